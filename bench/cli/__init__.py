@@ -1,0 +1,40 @@
+"""The command line. `main` is the one place where exceptions become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from bench.cli import list as list_command
+from bench.cli import report as report_command
+from bench.cli import run as run_command
+from bench.errors import INTERRUPTED, BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Measure vision backbones on this machine: which form of which network is fastest?",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+app.command("run")(run_command.run)
+app.command("report")(report_command.report)
+app.command("list")(list_command.list_)
+
+
+def main() -> None:
+    """Run the command line, then exit: 0 done, 1 failed case, 2 bad input, 3 not here, 130 Ctrl-C."""
+    try:
+        app(prog_name="bench")
+    except BenchError as error:
+        first, *rest = str(error).splitlines()
+        sys.exit(_complain(f"error: {first}", rest, error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _complain(first: str, rest: list[str], code: int) -> int:
+    print("\n".join([first, *rest]), file=sys.stderr)
+    return code

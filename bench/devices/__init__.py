@@ -1,0 +1,66 @@
+"""Devices by the name that `--device` takes. A driver is a class of one shape in one dict."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from bench.devices.cpu import Cpu
+from bench.devices.cuda import Cuda
+from bench.devices.fake import Fake
+from bench.devices.orin import Orin
+from bench.errors import UnavailableError, unknown
+from bench.records import Case, Chip
+
+__all__ = ["ALIASES", "DEVICES", "Device", "select"]
+
+
+class Device(Protocol):
+    """A driver for a chip. The parent calls `identify` and `state`, the child all the rest."""
+
+    name: str
+    simulated: bool
+    torch_device: str
+
+    def identify(self) -> Chip:
+        """What the chip is, without touching it. Raises UnavailableError where there is none."""
+
+    def state(self) -> dict[str, str | int | float | None]:
+        """What may change from minute to minute; None where it cannot be read."""
+
+    def preload(self) -> None:
+        """Import what measuring needs; must start no thread and touch no chip, since forks follow."""
+
+    def session(self, case: Case) -> AbstractContextManager[object]:
+        """Inside it, the case's threads and precision hold in this process."""
+
+    def now(self) -> float:
+        """Wait for queued work, then read a monotonic clock: seconds."""
+
+    def reset_peak_memory(self) -> None:
+        """Forget the peak so far."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """Most memory held since the reset beyond what the process began with, or None."""
+
+
+DEVICES: dict[str, Device] = {device.name: device for device in (Cpu(), Cuda(), Orin(), Fake())}
+ALIASES = {"a100": "cuda", "h100": "cuda", "h200": "cuda"}
+
+
+def select(name: str) -> tuple[Device, Chip]:
+    """The driver that `name` or an alias stands for, and the chip that it found here.
+
+    Raises UsageError for no name, UnavailableError where there is no such chip: an alias wants
+    the chip that bears it.
+    """
+    if name not in DEVICES and name not in ALIASES:
+        raise unknown("device", name, [*DEVICES, *ALIASES], "`bench list devices` tells more.")
+    device = DEVICES[ALIASES.get(name, name)]
+    chip = device.identify()
+    if name in ALIASES and name not in chip.name.lower():
+        raise UnavailableError(
+            f"no {name.upper()} here: the chip is {chip.name}",
+            f"For this chip: --device {device.name}",
+        )
+    return device, chip

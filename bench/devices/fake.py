@@ -1,0 +1,97 @@
+"""A device with a scripted clock: the whole pipeline in seconds, the same numbers every time.
+
+A call of a simulated network moves the clock by a time that depends on the case, the round and
+the number of the call, and on nothing else. Models called `fault/<kind>` exist on this device
+only and fail in a way of their own, so that every road to a Failure can be walked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+from bench.records import Case, Chip
+
+FORM_FACTORS = {"train": 1.0, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
+PROCESS_SPREAD = 0.03
+CALL_SPREAD = 0.02
+FAULT_PREFIX = "fault/"
+FAULTS = ("raise", "nan", "segfault", "exit", "hang")
+
+
+class Fake:
+    """Scripted time; needs no torch."""
+
+    name = "fake"
+    simulated = True
+    torch_device = ""
+
+    def __init__(self) -> None:
+        self._clock = 0.0
+
+    def identify(self) -> Chip:
+        """Always here."""
+        return Chip(device=self.name, kind="", name="fake", threads=1, facts={})
+
+    def state(self) -> dict[str, str | int | float | None]:
+        """Always quiet."""
+        return {}
+
+    def preload(self) -> None:
+        """Nothing to import."""
+
+    def session(self, case: Case) -> contextlib.AbstractContextManager[object]:
+        """Start the clock at zero."""
+        self._clock = 0.0
+        return contextlib.nullcontext()
+
+    def now(self) -> float:
+        """Scripted seconds."""
+        return self._clock
+
+    def reset_peak_memory(self) -> None:
+        """Nothing is held."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """Not known of a network that is not there."""
+        return None
+
+    def simulate(self, case: Case, round_number: int) -> Callable[[], None]:
+        """What stands for one inference of `case` in the process of `round_number`."""
+        script = random.Random(f"{case.case_id}:{round_number}")  # noqa: S311
+        mean = scripted_latency(case) * script.lognormvariate(0, PROCESS_SPREAD)
+
+        def call() -> None:
+            self._clock += mean * script.lognormvariate(0, CALL_SPREAD)
+
+        return call
+
+
+def scripted_latency(case: Case) -> float:
+    """Seconds of an iteration: 5 to 25 ms at batch 1 by the model's name, sublinear in batch."""
+    digest = hashlib.sha256(case.model.encode()).digest()
+    alone = 0.005 + 0.02 * digest[0] / 255
+    return alone * FORM_FACTORS.get(case.form, 1.0) * case.batch**0.7
+
+
+def check_scripted(fault: str) -> None:
+    """Raise ArithmeticError where the output would not be finite."""
+    if fault == "nan":
+        raise ArithmeticError("output is not finite")
+
+
+def suffer(fault: str) -> None:
+    """Fail as `fault` says; returns for "" and for `nan`, which is the output's fault."""
+    if fault == "raise":
+        raise RuntimeError("scripted fault")
+    if fault == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if fault == "exit":
+        os._exit(7)
+    if fault == "hang":
+        time.sleep(3600)

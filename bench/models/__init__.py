@@ -1,0 +1,134 @@
+"""Networks by name, and their re-parameterised forms: `build` and `fuse`.
+
+Importing this package imports no torch; building does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bench.models import zoo
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["build", "fuse"]
+
+
+def build(
+    name: str,
+    form: str | None = None,
+    *,
+    resolution: int = 224,
+    seed: int = 0,
+    num_classes: int = 1000,
+) -> nn.Module:
+    """Build a network with random weights; nothing is ever downloaded.
+
+    All weights, and the statistics of BatchNorm too, are drawn from `seed`, so that the forms
+    of one model with one seed compute the same function and a fold that forgets a statistic
+    cannot pass for a right one. The global random state is left as it was.
+
+    Args:
+        name: a name of `bench.models.zoo.ZOO` or `timm/<name>`.
+        form: one of the model's forms; None is its first.
+        resolution: height and width in pixels of the images (N, 3, H, W) it will be given.
+        seed: of the weights.
+        num_classes: width of its output (N, num_classes).
+
+    Returns:
+        The network in eval mode, float32, on the CPU.
+
+    Raises:
+        UsageError: for a name or form that there is not.
+    """
+    import torch
+
+    spec = zoo.find(name)
+    if form is not None:
+        zoo.check_form(spec, form)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _first_form(spec, resolution, num_classes)
+        _draw_statistics(model)
+    model.eval()
+    return model if form in (None, spec.forms[0]) else fuse(model, form)
+
+
+def fuse(model: nn.Module, form: str) -> nn.Module:
+    """Return `model` in another form (Sections 3.1 and 3.2); `model` itself is left untouched.
+
+    Computes in float64 and casts back, on the device of the weights. `model` may be of any form
+    that still has what is to be merged: `srep` can be made of `train` or of `rrep`.
+
+    Raises:
+        UsageError: where the network has no such form, or its branches are already gone.
+    """
+    import copy
+
+    from bench.errors import UsageError
+    from bench.models.repnext import RepNeXt, RepNeXtBlock
+
+    steps: dict[str, Callable[[RepNeXtBlock], nn.Module]] = {
+        "rrep_fc": RepNeXtBlock.with_linear,
+        "srep": RepNeXtBlock.without_shortcut,
+    }
+    forms = zoo.BRANCHED if isinstance(model, RepNeXt) else zoo.PLAIN
+    if form not in forms:
+        raise UsageError(
+            f"this {type(model).__name__} has no form {form!r}", f"It has: {', '.join(forms)}."
+        )
+    fused = copy.deepcopy(model)
+    if form == "plain":
+        return fused
+    needed = "fuse" if form == "train" else "with_linear"
+    if not any(hasattr(module, needed) for module in fused.modules()):
+        raise UsageError(
+            f"the branches of this network are already merged: it cannot become {form!r}",
+            "Fuse from its train form.",
+        )
+    if form != "train":
+        _replace(fused, "fuse", lambda module: module.fuse())
+    if form in steps:
+        _replace(fused, "with_linear", steps[form])
+    return fused
+
+
+def _replace(module: nn.Module, having: str, make: Callable[[nn.Module], nn.Module]) -> None:
+    """Put `make(child)` in the place of every outermost child that has the method `having`."""
+    for name, child in module.named_children():
+        if hasattr(child, having):
+            setattr(module, name, make(child))
+        else:
+            _replace(child, having, make)
+
+
+def _first_form(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
+    if not spec.timm:
+        from bench.models.repnext import repnext
+
+        return repnext(spec.unit, spec.size, num_classes)
+    import timm
+
+    config = timm.get_pretrained_cfg(spec.timm.split(".")[0], allow_unregistered=True)
+    sized = {"img_size": resolution} if config is not None and config.fixed_input_size else {}
+    model: nn.Module = timm.create_model(
+        spec.timm, pretrained=False, num_classes=num_classes, **sized
+    )
+    return model
+
+
+def _draw_statistics(model: nn.Module) -> None:
+    """Give every BatchNorm statistics like a trained one's; a scale of zero stays zero."""
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, _BatchNorm) and module.running_mean is not None:
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                if module.affine:
+                    module.weight.mul_(torch.empty_like(module.weight).uniform_(0.5, 1.5))
+                    module.bias.add_(torch.empty_like(module.bias).normal_(0, 0.1))

@@ -1,0 +1,164 @@
+"""What flows through `bench` and what is kept: frozen, typed, JSON both ways.
+
+SI units: seconds unless the name says otherwise, bytes, multiply-accumulates. Samples are kept,
+statistics are derived. A field that is None was not measured; it is never 0 for that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+
+StopReason = Literal["round", "precision", "noise", "budget", "rounds"]
+Stage = Literal["start", "build", "fuse", "load", "check", "first", "warmup", "timed"]
+
+
+class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
+    """One thing to measure. `device` is the driver (`cpu`), never an alias."""
+
+    model: str
+    form: str
+    backend: str = "eager"
+    precision: str = "fp32"
+    batch: int = 1
+    resolution: int = 224
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def case_id(self) -> str:
+        """A hash of the canonical JSON of the case."""
+        canonical = msgspec.json.encode(self, order="sorted")
+        return hashlib.sha256(canonical).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The model with its form, as `--models` takes it."""
+        return self.model if self.form == "plain" else f"{self.model}@{self.form}"
+
+    @property
+    def group(self) -> tuple[str, int, int]:
+        """Cases of one group are compared, so they take turns: device, batch, resolution."""
+        return (self.device, self.batch, self.resolution)
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a case costs besides time; None where nobody counted. MACs are those of one image."""
+
+    params: int | None = None
+    macs: int | None = None
+    weight_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Stages(msgspec.Struct, frozen=True):
+    """Seconds of a case's own work in one round; waiting for its turn is in none of them."""
+
+    build: float = 0.0
+    fuse: float = 0.0
+    load: float = 0.0
+    check: float = 0.0
+    first: float = 0.0
+    warmup: float = 0.0
+    timed: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return sum(msgspec.structs.astuple(self))
+
+
+class Check(msgspec.Struct, frozen=True):
+    """That a network computes what its name says, on seeded input, before it is timed.
+
+    `against` is the form or backend it was compared with (None: nothing to compare with, only
+    that the output is finite and of the right shape). Errors are relative to the largest
+    absolute value of the reference output.
+    """
+
+    against: str | None = None
+    largest_relative_error: float | None = None
+    tolerance: float | None = None
+
+
+class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
+    """Raw samples of one case from one process.
+
+    `samples_s` are all timed iterations in order, cut into blocks of `block_sizes` iterations
+    that began at `block_starts_s` (monotonic). `share_s` is the case's share of what its round
+    spent on starting its template process. `structure` is a hash of the network's structure.
+    """
+
+    run_id: str
+    case_id: str
+    case: Case
+    environment_id: str
+    round: int
+    samples_s: list[float]
+    block_sizes: list[int]
+    block_starts_s: list[float]
+    stages_s: Stages
+    cost: Cost
+    stopped_by: StopReason
+    discarded: int
+    share_s: float
+    structure: str
+    check: Check
+    preset: str
+    warnings: list[str] = []
+    schema: int = SCHEMA
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
+    """A case that could not be measured: where it stopped, the kind of error, its message."""
+
+    run_id: str
+    case_id: str
+    case: Case
+    environment_id: str
+    round: int
+    stage: Stage
+    error: str
+    message: str
+    stderr_tail: str = ""
+    warnings: list[str] = []
+    schema: int = SCHEMA
+
+
+class Chip(msgspec.Struct, frozen=True):
+    """What a device is: facts that do not change while it runs.
+
+    `kind` is the paper's kind of device (`cpu`, `gpu`, `edge`), "" for one that is none.
+    """
+
+    device: str
+    kind: str
+    name: str
+    threads: int
+    facts: dict[str, str | int | float | None]
+
+    @property
+    def slug(self) -> str:
+        """The chip's name in lower case with hyphens: the name of its folder of results."""
+        letters = [letter if letter.isalnum() else " " for letter in self.name.lower()]
+        return "-".join("".join(letters).split()) or self.device
+
+
+class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):
+    """Where a run was made. `environment_id` hashes chip and versions, not the state."""
+
+    run_id: str
+    environment_id: str
+    chip: Chip
+    versions: dict[str, str | None]
+    state: dict[str, str | int | float | None]
+    started_at: str
+    command: str
+    schema: int = SCHEMA
+
+
+Record = Measurement | Failure | Environment

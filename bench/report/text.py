@@ -1,0 +1,59 @@
+"""How numbers and names are written: the one module that formats."""
+
+from __future__ import annotations
+
+import math
+import re
+
+NOT_MEASURED = "not measured"
+NOTHING = "–"
+MARKUP = re.compile(r"[\\`*{}\[\]<>#|~]|(?<![^\W_])_|_(?![^\W_])")
+
+DISPLAY = {
+    "mobilenetv3_l": "MobileNetV3-L",
+    "resnet50": "ResNet50",
+    "swin_t": "Swin-T",
+    "convnext_t": "ConvNeXt-T",
+}
+FORM_SUFFIX = {"rrep": "-rRep", "rrep_fc": "-rRep-fc", "srep": "-sRep"}
+
+
+def display(model: str, form: str) -> str:
+    """The name as the paper prints it, its re-parameterisation appended: RepNeXt-u3-T-sRep."""
+    name = DISPLAY.get(model, model)
+    if model.startswith("repnext_"):
+        _, unit, size = model.split("_")
+        name = f"RepNeXt-{unit}-{size.upper()}"
+    return name + FORM_SUFFIX.get(form, "")
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """`value` to so many significant digits, never in exponents; a dash for None or nan."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:.{decimals}f}"
+
+
+def plus_minus(mean: float, std: float, digits: int = 3) -> str:
+    """Both to the decimals of the mean: 11.9 ± 3.0; the mean alone where std is not known."""
+    text = significant(mean, digits)
+    if math.isnan(std):
+        return text
+    decimals = len(text.partition(".")[2])
+    return f"{text} ± {std:.{decimals}f}"
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """Seconds to milliseconds."""
+    return None if seconds is None else seconds * 1e3
+
+
+def markdown(text: str) -> str:
+    """`text` as a cell of a Markdown table shows it: no markup, no end of cell, one line.
+
+    An underscore inside a word is no markup and stays as it is.
+    """
+    return " ".join(MARKUP.sub(r"\\\g<0>", text).split())

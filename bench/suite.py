@@ -1,0 +1,183 @@
+"""From a suite (TOML) and the flags of a command line to cases and a plan."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.backends import BACKENDS
+from bench.devices.fake import FAULT_PREFIX, FAULTS
+from bench.errors import UsageError, unknown
+from bench.models import zoo
+from bench.plan import PRESETS, Plan
+from bench.records import Case, Chip
+
+PRECISIONS = ("fp32",)
+DEFAULT_BATCH = (1, 128)
+DEFAULT_RESOLUTION = (224,)
+MAX_SIZE = 100_000
+
+_SHIPPED = Path(__file__).parent / "suites"  # inside the wheel
+SUITES = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parent.parent / "suites"
+
+
+class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A grid that expands to cases, and what to draw of them. `title` is for people.
+
+    `models` are names as `--models` takes them. `rounds` fixes the number of rounds whatever the
+    preset says; `pace_s` makes the fake device sleep that long in each block.
+    """
+
+    title: str = ""
+    models: tuple[str, ...] = ()
+    batch: tuple[int, ...] = DEFAULT_BATCH
+    resolution: tuple[int, ...] = DEFAULT_RESOLUTION
+    backend: tuple[str, ...] = ("eager",)
+    precision: tuple[str, ...] = ("fp32",)
+    tables: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    rounds: int | None = None
+    pace_s: float = 0.0
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says instead of the suite; None where it says nothing."""
+
+    models: tuple[str, ...] | None = None
+    batch: tuple[int, ...] | None = None
+    resolution: tuple[int, ...] | None = None
+    backend: tuple[str, ...] | None = None
+    precision: tuple[str, ...] | None = None
+    rounds: int | None = None
+
+
+def names() -> list[str]:
+    """The suites that ship with `bench`."""
+    return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+def load(name: str) -> Suite:
+    """Read the suite called `name`, or the file of that path.
+
+    Raises UsageError where there is none or it is no valid suite.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = SUITES / f"{name}.toml"
+        if name not in names():
+            raise unknown("suite", name, names(), "Or give the path of a .toml file.")
+    try:
+        return msgspec.convert(_parse(path), Suite)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the suite {path}: {error.strerror}",
+            f"Suites that ship with bench: {', '.join(names())}.",
+        ) from error
+    except (ValueError, msgspec.ValidationError) as error:
+        raise UsageError(
+            f"{path} is not a valid suite: {error}",
+            f"Its keys are: {', '.join(Suite.__struct_fields__)}. "
+            "CONTRIBUTING.md shows a complete one.",
+        ) from error
+
+
+def _parse(path: Path) -> object:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
+    """The cases of the grid on `chip`, batch by batch, each once.
+
+    Raises UsageError for a name, number or combination that there is not.
+    """
+    chosen = msgspec.structs.asdict(suite) | {
+        key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
+    }
+    if not chosen["models"]:
+        raise UsageError(
+            "nothing to measure: no models were named",
+            "Say --suite table6, or --models repnext_u3_t,resnet50.",
+        )
+    forms = _forms(chosen["models"], chip.device)
+    for backend in chosen["backend"]:
+        if backend not in BACKENDS:
+            raise unknown("backend", backend, BACKENDS)
+    for precision in chosen["precision"]:
+        if precision not in PRECISIONS:
+            raise unknown("precision", precision, PRECISIONS)
+    for key in ("batch", "resolution"):
+        for number in chosen[key]:
+            check_positive(key, number)
+    cases = [
+        Case(
+            model=model,
+            form=form,
+            backend=backend,
+            precision=precision,
+            batch=batch,
+            resolution=resolution,
+            device=chip.device,
+            threads=threads or chip.threads,
+        )
+        for batch, resolution, precision, backend, (model, form) in itertools.product(
+            sorted(set(chosen["batch"])),
+            chosen["resolution"],
+            chosen["precision"],
+            chosen["backend"],
+            forms,
+        )
+    ]
+    return list(dict.fromkeys(cases))
+
+
+def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | None) -> Plan:
+    """The preset, with what suite and flags say instead.
+
+    Who fixes the number of rounds gets just that many, unless a budget is given too.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    plan = msgspec.structs.replace(PRESETS[preset], pace_s=suite.pace_s)
+    fixed = rounds or suite.rounds
+    if fixed is not None:
+        check_positive("rounds", fixed)
+        plan = msgspec.structs.replace(plan, rounds=fixed, budget_s=None, slow_budget_s=None)
+    if budget_s is not None:
+        if not (math.isfinite(budget_s) and budget_s > 0):
+            raise UsageError(f"a budget of {budget_s:g} seconds", "Give a number above 0.")
+        plan = msgspec.structs.replace(plan, budget_s=budget_s, slow_budget_s=budget_s)
+    return plan
+
+
+def check_positive(what: str, number: int) -> None:
+    """Raise UsageError unless 1 <= number <= MAX_SIZE."""
+    if not 1 <= number <= MAX_SIZE:
+        raise UsageError(f"{what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")
+
+
+def _forms(models: Sequence[str], device: str) -> list[tuple[str, str]]:
+    """`a@form` is one pair, a bare name is one for each form that the model has."""
+    pairs: list[tuple[str, str]] = []
+    timm_names: tuple[str, ...] = ()
+    for entry in models:
+        name, at, form = entry.partition("@")
+        if device == "fake" and name.removeprefix(FAULT_PREFIX) in FAULTS:
+            pairs.append((name, "plain"))
+            continue
+        spec = zoo.find(name)
+        if at:
+            zoo.check_form(spec, form)
+        if name.startswith(zoo.TIMM_PREFIX):
+            timm_names.append(spec.timm)
+        pairs += [(name, each) for each in ([form] if at else spec.forms)]
+    zoo.check_timm_names(timm_names)
+    return pairs
