@@ -1,4 +1,4 @@
-"""What a user can be told: what is wrong, and its remedy. `cli.main` turns these into exit codes."""
+"""What a user can be told: what is wrong, and the remedy. `cli.main` makes exit codes of it."""
 
 from __future__ import annotations
 

@@ -54,10 +54,10 @@ PRESETS = {
         Plan(
             preset="default",
             rounds=6,
-            timed_s=2.4,
+            timed_s=2.0,
             block_s=0.4,
             warmup_s=0.5,
-            budget_s=40,
+            budget_s=38,
             slow_budget_s=240,
         ),
         Plan(

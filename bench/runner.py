@@ -35,6 +35,9 @@ class Listener(Protocol):
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
         """The run begins: what there is to measure, and what is on record already."""
 
+    def warmed(self, case: Case, iteration_s: float) -> None:
+        """A case is ready to be timed; about how long an iteration takes."""
+
     def sampled(self, case: Case, samples_s: Sequence[float]) -> None:
         """A block was timed; all samples of the case so far, of earlier rounds too."""
 
@@ -105,7 +108,9 @@ class _Turn:
         discard = 0 if self.is_slow() or (alone and self.blocks) else 1
         self.child.ask(RunBlock(iterations, discard))
         expected = (iterations + discard) * self.iteration_s
-        self.blocks.append(self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected))
+        self.blocks.append(
+            self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
+        )
 
     def await_ready(self) -> None:
         """Wait until the network is prepared and warm."""
@@ -180,6 +185,7 @@ class _Runner:
             try:
                 turn = _Turn(case, template.fork(job), job, earlier)
                 turn.await_ready()
+                self._listener.warmed(case, turn.iteration_s)
             except CaseError as error:
                 self._record_failure(case, job.round, error)
             else:

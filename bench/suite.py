@@ -147,7 +147,7 @@ def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | No
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     plan = msgspec.structs.replace(PRESETS[preset], pace_s=suite.pace_s)
-    fixed = rounds or suite.rounds
+    fixed = suite.rounds if rounds is None else rounds
     if fixed is not None:
         check_positive("rounds", fixed)
         plan = msgspec.structs.replace(plan, rounds=fixed, budget_s=None, slow_budget_s=None)
@@ -167,7 +167,7 @@ def check_positive(what: str, number: int) -> None:
 def _forms(models: Sequence[str], device: str) -> list[tuple[str, str]]:
     """`a@form` is one pair, a bare name is one for each form that the model has."""
     pairs: list[tuple[str, str]] = []
-    timm_names: tuple[str, ...] = ()
+    timm_names: list[str] = []
     for entry in models:
         name, at, form = entry.partition("@")
         if device == "fake" and name.removeprefix(FAULT_PREFIX) in FAULTS:

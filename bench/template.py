@@ -50,7 +50,7 @@ class Template:
 
     def __init__(self, device_name: str) -> None:
         self._children: list[ChildProcess] = []
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._control, theirs = socket.socketpair()
         self._control.settimeout(START_DEADLINE_S)
         arguments = [device_name, str(theirs.fileno()), str(os.getpid())]
@@ -78,7 +78,7 @@ class Template:
     def fork(self, job: Job) -> ChildProcess:
         """Start a child that prepares `job` at once. Raises CaseError where that cannot be."""
         ours, theirs = socket.socketpair()
-        stderr: IO[bytes] = tempfile.TemporaryFile()
+        stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             pid = self._request(b"fork", theirs.fileno(), stderr.fileno())
         if pid is None:
@@ -97,7 +97,7 @@ class Template:
     def close(self) -> None:
         """Kill the template and every child, and whatever they started."""
         for child in self._children:
-            child.kill()
+            child.close()
         self._process.kill()
         self._process.wait()
         self._control.close()
@@ -170,6 +170,11 @@ class ChildProcess:
                 os.killpg(self._pid, signal.SIGKILL)
             self.end()
 
+    def close(self) -> None:
+        """Kill, and let go of what it wrote."""
+        self.kill()
+        self._stderr.close()
+
     def end(self) -> int | None:
         """Wait for the child to end by itself, for a moment; its exit code."""
         if self._ended:
@@ -199,12 +204,12 @@ def tail(file: IO[bytes]) -> str:
 
 
 def main() -> None:
-    """Import what the device needs, then fork and reap children as told until the parent is gone."""
+    """Import what the device needs, then fork and reap children until the parent is gone."""
     device_name, control_fd, parent_pid = sys.argv[1:]
     die_with(int(parent_pid))
     device = devices.DEVICES[device_name]
     device.preload()
-    gc.freeze()  # a collection in a child would write to every page that it shares with this process
+    gc.freeze()  # a collection in a child would write to every page shared with this process
     control = socket.socket(fileno=int(control_fd))
     control.sendall(READY)
     while True:
@@ -263,7 +268,7 @@ def _reap(pid: int) -> int:
 
 
 def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent dies (Linux; elsewhere its channel closes)."""
+    """Have Linux kill this process when its parent dies; elsewhere its channel closes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:

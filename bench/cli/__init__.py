@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -25,7 +24,7 @@ app.command("list")(list_command.list_)
 
 
 def main() -> None:
-    """Run the command line, then exit: 0 done, 1 failed case, 2 bad input, 3 not here, 130 Ctrl-C."""
+    """Run the command line, then exit with a code of `bench.errors`."""
     try:
         app(prog_name="bench")
     except BenchError as error:

@@ -39,9 +39,14 @@ def _entries(kind: str) -> list[tuple[str, str]]:
         return list(zoo.FORMS.items())
     if kind == "devices":
         named = [(name, _found(device)) for name, device in devices.DEVICES.items()]
-        return named + [(alias, f"{name}, only if it is one") for alias, name in devices.ALIASES.items()]
+        return named + [
+            (alias, f"{name}, only if it is one") for alias, name in devices.ALIASES.items()
+        ]
     if kind == "backends":
-        return [(name, (load.__doc__ or "").partition("\n")[0]) for name, load in backends.BACKENDS.items()]
+        return [
+            (name, (load.__doc__ or "").partition("\n")[0])
+            for name, load in backends.BACKENDS.items()
+        ]
     return [(name, suite.load(name).title) for name in suite.names()]
 
 

@@ -18,9 +18,10 @@ from bench.environment import describe
 from bench.errors import CASE_FAILED, INTERRUPTED, BenchError, UsageError
 from bench.plan import PRESETS, Plan
 from bench.records import Case, Failure, Measurement
-from bench.report.text import plus_minus, significant
 from bench.stats import Summary, summarise
 from bench.store import Store
+from bench.text import plus_minus, significant
+
 
 def run(
     suite: Annotated[
@@ -89,13 +90,14 @@ def run(
     store.open()
     environment = describe(driver, chip, runner.new_run_id(), _command())
     printer = Printer(plan, sys.stderr if as_json else sys.stdout)
-    printer.say(f"{len(cases)} cases on {chip.name}, preset {preset}, into {store.path}")
+    count = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
+    printer.say(f"{count} on {chip.name}, preset {preset}, into {store.path}")
     for warning in store.warnings:
         printer.say(f"warning: {warning}")
     try:
         failures = runner.run(cases, plan, store, environment, printer, retry_failed=retry_failed)
     except KeyboardInterrupt:
-        raise InterruptedRun(store.path) from None
+        raise InterruptedRunError(store.path) from None
     if as_json:
         print(json.dumps([_as_json(case, store, environment.environment_id) for case in cases]))
     printer.say(f"next: python -m bench report {shlex.quote(str(out))}")
@@ -103,7 +105,7 @@ def run(
         raise typer.Exit(CASE_FAILED)
 
 
-class InterruptedRun(BenchError):
+class InterruptedRunError(BenchError):
     """Ctrl-C: exit code 130."""
 
     exit_code = INTERRUPTED
@@ -131,11 +133,14 @@ class Printer:
         if done:
             self.say(f"{len(done)} of them on record already, {len(todo)} to measure")
 
-    def sampled(self, case: Case, samples_s: Sequence[float]) -> None:
-        """The first block of a case is its first row."""
+    def warmed(self, case: Case, iteration_s: float) -> None:
+        """A case's first row is of its warm-up."""
         if case not in self._seen:
             self._seen.add(case)
-            self.say(_line(case, summarise([samples_s]), "provisional"))
+            self.say(_line(case, summarise([[iteration_s]]), "provisional"))
+
+    def sampled(self, case: Case, samples_s: Sequence[float]) -> None:
+        """Plain lines come with each round, not with each block."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
         """A row of all rounds so far."""
@@ -146,12 +151,16 @@ class Printer:
 
     def failed(self, record: Failure) -> None:
         """A row for what could not be measured."""
-        self.say(f"{label(record.case)}  FAILED at {record.stage}: {record.error}: {record.message}")
+        self.say(
+            f"{label(record.case)}  FAILED at {record.stage}: {record.error}: {record.message}"
+        )
 
 
 def label(case: Case) -> str:
     """A case in one line: what it is called and what sets it apart."""
-    return f"{case.name:<24} batch {case.batch:<4} {case.backend} {case.precision} {case.resolution}²"
+    return (
+        f"{case.name:<24} batch {case.batch:<4} {case.backend} {case.precision} {case.resolution}²"
+    )
 
 
 def _line(case: Case, summary: Summary, remark: str) -> str:

@@ -29,7 +29,7 @@ class Device(Protocol):
         """What may change from minute to minute; None where it cannot be read."""
 
     def preload(self) -> None:
-        """Import what measuring needs; must start no thread and touch no chip, since forks follow."""
+        """Import what measuring needs; starts no thread and touches no chip: forks follow."""
 
     def session(self, case: Case) -> AbstractContextManager[object]:
         """Inside it, the case's threads and precision hold in this process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -73,10 +74,8 @@ class Cpu:
 
     def reset_peak_memory(self) -> None:
         """Where the kernel lets us; elsewhere the peak counts from the start of the process."""
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
 
     def peak_memory_bytes(self) -> int | None:
         """Peak resident set beyond that of the process before it built anything."""

@@ -63,7 +63,7 @@ class Fake:
 
     def simulate(self, case: Case, round_number: int) -> Callable[[], None]:
         """What stands for one inference of `case` in the process of `round_number`."""
-        script = random.Random(f"{case.case_id}:{round_number}")  # noqa: S311
+        script = random.Random(f"{case.case_id}:{round_number}")
         mean = scripted_latency(case) * script.lognormvariate(0, PROCESS_SPREAD)
 
         def call() -> None:

@@ -5,8 +5,7 @@ Importing this package imports no torch; building does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.models import zoo
 
@@ -68,12 +67,9 @@ def fuse(model: nn.Module, form: str) -> nn.Module:
     import copy
 
     from bench.errors import UsageError
-    from bench.models.repnext import RepNeXt, RepNeXtBlock
+    from bench.models.repnext import RepNeXt
 
-    steps: dict[str, Callable[[RepNeXtBlock], nn.Module]] = {
-        "rrep_fc": RepNeXtBlock.with_linear,
-        "srep": RepNeXtBlock.without_shortcut,
-    }
+    last_step = {"rrep_fc": "with_linear", "srep": "without_shortcut"}
     forms = zoo.BRANCHED if isinstance(model, RepNeXt) else zoo.PLAIN
     if form not in forms:
         raise UsageError(
@@ -82,26 +78,27 @@ def fuse(model: nn.Module, form: str) -> nn.Module:
     fused = copy.deepcopy(model)
     if form == "plain":
         return fused
-    needed = "fuse" if form == "train" else "with_linear"
+    needed = "fuse" if form == "train" else "without_shortcut"
     if not any(hasattr(module, needed) for module in fused.modules()):
         raise UsageError(
             f"the branches of this network are already merged: it cannot become {form!r}",
             "Fuse from its train form.",
         )
     if form != "train":
-        _replace(fused, "fuse", lambda module: module.fuse())
-    if form in steps:
-        _replace(fused, "with_linear", steps[form])
+        _replace(fused, "fuse")
+    if form in last_step:
+        _replace(fused, last_step[form])
     return fused
 
 
-def _replace(module: nn.Module, having: str, make: Callable[[nn.Module], nn.Module]) -> None:
-    """Put `make(child)` in the place of every outermost child that has the method `having`."""
+def _replace(module: nn.Module, method: str) -> None:
+    """Replace every outermost child that has `method` by what that returns."""
     for name, child in module.named_children():
-        if hasattr(child, having):
-            setattr(module, name, make(child))
+        make = getattr(child, method, None)
+        if make is None:
+            _replace(child, method)
         else:
-            _replace(child, having, make)
+            setattr(module, name, make())
 
 
 def _first_form(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
@@ -112,7 +109,8 @@ def _first_form(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
     import timm
 
     config = timm.get_pretrained_cfg(spec.timm.split(".")[0], allow_unregistered=True)
-    sized = {"img_size": resolution} if config is not None and config.fixed_input_size else {}
+    is_sized = config is not None and config.fixed_input_size
+    sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}
     model: nn.Module = timm.create_model(
         spec.timm, pretrained=False, num_classes=num_classes, **sized
     )
@@ -126,7 +124,9 @@ def _draw_statistics(model: nn.Module) -> None:
 
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, _BatchNorm) and module.running_mean is not None:
+            if not isinstance(module, _BatchNorm):
+                continue
+            if module.running_mean is not None and module.running_var is not None:
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
                 if module.affine:

@@ -155,7 +155,7 @@ def conv2d(kernel: Kernel, like: nn.Conv2d, groups: int | None = None) -> nn.Con
     grown = [(new - old) // 2 for new, old in zip(size, like.kernel_size, strict=True)]
     if not isinstance(like.padding, tuple):
         raise ValueError(f"padding given as {like.padding!r} cannot be carried over")
-    conv = nn.utils.skip_init(
+    conv: nn.Conv2d = nn.utils.skip_init(
         nn.Conv2d,
         inputs * groups,
         outputs,
@@ -173,7 +173,7 @@ def conv2d(kernel: Kernel, like: nn.Conv2d, groups: int | None = None) -> nn.Con
 def linear(kernel: Kernel, like: nn.Conv2d | nn.Linear) -> nn.Linear:
     """A fully connected layer with `kernel`: (O, I), or (O, I, 1, 1) of a 1x1 convolution."""
     weight = kernel.weight.flatten(1)
-    layer = nn.utils.skip_init(
+    layer: nn.Linear = nn.utils.skip_init(
         nn.Linear,
         weight.shape[1],
         weight.shape[0],
@@ -185,6 +185,7 @@ def linear(kernel: Kernel, like: nn.Conv2d | nn.Linear) -> nn.Linear:
 
 
 def _fill(layer: nn.Conv2d | nn.Linear, kernel: Kernel) -> None:
+    assert layer.bias is not None
     with torch.no_grad():
         layer.weight.copy_(kernel.weight)
         layer.bias.copy_(kernel.bias)

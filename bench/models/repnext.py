@@ -29,6 +29,9 @@ def depthwise(channels: int, size: tuple[int, int]) -> nn.Conv2d:
 class ConvBN(nn.Sequential):
     """A convolution and the BatchNorm after it (paradigm 1): one branch, or the whole stem."""
 
+    conv: nn.Conv2d
+    bn: nn.BatchNorm2d
+
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
@@ -53,23 +56,22 @@ class RepUnit1(nn.Module):
         super().__init__()
         third = channels // 3
         self.widths = (third, third, channels - 2 * third)
-        sizes = ((3, 3), (5, 5), LARGE)
-        self.convs = nn.ModuleList(
-            depthwise(width, size) for width, size in zip(self.widths, sizes, strict=True)
-        )
+        self.conv3 = depthwise(third, (3, 3))
+        self.conv5 = depthwise(third, (5, 5))
+        self.conv7 = depthwise(channels - 2 * third, LARGE)
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
         small, medium, large = x.split(self.widths, 1)
-        conv3, conv5, conv7 = self.convs
-        return self.bn(torch.cat((conv3(small), conv5(medium), conv7(large)), 1))
+        parts = (self.conv3(small), self.conv5(medium), self.conv7(large))
+        return self.bn(torch.cat(parts, 1))
 
     def fuse(self) -> nn.Conv2d:
         """One 7x7 depthwise convolution (Eq. 2)."""
-        joined = reparam.concat_parallel([kernel_of(conv) for conv in self.convs], LARGE)
-        fused = conv_then_affine(joined, affine_of(self.bn))
-        return reparam.conv2d(fused, self.convs[-1], groups=sum(self.widths))
+        kernels = [kernel_of(conv) for conv in (self.conv3, self.conv5, self.conv7)]
+        fused = conv_then_affine(reparam.concat_parallel(kernels, LARGE), affine_of(self.bn))
+        return reparam.conv2d(fused, self.conv7, groups=sum(self.widths))
 
 
 class ParallelUnit(nn.Module):
@@ -79,18 +81,19 @@ class ParallelUnit(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(ConvBN(depthwise(channels, size)) for size in self.sizes)
+        small, medium, large = (ConvBN(depthwise(channels, size)) for size in self.sizes)
+        self.small = small
+        self.medium = medium
+        self.large = large
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
-        small, medium, large = self.branches
-        return small(x) + medium(x) + large(x)
+        return self.small(x) + self.medium(x) + self.large(x)
 
     def fuse(self) -> nn.Conv2d:
         """One 7x7 depthwise convolution (Eq. 4)."""
-        branches = list(self.branches)
-        fused = reparam.add_parallel([branch.kernel() for branch in branches], LARGE)
-        return reparam.conv2d(fused, branches[-1].conv)
+        kernels = [branch.kernel() for branch in (self.small, self.medium, self.large)]
+        return reparam.conv2d(reparam.add_parallel(kernels, LARGE), self.large.conv)
 
 
 class RepUnit2(ParallelUnit):
@@ -176,7 +179,10 @@ class LinearBlock(nn.Module):
 
 
 class Downsample(nn.Sequential):
-    """BN, then 2x2 with stride 2: halves height and width, changes the width (Section 3.3)."""
+    """BN, then 2x2 with stride 2: halves height and width, changes the channels (Section 3.3)."""
+
+    bn: nn.BatchNorm2d
+    conv: nn.Conv2d
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -191,6 +197,9 @@ class Downsample(nn.Sequential):
 
 class Classifier(nn.Sequential):
     """BN1d and a linear layer on pooled features, (N, C) to (N, classes)."""
+
+    bn: nn.BatchNorm1d
+    fc: nn.Linear
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -243,6 +252,4 @@ def repnext(unit: str, size: str, num_classes: int = 1000) -> RepNeXt:
 
 def _block(make_unit: Callable[[int], nn.Module], width: int) -> RepNeXtBlock:
     hidden = EXPANSION * width
-    return RepNeXtBlock(
-        make_unit(width), nn.Conv2d(width, hidden, 1), nn.Conv2d(hidden, width, 1)
-    )
+    return RepNeXtBlock(make_unit(width), nn.Conv2d(width, hidden, 1), nn.Conv2d(hidden, width, 1))

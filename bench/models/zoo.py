@@ -77,9 +77,7 @@ def find(name: str) -> Spec:
 def check_form(spec: Spec, form: str) -> None:
     """Raise UsageError unless the model has `form`."""
     if form not in spec.forms:
-        raise UsageError(
-            f"{spec.name} has no form {form!r}", f"It has: {', '.join(spec.forms)}."
-        )
+        raise UsageError(f"{spec.name} has no form {form!r}", f"It has: {', '.join(spec.forms)}.")
 
 
 def check_timm_names(names: list[str]) -> None:

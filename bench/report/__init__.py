@@ -1,4 +1,4 @@
-"""Reports: pure functions from records to tables and pictures, and the one place that writes them."""
+"""Reports: pure functions from records to tables and pictures, and `write`, which is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def write(sources: Sequence[Path], to: Path | None = None) -> tuple[list[Path], 
     Raises UsageError where there are no records, or a folder cannot be read or written.
     """
     if to is None and len(sources) > 1:
-        raise UsageError("several folders of results: where is their report to go?", "Add --to DIR.")
+        raise UsageError(
+            "several folders of results: where is their report to go?", "Add --to DIR."
+        )
     found, warnings = _read_all(sources)
     written: list[Path] = []
     for folder, records in found.items():
@@ -60,7 +62,9 @@ def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[s
     for source in sources:
         if not source.is_dir():
             reason = "is a file, not a folder" if source.exists() else "does not exist"
-            raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
+            raise UsageError(
+                f"{source} {reason}", "Name the folder that `bench run --out` wrote to."
+            )
         for path in sorted({*source.glob(f"*/{store.FILE_NAME}"), *source.glob(store.FILE_NAME)}):
             records, warned = store.read(path)
             folder = by_slug.setdefault(path.resolve().parent.name, path.parent)

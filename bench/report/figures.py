@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.transforms import Bbox
 
 from bench.report.rows import Row
-from bench.report.text import display
+from bench.text import display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ MARKER_PX = 9
 WRAP = 100
 USUAL = ("eager", "fp32")
 USUAL_RESOLUTION = 224
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.figsize": (8.0, 5.0),
     "figure.dpi": 150,
     "font.family": "DejaVu Sans",
@@ -50,7 +50,7 @@ def figure1(rows: Sequence[Row]) -> bytes:
 
     timed = [row for row in rows if row.case.batch == 1]
     shown = [row for row in timed if row.summary and row.top1 is not None]
-    with matplotlib.rc_context(STYLE):
+    with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(layout="constrained")
         try:
             axes.set_title(f"Accuracy over latency on {rows[0].chip.name}")
@@ -66,13 +66,15 @@ def figure1(rows: Sequence[Row]) -> bytes:
 
 def _plot(axes: Axes, rows: Sequence[Row]) -> None:
     if not rows:
-        axes.text(0.5, 0.5, "nothing measured has an accuracy", transform=axes.transAxes, ha="center")
+        axes.text(
+            0.5, 0.5, "nothing measured has an accuracy", transform=axes.transAxes, ha="center"
+        )
         return
     models = list(dict.fromkeys(row.case.model for row in rows))
     for i, model in enumerate(models):
         chain = [row for row in rows if row.case.model == model]
         x = [row.summary.mean * 1e3 for row in chain if row.summary]
-        y = [row.top1 for row in chain]
+        y = [row.top1 for row in chain if row.top1 is not None]
         axes.plot(x, y, "o-", color=COLOURS[i % len(COLOURS)], markersize=8, linewidth=1.5)
     axes.margins(x=0.12, y=0.18)
     axes.set_xlim(left=0)
@@ -101,9 +103,9 @@ def _label(axes: Axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
         for offset in LABEL_OFFSETS:
             label.set_position(offset)
             box = label.get_window_extent()
-            if axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1):
-                if not any(box.overlaps(other) for other in taken):
-                    break
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
         taken.append(box)
 
 

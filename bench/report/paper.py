@@ -37,7 +37,7 @@ def reported() -> tuple[Reported, ...]:
             {key: value for key, value in line.items() if value or key in ("dataset", "note")}
             for line in csv.DictReader(file)
         ]
-    blank = {field: None for field in Reported.__struct_fields__}
+    blank = dict.fromkeys(Reported.__struct_fields__)
     return tuple(msgspec.convert(blank | line, Reported, strict=False) for line in lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -59,6 +60,7 @@ def _row(group: Sequence[Record], environment: Environment | None) -> Row:
     first = group[0]
     assert isinstance(first, (Measurement, Failure))
     rounds, failure = history(group, first.case, first.environment_id)
+    warned = [*(r.warnings for r in rounds), failure.warnings if failure else []]
     return Row(
         case=first.case,
         environment=environment or _unknown_environment(first),
@@ -66,7 +68,7 @@ def _row(group: Sequence[Record], environment: Environment | None) -> Row:
         cost=_cost(rounds) if rounds else None,
         failure=failure,
         stopped_by=rounds[-1].stopped_by if rounds else "",
-        warnings=list(dict.fromkeys(w for r in [*rounds, *([failure] if failure else [])] for w in r.warnings)),
+        warnings=list(dict.fromkeys(itertools.chain(*warned))),
     )
 
 

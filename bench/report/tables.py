@@ -12,7 +12,7 @@ import pandas as pd
 from bench.records import Cost, Environment
 from bench.report import paper
 from bench.report.rows import Row
-from bench.report.text import (
+from bench.text import (
     NOT_MEASURED,
     NOTHING,
     display,
@@ -23,6 +23,7 @@ from bench.report.text import (
 )
 
 GIGA, MEGA, MIB = 1e9, 1e6, 2**20
+CSV_DIGITS = 6
 
 # The paper's devices in Table 6: column, kind of chip, what it was, its name in the data.
 TABLE6_DEVICES = (
@@ -33,7 +34,7 @@ TABLE6_DEVICES = (
 TABLE6_NOTE = (
     "Latency (Lat.) is in milliseconds at batch 1, mean ± standard deviation of all timed "
     "iterations; throughput (Thr.) is in images per second at batch 128: 128 / median. MACs are "
-    "multiply-accumulates of one image, the paper's \"FLOPs\". Columns that say *paper* are the "
+    'multiply-accumulates of one image, the paper\'s "FLOPs". Columns that say *paper* are the '
     "paper's numbers, the others are measured here. The paper's A100 throughput of "
     "RepNeXt-u3-T-rRep is that of its fully connected variant, `rrep_fc`."
 )
@@ -65,7 +66,7 @@ def results_csv(rows: Sequence[Row]) -> str:
     frame = pd.DataFrame(lines)
     whole = ["params", "macs", "weight_bytes", "peak_memory_bytes"]
     frame[whole] = frame[whole].astype("Int64")
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return str(frame.to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g"))
 
 
 def results_markdown(rows: Sequence[Row]) -> str:
@@ -84,7 +85,7 @@ def results_markdown(rows: Sequence[Row]) -> str:
 
 def table6_csv(rows: Sequence[Row]) -> str:
     """Table 6 with reported and measured columns, the spread in a column of its own."""
-    lines = [{cell.key: cell.value for cell in line} for line in _table6_lines(rows)]
+    lines = [{cell.key: _short(cell.value) for cell in line} for line in _table6_lines(rows)]
     return str(pd.DataFrame(lines).to_csv(index=False, lineterminator="\n"))
 
 
@@ -102,14 +103,13 @@ def table6_markdown(rows: Sequence[Row]) -> str:
 
 
 def _describe(environment: Environment) -> str:
-    known = {key: value for key, value in environment.versions.items() if value}
-    facts = {key: value for key, value in environment.chip.facts.items() if value}
-    return markdown(
-        "; ".join(
-            f"{key.replace('_', ' ')} {value}" for key, value in {**facts, **known}.items()
-        )
-        or "Nothing is known of this environment."
-    )
+    facts = [
+        f"{value} GiB {key.removesuffix('_gib')}" if key.endswith("_gib") else f"{key} {value}"
+        for key, value in {**environment.chip.facts, **environment.versions}.items()
+        if value
+    ]
+    text = ", ".join(facts).replace("_", " ") or "nothing is known of this environment"
+    return markdown(f"Environment {environment.environment_id}: {text}.")
 
 
 def _results_line(row: Row) -> dict[str, str]:
@@ -124,7 +124,7 @@ def _results_line(row: Row) -> dict[str, str]:
         "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
         "Median (ms)": significant(milliseconds(summary.median if summary else None)),
         "Throughput (img/s)": significant(row.throughput),
-        "Samples": f"{summary.samples} in {summary.processes}" if summary else NOTHING,
+        "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
         "Params (M)": significant(_in(MEGA, cost.params), 4),
         "MACs (G)": significant(_in(GIGA, cost.macs)),
         "Peak memory (MiB)": significant(_in(MIB, cost.peak_memory_bytes)),
@@ -233,6 +233,10 @@ def _measured(rows: Sequence[Row], model: str, form: str, batch: int) -> Row | N
 
 def _why_missing(row: Row | None) -> str:
     return f"failed ({row.failure.stage})" if row and row.failure else NOT_MEASURED
+
+
+def _short(value: str | float | None) -> str | float | None:
+    return f"{value:.{CSV_DIGITS}g}" if isinstance(value, float) else value
 
 
 def _g(value: float | None) -> str:

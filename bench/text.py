@@ -33,8 +33,8 @@ def significant(value: float | None, digits: int = 3) -> str:
         return NOTHING
     if value == 0:
         return "0"
-    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:.{decimals}f}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value
+    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
 
 
 def plus_minus(mean: float, std: float, digits: int = 3) -> str:

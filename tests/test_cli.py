@@ -1,0 +1,170 @@
+"""`python -m bench` as a user types it: exit codes, messages, kills, resumed runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "--models", "repnext_u3"], 2, "Did you mean repnext_u3_"),
+        (["run", "--models", "repnext_u3_t@srp"], 2, "It has: train, rrep, rrep_fc, srep"),
+        (["run", "--models", "resnet50", "--device", "gpu"], 2, "unknown device 'gpu'"),
+        (["run", "--models", "resnet50", "--device", "orin"], 3, "no Jetson Orin here"),
+        (["run", "--suite", "tabel6"], 2, "Did you mean table6?"),
+        (["run", "--suite", "none.toml"], 2, "cannot read the suite none.toml"),
+        (["run", "--suite", "broken.toml"], 2, "broken.toml is not a valid suite"),
+        (["run", "--models", "resnet50", "--batch", "0"], 2, "batch 0"),
+        (["run", "--models", "resnet50", "--batch", "-1"], 2, "batch -1"),
+        (["run", "--models", "resnet50", "--batch", "many"], 2, "batch 'many' is no whole number"),
+        (["run", "--models", "resnet50", "--threads", "0"], 2, "threads 0"),
+        (["run", "--models", "resnet50", "--rounds", "0"], 2, "rounds 0"),
+        (["run", "--models", "resnet50", "--budget", "0"], 2, "budget of 0"),
+        (["run", "--models", "resnet50", "--preset", "fast"], 2, "unknown preset 'fast'"),
+        (["run", "--models", "a,,b"], 2, "empty name"),
+        (["run", "--models", "timm/does_not_exist"], 2, "timm/does_not_exist"),
+        (["run"], 2, "nothing to measure"),
+        (["run", "--models", "resnet50", "--device", "fake", "--out", "file"], 2, "cannot write"),
+        (["report", "nowhere"], 2, "nowhere does not exist"),
+        (["report", "file"], 2, "file is a file"),
+        (["report", "empty"], 2, "no results to report in empty"),
+        (["report", "empty", "empty"], 2, "--to"),
+        (["report"], 2, "OUT"),
+        (["list", "model"], 2, "Did you mean models?"),
+        (["frobnicate"], 2, "frobnicate"),
+        (["run", "--frobnicate"], 2, "--frobnicate"),
+    ],
+)
+def test_bad_input_gets_one_message_with_its_remedy(bench, tmp_path, arguments, code, said):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.toml").write_text("models = [")
+    before = sorted(tmp_path.rglob("*"))
+    done = bench(*arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_orin_elsewhere_says_what_it_found_and_how_to_run_there(bench):
+    done = bench("run", "--device", "orin", "--models", "repnext_u3_t")
+    assert done.returncode == 3
+    assert "found no Jetson board" in done.stderr
+    assert "bench run --device orin --models repnext_u3_t" in done.stderr
+
+
+def test_a_run_prints_a_row_per_case_and_what_to_type_next(bench):
+    done = bench(*QUICK, "--models", "resnet50,swin_t", "--batch", "1")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "provisional" in line]
+    assert [row.split()[0] for row in rows] == ["resnet50", "swin_t"]
+    assert "next: python -m bench report out" in done.stdout
+
+
+def test_a_failed_case_is_exit_code_1_then_and_later(bench):
+    arguments = (*QUICK, "--models", "fault/nan,resnet50", "--batch", "1")
+    for _ in range(2):
+        done = bench(*arguments)
+        assert done.returncode == 1
+    assert bench("report", "out").returncode == 0
+
+
+def test_json_is_all_there_is_on_standard_output(bench):
+    done = bench(*QUICK, "--models", "resnet50", "--batch", "1,128", "--json")
+    assert done.returncode == 0
+    summaries = json.loads(done.stdout)
+    assert [summary["case"]["batch"] for summary in summaries] == [1, 128]
+    assert all(summary["median_s"] > 0 for summary in summaries)
+
+
+def test_a_dry_run_lists_cases_and_writes_nothing(bench, tmp_path):
+    done = bench("run", "--suite", "table6", "--dry-run", "--device", "fake")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 14
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["models", "forms", "devices", "backends", "suites"])
+def test_lists_are_names_for_people_and_for_programs(bench, kind):
+    text, parsed = bench("list", kind), bench("list", kind, "--json")
+    names = [entry["name"] for entry in json.loads(parsed.stdout)]
+    assert [line.split("  ")[0] for line in text.stdout.splitlines()] == names
+    assert names
+
+
+def start(tmp_path, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def results(tmp_path):
+    path = tmp_path / "out" / "fake" / "results.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_until(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def half_way(tmp_path):
+    """A smoke run that has some records and some to come, and the processes it has started."""
+    run = start(tmp_path, "run", "--suite", "smoke", "--device", "fake", "--out", "out")
+    wait_until(lambda: len(results(tmp_path)) >= 12)
+    return run, psutil.Process(run.pid).children(recursive=True)
+
+
+def done_rounds(tmp_path):
+    records = [json.loads(line) for line in results(tmp_path)]
+    return [(r["case_id"], r["round"]) for r in records if r["type"] == "measurement"]
+
+
+def assert_gone(processes):
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_run_killed_half_way_leaves_no_child_and_is_completed_by_the_same_command(
+    bench, tmp_path
+):
+    run, children = half_way(tmp_path)
+    run.kill()
+    run.communicate()
+    assert children
+    assert_gone(children)
+    before = done_rounds(tmp_path)
+    assert 0 < len(before) < 50
+    done = bench("run", "--suite", "smoke", "--device", "fake", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    after = done_rounds(tmp_path)
+    assert len(after) == len(set(after)) == 50
+    assert after[: len(before)] == before
+
+
+def test_ctrl_c_keeps_finished_rounds_and_leaves_no_child(tmp_path):
+    run, children = half_way(tmp_path)
+    os.kill(run.pid, signal.SIGINT)
+    _, stderr = run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert "same command again goes on" in stderr
+    assert "Traceback" not in stderr
+    assert_gone(children)
+    assert done_rounds(tmp_path)

@@ -1,0 +1,202 @@
+import os
+import sys
+import types
+
+import pytest
+
+from bench import devices
+from bench.devices.cpu import Cpu, cgroup_quota, tidy_brand, usable_cpus
+from bench.devices.fake import Fake
+from bench.devices.orin import Orin
+from bench.errors import UnavailableError, UsageError
+from bench.records import Case, Chip
+
+
+def tree(root, files):
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
+
+
+V2 = {"proc/self/cgroup": "0::/box/inner\n"}
+V1 = {"proc/self/cgroup": "3:cpu,cpuacct:/box\n1:name=systemd:/\n0::/\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({}, None),
+        ({"sys/fs/cgroup/cpu.max": "max 100000"}, None),
+        ({"sys/fs/cgroup/cpu.max": "150000 100000"}, 1.5),
+        ({**V2, "sys/fs/cgroup/box/cpu.max": "200000 100000"}, 2.0),
+        (
+            {
+                **V2,
+                "sys/fs/cgroup/box/cpu.max": "300000 100000",
+                "sys/fs/cgroup/box/inner/cpu.max": "50000 100000",
+            },
+            0.5,
+        ),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"}, None),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "400000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            4.0,
+        ),
+        (
+            {
+                **V1,
+                "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us": "250000",
+                "sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us": "100000",
+            },
+            2.5,
+        ),
+    ],
+)
+def test_the_tightest_quota_of_either_cgroup_version_counts(tmp_path, files, quota):
+    assert cgroup_quota(tree(tmp_path, files)) == quota
+
+
+def test_usable_cpus_are_those_of_affinity_and_quota(tmp_path):
+    allowed = len(os.sched_getaffinity(0))
+    assert usable_cpus(tmp_path) == allowed
+    half = tree(tmp_path, {"sys/fs/cgroup/cpu.max": "50000 100000"})
+    assert usable_cpus(half) == 1
+
+
+@pytest.mark.parametrize(
+    ("brand", "tidy", "slug"),
+    [
+        (
+            "Intel(R) Xeon(R) Platinum 8260 CPU @ 2.40GHz",
+            "Intel Xeon Platinum 8260",
+            "intel-xeon-platinum-8260",
+        ),
+        ("AMD EPYC 7B13 64-Core Processor", "AMD EPYC 7B13", "amd-epyc-7b13"),
+        ("../../etc", "../../etc", "etc"),
+    ],
+)
+def test_the_chips_name_is_tidied_and_makes_a_folder_name(brand, tidy, slug):
+    assert tidy_brand(brand) == tidy
+    assert Chip("cpu", "cpu", tidy, 1, {}).slug == slug
+
+
+def test_the_cpu_at_hand_is_described_and_sensed():
+    chip = Cpu().identify()
+    assert chip.name
+    assert chip.threads >= 1
+    assert chip.facts["memory_gib"] > 0
+    assert set(Cpu().state()) == {"load_1min", "governor", "quota_cpus", "affinity_cpus"}
+
+
+def test_a_session_on_the_cpu_sets_threads_and_measures_memory():
+    import torch
+
+    cpu, before = Cpu(), torch.get_num_threads()
+    try:
+        with cpu.session(Case("resnet50", "plain", threads=1)):
+            assert torch.get_num_threads() == 1
+            assert torch.is_inference_mode_enabled()
+            cpu.reset_peak_memory()
+            block = torch.ones(32 * 2**20 // 4)
+            assert cpu.peak_memory_bytes() >= block.nbytes // 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_orin_is_known_by_its_device_tree(tmp_path):
+    board = tree(
+        tmp_path,
+        {
+            "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
+            "etc/nv_tegra_release": "# R36 (release), REVISION: 3.0\n",
+        },
+    )
+    chip = Orin(board).identify()
+    assert chip.slug == "nvidia-jetson-agx-orin-developer-kit"
+    assert chip.facts["l4t"] == "# R36 (release), REVISION: 3.0"
+
+
+@pytest.mark.parametrize("model", ["", "NVIDIA Jetson Xavier NX"])
+def test_what_is_no_orin_says_what_was_found_and_how_to_run_there(tmp_path, model):
+    board = tree(tmp_path, {"proc/device-tree/model": model} if model else {})
+    with pytest.raises(UnavailableError) as refused:
+        Orin(board).identify()
+    assert (model or "no Jetson board") in refused.value.message
+    assert "--device orin" in refused.value.remedy
+
+
+def nvml(name="NVIDIA H200", error=None):
+    """A stand-in for pynvml with one GPU, or with none and `error`."""
+    module = types.ModuleType("pynvml")
+    module.NVMLError = type("NVMLError", (Exception,), {})
+
+    def init():
+        if error:
+            raise module.NVMLError(error)
+
+    module.nvmlInit = init
+    module.nvmlShutdown = lambda: None
+    module.nvmlDeviceGetHandleByIndex = lambda index: index
+    module.nvmlDeviceGetName = lambda gpu: name.encode()
+    module.nvmlSystemGetDriverVersion = lambda: "570.1"
+    module.nvmlDeviceGetMemoryInfo = lambda gpu: types.SimpleNamespace(total=141 * 2**30)
+    return module
+
+
+def test_a_gpu_is_described_by_nvml(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    device, chip = devices.select("cuda")
+    assert (device.name, chip.slug, chip.facts["driver"]) == ("cuda", "nvidia-h200", "570.1")
+    assert devices.select("h200")[1] == chip
+
+
+def test_an_alias_wants_the_chip_that_bears_its_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    with pytest.raises(UnavailableError, match="no A100 here: the chip is NVIDIA H200"):
+        devices.select("a100")
+
+
+def test_no_driver_is_not_available(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(error="Driver Not Loaded"))
+    with pytest.raises(UnavailableError, match="Driver Not Loaded"):
+        devices.select("cuda")
+
+
+def test_a_device_that_there_is_not_is_bad_input():
+    with pytest.raises(UsageError, match="Did you mean cuda"):
+        devices.select("cudda")
+
+
+def scripted(case, round_number, calls=50):
+    fake = Fake()
+    call = fake.simulate(case, round_number)
+    times = []
+    for _ in range(calls):
+        started = fake.now()
+        call()
+        times.append(fake.now() - started)
+    return times
+
+
+def test_the_fake_device_repeats_itself_to_the_bit():
+    case = Case("repnext_u3_t", "train", device="fake")
+    assert scripted(case, 1) == scripted(case, 1)
+    assert scripted(case, 1) != scripted(case, 2)
+
+
+def test_the_fake_device_gives_each_process_a_mean_of_its_own():
+    case = Case("repnext_u3_t", "train", device="fake")
+    means = [sum(scripted(case, number)) / 50 for number in range(1, 9)]
+    assert max(means) / min(means) > 1.02
+
+
+def test_on_the_fake_device_each_fusion_is_faster():
+    medians = [
+        sorted(scripted(Case("repnext_u3_t", form, device="fake"), 1))[25]
+        for form in ("train", "rrep", "srep")
+    ]
+    assert medians == sorted(medians, reverse=True)

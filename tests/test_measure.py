@@ -1,0 +1,74 @@
+import gc
+
+import msgspec
+import pytest
+
+from bench.measure import StageClock, timed_block, timed_call, warm_up
+from bench.plan import PRESETS
+
+PLAN = PRESETS["quick"]
+
+
+class Clock:
+    """A clock that calls move by scripted steps."""
+
+    def __init__(self, *steps):
+        self.time = 100.0
+        self.steps = list(steps)
+        self.calls = 0
+
+    def now(self):
+        return self.time
+
+    def call(self):
+        self.time += self.steps[self.calls % len(self.steps)]
+        self.calls += 1
+
+
+def test_a_call_takes_from_before_it_to_after_it():
+    clock = Clock(0.5)
+    assert timed_call(clock.call, clock.now) == pytest.approx(0.5)
+
+
+def test_a_block_keeps_every_sample_in_order():
+    clock = Clock(1.0, 2.0, 4.0)
+    assert timed_block(clock.call, clock.now, 4).samples_s == pytest.approx([1, 2, 4, 1])
+    assert clock.calls == 4
+
+
+def test_no_garbage_is_collected_inside_a_block():
+    seen = []
+    timed_block(lambda: seen.append(gc.isenabled()), Clock(1.0).now, 3)
+    assert seen == [False] * 3
+    assert gc.isenabled()
+
+
+def test_the_collector_comes_back_after_a_call_that_raises():
+    with pytest.raises(ZeroDivisionError):
+        timed_block(lambda: 1 / 0, Clock(1.0).now, 1)
+    assert gc.isenabled()
+
+
+def test_warm_up_lasts_its_seconds_and_at_least_two_calls():
+    plan = msgspec.structs.replace(PLAN, warmup_s=1.0)
+    short, long = Clock(0.3), Clock(1.4)
+    assert len(warm_up(short.call, short.now, plan, 0.3)) == 4
+    assert len(warm_up(long.call, long.now, plan, 1.4)) == 2
+
+
+def test_a_slow_network_is_not_warmed_beyond_its_first_call():
+    clock = Clock(10.0)
+    assert warm_up(clock.call, clock.now, PLAN, first_s=PLAN.slow_s + 0.1) == []
+
+
+def test_stages_add_up_and_are_announced():
+    clock, announced = Clock(1.0), []
+    stages = StageClock(clock.now, announced.append)
+    for name in ("build", "check", "build"):
+        with stages.stage(name):
+            clock.call()
+    stages.add("timed", 0.25)
+    assert announced == ["build", "check", "build"]
+    assert (stages.stages.build, stages.stages.check, stages.stages.timed) == (2.0, 1.0, 0.25)
+    assert stages.stages.total == 3.25
+    assert stages.current == "build"

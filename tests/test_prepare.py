@@ -1,0 +1,109 @@
+"""No number for a wrong answer: what is refused before it could be timed."""
+
+import pytest
+import torch
+
+from bench import prepare
+from bench.devices.cpu import Cpu
+from bench.measure import StageClock
+from bench.messages import Job
+from bench.plan import PRESETS
+from bench.prepare import CheckError
+from bench.records import Case
+
+SREP = Case("repnext_u3_t", "srep", resolution=64)
+
+
+def prepared(case=SREP, known=None):
+    cpu = Cpu()
+    clock = StageClock(cpu.now, lambda stage: None)
+    with torch.inference_mode():
+        return prepare.prepare(Job(case, 1, PRESETS["quick"], known), cpu, clock), clock
+
+
+def test_a_fused_form_is_checked_against_the_one_it_was_made_of():
+    subject, clock = prepared()
+    check = subject.known.check
+    assert check.against == "train"
+    assert check.largest_relative_error < check.tolerance == 1e-5
+    assert (subject.known.cost.params, subject.known.cost.macs // 10**6) == (51_547_720, 670)
+    assert subject.known.cost.weight_bytes == 4 * subject.known.cost.params
+    assert all(getattr(clock.stages, stage) > 0 for stage in ("build", "fuse", "load", "check"))
+
+
+def test_its_call_gives_one_row_per_image():
+    subject, _ = prepared(Case("repnext_u3_t", "rrep", resolution=32, batch=3))
+    with torch.inference_mode():
+        output = subject.call()
+    assert output.shape == (3, 1000)
+    subject.inspect(output)
+
+
+def drop_the_mean(affine_of):
+    def sabotaged(norm):
+        with torch.no_grad():
+            norm.running_mean.zero_()
+        return affine_of(norm)
+
+    return sabotaged
+
+
+def ones_for_dirac(dirac):
+    return lambda *args, **kw: dirac(*args, **kw)._replace(
+        weight=torch.ones_like(dirac(*args, **kw).weight)
+    )
+
+
+def swapped_interleaving(interleave):
+    return lambda first, second: interleave(second, first)
+
+
+def one_channel_off(widen):
+    return lambda kernel: widen(kernel)._replace(weight=widen(kernel).weight.roll(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "sabotage"),
+    [
+        ("bench.models.repnext", "affine_of", drop_the_mean),
+        ("bench.models.reparam", "dirac", ones_for_dirac),
+        ("bench.models.reparam", "interleave", swapped_interleaving),
+        ("bench.models.reparam", "widen_last_pointwise", one_channel_off),
+    ],
+)
+def test_a_sabotaged_fuse_is_never_timed(monkeypatch, owner, name, sabotage):
+    import importlib
+
+    module = importlib.import_module(owner)
+    monkeypatch.setattr(module, name, sabotage(getattr(module, name)))
+    with pytest.raises(CheckError, match=r"differs from that of 'train'|not finite"):
+        prepared()
+
+
+def test_a_later_round_compares_the_structure_with_that_of_the_first():
+    known = prepared()[0].known
+    assert prepared(known=known)[0].known == known
+    with pytest.raises(CheckError, match="structure"):
+        prepared(Case("repnext_u3_t", "rrep", resolution=64), known)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (torch.full((2, 10), float("nan")), "not finite"),
+        (torch.full((2, 10), float("inf")), "not finite"),
+        (torch.zeros(3, 10), "shape"),
+        ([torch.zeros(2, 10)], "not a tensor"),
+    ],
+)
+def test_an_output_that_is_no_answer_is_refused(output, said):
+    with pytest.raises(CheckError, match=said):
+        prepare._inspect(output, Case("resnet50", "plain", batch=2))
+
+
+def test_preparing_leaves_the_random_state_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    prepared(Case("repnext_u3_t", "train", resolution=32))
+    assert torch.equal(torch.rand(3), expected)

@@ -1,0 +1,197 @@
+"""The whole pipeline on the fake device: real processes, scripted time."""
+
+import os
+
+import msgspec
+import pytest
+from conftest import ENVIRONMENT
+
+from bench.plan import Plan
+from bench.records import Case, Failure, Measurement
+from bench.runner import run, without_paths
+from bench.store import Store
+from bench.template import Template
+
+PLAN = Plan(
+    preset="quick",
+    rounds=2,
+    timed_s=0.5,
+    block_s=0.1,
+    warmup_s=0.05,
+    budget_s=None,
+    slow_budget_s=None,
+    deadline_s=20.0,
+)
+HERE = msgspec.structs.replace(
+    ENVIRONMENT, chip=msgspec.structs.replace(ENVIRONMENT.chip, threads=1)
+)
+
+
+class Listener:
+    def __init__(self):
+        self.events = []
+
+    def started(self, todo, done):
+        self.events.append(("started", len(todo), len(done)))
+
+    def warmed(self, case, iteration_s):
+        self.events.append(("warmed", case.name, iteration_s))
+
+    def sampled(self, case, samples_s):
+        self.events.append(("sampled", case.name, len(samples_s)))
+
+    def measured(self, case, rounds):
+        self.events.append(("measured", case.name, len(rounds)))
+
+    def failed(self, record):
+        self.events.append(("failed", record.case.name))
+
+
+def fake(model, form="plain", batch=1):
+    return Case(model, form, batch=batch, device="fake")
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Run cases into one store: (cases, plan) -> failures; `.store` and `.listener` stay."""
+
+    def call(cases, plan=PLAN, **options):
+        call.store = Store(tmp_path)
+        call.store.open()
+        call.listener = Listener()
+        return run(cases, plan, call.store, HERE, call.listener, **options)
+
+    return call
+
+
+def records(measure, kind=Measurement):
+    return [record for record in measure.store.records if isinstance(record, kind)]
+
+
+def test_every_case_has_its_rounds_with_every_sample(measure):
+    cases = [fake("resnet50"), fake("swin_t"), fake("resnet50", batch=128)]
+    assert measure(cases) == []
+    assert [(r.case.name, r.case.batch, r.round, r.stopped_by) for r in records(measure)] == [
+        ("resnet50", 1, 1, "round"),
+        ("swin_t", 1, 1, "round"),
+        ("resnet50", 1, 2, "rounds"),
+        ("swin_t", 1, 2, "rounds"),
+        ("resnet50", 128, 1, "round"),
+        ("resnet50", 128, 2, "rounds"),
+    ]
+    for record in records(measure):
+        assert sum(record.block_sizes) == len(record.samples_s) >= 5
+        assert len(record.block_starts_s) == len(record.block_sizes)
+        assert sum(record.samples_s) >= PLAN.timed_s
+        assert record.stages_s.timed == pytest.approx(sum(record.samples_s))
+        assert record.warnings == []
+
+
+def test_blocks_of_a_group_alternate_in_an_order_that_reverses(measure):
+    measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")], PLAN)
+    first_round = [name for kind, name, *_ in measure.listener.events if kind == "sampled"][:6]
+    assert first_round == ["resnet50", "swin_t", "convnext_t", "convnext_t", "swin_t", "resnet50"]
+
+
+def test_a_call_after_each_switch_is_discarded_and_counted(measure):
+    measure([fake("resnet50"), fake("swin_t")])
+    for record in records(measure):
+        warmed = record.discarded - 1 - len(record.block_sizes)
+        assert warmed >= 2
+
+
+def test_a_slow_case_is_timed_once_a_turn_and_discards_nothing(measure):
+    slow = msgspec.structs.replace(PLAN, slow_s=0.0001, rounds=1)
+    measure([fake("resnet50"), fake("swin_t")], slow)
+    for record in records(measure):
+        assert record.block_sizes == [1, 1, 1] or len(record.samples_s) >= 3
+        assert record.discarded == 1
+
+
+def test_the_same_command_again_measures_nothing(measure):
+    cases = [fake("resnet50"), fake("swin_t")]
+    measure(cases)
+    before = measure.store.path.read_bytes()
+    measure(cases)
+    assert measure.listener.events == [("started", 0, 2)]
+    assert measure.store.path.read_bytes() == before
+
+
+def test_more_rounds_than_on_record_are_added(measure):
+    measure([fake("resnet50")])
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=3))
+    assert [r.round for r in records(measure)] == [1, 2, 3]
+
+
+def test_a_resumed_run_measures_the_rounds_of_one_left_alone(measure):
+    cases = [fake("resnet50"), fake("swin_t")]
+    measure(cases)
+    whole = [(r.case_id, r.round, r.stopped_by) for r in records(measure)]
+    lines = measure.store.path.read_bytes().splitlines(keepends=True)
+    measure.store.path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
+    measure(cases)
+    again = [(r.case_id, r.round, r.stopped_by) for r in records(measure)]
+    assert sorted(again) == sorted(whole)
+
+
+@pytest.mark.parametrize(
+    ("fault", "stage", "error", "message"),
+    [
+        ("raise", "build", "RuntimeError", "scripted fault"),
+        ("nan", "check", "ArithmeticError", "not finite"),
+        ("segfault", "build", "Killed", "SIGSEGV"),
+        ("exit", "build", "Exited", "exit code 7"),
+    ],
+)
+def test_a_case_that_fails_is_a_row_and_the_sweep_goes_on(measure, fault, stage, error, message):
+    failures = measure([fake(f"fault/{fault}"), fake("resnet50")])
+    (failed,) = records(measure, Failure)
+    assert failures == [failed]
+    assert (failed.stage, failed.error) == (stage, error)
+    assert message in failed.message
+    assert [r.case.name for r in records(measure)] == ["resnet50", "resnet50"]
+
+
+def test_a_case_that_hangs_is_given_up_at_its_deadline(measure):
+    plan = msgspec.structs.replace(PLAN, deadline_s=1.0, rounds=1)
+    (failed,) = measure([fake("fault/hang"), fake("resnet50")], plan)
+    assert (failed.stage, failed.error) == ("build", "Timeout")
+    assert len(records(measure)) == 1
+
+
+def test_a_failure_is_remembered_and_tried_again_only_when_asked(measure):
+    cases = [fake("fault/raise")]
+    measure(cases)
+    assert len(measure(cases)) == 1
+    assert len(records(measure, Failure)) == 1
+    assert len(measure(cases, retry_failed=True)) == 1
+    assert len(records(measure, Failure)) == 2
+
+
+def test_more_threads_than_cpus_is_a_warning_on_the_record(measure):
+    measure([Case("resnet50", "plain", device="fake", threads=64)])
+    assert records(measure)[0].warnings == ["64 threads on 1 usable CPUs"]
+
+
+def test_no_child_outlives_its_template():
+    from bench.messages import Job, Ready
+
+    with Template("fake") as template:
+        child = template.fork(Job(fake("resnet50"), 1, PLAN, None))
+        assert isinstance(child.answer(10), Ready)
+        pid = child._pid
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("No module named 'x' in /home/ann/code/net.py:3", "No module named 'x' in net.py:3"),
+        ("img/s and 1/2 stay, nets/mine.py too", "img/s and 1/2 stay, nets/mine.py too"),
+        ("'/tmp/a/b.pt'", "'b.pt'"),
+    ],
+)
+def test_records_carry_no_absolute_path(text, kept):
+    assert without_paths(text) == kept

@@ -1,0 +1,106 @@
+import json
+
+import pytest
+from conftest import ENVIRONMENT, failure, measurement
+
+from bench import store
+from bench.errors import UsageError
+from bench.records import Case
+from bench.store import Store
+
+CASE = Case("resnet50", "plain")
+
+
+def opened(folder):
+    results = Store(folder)
+    results.open()
+    return results
+
+
+def test_what_was_appended_is_read_back(tmp_path):
+    records = [ENVIRONMENT, measurement(CASE), failure(CASE)]
+    results = opened(tmp_path / "chip")
+    for record in records:
+        results.append(record)
+    assert opened(tmp_path / "chip").records == records
+
+
+def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
+    results = opened(tmp_path)
+    results.append(measurement(CASE))
+    (line,) = results.path.read_text().splitlines()
+    record = json.loads(line)
+    assert record["type"] == "measurement"
+    assert record["case"] == {
+        "model": "resnet50",
+        "form": "plain",
+        "backend": "eager",
+        "precision": "fp32",
+        "batch": 1,
+        "resolution": 224,
+        "device": "cpu",
+        "threads": 1,
+    }
+    assert set(record["stages_s"]) == {
+        "build",
+        "fuse",
+        "load",
+        "check",
+        "first",
+        "warmup",
+        "timed",
+    }
+    wanted = "schema run_id case_id round samples_s block_sizes block_starts_s cost stopped_by"
+    assert set(wanted.split()) | {"environment_id", "warnings"} <= set(record)
+
+
+def test_a_torn_last_line_is_set_aside_and_said(tmp_path):
+    results = opened(tmp_path)
+    results.append(measurement(CASE))
+    whole = results.path.read_bytes()
+    results.path.write_bytes(whole + whole[:40])
+    again = opened(tmp_path)
+    assert len(again.records) == 1
+    assert results.path.read_bytes() == whole
+    assert (tmp_path / "results.jsonl.torn").read_bytes() == whole[:40] + b"\n"
+    assert "torn line of 40 bytes" in again.warnings[0]
+
+
+def test_a_line_that_is_no_record_is_left_out_and_said(tmp_path):
+    results = opened(tmp_path)
+    results.path.write_text('{"type": "nonsense"}\nnot json\n')
+    results.append(measurement(CASE))
+    again = opened(tmp_path)
+    assert len(again.records) == 1
+    assert [warning.split(" ")[0].rpartition(":")[2] for warning in again.warnings] == ["1", "2"]
+
+
+def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
+    opened(tmp_path).append(measurement(CASE, schema=99))
+    again = opened(tmp_path)
+    assert again.records == []
+    assert "schema 99" in again.warnings[0]
+
+
+def test_history_is_of_one_case_in_one_environment():
+    other = Case("resnet50", "plain", batch=128)
+    records = [
+        measurement(CASE, 1),
+        measurement(other, 1),
+        measurement(CASE, 1, environment_id="elsewhere"),
+        measurement(CASE, 2),
+    ]
+    rounds, failed = store.history(records, CASE, "env")
+    assert [record.round for record in rounds] == [1, 2]
+    assert failed is None
+
+
+def test_a_failure_counts_until_a_later_round_succeeds():
+    assert store.history([failure(CASE)], CASE, "env").failure is not None
+    assert store.history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        opened(tmp_path / "file" / "chip")
