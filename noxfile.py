@@ -1,4 +1,4 @@
-"""Sessions: `nox -s tests`, `nox -s lint`, `nox -s types`."""
+"""Sessions: `nox -s tests`, `lint`, `types`, and `bench_cpu`, which measures."""
 
 from pathlib import Path
 
@@ -27,6 +27,15 @@ def tests(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types."""
     session.run(PYTHON, "-m", "mypy", external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"])
+def bench_cpu(session: nox.Session) -> None:
+    """Measure Table 6 on this machine's CPU into results/ and write its report."""
+    bench = (PYTHON, "-m", "bench")
+    options = ("--suite", "table6", "--device", "cpu", "--preset", "quick", "--out", "results")
+    session.run(*bench, "run", *options, *session.posargs, external=True)
+    session.run(*bench, "report", "results", external=True)
 
 
 @nox.session

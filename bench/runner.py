@@ -38,8 +38,8 @@ class Listener(Protocol):
     def warmed(self, case: Case, iteration_s: float) -> None:
         """A case is ready to be timed; about how long an iteration takes."""
 
-    def sampled(self, case: Case, samples_s: Sequence[float]) -> None:
-        """A block was timed; all samples of the case so far, of earlier rounds too."""
+    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
+        """A block was timed: samples of earlier rounds, and those of this one so far."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
         """A round of a case is on record; all of its rounds so far."""
@@ -204,7 +204,7 @@ class _Runner:
                     active.remove(turn)
                     self._record_failure(turn.case, turn.job.round, error)
                 else:
-                    self._listener.sampled(turn.case, turn.earlier + turn.samples)
+                    self._listener.sampled(turn.case, turn.earlier, turn.samples)
             active = [turn for turn in reversed(active) if not turn.is_satisfied()]
 
     def _finish(self, turn: _Turn, share_s: float) -> None:

@@ -46,6 +46,15 @@ def plus_minus(mean: float, std: float, digits: int = 3) -> str:
     return f"{text} ± {std:.{decimals}f}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 40 s, 6 min, 2.5 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def milliseconds(seconds: float | None) -> float | None:
     """Seconds to milliseconds."""
     return None if seconds is None else seconds * 1e3

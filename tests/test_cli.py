@@ -69,7 +69,7 @@ def test_a_run_prints_a_row_per_case_and_what_to_type_next(bench):
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "provisional" in line]
     assert [row.split()[0] for row in rows] == ["resnet50", "swin_t"]
-    assert "next: python -m bench report out" in done.stdout
+    assert "next:    python -m bench report out" in done.stdout
 
 
 def test_a_failed_case_is_exit_code_1_then_and_later(bench):
@@ -91,7 +91,8 @@ def test_json_is_all_there_is_on_standard_output(bench):
 def test_a_dry_run_lists_cases_and_writes_nothing(bench, tmp_path):
     done = bench("run", "--suite", "table6", "--dry-run", "--device", "fake")
     assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == 14
+    assert len(done.stdout.splitlines()) == 1 + 14 + 1
+    assert "14 cases, about" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

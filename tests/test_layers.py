@@ -14,10 +14,10 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"runner", "report"},
-    {"suite", "store", "measure", "prepare", "worker", "template", "environment"},
-    {"messages"},
+    {"suite", "estimate", "measure", "prepare", "worker", "template", "environment"},
+    {"store", "messages"},
     {"plan"},
-    {"models", "devices", "backends", "stats"},
+    {"models", "devices", "backends", "stats", "paper"},
     {"records", "errors", "text"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from conftest import CHIP, ENVIRONMENT, failure, measurement
 
-from bench import report
+from bench import paper, report
 from bench.errors import UsageError
 from bench.records import Case, Cost
-from bench.report import figures, paper, rows, tables
+from bench.report import figures, rows, tables
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -37,8 +37,8 @@ class Listener:
     def warmed(self, case, iteration_s):
         self.events.append(("warmed", case.name, iteration_s))
 
-    def sampled(self, case, samples_s):
-        self.events.append(("sampled", case.name, len(samples_s)))
+    def sampled(self, case, earlier, samples):
+        self.events.append(("sampled", case.name, len(earlier), len(samples)))
 
     def measured(self, case, rounds):
         self.events.append(("measured", case.name, len(rounds)))

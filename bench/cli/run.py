@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from bench import devices, runner
+from bench import devices, estimate, paper, runner, store
 from bench import suite as suites
+from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.environment import describe
 from bench.errors import CASE_FAILED, INTERRUPTED, BenchError, UsageError
 from bench.plan import PRESETS, Plan
-from bench.records import Case, Failure, Measurement
-from bench.stats import Summary, summarise
-from bench.store import Store
-from bench.text import plus_minus, significant
+from bench.records import Case, Record
+from bench.stats import summarise
+from bench.store import History, Store
+from bench.text import duration
+
+PIPE_WIDTH = 200
 
 
 def run(
@@ -83,24 +88,31 @@ def run(
     plan = suites.plan_for(preset, wanted, rounds, budget)
     driver, chip = devices.select(device)
     cases = suites.expand(wanted, overrides, chip, threads)
-    if dry_run:
-        print("\n".join(label(case) for case in cases))
-        return
-    store = Store(out / chip.slug)
-    store.open()
     environment = describe(driver, chip, runner.new_run_id(), _command())
-    printer = Printer(plan, sys.stderr if as_json else sys.stdout)
-    count = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
-    printer.say(f"{count} on {chip.name}, preset {preset}, into {store.path}")
-    for warning in store.warnings:
-        printer.say(f"warning: {warning}")
+    console = _console(to_stderr=as_json)
+    results = Store(out / chip.slug)
+    if dry_run:
+        histories = _histories(results.peek(), cases, environment.environment_id)
+        _dry_run(console, histories, plan)
+        return
+    results.open()
+    histories = _histories(results.records, cases, environment.environment_id)
+    tracker = Tracker(plan, estimate.initial(plan, histories, paper.macs()))
+    display = (LiveTable if console.is_terminal else PlainLines)(console, tracker)
+    plain(console, f"{_count(cases)} on {chip.name}, preset {preset}, into {results.path}")
+    for warning in results.warnings:
+        plain(console, f"warning: {warning}")
     try:
-        failures = runner.run(cases, plan, store, environment, printer, retry_failed=retry_failed)
+        with display:
+            failures = runner.run(
+                cases, plan, results, environment, display, retry_failed=retry_failed
+            )
     except KeyboardInterrupt:
-        raise InterruptedRunError(store.path) from None
+        raise InterruptedRunError(results.path) from None
+    histories = _histories(results.records, cases, environment.environment_id)
+    conclude(console, histories, results.path, f"python -m bench report {shlex.quote(str(out))}")
     if as_json:
-        print(json.dumps([_as_json(case, store, environment.environment_id) for case in cases]))
-    printer.say(f"next: python -m bench report {shlex.quote(str(out))}")
+        print(json.dumps([_as_json(case, history) for case, history in histories.items()]))
     if failures:
         raise typer.Exit(CASE_FAILED)
 
@@ -116,61 +128,42 @@ class InterruptedRunError(BenchError):
         )
 
 
-class Printer:
-    """Says in plain lines what a run does: a row when a case first has numbers, and each round."""
-
-    def __init__(self, plan: Plan, stream: TextIO) -> None:
-        self._plan = plan
-        self._stream = stream
-        self._seen: set[Case] = set()
-
-    def say(self, line: str) -> None:
-        """Print one line, now."""
-        print(line, file=self._stream, flush=True)
-
-    def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """How much is on record already."""
-        if done:
-            self.say(f"{len(done)} of them on record already, {len(todo)} to measure")
-
-    def warmed(self, case: Case, iteration_s: float) -> None:
-        """A case's first row is of its warm-up."""
-        if case not in self._seen:
-            self._seen.add(case)
-            self.say(_line(case, summarise([[iteration_s]]), "provisional"))
-
-    def sampled(self, case: Case, samples_s: Sequence[float]) -> None:
-        """Plain lines come with each round, not with each block."""
-
-    def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """A row of all rounds so far."""
-        last = rounds[-1]
-        ended = "" if last.stopped_by == "round" else f", done ({last.stopped_by})"
-        summary = summarise([record.samples_s for record in rounds])
-        self.say(_line(case, summary, f"round {last.round}{ended}"))
-
-    def failed(self, record: Failure) -> None:
-        """A row for what could not be measured."""
-        self.say(
-            f"{label(record.case)}  FAILED at {record.stage}: {record.error}: {record.message}"
-        )
+def _console(*, to_stderr: bool) -> Console:
+    """Where progress goes; a pipe gets whole lines, however long."""
+    console = Console(stderr=to_stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
-def label(case: Case) -> str:
-    """A case in one line: what it is called and what sets it apart."""
-    return (
-        f"{case.name:<24} batch {case.batch:<4} {case.backend} {case.precision} {case.resolution}²"
-    )
+def _count(cases: Sequence[Case]) -> str:
+    return "1 case" if len(cases) == 1 else f"{len(cases)} cases"
 
 
-def _line(case: Case, summary: Summary, remark: str) -> str:
-    spread = plus_minus(summary.mean * 1e3, summary.std * 1e3)
-    speed = significant(case.batch / summary.median)
-    return f"{label(case)}  {spread:>14} ms  {speed:>6} img/s  n={summary.samples}  {remark}"
+def _histories(
+    records: Sequence[Record], cases: Sequence[Case], environment_id: str
+) -> dict[Case, History]:
+    return {case: store.history(records, case, environment_id) for case in cases}
 
 
-def _as_json(case: Case, store: Store, environment_id: str) -> dict[str, object]:
-    rounds, failure = store.history(case, environment_id)
+def _dry_run(console: Console, histories: Mapping[Case, History], plan: Plan) -> None:
+    """The cases and how long they would take; writes nothing."""
+    progress = estimate.initial(plan, histories, paper.macs())
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("case", no_wrap=True, overflow="ellipsis")
+    for heading in ("batch", "threads", "about"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for case in histories:
+        left = {case: progress[case]} if case in progress else {}
+        text = duration(estimate.remaining_s(plan, left)) if left else "on record"
+        table.add_row(short(case), str(case.batch), str(case.threads), text)
+    console.print(table)
+    total = duration(estimate.remaining_s(plan, progress))
+    plain(console, f"{_count(list(histories))}, about {total} in all; nothing was measured")
+
+
+def _as_json(case: Case, history: History) -> dict[str, object]:
+    rounds, failure = history
     summary = summarise([record.samples_s for record in rounds]) if rounds else None
     return {
         "case_id": case.case_id,

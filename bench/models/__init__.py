@@ -108,6 +108,8 @@ def _first_form(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
         return repnext(spec.unit, spec.size, num_classes)
     import timm
 
+    if not timm.is_model(spec.timm.split(".")[0]):  # a hub's name would be downloaded from
+        zoo.check_timm_names([spec.timm])
     config = timm.get_pretrained_cfg(spec.timm.split(".")[0], allow_unregistered=True)
     is_sized = config is not None and config.fixed_input_size
     sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}

@@ -23,7 +23,7 @@ def count_macs(model: nn.Module, resolution: int) -> int:
     with attention decomposed, so that neither the device nor the release of torch that runs
     the network has a say in it.
     """
-    on_meta = copy.deepcopy(model).to("meta")
+    on_meta = copy.deepcopy(model).eval().to("meta")
     image = torch.empty(1, 3, resolution, resolution, device="meta")
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:

@@ -148,20 +148,21 @@ def conv2d(kernel: Kernel, like: nn.Conv2d, groups: int | None = None) -> nn.Con
     """A convolution with `kernel`, padded to keep its taps centred where `like`'s are.
 
     Stride, dtype, device and mode are `like`'s, and so are the groups unless given; it always
-    has a bias.
+    has a bias. Raises ValueError where `like` is dilated or does not pad with zeros.
     """
     groups = like.groups if groups is None else groups
     outputs, inputs, *size = kernel.weight.shape
     grown = [(new - old) // 2 for new, old in zip(size, like.kernel_size, strict=True)]
-    if not isinstance(like.padding, tuple):
-        raise ValueError(f"padding given as {like.padding!r} cannot be carried over")
+    padding = like.padding
+    if isinstance(padding, str) or like.padding_mode != "zeros" or set(like.dilation) != {1}:
+        raise ValueError(f"dilated, or not padded with so many zeros a side: {like}")
     conv: nn.Conv2d = nn.utils.skip_init(
         nn.Conv2d,
         inputs * groups,
         outputs,
         tuple(size),
         stride=like.stride,
-        padding=tuple(pad + more for pad, more in zip(like.padding, grown, strict=True)),
+        padding=tuple(pad + more for pad, more in zip(padding, grown, strict=True)),
         groups=groups,
         dtype=like.weight.dtype,
         device=like.weight.device,

@@ -8,6 +8,7 @@ are made of.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -140,11 +141,12 @@ class RepNeXtBlock(nn.Module):
 
     def with_linear(self) -> LinearBlock:
         """The same function with each 1x1 convolution as a fully connected layer."""
-        return LinearBlock(
-            self.unit,
+        block = LinearBlock(
+            copy.deepcopy(self.unit),
             reparam.linear(kernel_of(self.pw1), self.pw1),
             reparam.linear(kernel_of(self.pw2), self.pw2),
         )
+        return block.train(self.training)
 
     def without_shortcut(self) -> nn.Sequential:
         """The same function with neither branch nor addition (Fig. 4; Eqs. 6-8)."""

@@ -9,6 +9,7 @@ import functools
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.errors import UnavailableError, UsageError, unknown
@@ -80,7 +81,7 @@ def check_form(spec: Spec, form: str) -> None:
         raise UsageError(f"{spec.name} has no form {form!r}", f"It has: {', '.join(spec.forms)}.")
 
 
-def check_timm_names(names: list[str]) -> None:
+def check_timm_names(names: Sequence[str]) -> None:
     """Raise UsageError for the first of `names` (without the prefix) that timm does not know.
 
     timm is asked in a process of its own, since it imports torch, which a parent process that

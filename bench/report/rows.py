@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from bench.paper import top1
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record
-from bench.report.paper import top1
 from bench.stats import Summary, summarise
 from bench.store import history
 

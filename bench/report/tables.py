@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 import pandas as pd
 
+from bench import paper
 from bench.records import Cost, Environment
-from bench.report import paper
 from bench.report.rows import Row
 from bench.text import (
     NOT_MEASURED,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-FILE = Path(__file__).parent.parent / "data" / "reported_results.csv"
+FILE = Path(__file__).parent / "data" / "reported_results.csv"
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -47,6 +47,15 @@ def top1(model: str) -> float | None:
         if row.model == model and row.dataset == "imagenet1k":
             return row.top1
     return None
+
+
+def macs() -> dict[str, float]:
+    """Multiply-accumulates of one 224-pixel image, by `model` or `model@form`."""
+    return {
+        row.model if row.form == "plain" else f"{row.model}@{row.form}": row.gmacs * 1e9
+        for row in reported()
+        if row.gmacs and row.input_size == 224
+    }
 
 
 def find(table: int, device: str, model: str, form: str) -> Reported | None:

@@ -1,0 +1,81 @@
+"""How long a run takes: what the plan asks for, and what is known of each case so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bench.plan import Plan, is_done, is_slow
+from bench.records import Case
+from bench.store import History
+
+# Guesses for what nobody has measured yet: set-up of a case-round, and multiply-accumulates per
+# second and thread of a small CPU at batch 1 and at large batches, where memory is the bound.
+SETUP_S = 2.5
+MACS_PER_S = 35e9
+MACS_PER_S_LARGE = 16e9
+LARGE_BATCH = 16
+UNKNOWN_MACS = 4.5e9
+
+
+class CaseProgress(msgspec.Struct, frozen=True):
+    """What is known of one case: seconds of an iteration, rounds done, samples of this round."""
+
+    iteration_s: float
+    rounds_done: int = 0
+    samples: int = 0
+
+
+def guess_iteration_s(case: Case, macs: float | None) -> float:
+    """Seconds of an iteration of a network with so many multiply-accumulates an image."""
+    rate = MACS_PER_S if case.batch < LARGE_BATCH else MACS_PER_S_LARGE
+    return case.batch * (macs or UNKNOWN_MACS) / (rate * case.threads)
+
+
+def work_s(plan: Plan, iteration_s: float) -> float:
+    """Seconds that one case-round lets the network run: first call, warm-up, blocks, discards."""
+    if is_slow(plan, iteration_s):
+        return (1 + plan.slow_samples) * iteration_s
+    samples = max(plan.min_samples, plan.timed_s / iteration_s)
+    block = max(1, round(plan.block_s / iteration_s))
+    discarded = samples / block
+    warm_up = max(2, plan.warmup_s / iteration_s)
+    return (1 + warm_up + discarded + samples) * iteration_s
+
+
+def planned_rounds(plan: Plan, iteration_s: float, setup_s: float) -> int:
+    """How many rounds the plan's number and its budget let a case have."""
+    budget_s = plan.slow_budget_s if is_slow(plan, iteration_s) else plan.budget_s
+    if budget_s is None:
+        return plan.rounds
+    return max(1, min(plan.rounds, int(budget_s / (work_s(plan, iteration_s) + setup_s))))
+
+
+def remaining_s(
+    plan: Plan, progress: Mapping[Case, CaseProgress], setup_s: float = SETUP_S
+) -> float:
+    """Seconds until every case has its rounds; `setup_s` is what a case-round costs besides."""
+    total = 0.0
+    for case in progress.values():
+        rounds = planned_rounds(plan, case.iteration_s, setup_s) - case.rounds_done
+        if rounds > 0:
+            done_s = case.samples * case.iteration_s
+            total += rounds * (work_s(plan, case.iteration_s) + setup_s) - done_s
+    return max(total, 0.0)
+
+
+def initial(
+    plan: Plan, histories: Mapping[Case, History], macs: Mapping[str, float]
+) -> dict[Case, CaseProgress]:
+    """Of the cases that need a round: from records where there are any, else from MACs."""
+    progress = {}
+    for case, (rounds, _) in histories.items():
+        if is_done(plan, rounds):
+            continue
+        if rounds:
+            iteration_s = min(min(record.samples_s) for record in rounds)
+        else:
+            iteration_s = guess_iteration_s(case, macs.get(case.name))
+        progress[case] = CaseProgress(iteration_s, len(rounds))
+    return progress
