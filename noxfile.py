@@ -1,5 +1,6 @@
-"""Sessions: `nox -s tests`, `lint`, `types`, and `bench_cpu`, which measures."""
+"""Sessions: `tests`, `lint`, `types`; `bench_cpu`, `bench_gpu`, `bench_orin` measure; `report`."""
 
+import json
 from pathlib import Path
 
 import nox
@@ -9,6 +10,10 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 # torch is large, so whatever needs it shares the environment that the session `env` makes.
 PYTHON = str(Path(".nox", "env", "bin", "python"))
+RESULTS = "results"
+OLDEST, NEWEST = "3.10", "3.14"
+VENDORS = ("torch", "torchvision", "timm")  # on a board torch and torchvision are the vendor's
+TIMM_ALONE = ("huggingface_hub", "pyyaml", "safetensors")  # what timm needs besides those two
 
 
 @nox.session(reuse_venv=True, default=False)
@@ -23,19 +28,17 @@ def tests(session: nox.Session) -> None:
     session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
 
 
+@nox.session(python=[OLDEST, NEWEST], default=False)
+def tests_on(session: nox.Session) -> None:
+    """Run the tests on the oldest and the newest Python that torch supports."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session(venv_backend="none", requires=["env"])
 def types(session: nox.Session) -> None:
     """Check types."""
     session.run(PYTHON, "-m", "mypy", external=True)
-
-
-@nox.session(venv_backend="none", requires=["env"])
-def bench_cpu(session: nox.Session) -> None:
-    """Measure Table 6 on this machine's CPU into results/ and write its report."""
-    bench = (PYTHON, "-m", "bench")
-    options = ("--suite", "table6", "--device", "cpu", "--preset", "quick", "--out", "results")
-    session.run(*bench, "run", *options, *session.posargs, external=True)
-    session.run(*bench, "report", "results", external=True)
 
 
 @nox.session
@@ -44,3 +47,45 @@ def lint(session: nox.Session) -> None:
     session.install("ruff>=0.6")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def bench_cpu(session: nox.Session) -> None:
+    """Measure Table 6 on this machine's CPU into results/, quickly, and report it."""
+    _measure(session, PYTHON, "cpu", "quick")
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def bench_gpu(session: nox.Session) -> None:
+    """Measure Table 6 on this machine's NVIDIA GPU into results/ and report it."""
+    _measure(session, PYTHON, "cuda", "default")
+
+
+@nox.session(venv_params=["--system-site-packages"], reuse_venv=True, default=False)
+def bench_orin(session: nox.Session) -> None:
+    """Measure Table 6 on a Jetson Orin with the vendor's torch, and report it."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    light = [line for line in project["dependencies"] if not line.startswith(VENDORS)]
+    session.install(*light, *TIMM_ALONE)
+    session.install("--no-deps", "timm", "-e", ".")
+    _measure(session, "python", "orin", "default")
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def report(session: nox.Session) -> None:
+    """Write tables and figures of results/, or of the folders after --."""
+    folders = session.posargs or [RESULTS]
+    session.run(PYTHON, "-m", "bench", "report", *folders, external=True)
+
+
+def _measure(session: nox.Session, python: str, device: str, preset: str) -> None:
+    """Run and report, or skip with the reason that `bench doctor` gives too."""
+    bench = (python, "-m", "bench")
+    listed = session.run(*bench, "list", "devices", "--json", external=True, silent=True)
+    (found,) = [entry for entry in json.loads(str(listed)) if entry["name"] == device]
+    if not found["available"]:
+        session.skip(found["about"])
+    flags = ("--suite", "table6", "--device", device, "--preset", preset, "--out", RESULTS)
+    failed = [0, 1]  # a case that failed is a row of the report
+    session.run(*bench, "run", *flags, *session.posargs, external=True, success_codes=failed)
+    session.run(*bench, "report", RESULTS, external=True)

@@ -33,15 +33,20 @@ def guess_iteration_s(case: Case, macs: float | None) -> float:
     return case.batch * (macs or UNKNOWN_MACS) / (rate * case.threads)
 
 
+def warm_up_s(plan: Plan, iteration_s: float) -> float:
+    """Seconds of the first call and the warm-up of a case-round."""
+    if is_slow(plan, iteration_s):
+        return iteration_s
+    return (1 + max(2.0, plan.warmup_s / iteration_s)) * iteration_s
+
+
 def work_s(plan: Plan, iteration_s: float) -> float:
     """Seconds that one case-round lets the network run: first call, warm-up, blocks, discards."""
     if is_slow(plan, iteration_s):
         return (1 + plan.slow_samples) * iteration_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
-    block = max(1, round(plan.block_s / iteration_s))
-    discarded = samples / block
-    warm_up = max(2, plan.warmup_s / iteration_s)
-    return (1 + warm_up + discarded + samples) * iteration_s
+    discarded = samples / max(1, round(plan.block_s / iteration_s))
+    return warm_up_s(plan, iteration_s) + (discarded + samples) * iteration_s
 
 
 def planned_rounds(plan: Plan, iteration_s: float, setup_s: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"
@@ -58,6 +59,18 @@ def duration(seconds: float) -> str:
 def milliseconds(seconds: float | None) -> float | None:
     """Seconds to milliseconds."""
     return None if seconds is None else seconds * 1e3
+
+
+def facts(known: Mapping[str, str | int | float | None]) -> str:
+    """`{"memory_gib": 8, "logical_cores": 2}` to `8 GiB memory, logical cores 2`."""
+    words = [
+        f"{value} GiB {key.removesuffix('_gib')}"
+        if key.endswith("_gib")
+        else f"{key.replace('_', ' ')} {value}"
+        for key, value in known.items()
+        if value is not None
+    ]
+    return ", ".join(words)
 
 
 def markdown(text: str) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(bench.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"runner", "report"},
+    {"runner", "report", "doctor"},
     {"suite", "estimate", "measure", "prepare", "worker", "template", "environment"},
     {"store", "messages"},
     {"plan"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import msgspec
 import typer
 
 from bench import backends, devices, suite
@@ -12,6 +12,14 @@ from bench.errors import UnavailableError, unknown
 from bench.models import zoo
 
 KINDS = ("models", "forms", "devices", "backends", "suites")
+
+
+class Entry(NamedTuple):
+    """A name as the flags take it, a few words about it, and whether it works here."""
+
+    name: str
+    about: str
+    available: bool = True
 
 
 def list_(
@@ -23,35 +31,30 @@ def list_(
         raise unknown("list", kind, KINDS)
     entries = _entries(kind)
     if as_json:
-        print(json.dumps([{"name": name, "about": about} for name, about in entries], indent=2))
+        text = msgspec.json.encode([entry._asdict() for entry in entries])
+        print(msgspec.json.format(text, indent=2).decode())
         return
-    width = max(len(name) for name, _ in entries)
-    for name, about in entries:
-        print(f"{name:<{width}}  {about}".rstrip())
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        print(f"{entry.name:<{width}}  {entry.about}".rstrip())
 
 
-def _entries(kind: str) -> list[tuple[str, str]]:
-    """Each name, and a few words about it."""
+def _entries(kind: str) -> list[Entry]:
     if kind == "models":
-        named = [(spec.name, ", ".join(spec.forms)) for spec in zoo.ZOO.values()]
-        return [*named, ("timm/<name>", "plain: any other model of timm")]
+        named = [Entry(spec.name, ", ".join(spec.forms)) for spec in zoo.ZOO.values()]
+        return [*named, Entry("timm/<name>", "plain; any other model of timm")]
     if kind == "forms":
-        return list(zoo.FORMS.items())
+        return [Entry(name, about) for name, about in zoo.FORMS.items()]
     if kind == "devices":
-        named = [(name, _found(device)) for name, device in devices.DEVICES.items()]
-        return named + [
-            (alias, f"{name}, only if it is one") for alias, name in devices.ALIASES.items()
-        ]
+        return [_device(name) for name in (*devices.DEVICES, *devices.ALIASES)]
     if kind == "backends":
-        return [
-            (name, (load.__doc__ or "").partition("\n")[0])
-            for name, load in backends.BACKENDS.items()
-        ]
-    return [(name, suite.load(name).title) for name in suite.names()]
+        loads = backends.BACKENDS.items()
+        return [Entry(name, (load.__doc__ or "").partition("\n")[0]) for name, load in loads]
+    return [Entry(name, suite.load(name).title) for name in suite.names()]
 
 
-def _found(device: devices.Device) -> str:
+def _device(name: str) -> Entry:
     try:
-        return f"here: {device.identify().name}"
+        return Entry(name, devices.select(name)[1].name)
     except UnavailableError as error:
-        return f"not available: {error.message}"
+        return Entry(name, f"not available: {error.message}", available=False)

@@ -6,6 +6,7 @@ a timed block wants the machine for itself.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.estimate import SETUP_S, CaseProgress, planned_rounds, remaining_s
+from bench.estimate import SETUP_S, CaseProgress, planned_rounds, remaining_s, warm_up_s
 from bench.plan import Plan
 from bench.records import Case, Failure, Measurement
 from bench.stats import Summary, summarise
 from bench.store import History
 from bench.text import duration, plus_minus, significant
+
+WIDE = 56  # columns of a terminal with room for the number of samples and a remark
 
 
 class Tracker:
@@ -32,26 +35,31 @@ class Tracker:
     def __init__(self, plan: Plan, progress: Mapping[Case, CaseProgress]) -> None:
         self._plan = plan
         self._progress = dict(progress)
-        self._began = time.monotonic()
-        self._network_s = 0.0
-        self._case_rounds = 0
+        self._began = self._last_event = time.monotonic()
+        self._setups: list[float] = []
 
-    def update(self, case: Case, **known: float) -> None:
-        """Something is known of a case: `iteration_s`, `samples` of the round, `rounds_done`."""
-        self._progress[case] = msgspec.structs.replace(self._progress[case], **known)
+    def warmed(self, case: Case, iteration_s: float) -> None:
+        """A case is ready: how long an iteration takes, and what setting it up did besides."""
+        since = self._time_since_last_event()
+        self._setups.append(max(since - warm_up_s(self._plan, iteration_s), 0.0))
+        self._update(case, iteration_s=iteration_s)
+
+    def sampled(self, case: Case, count: int) -> None:
+        """So many samples of this round are there."""
+        self._time_since_last_event()
+        self._update(case, samples=count)
 
     def measured(self, record: Measurement) -> None:
         """A round is over; a case that was ended needs no more."""
-        stages = record.stages_s
-        self._network_s += stages.first + stages.warmup + stages.timed
-        self._case_rounds += 1
+        self._time_since_last_event()
         if record.stopped_by == "round":
-            self.update(record.case, rounds_done=record.round, samples=0)
+            self._update(record.case, rounds_done=record.round, samples=0)
         else:
-            self.ended(record.case)
+            self._progress.pop(record.case, None)
 
-    def ended(self, case: Case) -> None:
+    def failed(self, case: Case) -> None:
         """Nothing more is expected of the case."""
+        self._time_since_last_event()
         self._progress.pop(case, None)
 
     def planned(self, case: Case) -> int:
@@ -63,13 +71,18 @@ class Tracker:
         return time.monotonic() - self._began
 
     def left_s(self) -> float:
-        """Seconds left, by what a case-round has cost besides its network so far."""
+        """Seconds left, if setting up goes on to take what it took so far."""
         return remaining_s(self._plan, self._progress, self._setup_s())
 
     def _setup_s(self) -> float:
-        if not self._case_rounds:
-            return SETUP_S
-        return max(self.elapsed_s() - self._network_s, 0.0) / self._case_rounds
+        return statistics.fmean(self._setups) if self._setups else SETUP_S
+
+    def _update(self, case: Case, **known: float) -> None:
+        self._progress[case] = msgspec.structs.replace(self._progress[case], **known)
+
+    def _time_since_last_event(self) -> float:
+        before, self._last_event = self._last_event, time.monotonic()
+        return self._last_event - before
 
 
 class PlainLines:
@@ -92,14 +105,14 @@ class PlainLines:
 
     def warmed(self, case: Case, iteration_s: float) -> None:
         """The first row of a case is of its warm-up."""
-        self._tracker.update(case, iteration_s=iteration_s)
+        self._tracker.warmed(case, iteration_s)
         if case not in self._seen:
             self._seen.add(case)
             plain(self._console, _line(case, summarise([[iteration_s]]), "provisional"))
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
         """Counts, but has no line."""
-        self._tracker.update(case, samples=len(samples))
+        self._tracker.sampled(case, len(samples))
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
         """A row of all rounds so far."""
@@ -114,7 +127,7 @@ class PlainLines:
 
     def failed(self, record: Failure) -> None:
         """A row for what could not be measured."""
-        self._tracker.ended(record.case)
+        self._tracker.failed(record.case)
         plain(self._console, _failure(record))
 
 
@@ -142,14 +155,14 @@ class LiveTable:
 
     def warmed(self, case: Case, iteration_s: float) -> None:
         """The first row of a case is of its warm-up."""
-        self._tracker.update(case, iteration_s=iteration_s)
+        self._tracker.warmed(case, iteration_s)
         if self._rows[case][0] is None:
             self._rows[case] = (summarise([[iteration_s]]), "warmed up")
         self._draw(case)
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
         """The estimate sharpens."""
-        self._tracker.update(case, samples=len(samples))
+        self._tracker.sampled(case, len(samples))
         rounds = self._tracker.planned(case)
         self._rows[case] = (summarise([[*earlier, *samples]]), f"of {rounds} rounds")
         self._draw(case)
@@ -165,7 +178,7 @@ class LiveTable:
 
     def failed(self, record: Failure) -> None:
         """Said above the table, so that it stays."""
-        self._tracker.ended(record.case)
+        self._tracker.failed(record.case)
         self._rows[record.case] = (None, f"failed at {record.stage}")
         plain(self._console, _failure(record))
         self._draw(record.case)
@@ -173,14 +186,17 @@ class LiveTable:
     def _draw(self, now: Case | None) -> None:
         """The group of the case `now`, how far the run is, and how long it will take."""
         group = [case for case in self._rows if now is not None and case.group == now.group]
+        wide = self._console.width >= WIDE
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column(f"batch {now.batch}" if now else "", no_wrap=True, overflow="ellipsis")
-        for heading in ("latency (ms)", "img/s", "n"):
+        for heading in ("latency (ms)", "img/s", *(["n"] if wide else [])):
             table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
+        if wide:
+            table.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
         for case in group:
             summary, remark = self._rows[case]
-            table.add_row(escape(short(case)), *numbers(case, summary), remark)
+            latency, speed, count = numbers(case, summary)
+            table.add_row(escape(short(case)), latency, speed, *([count, remark] if wide else []))
         elapsed_s, left_s = self._tracker.elapsed_s(), self._tracker.left_s()
         bar = ProgressBar(total=max(elapsed_s + left_s, 1e-9), completed=elapsed_s, width=30)
         left = Text(f"about {duration(left_s)} left, Ctrl-C keeps finished rounds", style="dim")

@@ -15,6 +15,8 @@ from typing import NamedTuple
 from bench.errors import UnavailableError, UsageError, unknown
 
 PLAIN = ("plain",)
+UNITS = ("u1", "u2", "u3")  # of the tables in `bench.models.repnext`, which imports torch
+SIZES = ("t", "s", "b")
 BRANCHED = ("train", "rrep", "rrep_fc", "srep")
 
 TIMM_PREFIX = "timm/"
@@ -46,8 +48,8 @@ def _zoo() -> dict[str, Spec]:
     specs = [Spec(name, PLAIN, timm=timm) for name, timm in TIMM_NAMES.items()]
     specs += [
         Spec(f"repnext_{unit}_{size}", BRANCHED, unit=unit, size=size)
-        for unit in ("u1", "u2", "u3")
-        for size in ("t", "s", "b")
+        for unit in UNITS
+        for size in SIZES
     ]
     return {spec.name: spec for spec in specs}
 

@@ -16,6 +16,7 @@ from bench.text import (
     NOT_MEASURED,
     NOTHING,
     display,
+    facts,
     markdown,
     milliseconds,
     plus_minus,
@@ -103,12 +104,8 @@ def table6_markdown(rows: Sequence[Row]) -> str:
 
 
 def _describe(environment: Environment) -> str:
-    facts = [
-        f"{value} GiB {key.removesuffix('_gib')}" if key.endswith("_gib") else f"{key} {value}"
-        for key, value in {**environment.chip.facts, **environment.versions}.items()
-        if value
-    ]
-    text = ", ".join(facts).replace("_", " ") or "nothing is known of this environment"
+    text = facts({**environment.chip.facts, **environment.versions})
+    text = text or "nothing is known of this environment"
     return markdown(f"Environment {environment.environment_id}: {text}.")
 
 

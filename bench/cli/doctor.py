@@ -1,0 +1,32 @@
+"""`bench doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "lack": ("lack", "red")}
+REMEDY_INDENT = "        "
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what this machine is, what works, and whether it is fit to measure on."""
+    from bench.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(msgspec.json.encode([finding._asdict() for finding in findings]).decode())
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        mark, style = MARKS[finding.level]
+        line = Text(mark, style=style)
+        console.print(line.append(f"  {finding.about}: {finding.text}", style="default"))
+        for remedy in finding.remedy.splitlines():
+            console.print(Text(REMEDY_INDENT + remedy, style="dim"))

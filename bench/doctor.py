@@ -1,0 +1,137 @@
+"""What this machine is, what works on it, and whether it is fit to measure on; needs no torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Literal, NamedTuple
+
+import psutil
+
+import bench
+from bench.backends import BACKENDS
+from bench.devices import DEVICES
+from bench.devices.cpu import GIB, affinity, cgroup_quota
+from bench.errors import UnavailableError
+from bench.text import facts
+
+BUSY_PERCENT = 20.0  # of one CPU, by another process
+LOOK_S = 0.5
+LEAST_FREE_GIB = 4.0
+NEEDED = ("torch", "torchvision", "timm")
+
+Level = Literal["ok", "note", "lack"]
+
+
+class Finding(NamedTuple):
+    """One thing found: `note` may spoil numbers, `lack` keeps something from working."""
+
+    level: Level
+    about: str
+    text: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything, in the order in which a person would ask."""
+    return [*_software(), *_devices(), *_backends(), *_fitness()]
+
+
+def _software() -> Iterator[Finding]:
+    version = platform.python_version()
+    where = "in an environment" if sys.prefix != sys.base_prefix else "outside any environment"
+    yield Finding("ok", "bench", f"{bench.__version__} on Python {version}, {where}")
+    for package in NEEDED:
+        try:
+            yield Finding("ok", package, metadata.version(package))
+        except metadata.PackageNotFoundError:
+            yield Finding("lack", package, "not installed", f"pip install {package}")
+
+
+def _devices() -> Iterator[Finding]:
+    for name, device in DEVICES.items():
+        try:
+            chip = device.identify()
+        except UnavailableError as error:
+            yield Finding("lack", f"device {name}", error.message, error.remedy)
+        else:
+            known = facts(chip.facts)
+            yield Finding("ok", f"device {name}", f"{chip.name}: {known}" if known else chip.name)
+
+
+def _backends() -> Iterator[Finding]:
+    for name in BACKENDS:
+        yield Finding("ok", f"backend {name}", "works where torch does")
+
+
+def _fitness() -> Iterator[Finding]:
+    """What would make numbers on this machine wander."""
+    cpus = affinity()
+    yield from _limits(cpus)
+    yield from _load(cpus)
+    yield from _power()
+    free_gib = psutil.virtual_memory().available / GIB
+    if free_gib < LEAST_FREE_GIB:
+        remedy = "Batch 128 may not fit: close programs, or measure --batch 1."
+        yield Finding("note", "memory", f"{free_gib:.1f} GiB free", remedy)
+    else:
+        yield Finding("ok", "memory", f"{free_gib:.1f} GiB free")
+
+
+def _limits(cpus: int) -> Iterator[Finding]:
+    quota = cgroup_quota()
+    if quota is not None and quota < cpus:
+        text = f"{quota:g} CPUs by cgroup quota, {cpus} by affinity"
+        remedy = "A quota throttles in bursts: lift it, or pin whole CPUs instead."
+        yield Finding("note", "quota", text, remedy)
+    else:
+        yield Finding("ok", "quota", f"none; {cpus} CPUs by affinity")
+
+
+def _load(cpus: int) -> Iterator[Finding]:
+    busy = _busy_processes()
+    if busy:
+        yield Finding("note", "other processes", ", ".join(busy), "Stop them while you measure.")
+    else:
+        yield Finding("ok", "other processes", "none is busy")
+    load = os.getloadavg()[0]
+    level: Level = "note" if load > 0.5 * cpus else "ok"
+    remedy = "Wait until it falls, unless it is a measurement of yours that just ended."
+    yield Finding(level, "load", f"{load:.1f} on {cpus} CPUs", remedy if level == "note" else "")
+
+
+def _busy_processes() -> list[str]:
+    """Names of other processes that use much of a CPU, with how much, looked at for a moment."""
+    mine = os.getpid()
+    others = [process for process in psutil.process_iter(["name"]) if process.pid != mine]
+    for process in others:
+        _percent(process)
+    time.sleep(LOOK_S)
+    used = [(_percent(process), process.info["name"]) for process in others]
+    top = sorted((entry for entry in used if entry[0] > BUSY_PERCENT), reverse=True)[:3]
+    return [f"{name} ({percent:.0f} %)" for percent, name in top]
+
+
+def _percent(process: psutil.Process) -> float:
+    try:
+        return float(process.cpu_percent())
+    except psutil.Error:
+        return 0.0
+
+
+def _power() -> Iterator[Finding]:
+    governor = DEVICES["cpu"].state()["governor"]
+    if governor is None:
+        yield Finding("ok", "governor", "not to be read here (usual in a virtual machine)")
+    elif governor == "performance":
+        yield Finding("ok", "governor", "performance")
+    else:
+        remedy = "sudo cpupower frequency-set -g performance"
+        yield Finding("note", "governor", f"{governor}: clocks follow the load", remedy)
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is not None and not battery.power_plugged:
+        yield Finding("note", "battery", f"{battery.percent:.0f} %, not charging", "Plug it in.")

@@ -1,0 +1,60 @@
+import msgspec
+import pytest
+from conftest import failure, measurement
+
+from bench.estimate import (
+    CaseProgress,
+    guess_iteration_s,
+    initial,
+    planned_rounds,
+    remaining_s,
+    work_s,
+)
+from bench.plan import PRESETS
+from bench.records import Case
+from bench.store import History
+
+QUICK = PRESETS["quick"]
+CASE = Case("resnet50", "plain")
+
+
+def test_a_fast_case_works_for_its_seconds_of_samples_warm_up_and_discards():
+    # First call, 0.3 s of warm-up, 1 s of samples in blocks of 12, one discarded call a block.
+    assert work_s(QUICK, 0.02) == pytest.approx(0.02 + 0.3 + 1.0 + (50 / 12) * 0.02)
+
+
+def test_a_slow_case_works_for_its_first_call_and_three_samples():
+    assert work_s(QUICK, 10.0) == pytest.approx(40.0)
+
+
+def test_the_budget_limits_rounds_to_at_least_one():
+    assert planned_rounds(QUICK, 0.02, 2.0) == QUICK.rounds
+    assert planned_rounds(QUICK, 10.0, 2.0) == 1
+    unbounded = msgspec.structs.replace(QUICK, slow_budget_s=None)
+    assert planned_rounds(unbounded, 10.0, 2.0) == QUICK.rounds
+
+
+def test_what_is_done_is_no_longer_left():
+    fresh = remaining_s(QUICK, {CASE: CaseProgress(0.02)}, 2.0)
+    half = remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=1, samples=25)}, 2.0)
+    assert half == pytest.approx(fresh * 2 / 3 - 0.5)
+    assert remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=3)}, 2.0) == 0.0
+
+
+def test_what_is_on_record_is_known_and_what_is_done_left_out():
+    done, begun, new = Case("swin_t", "plain"), CASE, Case("convnext_t", "plain")
+    histories = {
+        done: History([measurement(done, stopped_by="budget")], None),
+        begun: History([measurement(begun)], failure(begun)),
+        new: History([], None),
+    }
+    progress = initial(QUICK, histories, {"convnext_t": 4.5e9})
+    assert set(progress) == {begun, new}
+    assert progress[begun] == CaseProgress(0.010, 1)
+    assert progress[new].iteration_s == guess_iteration_s(new, 4.5e9)
+
+
+def test_more_work_is_guessed_to_take_longer():
+    big = Case("resnet50", "plain", batch=128)
+    assert guess_iteration_s(big, 4e9) > 100 * guess_iteration_s(CASE, 4e9)
+    assert guess_iteration_s(CASE, None) > guess_iteration_s(CASE, 1e9)
