@@ -47,16 +47,14 @@ def test_add_a_size_of_repnext(bench, checkout):
     sizes = '    "n": Size((16, 32, 64, 128), (1, 1, 1, 1)),\n'
     insert(checkout / "bench" / "models" / "repnext.py", "SIZES = {\n", sizes)
     zoo = checkout / "bench" / "models" / "zoo.py"
-    zoo.write_text(
-        zoo.read_text().replace('SIZES = ("t", "s", "b")', 'SIZES = ("t", "s", "b", "n")')
-    )
+    insert(zoo, 'SIZES = ("t", ', '"n", ')
     cases = measured(bench, checkout, "--models", "repnext_u3_n")
     assert [case["form"] for case in cases] == ["train", "rrep", "rrep_fc", "srep"]
 
 
 def test_add_a_form(bench, checkout):
     zoo = checkout / "bench" / "models" / "zoo.py"
-    zoo.write_text(zoo.read_text().replace('"rrep_fc", "srep")', '"rrep_fc", "srep", "copy")'))
+    insert(zoo, 'BRANCHED = ("train", "rrep", ', '"copy", ')
     insert(zoo, "FORMS = {\n", '    "copy": "the block itself once more",\n')
     method = '''
     def copied(self) -> RepNeXtBlock:

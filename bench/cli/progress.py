@@ -27,6 +27,7 @@ from bench.store import History
 from bench.text import duration, plus_minus, significant
 
 WIDE = 56  # columns of a terminal with room for the number of samples and a remark
+NUMBERS_WIDTH = 27  # of latency and throughput with the gaps before them
 
 
 class Tracker:
@@ -188,19 +189,30 @@ class LiveTable:
         group = [case for case in self._rows if now is not None and case.group == now.group]
         wide = self._console.width >= WIDE
         table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column(f"batch {now.batch}" if now else "", no_wrap=True, overflow="ellipsis")
-        for heading in ("latency (ms)", "img/s", *(["n"] if wide else [])):
-            table.add_column(heading, justify="right", no_wrap=True)
+        longest = max((len(short(case)) for case in group), default=0)
+        table.add_column(
+            f"batch {now.batch}" if now else "",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=min(longest, self._console.width - NUMBERS_WIDTH),
+        )
+        for heading, width in (("latency (ms)", 12), ("img/s", 5), *([("n", 3)] if wide else [])):
+            table.add_column(heading, justify="right", no_wrap=True, min_width=width)
         if wide:
             table.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
         for case in group:
             summary, remark = self._rows[case]
             latency, speed, count = numbers(case, summary)
             table.add_row(escape(short(case)), latency, speed, *([count, remark] if wide else []))
+        self._live.update(Group(table, self._bar()), refresh=True)
+
+    def _bar(self) -> Table:
         elapsed_s, left_s = self._tracker.elapsed_s(), self._tracker.left_s()
-        bar = ProgressBar(total=max(elapsed_s + left_s, 1e-9), completed=elapsed_s, width=30)
-        left = Text(f"about {duration(left_s)} left, Ctrl-C keeps finished rounds", style="dim")
-        self._live.update(Group(table, bar, left), refresh=True)
+        width = 30 if self._console.width >= WIDE else 12
+        bar = ProgressBar(total=max(elapsed_s + left_s, 1e-9), completed=elapsed_s, width=width)
+        line = Table.grid(padding=(0, 1))
+        line.add_row(bar, Text(f"about {duration(left_s)} left", style="dim"))
+        return line
 
 
 def plain(console: Console, line: str) -> None:
