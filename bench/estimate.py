@@ -13,6 +13,7 @@ from bench.store import History
 # Guesses for what nobody has measured yet: set-up of a case-round, and multiply-accumulates per
 # second and thread of a small CPU at batch 1 and at large batches, where memory is the bound.
 SETUP_S = 2.5
+FAKE_SETUP_S = 0.1
 MACS_PER_S = 35e9
 MACS_PER_S_LARGE = 16e9
 LARGE_BATCH = 16
@@ -49,25 +50,42 @@ def work_s(plan: Plan, iteration_s: float) -> float:
     return warm_up_s(plan, iteration_s) + (discarded + samples) * iteration_s
 
 
-def planned_rounds(plan: Plan, iteration_s: float, setup_s: float) -> int:
+def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
+    """Seconds that a case-round takes; `setup_s` is what it costs besides the network, if known.
+
+    The fake device's time is scripted: what it takes for real is a pause in each block.
+    """
+    if case.device != "fake":
+        return work_s(plan, iteration_s) + (SETUP_S if setup_s is None else setup_s)
+    samples = max(plan.min_samples, plan.timed_s / iteration_s)
+    blocks = samples / max(1, round(plan.block_s / iteration_s))
+    return blocks * plan.pace_s + FAKE_SETUP_S
+
+
+def planned_rounds(
+    plan: Plan, case: Case, progress: CaseProgress, setup_s: float | None = None
+) -> int:
     """How many rounds the plan's number and its budget let a case have."""
-    budget_s = plan.slow_budget_s if is_slow(plan, iteration_s) else plan.budget_s
+    slow = is_slow(plan, progress.iteration_s)
+    budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is None:
         return plan.rounds
-    return max(1, min(plan.rounds, int(budget_s / (work_s(plan, iteration_s) + setup_s))))
+    each_s = round_s(plan, case, progress.iteration_s, setup_s)
+    return max(1, min(plan.rounds, int(budget_s / each_s)))
 
 
 def remaining_s(
-    plan: Plan, progress: Mapping[Case, CaseProgress], setup_s: float = SETUP_S
+    plan: Plan, progress: Mapping[Case, CaseProgress], setup_s: float | None = None
 ) -> float:
-    """Seconds until every case has its rounds; `setup_s` is what a case-round costs besides."""
+    """Seconds until every case has its rounds."""
     total = 0.0
-    for case in progress.values():
-        rounds = planned_rounds(plan, case.iteration_s, setup_s) - case.rounds_done
+    for case, known in progress.items():
+        rounds = planned_rounds(plan, case, known, setup_s) - known.rounds_done
         if rounds > 0:
-            done_s = case.samples * case.iteration_s
-            total += rounds * (work_s(plan, case.iteration_s) + setup_s) - done_s
-    return max(total, 0.0)
+            each_s = round_s(plan, case, known.iteration_s, setup_s)
+            done = known.samples * known.iteration_s / work_s(plan, known.iteration_s)
+            total += each_s * (rounds - min(done, 1.0))
+    return total
 
 
 def initial(

@@ -28,17 +28,25 @@ def test_a_slow_case_works_for_its_first_call_and_three_samples():
 
 
 def test_the_budget_limits_rounds_to_at_least_one():
-    assert planned_rounds(QUICK, 0.02, 2.0) == QUICK.rounds
-    assert planned_rounds(QUICK, 10.0, 2.0) == 1
+    slow = CaseProgress(10.0)
+    assert planned_rounds(QUICK, CASE, CaseProgress(0.02), 2.0) == QUICK.rounds
+    assert planned_rounds(QUICK, CASE, slow, 2.0) == 1
     unbounded = msgspec.structs.replace(QUICK, slow_budget_s=None)
-    assert planned_rounds(unbounded, 10.0, 2.0) == QUICK.rounds
+    assert planned_rounds(unbounded, CASE, slow, 2.0) == QUICK.rounds
 
 
 def test_what_is_done_is_no_longer_left():
     fresh = remaining_s(QUICK, {CASE: CaseProgress(0.02)}, 2.0)
-    half = remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=1, samples=25)}, 2.0)
-    assert half == pytest.approx(fresh * 2 / 3 - 0.5)
+    assert fresh == pytest.approx(3 * (work_s(QUICK, 0.02) + 2.0))
+    begun = remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=1, samples=25)}, 2.0)
+    assert fresh / 3 < begun < fresh * 2 / 3
     assert remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=3)}, 2.0) == 0.0
+
+
+def test_the_fake_device_takes_its_pauses_not_its_scripted_time():
+    case = Case("resnet50", "plain", device="fake")
+    plan = msgspec.structs.replace(QUICK, pace_s=0.05, rounds=5, slow_budget_s=None)
+    assert remaining_s(plan, {case: CaseProgress(0.25)}) == pytest.approx(5 * (5 * 0.05 + 0.1))
 
 
 def test_what_is_on_record_is_known_and_what_is_done_left_out():

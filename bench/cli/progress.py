@@ -19,15 +19,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.estimate import SETUP_S, CaseProgress, planned_rounds, remaining_s, warm_up_s
+from bench.estimate import CaseProgress, planned_rounds, remaining_s, warm_up_s
 from bench.plan import Plan
 from bench.records import Case, Failure, Measurement
 from bench.stats import Summary, summarise
 from bench.store import History
 from bench.text import duration, plus_minus, significant
 
-WIDE = 56  # columns of a terminal with room for the number of samples and a remark
-NUMBERS_WIDTH = 27  # of latency and throughput with the gaps before them
+WIDE = 64  # columns of a terminal with room for the number of samples and a remark
 
 
 class Tracker:
@@ -65,7 +64,7 @@ class Tracker:
 
     def planned(self, case: Case) -> int:
         """How many rounds the case is likely to have."""
-        return planned_rounds(self._plan, self._progress[case].iteration_s, self._setup_s())
+        return planned_rounds(self._plan, case, self._progress[case], self._setup_s())
 
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
@@ -75,8 +74,8 @@ class Tracker:
         """Seconds left, if setting up goes on to take what it took so far."""
         return remaining_s(self._plan, self._progress, self._setup_s())
 
-    def _setup_s(self) -> float:
-        return statistics.fmean(self._setups) if self._setups else SETUP_S
+    def _setup_s(self) -> float | None:
+        return statistics.fmean(self._setups) if self._setups else None
 
     def _update(self, case: Case, **known: float) -> None:
         self._progress[case] = msgspec.structs.replace(self._progress[case], **known)
@@ -189,13 +188,7 @@ class LiveTable:
         group = [case for case in self._rows if now is not None and case.group == now.group]
         wide = self._console.width >= WIDE
         table = Table(box=None, pad_edge=False, header_style="dim")
-        longest = max((len(short(case)) for case in group), default=0)
-        table.add_column(
-            f"batch {now.batch}" if now else "",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=min(longest, self._console.width - NUMBERS_WIDTH),
-        )
+        table.add_column(f"batch {now.batch}" if now else "", overflow="ellipsis")
         for heading, width in (("latency (ms)", 12), ("img/s", 5), *([("n", 3)] if wide else [])):
             table.add_column(heading, justify="right", no_wrap=True, min_width=width)
         if wide:

@@ -1,0 +1,42 @@
+"""What the README shows is what is committed, and what it says to type exists."""
+
+import csv
+import re
+from pathlib import Path
+
+from bench.text import display, plus_minus, significant
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_table_is_that_of_the_committed_report():
+    with (ROOT / "reports" / "amd-epyc" / "table6.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 7
+    for line in lines:
+        latency = plus_minus(float(line["cpu_latency_ms"]), float(line["cpu_latency_std_ms"]))
+        name = display(line["model"], line["form"])
+        (row,) = [row for row in README.splitlines() if row.startswith(f"| {name} |")]
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[3] == latency
+        assert cells[4] == line["cpu_latency_ms_paper"]
+        assert cells[5] == significant(float(line["cpu_img_s"]))
+
+
+def test_links_lead_to_files():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_sessions_it_names_are_sessions():
+    sessions = set(re.findall(r"nox -s (\w+)", README))
+    defined = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.M))
+    assert sessions >= {"tests", "bench_cpu", "bench_gpu", "bench_orin"}
+    assert sessions <= defined
+
+
+def test_it_speaks_of_no_machine_path_or_host():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("bench/**/*.py"), *ROOT.glob("reports/**/*.md")]:
+        assert not re.search(r"/(root|home|tmp|work)/", path.read_text()), path
