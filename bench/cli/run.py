@@ -19,6 +19,7 @@ from bench import suite as suites
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.environment import describe
 from bench.errors import CASE_FAILED, INTERRUPTED, BenchError, UsageError
+from bench.models import zoo
 from bench.plan import PRESETS, Plan
 from bench.records import Case, Record
 from bench.stats import summarise
@@ -28,49 +29,85 @@ from bench.text import duration
 PIPE_WIDTH = 200
 
 
+def _devices() -> list[str]:
+    return [*devices.DEVICES, *devices.ALIASES]
+
+
+def _models(incomplete: str) -> list[str]:
+    """The last of the names so far, completed: `a,re` to `a,resnet50`."""
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in zoo.ZOO if name.startswith(last)]
+
+
 def run(
     suite: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="A grid of cases: `bench list suites`.")
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="A grid of cases, as `bench list suites` names them, or your own TOML file.",
+            autocompletion=suites.names,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="What to measure on: `bench list devices`.")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(help="What to measure on: `bench list devices`.", autocompletion=_devices),
+    ] = "cpu",
     models: Annotated[
         str | None,
-        typer.Option(metavar="A,B@FORM", help="Which networks; without @FORM, all its forms."),
+        typer.Option(
+            metavar="A,B@FORM",
+            help="Which networks: `bench list models`. Without @FORM, all forms of each.",
+            autocompletion=_models,
+        ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="A,B", help="What executes them. Default: eager.")
+        str | None,
+        typer.Option(metavar="A,B", help="What executes them: `bench list backends`."),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="A,B", help="Number format. Default: fp32.")
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="N,N", help="Images a call: 1 gives latency, 128 throughput."),
+        typer.Option(
+            metavar="N,N",
+            help="Images a call: 1 gives latency, 128 throughput. Default: 1,128.",
+        ),
     ] = None,
     resolution: Annotated[
         str | None, typer.Option(metavar="N,N", help="Pixels a side. Default: 224.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads. Default: all that this process may use.")
+        int | None,
+        typer.Option(metavar="N", help="CPU threads. Default: all that this process may use."),
     ] = None,
     preset: Annotated[
-        str, typer.Option(metavar="|".join(PRESETS), help="How thoroughly.")
+        str,
+        typer.Option(
+            metavar="|".join(PRESETS),
+            help="How thoroughly: seconds, half a minute or minutes a case at batch 1.",
+            autocompletion=lambda: list(PRESETS),
+        ),
     ] = "default",
     rounds: Annotated[
-        int | None, typer.Option(help="Exactly so many processes a case, whatever the preset.")
+        int | None,
+        typer.Option(metavar="N", help="Exactly so many processes a case, whatever the preset."),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="At most so long a case.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="Begin no round that would make a case take longer."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of results; one inside it per chip.")] = Path(
-        "reports"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where results go: DIR/<chip>/results.jsonl.")
+    ] = Path("reports"),
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="A JSON summary on standard output.")
+        bool, typer.Option("--json", help="A JSON summary on standard output; progress on stderr.")
     ] = False,
 ) -> None:
     """Measure networks; the same command again goes on where it was stopped."""
