@@ -1,6 +1,11 @@
 """`python -m bench`."""
 
-from bench.cli import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from bench.cli import main
+
+        main()
+    except KeyboardInterrupt:  # while it was still importing
+        sys.exit(130)

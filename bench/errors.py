@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-DONE = 0
 CASE_FAILED = 1
 BAD_INPUT = 2
 NOT_AVAILABLE = 3

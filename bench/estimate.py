@@ -34,20 +34,20 @@ def guess_iteration_s(case: Case, macs: float | None) -> float:
     return case.batch * (macs or UNKNOWN_MACS) / (rate * case.threads)
 
 
-def warm_up_s(plan: Plan, iteration_s: float) -> float:
+def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
     """Seconds of the first call and the warm-up of a case-round."""
-    if is_slow(plan, iteration_s):
+    if is_slow(plan, batch, iteration_s):
         return iteration_s
     return (1 + max(2.0, plan.warmup_s / iteration_s)) * iteration_s
 
 
-def work_s(plan: Plan, iteration_s: float) -> float:
+def work_s(plan: Plan, batch: int, iteration_s: float) -> float:
     """Seconds that one case-round lets the network run: first call, warm-up, blocks, discards."""
-    if is_slow(plan, iteration_s):
+    if is_slow(plan, batch, iteration_s):
         return (1 + plan.slow_samples) * iteration_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     discarded = samples / max(1, round(plan.block_s / iteration_s))
-    return warm_up_s(plan, iteration_s) + (discarded + samples) * iteration_s
+    return warm_up_s(plan, batch, iteration_s) + (discarded + samples) * iteration_s
 
 
 def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
@@ -56,7 +56,7 @@ def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -
     The fake device's time is scripted: what it takes for real is a pause in each block.
     """
     if case.device != "fake":
-        return work_s(plan, iteration_s) + (SETUP_S if setup_s is None else setup_s)
+        return work_s(plan, case.batch, iteration_s) + (SETUP_S if setup_s is None else setup_s)
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     blocks = samples / max(1, round(plan.block_s / iteration_s))
     return blocks * plan.pace_s + FAKE_SETUP_S
@@ -66,7 +66,7 @@ def planned_rounds(
     plan: Plan, case: Case, progress: CaseProgress, setup_s: float | None = None
 ) -> int:
     """How many rounds the plan's number and its budget let a case have."""
-    slow = is_slow(plan, progress.iteration_s)
+    slow = is_slow(plan, case.batch, progress.iteration_s)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is None:
         return plan.rounds
@@ -83,18 +83,22 @@ def remaining_s(
         rounds = planned_rounds(plan, case, known, setup_s) - known.rounds_done
         if rounds > 0:
             each_s = round_s(plan, case, known.iteration_s, setup_s)
-            done = known.samples * known.iteration_s / work_s(plan, known.iteration_s)
+            done = known.samples * known.iteration_s / work_s(plan, case.batch, known.iteration_s)
             total += each_s * (rounds - min(done, 1.0))
     return total
 
 
 def initial(
-    plan: Plan, histories: Mapping[Case, History], macs: Mapping[str, float]
+    plan: Plan,
+    histories: Mapping[Case, History],
+    macs: Mapping[str, float],
+    *,
+    retry_failed: bool = False,
 ) -> dict[Case, CaseProgress]:
     """Of the cases that need a round: from records where there are any, else from MACs."""
     progress = {}
-    for case, (rounds, _) in histories.items():
-        if is_done(plan, rounds):
+    for case, (rounds, failure) in histories.items():
+        if is_done(plan, rounds) or (failure and not retry_failed):
             continue
         if rounds:
             iteration_s = min(min(record.samples_s) for record in rounds)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from bench.messages import Block, Known
-from bench.plan import Plan, is_slow
 from bench.records import Stage, Stages
 
 Clock = Callable[[], float]
@@ -64,13 +63,10 @@ def timed_call(call: Callable[[], object], now: Clock) -> float:
     return now() - started
 
 
-def warm_up(call: Callable[[], object], now: Clock, plan: Plan, first_s: float) -> list[float]:
-    """Call until `plan.warmup_s` seconds have passed, at least twice; returns the seconds of each.
-
-    A network whose first call took longer than `plan.slow_s` is not called again.
-    """
+def warm_up(call: Callable[[], object], now: Clock, seconds: float) -> list[float]:
+    """Call until `seconds` have passed, at least twice; returns the seconds of each call."""
     durations: list[float] = []
-    while not is_slow(plan, first_s) and (len(durations) < 2 or sum(durations) < plan.warmup_s):
+    while len(durations) < 2 or sum(durations) < seconds:
         durations.append(timed_call(call, now))
     return durations
 

@@ -17,12 +17,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a preset asks for, per case.
 
     `rounds` processes, each with `timed_s` seconds of timed iterations in blocks of `block_s`,
-    and at least `min_samples` of them. An iteration longer than `slow_s` (batch 128 on a small
-    CPU) is timed `slow_samples` times a process, one in each turn, with no discarded call and
-    no warm-up beyond the first. `budget_s` and `slow_budget_s` bound what a case spends in all,
-    set-up included: no round is begun that would exceed it; None is no bound. `pace_s` is how
-    long the fake device really sleeps in a block. A child that says nothing for `deadline_s` is
-    given up.
+    and at least `min_samples` of them. Above batch 1, an iteration longer than `slow_s` (128
+    images on a small CPU) is timed `slow_samples` times a process, one in each turn, with no
+    discarded call and no warm-up beyond the first. `budget_s` and `slow_budget_s` bound what a
+    case spends in all, set-up included: no round is begun that would exceed it; None is no
+    bound. `pace_s` is how long the fake device really sleeps in a block. A child that says
+    nothing for `deadline_s` is given up.
     """
 
     preset: str
@@ -73,9 +73,12 @@ PRESETS = {
 }
 
 
-def is_slow(plan: Plan, iteration_s: float) -> bool:
-    """Whether an iteration is so long that warm-up and discarded calls would cost minutes."""
-    return iteration_s > plan.slow_s
+def is_slow(plan: Plan, batch: int, iteration_s: float) -> bool:
+    """Whether an iteration is so long that warm-up and discarded calls would cost minutes.
+
+    Batch 1 is a latency, which is worth five samples however long they take.
+    """
+    return batch > 1 and iteration_s > plan.slow_s
 
 
 def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
@@ -86,7 +89,7 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     if len(records) >= plan.rounds:
         return "rounds"
     spent = [record.stages_s.total + record.share_s for record in records]
-    slow = any(is_slow(plan, min(record.samples_s)) for record in records)
+    slow = any(is_slow(plan, r.case.batch, min(r.samples_s)) for r in records)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is not None and sum(spent) + max(spent) > budget_s:
         return "budget"

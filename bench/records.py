@@ -7,11 +7,16 @@ statistics are derived. A field that is None was not measured; it is never 0 for
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 SCHEMA = 1
+
+# Records may come from strangers: what cannot be is refused when it is read.
+Whole = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 StopReason = Literal["round", "precision", "noise", "budget", "rounds"]
 Stage = Literal["start", "build", "fuse", "load", "check", "first", "warmup", "timed"]
@@ -24,10 +29,10 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     form: str
     backend: str = "eager"
     precision: str = "fp32"
-    batch: int = 1
-    resolution: int = 224
+    batch: Whole = 1
+    resolution: Whole = 224
     device: str = "cpu"
-    threads: int = 1
+    threads: Whole = 1
 
     @property
     def case_id(self) -> str:
@@ -49,14 +54,18 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
 class Cost(msgspec.Struct, frozen=True):
     """What a case costs besides time; None where nobody counted. MACs are those of one image."""
 
-    params: int | None = None
-    macs: int | None = None
-    weight_bytes: int | None = None
-    peak_memory_bytes: int | None = None
+    params: Count | None = None
+    macs: Count | None = None
+    weight_bytes: Count | None = None
+    peak_memory_bytes: Count | None = None
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """Seconds of a case's own work in one round; waiting for its turn is in none of them."""
+    """Seconds of a case's own work in one round; waiting for its turn is in none of them.
+
+    `first` is the first call at the case's batch; in round 1 the check has called the network
+    before. Discarded calls are `warmup`.
+    """
 
     build: float = 0.0
     fuse: float = 0.0
@@ -97,8 +106,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     case_id: str
     case: Case
     environment_id: str
-    round: int
-    samples_s: list[float]
+    round: Whole
+    samples_s: Annotated[list[Seconds], msgspec.Meta(min_length=1)]
     block_sizes: list[int]
     block_starts_s: list[float]
     stages_s: Stages

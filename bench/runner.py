@@ -17,16 +17,19 @@ from typing import Protocol, TypeVar
 import msgspec
 import psutil
 
+from bench.errors import UsageError
 from bench.messages import Block, Finish, Finished, Job, Known, Ready, RunBlock
 from bench.plan import Plan, is_done, is_slow, stopped_by
 from bench.records import Case, Environment, Failure, Measurement
 from bench.store import History, Store
-from bench.template import CaseError, ChildProcess, Template
+from bench.template import CaseError, ChildProcess, Template, TemplateDiedError
 
 T = TypeVar("T")
 
 DEADLINE_FACTOR = 20.0
-ABSOLUTE_PATH = re.compile(r"(?<![\w.])(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")
+DEATHS_TOLERATED = 3
+# Absolute or beginning with ~ or dots; ends at white space, a quote or a colon.
+OUTSIDE_PATH = re.compile(r"(?<![\w.~])(?:~|\.{1,2})?(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)/?")
 
 
 class Listener(Protocol):
@@ -93,7 +96,7 @@ class _Turn:
         return [sample for block in self.blocks for sample in block.samples_s]
 
     def is_slow(self) -> bool:
-        return is_slow(self.job.plan, self.iteration_s)
+        return is_slow(self.job.plan, self.case.batch, self.iteration_s)
 
     def is_satisfied(self) -> bool:
         """Whether the round has the samples and the seconds that the plan asks for."""
@@ -108,9 +111,9 @@ class _Turn:
         discard = 0 if self.is_slow() or (alone and self.blocks) else 1
         self.child.ask(RunBlock(iterations, discard))
         expected = (iterations + discard) * self.iteration_s
-        self.blocks.append(
-            self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
-        )
+        block = self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
+        self.blocks.append(block)
+        self.iteration_s = min(self.iteration_s, *block.samples_s)  # the first call may stall
 
     def await_ready(self) -> None:
         """Wait until the network is prepared and warm."""
@@ -158,9 +161,22 @@ class _Runner:
         return not is_done(self._plan, rounds)
 
     def run_group(self, cases: list[Case]) -> None:
-        """Round after round, until no case of the group needs one."""
+        """Round after round, until no case of the group needs one.
+
+        A round whose template is killed is begun anew; what it had finished is on record.
+        """
+        deaths = 0
         while waiting := [case for case in cases if self.pending(case)]:
-            self._run_round(waiting)
+            try:
+                self._run_round(waiting)
+            except TemplateDiedError:
+                deaths += 1
+                if deaths == DEATHS_TOLERATED:
+                    raise UsageError(
+                        f"the measuring processes were killed {deaths} times",
+                        "Look for what kills them (`dmesg` names the out-of-memory killer); "
+                        "finished rounds are on record, and the same command goes on.",
+                    ) from None
 
     def _run_round(self, cases: list[Case]) -> None:
         waiting = list(cases)
@@ -176,8 +192,8 @@ class _Runner:
     def _prepare(self, template: Template, waiting: list[Case]) -> list[_Turn]:
         """Take cases from `waiting` and make a child of each ready, as long as memory allows."""
         turns: list[_Turn] = []
-        smallest_free = psutil.virtual_memory().available
-        while waiting and (not turns or _has_room(smallest_free, len(turns))):
+        free_at_first = psutil.virtual_memory().available
+        while waiting and (not turns or _has_room(free_at_first, len(turns))):
             case = waiting.pop(0)
             rounds, _ = self._history(case)
             earlier = [sample for record in rounds for sample in record.samples_s]
@@ -265,8 +281,11 @@ class _Runner:
 
 
 def without_paths(text: str) -> str:
-    """`text` with every absolute path cut to its last part: records leave the machine."""
-    return ABSOLUTE_PATH.sub(r"\1", text)
+    """`text` with paths that lead out of the working folder cut to their last part.
+
+    Records leave the machine, and a path names its user.
+    """
+    return OUTSIDE_PATH.sub(r"\1", text)
 
 
 def _known(rounds: Sequence[Measurement]) -> Known | None:

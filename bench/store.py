@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -14,6 +16,8 @@ from bench.records import SCHEMA, Case, Environment, Failure, Measurement, Recor
 
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
+LOCK_PATIENCE_S = 3.0  # the last moments of a killed run may last that long
+CHOOSE_OUT = "Choose a folder that you may write to with --out."
 
 
 class History(NamedTuple):
@@ -33,6 +37,7 @@ class Store:
         self.path = folder / FILE_NAME
         self.warnings: list[str] = []
         self.records: list[Record] = []
+        self._lock: IO[bytes] | None = None
 
     def open(self) -> None:
         """Make the folder, set a torn last line aside, read what is there.
@@ -42,31 +47,62 @@ class Store:
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab"):
-                pass
+            self.close()
+            self._lock = self.path.open("ab")
+            self._hold_lock()
             self._set_torn_line_aside()
         except OSError as error:
             raise UsageError(
-                f"cannot write to {self.path}: {error.strerror}",
-                "Choose a folder that you may write to with --out.",
+                f"cannot write to {self.path}: {error.strerror}", CHOOSE_OUT
             ) from error
         self.records, self.warnings = read(self.path, self.warnings)
 
+    def close(self) -> None:
+        """Let another run write here."""
+        if self._lock is not None:
+            self._lock.close()
+
     def peek(self) -> list[Record]:
         """What is there, without touching anything; nothing where there is no file."""
-        return read(self.path)[0] if self.path.exists() else []
+        try:
+            return read(self.path)[0] if self.path.exists() else []
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
 
     def append(self, record: Record) -> None:
-        """Add one record, and have it on the disk before returning."""
-        with self.path.open("ab") as file:
-            file.write(msgspec.json.encode(record) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add one record, and have it on the disk before returning. Raises UsageError."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(msgspec.json.encode(record) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to {self.path}: {error.strerror}",
+                "Make room; what was written before is safe, and the same command goes on.",
+            ) from error
         self.records.append(record)
 
     def history(self, case: Case, environment_id: str) -> History:
         """What is on record of `case` in this environment."""
         return history(self.records, case, environment_id)
+
+    def _hold_lock(self) -> None:
+        """Be the only run that writes here; the kernel frees the lock when this process ends."""
+        assert self._lock is not None
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UsageError(
+                        f"another run is writing to {self.path}",
+                        "Wait for it, or choose another folder with --out.",
+                    ) from None
+                time.sleep(0.1)
+            else:
+                return
 
     def _set_torn_line_aside(self) -> None:
         """A run that was killed while writing leaves half a line: move it to a file beside."""
@@ -93,11 +129,13 @@ def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[s
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", "Move it away, or choose another folder."
+        ) from error
     for number, line in enumerate(lines, 1):
         try:
             record: Record = msgspec.json.decode(line, type=Record)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             warned.append(f"{path}:{number} is not a record and was left out: {error}")
             continue
         if record.schema == SCHEMA:
@@ -108,8 +146,8 @@ def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[s
 
 
 def history(records: Iterable[Record], case: Case, environment_id: str) -> History:
-    """The rounds of `case` in one environment, in order, and its failure if that came last."""
-    rounds: list[Measurement] = []
+    """The rounds of `case` in one environment, each once, and its failure if that came last."""
+    rounds: dict[int, Measurement] = {}
     failure: Failure | None = None
     for record in records:
         if isinstance(record, Environment) or record.environment_id != environment_id:
@@ -119,6 +157,6 @@ def history(records: Iterable[Record], case: Case, environment_id: str) -> Histo
         if isinstance(record, Failure):
             failure = record
         else:
-            rounds.append(record)
+            rounds.setdefault(record.round, record)
             failure = None
-    return History(rounds, failure)
+    return History(list(rounds.values()), failure)

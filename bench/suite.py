@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -27,7 +28,7 @@ SUITES = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parent.parent / "suit
 
 
 class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A grid that expands to cases, and what to draw of them. `title` is for people.
+    """A grid that expands to cases. `title` is for people.
 
     `models` are names as `--models` takes them. `rounds` fixes the number of rounds whatever the
     preset says; `pace_s` makes the fake device sleep that long in each block.
@@ -39,10 +40,8 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     resolution: tuple[int, ...] = DEFAULT_RESOLUTION
     backend: tuple[str, ...] = ("eager",)
     precision: tuple[str, ...] = ("fp32",)
-    tables: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
     rounds: int | None = None
-    pace_s: float = 0.0
+    pace_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +52,6 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     resolution: tuple[int, ...] | None = None
     backend: tuple[str, ...] | None = None
     precision: tuple[str, ...] | None = None
-    rounds: int | None = None
 
 
 def names() -> list[str]:
@@ -78,7 +76,7 @@ def load(name: str) -> Suite:
             f"cannot read the suite {path}: {error.strerror}",
             f"Suites that ship with bench: {', '.join(names())}.",
         ) from error
-    except (ValueError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not a valid suite: {error}",
             f"Its keys are: {', '.join(Suite.__struct_fields__)}. "
@@ -107,6 +105,9 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             "nothing to measure: no models were named",
             "Say --suite table6, or --models repnext_u3_t,resnet50.",
         )
+    for key in ("batch", "resolution", "backend", "precision"):
+        if not chosen[key]:
+            raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
     forms = _forms(chosen["models"], chip.device)
     for backend in chosen["backend"]:
         if backend not in BACKENDS:

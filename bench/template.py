@@ -45,6 +45,10 @@ class CaseError(Exception):
         self.stderr_tail = stderr_tail
 
 
+class TemplateDiedError(Exception):
+    """The template was killed from outside, and its children with it."""
+
+
 class Template:
     """The parent's side of a template process. A context manager: leaving it kills all below."""
 
@@ -76,13 +80,15 @@ class Template:
         self.close()
 
     def fork(self, job: Job) -> ChildProcess:
-        """Start a child that prepares `job` at once. Raises CaseError where that cannot be."""
+        """Start a child that prepares `job` at once. Raises TemplateDiedError."""
         ours, theirs = socket.socketpair()
         stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
             pid = self._request(b"fork", theirs.fileno(), stderr.fileno())
         if pid is None:
-            raise CaseError("start", "TemplateDied", "the process to fork from has died")
+            ours.close()
+            stderr.close()
+            raise TemplateDiedError
         child = ChildProcess(self, Channel(ours), stderr, pid)
         self._children.append(child)
         with contextlib.suppress(ChannelClosedError):  # what is asked next finds it dead
@@ -184,8 +190,11 @@ class ChildProcess:
         return self._template.reap(self._pid)
 
     def _post_mortem(self) -> CaseError:
+        """What the child died of. Raises TemplateDiedError where it was not alone."""
         code = self.end()
-        if code is not None and code < 0:
+        if code is None:
+            raise TemplateDiedError
+        if code < 0:
             return self._error("Killed", f"the process died of {signal.Signals(-code).name}")
         return self._error("Exited", f"the process ended with exit code {code}")
 

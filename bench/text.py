@@ -22,7 +22,7 @@ FORM_SUFFIX = {"rrep": "-rRep", "rrep_fc": "-rRep-fc", "srep": "-sRep"}
 def display(model: str, form: str) -> str:
     """The name as the paper prints it, its re-parameterisation appended: RepNeXt-u3-T-sRep."""
     name = DISPLAY.get(model, model)
-    if model.startswith("repnext_"):
+    if re.fullmatch("repnext_u[123]_[a-z]", model):
         _, unit, size = model.split("_")
         name = f"RepNeXt-{unit}-{size.upper()}"
     return name + FORM_SUFFIX.get(form, "")

@@ -22,6 +22,7 @@ from bench.messages import (
     Ready,
     RunBlock,
 )
+from bench.plan import is_slow
 from bench.records import Check, Cost
 
 
@@ -54,8 +55,12 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
     with clock.stage("check"):
         subject.inspect(output)
         del output
-    with clock.stage("warmup"):
-        warmed = warm_up(subject.call, device.now, job.plan, first_s)
+    warmed: list[float] = []
+    if not is_slow(job.plan, job.case.batch, first_s):
+        with clock.stage("warmup"):
+            warmed = warm_up(subject.call, device.now, job.plan.warmup_s)
+    clock.current = "timed"
+    channel.send(Entered("timed"))
     channel.send(Ready(statistics.median(warmed[-5:] or [first_s])))
     discarded = 1 + len(warmed) + _serve_blocks(channel, job, device, clock, subject)
     peak = device.peak_memory_bytes()
@@ -70,15 +75,14 @@ def _serve_blocks(
 ) -> int:
     """Time a block whenever the parent asks; returns how many calls were discarded."""
     discarded = 0
-    clock.current = "timed"
-    channel.send(Entered("timed"))
     while isinstance(request := channel.receive_request(), RunBlock):
         for _ in range(request.discard):
             clock.add("warmup", timed_call(subject.call, device.now))
         discarded += request.discard
         block = timed_block(subject.call, device.now, request.iterations)
         clock.add("timed", sum(block.samples_s))
-        time.sleep(job.plan.pace_s)
+        if isinstance(device, Fake):
+            time.sleep(job.plan.pace_s)
         channel.send(block)
     return discarded
 

@@ -31,6 +31,13 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["run", "--models", "resnet50", "--budget", "0"], 2, "budget of 0"),
         (["run", "--models", "resnet50", "--preset", "fast"], 2, "unknown preset 'fast'"),
         (["run", "--models", "a,,b"], 2, "empty name"),
+        (["run", "--models", "resnet50", "--batch=--5"], 2, "is no whole number"),
+        (["run", "--models", "resnet50", "--batch", "9" * 5000], 2, "is no whole number"),
+        (["run", "--suite", "deep.toml"], 2, "deep.toml is not a valid suite"),
+        (["run", "--suite", "nothing.toml"], 2, "batch is empty"),
+        (["run", "--models", "resnet50", "--dry-run", "--out", "x" * 300], 2, "cannot read"),
+        (["report", "x" * 300], 2, "cannot be read"),
+        (["report", "garbage"], 2, "1 lines left out"),
         (["run", "--models", "timm/does_not_exist"], 2, "timm/does_not_exist"),
         (["run"], 2, "nothing to measure"),
         (["run", "--models", "resnet50", "--device", "fake", "--out", "file"], 2, "cannot write"),
@@ -48,6 +55,10 @@ def test_bad_input_gets_one_message_with_its_remedy(bench, tmp_path, arguments, 
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.toml").write_text("models = [")
+    (tmp_path / "deep.toml").write_text("models = " + "[" * 5000)
+    (tmp_path / "nothing.toml").write_text('models = ["resnet50"]\nbatch = []')
+    (tmp_path / "garbage" / "chip").mkdir(parents=True)
+    (tmp_path / "garbage" / "chip" / "results.jsonl").write_text("not a record\n")
     before = sorted(tmp_path.rglob("*"))
     done = bench(*arguments)
     assert done.returncode == code
@@ -158,6 +169,25 @@ def test_a_run_killed_half_way_leaves_no_child_and_is_completed_by_the_same_comm
     after = done_rounds(tmp_path)
     assert len(after) == len(set(after)) == 50
     assert after[: len(before)] == before
+
+
+def test_a_run_whose_template_is_killed_begins_the_round_anew(tmp_path):
+    run, children = half_way(tmp_path)
+    (template,) = [p for p in children if p.ppid() == run.pid]
+    template.kill()
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 0, stderr
+    assert len(done_rounds(tmp_path)) == len(set(done_rounds(tmp_path))) == 50
+    assert not [line for line in results(tmp_path) if '"failure"' in line]
+
+
+def test_two_runs_do_not_write_into_one_folder(bench, tmp_path):
+    run, _ = half_way(tmp_path)
+    second = bench(*QUICK, "--models", "resnet50")
+    run.kill()
+    run.communicate()
+    assert second.returncode == 2
+    assert "another run is writing to out/fake/results.jsonl" in second.stderr
 
 
 def test_ctrl_c_keeps_finished_rounds_and_leaves_no_child(tmp_path):

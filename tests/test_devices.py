@@ -101,7 +101,7 @@ def test_a_session_on_the_cpu_sets_threads_and_measures_memory():
             assert torch.get_num_threads() == 1
             assert torch.is_inference_mode_enabled()
             cpu.reset_peak_memory()
-            block = torch.ones(32 * 2**20 // 4)
+            block = torch.ones(256 * 2**20 // 4)  # so large that it is mapped afresh
             assert cpu.peak_memory_bytes() >= block.nbytes // 2
     finally:
         torch.set_num_threads(before)

@@ -20,24 +20,25 @@ CASE = Case("resnet50", "plain")
 
 def test_a_fast_case_works_for_its_seconds_of_samples_warm_up_and_discards():
     # First call, 0.3 s of warm-up, 1 s of samples in blocks of 12, one discarded call a block.
-    assert work_s(QUICK, 0.02) == pytest.approx(0.02 + 0.3 + 1.0 + (50 / 12) * 0.02)
+    assert work_s(QUICK, 1, 0.02) == pytest.approx(0.02 + 0.3 + 1.0 + (50 / 12) * 0.02)
 
 
 def test_a_slow_case_works_for_its_first_call_and_three_samples():
-    assert work_s(QUICK, 10.0) == pytest.approx(40.0)
+    assert work_s(QUICK, 128, 10.0) == pytest.approx(40.0)
+    assert work_s(QUICK, 1, 10.0) > 80.0
 
 
 def test_the_budget_limits_rounds_to_at_least_one():
-    slow = CaseProgress(10.0)
+    slow, big = CaseProgress(10.0), Case("resnet50", "plain", batch=128)
     assert planned_rounds(QUICK, CASE, CaseProgress(0.02), 2.0) == QUICK.rounds
-    assert planned_rounds(QUICK, CASE, slow, 2.0) == 1
+    assert planned_rounds(QUICK, big, slow, 2.0) == 1
     unbounded = msgspec.structs.replace(QUICK, slow_budget_s=None)
-    assert planned_rounds(unbounded, CASE, slow, 2.0) == QUICK.rounds
+    assert planned_rounds(unbounded, big, slow, 2.0) == QUICK.rounds
 
 
 def test_what_is_done_is_no_longer_left():
     fresh = remaining_s(QUICK, {CASE: CaseProgress(0.02)}, 2.0)
-    assert fresh == pytest.approx(3 * (work_s(QUICK, 0.02) + 2.0))
+    assert fresh == pytest.approx(3 * (work_s(QUICK, 1, 0.02) + 2.0))
     begun = remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=1, samples=25)}, 2.0)
     assert fresh / 3 < begun < fresh * 2 / 3
     assert remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=3)}, 2.0) == 0.0
@@ -53,7 +54,8 @@ def test_what_is_on_record_is_known_and_what_is_done_left_out():
     done, begun, new = Case("swin_t", "plain"), CASE, Case("convnext_t", "plain")
     histories = {
         done: History([measurement(done, stopped_by="budget")], None),
-        begun: History([measurement(begun)], failure(begun)),
+        begun: History([measurement(begun)], None),
+        Case("deit_s", "plain"): History([], failure(begun)),
         new: History([], None),
     }
     progress = initial(QUICK, histories, {"convnext_t": 4.5e9})

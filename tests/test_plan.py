@@ -17,8 +17,8 @@ PLAN = Plan(
 )
 
 
-def spent(seconds: float, samples_s: tuple[float, ...] = (0.01,)):
-    return measurement(CASE, samples_s=list(samples_s), stages_s=Stages(timed=seconds), share_s=0.0)
+def spent(seconds: float, samples_s: tuple[float, ...] = (0.01,), case: Case = CASE):
+    return measurement(case, samples_s=list(samples_s), stages_s=Stages(timed=seconds), share_s=0.0)
 
 
 def test_goes_on_until_the_planned_number_of_rounds():
@@ -37,9 +37,11 @@ def test_the_share_of_the_template_counts_towards_the_budget():
     assert stopped_by(PLAN, [record]) == "budget"
 
 
-def test_slow_iterations_have_a_budget_of_their_own():
-    assert stopped_by(PLAN, [spent(20, samples_s=(9.0, 10.0))]) == "round"
-    assert stopped_by(PLAN, [spent(26, samples_s=(9.0, 10.0))]) == "budget"
+def test_slow_iterations_of_a_large_batch_have_a_budget_of_their_own():
+    big = Case("resnet50", "plain", batch=128)
+    assert stopped_by(PLAN, [spent(20, (9.0, 10.0), big)]) == "round"
+    assert stopped_by(PLAN, [spent(26, (9.0, 10.0), big)]) == "budget"
+    assert stopped_by(PLAN, [spent(20, (9.0, 10.0))]) == "budget"
 
 
 def test_no_budget_is_no_bound():

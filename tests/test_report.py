@@ -92,6 +92,36 @@ def test_the_paper_has_what_its_table_says():
     assert len(paper.reported()) == 91
 
 
+def test_the_environment_measured_last_is_shown_also_when_it_was_there_before():
+    other = msgspec.structs.replace(ENVIRONMENT, environment_id="other")
+    middle = timed("resnet50", ms=30.0, environment_id="other")
+    again = timed("resnet50", ms=59.2, round_number=2)
+    page = report.render([ENVIRONMENT, RECORDS[1], other, middle, again])["table6.md"].decode()
+    assert "59.4" in page
+    assert "30.1" not in page
+
+
+def test_table6_shows_one_number_of_threads_and_names_it():
+    one = measurement(Case("resnet50", "plain", threads=1), samples_s=[0.1, 0.1])
+    page = tables.table6_markdown(rows.of([ENVIRONMENT, one, timed("resnet50", ms=60.0)]))
+    assert "CPU Lat. (Test Chip 9000, 2 threads)" in page
+    assert "60.2" in page
+    assert "100" not in page.split("Top-1")[1].split("ResNet50")[1].split("\n")[0]
+
+
+def test_a_file_named_twice_counts_once(tmp_path):
+    write_records(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
+    report.write([tmp_path / "a", tmp_path / "a" / "chip"], tmp_path / "to")
+    (line,) = parsed((tmp_path / "to" / "chip" / "results.csv").read_text())
+    assert line["samples"] == "3"
+
+
+def test_names_that_look_like_formulas_are_drawn_as_they_are():
+    chip = msgspec.structs.replace(CHIP, name="a$b$c$")
+    environment = msgspec.structs.replace(ENVIRONMENT, chip=chip)
+    assert report.render([environment, timed("resnet50")])["figure1.png"].startswith(b"\x89PNG")
+
+
 def test_environments_are_never_merged():
     other = msgspec.structs.replace(ENVIRONMENT, environment_id="later")
     later = timed("resnet50", ms=30.0, environment_id="later")

@@ -1,11 +1,13 @@
+import contextlib
 import json
 
+import msgspec
 import pytest
 from conftest import ENVIRONMENT, failure, measurement
 
 from bench import store
 from bench.errors import UsageError
-from bench.records import Case
+from bench.records import Case, Cost
 from bench.store import Store
 
 CASE = Case("resnet50", "plain")
@@ -14,6 +16,7 @@ CASE = Case("resnet50", "plain")
 def opened(folder):
     results = Store(folder)
     results.open()
+    results.close()
     return results
 
 
@@ -98,6 +101,47 @@ def test_history_is_of_one_case_in_one_environment():
 def test_a_failure_counts_until_a_later_round_succeeds():
     assert store.history([failure(CASE)], CASE, "env").failure is not None
     assert store.history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
+
+
+def test_a_round_that_is_there_twice_counts_once():
+    rounds, _ = store.history([measurement(CASE), measurement(CASE)], CASE, "env")
+    assert len(rounds) == 1
+
+
+def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "LOCK_PATIENCE_S", 0.2)
+    first, second = Store(tmp_path), Store(tmp_path)
+    with contextlib.closing(first), contextlib.closing(second):
+        first.open()
+        with pytest.raises(UsageError, match="another run is writing"):
+            second.open()
+        first.close()
+        second.open()
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        {"samples_s": []},
+        {"samples_s": [0.0]},
+        {"samples_s": [-1.0]},
+        {"cost": Cost(params=10**30)},
+        {"case": Case("resnet50", "plain", batch=0)},
+    ],
+)
+def test_a_record_that_cannot_be_is_left_out_and_said(tmp_path, impossible):
+    opened(tmp_path)
+    line = msgspec.json.encode(msgspec.structs.replace(measurement(CASE), **impossible))
+    (tmp_path / "results.jsonl").write_bytes(line + b"\n")
+    again = opened(tmp_path)
+    assert again.records == []
+    assert len(again.warnings) == 1
+
+
+def test_a_line_nested_without_end_is_left_out(tmp_path):
+    opened(tmp_path)
+    (tmp_path / "results.jsonl").write_text('{"a":' * 100_000 + "\n")
+    assert "not a record" in opened(tmp_path).warnings[0]
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):

@@ -41,7 +41,7 @@ class Tracker:
     def warmed(self, case: Case, iteration_s: float) -> None:
         """A case is ready: how long an iteration takes, and what setting it up did besides."""
         since = self._time_since_last_event()
-        self._setups.append(max(since - warm_up_s(self._plan, iteration_s), 0.0))
+        self._setups.append(max(since - warm_up_s(self._plan, case.batch, iteration_s), 0.0))
         self._update(case, iteration_s=iteration_s)
 
     def sampled(self, case: Case, count: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,7 @@ from bench.store import History, Store
 from bench.text import duration
 
 PIPE_WIDTH = 200
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 def _devices() -> list[str]:
@@ -118,7 +121,6 @@ def run(
         resolution=_numbers("resolution", resolution),
         backend=_words(backend),
         precision=_words(precision),
-        rounds=rounds,
     )
     if threads is not None:
         suites.check_positive("threads", threads)
@@ -128,19 +130,21 @@ def run(
     environment = describe(driver, chip, runner.new_run_id(), _command())
     console = _console(to_stderr=as_json)
     results = Store(out / chip.slug)
+    if not dry_run:
+        results.open()
+    records = results.peek() if dry_run else results.records
+    on_record = _histories(records, cases, environment.environment_id)
+    progress = estimate.initial(plan, on_record, paper.macs(), retry_failed=retry_failed)
     if dry_run:
-        histories = _histories(results.peek(), cases, environment.environment_id)
-        _dry_run(console, histories, plan)
+        _dry_run(console, cases, plan, progress, as_json=as_json)
         return
-    results.open()
-    histories = _histories(results.records, cases, environment.environment_id)
-    tracker = Tracker(plan, estimate.initial(plan, histories, paper.macs()))
+    tracker = Tracker(plan, progress)
     display = (LiveTable if console.is_terminal else PlainLines)(console, tracker)
     plain(console, f"{_count(cases)} on {chip.name}, preset {preset}, into {results.path}")
     for warning in results.warnings:
         plain(console, f"warning: {warning}")
     try:
-        with display:
+        with contextlib.closing(results), display:
             failures = runner.run(
                 cases, plan, results, environment, display, retry_failed=retry_failed
             )
@@ -183,20 +187,33 @@ def _histories(
     return {case: store.history(records, case, environment_id) for case in cases}
 
 
-def _dry_run(console: Console, histories: Mapping[Case, History], plan: Plan) -> None:
+def _dry_run(
+    console: Console,
+    cases: Sequence[Case],
+    plan: Plan,
+    progress: Mapping[Case, estimate.CaseProgress],
+    *,
+    as_json: bool,
+) -> None:
     """The cases and how long they would take; writes nothing."""
-    progress = estimate.initial(plan, histories, paper.macs())
+    seconds = {
+        case: estimate.remaining_s(plan, {case: progress[case]}) if case in progress else 0.0
+        for case in cases
+    }
+    if as_json:
+        rows = [{"case": msgspec.to_builtins(case), "about_s": s} for case, s in seconds.items()]
+        print(json.dumps(rows))
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("case", no_wrap=True, overflow="ellipsis")
     for heading in ("batch", "threads", "about"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for case in histories:
-        left = {case: progress[case]} if case in progress else {}
-        text = duration(estimate.remaining_s(plan, left)) if left else "on record"
+    for case in cases:
+        text = duration(seconds[case]) if case in progress else "on record"
         table.add_row(short(case), str(case.batch), str(case.threads), text)
     console.print(table)
-    total = duration(estimate.remaining_s(plan, progress))
-    plain(console, f"{_count(list(histories))}, about {total} in all; nothing was measured")
+    total = duration(sum(seconds.values()))
+    plain(console, f"{_count(cases)}, about {total} in all; nothing was measured")
 
 
 def _as_json(case: Case, history: History) -> dict[str, object]:
@@ -233,7 +250,7 @@ def _numbers(what: str, text: str | None) -> tuple[int, ...] | None:
     if words is None:
         return None
     for word in words:
-        if not word.lstrip("-").isdecimal():
+        if not WHOLE_NUMBER.fullmatch(word):
             raise UsageError(f"{what} {word!r} is no whole number", f"For example: --{what} 1,128")
     numbers = tuple(int(word) for word in words)
     for number in numbers:
@@ -242,5 +259,12 @@ def _numbers(what: str, text: str | None) -> tuple[int, ...] | None:
 
 
 def _command() -> str:
-    """This command without absolute paths, since records leave the machine."""
-    return runner.without_paths(shlex.join(["bench", *sys.argv[1:]]))
+    """This command as another may type it: without --out and without absolute paths."""
+    words = iter(sys.argv[1:])
+    kept = ["bench"]
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(runner.without_paths(word))
+    return shlex.join(kept)

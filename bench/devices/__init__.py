@@ -19,7 +19,6 @@ class Device(Protocol):
     """A driver for a chip. The parent calls `identify` and `state`, the child all the rest."""
 
     name: str
-    simulated: bool
     torch_device: str
 
     def identify(self) -> Chip:

@@ -20,7 +20,6 @@ class Cpu:
     """Any processor that torch runs on."""
 
     name = "cpu"
-    simulated = False
     torch_device = "cpu"
 
     def __init__(self) -> None:

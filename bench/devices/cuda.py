@@ -16,7 +16,6 @@ class Cuda:
     """The first GPU that NVML sees."""
 
     name = "cuda"
-    simulated = False
     torch_device = "cuda"
 
     def identify(self) -> Chip:

@@ -28,7 +28,6 @@ class Fake:
     """Scripted time; needs no torch."""
 
     name = "fake"
-    simulated = True
     torch_device = ""
 
     def __init__(self) -> None:

@@ -51,7 +51,7 @@ def build(
         torch.manual_seed(seed)
         model = _first_form(spec, resolution, num_classes)
         _draw_statistics(model)
-    model.eval()
+    model.float().eval()
     return model if form in (None, spec.forms[0]) else fuse(model, form)
 
 
@@ -108,8 +108,9 @@ def _first_form(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
         return repnext(spec.unit, spec.size, num_classes)
     import timm
 
-    if not timm.is_model(spec.timm.split(".")[0]):  # a hub's name would be downloaded from
-        zoo.check_timm_names([spec.timm])
+    named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
+    if named_by_user and spec.timm not in {*timm.list_models(), *timm.list_pretrained()}:
+        zoo.check_timm_names([spec.timm])  # refuses, and says which are near
     config = timm.get_pretrained_cfg(spec.timm.split(".")[0], allow_unregistered=True)
     is_sized = config is not None and config.fixed_input_size
     sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}

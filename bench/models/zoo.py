@@ -20,7 +20,7 @@ SIZES = ("t", "s", "b")
 BRANCHED = ("train", "rrep", "rrep_fc", "srep")
 
 TIMM_PREFIX = "timm/"
-LIST_TIMM = "import json, timm; print(json.dumps(timm.list_models()))"
+LIST_TIMM = "import json, timm; print(json.dumps(timm.list_models() + timm.list_pretrained()))"
 
 
 class Spec(NamedTuple):
@@ -91,7 +91,7 @@ def check_timm_names(names: Sequence[str]) -> None:
     """
     known = _timm_models() if names else ()
     for name in names:
-        if name.split(".")[0] not in known:  # what follows a dot is a tag of pretrained weights
+        if name not in known:
             remedy = f"The names are those of `timm.list_models()`, after {TIMM_PREFIX}."
             choices = [TIMM_PREFIX + other for other in known]
             raise unknown("model", TIMM_PREFIX + name, choices, remedy)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError
-from bench.records import Record
+from bench.records import Environment, Record
 from bench.report import figures, rows, tables
 
 __all__ = ["render", "write"]
@@ -44,7 +44,8 @@ def render(records: Sequence[Record]) -> dict[str, bytes]:
     `results` holds every environment on record; Table 6 and Figure 1 the one measured last.
     """
     everything = rows.of(records)
-    latest = [row for row in everything if row.environment == everything[-1].environment]
+    last = next(r for r in reversed(records) if not isinstance(r, Environment))
+    latest = [r for r in everything if r.environment.environment_id == last.environment_id]
     return {
         "results.md": tables.results_markdown(everything).encode(),
         "results.csv": tables.results_csv(everything).encode(),
@@ -56,28 +57,35 @@ def render(records: Sequence[Record]) -> dict[str, bytes]:
 
 def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:
     """Records by device folder; folders of one name in several sources are one device."""
-    by_slug: dict[str, Path] = {}
     found: dict[Path, list[Record]] = {}
+    by_slug: dict[str, Path] = {}
     warnings: list[str] = []
-    for source in sources:
-        if not source.is_dir():
-            reason = "is a file, not a folder" if source.exists() else "does not exist"
-            raise UsageError(
-                f"{source} {reason}", "Name the folder that `bench run --out` wrote to."
-            )
-        for path in sorted({*source.glob(f"*/{store.FILE_NAME}"), *source.glob(store.FILE_NAME)}):
-            records, warned = store.read(path)
-            folder = by_slug.setdefault(path.resolve().parent.name, path.parent)
-            warnings += warned
-            if rows.of(records):
-                found.setdefault(folder, []).extend(records)
+    paths = {path.resolve(): path for source in sources for path in _result_files(source)}
+    for resolved, path in paths.items():
+        records, warned = store.read(path)
+        warnings += warned
+        if rows.of(records):
+            folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
+            found.setdefault(folder, []).extend(records)
     if not found:
         where = ", ".join(str(source) for source in sources)
+        left_out = f"; {len(warnings)} lines left out, the first: {warnings[0]}" if warnings else ""
         raise UsageError(
-            f"no results to report in {where}",
+            f"no results to report in {where}{left_out}",
             "Measure first: python -m bench run --suite table6 --device cpu --preset quick",
         )
     return found, warnings
+
+
+def _result_files(source: Path) -> list[Path]:
+    """The results of one folder: of the devices below it, or its own."""
+    try:
+        if source.is_dir():
+            return sorted({*source.glob(f"*/{store.FILE_NAME}"), *source.glob(store.FILE_NAME)})
+        reason = "is a file, not a folder" if source.exists() else "does not exist"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
 
 
 def _write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:

@@ -53,8 +53,9 @@ def figure1(rows: Sequence[Row]) -> bytes:
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(layout="constrained")
         try:
-            axes.set_title(f"Accuracy over latency on {rows[0].chip.name}")
-            axes.set_xlabel("\n".join(["Latency at batch 1 (ms), mean", *_left_out(timed)]))
+            axes.set_title(_literal(f"Accuracy over latency on {rows[0].chip.name}"))
+            below = ["Latency at batch 1 (ms), mean", *_left_out(timed)]
+            axes.set_xlabel(_literal("\n".join(below)))
             axes.set_ylabel("Top-1 on ImageNet-1K (%),\nas the paper reports it")
             _plot(axes, shown)
             buffer = io.BytesIO()
@@ -92,7 +93,7 @@ def _label(axes: Axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
     ]
     for row, point in zip(rows, points, strict=True):
         label = axes.annotate(
-            _name(row),
+            _literal(_name(row)),
             point,
             xytext=LABEL_OFFSETS[0],
             textcoords="offset points",
@@ -112,8 +113,16 @@ def _label(axes: Axes, rows: Sequence[Row], colours: dict[str, str]) -> None:
 def _name(row: Row) -> str:
     """The model's name, with what sets the case apart from the plain fp32 one."""
     extra = [value for value in (row.case.backend, row.case.precision) if value not in USUAL]
-    resolution = [] if row.case.resolution == USUAL_RESOLUTION else [f"{row.case.resolution}²"]
-    return " ".join([display(row.case.model, row.case.form), *extra, *resolution])
+    if row.case.resolution != USUAL_RESOLUTION:
+        extra.append(f"{row.case.resolution}²")
+    if row.case.device == "cpu" and row.case.threads != row.chip.threads:
+        extra.append(f"{row.case.threads} threads")
+    return " ".join([display(row.case.model, row.case.form), *extra])
+
+
+def _literal(text: str) -> str:
+    """A dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def _left_out(rows: Sequence[Row]) -> list[str]:

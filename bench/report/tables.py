@@ -10,7 +10,7 @@ import msgspec
 import pandas as pd
 
 from bench import paper
-from bench.records import Cost, Environment
+from bench.records import Case, Cost, Environment
 from bench.report.rows import Row
 from bench.text import (
     NOT_MEASURED,
@@ -172,11 +172,12 @@ def _table6_line(rows: Sequence[Row], line: paper.Reported) -> list[_Cell]:
         _Cell("MACs (G)", significant(gmacs), "gmacs", gmacs),
     ]
     chip = rows[0].chip
+    setting = f"{chip.name}, {_threads(rows)} threads" if chip.kind == "cpu" else chip.name
     for label, kind, paper_chip, device in TABLE6_DEVICES:
         theirs = paper.find(6, device, line.model, line.form)
         ours = (latency, throughput) if kind == chip.kind else None
         cells += _reported_cells(label, paper_chip, theirs)
-        cells += _measured_cells(label, chip.name if ours else "ours", ours)
+        cells += _measured_cells(label, setting if ours else "ours", ours)
     if not chip.kind:
         cells += _measured_cells(chip.name, "scripted", (latency, throughput))
     return [*cells, _Cell("Top-1 (%), paper", _g(line.top1), "top1_paper", line.top1)]
@@ -214,18 +215,21 @@ def _measured_cells(
     ]
 
 
+def _threads(rows: Sequence[Row]) -> int:
+    """The number of threads of the rows that a table shows: that of the case measured last."""
+    return rows[-1].case.threads
+
+
 def _measured(rows: Sequence[Row], model: str, form: str, batch: int) -> Row | None:
-    """The row that the paper's setting asks for: eager, fp32, 224 pixels."""
-    for row in rows:
-        case = row.case
-        setting = (case.backend, case.precision, case.resolution)
-        if (case.model, case.form, case.batch) == (model, form, batch) and setting == (
-            "eager",
-            "fp32",
-            224,
-        ):
-            return row
-    return None
+    """The row that the paper's setting asks for: eager, fp32, 224 pixels; one thread count."""
+    wanted = Case(
+        model=model,
+        form=form,
+        batch=batch,
+        device=rows[-1].case.device,
+        threads=_threads(rows),
+    )
+    return next((row for row in rows if row.case == wanted), None)
 
 
 def _why_missing(row: Row | None) -> str:
