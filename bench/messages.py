@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from bench.plan import Plan
-from bench.records import Case, Check, Cost, Stage, Stages
+from bench.records import Case, Check, Cost, Passport, Stage, Stages
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -18,6 +18,7 @@ class Known(msgspec.Struct, frozen=True):
     check: Check
     cost: Cost
     structure: str
+    passport: Passport | None = None
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

@@ -12,11 +12,12 @@ from bench.backends import BACKENDS
 from bench.devices import Device
 from bench.measure import StageClock, Subject
 from bench.messages import Job, Known
-from bench.models import cost, zoo
-from bench.records import Case, Check, Cost
+from bench.models import cost
+from bench.records import Case, Check, Cost, Passport
 
 SEED = 0
 CHECK_BATCH = 2
+FIRST_FORMS = ("plain", "train")  # what is built, not fused
 # Relative to the largest output; the forms of RepNeXt agree to 4e-7 in fp32.
 TOLERANCE = {"fp32": 1e-5}
 
@@ -34,7 +35,7 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
     with clock.stage("build"):
         original = models.build(case.model, resolution=case.resolution, seed=SEED)
     with clock.stage("fuse"):
-        is_first = case.form == zoo.find(case.model).forms[0]
+        is_first = case.form in FIRST_FORMS
         net = original if is_first else models.fuse(original, case.form)
     with clock.stage("load"):
         net = net.to(device.torch_device)
@@ -61,25 +62,45 @@ def _find_out(
     _inspect(output, case, len(images))
     check = Check()
     if net is not original:
-        against = zoo.find(case.model).forms[0]
-        check = _compare(output, original(images), against, TOLERANCE[case.precision])
+        check = _compare(output, original(images), "train", TOLERANCE[case.precision])
+    after = cost.survey(net, case.resolution)
     counted = Cost(
         params=cost.count_params(net),
-        macs=cost.count_macs(net, case.resolution),
+        macs=after.macs,
         weight_bytes=cost.weight_bytes(net),
+        activation_bytes=after.activation_bytes,
     )
-    return Known(check, counted, cost.structural_hash(net))
+    structure = cost.structural_hash(net)
+    if case.form == "plain":
+        return Known(check, counted, structure)
+    before = after if net is original else cost.survey(original, case.resolution)
+    passport = Passport(
+        convolutions=after.convolutions,
+        normalisations=after.normalisations,
+        additions=after.additions,
+        concatenations=after.concatenations,
+        params_before=cost.count_params(original),
+        params_after=cost.count_params(net),
+        macs_before=before.macs,
+        macs_after=after.macs,
+        zero_share=cost.zero_share(net),
+        structure=structure,
+        largest_absolute_error=check.largest_absolute_error,
+        largest_relative_error=check.largest_relative_error,
+    )
+    return Known(check, counted, structure, passport)
 
 
 def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) -> Check:
     largest = float(reference.abs().max())
-    error = float((output - reference).abs().max()) / largest if largest else float("inf")
-    if not error <= tolerance:
+    absolute = float((output - reference).abs().max())
+    relative = absolute / largest if largest else float("inf")
+    if not relative <= tolerance:
         raise CheckError(
-            f"output differs from that of {against!r} by {error:.2g} of its largest value; "
+            f"output differs from that of {against!r} by {relative:.2g} of its largest value; "
             f"tolerated is {tolerance:g}"
         )
-    return Check(against, error, tolerance)
+    return Check(against, absolute, relative, tolerance)
 
 
 def _inspect(output: object, case: Case, batch: int | None = None) -> None:

@@ -57,6 +57,7 @@ class Cost(msgspec.Struct, frozen=True):
     params: Count | None = None
     macs: Count | None = None
     weight_bytes: Count | None = None
+    activation_bytes: Count | None = None
     peak_memory_bytes: Count | None = None
 
 
@@ -90,8 +91,30 @@ class Check(msgspec.Struct, frozen=True):
     """
 
     against: str | None = None
+    largest_absolute_error: float | None = None
     largest_relative_error: float | None = None
     tolerance: float | None = None
+
+
+class Passport(msgspec.Struct, frozen=True):
+    """What became of a network that has forms: before is its first form, after the one timed.
+
+    Operators are those that one image runs; `zero_share` is of weights that are exactly zero;
+    errors are against the first form, None for that itself, relative to its largest output.
+    """
+
+    convolutions: Count
+    normalisations: Count
+    additions: Count
+    concatenations: Count
+    params_before: Count
+    params_after: Count
+    macs_before: Count
+    macs_after: Count
+    zero_share: float
+    structure: str
+    largest_absolute_error: float | None = None
+    largest_relative_error: float | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
@@ -118,6 +141,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     structure: str
     check: Check
     preset: str
+    passport: Passport | None = None
     warnings: list[str] = []
     schema: int = SCHEMA
 

@@ -246,6 +246,7 @@ class _Runner:
             structure=finished.known.structure,
             check=finished.known.check,
             preset=self._plan.preset,
+            passport=finished.known.passport,
             warnings=self._warnings(turn.case),
         )
         rounds = [*self._history(turn.case).rounds, record]
@@ -293,7 +294,7 @@ def _known(rounds: Sequence[Measurement]) -> Known | None:
     if not rounds:
         return None
     first = rounds[0]
-    return Known(first.check, first.cost, first.structure)
+    return Known(first.check, first.cost, first.structure, first.passport)
 
 
 def _has_room(free_at_first: int, live: int) -> bool:

@@ -167,18 +167,22 @@ def check_positive(what: str, number: int) -> None:
 
 def _forms(models: Sequence[str], device: str) -> list[tuple[str, str]]:
     """`a@form` is one pair, a bare name is one for each form that the model has."""
+    entries = [entry.partition("@") for entry in models]
+    timm_names = [n.removeprefix(zoo.TIMM_PREFIX) for n, _, _ in entries if _is_timm(n)]
+    timm_forms = zoo.timm_forms(timm_names)
     pairs: list[tuple[str, str]] = []
-    timm_names: list[str] = []
-    for entry in models:
-        name, at, form = entry.partition("@")
+    for name, at, form in entries:
         if device == "fake" and name.removeprefix(FAULT_PREFIX) in FAULTS:
             pairs.append((name, "plain"))
             continue
         spec = zoo.find(name)
+        if _is_timm(name):
+            spec = spec._replace(forms=timm_forms[spec.variant])
         if at:
             zoo.check_form(spec, form)
-        if name.startswith(zoo.TIMM_PREFIX):
-            timm_names.append(spec.timm)
         pairs += [(name, each) for each in ([form] if at else spec.forms)]
-    zoo.check_timm_names(timm_names)
     return pairs
+
+
+def _is_timm(name: str) -> bool:
+    return name.startswith(zoo.TIMM_PREFIX) and name != zoo.TIMM_PREFIX

@@ -11,10 +11,33 @@ NOTHING = "–"
 MARKUP = re.compile(r"[\\`*{}\[\]<>#|~]|(?<![^\W_])_|_(?![^\W_])")
 
 DISPLAY = {
-    "mobilenetv3_l": "MobileNetV3-L",
     "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "resnet152": "ResNet152",
+    "mobilenetv3_s": "MobileNetV3-S",
+    "mobilenetv3_l": "MobileNetV3-L",
+    "efficientnet_b3": "EffNet-B3",
+    "efficientnet_b4": "EffNet-B4",
+    "efficientnet_b5": "EffNet-B5",
+    "deit_s": "DeiT-S",
+    "deit_b": "DeiT-B",
+    "vit_b": "ViT-B",
+    "maxvit_t": "MaxViT-T",
     "swin_t": "Swin-T",
+    "swin_s": "Swin-S",
+    "swin_b": "Swin-B",
     "convnext_t": "ConvNeXt-T",
+    "convnext_s": "ConvNeXt-S",
+    "convnext_b": "ConvNeXt-B",
+    "repvgg_b1": "RepVGG-B1",
+    "repvgg_b2": "RepVGG-B2",
+    "replknet_31b": "RepLKNet-31B",
+    "repghost_2_0x": "RepGhost-2.0x",
+    "lc2pwconv_t": "Lc2pwconv-T",
+    "ln2bn_t": "Ln2bn-T",
+    "shortcut_act_t": "Shortcut-act-T",
+    "shortcut_act_s": "Shortcut-act-S",
+    "shortcut_act_b": "Shortcut-act-B",
 }
 FORM_SUFFIX = {"rrep": "-rRep", "rrep_fc": "-rRep-fc", "srep": "-sRep"}
 

@@ -20,7 +20,7 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["run", "--models", "repnext_u3_t@srp"], 2, "It has: train, rrep, rrep_fc, srep"),
         (["run", "--models", "resnet50", "--device", "gpu"], 2, "unknown device 'gpu'"),
         (["run", "--models", "resnet50", "--device", "orin"], 3, "no Jetson Orin here"),
-        (["run", "--suite", "tabel6"], 2, "Did you mean table6?"),
+        (["run", "--suite", "tabel6"], 2, "Did you mean table6"),
         (["run", "--suite", "none.toml"], 2, "cannot read the suite none.toml"),
         (["run", "--suite", "broken.toml"], 2, "broken.toml is not a valid suite"),
         (["run", "--models", "resnet50", "--batch", "0"], 2, "batch 0"),

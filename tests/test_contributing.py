@@ -38,7 +38,7 @@ def measured(bench, checkout, *arguments):
 
 def test_add_a_model_of_timm(bench, checkout):
     zoo = checkout / "bench" / "models" / "zoo.py"
-    insert(zoo, "TIMM_NAMES = {\n", '    "tiny_resnet": "test_resnet",\n')
+    insert(zoo, "TIMM_NAMES = {\n", '    "tiny_resnet": TimmName("test_resnet", "small"),\n')
     (case,) = measured(bench, checkout, "--models", "tiny_resnet")
     assert case["form"] == "plain"
 
@@ -64,7 +64,7 @@ def test_add_a_form(bench, checkout):
     block = "        return self.pw2(self.act(self.pw1(self.unit(x)))) + self.act(x)\n"
     insert(checkout / "bench" / "models" / "repnext.py", block, method)
     models = checkout / "bench" / "models" / "__init__.py"
-    insert(models, "last_step = {", '"copy": "copied", ')
+    insert(models, "LAST_STEP = {", '"copy": "copied", ')
     (case,) = measured(bench, checkout, "--models", "repnext_u3_t@copy")
     assert case["form"] == "copy"
 
@@ -121,4 +121,4 @@ def test_add_a_suite(bench, checkout):
     done = bench("run", "--suite", "mine", "--device", "fake", "--out", "out", cwd=checkout)
     assert done.returncode == 0, done.stderr
     listed = json.loads(bench("list", "suites", "--json", cwd=checkout).stdout)
-    assert {"mine", "smoke", "table6"} == {entry["name"] for entry in listed}
+    assert {"mine", "smoke", "table6"} <= {entry["name"] for entry in listed}

@@ -13,7 +13,7 @@ ROOT = Path(bench.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"runner", "report", "doctor"},
+    {"runner", "report", "doctor", "census"},
     {"suite", "estimate", "measure", "prepare", "worker", "template", "environment"},
     {"store", "messages"},
     {"plan"},

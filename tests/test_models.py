@@ -34,7 +34,7 @@ def build(monkeypatch):
     """Build "tiny", a RepNeXt-u3 of a few thousand weights that the zoo has for one test."""
     size = repnext.Size((7, 10, 12, 17), (1, 1, 2, 1))
     monkeypatch.setitem(repnext.SIZES, "tiny", size)
-    monkeypatch.setitem(zoo.ZOO, "tiny", zoo.Spec("tiny", zoo.BRANCHED, unit="u3", size="tiny"))
+    monkeypatch.setitem(zoo.ZOO, "tiny", zoo.Spec("tiny", zoo.BRANCHED, "repnext", "u3_tiny"))
     return functools.partial(models.build, "tiny", num_classes=5)
 
 

@@ -31,6 +31,48 @@ def test_a_fused_form_is_checked_against_the_one_it_was_made_of():
     assert all(getattr(clock.stages, stage) > 0 for stage in ("build", "fuse", "load", "check"))
 
 
+BLOCKS = 3 + 3 + 9 + 3
+
+
+@pytest.mark.parametrize(
+    ("model", "form", "convolutions", "normalisations", "additions", "concatenations"),
+    [
+        # Stem, three downsamplings, and per block three branches and two 1x1; BN after the stem
+        # and each branch, before each downsampling and the classifier; two additions of branches.
+        ("repnext_u3_t", "train", 4 + 5 * BLOCKS, 5 + 3 * BLOCKS, 3 * BLOCKS, 0),
+        ("repnext_u1_t", "train", 4 + 5 * BLOCKS, 5 + BLOCKS, BLOCKS, BLOCKS),
+        ("repnext_u3_t", "rrep", 4 + 3 * BLOCKS, 0, BLOCKS, 0),
+        ("repnext_u3_t", "rrep_fc", 4 + BLOCKS, 0, BLOCKS, 0),
+        ("repnext_u3_t", "srep", 4 + 3 * BLOCKS, 0, 0, 0),
+    ],
+)
+def test_the_passport_counts_what_one_image_runs(
+    model, form, convolutions, normalisations, additions, concatenations
+):
+    passport = prepared(Case(model, form, resolution=32))[0].known.passport
+    assert passport.convolutions == convolutions
+    assert passport.normalisations == normalisations
+    assert passport.additions == additions
+    assert passport.concatenations == concatenations
+
+
+def test_the_passport_says_how_sparse_and_how_exact_a_fusion_is():
+    passport = prepared()[0].known.passport
+    assert passport.params_before == 28_655_272
+    assert passport.params_after == 51_547_720
+    assert 0.4 < passport.zero_share < 0.5
+    assert 0 < passport.largest_relative_error < 1e-5
+    assert passport.largest_absolute_error > 0
+    train = prepared(Case("repnext_u3_t", "train", resolution=32))[0].known.passport
+    assert train.macs_before == train.macs_after
+    assert train.largest_relative_error is None
+    assert train.zero_share < 0.01
+
+
+def test_a_network_without_forms_has_no_passport():
+    assert prepared(Case("mobilenetv3_l", "plain", resolution=32))[0].known.passport is None
+
+
 def test_its_call_gives_one_row_per_image():
     subject, _ = prepared(Case("repnext_u3_t", "rrep", resolution=32, batch=3))
     with torch.inference_mode():

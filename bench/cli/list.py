@@ -7,9 +7,10 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 
-from bench import backends, devices, suite
-from bench.errors import UnavailableError, unknown
+from bench import backends, devices, paper, suite
+from bench.errors import UnavailableError, UsageError, unknown
 from bench.models import zoo
+from bench.text import significant
 
 KINDS = ("models", "forms", "devices", "backends", "suites")
 
@@ -25,10 +26,19 @@ class Entry(NamedTuple):
 def list_(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    beside_paper: Annotated[
+        bool,
+        typer.Option("--paper", help="With `models`: our parameters and MACs beside the paper's."),
+    ] = False,
 ) -> None:
     """List the names that the flags of `bench run` take."""
     if kind not in KINDS:
         raise unknown("list", kind, KINDS)
+    if beside_paper:
+        if kind != "models" or as_json:
+            raise UsageError("--paper goes with `bench list models` alone", "Leave out the rest.")
+        print("\n".join(_paper_lines()))
+        return
     entries = _entries(kind)
     if as_json:
         text = msgspec.json.encode([entry._asdict() for entry in entries])
@@ -58,3 +68,28 @@ def _device(name: str) -> Entry:
         return Entry(name, devices.select(name)[1].name)
     except UnavailableError as error:
         return Entry(name, f"not available: {error.message}", available=False)
+
+
+def _paper_lines() -> list[str]:
+    """A Markdown table: our counts beside the paper's, what rounds differently, and why."""
+    lines = [
+        "| model | form | timm's name | params (M) | paper | MACs (G) | paper | differs |",
+        "|:--|:--|:--|--:|--:|--:|--:|:--|",
+    ]
+    for row in paper.counted():
+        spec = zoo.ZOO[row.model]
+        theirs = paper.counts_of(row.model, row.form)
+        pairs = ((row.params / 1e6, theirs[0]), (row.macs / 1e9, theirs[1]))
+        differs = any(printed is not None and _differs(ours, printed) for ours, printed in pairs)
+        reason = paper.DIFFERENCES.get((row.model, row.form), "unknown why") if differs else ""
+        cells = [row.model, row.form, spec.variant if spec.maker == "timm" else ""]
+        for ours, printed in pairs:
+            cells += [significant(ours, 4), "" if printed is None else f"{printed:g}"]
+        lines.append("| " + " | ".join([*cells, reason]) + " |")
+    return lines
+
+
+def _differs(ours: float, printed: float) -> bool:
+    """Whether ours, to the decimals that the paper prints, is another number."""
+    decimals = len(f"{printed:g}".partition(".")[2])
+    return round(ours, decimals) != printed

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "fuse"]
 
+MERGE_METHODS = ("fuse", "reparameterize", "switch_to_deploy")  # ours and timm's
+LAST_STEP = {"rrep_fc": "with_linear", "srep": "without_shortcut"}
+
 
 def build(
     name: str,
@@ -52,7 +55,7 @@ def build(
         model = _first_form(spec, resolution, num_classes)
         _draw_statistics(model)
     model.float().eval()
-    return model if form in (None, spec.forms[0]) else fuse(model, form)
+    return model if form in (None, _forms(model)[0]) else fuse(model, form)
 
 
 def fuse(model: nn.Module, form: str) -> nn.Module:
@@ -69,26 +72,64 @@ def fuse(model: nn.Module, form: str) -> nn.Module:
     from bench.errors import UsageError
     from bench.models.repnext import RepNeXt
 
-    last_step = {"rrep_fc": "with_linear", "srep": "without_shortcut"}
-    forms = zoo.BRANCHED if isinstance(model, RepNeXt) else zoo.PLAIN
+    forms = _forms(model)
     if form not in forms:
         raise UsageError(
             f"this {type(model).__name__} has no form {form!r}", f"It has: {', '.join(forms)}."
         )
-    fused = copy.deepcopy(model)
-    if form == "plain":
-        return fused
-    needed = "fuse" if form == "train" else "without_shortcut"
-    if not any(hasattr(module, needed) for module in fused.modules()):
+    is_merged = not _has_batchnorm(model)
+    if isinstance(model, RepNeXt) and form != "train":
+        is_merged = not any(hasattr(module, "without_shortcut") for module in model.modules())
+    if is_merged and form != "plain":
         raise UsageError(
             f"the branches of this network are already merged: it cannot become {form!r}",
             "Fuse from its train form.",
         )
-    if form != "train":
-        _replace(fused, "fuse")
-    if form in last_step:
-        _replace(fused, last_step[form])
+    fused = copy.deepcopy(model)
+    if form in ("plain", "train"):
+        return fused
+    _merge(fused)
+    if form in LAST_STEP:
+        _replace(fused, LAST_STEP[form])
     return fused
+
+
+def _forms(model: nn.Module) -> tuple[str, ...]:
+    """The forms that a network can be in, by what it is made of."""
+    from bench.models.replknet import RepLKNet
+    from bench.models.repnext import RepNeXt
+
+    if isinstance(model, RepNeXt):
+        return zoo.BRANCHED
+    if isinstance(model, RepLKNet):
+        return zoo.MERGED
+    merges = any(hasattr(module, name) for module in model.modules() for name in MERGE_METHODS)
+    return zoo.MERGED if merges else zoo.PLAIN
+
+
+def _has_batchnorm(model: nn.Module) -> bool:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def _merge(model: nn.Module) -> None:
+    """Merge branches and fold BatchNorms in place: by our `fuse()`, or by timm's mechanism."""
+    from bench.models.replknet import RepLKNet
+    from bench.models.repnext import RepNeXt
+
+    if isinstance(model, (RepNeXt, RepLKNet)):
+        _replace(model, "fuse")
+        return
+    from timm.utils.model import reparameterize_model
+
+    from bench.models.fold import fold_batchnorms
+
+    dtype = next(model.parameters()).dtype
+    reparameterize_model(model.double(), inplace=True)
+    if _has_batchnorm(model):
+        fold_batchnorms(model)
+    model.to(dtype)
 
 
 def _replace(module: nn.Module, method: str) -> None:
@@ -102,20 +143,34 @@ def _replace(module: nn.Module, method: str) -> None:
 
 
 def _first_form(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
-    if not spec.timm:
+    if spec.maker == "timm":
+        return _from_timm(spec, resolution, num_classes)
+    if spec.maker == "replknet":
+        from bench.models.replknet import replknet_31b
+
+        return replknet_31b(num_classes)
+    if spec.maker == "repnext":
         from bench.models.repnext import repnext
 
-        return repnext(spec.unit, spec.size, num_classes)
+        unit, size = spec.variant.split("_")
+        return repnext(unit, size, num_classes)
+    from bench.models import ablation
+
+    step = {"lc2pwconv": ablation.lc2pwconv, "ln2bn": ablation.ln2bn}[spec.maker]
+    return step(spec.variant, num_classes)
+
+
+def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
     import timm
 
     named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
-    if named_by_user and spec.timm not in {*timm.list_models(), *timm.list_pretrained()}:
-        zoo.check_timm_names([spec.timm])  # refuses, and says which are near
-    config = timm.get_pretrained_cfg(spec.timm.split(".")[0], allow_unregistered=True)
+    if named_by_user and spec.variant not in {*timm.list_models(), *timm.list_pretrained()}:
+        zoo.timm_forms([spec.variant])  # refuses, and says which are near
+    config = timm.get_pretrained_cfg(spec.variant.split(".")[0], allow_unregistered=True)
     is_sized = config is not None and config.fixed_input_size
     sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}
     model: nn.Module = timm.create_model(
-        spec.timm, pretrained=False, num_classes=num_classes, **sized
+        spec.variant, pretrained=False, num_classes=num_classes, **sized
     )
     return model
 

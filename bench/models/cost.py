@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -16,19 +19,80 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_macs(model: nn.Module, resolution: int) -> int:
-    """Multiply-accumulates of one image (1, 3, resolution, resolution).
+class Survey(NamedTuple):
+    """What one image (1, 3, r, r) makes a network do. MACs are the paper's "FLOPs".
 
-    Convolution, linear and matrix products; the paper's "FLOPs". Counted on the meta device
-    with attention decomposed, so that neither the device nor the release of torch that runs
-    the network has a say in it.
+    `macs` are of convolutions, linear layers and matrix products; `activation_bytes` are all
+    bytes that operators write, views excluded; then how often each kind of operator runs.
+    """
+
+    macs: int
+    activation_bytes: int
+    convolutions: int
+    normalisations: int
+    additions: int
+    concatenations: int
+
+
+def survey(model: nn.Module, resolution: int) -> Survey:
+    """Follow one image through `model` on the meta device, with attention decomposed.
+
+    So neither the device nor the release of torch that runs the network has a say in it.
     """
     on_meta = copy.deepcopy(model).eval().to("meta")
     image = torch.empty(1, 3, resolution, resolution, device="meta")
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+    flops, operators = FlopCounterMode(display=False), _OperatorCounter()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flops, operators:
         on_meta(image)
-    return counter.get_total_flops() // 2
+    kinds = (operators.calls[kind] for kind in OPERATORS)
+    return Survey(flops.get_total_flops() // 2, operators.bytes_written, *kinds)
+
+
+def count_macs(model: nn.Module, resolution: int) -> int:
+    """Multiply-accumulates of one image (1, 3, resolution, resolution)."""
+    return survey(model, resolution).macs
+
+
+# Names of operators by kind; in inference mode the composite ones are not taken apart.
+OPERATORS = {
+    "convolution": {"convolution", "conv1d", "conv2d", "conv3d"},
+    "normalisation": {
+        "batch_norm",
+        "native_batch_norm",
+        "_native_batch_norm_legit_no_training",
+        "layer_norm",
+        "native_layer_norm",
+        "group_norm",
+        "native_group_norm",
+    },
+    "addition": {"add", "add_"},
+    "concatenation": {"cat", "concat"},
+}
+
+
+class _OperatorCounter(TorchDispatchMode):
+    """Counts calls by kind and the bytes that they write."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self.calls: Counter[str] = Counter()
+        self.bytes_written = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        self.calls.update(kind for kind, names in OPERATORS.items() if name in names)
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            written = result if isinstance(result, (tuple, list)) else [result]
+            tensors = [value for value in written if isinstance(value, torch.Tensor)]
+            self.bytes_written += sum(value.numel() * value.element_size() for value in tensors)
+        return result
+
+
+def zero_share(model: nn.Module) -> float:
+    """The share of weights that are exactly zero, the paper's "extremely sparse" (Section 4.1)."""
+    zeros = sum(int((parameter == 0).sum()) for parameter in model.parameters())
+    return zeros / count_params(model)
 
 
 def weight_bytes(model: nn.Module) -> int:

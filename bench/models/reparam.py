@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Kernel(NamedTuple):
@@ -36,7 +37,7 @@ def kernel_of(layer: nn.Conv2d | nn.Linear) -> Kernel:
     return Kernel(weight, layer.bias.detach().double())
 
 
-def affine_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Affine:
+def affine_of(norm: _BatchNorm) -> Affine:
     """What `norm` does in eval mode: scale = gamma / sqrt(var + eps), shift = beta - mean * scale.
 
     Raises ValueError for a BatchNorm without running statistics, which has no fixed map.
