@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from bench.plan import Plan
-from bench.records import Case, Check, Cost, Passport, Stage, Stages
+from bench.records import Case, Check, Cost, Passport, Source, Stage, Stages
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -28,6 +28,7 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
     round: int
     plan: Plan
     known: Known | None
+    source: Source | None = None
 
 
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):

@@ -33,7 +33,9 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
     """
     case = job.case
     with clock.stage("build"):
-        original = models.build(case.model, resolution=case.resolution, seed=SEED)
+        original = models.build(
+            case.model, resolution=case.resolution, seed=SEED, source=job.source
+        )
     with clock.stage("fuse"):
         is_first = case.form in FIRST_FORMS
         net = original if is_first else models.fuse(original, case.form)

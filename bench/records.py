@@ -51,6 +51,19 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         return (self.device, self.batch, self.resolution)
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Where a child finds what the case's name alone does not tell: paths, so never on record.
+
+    `zoo` is the name there of a model that has `weights` of the user's.
+    """
+
+    zoo: str = ""
+    factory: str = ""
+    file: str = ""
+    module: str = ""
+    weights: str = ""
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What a case costs besides time; None where nobody counted. MACs are those of one image."""
 

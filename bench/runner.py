@@ -11,7 +11,7 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ import psutil
 from bench.errors import UsageError
 from bench.messages import Block, Finish, Finished, Job, Known, Ready, RunBlock
 from bench.plan import Plan, is_done, is_slow, stopped_by
-from bench.records import Case, Environment, Failure, Measurement
+from bench.records import Case, Environment, Failure, Measurement, Source
 from bench.store import History, Store
 from bench.template import CaseError, ChildProcess, Template, TemplateDiedError
 
@@ -59,12 +59,14 @@ def run(
     listener: Listener,
     *,
     retry_failed: bool = False,
+    sources: Mapping[str, Source] | None = None,
 ) -> list[Failure]:
     """Measure what `store` lacks of `cases`; returns the failures of this run's cases, old or new.
 
-    Groups run one after another, smallest batch first as `cases` come.
+    Groups run one after another, smallest batch first as `cases` come. `sources` says where
+    models are found that are not in the zoo, by the name that their cases have.
     """
-    runner = _Runner(plan, store, environment, listener, retry_failed)
+    runner = _Runner(plan, store, environment, listener, retry_failed, sources or {})
     todo = [case for case in cases if runner.pending(case)]
     listener.started(todo, [case for case in cases if case not in todo])
     if todo:
@@ -145,12 +147,14 @@ class _Runner:
         environment: Environment,
         listener: Listener,
         retry_failed: bool,
+        sources: Mapping[str, Source],
     ) -> None:
         self._plan = plan
         self._store = store
         self._environment = environment
         self._listener = listener
         self._retry = retry_failed
+        self._sources = sources
         self._failed_now: set[Case] = set()
 
     def pending(self, case: Case) -> bool:
@@ -197,7 +201,8 @@ class _Runner:
             case = waiting.pop(0)
             rounds, _ = self._history(case)
             earlier = [sample for record in rounds for sample in record.samples_s]
-            job = Job(case, len(rounds) + 1, self._plan, _known(rounds))
+            source = self._sources.get(case.model)
+            job = Job(case, len(rounds) + 1, self._plan, _known(rounds), source)
             try:
                 turn = _Turn(case, template.fork(job), job, earlier)
                 turn.await_ready()

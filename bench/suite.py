@@ -14,9 +14,9 @@ import msgspec
 from bench.backends import BACKENDS
 from bench.devices.fake import FAULT_PREFIX, FAULTS
 from bench.errors import UsageError, unknown
-from bench.models import zoo
+from bench.models import user, zoo
 from bench.plan import PRESETS, Plan
-from bench.records import Case, Chip
+from bench.records import Case, Chip, Source
 
 PRECISIONS = ("fp32",)
 DEFAULT_BATCH = (1, 128)
@@ -52,6 +52,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     resolution: tuple[int, ...] | None = None
     backend: tuple[str, ...] | None = None
     precision: tuple[str, ...] | None = None
+    weights: Path | None = None
 
 
 def names() -> list[str]:
@@ -108,7 +109,7 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     for key in ("batch", "resolution", "backend", "precision"):
         if not chosen[key]:
             raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
-    forms = _forms(chosen["models"], chip.device)
+    forms = _forms(chosen["models"], chip.device, overrides.weights)
     for backend in chosen["backend"]:
         if backend not in BACKENDS:
             raise unknown("backend", backend, BACKENDS)
@@ -165,22 +166,43 @@ def check_positive(what: str, number: int) -> None:
         raise UsageError(f"{what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")
 
 
-def _forms(models: Sequence[str], device: str) -> list[tuple[str, str]]:
+def sources(suite: Suite, overrides: Overrides) -> dict[str, Source]:
+    """Where children find the models that are not in the zoo, or their weights, by case's name."""
+    found = (_own(entry, overrides.weights) for entry in overrides.models or suite.models)
+    return {model.name: model.source for model in found if model}
+
+
+def _own(entry: str, weights: Path | None) -> user.UserModel | None:
+    """What is not simply a name of the zoo: a model of the user's, or any with --weights."""
+    name = entry.partition("@")[0]
+    own = user.resolve(name)
+    if weights is None:
+        return own
+    return user.with_weights(own or user.UserModel(name, Source(zoo=name)), weights)
+
+
+def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tuple[str, str]]:
     """`a@form` is one pair, a bare name is one for each form that the model has."""
+    if weights is not None and len(models) > 1:
+        raise UsageError("--weights fit one model, not several", "Name one with --models.")
     entries = [entry.partition("@") for entry in models]
     timm_names = [n.removeprefix(zoo.TIMM_PREFIX) for n, _, _ in entries if _is_timm(n)]
     timm_forms = zoo.timm_forms(timm_names)
     pairs: list[tuple[str, str]] = []
     for name, at, form in entries:
+        own = _own(name, weights)
         if device == "fake" and name.removeprefix(FAULT_PREFIX) in FAULTS:
             pairs.append((name, "plain"))
-            continue
-        spec = zoo.find(name)
-        if _is_timm(name):
-            spec = spec._replace(forms=timm_forms[spec.variant])
-        if at:
-            zoo.check_form(spec, form)
-        pairs += [(name, each) for each in ([form] if at else spec.forms)]
+        elif own and own.source.factory:  # what forms it has is known once its code has run
+            pairs.append((own.name, form if at else "plain"))
+        else:
+            spec = zoo.find(name)
+            if _is_timm(name):
+                spec = spec._replace(forms=timm_forms[spec.variant])
+            if at:
+                zoo.check_form(spec, form)
+            called = own.name if own else name
+            pairs += [(called, each) for each in ([form] if at else spec.forms)]
     return pairs
 
 

@@ -122,3 +122,11 @@ def test_add_a_suite(bench, checkout):
     assert done.returncode == 0, done.stderr
     listed = json.loads(bench("list", "suites", "--json", cwd=checkout).stdout)
     assert {"mine", "smoke", "table6"} <= {entry["name"] for entry in listed}
+
+
+def test_a_model_that_stays_ones_own(bench, checkout):
+    text = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
+    (checkout / "nets").mkdir()
+    (checkout / "nets" / "mine.py").write_text(text)
+    (case,) = measured(bench, checkout, "--models", "nets/mine.py:net")
+    assert case["model"].startswith("nets/mine.py:net#")

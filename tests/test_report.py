@@ -149,11 +149,26 @@ def test_labels_of_the_figure_do_not_overlap():
     try:
         figures._plot(axes, shown)
         boxes = [text.get_window_extent() for text in axes.texts]
-        assert len(boxes) == 4
+        assert [text.get_text() for text in axes.texts] == ["50", "T", "T", "T"]
         for i, box in enumerate(boxes):
             assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+        assert len(axes.get_legend().get_texts()) == 4
     finally:
         pyplot.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("model", "family", "size"),
+    [
+        ("resnet101", "ResNet", "101"),
+        ("efficientnet_b3", "EffNet", "B3"),
+        ("repnext_u3_s", "RepNeXt-u3", "S"),
+        ("repghost_2_0x", "RepGhost", "2.0x"),
+    ],
+)
+def test_a_model_is_a_size_of_a_family(model, family, size):
+    (row,) = rows.of([ENVIRONMENT, timed(model)])
+    assert figures._family(row) == (family, size)
 
 
 def write_records(folder, records):

@@ -59,9 +59,14 @@ def run(
         str | None,
         typer.Option(
             metavar="A,B@FORM",
-            help="Which networks: `bench list models`. Without @FORM, all forms of each.",
+            help="Which networks: `bench list models`, or your own net.py:factory. "
+            "Without @FORM, all forms of each.",
             autocompletion=_models,
         ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint for the model, .safetensors or torch's."),
     ] = None,
     backend: Annotated[
         str | None,
@@ -121,6 +126,7 @@ def run(
         resolution=_numbers("resolution", resolution),
         backend=_words(backend),
         precision=_words(precision),
+        weights=weights,
     )
     if threads is not None:
         suites.check_positive("threads", threads)
@@ -146,7 +152,13 @@ def run(
     try:
         with contextlib.closing(results), display:
             failures = runner.run(
-                cases, plan, results, environment, display, retry_failed=retry_failed
+                cases,
+                plan,
+                results,
+                environment,
+                display,
+                retry_failed=retry_failed,
+                sources=suites.sources(wanted, overrides),
             )
     except KeyboardInterrupt:
         raise InterruptedRunError(results.path) from None

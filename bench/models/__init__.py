@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.models import zoo
+from bench.models import user, zoo
+from bench.records import Source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +26,7 @@ def build(
     resolution: int = 224,
     seed: int = 0,
     num_classes: int = 1000,
+    source: Source | None = None,
 ) -> nn.Module:
     """Build a network with random weights; nothing is ever downloaded.
 
@@ -38,6 +40,7 @@ def build(
         resolution: height and width in pixels of the images (N, 3, H, W) it will be given.
         seed: of the weights.
         num_classes: width of its output (N, num_classes).
+        source: of a model of the user's own, which then stands for `name`, or of its weights.
 
     Returns:
         The network in eval mode, float32, on the CPU.
@@ -47,13 +50,16 @@ def build(
     """
     import torch
 
-    spec = zoo.find(name)
-    if form is not None:
+    source = source or Source()
+    spec = None if source.factory else zoo.find(source.zoo or name)
+    if spec and form:
         zoo.check_form(spec, form)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _first_form(spec, resolution, num_classes)
+        model = _first_form(spec, resolution, num_classes) if spec else user.build(source)
         _draw_statistics(model)
+    if source.weights:
+        user.load_weights(model, source.weights)
     model.float().eval()
     return model if form in (None, _forms(model)[0]) else fuse(model, form)
 

@@ -1,0 +1,174 @@
+"""Models of the user's own: found by file, package or entry point, with weights or without."""
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+
+from bench import models
+from bench.errors import UsageError
+from bench.models import user
+from bench.records import Source
+
+NET = '''"""A network of the user's."""
+
+from torch import nn
+from part import WIDTH  # lies beside it
+
+
+def net():
+    return nn.Sequential(
+        nn.Conv2d(3, WIDTH, 3, bias=False), nn.BatchNorm2d(WIDTH), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(WIDTH, 10),
+    )
+
+
+def broken():
+    raise RuntimeError("out of ideas")
+
+
+def nothing():
+    return "a network"
+
+
+def merging():
+    import timm
+    return timm.create_model("mobileone_s0", num_classes=10)
+'''
+RUN = ("run", "--batch", "1", "--resolution", "32", "--rounds", "1", "--preset", "quick")
+RUN += ("--threads", "1", "--out", "out")
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    """A folder with the user's code, and the working folder at once."""
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "mine.py").write_text(NET)
+    (tmp_path / "nets" / "part.py").write_text("WIDTH = 6\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def records(folder, kind):
+    lines = next(folder.glob("out/*/results.jsonl")).read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["type"] == kind]
+
+
+def test_a_file_is_named_by_its_relative_path_and_content(nets):
+    first = user.resolve("nets/mine.py:net")
+    assert first.name.startswith("nets/mine.py:net#")
+    assert user.resolve(str(nets / "nets" / "mine.py") + ":net").name == first.name
+    (nets / "nets" / "mine.py").write_text(NET + "\n")
+    assert user.resolve("nets/mine.py:net").name != first.name
+
+
+def test_outside_the_working_folder_the_files_name_alone_is_told(nets, monkeypatch):
+    (nets / "elsewhere").mkdir()
+    monkeypatch.chdir(nets / "elsewhere")
+    assert user.resolve("../nets/mine.py:net").name.startswith("mine.py:net#")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "timm/resnet18", "net.py:", ":net", "a:b-c"])
+def test_what_is_no_model_of_the_users_is_left_to_the_zoo(name):
+    assert user.resolve(name) is None
+
+
+@pytest.mark.parametrize("name", ["none.py:net", "no_such_package:net"])
+def test_what_does_not_exist_is_refused_before_anything_runs(nets, name):
+    with pytest.raises(UsageError):
+        user.resolve(name)
+
+
+def test_an_installed_package_offers_models_by_entry_point(nets, monkeypatch):
+    info = nets / "site" / "offer-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offer\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench.models]\noffered = json:loads\n")
+    monkeypatch.syspath_prepend(str(nets / "site"))
+    assert user.resolve("offered") == user.UserModel(
+        "offered", Source(module="json", factory="loads")
+    )
+
+
+def test_it_is_built_from_the_seed_in_eval_mode(nets):
+    source = user.resolve("nets/mine.py:net").source
+    first, second = (models.build("mine", source=source, seed=3) for _ in range(2))
+    assert not first.training
+    for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_weights_are_loaded_from_safetensors_and_from_torch(nets, suffix, nested):
+    from safetensors.torch import save_file
+
+    source = user.resolve("nets/mine.py:net").source
+    wanted = models.build("mine", source=source, seed=1).state_dict()
+    path = nets / f"weights.{suffix}"
+    if suffix == "safetensors":
+        save_file(wanted, path)
+    else:
+        torch.save({"state_dict": wanted} if nested else wanted, path)
+    model = user.with_weights(user.resolve("nets/mine.py:net"), path)
+    assert f"+weights.{suffix}#" in model.name
+    built = models.build("mine", source=model.source, seed=2).state_dict()
+    assert all(torch.equal(built[name], value) for name, value in wanted.items())
+
+
+class Payload:
+    def __reduce__(self):
+        return (os.mkdir, ("harm",))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(nets):
+    (nets / "evil.pt").write_bytes(pickle.dumps({"weight": Payload()}, protocol=2))
+    model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "evil.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        models.build("mine", source=model.source)
+    assert not (nets / "harm").exists()
+
+
+def test_a_users_file_is_measured_and_what_raises_is_a_failure(bench, nets):
+    listed = "nets/mine.py:net,nets/mine.py:broken,nets/mine.py:nothing,nets/mine.py:absent"
+    done = bench(*RUN, "--models", listed, cwd=nets)
+    assert done.returncode == 1, done.stderr
+    (measured,) = records(nets, "measurement")
+    assert measured["case"]["model"].startswith("nets/mine.py:net#")
+    assert measured["cost"]["params"] == 3 * 9 * 6 + 12 + 70
+    failures = {r["case"]["model"].split("#")[0]: r for r in records(nets, "failure")}
+    assert [r["stage"] for r in failures.values()] == ["build"] * 3
+    assert failures["nets/mine.py:broken"]["message"] == "out of ideas"
+    assert "not an nn.Module" in failures["nets/mine.py:nothing"]["message"]
+    assert str(nets) not in (next(nets.glob("out/*/results.jsonl"))).read_text()
+    assert bench("report", "out", cwd=nets).returncode == 0
+
+
+def test_a_users_network_with_branches_has_rrep_when_asked(bench, nets):
+    done = bench(*RUN, "--models", "nets/mine.py:merging,nets/mine.py:merging@rrep", cwd=nets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain, merged = records(nets, "measurement")
+    assert (plain["case"]["form"], merged["case"]["form"]) == ("plain", "rrep")
+    assert merged["cost"]["params"] < plain["cost"]["params"] / 2
+    assert merged["check"]["largest_relative_error"] < 1e-5
+
+
+def test_weights_for_several_models_are_refused(bench, nets):
+    (nets / "w.pt").write_bytes(b"")
+    done = bench(*RUN, "--models", "resnet50,swin_t", "--weights", "w.pt", cwd=nets)
+    assert done.returncode == 2
+    assert "--weights fit one model" in done.stderr
+    done = bench(*RUN, "--models", "resnet50", "--weights", "none.pt", cwd=nets)
+    assert done.returncode == 2
+    assert "cannot read none.pt" in done.stderr
+
+
+def test_a_model_of_the_zoo_takes_weights_too(bench, nets):
+    net = models.build("mobilenetv3_s", resolution=32)
+    torch.save(net.state_dict(), nets / "w.pt")
+    done = bench(*RUN, "--models", "mobilenetv3_s", "--weights", "w.pt", cwd=nets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (measured,) = records(nets, "measurement")
+    assert measured["case"]["model"].startswith("mobilenetv3_s+w.pt#")
