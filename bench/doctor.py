@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import metadata, util
 from typing import Literal, NamedTuple
 
 import psutil
@@ -65,7 +65,10 @@ def _devices() -> Iterator[Finding]:
 
 def _backends() -> Iterator[Finding]:
     for name in BACKENDS:
-        yield Finding("ok", f"backend {name}", "works where torch does")
+        if util.find_spec("torch") is None:
+            yield Finding("lack", f"backend {name}", "needs torch", "pip install torch")
+        else:
+            yield Finding("ok", f"backend {name}", "torch is installed")
 
 
 def _fitness() -> Iterator[Finding]:
@@ -89,7 +92,8 @@ def _limits(cpus: int) -> Iterator[Finding]:
         remedy = "A quota throttles in bursts: lift it, or pin whole CPUs instead."
         yield Finding("note", "quota", text, remedy)
     else:
-        yield Finding("ok", "quota", f"none; {cpus} CPUs by affinity")
+        limit = "none" if quota is None else f"{quota:g} CPUs, which is no limit"
+        yield Finding("ok", "quota", f"{limit}; {cpus} CPUs by affinity")
 
 
 def _load(cpus: int) -> Iterator[Finding]:

@@ -30,8 +30,9 @@ class CaseProgress(msgspec.Struct, frozen=True):
 
 def guess_iteration_s(case: Case, macs: float | None) -> float:
     """Seconds of an iteration of a network with so many multiply-accumulates an image."""
+    macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
     rate = MACS_PER_S if case.batch < LARGE_BATCH else MACS_PER_S_LARGE
-    return case.batch * (macs or UNKNOWN_MACS) / (rate * case.threads)
+    return case.batch * macs / (rate * case.threads)
 
 
 def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:

@@ -16,8 +16,8 @@ REPORTED_FILE = DATA / "reported_results.csv"
 ZOO_FILE = DATA / "zoo.csv"
 
 # Where ours rounds to other digits than the paper prints, and why, as far as it is known.
-UP, CUT = "the paper rounds up", "the paper cuts off"
-WIDER = "unknown; the paper seems to count more than convolutions, linear layers and products"
+UP, CUT = "unknown; as if rounded up", "unknown; as if cut off"
+WIDER = "unknown; perhaps it counts more than convolutions, linear layers and products"
 DIFFERENCES = {
     ("resnet101", "plain"): UP,
     ("resnet152", "plain"): UP,

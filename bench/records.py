@@ -60,8 +60,10 @@ class Source(msgspec.Struct, frozen=True):
     zoo: str = ""
     factory: str = ""
     file: str = ""
+    file_hash: str = ""
     module: str = ""
     weights: str = ""
+    weights_hash: str = ""
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -174,7 +174,7 @@ def sources(suite: Suite, overrides: Overrides) -> dict[str, Source]:
 
 def _own(entry: str, weights: Path | None) -> user.UserModel | None:
     """What is not simply a name of the zoo: a model of the user's, or any with --weights."""
-    name = entry.partition("@")[0]
+    name = user.split_form(entry)[0]
     own = user.resolve(name)
     if weights is None:
         return own
@@ -185,7 +185,7 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
     """`a@form` is one pair, a bare name is one for each form that the model has."""
     if weights is not None and len(models) > 1:
         raise UsageError("--weights fit one model, not several", "Name one with --models.")
-    entries = [entry.partition("@") for entry in models]
+    entries = [user.split_form(entry) for entry in models]
     timm_names = [n.removeprefix(zoo.TIMM_PREFIX) for n, _, _ in entries if _is_timm(n)]
     timm_forms = zoo.timm_forms(timm_names)
     pairs: list[tuple[str, str]] = []
@@ -194,6 +194,8 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
         if device == "fake" and name.removeprefix(FAULT_PREFIX) in FAULTS:
             pairs.append((name, "plain"))
         elif own and own.source.factory:  # what forms it has is known once its code has run
+            if at and form not in zoo.FORMS:
+                raise unknown("form", form, zoo.FORMS)
             pairs.append((own.name, form if at else "plain"))
         else:
             spec = zoo.find(name)

@@ -116,7 +116,8 @@ def load(model, example, precision):
 
 
 def test_add_a_suite(bench, checkout):
-    text = (ROOT / "CONTRIBUTING.md").read_text().split("```toml\n")[1].split("```")[0]
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a suite")[1]
+    text = section.split("```toml\n")[1].split("```")[0]
     (checkout / "suites" / "mine.toml").write_text(text)
     done = bench("run", "--suite", "mine", "--device", "fake", "--out", "out", cwd=checkout)
     assert done.returncode == 0, done.stderr

@@ -24,6 +24,13 @@ def test_the_table_is_that_of_the_committed_report():
         assert cells[5] == significant(float(line["cpu_img_s"]))
 
 
+def test_the_page_of_models_is_what_the_command_prints(bench):
+    page = (ROOT / "docs" / "models.md").read_text()
+    printed = bench("list", "models", "--paper").stdout
+    assert page.endswith(printed)
+    assert len(printed.splitlines()) > 50
+
+
 def test_links_lead_to_files():
     targets = re.findall(r"\]\(([^)#:]+)\)", README)
     assert targets

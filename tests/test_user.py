@@ -85,11 +85,13 @@ def test_an_installed_package_offers_models_by_entry_point(nets, monkeypatch):
     info = nets / "site" / "offer-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offer\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[bench.models]\noffered = json:loads\n")
+    offers = "[bench.models]\noffered = json:loads\nresnet50 = json:loads\n"
+    (info / "entry_points.txt").write_text(offers)
     monkeypatch.syspath_prepend(str(nets / "site"))
     assert user.resolve("offered") == user.UserModel(
         "offered", Source(module="json", factory="loads")
     )
+    assert user.resolve("resnet50") is None
 
 
 def test_it_is_built_from_the_seed_in_eval_mode(nets):
@@ -172,3 +174,43 @@ def test_a_model_of_the_zoo_takes_weights_too(bench, nets):
     assert done.returncode == 0, done.stdout + done.stderr
     (measured,) = records(nets, "measurement")
     assert measured["case"]["model"].startswith("mobilenetv3_s+w.pt#")
+
+
+def test_a_file_that_changes_during_a_run_is_not_measured_under_its_old_name(nets):
+    source = user.resolve("nets/mine.py:net").source
+    (nets / "nets" / "mine.py").write_text(NET.replace("10", "11"))
+    with pytest.raises(RuntimeError, match=r"mine.py was changed since the run began"):
+        models.build("mine", source=source)
+
+
+def test_statistics_that_a_factory_set_are_kept(nets):
+    text = (
+        NET
+        + """
+
+def trained():
+    made = net()
+    made[1].running_mean.fill_(3.0)
+    return made
+"""
+    )
+    (nets / "nets" / "mine.py").write_text(text)
+    built = models.build("mine", source=user.resolve("nets/mine.py:trained").source)
+    assert bool((built[1].running_mean == 3.0).all())
+
+
+@pytest.mark.parametrize(
+    ("entry", "parts"),
+    [
+        ("resnet50@plain", ("resnet50", "@", "plain")),
+        ("a@b/mine.py:net@rrep", ("a@b/mine.py:net", "@", "rrep")),
+        ("a@b/mine.py:net", ("a@b/mine.py:net", "", "")),
+    ],
+)
+def test_a_form_follows_the_last_at_sign_behind_the_factory(entry, parts):
+    assert user.split_form(entry) == parts
+
+
+def test_a_file_without_a_factory_says_how_to_name_one(nets):
+    with pytest.raises(UsageError, match=r"--models nets/mine.py:net"):
+        user.resolve("nets/mine.py")

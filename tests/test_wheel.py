@@ -20,17 +20,16 @@ HEAVY = ("torch", "torchvision", "timm")
 def installed(tmp_path_factory):
     """The `bin` folder of an environment with the wheel and its light dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
+    python = str(folder / "env" / "bin" / "python")
+    pip = (python, "-m", "pip", "--disable-pip-version-check")
     build = (*pip, "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), str(ROOT))
     subprocess.run(build, check=True)
     (wheel,) = folder.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
-    python = str(folder / "env" / "bin" / "python")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     light = [line for line in project["dependencies"] if not line.startswith(HEAVY)]
-    install = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    subprocess.run([*install, *light], check=True)
-    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    subprocess.run([*pip, "install", "--quiet", *light], check=True)
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", str(wheel)], check=True)
     return folder / "env" / "bin"
 
 

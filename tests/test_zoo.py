@@ -6,7 +6,7 @@ from test_reparam import assert_same, randomise
 from torch import nn
 
 from bench import census, models, paper
-from bench.models import ablation, fold, replknet, zoo
+from bench.models import ablation, cost, fold, replknet, zoo
 
 FOUR = [row for row in paper.reported() if row.table == 4 and row.params_m]
 
@@ -148,6 +148,34 @@ def test_a_large_kernel_block_computes_its_papers_formula(channels, size):
     assert block.dw.kernel_size == (size, size)
 
 
+FUSERS = {
+    "NormPointwise": lambda: replknet.NormPointwise(5, 7),
+    "LargeKernel": lambda: replknet.LargeKernel(5, 13),
+    "Classifier": lambda: replknet.Classifier(5, 3),
+}
+
+
+def test_everything_of_replknet_that_fuses_is_below():
+    own = [c for c in vars(replknet).values() if getattr(c, "__module__", "") == replknet.__name__]
+    assert {thing.__name__ for thing in own if hasattr(thing, "fuse")} == set(FUSERS)
+
+
+@pytest.mark.parametrize("name", FUSERS)
+def test_what_fuses_keeps_its_output_and_its_own_weights(name):
+    module = randomise(FUSERS[name]())
+    x = torch.randn(3, 5, 6, 4, dtype=torch.float64)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    with torch.no_grad():
+        expected = module(x)
+        fused = module.fuse()
+        assert_same(fused(x), expected, 1e-12)
+        assert_same(module.fuse()(x), expected, 1e-12)
+        assert_same(module(x), expected, 0)
+    assert all(torch.equal(module.state_dict()[key], value) for key, value in before.items())
+    assert not [m for m in fused.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert not fused.training
+
+
 def test_a_feed_forward_block_computes_its_papers_formula():
     block = randomise(replknet.FeedForwardBlock(5).double().eval())
     x = torch.randn(2, 5, 4, 3, dtype=torch.float64)
@@ -182,3 +210,60 @@ def test_only_a_batchnorm_that_alone_reads_a_convolution_is_folded():
         assert_same(net(x), expected, 1e-12)
     left = [type(m).__name__ for m in (net.bn_a, net.bn_b, net.bn_c)]
     assert left == ["Identity", "BatchNorm2d", "BatchNorm2d"]
+
+
+class Shared(nn.Module):
+    """One convolution read by two BatchNorms in turn: neither can be folded into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.bn_a, self.bn_b = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.bn_a(self.conv(x)) + self.bn_b(self.conv(x.relu()))
+
+
+class Squashed(nn.Conv2d):
+    """A convolution whose forward is its own."""
+
+    def forward(self, x):
+        return super().forward(x).tanh()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Shared(),
+        nn.Sequential(Squashed(3, 3, 3), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.Conv2d(3, 3, 3, dilation=2), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.Conv2d(3, 3, 3, padding="same"), nn.BatchNorm2d(3)),
+    ],
+    ids=["shared", "subclass", "dilated", "same"],
+)
+def test_what_cannot_be_folded_stays_and_computes_the_same(net):
+    net = randomise(net.double().eval())
+    x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    with torch.no_grad():
+        expected = net(x)
+        fold.fold_batchnorms(net)
+        assert_same(net(x), expected, 1e-12)
+    assert [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def test_mobileone_has_its_well_known_parameters_before_and_after():
+    # Its paper prints 1.09 G before: ours counts convolutions and linear layers only.
+    counts = [on_meta("timm/mobileone_s0", form) for form in ("train", "rrep")]
+    assert [round(cost.count_params(net) / 1e6, 2) for net in counts] == [5.29, 2.08]
+    assert [round(cost.count_macs(net, 224) / 1e9, 2) for net in counts] == [1.05, 0.28]
+
+
+def test_a_network_that_is_itself_a_block_is_merged_whole():
+    from timm.models.byobnet import RepVggBlock
+
+    block = randomise(RepVggBlock(4, 4).double().eval())
+    x = torch.randn(1, 4, 5, 5, dtype=torch.float64)
+    with torch.no_grad():
+        fused = models.fuse(block, "rrep")
+        assert_same(fused(x), block(x), 1e-12)
+    assert [type(m).__name__ for m in fused.modules() if "BatchNorm" in type(m).__name__] == []

@@ -9,7 +9,7 @@ import typer
 
 from bench import backends, devices, paper, suite
 from bench.errors import UnavailableError, UsageError, unknown
-from bench.models import zoo
+from bench.models import user, zoo
 from bench.text import significant
 
 KINDS = ("models", "forms", "devices", "backends", "suites")
@@ -52,7 +52,10 @@ def list_(
 def _entries(kind: str) -> list[Entry]:
     if kind == "models":
         named = [Entry(spec.name, ", ".join(spec.forms)) for spec in zoo.ZOO.values()]
-        return [*named, Entry("timm/<name>", "plain; any other model of timm")]
+        named += [Entry(name, "offered by a package") for name in user.entry_points()]
+        others = "any other of timm; train, rrep where it has branches, else plain"
+        yours = "your own: a function that returns the network"
+        return [*named, Entry("timm/<name>", others), Entry("file.py:factory", yours)]
     if kind == "forms":
         return [Entry(name, about) for name, about in zoo.FORMS.items()]
     if kind == "devices":

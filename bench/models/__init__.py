@@ -59,7 +59,7 @@ def build(
         model = _first_form(spec, resolution, num_classes) if spec else user.build(source)
         _draw_statistics(model)
     if source.weights:
-        user.load_weights(model, source.weights)
+        user.load_weights(model, source)
     model.float().eval()
     return model if form in (None, _forms(model)[0]) else fuse(model, form)
 
@@ -94,7 +94,7 @@ def fuse(model: nn.Module, form: str) -> nn.Module:
     fused = copy.deepcopy(model)
     if form in ("plain", "train"):
         return fused
-    _merge(fused)
+    fused = _merge(fused)
     if form in LAST_STEP:
         _replace(fused, LAST_STEP[form])
     return fused
@@ -119,23 +119,37 @@ def _has_batchnorm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
-def _merge(model: nn.Module) -> None:
-    """Merge branches and fold BatchNorms in place: by our `fuse()`, or by timm's mechanism."""
+def _merge(model: nn.Module) -> nn.Module:
+    """Branches merged and BatchNorms folded, by our `fuse()` or by timm's mechanism; in place."""
+    from torch import nn
+
+    from bench.models.fold import fold_batchnorms
     from bench.models.replknet import RepLKNet
     from bench.models.repnext import RepNeXt
 
     if isinstance(model, (RepNeXt, RepLKNet)):
         _replace(model, "fuse")
-        return
+        return model
+    parent = nn.Sequential(model)  # the network itself may be a block that merges
+    _merge_by_timm(parent)
+    if _has_batchnorm(parent):
+        fold_batchnorms(parent)
+    return parent[0]
+
+
+def _merge_by_timm(module: nn.Module) -> None:
+    """Merge each block that can be by timm's mechanism, in float64, one block at a time."""
     from timm.utils.model import reparameterize_model
+    from torch import nn
 
-    from bench.models.fold import fold_batchnorms
-
-    dtype = next(model.parameters()).dtype
-    reparameterize_model(model.double(), inplace=True)
-    if _has_batchnorm(model):
-        fold_batchnorms(model)
-    model.to(dtype)
+    for name, child in module.named_children():
+        if any(hasattr(child, method) for method in MERGE_METHODS):
+            dtype = next(child.parameters()).dtype
+            parent = nn.Sequential(child.double())  # timm puts new blocks into their parent
+            reparameterize_model(parent, inplace=True)
+            setattr(module, name, parent[0].to(dtype))
+        else:
+            _merge_by_timm(child)
 
 
 def _replace(module: nn.Module, method: str) -> None:
@@ -182,13 +196,13 @@ def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
 
 
 def _draw_statistics(model: nn.Module) -> None:
-    """Give every BatchNorm statistics like a trained one's; a scale of zero stays zero."""
+    """Give every fresh BatchNorm statistics like a trained one's; a scale of zero stays zero."""
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
     with torch.no_grad():
         for module in model.modules():
-            if not isinstance(module, _BatchNorm):
+            if not isinstance(module, _BatchNorm) or not _is_fresh(module):
                 continue
             if module.running_mean is not None and module.running_var is not None:
                 module.running_mean.normal_(0, 0.1)
@@ -196,3 +210,11 @@ def _draw_statistics(model: nn.Module) -> None:
                 if module.affine:
                     module.weight.mul_(torch.empty_like(module.weight).uniform_(0.5, 1.5))
                     module.bias.add_(torch.empty_like(module.bias).normal_(0, 0.1))
+
+
+def _is_fresh(norm: Any) -> bool:
+    """Whether the statistics of a BatchNorm are those that it was made with."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None or mean.is_meta:
+        return True
+    return bool((mean == 0).all() and (variance == 1).all())

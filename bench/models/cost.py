@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -107,4 +108,5 @@ def structural_hash(model: nn.Module) -> str:
     Two processes that built the same network agree on it.
     """
     shapes = [f"{name}:{tuple(value.shape)}" for name, value in model.state_dict().items()]
-    return hashlib.sha256("\n".join([repr(model), *shapes]).encode()).hexdigest()[:16]
+    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses differ by process
+    return hashlib.sha256("\n".join([structure, *shapes]).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from torch import fx, nn
@@ -22,16 +23,39 @@ class _Tracer(fx.Tracer):
 def fold_batchnorms(model: nn.Module) -> None:
     """Fold, in place, every BatchNorm whose input is a convolution that nothing else reads.
 
-    What a BatchNorm did besides (timm's apply an activation too) stays in its place. Raises
-    what torch.fx raises where the network cannot be traced.
+    What a BatchNorm did besides (timm's apply an activation too) stays in its place, and what
+    cannot be folded stays as it is. Raises what torch.fx raises where the network cannot be
+    traced.
     """
-    modules = dict(model.named_modules())
-    for node in _Tracer().trace(model).nodes:
-        norm, conv = _module(node, modules), _module(_source(node), modules)
-        if isinstance(norm, _BatchNorm) and isinstance(conv, nn.Conv2d):
-            fused = conv_then_affine(kernel_of(conv), affine_of(norm))
-            model.set_submodule(str(node.args[0].target), reparam.conv2d(fused, conv))
-            model.set_submodule(str(node.target), _remainder(norm))
+    modules = dict(model.named_modules(remove_duplicate=False))
+    nodes = list(_Tracer().trace(model).nodes)
+    used = Counter(id(modules[str(node.target)]) for node in nodes if node.op == "call_module")
+    for node in nodes:
+        source = _source(node)
+        norm: Any = _module(node, modules)
+        conv: Any = _module(source, modules)
+        if source is None or not _folds(conv, norm) or max(used[id(conv)], used[id(norm)]) > 1:
+            continue
+        fused = conv_then_affine(kernel_of(conv), affine_of(norm))
+        _put(model, str(source.target), reparam.conv2d(fused, conv))
+        _put(model, str(node.target), _remainder(norm))
+
+
+def _folds(conv: Any, norm: Any) -> bool:
+    """Whether the pair is one whose algebra is ours: no subclass of a convolution, no dilation."""
+    return (
+        type(conv) is nn.Conv2d
+        and isinstance(norm, _BatchNorm)
+        and norm.running_mean is not None
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and set(conv.dilation) == {1}
+    )
+
+
+def _put(model: nn.Module, target: str, module: nn.Module) -> None:
+    parent, _, name = target.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)
 
 
 def _source(node: fx.Node) -> fx.Node | None:
