@@ -78,13 +78,14 @@ def top1(model: str) -> float | None:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What `bench.census` counts of a model-form; MACs are those of one 224-pixel image."""
+    """What `bench.census` counts of a model-form; MACs and activations are of a 224-pixel image."""
 
     model: str
     form: str
     params: int
     macs: int
     weight_bytes: int
+    activation_bytes: int
 
 
 @functools.lru_cache(maxsize=1)
