@@ -1,5 +1,6 @@
 """`python -m bench` as a user types it: exit codes, messages, kills, resumed runs."""
 
+import contextlib
 import json
 import os
 import signal
@@ -141,7 +142,14 @@ def half_way(tmp_path):
     """A smoke run that has some records and some to come, and the processes it has started."""
     run = start(tmp_path, "run", "--suite", "smoke", "--device", "fake", "--out", "out")
     wait_until(lambda: len(results(tmp_path)) >= 12)
-    return run, psutil.Process(run.pid).children(recursive=True)
+    children = []
+
+    def are_some():  # between two rounds there are none
+        children[:] = psutil.Process(run.pid).children(recursive=True)
+        return children
+
+    wait_until(are_some)
+    return run, children
 
 
 def done_rounds(tmp_path):
@@ -172,9 +180,17 @@ def test_a_run_killed_half_way_leaves_no_child_and_is_completed_by_the_same_comm
 
 
 def test_a_run_whose_template_is_killed_begins_the_round_anew(tmp_path):
-    run, children = half_way(tmp_path)
-    (template,) = [p for p in children if p.ppid() == run.pid]
-    template.kill()
+    run, _ = half_way(tmp_path)
+
+    def is_killed():  # the template is the run's only child; a round may end at any moment
+        templates = psutil.Process(run.pid).children()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for template in templates:
+                template.kill()
+            return templates
+        return []
+
+    wait_until(is_killed)
     _, stderr = run.communicate(timeout=60)
     assert run.returncode == 0, stderr
     assert len(done_rounds(tmp_path)) == len(set(done_rounds(tmp_path))) == 50
