@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from bench.messages import Block, Known
+from bench.messages import Known
 from bench.records import Stage, Stages
 
 Clock = Callable[[], float]
+
+FEWEST_WARM_UP_CALLS = 4  # two, and two to compare them with
+LONGEST_WARM_UP = 3.0
+SETTLED = 0.02
 
 
 class Subject(NamedTuple):
@@ -63,15 +68,46 @@ def timed_call(call: Callable[[], object], now: Clock) -> float:
     return now() - started
 
 
-def warm_up(call: Callable[[], object], now: Clock, seconds: float) -> list[float]:
-    """Call until `seconds` have passed, at least twice; returns the seconds of each call."""
+class WarmUp(NamedTuple):
+    """Seconds of each discarded call, and whether they had settled."""
+
+    durations_s: list[float]
+    steady: bool
+
+
+def warm_up(call: Callable[[], object], now: Clock, seconds: float) -> WarmUp:
+    """Call until calls no longer get faster: for `seconds` at least, for three times that at most.
+
+    Steady is where the median of the last calls, half of `seconds` and at least two, is no more
+    than 2 % below the median of as many before them.
+    """
     durations: list[float] = []
-    while len(durations) < 2 or sum(durations) < seconds:
+    while True:
         durations.append(timed_call(call, now))
-    return durations
+        spent = sum(durations)
+        if len(durations) < FEWEST_WARM_UP_CALLS or spent < seconds:
+            continue
+        if is_steady(durations, seconds / 2):
+            return WarmUp(durations, steady=True)
+        if spent >= LONGEST_WARM_UP * seconds and len(durations) >= 2 * FEWEST_WARM_UP_CALLS:
+            return WarmUp(durations, steady=False)
 
 
-def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Block:
+def is_steady(durations: Sequence[float], window_s: float) -> bool:
+    """Whether the calls of the last `window_s` seconds are as slow as those before them."""
+    window = max(2, min(round(window_s / durations[-1]), len(durations) // 2))
+    last, before = durations[-window:], durations[-2 * window : -window]
+    return statistics.median(last) >= (1 - SETTLED) * statistics.median(before)
+
+
+class Timed(NamedTuple):
+    """When a block began (monotonic), and what each of its iterations took."""
+
+    start_s: float
+    samples_s: list[float]
+
+
+def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Timed:
     """Time `iterations` calls one by one; Python's garbage collector waits outside."""
     samples = [0.0] * iterations
     gc.disable()
@@ -83,4 +119,4 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Bloc
             samples[i] = now() - started
     finally:
         gc.enable()
-    return Block(start, samples)
+    return Timed(start, samples)

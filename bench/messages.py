@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from bench.plan import Plan
-from bench.records import Case, Check, Cost, Passport, Source, Stage, Stages
+from bench.records import Case, Check, Conditions, Cost, Passport, Source, Stage, Stages
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
 
 
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
-    """To a child: call the network `discard` times untimed, then `iterations` times timed."""
+    """To a child: calibrate, call the network `discard` times, then time `iterations` calls."""
 
     iterations: int
     discard: int
@@ -49,16 +49,19 @@ class Entered(msgspec.Struct, frozen=True, tag="entered"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """From a child: warmed up; seconds that a call took last."""
+    """From a child: warmed up; seconds that a call took last, and most memory held so far."""
 
     iteration_s: float
+    peak_bytes: int | None
 
 
 class Block(msgspec.Struct, frozen=True, tag="block"):
-    """From a child: one block of timed iterations."""
+    """From a child: one block of timed iterations, and what the kernels took just before it."""
 
     start_s: float
     samples_s: list[float]
+    compute_s: float
+    memory_s: float
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -67,6 +70,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     stages: Stages
     known: Known
     discarded: int
+    conditions: Conditions
+    steady: bool | None
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):

@@ -10,18 +10,23 @@ from collections.abc import Sequence
 
 import msgspec
 
+from bench import stats
 from bench.records import Measurement, StopReason
+
+FEWEST_ROUNDS = 5  # before an interval may end a case: that of fewer is narrow by chance too often
+LOOK_BACK = 3
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a preset asks for, per case.
 
     `rounds` processes, each with `timed_s` seconds of timed iterations in blocks of `block_s`,
-    and at least `min_samples` of them. Above batch 1, an iteration longer than `slow_s` (128
-    images on a small CPU) is timed `slow_samples` times a process, one in each turn, with no
-    discarded call and no warm-up beyond the first. `budget_s` and `slow_budget_s` bound what a
-    case spends in all, set-up included: no round is begun that would exceed it; None is no
-    bound. `pace_s` is how long the fake device really sleeps in a block. A child that says
+    and at least `min_samples` of them; fewer rounds where the interval of the latency is within
+    `precision` of it already (None: just as many as `rounds`). Above batch 1, an iteration longer
+    than `slow_s` (128 images on a small CPU) is timed `slow_samples` times a process, one in each
+    turn, with no discarded call and no warm-up beyond the first. `budget_s` and `slow_budget_s`
+    bound what a case spends in all, set-up included: no round is begun that would exceed it; None
+    is no bound. `pace_s` is how long the fake device really sleeps in a block. A child that says
     nothing for `deadline_s` is given up.
     """
 
@@ -32,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float
     budget_s: float | None
     slow_budget_s: float | None
+    precision: float | None = 0.02
     min_samples: int = 5
     slow_samples: int = 3
     slow_s: float = 1.5
@@ -84,8 +90,16 @@ def is_slow(plan: Plan, batch: int, iteration_s: float) -> bool:
 def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     """Why the case ends with the last of its `records` (one per round), or "round" if it goes on.
 
-    "rounds": as many as planned. "budget": another round like the dearest would exceed it.
+    "precision": the 95 % interval of the latency is as narrow as asked. "noise": it has not
+    become narrower in three rounds, so more would not help. "rounds": as many as planned.
+    "budget": another round like the dearest would exceed it.
     """
+    if plan.precision is not None and len(records) >= FEWEST_ROUNDS:
+        width = _half_width(records)
+        if width <= plan.precision:
+            return "precision"
+        if len(records) >= LOOK_BACK + FEWEST_ROUNDS and width >= _half_width(records[:-LOOK_BACK]):
+            return "noise"
     if len(records) >= plan.rounds:
         return "rounds"
     spent = [record.stages_s.total + record.share_s for record in records]
@@ -97,8 +111,14 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
 
 
 def is_done(plan: Plan, records: Sequence[Measurement]) -> bool:
-    """Whether the case needs no further round: it was ended, and not by fewer rounds than asked."""
-    if not records:
+    """Whether the case needs no further round: it was ended, and `plan` asks for no more."""
+    if not records or records[-1].stopped_by == "round":
         return False
-    reason = records[-1].stopped_by
-    return reason != "round" and (reason != "rounds" or len(records) >= plan.rounds)
+    return stopped_by(plan, records) != "round"
+
+
+def _half_width(records: Sequence[Measurement]) -> float:
+    """Half the 95 % interval of the latency, relative to it."""
+    estimate = stats.latency([record.samples_s for record in records])
+    assert estimate is not None
+    return estimate.half_width

@@ -7,6 +7,7 @@ statistics are derived. A field that is None was not measured; it is never 0 for
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import Annotated, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 StopReason = Literal["round", "precision", "noise", "budget", "rounds"]
-Stage = Literal["start", "build", "fuse", "load", "check", "first", "warmup", "timed"]
+Stage = Literal["start", "build", "fuse", "load", "check", "first", "warmup", "timed", "calibrate"]
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
@@ -80,7 +81,7 @@ class Stages(msgspec.Struct, frozen=True):
     """Seconds of a case's own work in one round; waiting for its turn is in none of them.
 
     `first` is the first call at the case's batch; in round 1 the check has called the network
-    before. Discarded calls are `warmup`.
+    before. Discarded calls are `warmup`, calibration kernels between blocks are `calibrate`.
     """
 
     build: float = 0.0
@@ -90,6 +91,7 @@ class Stages(msgspec.Struct, frozen=True):
     first: float = 0.0
     warmup: float = 0.0
     timed: float = 0.0
+    calibrate: float = 0.0
 
     @property
     def total(self) -> float:
@@ -132,12 +134,57 @@ class Passport(msgspec.Struct, frozen=True):
     largest_relative_error: float | None = None
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What a device senses at one moment: counters that only grow, and levels.
+
+    CPU seconds are those of all CPUs together. `missing` says of each None why it could not be
+    read.
+    """
+
+    at_s: float
+    own_cpu_s: float | None = None
+    busy_cpu_s: float | None = None
+    stolen_cpu_s: float | None = None
+    throttled_s: float | None = None
+    throttled_periods: int | None = None
+    overheated: int | None = None
+    page_faults: int | None = None
+    clock_hz: float | None = None
+    power_mode: str | None = None
+    missing: dict[str, str] = {}
+
+
+class Conditions(msgspec.Struct, frozen=True):
+    """The state of the machine while the blocks of a round were timed: sums over blocks.
+
+    CPU seconds of this process, of everybody, and of other guests (steal); seconds and periods
+    for which a quota stopped us; thermal events; page faults of this process; the lowest and
+    highest clock seen. What could not be read is None, and `missing` says why.
+    """
+
+    wall_s: float = 0.0
+    own_cpu_s: float | None = None
+    busy_cpu_s: float | None = None
+    stolen_cpu_s: float | None = None
+    throttled_s: float | None = None
+    throttled_periods: int | None = None
+    overheated: int | None = None
+    page_faults: int | None = None
+    lowest_clock_hz: float | None = None
+    highest_clock_hz: float | None = None
+    power_modes: list[str] = []
+    missing: dict[str, str] = {}
+
+
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
     """Raw samples of one case from one process.
 
     `samples_s` are all timed iterations in order, cut into blocks of `block_sizes` iterations
-    that began at `block_starts_s` (monotonic). `share_s` is the case's share of what its round
+    that began at `block_starts_s` (monotonic). Before each block a compute-bound and a
+    memory-bound kernel took `block_compute_s` and `block_memory_s`. `steady` is whether the
+    warm-up settled (None: it was not looked at). `share_s` is the case's share of what its round
     spent on starting its template process. `structure` is a hash of the network's structure.
+    Records of version 0.1 have neither kernels nor conditions.
     """
 
     run_id: str
@@ -158,7 +205,29 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     preset: str
     passport: Passport | None = None
     warnings: list[str] = []
+    block_compute_s: list[Seconds] = []
+    block_memory_s: list[Seconds] = []
+    conditions: Conditions | None = None
+    steady: bool | None = None
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the blocks are not those of the samples."""
+        blocks = len(self.block_sizes)
+        if sum(self.block_sizes) != len(self.samples_s) or min(self.block_sizes) < 1:
+            raise ValueError("block_sizes do not add up to the samples")
+        if len(self.block_starts_s) != blocks:
+            raise ValueError("not as many block_starts_s as blocks")
+        if {len(self.block_compute_s), len(self.block_memory_s)} not in ({0}, {blocks}):
+            raise ValueError("not as many calibrations as blocks")
+
+    @property
+    def blocks(self) -> list[list[float]]:
+        """The samples, block by block."""
+        ends = list(itertools.accumulate(self.block_sizes))
+        return [
+            self.samples_s[end - n : end] for n, end in zip(self.block_sizes, ends, strict=True)
+        ]
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):

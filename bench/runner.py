@@ -1,33 +1,33 @@
 """The parent: schedules rounds and turns, and puts what comes of them on record.
 
 A round is one template process, and one child of it per case. Children take turns in short
-blocks, in an order that reverses each turn, so that a drift of the machine hits all alike.
-While a child is timing, the parent sleeps in a system call.
+blocks, in an order that is shuffled (seeded) for each round and reverses each turn, so that a
+drift of the machine hits all alike. While a child is timing, the parent sleeps in a system call.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
-import psutil
 
+from bench.devices import DEVICES
 from bench.errors import UsageError
-from bench.messages import Block, Finish, Finished, Job, Known, Ready, RunBlock
-from bench.plan import Plan, is_done, is_slow, stopped_by
+from bench.messages import Job, Known
+from bench.plan import Plan, is_done, stopped_by
 from bench.records import Case, Environment, Failure, Measurement, Source
 from bench.store import History, Store
-from bench.template import CaseError, ChildProcess, Template, TemplateDiedError
+from bench.template import CaseError, Template, TemplateDiedError
+from bench.turn import Turn
 
-T = TypeVar("T")
-
-DEADLINE_FACTOR = 20.0
 DEATHS_TOLERATED = 3
+KEPT_FREE_BYTES = 2**29  # for the parent, the template and everybody else
 # Absolute or beginning with ~ or dots; ends at white space, a quote or a colon.
 OUTSIDE_PATH = re.compile(r"(?<![\w.~])(?:~|\.{1,2})?(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)/?")
 
@@ -66,7 +66,8 @@ def run(
     Groups run one after another, smallest batch first as `cases` come. `sources` says where
     models are found that are not in the zoo, by the name that their cases have.
     """
-    runner = _Runner(plan, store, environment, listener, retry_failed, sources or {})
+    free_bytes = DEVICES[environment.chip.device].free_bytes
+    runner = _Runner(plan, store, environment, listener, retry_failed, sources or {}, free_bytes)
     todo = [case for case in cases if runner.pending(case)]
     listener.started(todo, [case for case in cases if case not in todo])
     if todo:
@@ -82,61 +83,6 @@ def new_run_id() -> str:
     return secrets.token_hex(6)
 
 
-class _Turn:
-    """A child in its round: what it was asked to measure and what came of it."""
-
-    def __init__(self, case: Case, child: ChildProcess, job: Job, earlier: list[float]) -> None:
-        self.case = case
-        self.child = child
-        self.job = job
-        self.earlier = earlier
-        self.iteration_s = 0.0
-        self.blocks: list[Block] = []
-
-    @property
-    def samples(self) -> list[float]:
-        return [sample for block in self.blocks for sample in block.samples_s]
-
-    def is_slow(self) -> bool:
-        return is_slow(self.job.plan, self.case.batch, self.iteration_s)
-
-    def is_satisfied(self) -> bool:
-        """Whether the round has the samples and the seconds that the plan asks for."""
-        plan, samples = self.job.plan, self.samples
-        if self.is_slow():
-            return len(samples) >= plan.slow_samples
-        return len(samples) >= plan.min_samples and sum(samples) >= plan.timed_s
-
-    def time_block(self, *, alone: bool) -> None:
-        """Have one block timed; the call after a switch of process is discarded."""
-        iterations = max(1, round(self.job.plan.block_s / self.iteration_s))
-        discard = 0 if self.is_slow() or (alone and self.blocks) else 1
-        self.child.ask(RunBlock(iterations, discard))
-        expected = (iterations + discard) * self.iteration_s
-        block = self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
-        self.blocks.append(block)
-        self.iteration_s = min(self.iteration_s, *block.samples_s)  # the first call may stall
-
-    def await_ready(self) -> None:
-        """Wait until the network is prepared and warm."""
-        self.iteration_s = self._answer(Ready, self.job.plan.deadline_s).iteration_s
-
-    def finish(self) -> Finished:
-        """Have the child report and end."""
-        self.child.ask(Finish())
-        finished = self._answer(Finished, self.job.plan.deadline_s)
-        self.child.end()
-        return finished
-
-    def _answer(self, kind: type[T], deadline_s: float) -> T:
-        reply = self.child.answer(deadline_s)
-        if not isinstance(reply, kind):
-            self.child.kill()
-            message = f"expected {kind.__name__}, got {type(reply).__name__}"
-            raise CaseError("timed", "Protocol", message)
-        return reply
-
-
 class _Runner:
     """The state of one run."""
 
@@ -148,7 +94,9 @@ class _Runner:
         listener: Listener,
         retry_failed: bool,
         sources: Mapping[str, Source],
+        free_bytes: Callable[[], int | None],
     ) -> None:
+        self._free_bytes = free_bytes
         self._plan = plan
         self._store = store
         self._environment = environment
@@ -183,28 +131,43 @@ class _Runner:
                     ) from None
 
     def _run_round(self, cases: list[Case]) -> None:
-        waiting = list(cases)
+        """One process of each case; where memory holds only some at a time, wave after wave."""
+        waiting = self._shuffled(cases)
         began = time.monotonic()
         with Template(cases[0].device) as template:
             share_s = (time.monotonic() - began) / len(cases)
+            warnings: list[str] = []
             while waiting:
                 turns = self._prepare(template, waiting)
+                if waiting:
+                    held = f"memory held {len(turns)} of {len(cases)} cases at once"
+                    warnings = [f"{held}: the others did not take turns with them"]
                 self._alternate(turns)
                 for turn in turns:
-                    self._finish(turn, share_s)
+                    self._finish(turn, share_s, warnings)
 
-    def _prepare(self, template: Template, waiting: list[Case]) -> list[_Turn]:
+    def _shuffled(self, cases: Sequence[Case]) -> list[Case]:
+        """The round's order, which is that of its waves too: another each round, always the same.
+
+        The first round keeps the order of the suite: whoever watches sees its rows come in it.
+        """
+        number = max(len(self._history(case).rounds) for case in cases)
+        order = list(cases)
+        if number:
+            random.Random(f"{cases[0].group} {number}").shuffle(order)
+        return order
+
+    def _prepare(self, template: Template, waiting: list[Case]) -> list[Turn]:
         """Take cases from `waiting` and make a child of each ready, as long as memory allows."""
-        turns: list[_Turn] = []
-        free_at_first = psutil.virtual_memory().available
-        while waiting and (not turns or _has_room(free_at_first, len(turns))):
+        turns: list[Turn] = []
+        while waiting and has_room(self._free_bytes(), [turn.peak_bytes for turn in turns]):
             case = waiting.pop(0)
             rounds, _ = self._history(case)
             earlier = [sample for record in rounds for sample in record.samples_s]
             source = self._sources.get(case.model)
             job = Job(case, len(rounds) + 1, self._plan, _known(rounds), source)
             try:
-                turn = _Turn(case, template.fork(job), job, earlier)
+                turn = Turn(job, template.fork(job), earlier)
                 turn.await_ready()
                 self._listener.warmed(case, turn.iteration_s)
             except CaseError as error:
@@ -213,13 +176,13 @@ class _Runner:
                 turns.append(turn)
         return turns
 
-    def _alternate(self, turns: list[_Turn]) -> None:
+    def _alternate(self, turns: list[Turn]) -> None:
         """Let children take turns until each has what the plan asks for; drops those that fail."""
         active = list(turns)
         while active:
             for turn in list(active):
                 try:
-                    turn.time_block(alone=len(active) == 1)
+                    turn.time_block()
                 except CaseError as error:
                     turns.remove(turn)
                     active.remove(turn)
@@ -228,7 +191,7 @@ class _Runner:
                     self._listener.sampled(turn.case, turn.earlier, turn.samples)
             active = [turn for turn in reversed(active) if not turn.is_satisfied()]
 
-    def _finish(self, turn: _Turn, share_s: float) -> None:
+    def _finish(self, turn: Turn, share_s: float, warnings: Sequence[str]) -> None:
         try:
             finished = turn.finish()
         except CaseError as error:
@@ -252,7 +215,11 @@ class _Runner:
             check=finished.known.check,
             preset=self._plan.preset,
             passport=finished.known.passport,
-            warnings=self._warnings(turn.case),
+            warnings=[*self._warnings(turn.case), *warnings],
+            block_compute_s=[block.compute_s for block in turn.blocks],
+            block_memory_s=[block.memory_s for block in turn.blocks],
+            conditions=finished.conditions,
+            steady=finished.steady,
         )
         rounds = [*self._history(turn.case).rounds, record]
         rounds[-1] = msgspec.structs.replace(record, stopped_by=stopped_by(self._plan, rounds))
@@ -302,7 +269,12 @@ def _known(rounds: Sequence[Measurement]) -> Known | None:
     return Known(first.check, first.cost, first.structure, first.passport)
 
 
-def _has_room(free_at_first: int, live: int) -> bool:
-    """Whether memory holds another child as large as the `live` ones are on average, twice over."""
-    free = psutil.virtual_memory().available
-    return free > 2 * (free_at_first - free) / live
+def has_room(free_bytes: int | None, peaks: Sequence[int | None]) -> bool:
+    """Whether memory holds another child beside those whose peaks are `peaks`; one always goes.
+
+    It may need as much as the largest of them, and only one of them runs at a time: so twice the
+    largest peak, and something to spare. Where nothing is known there is room.
+    """
+    if not peaks or free_bytes is None:
+        return True
+    return free_bytes - KEPT_FREE_BYTES > 2 * max(peak or 0 for peak in peaks)

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from bench.backends import BACKENDS
-from bench.devices.fake import FAULT_PREFIX, FAULTS
+from bench.devices.fake import FAULTS, fault_of
 from bench.errors import UsageError, unknown
 from bench.models import user, zoo
 from bench.plan import PRESETS, Plan
@@ -152,7 +152,8 @@ def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | No
     fixed = suite.rounds if rounds is None else rounds
     if fixed is not None:
         check_positive("rounds", fixed)
-        plan = msgspec.structs.replace(plan, rounds=fixed, budget_s=None, slow_budget_s=None)
+        unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
+        plan = msgspec.structs.replace(plan, rounds=fixed, **unbound)
     if budget_s is not None:
         if not (math.isfinite(budget_s) and budget_s > 0):
             raise UsageError(f"a budget of {budget_s:g} seconds", "Give a number above 0.")
@@ -191,7 +192,7 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
     pairs: list[tuple[str, str]] = []
     for name, at, form in entries:
         own = _own(name, weights)
-        if device == "fake" and name.removeprefix(FAULT_PREFIX) in FAULTS:
+        if device == "fake" and fault_of(name) in FAULTS:
             pairs.append((name, "plain"))
         elif own and own.source.factory:  # what forms it has is known once its code has run
             if at and form not in zoo.FORMS:

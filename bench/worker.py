@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from typing import NamedTuple
 
 from msgspec import structs
 
+from bench.conditions import between
 from bench.devices import Device
-from bench.devices.fake import FAULT_PREFIX, Fake, check_scripted, suffer
-from bench.measure import StageClock, Subject, timed_block, timed_call, warm_up
+from bench.devices.fake import Fake, check_scripted, fault_of, suffer
+from bench.devices.kernels import Kernels, calibrate
+from bench.measure import StageClock, Subject, WarmUp, timed_block, timed_call, warm_up
 from bench.messages import (
+    Block,
     Broken,
     Channel,
     ChannelClosedError,
@@ -23,7 +27,7 @@ from bench.messages import (
     RunBlock,
 )
 from bench.plan import is_slow
-from bench.records import Check, Cost
+from bench.records import Check, Cost, Reading
 
 
 def work(channel: Channel, job: Job, device: Device) -> None:
@@ -39,6 +43,7 @@ def work(channel: Channel, job: Job, device: Device) -> None:
 
 
 def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None:
+    kernels = device.kernels()
     if isinstance(device, Fake):
         subject = _simulate(job, device, clock)
     else:
@@ -55,42 +60,65 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
     with clock.stage("check"):
         subject.inspect(output)
         del output
-    warmed: list[float] = []
-    if not is_slow(job.plan, job.case.batch, first_s):
+    warmed = WarmUp([], steady=True)
+    judged = not is_slow(job.plan, job.case.batch, first_s)
+    if judged:
         with clock.stage("warmup"):
             warmed = warm_up(subject.call, device.now, job.plan.warmup_s)
+    calibrate(kernels, device.now)  # their own warm-up
     clock.current = "timed"
     channel.send(Entered("timed"))
-    channel.send(Ready(statistics.median(warmed[-5:] or [first_s])))
-    discarded = 1 + len(warmed) + _serve_blocks(channel, job, device, clock, subject)
+    iteration_s = statistics.median(warmed.durations_s[-5:] or [first_s])
+    channel.send(Ready(iteration_s, device.peak_memory_bytes()))
+    served = _serve_blocks(channel, job, device, clock, subject, kernels)
     peak = device.peak_memory_bytes()
     known = structs.replace(
         subject.known, cost=structs.replace(subject.known.cost, peak_memory_bytes=peak)
     )
-    channel.send(Finished(clock.stages, known, discarded))
+    discarded = 1 + len(warmed.durations_s) + served.discarded
+    conditions = between(served.readings)
+    steady = warmed.steady if judged else None
+    channel.send(Finished(clock.stages, known, discarded, conditions, steady))
+
+
+class _Served(NamedTuple):
+    """What became of the blocks that the parent asked for."""
+
+    discarded: int
+    readings: list[tuple[Reading, Reading]]
 
 
 def _serve_blocks(
-    channel: Channel, job: Job, device: Device, clock: StageClock, subject: Subject
-) -> int:
-    """Time a block whenever the parent asks; returns how many calls were discarded."""
+    channel: Channel,
+    job: Job,
+    device: Device,
+    clock: StageClock,
+    subject: Subject,
+    kernels: Kernels,
+) -> _Served:
+    """Time a block whenever the parent asks, with the kernels before it."""
     discarded = 0
+    readings: list[tuple[Reading, Reading]] = []
     while isinstance(request := channel.receive_request(), RunBlock):
+        began = device.now()
+        calibration = calibrate(kernels, device.now)
+        clock.add("calibrate", device.now() - began)
         for _ in range(request.discard):
             clock.add("warmup", timed_call(subject.call, device.now))
         discarded += request.discard
+        before = device.sense()
         block = timed_block(subject.call, device.now, request.iterations)
+        readings.append((before, device.sense()))
         clock.add("timed", sum(block.samples_s))
         if isinstance(device, Fake):
             time.sleep(job.plan.pace_s)
-        channel.send(block)
-    return discarded
+        channel.send(Block(block.start_s, block.samples_s, *calibration))
+    return _Served(discarded, readings)
 
 
 def _simulate(job: Job, device: Fake, clock: StageClock) -> Subject:
     """What stands for a network on the fake device, or a fault of the kind that its name says."""
-    model = job.case.model
-    fault = model.removeprefix(FAULT_PREFIX) if model.startswith(FAULT_PREFIX) else ""
+    fault = fault_of(job.case.model)
     with clock.stage("build"):
         suffer(fault)
         call = device.simulate(job.case, job.round)

@@ -8,15 +8,19 @@ from typing import Protocol
 from bench.devices.cpu import Cpu
 from bench.devices.cuda import Cuda
 from bench.devices.fake import Fake
+from bench.devices.kernels import Kernels
 from bench.devices.orin import Orin
 from bench.errors import UnavailableError, unknown
-from bench.records import Case, Chip
+from bench.records import Case, Chip, Reading
 
 __all__ = ["ALIASES", "DEVICES", "Device", "select"]
 
 
 class Device(Protocol):
-    """A driver for a chip. The parent calls `identify` and `state`, the child all the rest."""
+    """A driver for a chip.
+
+    The parent calls `identify`, `state` and `free_bytes`, the child all the rest.
+    """
 
     name: str
     torch_device: str
@@ -35,6 +39,15 @@ class Device(Protocol):
 
     def now(self) -> float:
         """Wait for queued work, then read a monotonic clock: seconds."""
+
+    def kernels(self) -> Kernels:
+        """The calibration kernels, ready to be called; their memory is in no peak."""
+
+    def sense(self) -> Reading:
+        """What the machine is doing; called before and after a timed block, never inside one."""
+
+    def free_bytes(self) -> int | None:
+        """Memory that networks may still take here, or None where that is not known."""
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far."""

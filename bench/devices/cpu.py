@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import platform
 import re
+import resource
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench.records import Case, Chip
+from bench.devices.kernels import Kernels, torch_kernels
+from bench.records import Case, Chip, Reading
 
 GIB = 2**30
+JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
+CLOCKS_READ = 8  # at most; each read may interrupt the CPU it asks
 
 
 class Cpu:
@@ -22,7 +27,8 @@ class Cpu:
     name = "cpu"
     torch_device = "cpu"
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
         self._resident_at_open = 0
 
     def identify(self) -> Chip:
@@ -71,6 +77,100 @@ class Cpu:
         """A CPU has no queue to wait for."""
         return time.perf_counter()
 
+    def kernels(self) -> Kernels:
+        """On the case's threads."""
+        kernels = torch_kernels("cpu")
+        self._resident_at_open = _status_bytes("VmRSS")
+        return kernels
+
+    def free_bytes(self) -> int | None:
+        """Memory that is available without swapping."""
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+
+    def sense(self) -> Reading:
+        """CPU time from /proc/stat, throttling of the cgroup, clocks and thermal events."""
+        missing: dict[str, str] = {}
+        busy, stolen = self._cpu_seconds()
+        if busy is None:
+            missing["busy_cpu_s"] = missing["stolen_cpu_s"] = "no /proc/stat"
+        clock = self._clock_hz()
+        if clock is None:
+            missing["clock_hz"] = "no cpufreq, as in most virtual machines"
+        throttled_s, periods = self._throttled()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return Reading(
+            at_s=time.monotonic(),
+            own_cpu_s=usage.ru_utime + usage.ru_stime,
+            busy_cpu_s=busy,
+            stolen_cpu_s=stolen,
+            throttled_s=throttled_s,
+            throttled_periods=periods,
+            overheated=self._overheated(),
+            page_faults=usage.ru_minflt + usage.ru_majflt,
+            clock_hz=clock,
+            power_mode=_read(self._cpu_folder(0) / "cpufreq/scaling_governor"),
+            missing=missing,
+        )
+
+    def _cpu_folder(self, index: int) -> Path:
+        return self._root / f"sys/devices/system/cpu/cpu{index}"
+
+    def _cpu_seconds(self) -> tuple[float | None, float | None]:
+        """Seconds that the CPUs we may use were busy, and stolen by other guests."""
+        busy = stolen = 0
+        mine = {f"cpu{index}" for index in allowed_cpus()}
+        seen = False
+        for line in (_read(self._root / "proc/stat") or "").splitlines():
+            name, *jiffies = line.split()
+            if name in mine and len(jiffies) >= 8:
+                user, nice, system, _, _, irq, softirq, steal = map(int, jiffies[:8])
+                busy += user + nice + system + irq + softirq
+                stolen += steal
+                seen = True
+        return (busy * JIFFY_S, stolen * JIFFY_S) if seen else (None, None)
+
+    def _throttled(self) -> tuple[float | None, int | None]:
+        """Seconds and periods for which quotas stopped this process's cgroups (v2 and v1)."""
+        seconds: list[float] = []
+        periods: list[int] = []
+        for path in self._cpu_stats:
+            words = (_read(path) or "").split()
+            known = dict(zip(words[::2], words[1::2], strict=False))
+            if "nr_throttled" in known:
+                periods.append(int(known["nr_throttled"]))
+                micros = float(known.get("throttled_usec", 0))
+                seconds.append(micros / 1e6 + float(known.get("throttled_time", 0)) / 1e9)
+        return (sum(seconds), sum(periods)) if periods else (None, None)
+
+    @functools.cached_property
+    def _cpu_stats(self) -> list[Path]:
+        found = {
+            path.resolve()
+            for folder in _cgroup_folders(self._root)
+            for path in [folder / "cpu.stat"]
+            if path.exists()
+        }
+        return sorted(found)
+
+    def _clock_hz(self) -> float | None:
+        """The slowest clock of the CPUs we may use."""
+        texts = [
+            _read(self._cpu_folder(index) / "cpufreq/scaling_cur_freq")
+            for index in sorted(allowed_cpus())[:CLOCKS_READ]
+        ]
+        return min((int(text) * 1e3 for text in texts if text), default=None)
+
+    def _overheated(self) -> int | None:
+        """Thermal events of the CPUs we may use, where the processor counts them."""
+        texts = [
+            _read(self._cpu_folder(index) / "thermal_throttle/core_throttle_count")
+            for index in sorted(allowed_cpus())[:CLOCKS_READ]
+        ]
+        counts = [int(text) for text in texts if text]
+        return sum(counts) if counts else None
+
     def reset_peak_memory(self) -> None:
         """Where the kernel lets us; elsewhere the peak counts from the start of the process."""
         with contextlib.suppress(OSError):
@@ -97,11 +197,16 @@ def usable_cpus(root: Path = Path("/")) -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def affinity() -> int:
-    """CPUs that the scheduler may place this process on."""
+def allowed_cpus() -> set[int]:
+    """Indices of the CPUs that the scheduler may place this process on."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def affinity() -> int:
+    """How many CPUs the scheduler may place this process on."""
+    return len(allowed_cpus())
 
 
 def cgroup_quota(root: Path = Path("/")) -> float | None:

@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench.devices.cpu import GIB, import_torch, usable_cpus
+from msgspec import structs
+
+from bench.devices.cpu import GIB, Cpu, import_torch, usable_cpus
+from bench.devices.kernels import Kernels, torch_kernels
 from bench.errors import UnavailableError
-from bench.records import Case, Chip
+from bench.records import Case, Chip, Reading
 
 
 class Cuda:
@@ -17,6 +20,9 @@ class Cuda:
 
     name = "cuda"
     torch_device = "cuda"
+
+    def __init__(self) -> None:
+        self._held_by_kernels = 0
 
     def identify(self) -> Chip:
         """Ask NVML. Raises UnavailableError where there is no driver or no GPU."""
@@ -57,6 +63,26 @@ class Cuda:
         torch.cuda.synchronize()
         return time.perf_counter()
 
+    def kernels(self) -> Kernels:
+        """On the GPU."""
+        import torch
+
+        kernels = torch_kernels("cuda")
+        self._held_by_kernels = torch.cuda.memory_allocated()
+        return kernels
+
+    def free_bytes(self) -> int | None:
+        """Of the GPU's memory, by NVML."""
+        with _nvml() as nvml:
+            gpu = nvml.nvmlDeviceGetHandleByIndex(0)
+            return int(nvml.nvmlDeviceGetMemoryInfo(gpu).free)
+
+    def sense(self) -> Reading:
+        """The host's CPUs; of the GPU nothing is sensed yet."""
+        host = Cpu().sense()
+        missing = host.missing | {"clock_hz": "the GPU's clock is not sensed yet"}
+        return structs.replace(host, clock_hz=None, power_mode=None, missing=missing)
+
     def reset_peak_memory(self) -> None:
         """Of torch's allocator."""
         import torch
@@ -67,7 +93,7 @@ class Cuda:
         """Peak of torch's allocator, weights included."""
         import torch
 
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_allocated()) - self._held_by_kernels
 
 
 @contextlib.contextmanager

@@ -2,12 +2,14 @@
 
 A call of a simulated network moves the clock by a time that depends on the case, the round and
 the number of the call, and on nothing else. Models called `fault/<kind>` exist on this device
-only and fail in a way of their own, so that every road to a Failure can be walked.
+only: some fail in a way of their own, so that every road to a Failure can be walked, the others
+find the machine in a state that spoils numbers, so that every verdict can be reached.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import random
@@ -15,13 +17,18 @@ import signal
 import time
 from collections.abc import Callable
 
-from bench.records import Case, Chip
+from bench.devices.kernels import Kernels
+from bench.records import Case, Chip, Reading
 
 FORM_FACTORS = {"train": 1.0, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
 PROCESS_SPREAD = 0.03
 CALL_SPREAD = 0.02
+KERNEL_S = (0.001, 0.002)
 FAULT_PREFIX = "fault/"
-FAULTS = ("raise", "nan", "segfault", "exit", "hang")
+FAILING = ("raise", "nan", "segfault", "exit", "hang")
+SPOILING = ("hog", "steal", "quota", "clock", "blind")
+FAULTS = FAILING + SPOILING
+CLOCK_HZ = 3e9
 
 
 class Fake:
@@ -32,6 +39,8 @@ class Fake:
 
     def __init__(self) -> None:
         self._clock = 0.0
+        self._fault = ""
+        self._clock_hz = CLOCK_HZ
 
     def identify(self) -> Chip:
         """Always here."""
@@ -47,11 +56,43 @@ class Fake:
     def session(self, case: Case) -> contextlib.AbstractContextManager[object]:
         """Start the clock at zero."""
         self._clock = 0.0
+        self._fault = fault_of(case.model)
         return contextlib.nullcontext()
 
     def now(self) -> float:
         """Scripted seconds."""
         return self._clock
+
+    def kernels(self) -> Kernels:
+        """Calls that take the same scripted time each."""
+        return Kernels(*(functools.partial(self._pass, seconds) for seconds in KERNEL_S))
+
+    def sense(self) -> Reading:
+        """A machine that does nothing else, unless the fault says so."""
+        if self._fault == "blind":
+            missing = dict.fromkeys(("busy_cpu_s", "stolen_cpu_s"), "scripted fault")
+            return Reading(at_s=self._clock, missing=missing)
+        if self._fault == "clock":
+            self._clock_hz *= 0.8
+        others = {"hog": 0.5}.get(self._fault, 0.0)
+        stolen = {"steal": 0.3}.get(self._fault, 0.0)
+        throttled = {"quota": 0.2}.get(self._fault, 0.0)
+        return Reading(
+            at_s=self._clock,
+            own_cpu_s=self._clock,
+            busy_cpu_s=self._clock * (1 + others),
+            stolen_cpu_s=self._clock * stolen,
+            throttled_s=self._clock * throttled,
+            throttled_periods=int(self._clock * throttled * 10),
+            clock_hz=self._clock_hz,
+        )
+
+    def free_bytes(self) -> int | None:
+        """Nothing is held, so there is always room."""
+        return None
+
+    def _pass(self, seconds: float) -> None:
+        self._clock += seconds
 
     def reset_peak_memory(self) -> None:
         """Nothing is held."""
@@ -78,6 +119,11 @@ def scripted_latency(case: Case) -> float:
     return alone * FORM_FACTORS.get(case.form, 1.0) * case.batch**0.7
 
 
+def fault_of(model: str) -> str:
+    """What `fault/<kind>` names; "" for any other model."""
+    return model.removeprefix(FAULT_PREFIX) if model.startswith(FAULT_PREFIX) else ""
+
+
 def check_scripted(fault: str) -> None:
     """Raise ArithmeticError where the output would not be finite."""
     if fault == "nan":
@@ -85,7 +131,7 @@ def check_scripted(fault: str) -> None:
 
 
 def suffer(fault: str) -> None:
-    """Fail as `fault` says; returns for "" and for `nan`, which is the output's fault."""
+    """Fail as `fault` says; returns for one that spoils, and for `nan`: that is the output's."""
     if fault == "raise":
         raise RuntimeError("scripted fault")
     if fault == "segfault":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from bench.devices.cpu import usable_cpus
+from bench.devices.cpu import Cpu, usable_cpus
 from bench.devices.cuda import Cuda
 from bench.errors import UnavailableError
 from bench.records import Chip
@@ -23,6 +23,7 @@ class Orin(Cuda):
     name = "orin"
 
     def __init__(self, root: Path = Path("/")) -> None:
+        super().__init__()
         self._root = root
 
     def identify(self) -> Chip:
@@ -40,6 +41,10 @@ class Orin(Cuda):
             threads=usable_cpus(),
             facts={"l4t": release or None},
         )
+
+    def free_bytes(self) -> int | None:
+        """The GPU has no memory of its own."""
+        return Cpu().free_bytes()
 
     def _read(self, path: str) -> str:
         try:
