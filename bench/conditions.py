@@ -24,6 +24,7 @@ def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
 
     return Conditions(
         wall_s=sum(after.at_s - before.at_s for before, after in readings),
+        cpus=readings[0][0].cpus if readings else None,
         own_cpu_s=_sum(grown("own_cpu_s")),
         busy_cpu_s=_sum(grown("busy_cpu_s")),
         stolen_cpu_s=_sum(grown("stolen_cpu_s")),

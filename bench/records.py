@@ -137,11 +137,12 @@ class Passport(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """What a device senses at one moment: counters that only grow, and levels.
 
-    CPU seconds are those of all CPUs together. `missing` says of each None why it could not be
+    CPU seconds are those of the `cpus` that we may use, together. `missing` says of each None why it could not be
     read.
     """
 
     at_s: float
+    cpus: int | None = None
     own_cpu_s: float | None = None
     busy_cpu_s: float | None = None
     stolen_cpu_s: float | None = None
@@ -157,12 +158,14 @@ class Reading(msgspec.Struct, frozen=True):
 class Conditions(msgspec.Struct, frozen=True):
     """The state of the machine while the blocks of a round were timed: sums over blocks.
 
-    CPU seconds of this process, of everybody, and of other guests (steal); seconds and periods
+    CPUs that we may use; their seconds of this process, of everybody, and of other guests of the
+    host (steal); seconds and periods
     for which a quota stopped us; thermal events; page faults of this process; the lowest and
     highest clock seen. What could not be read is None, and `missing` says why.
     """
 
     wall_s: float = 0.0
+    cpus: int | None = None
     own_cpu_s: float | None = None
     busy_cpu_s: float | None = None
     stolen_cpu_s: float | None = None

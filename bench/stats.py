@@ -18,6 +18,7 @@ CONFIDENCE = 0.95
 MARGIN = 0.02  # a ratio this near to 1 is of no consequence
 FEWEST_FOR_MEDIAN = 11  # samples of one process, for an interval of their median
 TOO_FEW_BEYOND = 0.01  # highest probability that at most one sample lies beyond a percentile
+USUAL_SLOPE = 0.5  # how a log-ratio of two networks may depend on the logarithm of a kernel's time
 FENCE = 1.5  # interquartile ranges from the quartiles to an outlier (Tukey)
 MOST_ROUNDS = 200  # nobody will wait for more
 
@@ -81,7 +82,7 @@ def latency(processes: Sequence[Sequence[float]]) -> Estimate | None:
 def median_interval(samples: Sequence[float]) -> Estimate | None:
     """The median of one process's samples, between order statistics that hold it.
 
-    The widest pair whose binomial coverage is at least 95 %; None of fewer than 11 samples. It
+    The narrowest pair whose binomial coverage is at least 95 %; None of fewer than 11 samples. It
     says nothing of other processes.
     """
     n = len(samples)
@@ -122,6 +123,47 @@ def paired_ratio(rounds: Sequence[Sequence[float]]) -> Estimate | None:
     The mean of the rounds' means, with a t interval; None of fewer than two rounds.
     """
     return _exponential(mean_interval([statistics.fmean(round_) for round_ in rounds]))
+
+
+def adjusted_ratio(
+    rounds: Sequence[Sequence[float]],
+    states: Sequence[Sequence[Sequence[float]]],
+    reference: Sequence[float],
+) -> Estimate | None:
+    """The paired ratio as it would be in the `reference` state of the machine.
+
+    `states` are those in which the log-ratios of `rounds` were timed: a few numbers each, the
+    logarithms of what calibration kernels took. A linear dependence on them is fitted, its slopes
+    shrunk as if they were 0 ± 0.5 before anything was seen, so that on a steady machine nothing
+    is adjusted. The interval is the jackknife's over rounds, with one degree of freedom less for
+    each slope; None of fewer rounds than leave two.
+    """
+    import numpy as np
+
+    freedom = len(rounds) - 1 - len(reference)
+    if freedom < 2:
+        return None
+    ratios = [np.asarray(each, float) for each in rounds]
+    offsets = [np.asarray(each, float) - reference for each in states]
+    noise = np.var([each.mean() for each in ratios], ddof=1)
+    shrinkage = noise * np.mean([len(each) for each in ratios]) / USUAL_SLOPE**2
+
+    def at_reference(kept: Sequence[int]) -> float:
+        centre = np.mean([ratios[i].mean() for i in kept])
+        centre_state = np.mean([offsets[i].mean(axis=0) for i in kept], axis=0)
+        y = np.concatenate([ratios[i] for i in kept]) - centre
+        x = np.concatenate([offsets[i] for i in kept]) - centre_state
+        slopes = np.linalg.solve(x.T @ x + shrinkage * np.eye(x.shape[1]), x.T @ y)
+        return float(centre - centre_state @ slopes)
+
+    count = len(rounds)
+    everything = at_reference(range(count))
+    without = [at_reference([j for j in range(count) if j != i]) for i in range(count)]
+    error = math.sqrt(
+        (count - 1) / count * sum((w - statistics.fmean(without)) ** 2 for w in without)
+    )
+    half = _t(freedom) * error
+    return _exponential(Estimate(everything, everything - half, everything + half))
 
 
 def separate_ratio(

@@ -102,6 +102,7 @@ class Cpu:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return Reading(
             at_s=time.monotonic(),
+            cpus=affinity(),
             own_cpu_s=usage.ru_utime + usage.ru_stime,
             busy_cpu_s=busy,
             stolen_cpu_s=stolen,

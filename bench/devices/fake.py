@@ -79,6 +79,7 @@ class Fake:
         throttled = {"quota": 0.2}.get(self._fault, 0.0)
         return Reading(
             at_s=self._clock,
+            cpus=1,
             own_cpu_s=self._clock,
             busy_cpu_s=self._clock * (1 + others),
             stolen_cpu_s=self._clock * stolen,
