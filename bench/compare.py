@@ -1,195 +1,194 @@
-"""Which of two cases is faster, by how much, and whether that can be known yet.
-
-Cases of one run are compared by blocks that were timed next to each other; cases of two runs by
-processes, and the interval then holds what the machine moved in between.
-"""
+"""What `bench compare` compares: two cases of one folder, or the same cases of two."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
-from bench import stats
-from bench.records import Case, Measurement
-from bench.stats import Estimate, Finding
+from bench import ratio
+from bench.errors import UsageError
+from bench.ratio import Comparison
+from bench.recorded import Recorded, latest
+from bench.records import Case, Environment, Failure, Measurement
+from bench.store import History
+from bench.text import facts
 
-SMOOTHED = 2  # blocks before and after, whose kernels tell the state of a block too
-FEWEST_PAIRED = 2  # rounds
+ALTERNATE = (
+    "Cases that take turns in one run compare best: --models base/net.py:net,head/net.py:net"
+)
 
-State = tuple[float, float]
+
+class Lost(msgspec.Struct, frozen=True):
+    """A case that one side has and the other has not, or that failed there."""
+
+    case: Case
+    side: str
+    why: str
 
 
-class Comparison(msgspec.Struct, frozen=True):
-    """What came of comparing `candidate` with `base`.
+class Comparisons(msgspec.Struct, frozen=True):
+    """All that was compared on one device. `differences` are those of the two environments."""
 
-    Ratios are of latencies, candidate / base: below 1 is faster. `ratio` is what was measured and
-    `adjusted` the same in the machine's usual state, where that could be told; `rounds` are pairs
-    of processes that took turns, 0 where the two were measured at different times. `more_rounds`
-    would decide (None: hundreds would not, or none are needed).
+    chip: str
+    base: str
+    candidate: str
+    differences: list[str]
+    compared: list[Comparison]
+    lost: list[Lost] = []
+
+
+def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Comparisons]:
+    """Compare cases by name or id, in every setting that both were measured in.
+
+    Raises UsageError where there are none to compare.
     """
-
-    base: Case
-    candidate: Case
-    ratio: Estimate | None
-    adjusted: Estimate | None
-    finding: Finding
-    margin: float
-    rounds: int
-    more_rounds: int | None
-    notes: list[str] = []
-
-
-class Pair(NamedTuple):
-    """Two blocks timed next to each other: log of candidate / base, and the machine's state."""
-
-    log_ratio: float
-    state: State | None
-
-
-def compare(
-    base: Sequence[Measurement],
-    candidate: Sequence[Measurement],
-    usual: State | None = None,
-    margin: float = stats.MARGIN,
-) -> Comparison:
-    """Compare two cases by their rounds; both need at least one."""
-    rounds = pair_rounds(base, candidate)
-    if len(rounds) >= FEWEST_PAIRED:
-        return _side_by_side(base[0].case, candidate[0].case, rounds, usual, margin)
-    return _apart(base, candidate, margin)
-
-
-def _side_by_side(
-    base: Case,
-    candidate: Case,
-    rounds: Sequence[Sequence[Pair]],
-    usual: State | None,
-    margin: float,
-) -> Comparison:
-    ratio = stats.paired_ratio([[pair.log_ratio for pair in pairs] for pairs in rounds])
-    assert ratio is not None
-    finding = stats.find(ratio, margin)
-    undecided = finding == "UNDECIDED"
-    return Comparison(
-        base=base,
-        candidate=candidate,
-        ratio=ratio,
-        adjusted=adjust(rounds, usual),
-        finding=finding,
-        margin=margin,
-        rounds=len(rounds),
-        more_rounds=stats.more_rounds(ratio, len(rounds), margin) if undecided else None,
-    )
-
-
-def _apart(
-    base: Sequence[Measurement], candidate: Sequence[Measurement], margin: float
-) -> Comparison:
-    """Measured at different times: only what exceeds the drift in between is a difference."""
-    notes = ["measured at different times: the interval holds the drift of the machine"]
-    drift = drift_of([*base, *candidate])
-    sides = [[statistics.median(r.samples_s) for r in side] for side in (base, candidate)]
-    ratio = None if drift is None else stats.separate_ratio(*sides, drift)
-    if drift is None:
-        notes = ["measured at different times, and nothing tells how the machine drifted"]
-    elif ratio is None:
-        notes = ["one process a side tells nothing of the spread between processes"]
-    return Comparison(
-        base=base[0].case,
-        candidate=candidate[0].case,
-        ratio=ratio,
-        adjusted=None,
-        finding=stats.find(ratio, margin),
-        margin=margin,
-        rounds=0,
-        more_rounds=None,
-        notes=notes,
-    )
-
-
-def pair_rounds(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> list[list[Pair]]:
-    """The pairs of blocks of each round in which the two took turns."""
-    theirs = {(record.run_id, record.round): record for record in candidate}
-    together = [
-        (mine, theirs[mine.run_id, mine.round])
-        for mine in base
-        if (mine.run_id, mine.round) in theirs
-    ]
-    return [_pairs(mine, other) for mine, other in together if _took_turns(mine, other)]
-
-
-def _took_turns(one: Measurement, other: Measurement) -> bool:
-    """Whether blocks of both were timed in the same stretch of time, not in different waves."""
-    first = max(one.block_starts_s[0], other.block_starts_s[0])
-    last = min(one.block_starts_s[-1], other.block_starts_s[-1])
-    return first <= last or len(one.block_starts_s) == len(other.block_starts_s) == 1
-
-
-def _pairs(base: Measurement, candidate: Measurement) -> list[Pair]:
-    """Block by block: the n-th of each was timed in the n-th turn."""
-    states = _states(base, candidate)
-    medians = [[statistics.median(block) for block in r.blocks] for r in (base, candidate)]
-    ratios = [math.log(theirs / mine) for mine, theirs in zip(*medians, strict=False)]
-    return [Pair(ratio, state) for ratio, state in zip(ratios, states, strict=False)]
-
-
-def _states(base: Measurement, candidate: Measurement) -> list[State | None]:
-    """In which state of the machine each turn was: medians over neighbouring blocks."""
-    turns = min(len(base.block_sizes), len(candidate.block_sizes))
-    if not (base.block_compute_s and candidate.block_compute_s):
-        return [None] * turns
-    timeline = sorted(
-        (start, index, math.log(compute), math.log(memory))
-        for record in (base, candidate)
-        for index, (start, compute, memory) in enumerate(
-            zip(record.block_starts_s, record.block_compute_s, record.block_memory_s, strict=True)
+    everything = latest(folder)
+    found = []
+    for recorded in everything:
+        pairs, lost = _pairs(recorded, base, candidate)
+        compared = [_compare(recorded, mine, recorded, theirs, margin) for mine, theirs in pairs]
+        if compared or lost:
+            chip = recorded.environment.chip.name
+            found.append(Comparisons(chip, base, candidate, [], compared, lost))
+    if not found:
+        _check_named(everything, folder, (base, candidate))
+        raise UsageError(
+            f"{base} and {candidate} were not measured in the same setting",
+            "Measure both with the same --batch, --threads, --resolution and device. " + ALTERNATE,
         )
-    )
-    places = [[] for _ in range(turns)]  # type: list[list[int]]
-    for place, (_, index, _, _) in enumerate(timeline):
-        if index < turns:
-            places[index].append(place)
-    return [_smooth(timeline, min(own), max(own)) for own in places]
+    return found
 
 
-def _smooth(timeline: Sequence[tuple[float, int, float, float]], first: int, last: int) -> State:
-    near = timeline[max(first - SMOOTHED, 0) : last + SMOOTHED + 1]
-    return (statistics.median(e[2] for e in near), statistics.median(e[3] for e in near))
+def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
+    """Compare what was measured in both folders, chip by chip.
 
-
-def adjust(rounds: Sequence[Sequence[Pair]], usual: State | None) -> Estimate | None:
-    """The ratio in the machine's `usual` state; None where the state was not recorded."""
-    if usual is None or any(pair.state is None for pairs in rounds for pair in pairs):
-        return None
-    return stats.adjusted_ratio(
-        [[pair.log_ratio for pair in pairs] for pairs in rounds],
-        [[pair.state for pair in pairs if pair.state] for pairs in rounds],
-        usual,
-    )
-
-
-def usual_state(records: Iterable[Measurement]) -> State | None:
-    """Medians of what the kernels took, over all blocks on record of one environment."""
-    rounds = [record for record in records if record.block_compute_s]
-    if not rounds:
-        return None
-    compute = statistics.median(s for record in rounds for s in record.block_compute_s)
-    memory = statistics.median(s for record in rounds for s in record.block_memory_s)
-    return (math.log(compute), math.log(memory))
-
-
-def drift_of(records: Sequence[Measurement]) -> float | None:
-    """How much the machine moves from one round to another: a standard deviation of logarithms.
-
-    Of the kernel that moves more. None where a round has none, or there are fewer than three.
+    Raises UsageError where they have no chip, power mode or case in common.
     """
-    if len(records) < 3 or not all(record.block_compute_s for record in records):
-        return None
-    kernels = ([r.block_compute_s for r in records], [r.block_memory_s for r in records])
-    return max(
-        statistics.stdev(math.log(statistics.median(each)) for each in kernel) for kernel in kernels
-    )
+    before = {recorded.environment.chip.slug: recorded for recorded in latest(base)}
+    after = {recorded.environment.chip.slug: recorded for recorded in latest(candidate)}
+    common = [slug for slug in before if slug in after]
+    if not common:
+        chips = [
+            ", ".join(r.environment.chip.name for r in side.values()) for side in (before, after)
+        ]
+        raise UsageError(
+            f"different devices: {chips[0]} in {base}, {chips[1]} in {candidate}",
+            "Only runs of one device compare; `bench report` sets devices side by side.",
+        )
+    found = [_two_runs(before[slug], after[slug], (base, candidate), margin) for slug in common]
+    if not any(each.compared or each.lost for each in found):
+        raise UsageError(
+            f"{base} and {candidate} have no case in common", "Run the same suite in both."
+        )
+    return found
+
+
+def is_regression(found: Sequence[Comparisons], fail_on: set[str]) -> bool:
+    """Whether anything is as `fail_on` says; a case that the candidate lost is slower than any."""
+    findings = {each.finding.lower() for group in found for each in group.compared}
+    lost = any(each.side == group.candidate for group in found for each in group.lost)
+    return bool(findings & fail_on) or (lost and bool(fail_on))
+
+
+def _two_runs(
+    before: Recorded, after: Recorded, folders: tuple[Path, Path], margin: float
+) -> Comparisons:
+    modes = [_power_modes(recorded) for recorded in (before, after)]
+    if all(modes) and modes[0] != modes[1]:
+        raise UsageError(
+            f"different power modes: {_listed(modes[0])} in {folders[0]}, "
+            f"{_listed(modes[1])} in {folders[1]}",
+            "Set the same mode, and measure one of them again.",
+        )
+    base, candidate = map(str, folders)
+    compared, lost = [], []
+    for case in before.cases:
+        sides = before.history(case), after.history(case)
+        missing = [_lost(case, *each) for each in zip((base, candidate), sides, strict=True)]
+        lost += [each for each in missing if each]
+        if not any(missing):
+            compared.append(_compare(before, case, after, case, margin))
+    chip = after.environment.chip.name
+    differences = _differences(before.environment, after.environment)
+    return Comparisons(chip, base, candidate, differences, compared, lost)
+
+
+def _compare(
+    before: Recorded, mine: Case, after: Recorded, theirs: Case, margin: float
+) -> Comparison:
+    rounds = before.history(mine).rounds, after.history(theirs).rounds
+    return ratio.compare(*rounds, usual=after.usual(theirs), margin=margin)
+
+
+def _pairs(
+    recorded: Recorded, base: str, candidate: str
+) -> tuple[list[tuple[Case, Case]], list[Lost]]:
+    """Cases of both names that differ in what the names say, and in nothing else."""
+    mine, theirs = (recorded.matching(selector) for selector in (base, candidate))
+    for selector, cases in ((base, mine), (candidate, theirs)):
+        forms = dict.fromkeys(case.name for case in cases)
+        if len(forms) > 1:
+            raise UsageError(f"{selector} has several forms", "Say which: " + ", ".join(forms))
+    if set(mine) & set(theirs):
+        raise UsageError(f"{base} and {candidate} are the same case", "Name two.")
+    by_id = len(mine) == len(theirs) == 1
+    pairs = [(a, b) for a in mine for b in theirs if by_id or _setting(a) == _setting(b)]
+    pairs = [(a, b) for a, b in pairs if a.group == b.group]
+    lost = [
+        each
+        for pair in pairs
+        for case, side in zip(pair, (base, candidate), strict=True)
+        if (each := _lost(case, side, recorded.history(case)))
+    ]
+    failed = {each.case for each in lost}
+    return [pair for pair in pairs if not failed & set(pair)], lost
+
+
+def _setting(case: Case) -> tuple[object, ...]:
+    return (*case.group, case.backend, case.precision, case.threads)
+
+
+def _lost(case: Case, side: str, history: History) -> Lost | None:
+    if history.failure:
+        failure: Failure = history.failure
+        return Lost(case, side, f"failed at {failure.stage}: {failure.error}: {failure.message}")
+    return None if history.rounds else Lost(case, side, "was not measured")
+
+
+def _check_named(everything: Sequence[Recorded], folder: Path, selectors: Sequence[str]) -> None:
+    for selector in selectors:
+        if not any(recorded.matching(selector) for recorded in everything):
+            names = sorted({case.name for recorded in everything for case in recorded.cases})
+            raise UsageError(
+                f"nothing called {selector!r} in {folder}", "There are: " + ", ".join(names[:40])
+            )
+
+
+def _power_modes(recorded: Recorded) -> set[str]:
+    named = {str(mode) for mode in [recorded.environment.chip.facts.get("power_mode")] if mode}
+    rounds = [r for r in recorded.records if isinstance(r, Measurement) and r.conditions]
+    return named.union(*(set(r.conditions.power_modes) for r in rounds if r.conditions))
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _differences(before: Environment, after: Environment) -> list[str]:
+    """What is not the same in two environments, in words."""
+    sides = [
+        {**each.chip.facts, **each.versions, **each.state, "threads": each.chip.threads}
+        for each in (before, after)
+    ]
+    names = [name for name in dict.fromkeys([*sides[0], *sides[1]]) if name not in VOLATILE]
+    return [
+        f"{facts({name: sides[0].get(name)}) or f'no {name}'} → "
+        f"{facts({name: sides[1].get(name)}) or f'no {name}'}"
+        for name in names
+        if sides[0].get(name) != sides[1].get(name)
+    ]
+
+
+VOLATILE = ("load_1min",)

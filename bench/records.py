@@ -137,8 +137,8 @@ class Passport(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True):
     """What a device senses at one moment: counters that only grow, and levels.
 
-    CPU seconds are those of the `cpus` that we may use, together. `missing` says of each None why it could not be
-    read.
+    CPU seconds are those of the `cpus` that we may use, together. `missing` says of each None why
+    it could not be read.
     """
 
     at_s: float

@@ -119,6 +119,20 @@ class Store:
         )
 
 
+def files_below(source: Path) -> list[Path]:
+    """The results of one folder: of the devices below it, or its own.
+
+    Raises UsageError where it is no folder that can be read.
+    """
+    try:
+        if source.is_dir():
+            return sorted({*source.glob(f"*/{FILE_NAME}"), *source.glob(FILE_NAME)})
+        reason = "is a file, not a folder" if source.exists() else "does not exist"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
+
+
 def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[str]]:
     """All records of a file in order, and a warning for each line that is none.
 

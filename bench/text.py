@@ -39,6 +39,8 @@ DISPLAY = {
     "shortcut_act_s": "Shortcut-act-S",
     "shortcut_act_b": "Shortcut-act-B",
 }
+USUAL = ("eager", "fp32")
+USUAL_RESOLUTION = 224
 FORM_SUFFIX = {"rrep": "-rRep", "rrep_fc": "-rRep-fc", "srep": "-sRep"}
 
 
@@ -49,6 +51,14 @@ def display(model: str, form: str) -> str:
         _, unit, size = model.split("_")
         name = f"RepNeXt-{unit}-{size.upper()}"
     return name + FORM_SUFFIX.get(form, "")
+
+
+def setting(backend: str, precision: str, resolution: int) -> str:
+    """What sets a case apart from the usual one, eager fp32 at 224 pixels: ` compile fp16 288²`."""
+    words = [word for word in (backend, precision) if word not in USUAL]
+    if resolution != USUAL_RESOLUTION:
+        words.append(f"{resolution}²")
+    return "".join(f" {word}" for word in words)
 
 
 def significant(value: float | None, digits: int = 3) -> str:

@@ -66,9 +66,8 @@ class Verdict(NamedTuple):
     @property
     def text(self) -> str:
         """`SUSPECT: others used 12 % of the CPUs`."""
-        return ": ".join([self.level, *(["; ".join(r.seen for r in self.reasons)] or [])]).strip(
-            ": "
-        )
+        seen = "; ".join(reason.seen for reason in self.reasons)
+        return f"{self.level}: {seen}" if seen else self.level
 
 
 def quiet_of(records: Iterable[Measurement]) -> Quiet | None:

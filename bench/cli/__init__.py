@@ -6,7 +6,9 @@ import sys
 
 import typer
 
+from bench.cli import compare as compare_command
 from bench.cli import doctor as doctor_command
+from bench.cli import explain as explain_command
 from bench.cli import list as list_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.command("report")(report_command.report)
+app.command("compare")(compare_command.compare)
+app.command("explain")(explain_command.explain)
 app.command("list")(list_command.list_)
 app.command("doctor")(doctor_command.doctor)
 

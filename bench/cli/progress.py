@@ -24,7 +24,7 @@ from bench.plan import Plan
 from bench.records import Case, Failure, Measurement
 from bench.stats import Summary, summarise
 from bench.store import History
-from bench.text import duration, plus_minus, significant
+from bench.text import duration, plus_minus, setting, significant
 
 WIDE = 64  # columns of a terminal with room for the number of samples and a remark
 
@@ -234,9 +234,7 @@ def conclude(
 
 def short(case: Case) -> str:
     """The model with its form, and what sets the case apart from the usual one."""
-    extra = [v for v in (case.backend, case.precision) if v not in ("eager", "fp32")]
-    resolution = [] if case.resolution == 224 else [f"{case.resolution}²"]
-    return " ".join([case.name, *extra, *resolution])
+    return case.name + setting(case.backend, case.precision, case.resolution)
 
 
 def numbers(case: Case, summary: Summary | None) -> tuple[str, str, str]:

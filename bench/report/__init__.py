@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError
 from bench.records import Environment, Record
 from bench.report import figures, rows, tables
+from bench.report.pages import write_pages
 
 __all__ = ["render", "write"]
 
@@ -29,12 +29,7 @@ def write(sources: Sequence[Path], to: Path | None = None) -> tuple[list[Path], 
     written: list[Path] = []
     for folder, records in found.items():
         target = folder if to is None else to / folder.name
-        try:
-            written += _write_pages(target, render(records))
-        except OSError as error:
-            raise UsageError(
-                f"cannot write to {target}: {error.strerror}", "Choose another folder with --to."
-            ) from error
+        written += write_pages(target, render(records))
     return written, warnings
 
 
@@ -60,7 +55,7 @@ def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[s
     found: dict[Path, list[Record]] = {}
     by_slug: dict[str, Path] = {}
     warnings: list[str] = []
-    paths = {path.resolve(): path for source in sources for path in _result_files(source)}
+    paths = {path.resolve(): path for source in sources for path in store.files_below(source)}
     for resolved, path in paths.items():
         records, warned = store.read(path)
         warnings += warned
@@ -75,27 +70,3 @@ def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[s
             "Measure first: python -m bench run --suite table6 --device cpu --preset quick",
         )
     return found, warnings
-
-
-def _result_files(source: Path) -> list[Path]:
-    """The results of one folder: of the devices below it, or its own."""
-    try:
-        if source.is_dir():
-            return sorted({*source.glob(f"*/{store.FILE_NAME}"), *source.glob(store.FILE_NAME)})
-        reason = "is a file, not a folder" if source.exists() else "does not exist"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
-
-
-def _write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
-    """Each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in pages.items():
-        partial = folder / f".{name}.partial"
-        try:
-            partial.write_bytes(content)
-            os.replace(partial, folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
-    return [folder / name for name in pages]

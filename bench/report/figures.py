@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from bench.report.canvas import COLOURS, drawn, literal
 from bench.report.rows import Row
-from bench.text import FORM_SUFFIX, display
+from bench.text import FORM_SUFFIX, display, setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, legible with any colour vision; a second turn is dashed.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES = ("-", "--")
 MARKERS = {"plain": "o", "train": "o", "rrep": "s", "rrep_fc": "D", "srep": "^"}
 MARKER_PX = 7
 LOG_SPREAD = 8.0  # latencies further apart than this are drawn on a logarithmic axis
 WRAP = 100
-USUAL = ("eager", "fp32")
-USUAL_RESOLUTION = 224
-STYLE: Any = {
-    "figure.figsize": (9.0, 5.0),
-    "figure.dpi": 150,
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
 # Where a label may go, in points from its marker; the first that overlaps nothing is taken.
 LABEL_OFFSETS = [(0, 7), (0, -14), (14, -3), (-14, -3), (12, 7), (-12, 7), (12, -14), (-12, -14)]
 LABEL_OFFSETS += [(0, 18), (0, -25), (18, 14), (-18, 14), (0, 29), (0, -36)]
@@ -49,26 +32,17 @@ def figure1(rows: Sequence[Row]) -> bytes:
 
     Accuracy is the paper's; models without one, and those that failed, are named below.
     """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     timed = [row for row in rows if row.case.batch == 1]
     shown = [row for row in timed if row.summary and row.top1 is not None]
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(layout="constrained")
-        try:
-            axes.set_title(_literal(f"Accuracy over latency on {rows[0].chip.name}"))
-            below = ["Latency at batch 1 (ms), mean", *_left_out(timed)]
-            axes.set_xlabel(_literal("\n".join(below)))
-            axes.set_ylabel("Top-1 on ImageNet-1K (%),\nas the paper reports it")
-            _plot(axes, shown)
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", metadata={"Software": None})
-        finally:
-            pyplot.close(figure)
-    return buffer.getvalue()
+
+    def draw(axes: Axes) -> None:
+        axes.set_title(literal(f"Accuracy over latency on {rows[0].chip.name}"))
+        below = ["Latency at batch 1 (ms), mean", *_left_out(timed)]
+        axes.set_xlabel(literal("\n".join(below)))
+        axes.set_ylabel("Top-1 on ImageNet-1K (%),\nas the paper reports it")
+        _plot(axes, shown)
+
+    return drawn(draw)
 
 
 def _plot(axes: Axes, rows: Sequence[Row]) -> None:
@@ -118,7 +92,7 @@ def _label_sizes(axes: Axes, rows: Sequence[Row]) -> None:
     ]
     for row, point in zip(rows, points, strict=True):
         label = axes.annotate(
-            _literal(_family(row)[1]),
+            literal(_family(row)[1]),
             point,
             xytext=LABEL_OFFSETS[0],
             textcoords="offset points",
@@ -154,7 +128,7 @@ def _family(row: Row) -> tuple[str, str]:
 def _series(row: Row) -> str:
     """The family, its form, and what sets the cases apart from plain fp32 ones."""
     form = FORM_SUFFIX.get(row.case.form, "")
-    return _literal(_family(row)[0] + form + _setting(row))
+    return literal(_family(row)[0] + form + _setting(row))
 
 
 def _name(row: Row) -> str:
@@ -164,17 +138,10 @@ def _name(row: Row) -> str:
 
 def _setting(row: Row) -> str:
     """Backend, precision, resolution and threads, as far as they are not the usual ones."""
-    extra = [value for value in (row.case.backend, row.case.precision) if value not in USUAL]
-    if row.case.resolution != USUAL_RESOLUTION:
-        extra.append(f"{row.case.resolution}²")
-    if row.case.device == "cpu" and row.case.threads != row.chip.threads:
-        extra.append(f"{row.case.threads} threads")
-    return "".join(f" {word}" for word in extra)
-
-
-def _literal(text: str) -> str:
-    """A dollar sign would begin a formula."""
-    return text.replace("$", r"\$")
+    case = row.case
+    unusual = case.device == "cpu" and case.threads != row.chip.threads
+    threads = f" {case.threads} threads" if unusual else ""
+    return setting(case.backend, case.precision, case.resolution) + threads
 
 
 def _left_out(rows: Sequence[Row]) -> list[str]:

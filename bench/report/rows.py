@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from bench.paper import top1
+from bench.ratio import compare
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record
-from bench.stats import Summary, summarise
+from bench.stats import Estimate, Summary, latency, summarise
 from bench.store import history
+from bench.verdict import Quiet, Verdict, judge_case, quiet_of
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A case in one environment: measured (`summary`, `cost`), or failed (`failure`)."""
+    """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
+
+    `interval` is that of the latency, None of a single process. `rank` counts within the case's
+    group from the fastest; rows that cannot be told apart share one.
+    """
 
     case: Case
     environment: Environment
@@ -23,6 +29,10 @@ class Row(msgspec.Struct, frozen=True):
     failure: Failure | None
     stopped_by: str
     warnings: list[str]
+    rounds: list[Measurement]
+    interval: Estimate | None
+    verdict: Verdict | None
+    rank: int | None = None
 
     @property
     def chip(self) -> Chip:
@@ -47,29 +57,75 @@ def of(records: Sequence[Record]) -> list[Row]:
     for record in records:
         if not isinstance(record, Environment):
             by_case.setdefault((record.environment_id, record.case_id), []).append(record)
+    quiet = _quiet_states(records)
     rows = [
-        _row(group, environments.get(environment_id))
+        _row(group, environments.get(environment_id), quiet)
         for (environment_id, _), group in by_case.items()
     ]
     order = list(dict.fromkeys(row.environment.environment_id for row in rows))
-    return sorted(rows, key=lambda row: order.index(row.environment.environment_id))
+    return _ranked(sorted(rows, key=lambda row: order.index(row.environment.environment_id)))
 
 
-def _row(group: Sequence[Record], environment: Environment | None) -> Row:
+def _quiet_states(records: Sequence[Record]) -> dict[tuple[str, int], Quiet | None]:
+    """The quiet state of the kernels by environment and number of threads."""
+    alike: dict[tuple[str, int], list[Measurement]] = {}
+    for record in records:
+        if isinstance(record, Measurement):
+            key = (record.environment_id, record.case.threads)
+            alike.setdefault(key, []).append(record)
+    return {key: quiet_of(rounds) for key, rounds in alike.items()}
+
+
+def _row(
+    group: Sequence[Record],
+    environment: Environment | None,
+    quiet: Mapping[tuple[str, int], Quiet | None],
+) -> Row:
     """One case's row; a failure that no later round mended outweighs what came before it."""
     first = group[0]
     assert isinstance(first, (Measurement, Failure))
     rounds, failure = history(group, first.case, first.environment_id)
     warned = [*(r.warnings for r in rounds), failure.warnings if failure else []]
+    processes = [] if failure else [r.samples_s for r in rounds]
+    state = quiet.get((first.environment_id, first.case.threads))
     return Row(
         case=first.case,
         environment=environment or _unknown_environment(first),
-        summary=summarise([r.samples_s for r in rounds]) if rounds and not failure else None,
+        summary=summarise(processes) if processes else None,
         cost=_cost(rounds) if rounds else None,
         failure=failure,
         stopped_by=rounds[-1].stopped_by if rounds else "",
         warnings=list(dict.fromkeys(itertools.chain(*warned))),
+        rounds=rounds,
+        interval=latency(processes),
+        verdict=judge_case(rounds, state) if processes else None,
     )
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    """Rank the rows of each group; the order stays.
+
+    From the fastest on, a row shares the rank of the first before it that is not surely faster.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.summary:
+            key = (row.environment.environment_id, *row.case.group)
+            groups.setdefault(key, []).append(place)
+    ranked = list(rows)
+    for places in groups.values():
+        places.sort(key=lambda place: _median(rows[place]))
+        leader, rank = places[0], 1
+        for number, place in enumerate(places, 1):
+            if compare(rows[place].rounds, rows[leader].rounds).finding == "FASTER":
+                leader, rank = place, number
+            ranked[place] = msgspec.structs.replace(rows[place], rank=rank)
+    return ranked
+
+
+def _median(row: Row) -> float:
+    assert row.summary is not None
+    return row.summary.median
 
 
 def _cost(rounds: Sequence[Measurement]) -> Cost:

@@ -25,6 +25,7 @@ from bench.text import (
 
 GIGA, MEGA, MIB = 1e9, 1e6, 2**20
 CSV_DIGITS = 6
+TEXT_COLUMNS = ("Model", "Form", "Backend", "Precision", "Finding", "Verdict")
 
 # The paper's devices in Table 6: column, kind of chip, what it was, its name in the data.
 TABLE6_DEVICES = (
@@ -50,7 +51,12 @@ def results_csv(rows: Sequence[Row]) -> str:
             "latency_mean_s": row.summary.mean if row.summary else None,
             "latency_std_s": row.summary.std if row.summary else None,
             "latency_median_s": row.summary.median if row.summary else None,
+            "latency_low_s": row.interval.low if row.interval else None,
+            "latency_high_s": row.interval.high if row.interval else None,
             "throughput_img_s": row.throughput,
+            "rank": row.rank,
+            "verdict": row.verdict.level if row.verdict else None,
+            "doubts": "; ".join(r.seen for r in row.verdict.reasons) if row.verdict else None,
             "samples": row.summary.samples if row.summary else 0,
             "processes": row.summary.processes if row.summary else 0,
             "stopped_by": row.stopped_by,
@@ -65,7 +71,7 @@ def results_csv(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     frame = pd.DataFrame(lines)
-    whole = ["params", "macs", "weight_bytes", "peak_memory_bytes"]
+    whole = ["rank", "params", "macs", "weight_bytes", "peak_memory_bytes"]
     frame[whole] = frame[whole].astype("Int64")
     return str(frame.to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g"))
 
@@ -79,8 +85,8 @@ def results_markdown(rows: Sequence[Row]) -> str:
         members.sort(key=lambda row: row.case.group)
         for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
             table = pd.DataFrame([_results_line(row) for row in cases])
-            parts.append(f"## Batch {batch} at {resolution}²\n\n{_to_markdown(table)}")
-        parts += _failures(members)
+            parts.append(f"## Batch {batch} at {resolution}²\n\n{to_markdown_table(table)}")
+        parts += [*_doubts(members), *_failures(members)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,7 +103,7 @@ def table6_markdown(rows: Sequence[Row]) -> str:
     parts = [
         f"# Table 6 on {markdown(environment.chip.name)}",
         _describe(environment),
-        _to_markdown(pd.DataFrame(lines)),
+        to_markdown_table(pd.DataFrame(lines)),
         TABLE6_NOTE,
     ]
     return "\n\n".join(parts) + "\n"
@@ -120,6 +126,8 @@ def _results_line(row: Row) -> dict[str, str]:
         "Threads": str(case.threads),
         "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
         "Median (ms)": significant(milliseconds(summary.median if summary else None)),
+        "95 % interval (ms)": _interval(row),
+        "Rank": str(row.rank or NOTHING),
         "Throughput (img/s)": significant(row.throughput),
         "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
         "Params (M)": significant(_in(MEGA, cost.params), 4),
@@ -127,11 +135,27 @@ def _results_line(row: Row) -> dict[str, str]:
         "Peak memory (MiB)": significant(_in(MIB, cost.peak_memory_bytes)),
         "Top-1 (paper)": significant(row.top1),
         "Ended by": row.stopped_by or NOTHING,
+        "Verdict": row.verdict.level if row.verdict else NOTHING,
     }
+
+
+def _interval(row: Row) -> str:
+    if row.interval is None:
+        return NOTHING
+    return " to ".join(significant(milliseconds(bound)) for bound in row.interval[1:])
 
 
 def _in(unit: float, count: int | None) -> float | None:
     return None if count is None else count / unit
+
+
+def _doubts(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        f"- {markdown(row.case.name)}, batch {row.case.batch}: {markdown(row.verdict.text)}"
+        for row in rows
+        if row.verdict and row.verdict.reasons
+    ]
+    return ["## Doubts\n\n" + "\n".join(lines)] if lines else []
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:
@@ -245,8 +269,9 @@ def _g(value: float | None) -> str:
     return NOTHING if value is None else f"{value:g}"
 
 
-def _to_markdown(frame: pd.DataFrame) -> str:
-    right = [column not in ("Model", "Form", "Backend", "Precision") for column in frame]
+def to_markdown_table(frame: pd.DataFrame) -> str:
+    """`frame` as Markdown; columns of numbers are set to the right."""
+    right = [column not in TEXT_COLUMNS for column in frame]
     return str(
         frame.to_markdown(
             index=False,

@@ -1,0 +1,105 @@
+"""The pages of `bench compare`: Markdown, JSON, and a picture of the intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from bench.compare import Comparisons
+from bench.ratio import Comparison
+from bench.report.forest import Bar, forest
+from bench.report.pages import write_pages
+from bench.report.tables import to_markdown_table
+from bench.stats import Estimate
+from bench.text import NOTHING, display, markdown, milliseconds, setting, significant
+
+
+def write(found: Sequence[Comparisons], folder: Path) -> list[Path]:
+    """Write `compare.md`, `compare.json` and `compare.png` into `folder`. Raises UsageError."""
+    pages = {
+        "compare.md": (to_markdown(found) + "\n").encode(),
+        "compare.json": (to_json(found) + "\n").encode(),
+        "compare.png": picture(found),
+    }
+    return write_pages(folder, pages)
+
+
+def to_json(found: Sequence[Comparisons]) -> str:
+    """All that is known, ratios as {point, low, high}."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+
+
+def to_markdown(found: Sequence[Comparisons]) -> str:
+    """Differences of environment first, then a table, then what could not be compared."""
+    return "\n\n".join(part for group in found for part in _parts(group))
+
+
+def picture(found: Sequence[Comparisons]) -> bytes:
+    """Each ratio with its interval, and the margin within which it is of no consequence."""
+    compared = [each for group in found for each in group.compared if each.ratio]
+    bars = [Bar(_name(each), each.ratio, each.finding) for each in compared if each.ratio]
+    margin = compared[0].margin if compared else 0.0
+    title = f"{found[0].candidate} over {found[0].base}"
+    return forest(bars, margin, title, "Ratio of latencies, 95 % interval: below 1 is faster")
+
+
+def _parts(group: Comparisons) -> list[str]:
+    parts = [f"# {markdown(group.candidate)} over {markdown(group.base)} on {markdown(group.chip)}"]
+    if group.differences:
+        listed = "\n".join(f"- {markdown(line)}" for line in group.differences)
+        parts.append(f"The environments differ:\n\n{listed}")
+    if group.compared:
+        parts.append(to_markdown_table(pd.DataFrame([_line(each) for each in group.compared])))
+        parts.append(_how_to_read(group.compared))
+    lost = [
+        f"- {markdown(each.case.name)}, batch {each.case.batch}: {markdown(each.why)} "
+        f"({markdown(each.side)})"
+        for each in group.lost
+    ]
+    return [*parts, *(["Not compared:\n\n" + "\n".join(lost)] if lost else [])]
+
+
+def _line(each: Comparison) -> dict[str, str]:
+    return {
+        "Model": markdown(_name(each)),
+        "Batch": str(each.base.batch),
+        "Base (ms)": significant(milliseconds(each.base_s)),
+        "Candidate (ms)": significant(milliseconds(each.candidate_s)),
+        "Ratio": significant(each.ratio.point if each.ratio else None),
+        "95 % interval": _interval(each.ratio),
+        "Finding": each.finding,
+        "Rounds to decide": _more(each),
+    }
+
+
+def _name(each: Comparison) -> str:
+    names = [
+        display(case.model, case.form) + setting(case.backend, case.precision, case.resolution)
+        for case in (each.base, each.candidate)
+    ]
+    return names[0] if names[0] == names[1] else f"{names[1]} / {names[0]}"
+
+
+def _interval(ratio: Estimate | None) -> str:
+    if ratio is None:
+        return NOTHING
+    return f"{significant(ratio.low)} to {significant(ratio.high)}"
+
+
+def _more(each: Comparison) -> str:
+    if each.finding != "UNDECIDED" or not each.rounds:
+        return NOTHING
+    return "hundreds" if each.more_rounds is None else f"{each.more_rounds} more"
+
+
+def _how_to_read(compared: Sequence[Comparison]) -> str:
+    margin = 100 * compared[0].margin
+    text = (
+        "Ratios are of latencies, candidate / base. FASTER and SLOWER: the 95 % interval is wholly "
+        f"beyond {margin:g} %. SAME: it is wholly within. UNDECIDED: neither can be known yet."
+    )
+    notes = dict.fromkeys(each.note for each in compared if each.note)
+    return "\n\n".join([text, *(note[:1].upper() + note[1:] + "." for note in notes)])

@@ -1,0 +1,27 @@
+"""Writing pages so that each appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.errors import UsageError
+
+
+def write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
+    """Write files by name into `folder`; returns their paths. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in pages.items():
+            partial = folder / f".{name}.partial"
+            try:
+                partial.write_bytes(content)
+                os.replace(partial, folder / name)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder}: {error.strerror}", "Choose another folder with --to."
+        ) from error
+    return [folder / name for name in pages]
