@@ -12,6 +12,7 @@ from bench.cli import explain as explain_command
 from bench.cli import list as list_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
+from bench.cli import selfcheck as selfcheck_command
 from bench.errors import INTERRUPTED, BenchError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command("run")(run_command.run)
 app.command("report")(report_command.report)
 app.command("compare")(compare_command.compare)
 app.command("explain")(explain_command.explain)
+app.command("selfcheck")(selfcheck_command.selfcheck)
 app.command("list")(list_command.list_)
 app.command("doctor")(doctor_command.doctor)
 

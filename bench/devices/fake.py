@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ FAILING = ("raise", "nan", "segfault", "exit", "hang")
 SPOILING = ("hog", "steal", "quota", "clock", "blind")
 FAULTS = FAILING + SPOILING
 CLOCK_HZ = 3e9
+PLANTED = re.compile(r"self/(\w+)\+(\d+)/\w")  # what selfcheck makes slower by so many per cent
 
 
 class Fake:
@@ -115,8 +117,10 @@ class Fake:
 
 def scripted_latency(case: Case) -> float:
     """Seconds of an iteration: 5 to 25 ms at batch 1 by the model's name, sublinear in batch."""
-    digest = hashlib.sha256(case.model.encode()).digest()
-    alone = 0.005 + 0.02 * digest[0] / 255
+    planted = PLANTED.fullmatch(case.model)
+    network, percent = (planted[1], int(planted[2])) if planted else (case.model, 0)
+    digest = hashlib.sha256(network.encode()).digest()
+    alone = (0.005 + 0.02 * digest[0] / 255) * (1 + percent / 100)
     return alone * FORM_FACTORS.get(case.form, 1.0) * case.batch**0.7
 
 

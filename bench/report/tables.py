@@ -25,7 +25,17 @@ from bench.text import (
 
 GIGA, MEGA, MIB = 1e9, 1e6, 2**20
 CSV_DIGITS = 6
-TEXT_COLUMNS = ("Model", "Form", "Backend", "Precision", "Finding", "Verdict")
+TEXT_COLUMNS = (
+    "Model",
+    "Form",
+    "Backend",
+    "Precision",
+    "Finding",
+    "Verdict",
+    "Claim",
+    "Bar",
+    "Found",
+)
 
 # The paper's devices in Table 6: column, kind of chip, what it was, its name in the data.
 TABLE6_DEVICES = (
@@ -81,7 +91,7 @@ def results_markdown(rows: Sequence[Row]) -> str:
     parts = []
     for environment, group in itertools.groupby(rows, key=lambda row: row.environment):
         members = list(group)
-        parts.append(f"# {markdown(environment.chip.name)}\n\n{_describe(environment)}")
+        parts.append(f"# {markdown(environment.chip.name)}\n\n{describe(environment)}")
         members.sort(key=lambda row: row.case.group)
         for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
             table = pd.DataFrame([_results_line(row) for row in cases])
@@ -102,14 +112,15 @@ def table6_markdown(rows: Sequence[Row]) -> str:
     lines = [{c.heading: c.text for c in line if c.heading} for line in _table6_lines(rows)]
     parts = [
         f"# Table 6 on {markdown(environment.chip.name)}",
-        _describe(environment),
+        describe(environment),
         to_markdown_table(pd.DataFrame(lines)),
         TABLE6_NOTE,
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _describe(environment: Environment) -> str:
+def describe(environment: Environment) -> str:
+    """What a page was measured on, in a sentence of Markdown."""
     text = facts({**environment.chip.facts, **environment.versions})
     text = text or "nothing is known of this environment"
     return markdown(f"Environment {environment.environment_id}: {text}.")

@@ -1,0 +1,45 @@
+"""`bench selfcheck`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import CASE_FAILED
+
+
+def selfcheck(
+    device: Annotated[str, typer.Option(help="What to check on: `bench list devices`.")] = "cpu",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Writes DIR/<chip>/selfcheck.md and .png.")
+    ] = Path("reports"),
+    full: Annotated[
+        bool, typer.Option("--full", help="Separate runs too: within 45 minutes, not 10.")
+    ] = False,
+) -> None:
+    """Prove on this machine that the harness is right to say what it says."""
+    from bench import devices, selfcheck
+    from bench.environment import describe
+    from bench.report.pages import write_pages
+    from bench.selfcheck import findings, page
+
+    driver, chip = devices.select(device)
+    command = f"python -m bench selfcheck --device {device}" + (" --full" if full else "")
+    folder = out / chip.slug
+    setting = selfcheck.Setting(driver, chip, folder / "selfcheck", _say)
+    found = findings.of(selfcheck.measure(setting, full=full))
+    text = page.to_markdown(found, describe(driver, chip, "selfcheck", command))
+    pages = {"selfcheck.md": text.encode(), "selfcheck.png": page.picture(found)}
+    for path in write_pages(folder, pages):
+        print(path)
+    for bar in found.bars:
+        print(f"{'pass' if bar.passed else 'FAIL'}  {bar.claim}: {bar.found}")
+    if not all(bar.passed for bar in found.bars):
+        raise typer.Exit(CASE_FAILED)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
