@@ -5,8 +5,11 @@ import types
 import pytest
 
 from bench import devices
+from bench.conditions import between
+from bench.devices import cpu
 from bench.devices.cpu import Cpu, cgroup_quota, tidy_brand, usable_cpus
 from bench.devices.fake import Fake
+from bench.devices.kernels import calibrate
 from bench.devices.orin import Orin
 from bench.errors import UnavailableError, UsageError
 from bench.records import Case, Chip
@@ -200,3 +203,72 @@ def test_on_the_fake_device_each_fusion_is_faster():
         for form in ("train", "rrep", "srep")
     ]
     assert medians == sorted(medians, reverse=True)
+
+
+def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu, "allowed_cpus", lambda: {1})
+    stat = "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 30 999 7 4 6 50 0 0\n"
+    reading = Cpu(tree(tmp_path, {"proc/stat": stat})).sense()
+    assert reading.busy_cpu_s == pytest.approx(160 * cpu.JIFFY_S)
+    assert reading.stolen_cpu_s == pytest.approx(50 * cpu.JIFFY_S)
+
+
+@pytest.mark.parametrize(
+    ("folder", "groups", "text"),
+    [
+        ("sys/fs/cgroup/a", "0::/a", "usage_usec 5\nnr_throttled 3\nthrottled_usec 250000\n"),
+        (
+            "sys/fs/cgroup/cpu/a",
+            "4:cpu:/a",
+            "nr_periods 9\nnr_throttled 3\nthrottled_time 250000000\n",
+        ),
+    ],
+)
+def test_throttling_is_read_from_either_cgroup_version(tmp_path, folder, groups, text):
+    files = {f"{folder}/cpu.stat": text, "proc/self/cgroup": groups}
+    reading = Cpu(tree(tmp_path, files)).sense()
+    assert (reading.throttled_s, reading.throttled_periods) == (0.25, 3)
+
+
+def test_what_cannot_be_read_is_none_with_a_reason(tmp_path):
+    reading = Cpu(tmp_path).sense()
+    assert (reading.busy_cpu_s, reading.stolen_cpu_s, reading.clock_hz) == (None, None, None)
+    assert (reading.throttled_s, reading.overheated, reading.power_mode) == (None, None, None)
+    assert reading.missing["busy_cpu_s"] == "no /proc/stat"
+    assert "cpufreq" in reading.missing["clock_hz"]
+    assert reading.own_cpu_s > 0
+
+
+def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu, "allowed_cpus", lambda: {0, 1})
+    base = "sys/devices/system/cpu/cpu{}/"
+    files = {base.format(0) + "cpufreq/scaling_governor": "powersave\n"}
+    for index, khz in ((0, 3_000_000), (1, 2_400_000)):
+        files[base.format(index) + "cpufreq/scaling_cur_freq"] = str(khz)
+        files[base.format(index) + "thermal_throttle/core_throttle_count"] = "2"
+    reading = Cpu(tree(tmp_path, files)).sense()
+    assert (reading.clock_hz, reading.power_mode, reading.overheated) == (2.4e9, "powersave", 4)
+
+
+@pytest.mark.parametrize("fault", ["hog", "steal", "quota", "clock", "blind"])
+def test_the_fake_device_can_be_in_a_state_that_spoils_numbers(fault):
+    device = Fake()
+    with device.session(Case(f"fault/{fault}", "plain", device="fake")):
+        before = device.sense()
+        device._pass(10.0)
+        after = device.sense()
+    found = between([(before, after)])
+    others = None if found.busy_cpu_s is None else found.busy_cpu_s - found.own_cpu_s
+    assert (others == 5.0) == (fault == "hog")
+    assert (found.stolen_cpu_s == 3.0) == (fault == "steal")
+    assert (found.throttled_s == 2.0) == (fault == "quota")
+    assert (found.lowest_clock_hz != found.highest_clock_hz) == (fault == "clock")
+    assert bool(found.missing) == (fault == "blind")
+
+
+def test_kernels_are_calls_that_take_their_time():
+    device = Cpu()
+    with device.session(Case("resnet50", "plain", threads=1)):
+        found = calibrate(device.kernels(), device.now)
+    assert 0 < found.compute_s < 1
+    assert 0 < found.memory_s < 1

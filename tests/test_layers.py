@@ -13,10 +13,13 @@ ROOT = Path(bench.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"runner", "report", "doctor", "census"},
-    {"suite", "estimate", "measure", "prepare", "worker", "template", "environment"},
-    {"store", "messages"},
-    {"plan"},
+    {"selfcheck"},
+    {"runner", "report", "doctor", "census", "explain"},
+    {"compare"},
+    {"recorded", "turn"},
+    {"suite", "estimate", "measure", "prepare", "worker", "template", "environment", "ratio"},
+    {"store", "messages", "verdict"},
+    {"plan", "conditions"},
     {"models", "devices", "backends", "stats", "paper"},
     {"records", "errors", "text"},
 ]
@@ -79,6 +82,7 @@ assert not heavy, heavy
         (["list", "suites"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["report", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["run", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
+        (["selfcheck", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["run", "--device", "fake", "--models", "resnet50", "--rounds", "1"], {"torch", "timm"}),
     ],
 )

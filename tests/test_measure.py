@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from bench.measure import StageClock, timed_block, timed_call, warm_up
+from bench.measure import StageClock, is_steady, timed_block, timed_call, warm_up
 
 
 class Clock:
@@ -45,10 +45,30 @@ def test_the_collector_comes_back_after_a_call_that_raises():
     assert gc.isenabled()
 
 
-def test_warm_up_lasts_its_seconds_and_at_least_two_calls():
+def test_warm_up_lasts_its_seconds_and_at_least_four_calls():
     short, long = Clock(0.3), Clock(1.4)
-    assert len(warm_up(short.call, short.now, 1.0)) == 4
-    assert len(warm_up(long.call, long.now, 1.0)) == 2
+    assert warm_up(short.call, short.now, 1.5).durations_s == pytest.approx([0.3] * 5)
+    assert len(warm_up(long.call, long.now, 1.0).durations_s) == 4
+
+
+def test_warm_up_goes_on_while_calls_get_faster():
+    clock = Clock(*(0.2 * 0.9**n for n in range(12)), *([0.05] * 1000))
+    found = warm_up(clock.call, clock.now, 1.0)
+    assert found.steady
+    assert sum(found.durations_s) > 1.3
+    assert found.durations_s[-1] == pytest.approx(0.05)
+
+
+def test_warm_up_that_never_settles_ends_and_says_so():
+    clock = Clock(*(0.5 * 0.9**n for n in range(100)))
+    found = warm_up(clock.call, clock.now, 1.0)
+    assert not found.steady
+    assert 3.0 <= sum(found.durations_s) < 3.6
+
+
+def test_calls_that_get_slower_are_steady():
+    assert is_steady([0.1, 0.1, 0.2, 0.2], 0.4)
+    assert not is_steady([0.2, 0.2, 0.1, 0.1], 0.2)
 
 
 def test_stages_add_up_and_are_announced():

@@ -49,12 +49,48 @@ def test_no_budget_is_no_bound():
     assert stopped_by(plan, [spent(1000)]) == "round"
 
 
-@pytest.mark.parametrize("reason", ["precision", "noise", "budget", "rounds"])
-def test_a_case_that_was_ended_is_done(reason):
-    ended = measurement(CASE, stopped_by=reason)
-    assert is_done(PLAN, [ended] * PLAN.rounds)
-    assert not is_done(PLAN, [measurement(CASE)])
-    assert not is_done(PLAN, [])
+def of_latency(*seconds: float):
+    """A round each, every sample of it so long."""
+    return [measurement(CASE, i, samples_s=[s] * 3) for i, s in enumerate(seconds, 1)]
+
+
+PRECISE = msgspec.structs.replace(PLAN, rounds=20, budget_s=None)
+
+
+def test_a_narrow_interval_ends_a_case_from_five_rounds_on():
+    equal = of_latency(0.1, 0.1, 0.1, 0.1, 0.1)
+    assert stopped_by(PRECISE, equal[:4]) == "round"
+    assert stopped_by(PRECISE, equal) == "precision"
+    # half-width t(4) s / sqrt(5) / mean: 2.776 * 0.00158 / 2.236 / 0.102 = 1.9 %
+    assert stopped_by(PRECISE, of_latency(0.100, 0.101, 0.102, 0.103, 0.104)) == "precision"
+    assert stopped_by(PRECISE, of_latency(0.098, 0.100, 0.102, 0.104, 0.106)) == "round"
+
+
+def test_an_interval_that_no_longer_narrows_ends_a_case():
+    calm = (0.098, 0.102, 0.100, 0.104, 0.096)
+    assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160, 0.170)) == "noise"
+    assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160)) == "round"
+
+
+def test_a_fixed_number_of_rounds_is_not_ended_by_precision():
+    fixed = msgspec.structs.replace(PRECISE, precision=None)
+    assert stopped_by(fixed, of_latency(*[0.1] * 19)) == "round"
+    assert stopped_by(fixed, of_latency(*[0.1] * 20)) == "rounds"
+
+
+def test_a_case_is_done_when_it_was_ended_and_no_more_is_asked():
+    equal = of_latency(0.1, 0.1, 0.1, 0.1, 0.1)
+    ended = [*equal[:4], msgspec.structs.replace(equal[4], stopped_by="precision")]
+    assert is_done(PRECISE, ended)
+    assert not is_done(PRECISE, equal)
+    assert not is_done(PRECISE, [])
+    assert not is_done(msgspec.structs.replace(PRECISE, precision=None), ended)
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended():
+    ended = [msgspec.structs.replace(spent(6), stopped_by="budget")]
+    assert is_done(PLAN, ended)
+    assert not is_done(msgspec.structs.replace(PLAN, budget_s=100), ended)
 
 
 def test_a_case_ended_by_fewer_rounds_than_asked_for_goes_on():

@@ -8,7 +8,8 @@ from conftest import ENVIRONMENT
 
 from bench.plan import Plan
 from bench.records import Case, Failure, Measurement
-from bench.runner import run, without_paths
+from bench import runner
+from bench.runner import has_room, run, without_paths
 from bench.store import Store
 from bench.template import Template
 
@@ -94,6 +95,47 @@ def test_blocks_of_a_group_alternate_in_an_order_that_reverses(measure):
     measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")], PLAN)
     first_round = [name for kind, name, *_ in measure.listener.events if kind == "sampled"][:6]
     assert first_round == ["resnet50", "swin_t", "convnext_t", "convnext_t", "swin_t", "resnet50"]
+
+
+def test_later_rounds_begin_in_an_order_that_is_shuffled_and_always_the_same(measure, tmp_path):
+    cases = [fake(name) for name in ("resnet50", "swin_t", "convnext_t", "vit_b", "deit_s")]
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    begun = [name for kind, name, *_ in measure.listener.events if kind == "warmed"]
+    rounds = [begun[i : i + 5] for i in (0, 5, 10)]
+    assert rounds[0] == [case.name for case in cases]
+    assert rounds[0] != rounds[1] != rounds[2]
+    assert {tuple(sorted(names)) for names in rounds} == {tuple(sorted(rounds[0]))}
+    measure.store.path.unlink()
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    assert begun == [name for kind, name, *_ in measure.listener.events if kind == "warmed"]
+
+
+def test_every_block_has_its_kernels_and_every_round_its_conditions(measure):
+    measure([fake("resnet50"), fake("swin_t")])
+    for record in records(measure):
+        blocks = len(record.block_sizes)
+        assert len(record.block_compute_s) == len(record.block_memory_s) == blocks
+        assert record.conditions.wall_s == pytest.approx(sum(record.samples_s))
+        assert record.conditions.stolen_cpu_s == 0
+        assert record.steady is True
+        assert record.stages_s.calibrate == pytest.approx(0.009 * blocks)
+
+
+def test_cases_that_memory_cannot_hold_at_once_go_in_waves_and_say_so(measure, monkeypatch):
+    monkeypatch.setattr(runner, "has_room", lambda free, peaks: len(peaks) < 2)
+    measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")])
+    assert len(records(measure)) == 6
+    for record in records(measure):
+        assert "of 3 cases at once" in record.warnings[0]
+
+
+def test_room_is_for_twice_the_largest_and_something_to_spare():
+    gib = 2**30
+    assert has_room(0, [])  # one always goes
+    assert has_room(None, [gib])
+    assert has_room(3 * gib, [gib, None])
+    assert not has_room(2 * gib, [gib])
+    assert not has_room(3 * gib, [gib, 2 * gib])
 
 
 def test_a_call_after_each_switch_is_discarded_and_counted(measure):

@@ -31,7 +31,7 @@ from bench.verdict import Doubt
 
 PLANTS = (0, 5, 10)  # per cent
 REPLICAS = ("a", "b")
-POOL_ROUNDS = 12
+POOL_ROUNDS = 16
 SEPARATE_ROUNDS = 6
 SEPARATE_RUNS = 6
 UNLIKE_RUNS = 8

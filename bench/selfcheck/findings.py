@@ -14,7 +14,7 @@ import msgspec
 from bench import ratio, stats
 from bench.ratio import Comparison
 from bench.records import Measurement
-from bench.selfcheck import PLANTS, UNLIKE, Parts
+from bench.selfcheck import PLANTS, REPLICAS, UNLIKE, Parts
 from bench.stats import Estimate
 
 SPLITS = 200
@@ -67,7 +67,7 @@ def _splits(pool: Sequence[Measurement], percent: int) -> list[Estimate]:
     for record in pool:
         name = record.case.model.partition("+")[2]
         by_round.setdefault((record.run_id, record.round), {})[name] = record
-    rounds = [found for found in by_round.values() if len(found) == 2 * len(PLANTS)]
+    rounds = [found for found in by_round.values() if len(found) == len(REPLICAS) * len(PLANTS)]
     splits = []
     for seed in range(SPLITS):
         draw = random.Random(f"{percent} {seed}")
@@ -82,8 +82,8 @@ def _splits(pool: Sequence[Measurement], percent: int) -> list[Estimate]:
 def _draw(
     found: Mapping[str, Measurement], percent: int, draw: random.Random
 ) -> tuple[Measurement, Measurement]:
-    mine, other = draw.sample(("a", "b"), 2)
-    theirs = other if percent == 0 else draw.choice(("a", "b"))
+    mine, other = draw.sample(REPLICAS, 2)
+    theirs = other if percent == 0 else draw.choice(REPLICAS)
     return found[f"0/{mine}"], found[f"{percent}/{theirs}"]
 
 
@@ -124,7 +124,7 @@ def _cost(pool: Sequence[Measurement]) -> list[Bar]:
     rounds = len(pool) // cases
     template_s = statistics.fmean(record.share_s for record in pool) * cases
     cost_s = rounds * (2 * statistics.fmean(each) + template_s)
-    spread = statistics.stdev(_log_medians(pool, "0/"))
+    apart, beside = _noise(pool)
     timed = sum(record.stages_s.timed for record in pool)
     overhead_s = statistics.fmean(
         r.stages_s.total - r.stages_s.timed - r.stages_s.warmup for r in pool
@@ -146,18 +146,24 @@ def _cost(pool: Sequence[Measurement]) -> list[Bar]:
         Bar(
             "noise floor",
             "stated",
-            f"processes of one network differ by {100 * spread:.1f} % (standard deviation)",
+            f"processes of one network differ by {100 * apart:.1f} % at different times, by "
+            f"{100 * beside:.1f} % side by side (standard deviations)",
             True,
         ),
     ]
 
 
-def _log_medians(pool: Sequence[Measurement], plant: str) -> list[float]:
-    return [
-        math.log(statistics.median(record.samples_s))
-        for record in pool
-        if record.case.model.partition("+")[2].startswith(plant)
-    ]
+def _noise(pool: Sequence[Measurement]) -> tuple[float, float]:
+    """Standard deviation of the logarithm of a process's median: of all, and within a round."""
+    plain: dict[tuple[str, int], list[float]] = {}
+    for record in pool:
+        if "+0/" in record.case.model:
+            logs = plain.setdefault((record.run_id, record.round), [])
+            logs.append(math.log(statistics.median(record.samples_s)))
+    differences = [logs[0] - logs[1] for logs in plain.values() if len(logs) == len(REPLICAS)]
+    everything = [log for logs in plain.values() for log in logs]
+    beside = math.sqrt(statistics.fmean(each**2 for each in differences) / 2)
+    return statistics.stdev(everything), beside
 
 
 def _fidelity(pairs: Sequence[tuple[float, float]]) -> list[Bar]:
