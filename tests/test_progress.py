@@ -12,6 +12,7 @@ from bench.estimate import CaseProgress
 from bench.plan import PRESETS
 from bench.records import Case
 from bench.store import History
+from bench.verdict import Doubt, Reason, Verdict
 
 QUICK = PRESETS["quick"]
 FAST = Case("mobilenetv3_l", "plain")
@@ -87,10 +88,15 @@ def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
         FAST: History([measurement(FAST, stopped_by="rounds")], None),
         BROKEN: History([], failure(BROKEN)),
     }
-    conclude(screen.console, histories, tmp_path / "results.jsonl", "python -m bench report out")
+    seen = Reason(Doubt.OTHERS, "SUSPECT", "others used 12 % of the CPUs")
+    verdicts = {FAST: Verdict("SUSPECT", [seen])}
+    path = tmp_path / "results.jsonl"
+    conclude(screen.console, histories, verdicts, path, "python -m bench report out")
     lines = [line.rstrip() for line in screen.text.splitlines() if line.strip()]
     assert lines[1].split() == ["mobilenetv3_l", "1", "11.0", "±", "1.0", "90.9", "3"]
     assert lines[2].split() == ["timm/[red]trap", "1", "failed:", "check"]
+    doubt = "mobilenetv3_l at batch 1 is SUSPECT: others used 12 % of the CPUs"
+    assert doubt in lines
     assert lines[-1] == "next:    python -m bench report out"
 
 

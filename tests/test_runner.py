@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from conftest import ENVIRONMENT
 
+from bench import runner
 from bench.plan import Plan
 from bench.records import Case, Failure, Measurement
-from bench import runner
 from bench.runner import has_room, run, without_paths
 from bench.store import Store
 from bench.template import Template

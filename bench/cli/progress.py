@@ -25,6 +25,7 @@ from bench.records import Case, Failure, Measurement
 from bench.stats import Summary, summarise
 from bench.store import History
 from bench.text import duration, plus_minus, setting, significant
+from bench.verdict import Verdict
 
 WIDE = 64  # columns of a terminal with room for the number of samples and a remark
 
@@ -214,9 +215,13 @@ def plain(console: Console, line: str) -> None:
 
 
 def conclude(
-    console: Console, histories: Mapping[Case, History], path: Path, next_command: str
+    console: Console,
+    histories: Mapping[Case, History],
+    verdicts: Mapping[Case, Verdict],
+    path: Path,
+    next_command: str,
 ) -> None:
-    """A short table of everything that was asked for, where it is, and what to type next."""
+    """A short table of everything that was asked for, doubts, where it is, what to type next."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis")
     for heading in ("batch", "latency (ms)", "img/s", "n"):
@@ -228,6 +233,9 @@ def conclude(
     console.print()
     console.print(table)
     console.print()
+    for case, verdict in verdicts.items():
+        if verdict.reasons:
+            plain(console, f"{short(case)} at batch {case.batch} is {verdict.text}")
     plain(console, f"results: {path}")
     plain(console, f"next:    {next_command}")
 

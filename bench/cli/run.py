@@ -23,10 +23,12 @@ from bench.environment import describe
 from bench.errors import CASE_FAILED, INTERRUPTED, BenchError, UsageError
 from bench.models import zoo
 from bench.plan import PRESETS, Plan
-from bench.records import Case, Record
-from bench.stats import summarise
+from bench.recorded import Recorded
+from bench.records import Case, Environment, Record
+from bench.stats import latency, summarise
 from bench.store import History, Store
 from bench.text import duration
+from bench.verdict import Verdict
 
 PIPE_WIDTH = 200
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -163,9 +165,12 @@ def run(
     except KeyboardInterrupt:
         raise InterruptedRunError(results.path) from None
     histories = _histories(results.records, cases, environment.environment_id)
-    conclude(console, histories, results.path, f"python -m bench report {shlex.quote(str(out))}")
+    verdicts = _verdicts(results, environment, histories)
+    next_command = f"python -m bench report {shlex.quote(str(out))}"
+    conclude(console, histories, verdicts, results.path, next_command)
     if as_json:
-        print(json.dumps([_as_json(case, history) for case, history in histories.items()]))
+        lines = [_as_json(case, each, verdicts.get(case)) for case, each in histories.items()]
+        print(json.dumps(lines))
     if failures:
         raise typer.Exit(CASE_FAILED)
 
@@ -199,6 +204,21 @@ def _histories(
     return {case: store.history(records, case, environment_id) for case in cases}
 
 
+def _verdicts(
+    results: Store, environment: Environment, histories: Mapping[Case, History]
+) -> dict[Case, Verdict]:
+    """What to think of the cases that were measured."""
+    own = [
+        record
+        for record in results.records
+        if not isinstance(record, Environment)
+        and record.environment_id == environment.environment_id
+    ]
+    recorded = Recorded(results.path.parent, environment, own)
+    measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
+    return {case: recorded.verdict(case) for case in measured}
+
+
 def _dry_run(
     console: Console,
     cases: Sequence[Case],
@@ -228,9 +248,11 @@ def _dry_run(
     plain(console, f"{_count(cases)}, about {total} in all; nothing was measured")
 
 
-def _as_json(case: Case, history: History) -> dict[str, object]:
+def _as_json(case: Case, history: History, verdict: Verdict | None) -> dict[str, object]:
     rounds, failure = history
-    summary = summarise([record.samples_s for record in rounds]) if rounds else None
+    processes = [record.samples_s for record in rounds]
+    summary = summarise(processes) if rounds else None
+    interval = latency(processes)
     return {
         "case_id": case.case_id,
         "case": msgspec.to_builtins(case),
@@ -239,6 +261,9 @@ def _as_json(case: Case, history: History) -> dict[str, object]:
         "std_s": summary.std if summary and summary.samples > 1 else None,
         "throughput_img_s": case.batch / summary.median if summary else None,
         "samples": summary.samples if summary else 0,
+        "interval_s": [interval.low, interval.high] if interval else None,
+        "verdict": verdict.level if verdict else None,
+        "doubts": [reason.seen for reason in verdict.reasons] if verdict else [],
         "stopped_by": rounds[-1].stopped_by if rounds else None,
         "failure": {"stage": failure.stage, "error": failure.error, "message": failure.message}
         if failure
