@@ -153,7 +153,8 @@ def adjusted_ratio(
         centre_state = np.mean([offsets[i].mean(axis=0) for i in kept], axis=0)
         y = np.concatenate([ratios[i] for i in kept]) - centre
         x = np.concatenate([offsets[i] for i in kept]) - centre_state
-        slopes = np.linalg.solve(x.T @ x + shrinkage * np.eye(x.shape[1]), x.T @ y)
+        shrunk = x.T @ x + shrinkage * np.eye(x.shape[1])
+        slopes = np.linalg.lstsq(shrunk, x.T @ y, rcond=None)[0]
         return float(centre - centre_state @ slopes)
 
     count = len(rounds)

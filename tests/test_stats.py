@@ -208,5 +208,10 @@ def test_a_steady_machine_needs_no_adjustment():
     assert adjusted.point == pytest.approx(plain.point, rel=1e-3)
 
 
+def test_equal_rounds_in_one_state_need_no_adjustment_either():
+    found = stats.adjusted_ratio([[0.1]] * 6, [[[0.0, 0.0]]] * 6, [0, 0])
+    assert found == pytest.approx([math.exp(0.1)] * 3)
+
+
 def test_too_few_rounds_have_no_adjusted_ratio():
     assert stats.adjusted_ratio([[0.1]] * 4, [[[0.0, 0.0]]] * 4, [0, 0]) is None
