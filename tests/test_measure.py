@@ -46,8 +46,8 @@ def test_the_collector_comes_back_after_a_call_that_raises():
 
 
 def test_warm_up_lasts_its_seconds_and_at_least_four_calls():
-    short, long = Clock(0.3), Clock(1.4)
-    assert warm_up(short.call, short.now, 1.5).durations_s == pytest.approx([0.3] * 5)
+    short, long = Clock(0.25), Clock(1.5)
+    assert warm_up(short.call, short.now, 1.25).durations_s == pytest.approx([0.25] * 5)
     assert len(warm_up(long.call, long.now, 1.0).durations_s) == 4
 
 

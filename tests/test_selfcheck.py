@@ -113,7 +113,7 @@ def test_a_fault_that_nobody_notices_fails():
 
 
 def kernels():
-    return {"block_compute_s": [0.001] * 2, "block_memory_s": [0.002] * 2}
+    return {"block_compute_s": [0.001], "block_memory_s": [0.002]}
 
 
 @pytest.mark.parametrize(("factory", "percent"), [("resnet18_5", 5), ("resnet18_10", 10)])

@@ -15,8 +15,8 @@ def judged(quiet=QUIET, conditions=CLEAN, kernels=(0.001, 0.002), **changes):
     record = measurement(
         CASE,
         conditions=conditions,
-        block_compute_s=[compute] * 2,
-        block_memory_s=[memory] * 2,
+        block_compute_s=[compute],
+        block_memory_s=[memory],
         **changes,
     )
     return judge(record, quiet)
@@ -87,8 +87,8 @@ def test_a_case_is_as_suspect_as_its_rounds():
                 CASE,
                 number,
                 conditions=msgspec.structs.replace(CLEAN, own_cpu_s=0.0, busy_cpu_s=seconds),
-                block_compute_s=[0.001] * 2,
-                block_memory_s=[0.002] * 2,
+                block_compute_s=[0.001],
+                block_memory_s=[0.002],
             )
             for number, seconds in enumerate(busy, 1)
         ]
@@ -102,7 +102,7 @@ def test_a_case_is_as_suspect_as_its_rounds():
 
 def test_the_quiet_state_is_the_fastest_tenth():
     rounds = [
-        measurement(CASE, n, block_compute_s=[n * 1e-3] * 2, block_memory_s=[n * 2e-3] * 2)
+        measurement(CASE, n, block_compute_s=[n * 1e-3], block_memory_s=[n * 2e-3])
         for n in range(1, 12)
     ]
     assert quiet_of(rounds) == (0.002, 0.004)

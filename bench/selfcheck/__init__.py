@@ -182,7 +182,7 @@ def _not_a_number(setting: Setting) -> FaultFound:
         failed = [record for record in stored if isinstance(record, Failure)]
     passed = not records and len(failed) == 1 and failed[0].stage == "check"
     text = f"Failure at {failed[0].stage}" if failed else "no Failure"
-    return FaultFound("NaN output", "fake device", text, passed)
+    return FaultFound("NaN output", "fake device", "a Failure", text, passed)
 
 
 def _clean(setting: Setting) -> FaultFound:
@@ -195,7 +195,7 @@ def _clean(setting: Setting) -> FaultFound:
             (record,) = _measure(aside, "clean", [case], _plan(1))
         valid += faults.found("none", "", record, None).passed
     text = f"{valid} of {CLEAN_RUNS} VALID"
-    return FaultFound("none", "fake device, clean runs", text, valid == CLEAN_RUNS)
+    return FaultFound("none", "clean runs of the fake device", "VALID", text, valid == CLEAN_RUNS)
 
 
 def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:

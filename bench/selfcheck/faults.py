@@ -24,6 +24,7 @@ class FaultFound(msgspec.Struct, frozen=True):
 
     fault: str
     how: str
+    wanted: str
     verdict: str
     passed: bool
 
@@ -46,7 +47,8 @@ def found(fault: str, how: str, record: Measurement, doubt: Doubt | None) -> Fau
     verdict = judge(record, quiet_of([record]))
     doubts = {reason.doubt for reason in verdict.reasons}
     passed = doubts == set() if doubt is None else doubt in doubts
-    return FaultFound(fault, how, verdict.text, passed)
+    wanted = "VALID" if doubt is None else "named"
+    return FaultFound(fault, how, wanted, verdict.text, passed)
 
 
 def scripted(like: Measurement) -> list[FaultFound]:

@@ -55,7 +55,7 @@ def of(parts: Parts) -> Findings:
     bars = [*_alarms(splits), *_cost(parts.pool), *_fidelity(parts.fidelity)]
     bars += [*_same(same, parts.same), *_unlike(unlike)]
     bars += [
-        Bar(f"fault: {each.fault}", f"named ({each.how})", each.verdict, each.passed)
+        Bar(f"fault: {each.fault}", f"{each.wanted} ({each.how})", each.verdict, each.passed)
         for each in parts.faults
     ]
     return Findings(bars, splits, same, unlike, _raw(parts, splits, same, unlike))
