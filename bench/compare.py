@@ -10,11 +10,13 @@ import msgspec
 from bench import ratio
 from bench.errors import UsageError
 from bench.ratio import Comparison
-from bench.recorded import Recorded, latest
+from bench.recorded import Recorded, latest, unhashed
 from bench.records import Case, Environment, Failure, Measurement
+from bench.stats import Finding
 from bench.store import History
 from bench.text import facts
 
+VOLATILE = ("load_1min",)
 ALTERNATE = (
     "Cases that take turns in one run compare best: --models base/net.py:net,head/net.py:net"
 )
@@ -37,6 +39,7 @@ class Comparisons(msgspec.Struct, frozen=True):
     differences: list[str]
     compared: list[Comparison]
     lost: list[Lost] = []
+    warnings: list[str] = []
 
 
 def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Comparisons]:
@@ -51,7 +54,8 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
         compared = [_compare(recorded, mine, recorded, theirs, margin) for mine, theirs in pairs]
         if compared or lost:
             chip = recorded.environment.chip.name
-            found.append(Comparisons(chip, base, candidate, [], compared, lost))
+            warnings = recorded.warnings
+            found.append(Comparisons(chip, base, candidate, [], compared, lost, warnings))
     if not found:
         _check_named(everything, folder, (base, candidate))
         raise UsageError(
@@ -66,6 +70,8 @@ def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
 
     Raises UsageError where they have no chip, power mode or case in common.
     """
+    if base.resolve() == candidate.resolve():
+        raise UsageError(f"{base} and {candidate} are the same folder", "Name two.")
     before = {recorded.environment.chip.slug: recorded for recorded in latest(base)}
     after = {recorded.environment.chip.slug: recorded for recorded in latest(candidate)}
     common = [slug for slug in before if slug in after]
@@ -78,7 +84,8 @@ def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
             "Only runs of one device compare; `bench report` sets devices side by side.",
         )
     found = [_two_runs(before[slug], after[slug], (base, candidate), margin) for slug in common]
-    if not any(each.compared or each.lost for each in found):
+    shared = [set(before[slug].cases) & set(after[slug].cases) for slug in common]
+    if not any(shared):
         raise UsageError(
             f"{base} and {candidate} have no case in common", "Run the same suite in both."
         )
@@ -104,7 +111,7 @@ def _two_runs(
         )
     base, candidate = map(str, folders)
     compared, lost = [], []
-    for case in before.cases:
+    for case in dict.fromkeys([*before.cases, *after.cases]):
         sides = before.history(case), after.history(case)
         missing = [_lost(case, *each) for each in zip((base, candidate), sides, strict=True)]
         lost += [each for each in missing if each]
@@ -112,14 +119,21 @@ def _two_runs(
             compared.append(_compare(before, case, after, case, margin))
     chip = after.environment.chip.name
     differences = _differences(before.environment, after.environment)
-    return Comparisons(chip, base, candidate, differences, compared, lost)
+    warnings = [*before.warnings, *after.warnings]
+    return Comparisons(chip, base, candidate, differences, compared, lost, warnings)
 
 
 def _compare(
     before: Recorded, mine: Case, after: Recorded, theirs: Case, margin: float
 ) -> Comparison:
     rounds = before.history(mine).rounds, after.history(theirs).rounds
-    return ratio.compare(*rounds, usual=after.usual(theirs), margin=margin)
+    found = ratio.compare(*rounds, usual=after.usual(theirs), margin=margin)
+    verdicts = {mine: before.verdict(mine), theirs: after.verdict(theirs)}
+    doubts = [f"{c.name} is {v.text}" for c, v in verdicts.items() if v.level != "VALID"]
+    note = "; ".join(text for text in (found.note, *doubts) if text)
+    invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())
+    finding: Finding = "UNDECIDED" if invalid else found.finding
+    return msgspec.structs.replace(found, note=note, finding=finding)
 
 
 def _pairs(
@@ -128,15 +142,25 @@ def _pairs(
     """Cases of both names that differ in what the names say, and in nothing else."""
     mine, theirs = (recorded.matching(selector) for selector in (base, candidate))
     for selector, cases in ((base, mine), (candidate, theirs)):
-        forms = dict.fromkeys(case.name for case in cases)
+        forms = dict.fromkeys(unhashed(case.name) for case in cases)
         if len(forms) > 1:
             raise UsageError(f"{selector} has several forms", "Say which: " + ", ".join(forms))
     if set(mine) & set(theirs):
         raise UsageError(f"{base} and {candidate} are the same case", "Name two.")
-    by_id = len(mine) == len(theirs) == 1
+    by_id = all(
+        case.case_id.startswith(selector)
+        for selector, cases in ((base, mine), (candidate, theirs))
+        for case in cases
+    )
     pairs = [(a, b) for a in mine for b in theirs if by_id or _setting(a) == _setting(b)]
     pairs = [(a, b) for a, b in pairs if a.group == b.group]
+    found = {a for a, _ in pairs}
     lost = [
+        Lost(case, candidate, "was not measured in this setting")
+        for case in mine
+        if pairs and case not in found
+    ]
+    lost += [
         each
         for pair in pairs
         for case, side in zip(pair, (base, candidate), strict=True)
@@ -189,6 +213,3 @@ def _differences(before: Environment, after: Environment) -> list[str]:
         for name in names
         if sides[0].get(name) != sides[1].get(name)
     ]
-
-
-VOLATILE = ("load_1min",)

@@ -35,6 +35,17 @@ class UnavailableError(BenchError):
     exit_code = NOT_AVAILABLE
 
 
+class InterruptedRunError(BenchError):
+    """Ctrl-C: exit code 130."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            "interrupted", f"Finished rounds are in {path}; the same command again goes on."
+        )
+
+
 def unknown(kind: str, name: str, choices: Iterable[str], remedy: str = "") -> UsageError:
     """An error for a name that is none of `choices`, with the nearest of them."""
     valid = list(choices)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from bench import stats
 from bench.ratio import usual_state
-from bench.recorded import Recorded
+from bench.recorded import Recorded, unhashed
 from bench.records import Case, Conditions, Failure, Measurement
 from bench.text import duration, milliseconds, plus_minus, significant
 
@@ -139,8 +139,9 @@ def _of_machine(
         yield "warnings", "; ".join(warnings)
     verdict = recorded.verdict(case)
     yield "verdict", verdict.text
-    for remedy in dict.fromkeys(reason.doubt.value for reason in verdict.reasons):
-        yield "", remedy
+    if verdict.reasons:
+        remedies = dict.fromkeys(reason.doubt.value for reason in verdict.reasons)
+        yield "remedy", " ".join(remedies)
 
 
 def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
@@ -163,16 +164,14 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
 
 def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     preset = ["--preset", rounds[0].preset] if rounds else []
-    model = case.name.partition("#")[0] if case.form == "plain" else _with_form(case)
+    model, plus, weights = unhashed(case.model).partition("+")
+    model += "" if case.form == "plain" else f"@{case.form}"
     words = ["python", "-m", "bench", "run", "--device", case.device, "--models", model]
     words += ["--batch", str(case.batch), "--resolution", str(case.resolution)]
     words += ["--backend", case.backend, "--precision", case.precision]
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]
+    words += ["--weights", weights] if plus else []
     return shlex.join([*words, "--out", "again"])
-
-
-def _with_form(case: Case) -> str:
-    return f"{case.model.partition('#')[0]}@{case.form}"
 
 
 def _count(number: int, thing: str) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from bench import stats
 from bench.records import Measurement, StopReason
 
-FEWEST_ROUNDS = 5  # before an interval may end a case: that of fewer is narrow by chance too often
+FEWEST_ROUNDS = 6  # before an interval may end a case: that of fewer is narrow by chance too often
 LOOK_BACK = 3
 
 
@@ -90,13 +90,14 @@ def is_slow(plan: Plan, batch: int, iteration_s: float) -> bool:
 def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     """Why the case ends with the last of its `records` (one per round), or "round" if it goes on.
 
-    "precision": the 95 % interval of the latency is as narrow as asked. "noise": it has not
+    "precision": the 95 % interval of the latency was as narrow as asked twice in succession, as
+    once it is by chance too often. "noise": it has not
     become narrower in three rounds, so more would not help. "rounds": as many as planned.
     "budget": another round like the dearest would exceed it.
     """
     if plan.precision is not None and len(records) >= FEWEST_ROUNDS:
         width = _half_width(records)
-        if width <= plan.precision:
+        if max(width, _half_width(records[:-1])) <= plan.precision:
             return "precision"
         if len(records) >= LOOK_BACK + FEWEST_ROUNDS and width >= _half_width(records[:-LOOK_BACK]):
             return "noise"
@@ -111,10 +112,8 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
 
 
 def is_done(plan: Plan, records: Sequence[Measurement]) -> bool:
-    """Whether the case needs no further round: it was ended, and `plan` asks for no more."""
-    if not records or records[-1].stopped_by == "round":
-        return False
-    return stopped_by(plan, records) != "round"
+    """Whether `plan` asks for no further round."""
+    return bool(records) and stopped_by(plan, records) != "round"
 
 
 def _half_width(records: Sequence[Measurement]) -> float:

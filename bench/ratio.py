@@ -19,6 +19,7 @@ from bench.stats import Estimate, Finding
 
 SMOOTHED = 2  # blocks before and after, whose kernels tell the state of a block too
 FEWEST_PAIRED = 2  # rounds
+ONE_ROUND_REMEDY = "`bench run --rounds 6` adds to it"
 
 State = tuple[float, float]
 
@@ -61,8 +62,12 @@ def compare(
 ) -> Comparison:
     """Compare two cases by their rounds; both need at least one."""
     rounds = pair_rounds(base, candidate)
-    paired = len(rounds) >= FEWEST_PAIRED
-    found = _side_by_side(rounds, usual, margin) if paired else _apart(base, candidate, margin)
+    if len(rounds) >= FEWEST_PAIRED:
+        found = _side_by_side(rounds, usual, margin)
+    elif rounds:
+        found = _Found(None, rounds=1, note=f"one round decides nothing: {ONE_ROUND_REMEDY}")
+    else:
+        found = _apart(base, candidate, margin)
     return Comparison(
         base=base[0].case,
         candidate=candidate[0].case,
@@ -98,7 +103,7 @@ def _side_by_side(rounds: Sequence[Sequence[Pair]], usual: State | None, margin:
 
 def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement], margin: float) -> _Found:
     """Measured at different times: only what exceeds the drift in between is a difference."""
-    drift = drift_of([*base, *candidate])
+    drift = drift_of(base, candidate)
     if drift is None:
         return _Found(None, note="measured at different times; how the machine drifted is unknown")
     ratio = stats.separate_ratio(_medians(base), _medians(candidate), drift)
@@ -113,20 +118,13 @@ def _medians(rounds: Sequence[Measurement]) -> list[float]:
 
 def pair_rounds(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> list[list[Pair]]:
     """The pairs of blocks of each round in which the two took turns."""
-    theirs = {(record.run_id, record.round): record for record in candidate}
-    together = [
-        (mine, theirs[mine.run_id, mine.round])
-        for mine in base
-        if (mine.run_id, mine.round) in theirs
-    ]
-    return [_pairs(mine, other) for mine, other in together if _took_turns(mine, other)]
+    theirs = {sitting_of(record): record for record in candidate}
+    return [_pairs(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
 
 
-def _took_turns(one: Measurement, other: Measurement) -> bool:
-    """Whether blocks of both were timed in the same stretch of time, not in different waves."""
-    first = max(one.block_starts_s[0], other.block_starts_s[0])
-    last = min(one.block_starts_s[-1], other.block_starts_s[-1])
-    return first <= last or len(one.block_starts_s) == len(other.block_starts_s) == 1
+def sitting_of(record: Measurement) -> tuple[str, int]:
+    """What records that took turns have in common, and no others."""
+    return (record.run_id, record.sitting or -record.round)
 
 
 def _pairs(base: Measurement, candidate: Measurement) -> list[Pair]:
@@ -182,12 +180,23 @@ def usual_state(records: Iterable[Measurement]) -> State | None:
     return (math.log(compute), math.log(memory))
 
 
-def drift_of(records: Sequence[Measurement]) -> float | None:
-    """How much the machine moves from one round to another: a standard deviation of logarithms.
+def drift_of(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> float | None:
+    """How much the machine moves between two times: a standard deviation of logarithms.
 
-    Of what the compute kernel took, which follows networks best. None where a round has none, or
-    there are fewer than three.
+    Of the kernel that moved more, over all rounds or from one side to the other. None where a
+    round has no kernels, or there are fewer than three.
     """
-    if len(records) < 3 or not all(record.block_compute_s for record in records):
+    rounds = [*base, *candidate]
+    if len(rounds) < 3 or not all(record.block_compute_s for record in rounds):
         return None
-    return statistics.stdev(math.log(statistics.median(r.block_compute_s)) for r in records)
+    return max(
+        max(statistics.stdev([*one, *other]), abs(statistics.fmean(one) - statistics.fmean(other)))
+        for one, other in zip(_kernel_logs(base), _kernel_logs(candidate), strict=True)
+    )
+
+
+def _kernel_logs(rounds: Sequence[Measurement]) -> tuple[list[float], list[float]]:
+    """Logarithms of what each kernel took, round by round."""
+    compute = [math.log(statistics.median(r.block_compute_s)) for r in rounds]
+    memory = [math.log(statistics.median(r.block_memory_s)) for r in rounds]
+    return compute, memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from bench import store
 from bench.errors import UsageError
 from bench.ratio import State, usual_state
 from bench.records import Case, Environment, Failure, Measurement, Record
-from bench.store import History
+from bench.store import History, unknown_environment
 from bench.verdict import Quiet, Verdict, judge_case, quiet_of
 
+HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
 FEWEST_LETTERS = 6  # of a case_id that stands for the whole
 MEASURE_FIRST = "Measure first: python -m bench run --suite table6 --device cpu --preset quick"
 
@@ -24,6 +26,7 @@ class Recorded(msgspec.Struct, frozen=True):
     folder: Path
     environment: Environment
     records: list[Measurement | Failure]
+    warnings: list[str] = []
 
     @property
     def cases(self) -> list[Case]:
@@ -39,8 +42,11 @@ class Recorded(msgspec.Struct, frozen=True):
         named = [
             case
             for case in self.cases
-            if selector in (case.name, case.model) or case.name.startswith(f"{selector}#")
+            if selector in (case.name, case.model, unhashed(case.name), unhashed(case.model))
         ]
+        newest = {(unhashed(case.name), case.group): case.model for case in named}
+        if selector == unhashed(selector):  # of a file that was edited, the last version
+            named = [c for c in named if c.model == newest[unhashed(c.name), c.group]]
         if named or len(selector) < FEWEST_LETTERS:
             return named
         return [case for case in self.cases if case.case_id.startswith(selector)]
@@ -77,7 +83,7 @@ def latest(source: Path) -> list[Recorded]:
         foreign = next((warning for warning in warnings if " has schema " in warning), None)
         if foreign:
             raise UsageError(foreign, "Read these with the version of bench that wrote them.")
-        newest = _newest(path.parent, records)
+        newest = _newest(path.parent, records, warnings)
         if newest:
             found.append(newest)
     if not found:
@@ -85,7 +91,12 @@ def latest(source: Path) -> list[Recorded]:
     return found
 
 
-def _newest(folder: Path, records: Sequence[Record]) -> Recorded | None:
+def unhashed(name: str) -> str:
+    """`net.py:net#1a2b3c4d@srep` to `net.py:net@srep`: the name without what the file held."""
+    return HASH.sub("", name)
+
+
+def _newest(folder: Path, records: Sequence[Record], warnings: Sequence[str]) -> Recorded | None:
     measured = [r for r in records if not isinstance(r, Environment)]
     if not measured:
         return None
@@ -93,7 +104,6 @@ def _newest(folder: Path, records: Sequence[Record]) -> Recorded | None:
     environments = [
         r for r in records if isinstance(r, Environment) and r.environment_id == last_id
     ]
-    if not environments:
-        return None
     own = [r for r in measured if r.environment_id == last_id]
-    return Recorded(folder, environments[-1], own)
+    environment = environments[-1] if environments else unknown_environment(measured[-1])
+    return Recorded(folder, environment, own, list(warnings))

@@ -17,7 +17,7 @@ SCHEMA = 1
 # Records may come from strangers: what cannot be is refused when it is read.
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
 
 StopReason = Literal["round", "precision", "noise", "budget", "rounds"]
 Stage = Literal["start", "build", "fuse", "load", "check", "first", "warmup", "timed", "calibrate"]
@@ -185,8 +185,9 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     `samples_s` are all timed iterations in order, cut into blocks of `block_sizes` iterations
     that began at `block_starts_s` (monotonic). Before each block a compute-bound and a
     memory-bound kernel took `block_compute_s` and `block_memory_s`. `steady` is whether the
-    warm-up settled (None: it was not looked at). `share_s` is the case's share of what its round
-    spent on starting its template process. `structure` is a hash of the network's structure.
+    warm-up settled (None: it was not looked at). Cases of one run with the same `sitting` took
+    turns (0: not recorded, then those of one round did). `share_s` is the case's share of what
+    its round spent on starting its template process. `structure` is a hash of the network's.
     Records of version 0.1 have neither kernels nor conditions.
     """
 
@@ -212,6 +213,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     block_memory_s: list[Seconds] = []
     conditions: Conditions | None = None
     steady: bool | None = None
+    sitting: int = 0
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

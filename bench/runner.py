@@ -104,6 +104,7 @@ class _Runner:
         self._retry = retry_failed
         self._sources = sources
         self._failed_now: set[Case] = set()
+        self._sittings = 0
 
     def pending(self, case: Case) -> bool:
         """Whether the case needs a round."""
@@ -142,6 +143,7 @@ class _Runner:
                 if waiting:
                     held = f"memory held {len(turns)} of {len(cases)} cases at once"
                     warnings = [f"{held}: the others did not take turns with them"]
+                self._sittings += 1
                 self._alternate(turns)
                 for turn in turns:
                     self._finish(turn, share_s, warnings)
@@ -165,7 +167,8 @@ class _Runner:
             rounds, _ = self._history(case)
             earlier = [sample for record in rounds for sample in record.samples_s]
             source = self._sources.get(case.model)
-            job = Job(case, len(rounds) + 1, self._plan, _known(rounds), source)
+            number = max((record.round for record in rounds), default=0) + 1
+            job = Job(case, number, self._plan, _known(rounds), source)
             try:
                 turn = Turn(job, template.fork(job), earlier)
                 turn.await_ready()
@@ -220,6 +223,7 @@ class _Runner:
             block_memory_s=[block.memory_s for block in turn.blocks],
             conditions=finished.conditions,
             steady=finished.steady,
+            sitting=self._sittings,
         )
         rounds = [*self._history(turn.case).rounds, record]
         rounds[-1] = msgspec.structs.replace(record, stopped_by=stopped_by(self._plan, rounds))

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import SCHEMA, Case, Environment, Failure, Measurement, Record
+from bench.records import SCHEMA, Case, Chip, Environment, Failure, Measurement, Record
 
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
@@ -174,3 +174,10 @@ def history(records: Iterable[Record], case: Case, environment_id: str) -> Histo
             rounds.setdefault(record.round, record)
             failure = None
     return History(list(rounds.values()), failure)
+
+
+def unknown_environment(record: Measurement | Failure) -> Environment:
+    """For records whose environment is not on record, which `bench run` never leaves."""
+    device = record.case.device
+    chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})
+    return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")

@@ -7,6 +7,7 @@ is compared with what it takes on this machine when nothing is in its way.
 from __future__ import annotations
 
 import enum
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -24,6 +25,7 @@ CLOCK_FELL = (0.10, 0.40)
 COMPUTE_SLOWER = (1.35, 2.5)
 MEMORY_SLOWER = (2.2, 5.0)
 QUIET_SHARE = 0.1  # of the rounds on record are quieter than the quiet state
+NUMBER = re.compile(r"[0-9.]+")  # reasons that differ in nothing else are one
 SHARE_OF_ROUNDS = 0.5  # that must be INVALID for a case to be
 
 
@@ -94,9 +96,10 @@ def judge_case(rounds: Sequence[Measurement], quiet: Quiet | None) -> Verdict:
         return Verdict("VALID", [])
     invalid = sum(verdict.level == "INVALID" for verdict in spoilt)
     level: Level = "INVALID" if invalid >= SHARE_OF_ROUNDS * len(rounds) else "SUSPECT"
-    worst: dict[Doubt, list[Reason]] = {}
+    worst: dict[tuple[Doubt, str], list[Reason]] = {}
     for reason in (reason for verdict in spoilt for reason in verdict.reasons):
-        worst.setdefault(reason.doubt, []).append(reason)
+        kind = NUMBER.sub("", reason.seen)
+        worst.setdefault((reason.doubt, kind), []).append(reason)
     return Verdict(level, [_worst(reasons, len(rounds)) for reasons in worst.values()])
 
 
@@ -128,7 +131,7 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     throttled = _per(seen.throttled_s, seen.wall_s)
     yield from _share(Doubt.QUOTA, THROTTLED, throttled, "a quota stopped us for {} of the time")
     low, high = seen.lowest_clock_hz, seen.highest_clock_hz
-    fell = None if low is None or high is None else 1 - low / high
+    fell = 1 - low / high if low and high else None
     yield from _share(Doubt.CLOCK, CLOCK_FELL, fell, "the clock fell by {}")
     if seen.overheated:
         yield Reason(Doubt.CLOCK, "SUSPECT", f"{seen.overheated} thermal events")

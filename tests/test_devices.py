@@ -247,7 +247,14 @@ def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
         files[base.format(index) + "cpufreq/scaling_cur_freq"] = str(khz)
         files[base.format(index) + "thermal_throttle/core_throttle_count"] = "2"
     reading = Cpu(tree(tmp_path, files)).sense()
-    assert (reading.clock_hz, reading.power_mode, reading.overheated) == (2.4e9, "powersave", 4)
+    assert (reading.clock_hz, reading.power_mode, reading.overheated) == (3e9, "powersave", 4)
+
+
+@pytest.mark.parametrize("text", ["0", "<unknown>", ""])
+def test_a_clock_that_is_not_known_is_none(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(cpu, "allowed_cpus", lambda: {0})
+    files = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": text}
+    assert Cpu(tree(tmp_path, files)).sense().clock_hz is None
 
 
 @pytest.mark.parametrize("fault", ["hog", "steal", "quota", "clock", "blind"])

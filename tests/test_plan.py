@@ -1,7 +1,9 @@
 import msgspec
+import numpy as np
 import pytest
 from conftest import measurement
 
+from bench import stats
 from bench.plan import PRESETS, Plan, is_done, stopped_by
 from bench.records import Case, Stages
 
@@ -57,17 +59,32 @@ def of_latency(*seconds: float):
 PRECISE = msgspec.structs.replace(PLAN, rounds=20, budget_s=None)
 
 
-def test_a_narrow_interval_ends_a_case_from_five_rounds_on():
-    equal = of_latency(0.1, 0.1, 0.1, 0.1, 0.1)
-    assert stopped_by(PRECISE, equal[:4]) == "round"
+def test_an_interval_that_is_narrow_twice_in_succession_ends_a_case():
+    equal = of_latency(*[0.1] * 6)
+    assert stopped_by(PRECISE, equal[:5]) == "round"
     assert stopped_by(PRECISE, equal) == "precision"
-    # half-width t(4) s / sqrt(5) / mean: 2.776 * 0.00158 / 2.236 / 0.102 = 1.9 %
-    assert stopped_by(PRECISE, of_latency(0.100, 0.101, 0.102, 0.103, 0.104)) == "precision"
-    assert stopped_by(PRECISE, of_latency(0.098, 0.100, 0.102, 0.104, 0.106)) == "round"
+    # of five, t(4) s / sqrt(5) / mean: 2.776 * 0.00158 / 2.236 / 0.102 = 1.9 %
+    narrow = (0.100, 0.101, 0.102, 0.103, 0.104)
+    assert stopped_by(PRECISE, of_latency(*narrow, 0.102)) == "precision"
+    wide_before = (0.098, 0.100, 0.102, 0.104, 0.106)
+    assert stopped_by(PRECISE, of_latency(*wide_before, 0.102)) == "round"
+
+
+def test_stopping_on_precision_keeps_the_interval_honest():
+    """As `paper` does: looked at round after round, and ended when it is narrow."""
+    draw = np.random.default_rng(0)
+    plan = msgspec.structs.replace(PRESETS["paper"], budget_s=None)
+    held = 0
+    for _ in range(600):
+        records = of_latency(*draw.normal(0.1, 0.0025, plan.rounds))
+        ended = next(n for n in range(1, 13) if stopped_by(plan, records[:n]) != "round")
+        found = stats.latency([record.samples_s for record in records[:ended]])
+        held += found.low <= 0.1 <= found.high
+    assert 0.92 <= held / 600 <= 0.98
 
 
 def test_an_interval_that_no_longer_narrows_ends_a_case():
-    calm = (0.098, 0.102, 0.100, 0.104, 0.096)
+    calm = (0.096, 0.104, 0.100, 0.104, 0.096, 0.100)
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160, 0.170)) == "noise"
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160)) == "round"
 
@@ -79,12 +96,11 @@ def test_a_fixed_number_of_rounds_is_not_ended_by_precision():
 
 
 def test_a_case_is_done_when_it_was_ended_and_no_more_is_asked():
-    equal = of_latency(0.1, 0.1, 0.1, 0.1, 0.1)
-    ended = [*equal[:4], msgspec.structs.replace(equal[4], stopped_by="precision")]
-    assert is_done(PRECISE, ended)
-    assert not is_done(PRECISE, equal)
+    equal = of_latency(*[0.1] * 6)
+    assert is_done(PRECISE, equal)
+    assert not is_done(PRECISE, equal[:5])
     assert not is_done(PRECISE, [])
-    assert not is_done(msgspec.structs.replace(PRECISE, precision=None), ended)
+    assert not is_done(msgspec.structs.replace(PRECISE, precision=None), equal)
 
 
 def test_a_larger_budget_goes_on_where_a_smaller_one_ended():

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from conftest import measurement
 
@@ -57,9 +58,22 @@ def test_what_cannot_be_told_apart_says_how_many_rounds_would_do():
     assert 1 <= found.more_rounds < 20
 
 
-def test_processes_in_different_waves_are_not_neighbours():
-    late = rounds(CANDIDATE, [1.1, 1.1], [1.1, 1.1], start=50)
-    assert pair_rounds(rounds(BASE, [1.0, 1.0], [1.0, 1.0]), late) == []
+def test_processes_of_different_sittings_are_not_neighbours():
+    base, late = rounds(BASE, [1.0], [1.0]), rounds(CANDIDATE, [1.1], [1.1])
+    base = [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(base, 1)]
+    late = [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(late, 3)]
+    assert pair_rounds(base, late) == []
+
+
+def test_rounds_of_one_sitting_pair_whatever_their_numbers():
+    """One case was measured before, or its record was lost: their rounds are staggered."""
+    base = rounds(BASE, [9.0], [9.0], [1.0], [1.0])[2:]
+    candidate = rounds(CANDIDATE, [1.2], [1.2])
+    base, candidate = (
+        [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(side, 1)]
+        for side in (base, candidate)
+    )
+    assert compare(base, candidate).ratio == pytest.approx((1.2, 1.2, 1.2))
 
 
 def test_runs_at_different_times_carry_the_drift_of_the_machine():
@@ -79,16 +93,20 @@ def test_without_kernels_nothing_is_said_of_other_times():
     assert "unknown" in found.note
 
 
-def test_one_round_decides_nothing():
+def test_one_round_decides_nothing_and_says_so():
     found = compare(rounds(BASE, [1.0]), rounds(CANDIDATE, [9.0], start=5))
-    assert (found.finding, found.ratio) == ("UNDECIDED", None)
+    assert (found.finding, found.ratio, found.rounds) == ("UNDECIDED", None, 1)
+    assert "one round" in found.note
 
 
-def test_the_drift_is_what_the_compute_kernel_did_from_round_to_round():
+def test_the_drift_is_what_the_kernels_did_from_round_to_round_and_side_to_side():
     three = [rounds(BASE, [1.0], kernels=(s, 0.002))[0] for s in (0.001, 0.002, 0.004)]
-    assert drift_of(three) == pytest.approx(math.log(2))
-    assert drift_of(three[:2]) is None
-    assert drift_of([measurement(BASE)] * 3) is None
+    assert drift_of(three, three) == pytest.approx(math.log(2) * math.sqrt(0.8))
+    moved = [rounds(BASE, [1.0], kernels=(0.002, 0.004))[0]] * 3
+    still = [rounds(BASE, [1.0], kernels=(0.002, 0.002))[0]] * 3
+    assert drift_of(still, moved) == pytest.approx(math.log(2))
+    assert drift_of(three[:1], three[1:2]) is None
+    assert drift_of([measurement(BASE)] * 3, three) is None
 
 
 def test_the_usual_state_is_the_median_of_all_blocks():

@@ -159,6 +159,30 @@ def test_batch_1_has_five_samples_however_slow(measure):
     assert len(records(measure)[0].samples_s) >= 5
 
 
+def test_a_damaged_line_costs_its_round_and_no_more(measure):
+    cases = [fake("resnet50"), fake("swin_t")]
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    lines = measure.store.path.read_bytes().splitlines(keepends=True)
+    measure.store.path.write_bytes(b"".join([*lines[:3], b"no record\n", *lines[4:]]))
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    for case in cases:
+        assert len(measure.store.history(case, "env").rounds) == 3
+
+
+def test_cases_that_take_turns_have_a_sitting_in_common(measure):
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1))
+    measure([fake("resnet50"), fake("swin_t")], msgspec.structs.replace(PLAN, rounds=3))
+    sittings = [(r.case.name, r.round, r.sitting) for r in records(measure)]
+    assert sittings == [
+        ("resnet50", 1, 1),
+        ("resnet50", 2, 1),
+        ("swin_t", 1, 1),
+        ("resnet50", 3, 2),
+        ("swin_t", 2, 2),
+        ("swin_t", 3, 3),
+    ]
+
+
 def test_the_same_command_again_measures_nothing(measure):
     cases = [fake("resnet50"), fake("swin_t")]
     measure(cases)

@@ -52,6 +52,7 @@ def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
         "first",
         "warmup",
         "timed",
+        "calibrate",
     }
     wanted = "schema run_id case_id round samples_s block_sizes block_starts_s cost stopped_by"
     assert set(wanted.split()) | {"environment_id", "warnings"} <= set(record)
@@ -122,16 +123,22 @@ def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "impossible",
     [
-        {"samples_s": []},
-        {"samples_s": [0.0]},
-        {"samples_s": [-1.0]},
+        {"samples_s": [], "block_sizes": []},
+        {"samples_s": [0.0], "block_sizes": [1]},
+        {"samples_s": [-1.0], "block_sizes": [1]},
+        {"samples_s": [1e300], "block_sizes": [1]},
+        {"block_sizes": [2]},
+        {"block_starts_s": [1.0, 2.0]},
+        {"block_compute_s": [0.1]},
         {"cost": Cost(params=10**30)},
         {"case": Case("resnet50", "plain", batch=0)},
     ],
 )
 def test_a_record_that_cannot_be_is_left_out_and_said(tmp_path, impossible):
     opened(tmp_path)
-    line = msgspec.json.encode(msgspec.structs.replace(measurement(CASE), **impossible))
+    line = msgspec.json.encode(
+        {**msgspec.to_builtins(measurement(CASE)), **msgspec.to_builtins(impossible)}
+    )
     (tmp_path / "results.jsonl").write_bytes(line + b"\n")
     again = opened(tmp_path)
     assert again.records == []

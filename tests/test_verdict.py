@@ -100,6 +100,20 @@ def test_a_case_is_as_suspect_as_its_rounds():
     assert judge_case(rounds(0, 10, 10), QUIET).level == "INVALID"
 
 
+def test_two_sensors_that_are_missing_in_each_round_are_two_reasons():
+    blind = Conditions(wall_s=1, cpus=2)
+    rounds = [
+        measurement(CASE, n, conditions=blind, block_compute_s=[0.001], block_memory_s=[0.002])
+        for n in (1, 2, 3)
+    ]
+    reasons = judge_case(rounds, QUIET).reasons
+    assert [reason.seen.endswith("(3 of 3 rounds)") for reason in reasons] == [True, True]
+
+
+def test_a_clock_of_zero_is_no_clock():
+    assert spoilt(lowest_clock_hz=0.0, highest_clock_hz=0.0).level == "VALID"
+
+
 def test_the_quiet_state_is_the_fastest_tenth():
     rounds = [
         measurement(CASE, n, block_compute_s=[n * 1e-3], block_memory_s=[n * 2e-3])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,14 +44,18 @@ def compare(
     from bench.compare import is_regression, two_cases, two_runs
     from bench.report import comparison
 
-    if Path(base).is_dir() and Path(candidate).is_dir():
+    folders = [os.path.isdir(each) for each in (base, candidate)]
+    if all(folders):
         found = two_runs(Path(base), Path(candidate), margin)
-    elif Path(base).is_dir() or Path(candidate).is_dir():
+    elif any(folders):
+        known, other = (base, candidate) if folders[0] else (candidate, base)
         raise UsageError(
-            f"{base} and {candidate}: a folder and a case", "Name two folders, or two cases."
+            f"{known} is a folder, {other} is none", "Name two folders that exist, or two cases."
         )
     else:
         found = two_cases(folder, base, candidate, margin)
+    for warning in dict.fromkeys(warning for group in found for warning in group.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
     if to is not None:
         comparison.write(found, to)
     print(comparison.to_json(found) if as_json else comparison.to_markdown(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +38,8 @@ def explain(
         raise UsageError(
             f"nothing called {selector!r} in {folder}", "There are: " + ", ".join(names[:40])
         )
+    for warning in dict.fromkeys(warning for each in everything for warning in each.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps([dict(lines) for lines in found]))
         return

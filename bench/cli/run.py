@@ -20,7 +20,7 @@ from bench import devices, estimate, paper, runner, store
 from bench import suite as suites
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.environment import describe
-from bench.errors import CASE_FAILED, INTERRUPTED, BenchError, UsageError
+from bench.errors import CASE_FAILED, InterruptedRunError, UsageError
 from bench.models import zoo
 from bench.plan import PRESETS, Plan
 from bench.recorded import Recorded
@@ -173,17 +173,6 @@ def run(
         print(json.dumps(lines))
     if failures:
         raise typer.Exit(CASE_FAILED)
-
-
-class InterruptedRunError(BenchError):
-    """Ctrl-C: exit code 130."""
-
-    exit_code = INTERRUPTED
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            "interrupted", f"Finished rounds are in {path}; the same command again goes on."
-        )
 
 
 def _console(*, to_stderr: bool) -> Console:

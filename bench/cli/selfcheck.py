@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import CASE_FAILED
+from bench.errors import CASE_FAILED, InterruptedRunError
 
 
 def selfcheck(
@@ -27,10 +27,14 @@ def selfcheck(
     from bench.selfcheck import findings, page
 
     driver, chip = devices.select(device)
-    command = f"python -m bench selfcheck --device {device}" + (" --full" if full else "")
     folder = out / chip.slug
     setting = selfcheck.Setting(driver, chip, folder / "selfcheck", _say)
-    found = findings.of(selfcheck.measure(setting, full=full))
+    try:
+        parts = selfcheck.measure(setting, full=full)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(setting.folder) from None
+    found = findings.of(parts)
+    command = f"python -m bench selfcheck --device {device}" + (" --full" if parts.same else "")
     text = page.to_markdown(found, describe(driver, chip, "selfcheck", command))
     pages = {"selfcheck.md": text.encode(), "selfcheck.png": page.picture(found)}
     for path in write_pages(folder, pages):

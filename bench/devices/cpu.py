@@ -156,12 +156,12 @@ class Cpu:
         return sorted(found)
 
     def _clock_hz(self) -> float | None:
-        """The slowest clock of the CPUs we may use."""
+        """The fastest clock of the CPUs we may use: an idle one may sleep."""
         texts = [
             _read(self._cpu_folder(index) / "cpufreq/scaling_cur_freq")
             for index in sorted(allowed_cpus())[:CLOCKS_READ]
         ]
-        return min((int(text) * 1e3 for text in texts if text), default=None)
+        return max((int(t) * 1e3 for t in texts if t and t.isdigit() and int(t)), default=None)
 
     def _overheated(self) -> int | None:
         """Thermal events of the CPUs we may use, where the processor counts them."""
@@ -169,7 +169,7 @@ class Cpu:
             _read(self._cpu_folder(index) / "thermal_throttle/core_throttle_count")
             for index in sorted(allowed_cpus())[:CLOCKS_READ]
         ]
-        counts = [int(text) for text in texts if text]
+        counts = [int(text) for text in texts if text and text.isdigit()]
         return sum(counts) if counts else None
 
     def reset_peak_memory(self) -> None:

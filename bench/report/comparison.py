@@ -28,7 +28,7 @@ def write(found: Sequence[Comparisons], folder: Path) -> list[Path]:
 
 
 def to_json(found: Sequence[Comparisons]) -> str:
-    """All that is known, ratios as {point, low, high}."""
+    """All that is known; a ratio is [point, low, high]."""
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
 
 
@@ -71,7 +71,8 @@ def _line(each: Comparison) -> dict[str, str]:
         "Ratio": significant(each.ratio.point if each.ratio else None),
         "95 % interval": _interval(each.ratio),
         "Finding": each.finding,
-        "Rounds to decide": _more(each),
+        "Rounds": str(each.rounds or NOTHING),
+        "To decide": _more(each),
     }
 
 

@@ -22,6 +22,6 @@ def write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
                 partial.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
-            f"cannot write to {folder}: {error.strerror}", "Choose another folder with --to."
+            f"cannot write to {folder}: {error.strerror}", "Choose another folder."
         ) from error
     return [folder / name for name in pages]

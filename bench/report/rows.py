@@ -11,7 +11,7 @@ from bench.paper import top1
 from bench.ratio import compare
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record
 from bench.stats import Estimate, Summary, latency, summarise
-from bench.store import history
+from bench.store import history, unknown_environment
 from bench.verdict import Quiet, Verdict, judge_case, quiet_of
 
 
@@ -90,7 +90,7 @@ def _row(
     state = quiet.get((first.environment_id, first.case.threads))
     return Row(
         case=first.case,
-        environment=environment or _unknown_environment(first),
+        environment=environment or unknown_environment(first),
         summary=summarise(processes) if processes else None,
         cost=_cost(rounds) if rounds else None,
         failure=failure,
@@ -132,10 +132,3 @@ def _cost(rounds: Sequence[Measurement]) -> Cost:
     """The cost that all rounds agree on, with the largest of their peaks."""
     peaks = [p for r in rounds if (p := r.cost.peak_memory_bytes) is not None]
     return msgspec.structs.replace(rounds[0].cost, peak_memory_bytes=max(peaks, default=None))
-
-
-def _unknown_environment(record: Measurement | Failure) -> Environment:
-    """For records whose environment is not on record, which `bench run` never leaves."""
-    device = record.case.device
-    chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})
-    return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")

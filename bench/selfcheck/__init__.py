@@ -22,11 +22,12 @@ from bench import runner
 from bench.devices import Device
 from bench.environment import describe
 from bench.errors import UsageError
-from bench.plan import PRESETS, Plan
+from bench.plan import PRESETS, Plan, is_done
 from bench.records import Case, Chip, Failure, Measurement, Source
+from bench.report.pages import write_pages
 from bench.selfcheck import faults
 from bench.selfcheck.faults import FaultFound
-from bench.store import Store
+from bench.store import Store, history
 from bench.verdict import Doubt
 
 PLANTS = (0, 5, 10)  # per cent
@@ -88,13 +89,19 @@ class Quiet:
 
 
 def measure(setting: Setting, *, full: bool) -> Parts:
-    """Measure every part that is not on record. Raises UsageError where one cannot be."""
+    """Measure every part that is not on record; of separate runs only what is, unless `full`.
+
+    Raises UsageError where one cannot be measured.
+    """
     pool = _pool(setting)
+    separate = [
+        [_same(setting, number, full) for number in range(1, SEPARATE_RUNS + 1)],
+        [_unlike(setting, number, full) for number in range(1, UNLIKE_RUNS + 1)],
+    ]
     clean = pool[0]
     found = [_hog(setting), *faults.scripted(clean), _not_a_number(setting), _clean(setting)]
     pairs = _fidelity(setting)
-    same = [_same(setting, number) for number in range(1, SEPARATE_RUNS + 1)] if full else []
-    unlike = [_unlike(setting, number) for number in range(1, UNLIKE_RUNS + 1)] if full else []
+    same, unlike = ([rounds for rounds in runs if rounds] for runs in separate)
     return Parts(pool, same, unlike, pairs, found)
 
 
@@ -114,15 +121,26 @@ def _pool(setting: Setting) -> list[Measurement]:
     return _measure(setting, "pool", cases, plan)
 
 
-def _same(setting: Setting, number: int) -> list[Measurement]:
+def _same(setting: Setting, number: int, full: bool) -> list[Measurement]:
     cases = [planted("resnet50", 0, replica, setting.chip) for replica in REPLICAS]
-    return _measure(setting, f"same-{number}", cases, _plan(SEPARATE_ROUNDS))
+    return _separate(setting, f"same-{number}", cases, full)
 
 
-def _unlike(setting: Setting, number: int) -> list[Measurement]:
+def _unlike(setting: Setting, number: int, full: bool) -> list[Measurement]:
     chip = setting.chip
     cases = [Case(model, "plain", device=chip.device, threads=chip.threads) for model in UNLIKE]
-    return _measure(setting, f"unlike-{number}", cases, _plan(SEPARATE_ROUNDS))
+    return _separate(setting, f"unlike-{number}", cases, full)
+
+
+def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) -> list[Measurement]:
+    """A run of its own; unless `full`, only what is on record of it, and only if it is complete."""
+    plan = _plan(SEPARATE_ROUNDS)
+    if not full:
+        here = describe(setting.device, setting.chip, "", "").environment_id
+        records = Store(setting.folder / part).peek()
+        if not all(is_done(plan, history(records, case, here).rounds) for case in cases):
+            return []
+    return _measure(setting, part, cases, plan)
 
 
 def _plan(rounds: int, **changes: float) -> Plan:
@@ -207,9 +225,10 @@ def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:
 
 def _fidelity(setting: Setting) -> list[tuple[float, float]]:
     """Pairs of seconds by the harness and by a bare loop; none on the fake device."""
-    path = setting.folder / "fidelity.json"
     if setting.chip.device == "fake":
         return []
+    here = describe(setting.device, setting.chip, "", "").environment_id
+    path = setting.folder / f"fidelity-{here}.json"
     if not path.exists():
         setting.say("fidelity: the harness beside a bare loop")
         words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S)]
@@ -222,5 +241,5 @@ def _fidelity(setting: Setting) -> list[tuple[float, float]]:
         if done.returncode:
             last = done.stderr.strip().rpartition("\n")[2]
             raise UsageError(f"the bare loop failed: {last}", "`bench doctor` may tell why.")
-        path.write_text(done.stdout)
+        write_pages(setting.folder, {path.name: done.stdout.encode()})
     return [(float(harness), float(loop)) for harness, loop in json.loads(path.read_text())]

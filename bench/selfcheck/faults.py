@@ -15,7 +15,7 @@ from bench.devices.cpu import JIFFY_S, Cpu, allowed_cpus
 from bench.records import Conditions, Measurement
 from bench.verdict import Doubt, judge, quiet_of
 
-SPIN = "while True: pass"
+SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # no orphan spins on
 WALL_S = 10.0
 
 
@@ -33,7 +33,10 @@ class Hog:
     """A process that spins on the CPUs that we measure on. A context manager."""
 
     def __enter__(self) -> Hog:
-        self._processes = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in allowed_cpus()]
+        self._processes = [
+            subprocess.Popen([sys.executable, "-c", SPIN], stderr=subprocess.DEVNULL)
+            for _ in allowed_cpus()
+        ]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -66,7 +66,7 @@ def _splits(pool: Sequence[Measurement], percent: int) -> list[Estimate]:
     by_round: dict[tuple[str, int], dict[str, Measurement]] = {}
     for record in pool:
         name = record.case.model.partition("+")[2]
-        by_round.setdefault((record.run_id, record.round), {})[name] = record
+        by_round.setdefault(ratio.sitting_of(record), {})[name] = record
     rounds = [found for found in by_round.values() if len(found) == len(REPLICAS) * len(PLANTS)]
     splits = []
     for seed in range(SPLITS):
@@ -158,7 +158,7 @@ def _noise(pool: Sequence[Measurement]) -> tuple[float, float]:
     plain: dict[tuple[str, int], list[float]] = {}
     for record in pool:
         if "+0/" in record.case.model:
-            logs = plain.setdefault((record.run_id, record.round), [])
+            logs = plain.setdefault(ratio.sitting_of(record), [])
             logs.append(math.log(statistics.median(record.samples_s)))
     differences = [logs[0] - logs[1] for logs in plain.values() if len(logs) == len(REPLICAS)]
     everything = [log for logs in plain.values() for log in logs]
