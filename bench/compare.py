@@ -129,7 +129,9 @@ def _compare(
     rounds = before.history(mine).rounds, after.history(theirs).rounds
     found = ratio.compare(*rounds, usual=after.usual(theirs), margin=margin)
     verdicts = {mine: before.verdict(mine), theirs: after.verdict(theirs)}
-    doubts = [f"{c.name} is {v.text}" for c, v in verdicts.items() if v.level != "VALID"]
+    doubts = [
+        f"the verdict on {c.name} is {v.text}" for c, v in verdicts.items() if v.level != "VALID"
+    ]
     note = "; ".join(text for text in (found.note, *doubts) if text)
     invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())
     finding: Finding = "UNDECIDED" if invalid else found.finding

@@ -41,7 +41,8 @@ def _what(recorded: Recorded, case: Case) -> str:
         f"{name} {versions[name]}" for name in ("torch", "timm") if versions.get(name)
     )
     setting = f"batch {case.batch}, {case.resolution}², {case.backend}, {case.precision}"
-    where = f"{case.threads} threads of {chip.name}" + (f", {with_}" if with_ else "")
+    threads = "1 thread" if case.threads == 1 else f"{case.threads} threads"
+    where = f"{threads} of {chip.name}" + (f", {with_}" if with_ else "")
     return f"{case.case_id}: {case.name}, {setting}, on {where}"
 
 

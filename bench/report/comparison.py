@@ -13,7 +13,7 @@ from bench.ratio import Comparison
 from bench.report.forest import Bar, forest
 from bench.report.pages import write_pages
 from bench.report.tables import to_markdown_table
-from bench.stats import Estimate
+from bench.stats import Estimate, find
 from bench.text import NOTHING, display, markdown, milliseconds, setting, significant
 
 
@@ -91,7 +91,7 @@ def _interval(ratio: Estimate | None) -> str:
 
 
 def _more(each: Comparison) -> str:
-    if each.finding != "UNDECIDED" or not each.rounds:
+    if not (each.ratio and each.rounds) or find(each.ratio, each.margin) != "UNDECIDED":
         return NOTHING
     return "hundreds" if each.more_rounds is None else f"{each.more_rounds} more"
 
