@@ -10,7 +10,7 @@ import msgspec
 from bench import ratio
 from bench.errors import UsageError
 from bench.ratio import Comparison
-from bench.recorded import Recorded, latest, unhashed
+from bench.recorded import Recorded, latest, nothing_called, unhashed
 from bench.records import Case, Environment, Failure, Measurement
 from bench.stats import Finding
 from bench.store import History
@@ -57,7 +57,9 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
             warnings = recorded.warnings
             found.append(Comparisons(chip, base, candidate, [], compared, lost, warnings))
     if not found:
-        _check_named(everything, folder, (base, candidate))
+        for selector in (base, candidate):
+            if not any(recorded.matching(selector) for recorded in everything):
+                raise nothing_called(selector, folder, everything)
         raise UsageError(
             f"{base} and {candidate} were not measured in the same setting",
             "Measure both with the same --batch, --threads, --resolution and device. " + ALTERNATE,
@@ -181,15 +183,6 @@ def _lost(case: Case, side: str, history: History) -> Lost | None:
         failure: Failure = history.failure
         return Lost(case, side, f"failed at {failure.stage}: {failure.error}: {failure.message}")
     return None if history.rounds else Lost(case, side, "was not measured")
-
-
-def _check_named(everything: Sequence[Recorded], folder: Path, selectors: Sequence[str]) -> None:
-    for selector in selectors:
-        if not any(recorded.matching(selector) for recorded in everything):
-            names = sorted({case.name for recorded in everything for case in recorded.cases})
-            raise UsageError(
-                f"nothing called {selector!r} in {folder}", "There are: " + ", ".join(names[:40])
-            )
 
 
 def _power_modes(recorded: Recorded) -> set[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any
 
-from bench.records import Conditions, Reading
-
-Number = TypeVar("Number", int, float)
+from bench.records import Conditions, Counters, Reading
 
 
 def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
@@ -18,20 +16,14 @@ def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
     everything = [reading for pair in readings for reading in pair]
     clocks = [reading.clock_hz for reading in everything if reading.clock_hz is not None]
     modes = [reading.power_mode for reading in everything if reading.power_mode is not None]
-
-    def grown(name: str) -> list[tuple[Number | None, Number | None]]:
-        return [(getattr(before, name), getattr(after, name)) for before, after in readings]
-
+    counted = {
+        name: _sum([(getattr(before, name), getattr(after, name)) for before, after in readings])
+        for name in Counters.__struct_fields__
+    }
     return Conditions(
+        **counted,
         wall_s=sum(after.at_s - before.at_s for before, after in readings),
         cpus=readings[0][0].cpus if readings else None,
-        own_cpu_s=_sum(grown("own_cpu_s")),
-        busy_cpu_s=_sum(grown("busy_cpu_s")),
-        stolen_cpu_s=_sum(grown("stolen_cpu_s")),
-        throttled_s=_sum(grown("throttled_s")),
-        throttled_periods=_sum(grown("throttled_periods")),
-        overheated=_sum(grown("overheated")),
-        page_faults=_sum(grown("page_faults")),
         lowest_clock_hz=min(clocks, default=None),
         highest_clock_hz=max(clocks, default=None),
         power_modes=list(dict.fromkeys(modes)),
@@ -39,8 +31,9 @@ def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
     )
 
 
-def _sum(pairs: Sequence[tuple[Number | None, Number | None]]) -> Number | None:
-    total: Number | None = None
+def _sum(pairs: Sequence[tuple[float | None, float | None]]) -> Any:
+    """What a counter grew by, whole numbers of a whole number."""
+    total: float | None = None
     for before, after in pairs:
         if before is None or after is None or after < before:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import statistics
 from collections.abc import Iterator, Sequence
@@ -128,8 +129,7 @@ def _of_machine(
     yield "machine", "; ".join(_state(conditions)) or "its state was not recorded"
     quiet, own = recorded.quiet(case), usual_state(rounds)
     if quiet and own:
-        compute = statistics.median(s for record in rounds for s in record.block_compute_s)
-        memory = statistics.median(s for record in rounds for s in record.block_memory_s)
+        compute, memory = map(math.exp, own)
         yield (
             "kernels",
             f"computing took {_ms(compute)} ms ({_ms(quiet.compute_s)} when it is quiet), "

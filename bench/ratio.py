@@ -75,11 +75,7 @@ def compare(
         candidate_s=statistics.fmean(_medians(candidate)),
         finding=stats.find(found.ratio, margin),
         margin=margin,
-        ratio=found.ratio,
-        adjusted=found.adjusted,
-        rounds=found.rounds,
-        more_rounds=found.more_rounds,
-        note=found.note,
+        **found._asdict(),
     )
 
 

@@ -16,6 +16,7 @@ from bench.store import History, unknown_environment
 from bench.verdict import Quiet, Verdict, judge_case, quiet_of
 
 HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
+NAMES_SHOWN = 40
 FEWEST_LETTERS = 6  # of a case_id that stands for the whole
 MEASURE_FIRST = "Measure first: python -m bench run --suite table6 --device cpu --preset quick"
 
@@ -89,6 +90,13 @@ def latest(source: Path) -> list[Recorded]:
     if not found:
         raise UsageError(f"no results in {source}", MEASURE_FIRST)
     return found
+
+
+def nothing_called(selector: str, folder: Path, everything: Sequence[Recorded]) -> UsageError:
+    """An error for a selector that matches nothing, with what there is."""
+    names = sorted({case.name for recorded in everything for case in recorded.cases})
+    there_are = ", ".join(names[:NAMES_SHOWN])
+    return UsageError(f"nothing called {selector!r} in {folder}", f"There are: {there_are}")
 
 
 def unhashed(name: str) -> str:

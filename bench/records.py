@@ -134,15 +134,14 @@ class Passport(msgspec.Struct, frozen=True):
     largest_relative_error: float | None = None
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """What a device senses at one moment: counters that only grow, and levels.
+class Counters(msgspec.Struct, frozen=True):
+    """What a device counts, and grows only; None where it could not be read.
 
-    CPU seconds are those of the `cpus` that we may use, together. `missing` says of each None why
-    it could not be read.
+    CPU seconds of this process, of everybody on the CPUs that we may use, and of other guests of
+    the host (steal); seconds and periods for which a quota stopped us; thermal events; page
+    faults of this process.
     """
 
-    at_s: float
-    cpus: int | None = None
     own_cpu_s: float | None = None
     busy_cpu_s: float | None = None
     stolen_cpu_s: float | None = None
@@ -150,29 +149,30 @@ class Reading(msgspec.Struct, frozen=True):
     throttled_periods: int | None = None
     overheated: int | None = None
     page_faults: int | None = None
+
+
+class Reading(Counters, frozen=True, kw_only=True):
+    """What a device senses at one moment: counters since some past moment, and levels.
+
+    `cpus` are those that we may use. `missing` says of each None why it could not be read.
+    """
+
+    at_s: float
+    cpus: int | None = None
     clock_hz: float | None = None
     power_mode: str | None = None
     missing: dict[str, str] = {}
 
 
-class Conditions(msgspec.Struct, frozen=True):
+class Conditions(Counters, frozen=True):
     """The state of the machine while the blocks of a round were timed: sums over blocks.
 
-    CPUs that we may use; their seconds of this process, of everybody, and of other guests of the
-    host (steal); seconds and periods
-    for which a quota stopped us; thermal events; page faults of this process; the lowest and
-    highest clock seen. What could not be read is None, and `missing` says why.
+    The lowest and highest clock are those seen anywhere. What could not be read is None, and
+    `missing` says why.
     """
 
     wall_s: float = 0.0
     cpus: int | None = None
-    own_cpu_s: float | None = None
-    busy_cpu_s: float | None = None
-    stolen_cpu_s: float | None = None
-    throttled_s: float | None = None
-    throttled_periods: int | None = None
-    overheated: int | None = None
-    page_faults: int | None = None
     lowest_clock_hz: float | None = None
     highest_clock_hz: float | None = None
     power_modes: list[str] = []

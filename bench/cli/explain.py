@@ -11,8 +11,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.errors import UsageError
-
 WIDTH = 100
 HEADING = 11
 
@@ -29,15 +27,12 @@ def explain(
 ) -> None:
     """Say in words how a number came about, and whether to believe it."""
     from bench.explain import explain as lines_of
-    from bench.recorded import latest
+    from bench.recorded import latest, nothing_called
 
     everything = latest(folder)
     found = [lines_of(each, case) for each in everything for case in each.matching(selector)]
     if not found:
-        names = sorted({case.name for each in everything for case in each.cases})
-        raise UsageError(
-            f"nothing called {selector!r} in {folder}", "There are: " + ", ".join(names[:40])
-        )
+        raise nothing_called(selector, folder, everything)
     for warning in dict.fromkeys(warning for each in everything for warning in each.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:

@@ -27,12 +27,7 @@ STYLE: Any = {
 
 
 def drawn(draw: Callable[[Axes], None], size: tuple[float, float] | None = None) -> bytes:
-    """What `draw` paints on one set of axes, as a PNG: the same bytes each time."""
-    return drawn_on(lambda figure: draw(figure.subplots()), size)
-
-
-def drawn_on(draw: Callable[[Any], None], size: tuple[float, float] | None = None) -> bytes:
-    """What `draw` paints on a figure of `size` inches, as a PNG: the same bytes each time."""
+    """What `draw` paints on axes of `size` inches, as a PNG: the same bytes each time."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -41,7 +36,7 @@ def drawn_on(draw: Callable[[Any], None], size: tuple[float, float] | None = Non
     with pyplot.rc_context(STYLE):
         figure = pyplot.figure(figsize=size, layout="constrained")
         try:
-            draw(figure)
+            draw(figure.subplots())
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", metadata={"Software": None})
         finally:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench import runner
-from bench.devices import Device
+from bench.devices import Device, select
 from bench.environment import describe
 from bench.errors import UsageError
 from bench.plan import PRESETS, Plan, is_done
@@ -99,7 +99,7 @@ def measure(setting: Setting, *, full: bool) -> Parts:
         [_unlike(setting, number, full) for number in range(1, UNLIKE_RUNS + 1)],
     ]
     clean = pool[0]
-    found = [_hog(setting), *faults.scripted(clean), _not_a_number(setting), _clean(setting)]
+    found = [_hog(setting), *faults.scripted(clean), _not_a_number(setting), _clean()]
     pairs = _fidelity(setting)
     same, unlike = ([rounds for rounds in runs if rounds] for runs in separate)
     return Parts(pool, same, unlike, pairs, found)
@@ -203,7 +203,7 @@ def _not_a_number(setting: Setting) -> FaultFound:
     return FaultFound("NaN output", "fake device", "a Failure", text, passed)
 
 
-def _clean(setting: Setting) -> FaultFound:
+def _clean() -> FaultFound:
     """Twenty clean runs on the fake device."""
     valid = 0
     for _ in range(CLEAN_RUNS):
@@ -218,8 +218,6 @@ def _clean(setting: Setting) -> FaultFound:
 
 def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:
     """The fake device instead of the one under test."""
-    from bench.devices import select
-
     return Setting(*select("fake"), folder, say)
 
 

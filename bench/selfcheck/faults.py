@@ -57,12 +57,12 @@ def found(fault: str, how: str, record: Measurement, doubt: Doubt | None) -> Fau
 def scripted(like: Measurement) -> list[FaultFound]:
     """What verdicts say of trees in which one thing is wrong; `like` is a clean record."""
     how = "scripted /proc and /sys"
-    cases: tuple[tuple[str, Mapping[str, object], Doubt | None], ...] = (
+    cases: tuple[tuple[str, Mapping[str, float], Doubt | None], ...] = (
         ("nothing", {}, None),
         ("steal", {"steal": 0.3}, Doubt.STOLEN),
         ("cgroup quota", {"throttled": 0.2}, Doubt.QUOTA),
         ("throttled clock", {"clock": 0.7}, Doubt.CLOCK),
-        ("missing sensor", {"blind": True}, Doubt.SENSOR),
+        ("missing sensor", {"blind": 1}, Doubt.SENSOR),
     )
     results = []
     for fault, change, doubt in cases:
@@ -73,7 +73,7 @@ def scripted(like: Measurement) -> list[FaultFound]:
     return results
 
 
-def _sensed(root: Path, change: Mapping[str, object]) -> Conditions:
+def _sensed(root: Path, change: Mapping[str, float]) -> Conditions:
     """Sense a scripted tree before and after ten seconds in which we alone were busy."""
     write_tree(root, 0.0, {})
     device = Cpu(root)
@@ -83,16 +83,16 @@ def _sensed(root: Path, change: Mapping[str, object]) -> Conditions:
     return between([(before, after)])
 
 
-def write_tree(root: Path, seconds: float, change: Mapping[str, object]) -> None:
+def write_tree(root: Path, seconds: float, change: Mapping[str, float]) -> None:
     """The files of a machine whose CPUs we kept busy for `seconds` in all."""
     cpus = sorted(allowed_cpus())
-    steal = float(str(change.get("steal", 0))) * seconds
+    steal = change.get("steal", 0) * seconds
     lines = []
     for index in cpus:
         busy = seconds / len(cpus) / JIFFY_S
         lines.append(f"cpu{index} {busy:.0f} 0 0 0 0 0 0 {steal / JIFFY_S:.0f} 0 0")
-    throttled = float(str(change.get("throttled", 0))) * seconds
-    clock = 3e6 * float(str(change.get("clock", 1)))
+    throttled = change.get("throttled", 0) * seconds
+    clock = 3e6 * change.get("clock", 1)
     files = {
         "proc/stat": "\n".join(lines),
         "proc/self/cgroup": "0::/",

@@ -10,13 +10,13 @@ from bench.records import Environment
 from bench.report.canvas import COLOURS, drawn
 from bench.report.tables import describe, to_markdown_table
 from bench.selfcheck.findings import Findings
+from bench.stats import MARGIN
 from bench.text import markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (9.0, 4.2)
-MARGIN = 0.02
 NOTE = (
     "Contention hits unlike networks unequally, so their true ratio moves. Tried to steady it: a "
     "regression on what the calibration kernels took (both, or either, over neighbouring "
