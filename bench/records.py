@@ -164,6 +164,23 @@ class Reading(Counters, frozen=True, kw_only=True):
     missing: dict[str, str] = {}
 
 
+class Gauges(msgspec.Struct, frozen=True, kw_only=True):
+    """Levels of a GPU at one moment; None where one could not be read, and `missing` says why.
+
+    `utilisation` is the driver's own average over its last moment, 0 to 1: the share of time in
+    which any kernel ran, not how much of the chip it filled. `throttles` are the reasons that
+    hold the clock down now, by NVML's names in lower case (`sw_thermal_slowdown`).
+    """
+
+    utilisation: float | None = None
+    clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    throttles: list[str] | None = None
+    missing: dict[str, str] = {}
+
+
 class Conditions(Counters, frozen=True):
     """The state of the machine while the blocks of a round were timed: sums over blocks.
 
