@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from bench.records import Conditions, Counters, Reading
+
+T = TypeVar("T")
 
 
 def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
@@ -14,8 +16,9 @@ def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
     A counter that is missing once is missing in all; so is one that ran backwards.
     """
     everything = [reading for pair in readings for reading in pair]
-    clocks = [reading.clock_hz for reading in everything if reading.clock_hz is not None]
-    modes = [reading.power_mode for reading in everything if reading.power_mode is not None]
+    clocks = _known(reading.clock_hz for reading in everything)
+    modes = _known(reading.power_mode for reading in everything)
+    throttles = _known(reading.throttles for reading in everything)
     counted = {
         name: _sum([(getattr(before, name), getattr(after, name)) for before, after in readings])
         for name in Counters.__struct_fields__
@@ -26,9 +29,16 @@ def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
         cpus=readings[0][0].cpus if readings else None,
         lowest_clock_hz=min(clocks, default=None),
         highest_clock_hz=max(clocks, default=None),
+        highest_temperature_c=max(_known(r.temperature_c for r in everything), default=None),
+        highest_power_w=max(_known(r.power_w for r in everything), default=None),
+        throttled_by=sorted(set().union(*throttles)) if throttles else None,
         power_modes=list(dict.fromkeys(modes)),
         missing={name: why for reading in everything for name, why in reading.missing.items()},
     )
+
+
+def _known(values: Iterable[T | None]) -> list[T]:
+    return [value for value in values if value is not None]
 
 
 def _sum(pairs: Sequence[tuple[float | None, float | None]]) -> Any:

@@ -1,4 +1,4 @@
-"""What this machine is, what works on it, and whether it is fit to measure on; needs no torch."""
+"""What this machine is, what works on it, and whether it is fit to measure on; imports no torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import psutil
 
 import bench
 from bench.backends import BACKENDS
-from bench.devices import DEVICES
+from bench.devices import DEVICES, Device, torch_device_here
 from bench.devices.cpu import GIB, affinity, cgroup_quota
+from bench.devices.proof import prove
 from bench.errors import UnavailableError
 from bench.text import facts
 
@@ -61,14 +62,42 @@ def _devices() -> Iterator[Finding]:
         else:
             known = facts(chip.facts)
             yield Finding("ok", f"device {name}", f"{chip.name}: {known}" if known else chip.name)
+            if device.torch_device == "cuda":
+                yield _proof(name, chip.name)
+                yield from _gpu_fitness(device)
+
+
+def _proof(name: str, chip_name: str) -> Finding:
+    try:
+        prove(chip_name)
+    except UnavailableError as error:
+        return Finding("lack", f"torch on {name}", error.message, error.remedy)
+    return Finding("ok", f"torch on {name}", "a convolution there gives what it gives on the CPU")
+
+
+def _gpu_fitness(device: Device) -> Iterator[Finding]:
+    state = device.state()
+    known = facts({name: value for name, value in state.items() if name != "foreign_processes"})
+    yield Finding("ok", f"state of {device.name}", known or "cannot be read")
+    others = state.get("foreign_processes")
+    if others:
+        text = f"{others} are on the GPU"
+        yield Finding("note", "GPU processes", text, "Stop them while you measure: `nvidia-smi`.")
+    if state.get("jetson_clocks") == "off":
+        remedy = "sudo jetson_clocks, after choosing the power mode with nvpmodel"
+        yield Finding("note", "jetson_clocks", "off: clocks follow the load", remedy)
 
 
 def _backends() -> Iterator[Finding]:
-    for name in BACKENDS:
+    torch_device = torch_device_here()
+    for name, backend in BACKENDS.items():
         if util.find_spec("torch") is None:
             yield Finding("lack", f"backend {name}", "needs torch", "pip install torch")
+        elif lack := backend.missing(torch_device):
+            yield Finding("lack", f"backend {name}", lack)
         else:
-            yield Finding("ok", f"backend {name}", "torch is installed")
+            about = (backend.__doc__ or "").partition("\n")[0]
+            yield Finding("ok", f"backend {name}", about)
 
 
 def _fitness() -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from bench.store import History
 # second and thread of a small CPU at batch 1 and at large batches, where memory is the bound.
 SETUP_S = 2.5
 FAKE_SETUP_S = 0.1
+GPU_CALL_S = 0.004  # a network's launches, one by one
+GPU_MACS_PER_S = {"cuda": 8e12, "orin": 0.8e12}
 MACS_PER_S = 35e9
 MACS_PER_S_LARGE = 16e9
 LARGE_BATCH = 16
@@ -31,6 +33,8 @@ class CaseProgress(msgspec.Struct, frozen=True):
 def guess_iteration_s(case: Case, macs: float | None) -> float:
     """Seconds of an iteration of a network with so many multiply-accumulates an image."""
     macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
+    if case.device in GPU_MACS_PER_S:
+        return GPU_CALL_S + case.batch * macs / GPU_MACS_PER_S[case.device]
     rate = MACS_PER_S if case.batch < LARGE_BATCH else MACS_PER_S_LARGE
     return case.batch * macs / (rate * case.threads)
 
@@ -42,13 +46,20 @@ def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
     return (1 + max(2.0, plan.warmup_s / iteration_s)) * iteration_s
 
 
-def work_s(plan: Plan, batch: int, iteration_s: float) -> float:
+def kinds_of_block(case: Case) -> int:
+    """On a GPU blocks are timed by the device's clock too, and of batches pipelined as well."""
+    if case.device not in GPU_MACS_PER_S:
+        return 1
+    return 2 if case.batch == 1 else 3
+
+
+def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
     """Seconds that one case-round lets the network run: first call, warm-up, blocks, discards."""
     if is_slow(plan, batch, iteration_s):
-        return (1 + plan.slow_samples) * iteration_s
+        return (1 + plan.slow_samples * kinds) * iteration_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     discarded = samples / max(1, round(plan.block_s / iteration_s))
-    return warm_up_s(plan, batch, iteration_s) + (discarded + samples) * iteration_s
+    return warm_up_s(plan, batch, iteration_s) + (discarded + samples * kinds) * iteration_s
 
 
 def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
@@ -57,7 +68,8 @@ def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -
     The fake device's time is scripted: what it takes for real is a pause in each block.
     """
     if case.device != "fake":
-        return work_s(plan, case.batch, iteration_s) + (SETUP_S if setup_s is None else setup_s)
+        setup_s = SETUP_S if setup_s is None else setup_s
+        return work_s(plan, case.batch, iteration_s, kinds_of_block(case)) + setup_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     blocks = samples / max(1, round(plan.block_s / iteration_s))
     return blocks * plan.pace_s + FAKE_SETUP_S
@@ -84,8 +96,11 @@ def remaining_s(
         rounds = planned_rounds(plan, case, known, setup_s) - known.rounds_done
         if rounds > 0:
             each_s = round_s(plan, case, known.iteration_s, setup_s)
-            done = known.samples * known.iteration_s / work_s(plan, case.batch, known.iteration_s)
+            work = work_s(plan, case.batch, known.iteration_s, kinds_of_block(case))
+            done = known.samples * known.iteration_s / work
             total += each_s * (rounds - min(done, 1.0))
+            if case.device in GPU_MACS_PER_S and not known.rounds_done:
+                total += plan.observe_s
     return total
 
 

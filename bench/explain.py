@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bench import stats
+from bench.beside import beside
 from bench.ratio import usual_state
 from bench.recorded import Recorded, unhashed
 from bench.records import Case, Conditions, Failure, Measurement
@@ -72,12 +73,35 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     discarded = sum(record.discarded for record in rounds)
     unsteady = sum(record.steady is False for record in rounds)
     settled = f"; in {unsteady} of them the warm-up had not settled" if unsteady else ""
+    yield from _beside(rounds)
     yield "discarded", f"{discarded} calls: the first, the warm-up, one before each block{settled}"
     yield "ended by", WHY_ENDED[rounds[-1].stopped_by]
     spent = [record.stages_s.total + record.share_s for record in rounds]
     timed = sum(record.stages_s.timed for record in rounds)
     yield "took", f"{duration(sum(spent))} in all, {duration(timed)} of it timed"
     yield "check", _check(rounds[0])
+
+
+def _beside(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+    """What only a device with a queue and sensors of its own has."""
+    found = beside(rounds)
+    if found.device_s is not None:
+        yield "device", f"{_ms(found.device_s)} ms an iteration by the device's own clock, median"
+    if found.pipelined_img_s is not None:
+        speed = significant(found.pipelined_img_s)
+        yield "pipelined", f"{speed} img/s where calls are queued without waiting in between"
+    seen = next((record.telemetry for record in rounds if record.telemetry), None)
+    if seen is not None:
+        words = [f"{duration(seen.seconds)} of back-to-back calls"]
+        if found.utilisation is not None:
+            words.append(f"a kernel ran {100 * found.utilisation:.0f} % of the time")
+        if found.power_w is not None:
+            words.append(f"{significant(found.power_w)} W")
+        if found.energy_per_image_j is not None:
+            joules = significant(1e3 * found.energy_per_image_j)
+            words.append(f"{joules} mJ an image, idle power included")
+        unread = (f"no {name}: {why}" for name, why in seen.missing.items())
+        yield "observed", "; ".join([*words, *unread])
 
 
 def _percentiles(pooled: Sequence[float]) -> str:
@@ -115,7 +139,7 @@ def _processes(rounds: Sequence[Measurement]) -> str:
 def _check(first: Measurement) -> str:
     check = first.check
     if check.against is None or check.largest_relative_error is None or check.tolerance is None:
-        return "finite output of the right shape; there is no other form to compare with"
+        return "finite output of the right shape; it is the reference for all others itself"
     return (
         f"differs from {check.against} by {check.largest_relative_error:.1e} of its largest "
         f"output; tolerated is {check.tolerance:g}"
@@ -135,6 +159,9 @@ def _of_machine(
             f"computing took {_ms(compute)} ms ({_ms(quiet.compute_s)} when it is quiet), "
             f"copying memory {_ms(memory)} ms ({_ms(quiet.memory_s)})",
         )
+    settings = rounds[-1].settings
+    if settings:
+        yield "settings", ", ".join(f"{name} {value}" for name, value in settings.items())
     warnings = dict.fromkeys(warning for record in rounds for warning in record.warnings)
     if warnings:
         yield "warnings", "; ".join(warnings)
@@ -161,6 +188,16 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
     clocks = [c for seen in conditions for c in (seen.lowest_clock_hz, seen.highest_clock_hz) if c]
     if clocks:
         yield f"clock {min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz"
+    for field, text in (
+        ("highest_temperature_c", "at most {:.0f} °C"),
+        ("highest_power_w", "at most {:.0f} W"),
+    ):
+        highest = [value for seen in conditions if (value := getattr(seen, field)) is not None]
+        if highest:
+            yield text.format(max(highest))
+    throttles = sorted({why for seen in conditions for why in seen.throttled_by or []})
+    if throttles:
+        yield f"the clock was held down by {', '.join(throttles)}"
 
 
 def _command(case: Case, rounds: Sequence[Measurement]) -> str:

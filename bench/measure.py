@@ -20,14 +20,13 @@ SETTLED = 0.02
 
 
 class Subject(NamedTuple):
-    """What is timed: one inference, what is known of the network, and a look at an output.
+    """What is timed: one inference, and a look at its first output.
 
-    `inspect` raises where the output is no answer.
+    `inspect` says what is known of the network, and raises where the output is no answer.
     """
 
     call: Callable[[], object]
-    known: Known
-    inspect: Callable[[object], None]
+    inspect: Callable[[object], Known]
 
 
 class StageClock:
@@ -108,15 +107,31 @@ class Timed(NamedTuple):
 
 
 def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Timed:
-    """Time `iterations` calls one by one; Python's garbage collector waits outside."""
+    """Time `iterations` calls one by one, each from the call to its synchronised end."""
     samples = [0.0] * iterations
-    gc.disable()
-    try:
+    with _no_garbage_collection():
         start = time.monotonic()
         for i in range(iterations):
             started = now()
             call()
             samples[i] = now() - started
+    return Timed(start, samples)
+
+
+def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> float:
+    """Seconds of an iteration where `iterations` calls are queued and waited for only once."""
+    with _no_garbage_collection():
+        started = now()
+        for _ in range(iterations):
+            call()
+        return (now() - started) / iterations
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Python's garbage collector waits outside."""
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
-    return Timed(start, samples)

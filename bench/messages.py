@@ -9,7 +9,18 @@ import time
 import msgspec
 
 from bench.plan import Plan
-from bench.records import Case, Check, Conditions, Cost, Passport, Source, Stage, Stages
+from bench.records import (
+    Case,
+    Check,
+    Conditions,
+    Cost,
+    Passport,
+    Setting,
+    Source,
+    Stage,
+    Stages,
+    Telemetry,
+)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -39,7 +50,9 @@ class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """To a child: no more blocks."""
+    """To a child: no more blocks; observe the chip for so many seconds, 0 for not at all."""
+
+    observe_s: float = 0.0
 
 
 class Entered(msgspec.Struct, frozen=True, tag="entered"):
@@ -56,12 +69,18 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Block(msgspec.Struct, frozen=True, tag="block"):
-    """From a child: one block of timed iterations, and what the kernels took just before it."""
+    """From a child: one block of timed iterations, and what the kernels took just before it.
+
+    Then as many iterations by the device's own clock, and seconds of one of as many that were
+    queued without waiting, where the device has a queue.
+    """
 
     start_s: float
     samples_s: list[float]
     compute_s: float
     memory_s: float
+    device_samples_s: list[float] = []
+    pipelined_s: float | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -72,6 +91,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     discarded: int
     conditions: Conditions
     steady: bool | None
+    settings: dict[str, Setting]
+    telemetry: Telemetry | None
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):

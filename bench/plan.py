@@ -26,8 +26,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     than `slow_s` (128 images on a small CPU) is timed `slow_samples` times a process, one in each
     turn, with no discarded call and no warm-up beyond the first. `budget_s` and `slow_budget_s`
     bound what a case spends in all, set-up included: no round is begun that would exceed it; None
-    is no bound. `pace_s` is how long the fake device really sleeps in a block. A child that says
-    nothing for `deadline_s` is given up.
+    is no bound. A GPU is observed for `observe_s` once a case, after its blocks. `pace_s` is how
+    long the fake device really sleeps in a block. A child that says nothing for `deadline_s` is
+    given up.
     """
 
     preset: str
@@ -41,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     min_samples: int = 5
     slow_samples: int = 3
     slow_s: float = 1.5
+    observe_s: float = 10.0
     pace_s: float = 0.0
     deadline_s: float = 600.0
 
@@ -103,7 +105,7 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
             return "noise"
     if len(records) >= plan.rounds:
         return "rounds"
-    spent = [record.stages_s.total + record.share_s for record in records]
+    spent = [r.stages_s.total - r.stages_s.observe + r.share_s for r in records]
     slow = any(is_slow(plan, r.case.batch, min(r.samples_s)) for r in records)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is not None and sum(spent) + max(spent) > budget_s:

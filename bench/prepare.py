@@ -1,13 +1,12 @@
-"""From a case to a call that is known to be right: build, fuse, load, check."""
+"""From a case to a call whose first output is known to be right: build, fuse, load, check."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
-from bench import models
+from bench import models, precision
 from bench.backends import BACKENDS
 from bench.devices import Device
 from bench.measure import StageClock, Subject
@@ -16,10 +15,9 @@ from bench.models import cost
 from bench.records import Case, Check, Cost, Passport
 
 SEED = 0
-CHECK_BATCH = 2
+CHECKED_IMAGES = 2  # of a batch, the reference of which is computed on the CPU
 FIRST_FORMS = ("plain", "train")  # what is built, not fused
-# Relative to the largest output; the forms of RepNeXt agree to 4e-7 in fp32.
-TOLERANCE = {"fp32": 1e-5}
+FORM_TOLERANCE = 1e-5  # in fp32 on a CPU, where the forms of RepNeXt agree to 4e-7
 
 
 class CheckError(Exception):
@@ -27,9 +25,11 @@ class CheckError(Exception):
 
 
 def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
-    """Build, fuse, load and check the network of `job`; the first round finds out what is known.
+    """Build, fuse and load the network of `job`; the first round finds out what is known of it.
 
-    Raises CheckError, or whatever the network or the backend raises.
+    A form is checked against the first one in fp32 on the CPU; where backend, precision or device
+    are others, so is the output of the first call, on just what will be timed. Raises CheckError,
+    or whatever the network or the backend raises.
     """
     case = job.case
     with clock.stage("build"):
@@ -39,32 +39,43 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
     with clock.stage("fuse"):
         is_first = case.form in FIRST_FORMS
         net = original if is_first else models.fuse(original, case.form)
-    with clock.stage("load"):
-        net = net.to(device.torch_device)
-        images = _images(case, case.batch).to(device.torch_device)
-        run = BACKENDS[case.backend](net, images, case.precision)
+    images = _images(case)
+    reference: Tensor | None = None
     with clock.stage("check"):
-        known = job.known or _find_out(case, original, net, run, device)
-        structure = cost.structural_hash(net)
-        if structure != known.structure:
-            raise CheckError(f"structure {structure} is not that of round 1, {known.structure}")
-    return Subject(lambda: run(images), known, lambda out: _inspect(out, case))
+        if job.known is None:
+            reference = original(images[:CHECKED_IMAGES]) if _differences(case) else None
+            known = _find_out(case, original, net, images, reference)
+        elif (structure := cost.structural_hash(net)) == job.known.structure:
+            known = job.known
+        else:
+            raise CheckError(f"structure {structure} is not that of round 1, {job.known.structure}")
+    del original
+    with clock.stage("load"):
+        dtype = precision.dtype(case.precision)
+        net, images = net.to(device.torch_device, dtype), images.to(device.torch_device, dtype)
+        run = BACKENDS[case.backend].load(net, images, case.precision)
+    return Subject(run, lambda output: _inspect(output, case, known, reference))
 
 
 def _find_out(
-    case: Case,
-    original: nn.Module,
-    net: nn.Module,
-    run: Callable[[Tensor], Tensor],
-    device: Device,
+    case: Case, original: nn.Module, net: nn.Module, images: Tensor, reference: Tensor | None
 ) -> Known:
-    """Compare with the first form on the CPU, and count what the network costs."""
-    images = _images(case, min(case.batch, CHECK_BATCH))
-    output = run(images.to(device.torch_device)).cpu()
-    _inspect(output, case, len(images))
-    check = Check()
-    if net is not original:
-        check = _compare(output, original(images), "train", TOLERANCE[case.precision])
+    """Compare the form with the first one, and count what it costs."""
+    known = _count(case, original, net)
+    if net is original or reference is None:
+        return known
+    output = net(images[:CHECKED_IMAGES])
+    check = _compare(output, reference, FIRST_FORMS[1], FORM_TOLERANCE)
+    passport = known.passport and structs.replace(
+        known.passport,
+        largest_absolute_error=check.largest_absolute_error,
+        largest_relative_error=check.largest_relative_error,
+    )
+    return structs.replace(known, check=check, passport=passport)
+
+
+def _count(case: Case, original: nn.Module, net: nn.Module) -> Known:
+    """What the network costs in fp32, and what became of it if it has forms; not checked yet."""
     after = cost.survey(net, case.resolution)
     counted = Cost(
         params=cost.count_params(net),
@@ -74,7 +85,7 @@ def _find_out(
     )
     structure = cost.structural_hash(net)
     if case.form == "plain":
-        return Known(check, counted, structure)
+        return Known(Check(), counted, structure)
     before = after if net is original else cost.survey(original, case.resolution)
     passport = Passport(
         convolutions=after.convolutions,
@@ -87,10 +98,35 @@ def _find_out(
         macs_after=after.macs,
         zero_share=cost.zero_share(net),
         structure=structure,
-        largest_absolute_error=check.largest_absolute_error,
-        largest_relative_error=check.largest_relative_error,
     )
-    return Known(check, counted, structure, passport)
+    return Known(Check(), counted, structure, passport)
+
+
+def _differences(case: Case) -> list[str]:
+    """What the reference, the first form in eager fp32 on the CPU, has other than the case."""
+    first = case.form if case.form in FIRST_FORMS else "train"
+    return [first] * (case.form != first) + _differences_of_setting(case)
+
+
+def _differences_of_setting(case: Case) -> list[str]:
+    pairs = [(case.backend, "eager"), (case.precision, "fp32"), (case.device, "cpu")]
+    return [theirs for ours, theirs in pairs if ours != theirs]
+
+
+def _inspect(output: object, case: Case, known: Known, reference: Tensor | None) -> Known:
+    """Look at the first output. Raises CheckError unless it is finite and, if so known, right."""
+    if not isinstance(output, Tensor):
+        raise CheckError(f"output is {type(output).__name__}, not a tensor")
+    if output.shape[:1] != (case.batch,):
+        raise CheckError(f"output of shape {tuple(output.shape)} for {case.batch} images")
+    if not torch.isfinite(output).all():
+        raise CheckError("output is not finite")
+    if reference is None or not _differences_of_setting(case):
+        return known
+    against = ", ".join(_differences(case))
+    tolerance = precision.PRECISIONS[case.precision].tolerance
+    check = _compare(output[:CHECKED_IMAGES].float().cpu(), reference, against, tolerance)
+    return structs.replace(known, check=check)
 
 
 def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) -> Check:
@@ -105,17 +141,6 @@ def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) 
     return Check(against, absolute, relative, tolerance)
 
 
-def _inspect(output: object, case: Case, batch: int | None = None) -> None:
-    """Raise CheckError unless `output` is a finite tensor of one row per image."""
-    images = batch or case.batch
-    if not isinstance(output, Tensor):
-        raise CheckError(f"output is {type(output).__name__}, not a tensor")
-    if output.shape[:1] != (images,):
-        raise CheckError(f"output of shape {tuple(output.shape)} for {images} images")
-    if not torch.isfinite(output).all():
-        raise CheckError("output is not finite")
-
-
-def _images(case: Case, count: int) -> Tensor:
+def _images(case: Case) -> Tensor:
     generator = torch.Generator().manual_seed(SEED)
-    return torch.randn(count, 3, case.resolution, case.resolution, generator=generator)
+    return torch.randn(case.batch, 3, case.resolution, case.resolution, generator=generator)

@@ -20,7 +20,21 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 Seconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
 
 StopReason = Literal["round", "precision", "noise", "budget", "rounds"]
-Stage = Literal["start", "build", "fuse", "load", "check", "first", "warmup", "timed", "calibrate"]
+Stage = Literal[
+    "start",
+    "build",
+    "fuse",
+    "load",
+    "check",
+    "first",
+    "warmup",
+    "timed",
+    "calibrate",
+    "events",
+    "observe",
+]
+OUT_OF_MEMORY = "OutOfMemory"  # the one error of a Failure that other code asks about
+Setting = str | int | float | bool | None
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
@@ -68,20 +82,28 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What a case costs besides time; None where nobody counted. MACs are those of one image."""
+    """What a case costs besides time; None where nobody counted. MACs are those of one image.
+
+    Weights and activations are those of fp32. `peak_memory_bytes` is the most that the network
+    held, on a GPU of torch's allocator; of that allocator is `peak_reserved_bytes` too, and
+    `process_bytes` is what the driver says that the process holds on the GPU, context included.
+    """
 
     params: Count | None = None
     macs: Count | None = None
     weight_bytes: Count | None = None
     activation_bytes: Count | None = None
     peak_memory_bytes: Count | None = None
+    peak_reserved_bytes: Count | None = None
+    process_bytes: Count | None = None
 
 
 class Stages(msgspec.Struct, frozen=True):
     """Seconds of a case's own work in one round; waiting for its turn is in none of them.
 
-    `first` is the first call at the case's batch; in round 1 the check has called the network
-    before. Discarded calls are `warmup`, calibration kernels between blocks are `calibrate`.
+    Compiling and capturing a graph are in `load`; `first` is the first call after it. Discarded
+    calls are `warmup`, calibration kernels between blocks are `calibrate`, blocks timed by the
+    device's own clock and pipelined ones are `events`, the steady loop is `observe`.
     """
 
     build: float = 0.0
@@ -92,6 +114,8 @@ class Stages(msgspec.Struct, frozen=True):
     warmup: float = 0.0
     timed: float = 0.0
     calibrate: float = 0.0
+    events: float = 0.0
+    observe: float = 0.0
 
     @property
     def total(self) -> float:
@@ -154,12 +178,16 @@ class Counters(msgspec.Struct, frozen=True):
 class Reading(Counters, frozen=True, kw_only=True):
     """What a device senses at one moment: counters since some past moment, and levels.
 
-    `cpus` are those that we may use. `missing` says of each None why it could not be read.
+    `cpus` are those that we may use; clock, temperature, power and throttles are those of the
+    chip that computes. `missing` says of each None why it could not be read.
     """
 
     at_s: float
     cpus: int | None = None
     clock_hz: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    throttles: list[str] | None = None
     power_mode: str | None = None
     missing: dict[str, str] = {}
 
@@ -184,15 +212,39 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
 class Conditions(Counters, frozen=True):
     """The state of the machine while the blocks of a round were timed: sums over blocks.
 
-    The lowest and highest clock are those seen anywhere. What could not be read is None, and
-    `missing` says why.
+    The lowest and highest are those seen anywhere before or after a block, `throttled_by` every
+    reason seen. `foreign_processes` were on the GPU before the round's first child was.
+    `power_modes` begins with that of the environment, where a mode is part of it. What could not
+    be read is None, and `missing` says why.
     """
 
     wall_s: float = 0.0
     cpus: int | None = None
     lowest_clock_hz: float | None = None
     highest_clock_hz: float | None = None
+    highest_temperature_c: float | None = None
+    highest_power_w: float | None = None
+    throttled_by: list[str] | None = None
+    foreign_processes: int | None = None
     power_modes: list[str] = []
+    missing: dict[str, str] = {}
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """What back-to-back calls did to a GPU, sampled beside them for `seconds`; in no timed block.
+
+    Lists hold one value a sample, without those that could not be read; `missing` says why.
+    `energy_j` is of the chip's own counter over the whole loop, idle power included.
+    """
+
+    seconds: Seconds
+    iterations: Whole
+    utilisation: list[float] = []
+    clock_hz: list[float] = []
+    temperature_c: list[float] = []
+    power_w: list[float] = []
+    throttled_by: list[str] = []
+    energy_j: float | None = None
     missing: dict[str, str] = {}
 
 
@@ -203,7 +255,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     that began at `block_starts_s` (monotonic). Before each block a compute-bound and a
     memory-bound kernel took `block_compute_s` and `block_memory_s`. `steady` is whether the
     warm-up settled (None: it was not looked at). Cases of one run with the same `sitting` took
-    turns (0: not recorded, then those of one round did). `share_s` is the case's share of what
+    turns (0: not recorded, then those of one round did). `device_samples_s` are as many iterations
+    by the device's own clock, from blocks that alternate with the others; `block_pipelined_s` are
+    seconds of an iteration where a block was queued without waiting in between. `settings` are
+    switches of torch as they stood. `share_s` is the case's share of what
     its round spent on starting its template process. `structure` is a hash of the network's.
     Records of version 0.1 have neither kernels nor conditions.
     """
@@ -231,6 +286,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     conditions: Conditions | None = None
     steady: bool | None = None
     sitting: int = 0
+    device_samples_s: list[Seconds] = []
+    block_pipelined_s: list[Seconds] = []
+    settings: dict[str, Setting] = {}
+    telemetry: Telemetry | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -242,6 +301,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
             raise ValueError("not as many block_starts_s as blocks")
         if {len(self.block_compute_s), len(self.block_memory_s)} not in ({0}, {blocks}):
             raise ValueError("not as many calibrations as blocks")
+        if len(self.device_samples_s) not in (0, len(self.samples_s)):
+            raise ValueError("not as many device samples as samples")
+        if len(self.block_pipelined_s) not in (0, blocks):
+            raise ValueError("not as many pipelined blocks as blocks")
 
     @property
     def blocks(self) -> list[list[float]]:

@@ -12,7 +12,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,7 +21,15 @@ from bench.devices import DEVICES
 from bench.errors import UsageError
 from bench.messages import Job, Known
 from bench.plan import Plan, is_done, stopped_by
-from bench.records import Case, Environment, Failure, Measurement, Source
+from bench.records import (
+    OUT_OF_MEMORY,
+    Case,
+    Conditions,
+    Environment,
+    Failure,
+    Measurement,
+    Source,
+)
 from bench.store import History, Store
 from bench.template import CaseError, Template, TemplateDiedError
 from bench.turn import Turn
@@ -66,8 +74,7 @@ def run(
     Groups run one after another, smallest batch first as `cases` come. `sources` says where
     models are found that are not in the zoo, by the name that their cases have.
     """
-    free_bytes = DEVICES[environment.chip.device].free_bytes
-    runner = _Runner(plan, store, environment, listener, retry_failed, sources or {}, free_bytes)
+    runner = _Runner(plan, store, environment, listener, retry_failed, sources or {})
     todo = [case for case in cases if runner.pending(case)]
     listener.started(todo, [case for case in cases if case not in todo])
     if todo:
@@ -94,9 +101,9 @@ class _Runner:
         listener: Listener,
         retry_failed: bool,
         sources: Mapping[str, Source],
-        free_bytes: Callable[[], int | None],
     ) -> None:
-        self._free_bytes = free_bytes
+        self._device = DEVICES[environment.chip.device]
+        self._foreign: int | None = None
         self._plan = plan
         self._store = store
         self._environment = environment
@@ -134,6 +141,7 @@ class _Runner:
     def _run_round(self, cases: list[Case]) -> None:
         """One process of each case; where memory holds only some at a time, wave after wave."""
         waiting = self._shuffled(cases)
+        self._foreign = self._device.foreign_processes()
         began = time.monotonic()
         with Template(cases[0].device) as template:
             share_s = (time.monotonic() - began) / len(cases)
@@ -162,7 +170,8 @@ class _Runner:
     def _prepare(self, template: Template, waiting: list[Case]) -> list[Turn]:
         """Take cases from `waiting` and make a child of each ready, as long as memory allows."""
         turns: list[Turn] = []
-        while waiting and has_room(self._free_bytes(), [turn.peak_bytes for turn in turns]):
+        peaks: list[int | None] = []
+        while waiting and has_room(self._device.free_bytes(), peaks):
             case = waiting.pop(0)
             rounds, _ = self._history(case)
             earlier = [sample for record in rounds for sample in record.samples_s]
@@ -174,9 +183,13 @@ class _Runner:
                 turn.await_ready()
                 self._listener.warmed(case, turn.iteration_s)
             except CaseError as error:
+                if error.error == OUT_OF_MEMORY and turns:
+                    waiting.insert(0, case)  # perhaps it fits alone: it begins the next wave
+                    break
                 self._record_failure(case, job.round, error)
             else:
                 turns.append(turn)
+                peaks.append(turn.peak_bytes)
         return turns
 
     def _alternate(self, turns: list[Turn]) -> None:
@@ -195,8 +208,10 @@ class _Runner:
             active = [turn for turn in reversed(active) if not turn.is_satisfied()]
 
     def _finish(self, turn: Turn, share_s: float, warnings: Sequence[str]) -> None:
+        earlier = self._history(turn.case).rounds
+        seen = any(record.telemetry for record in earlier)
         try:
-            finished = turn.finish()
+            finished = turn.finish(0.0 if seen else self._plan.observe_s)
         except CaseError as error:
             self._record_failure(turn.case, turn.job.round, error)
             return
@@ -221,14 +236,28 @@ class _Runner:
             warnings=[*self._warnings(turn.case), *warnings],
             block_compute_s=[block.compute_s for block in turn.blocks],
             block_memory_s=[block.memory_s for block in turn.blocks],
-            conditions=finished.conditions,
+            conditions=self._as_declared(finished.conditions),
             steady=finished.steady,
             sitting=self._sittings,
+            device_samples_s=[s for block in turn.blocks for s in block.device_samples_s],
+            block_pipelined_s=[b.pipelined_s for b in turn.blocks if b.pipelined_s is not None],
+            settings=finished.settings,
+            telemetry=finished.telemetry,
         )
-        rounds = [*self._history(turn.case).rounds, record]
+        rounds = [*earlier, record]
         rounds[-1] = msgspec.structs.replace(record, stopped_by=stopped_by(self._plan, rounds))
         self._store.append(rounds[-1])
         self._listener.measured(turn.case, rounds)
+
+    def _as_declared(self, conditions: Conditions) -> Conditions:
+        """With what the parent knows: others on the chip, and the mode that this run is of."""
+        declared = self._environment.chip.facts.get("power_mode")
+        modes = conditions.power_modes
+        if declared is not None and modes:
+            modes = list(dict.fromkeys([str(declared), *modes]))
+        return msgspec.structs.replace(
+            conditions, foreign_processes=self._foreign, power_modes=modes
+        )
 
     def _record_failure(self, case: Case, round_number: int, error: CaseError) -> None:
         self._failed_now.add(case)

@@ -11,14 +11,15 @@ from typing import Annotated
 
 import msgspec
 
+from bench import precision as precisions
 from bench.backends import BACKENDS
+from bench.devices import DEVICES
 from bench.devices.fake import FAULTS, fault_of
-from bench.errors import UsageError, unknown
+from bench.errors import UnavailableError, UsageError, unknown
 from bench.models import user, zoo
 from bench.plan import PRESETS, Plan
 from bench.records import Case, Chip, Source
 
-PRECISIONS = ("fp32",)
 DEFAULT_BATCH = (1, 128)
 DEFAULT_RESOLUTION = (224,)
 MAX_SIZE = 100_000
@@ -96,7 +97,8 @@ def _parse(path: Path) -> object:
 def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
     """The cases of the grid on `chip`, batch by batch, each once.
 
-    Raises UsageError for a name, number or combination that there is not.
+    Raises UsageError for a name, number or combination that there is not, UnavailableError for a
+    backend or precision that this machine or chip lacks.
     """
     chosen = msgspec.structs.asdict(suite) | {
         key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
@@ -111,11 +113,9 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
     forms = _forms(chosen["models"], chip.device, overrides.weights)
     for backend in chosen["backend"]:
-        if backend not in BACKENDS:
-            raise unknown("backend", backend, BACKENDS)
+        _check_backend(backend, chip)
     for precision in chosen["precision"]:
-        if precision not in PRECISIONS:
-            raise unknown("precision", precision, PRECISIONS)
+        _check_precision(precision, chip)
     for key in ("batch", "resolution"):
         for number in chosen[key]:
             check_positive(key, number)
@@ -139,6 +139,22 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
         )
     ]
     return list(dict.fromkeys(cases))
+
+
+def _check_backend(name: str, chip: Chip) -> None:
+    if name not in BACKENDS:
+        raise unknown("backend", name, BACKENDS)
+    torch_device = DEVICES[chip.device].torch_device
+    if torch_device and (lack := BACKENDS[name].missing(torch_device)):
+        raise UnavailableError(f"no backend {name} here: {lack}", "Or leave it out of --backend.")
+
+
+def _check_precision(name: str, chip: Chip) -> None:
+    if name not in precisions.PRECISIONS:
+        raise unknown("precision", name, precisions.PRECISIONS)
+    capability = str(chip.facts.get("compute_capability") or "")
+    if lack := precisions.missing(name, chip.device, capability):
+        raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or leave it out.")
 
 
 def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | None) -> Plan:

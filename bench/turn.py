@@ -56,10 +56,10 @@ class Turn:
         self.blocks.append(block)
         self.iteration_s = min(self.iteration_s, *block.samples_s)  # the first call may stall
 
-    def finish(self) -> Finished:
-        """Have the child report and end."""
-        self._child.ask(Finish())
-        finished = self._answer(Finished, self.job.plan.deadline_s)
+    def finish(self, observe_s: float) -> Finished:
+        """Have the child observe its chip for so long, report and end."""
+        self._child.ask(Finish(observe_s))
+        finished = self._answer(Finished, self.job.plan.deadline_s + 2 * observe_s)
         self._child.end()
         return finished
 

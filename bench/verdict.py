@@ -12,10 +12,16 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from bench.devices.nvml import THERMAL
 from bench.records import Conditions, Measurement
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
+
+# Heat, brakes and over-current are not how a chip usually computes; a power cap is, under such a
+# load: it is said, and is no doubt.
+BRAKES = THERMAL | {"over_current"}
+POWER_CAP = "sw_power_cap"
 
 # From where on a number is SUSPECT, and from where on INVALID.
 OTHERS = (0.10, 0.40)  # share of the CPUs that we may use
@@ -38,6 +44,9 @@ class Doubt(enum.Enum):
     CLOCK = "Fix the clock (`sudo cpupower frequency-set -g performance`) and let the chip cool."
     COMPUTE = "Something slowed all computing: a clock, a neighbour, heat. Measure again later."
     MEMORY = "Something else used the memory or the last cache. Measure again later."
+    HEAT = "Let the chip cool, and see to its fan and supply, before you measure again."
+    POWER = "This load draws all the power that the chip may take; `nvidia-smi -pl` sets the limit."
+    FOREIGN = "Stop what else uses the GPU: `nvidia-smi` lists it."
     MODE = "Set the power mode once, before the run, and measure again."
     SENSOR = "Nobody looked: believe it as far as you know the machine was idle."
     WARM_UP = "The first samples may be slow; a longer warm-up has --preset paper."
@@ -91,13 +100,12 @@ def judge(record: Measurement, quiet: Quiet | None) -> Verdict:
 def judge_case(rounds: Sequence[Measurement], quiet: Quiet | None) -> Verdict:
     """What to think of a case: SUSPECT where any round is not VALID, INVALID where half are not."""
     verdicts = [judge(record, quiet) for record in rounds]
-    spoilt = [verdict for verdict in verdicts if verdict.level != "VALID"]
-    if not spoilt:
-        return Verdict("VALID", [])
-    invalid = sum(verdict.level == "INVALID" for verdict in spoilt)
-    level: Level = "INVALID" if invalid >= SHARE_OF_ROUNDS * len(rounds) else "SUSPECT"
+    level: Level = "SUSPECT" if any(each.level != "VALID" for each in verdicts) else "VALID"
+    invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
+    if invalid and invalid >= SHARE_OF_ROUNDS * len(rounds):
+        level = "INVALID"
     worst: dict[tuple[Doubt, str], list[Reason]] = {}
-    for reason in (reason for verdict in spoilt for reason in verdict.reasons):
+    for reason in (reason for verdict in verdicts for reason in verdict.reasons):
         kind = NUMBER.sub("", reason.seen)
         worst.setdefault((reason.doubt, kind), []).append(reason)
     return Verdict(level, [_worst(reasons, len(rounds)) for reasons in worst.values()])
@@ -135,9 +143,22 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     yield from _share(Doubt.CLOCK, CLOCK_FELL, fell, "the clock fell by {}")
     if seen.overheated:
         yield Reason(Doubt.CLOCK, "SUSPECT", f"{seen.overheated} thermal events")
+    yield from _of_chip(seen)
     if len(seen.power_modes) > 1:
         changed = " to ".join(seen.power_modes)
         yield Reason(Doubt.MODE, "INVALID", f"the power mode changed: {changed}")
+
+
+def _of_chip(seen: Conditions) -> Iterator[Reason]:
+    """What holds a GPU back, and who else is on it."""
+    throttles = set(seen.throttled_by or [])
+    if braked := sorted(throttles & BRAKES):
+        yield Reason(Doubt.HEAT, "SUSPECT", f"the clock was held down: {', '.join(braked)}")
+    if POWER_CAP in throttles:
+        yield Reason(Doubt.POWER, "VALID", "the power limit held the clock down")
+    if seen.foreign_processes:
+        others = f"{seen.foreign_processes} other processes were on the GPU"
+        yield Reason(Doubt.FOREIGN, "SUSPECT", others)
 
 
 def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:

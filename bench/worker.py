@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import re
 import statistics
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import structs
@@ -13,13 +15,23 @@ from bench.conditions import between
 from bench.devices import Device
 from bench.devices.fake import Fake, check_scripted, fault_of, suffer
 from bench.devices.kernels import Kernels, calibrate
-from bench.measure import StageClock, Subject, WarmUp, timed_block, timed_call, warm_up
+from bench.devices.sensor import Memory
+from bench.measure import (
+    StageClock,
+    Subject,
+    WarmUp,
+    pipelined_block,
+    timed_block,
+    timed_call,
+    warm_up,
+)
 from bench.messages import (
     Block,
     Broken,
     Channel,
     ChannelClosedError,
     Entered,
+    Finish,
     Finished,
     Job,
     Known,
@@ -27,7 +39,14 @@ from bench.messages import (
     RunBlock,
 )
 from bench.plan import is_slow
-from bench.records import Check, Cost, Reading
+from bench.records import OUT_OF_MEMORY, Check, Cost, Reading
+from bench.telemetry import observe
+
+# torch.OutOfMemoryError on CUDA; a RuntimeError of the CPU's allocator, of cuDNN or of cuBLAS.
+SHORT_OF_MEMORY = re.compile(
+    r"OutOfMemory|CUDA out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED"
+    r"|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
+)
 
 
 def work(channel: Channel, job: Job, device: Device) -> None:
@@ -39,7 +58,14 @@ def work(channel: Channel, job: Job, device: Device) -> None:
     except ChannelClosedError:
         return
     except Exception as error:  # whatever a network raises is a Failure of its case
-        channel.send(Broken(clock.current, type(error).__name__, str(error)))
+        channel.send(Broken(clock.current, _kind(error), str(error)))
+
+
+def _kind(error: Exception) -> str:
+    """The type of an error; one name for the many ways of torch to say that memory is short."""
+    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(f"{type(error)} {error}"):
+        return OUT_OF_MEMORY
+    return type(error).__name__
 
 
 def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None:
@@ -58,7 +84,7 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
         output = subject.call()
         first_s = device.now() - started
     with clock.stage("check"):
-        subject.inspect(output)
+        known = subject.inspect(output)
         del output
     warmed = WarmUp([], steady=True)
     judged = not is_slow(job.plan, job.case.batch, first_s)
@@ -69,23 +95,40 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
     clock.current = "timed"
     channel.send(Entered("timed"))
     iteration_s = statistics.median(warmed.durations_s[-5:] or [first_s])
-    channel.send(Ready(iteration_s, device.peak_memory_bytes()))
-    served = _serve_blocks(channel, job, device, clock, subject, kernels)
-    peak = device.peak_memory_bytes()
-    known = structs.replace(
-        subject.known, cost=structs.replace(subject.known.cost, peak_memory_bytes=peak)
+    channel.send(Ready(iteration_s, device.memory().largest))
+    served = _serve_blocks(channel, job, device, clock, subject.call, kernels)
+    telemetry = None
+    if served.observe_s and (sensor := device.sensor()):
+        with clock.stage("observe"):
+            telemetry = observe(subject.call, device.now, sensor, served.observe_s)
+    channel.send(
+        Finished(
+            stages=clock.stages,
+            known=structs.replace(known, cost=_with_memory(known.cost, device.memory())),
+            discarded=1 + len(warmed.durations_s) + served.discarded,
+            conditions=between(served.readings),
+            steady=warmed.steady if judged else None,
+            settings=device.settings(),
+            telemetry=telemetry,
+        )
     )
-    discarded = 1 + len(warmed.durations_s) + served.discarded
-    conditions = between(served.readings)
-    steady = warmed.steady if judged else None
-    channel.send(Finished(clock.stages, known, discarded, conditions, steady))
+
+
+def _with_memory(cost: Cost, memory: Memory) -> Cost:
+    return structs.replace(
+        cost,
+        peak_memory_bytes=memory.peak,
+        peak_reserved_bytes=memory.reserved,
+        process_bytes=memory.process,
+    )
 
 
 class _Served(NamedTuple):
-    """What became of the blocks that the parent asked for."""
+    """What became of the blocks that the parent asked for, and for how long to observe then."""
 
     discarded: int
     readings: list[tuple[Reading, Reading]]
+    observe_s: float
 
 
 def _serve_blocks(
@@ -93,7 +136,7 @@ def _serve_blocks(
     job: Job,
     device: Device,
     clock: StageClock,
-    subject: Subject,
+    call: Callable[[], object],
     kernels: Kernels,
 ) -> _Served:
     """Time a block whenever the parent asks, with the kernels before it."""
@@ -104,16 +147,31 @@ def _serve_blocks(
         calibration = calibrate(kernels, device.now)
         clock.add("calibrate", device.now() - began)
         for _ in range(request.discard):
-            clock.add("warmup", timed_call(subject.call, device.now))
+            clock.add("warmup", timed_call(call, device.now))
         discarded += request.discard
         before = device.sense()
-        block = timed_block(subject.call, device.now, request.iterations)
+        block = timed_block(call, device.now, request.iterations)
         readings.append((before, device.sense()))
         clock.add("timed", sum(block.samples_s))
+        beside = _beside(device, clock, call, request.iterations, job.case.batch)
         if isinstance(device, Fake):
             time.sleep(job.plan.pace_s)
-        channel.send(Block(block.start_s, block.samples_s, *calibration))
-    return _Served(discarded, readings)
+        channel.send(Block(block.start_s, block.samples_s, *calibration, *beside))
+    observe_s = request.observe_s if isinstance(request, Finish) else 0.0
+    return _Served(discarded, readings, observe_s)
+
+
+def _beside(
+    device: Device, clock: StageClock, call: Callable[[], object], iterations: int, batch: int
+) -> tuple[list[float], float | None]:
+    """Where calls are queued: as many by the device's clock, and of batches as many unwaited."""
+    if not device.has_queue:
+        return [], None
+    began = device.now()
+    times = device.device_times(call, iterations)
+    pipelined_s = pipelined_block(call, device.now, iterations) if batch > 1 else None
+    clock.add("events", device.now() - began)
+    return times, pipelined_s
 
 
 def _simulate(job: Job, device: Fake, clock: StageClock) -> Subject:
@@ -122,5 +180,9 @@ def _simulate(job: Job, device: Fake, clock: StageClock) -> Subject:
     with clock.stage("build"):
         suffer(fault)
         call = device.simulate(job.case, job.round)
-    known = Known(Check(), Cost(), job.case.case_id)
-    return Subject(call, known, lambda _: check_scripted(fault))
+
+    def inspect(_: object) -> Known:
+        check_scripted(fault)
+        return Known(Check(), Cost(), job.case.case_id)
+
+    return Subject(call, inspect)

@@ -21,6 +21,9 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["run", "--models", "repnext_u3_t@srp"], 2, "It has: train, rrep, rrep_fc, srep"),
         (["run", "--models", "resnet50", "--device", "gpu"], 2, "unknown device 'gpu'"),
         (["run", "--models", "resnet50", "--device", "orin"], 3, "no Jetson Orin here"),
+        (["run", "--models", "resnet50", "--backend", "cudagraph"], 3, "need an NVIDIA GPU"),
+        (["run", "--models", "resnet50", "--precision", "tf32"], 3, "no tf32 on"),
+        (["run", "--models", "resnet50", "--precision", "int8"], 2, "unknown precision 'int8'"),
         (["run", "--suite", "tabel6"], 2, "Did you mean table6"),
         (["run", "--suite", "none.toml"], 2, "cannot read the suite none.toml"),
         (["run", "--suite", "broken.toml"], 2, "broken.toml is not a valid suite"),
@@ -108,7 +111,7 @@ def test_a_dry_run_lists_cases_and_writes_nothing(bench, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["models", "forms", "devices", "backends", "suites"])
+@pytest.mark.parametrize("kind", ["models", "forms", "devices", "backends", "precisions", "suites"])
 def test_lists_are_names_for_people_and_for_programs(bench, kind):
     text, parsed = bench("list", kind), bench("list", kind, "--json")
     names = [entry["name"] for entry in json.loads(parsed.stdout)]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from conftest import CHIP, ENVIRONMENT, failure, measurement
 
-from bench.records import Case, Conditions
+from bench.records import Case, Conditions, Telemetry
 
 CONDITIONS = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
 
@@ -237,3 +237,30 @@ def test_explaining_what_is_not_there_names_what_is(bench, results):
     done = bench("explain", "nope", "--in", "out")
     assert done.returncode == 2
     assert "resnet50" in done.stderr
+
+
+def test_what_a_gpu_says_is_explained(bench, tmp_path):
+    conditions = msgspec.structs.replace(
+        CONDITIONS,
+        highest_temperature_c=71.0,
+        highest_power_w=300.0,
+        throttled_by=["hw_slowdown"],
+    )
+    seen = Telemetry(seconds=10.0, iterations=500, utilisation=[0.5], missing={"power_w": "no"})
+    measured = measurement(
+        Case("resnet50", "plain", device="cuda"),
+        conditions=conditions,
+        device_samples_s=[0.009, 0.010, 0.011],
+        settings={"matmul_tf32": False},
+        telemetry=seen,
+    )
+    record(tmp_path / "out", measured)
+    text = bench("explain", "resnet50", "--in", "out").stdout
+    for said in (
+        "10.0 ms an iteration by the device's own clock",
+        "a kernel ran 50 % of the time; no power_w: no",
+        "at most 71 °C; at most 300 W; the clock was held down by hw_slowdown",
+        "matmul_tf32 False",
+        "SUSPECT",
+    ):
+        assert said in " ".join(text.split()), said

@@ -33,5 +33,17 @@ def test_clocks_and_modes_are_those_seen_anywhere():
     assert found.power_modes == ["a", "b"]
 
 
+def test_levels_are_the_highest_and_throttles_all_that_were_seen():
+    blocks = [
+        (Reading(at_s=0, temperature_c=40.0, throttles=["a"]), Reading(at_s=1, power_w=90.0)),
+        (Reading(at_s=1, temperature_c=70.0, throttles=[]), Reading(at_s=2, throttles=["b", "a"])),
+    ]
+    found = between(blocks)
+    assert (found.highest_temperature_c, found.highest_power_w) == (70.0, 90.0)
+    assert found.throttled_by == ["a", "b"]
+    none = between([(Reading(at_s=0), Reading(at_s=1))])
+    assert (none.throttled_by, none.highest_power_w) == (None, None)
+
+
 def test_no_blocks_have_no_conditions():
     assert between([]).wall_s == 0

@@ -94,25 +94,17 @@ class Toy(Cpu):
 
 
 def test_add_a_backend(bench, checkout):
-    (checkout / "bench" / "backends" / "last.py").write_text(
-        '''"""Channels last."""
-
-import torch
-
-
-def load(model, example, precision):
-    """Weights in channels-last layout."""
-    return model.to(memory_format=torch.channels_last)
-'''
-    )
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a backend")[1]
+    text = section.split("```python\n")[1].split("```")[0]
+    (checkout / "bench" / "backends" / "traced.py").write_text(text)
     backends = checkout / "bench" / "backends" / "__init__.py"
-    insert(backends, "from bench.backends import eager", ", last")
-    insert(backends, '{"eager": eager.load', ', "last": last.load')
-    arguments = ("--models", "timm/test_resnet", "--backend", "eager,last")
+    insert(backends, "cudagraph, eager", ", traced")
+    insert(backends, '    "cudagraph": cudagraph,\n', '    "traced": traced,\n')
+    arguments = ("--models", "timm/test_resnet", "--backend", "eager,traced")
     cases = measured(bench, checkout, *arguments)
-    assert [case["backend"] for case in cases] == ["eager", "last"]
+    assert [case["backend"] for case in cases] == ["eager", "traced"]
     listed = json.loads(bench("list", "backends", "--json", cwd=checkout).stdout)
-    assert "last" in [entry["name"] for entry in listed]
+    assert "traced" in [entry["name"] for entry in listed]
 
 
 def test_add_a_suite(bench, checkout):

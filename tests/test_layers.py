@@ -17,11 +17,12 @@ LAYERS = [
     {"runner", "report", "doctor", "census", "explain"},
     {"compare"},
     {"recorded", "turn"},
-    {"suite", "estimate", "measure", "prepare", "worker", "template", "environment", "ratio"},
+    {"suite", "estimate", "worker", "template", "environment", "ratio"},
+    {"prepare", "telemetry", "measure"},
     {"store", "messages", "verdict"},
-    {"plan", "conditions"},
+    {"plan", "conditions", "beside"},
     {"models", "devices", "backends", "stats", "paper"},
-    {"records", "errors", "text"},
+    {"records", "errors", "text", "precision"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -2,7 +2,14 @@ import gc
 
 import pytest
 
-from bench.measure import StageClock, is_steady, timed_block, timed_call, warm_up
+from bench.measure import (
+    StageClock,
+    is_steady,
+    pipelined_block,
+    timed_block,
+    timed_call,
+    warm_up,
+)
 
 
 class Clock:
@@ -30,6 +37,17 @@ def test_a_block_keeps_every_sample_in_order():
     clock = Clock(1.0, 2.0, 4.0)
     assert timed_block(clock.call, clock.now, 4).samples_s == pytest.approx([1, 2, 4, 1])
     assert clock.calls == 4
+
+
+def test_a_pipelined_block_waits_once():
+    clock, reads = Clock(1.0, 3.0), []
+
+    def now():
+        reads.append(clock.time)
+        return clock.time
+
+    assert pipelined_block(clock.call, now, 4) == pytest.approx(2.0)
+    assert (clock.calls, len(reads)) == (4, 2)
 
 
 def test_no_garbage_is_collected_inside_a_block():

@@ -1,34 +1,51 @@
 """No number for a wrong answer: what is refused before it could be timed."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from bench import prepare
 from bench.devices.cpu import Cpu
 from bench.measure import StageClock
-from bench.messages import Job
+from bench.messages import Job, Known
+from bench.models import repnext
 from bench.plan import PRESETS
+from bench.precision import PRECISIONS
 from bench.prepare import CheckError
-from bench.records import Case
+from bench.records import Case, Check, Cost
 
+NOTHING_KNOWN = Known(Check(), Cost(), "")
 SREP = Case("repnext_u3_t", "srep", resolution=64)
+
+
+class Prepared(NamedTuple):
+    """A network that may be timed, and what its first output told."""
+
+    call: Callable
+    known: Known
+    clock: StageClock
 
 
 def prepared(case=SREP, known=None):
     cpu = Cpu()
     clock = StageClock(cpu.now, lambda stage: None)
     with torch.inference_mode():
-        return prepare.prepare(Job(case, 1, PRESETS["quick"], known), cpu, clock), clock
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], known), cpu, clock)
+        return Prepared(subject.call, subject.inspect(subject.call()), clock)
 
 
 def test_a_fused_form_is_checked_against_the_one_it_was_made_of():
-    subject, clock = prepared()
+    subject = prepared()
     check = subject.known.check
     assert check.against == "train"
     assert check.largest_relative_error < check.tolerance == 1e-5
     assert (subject.known.cost.params, subject.known.cost.macs // 10**6) == (51_547_720, 670)
     assert subject.known.cost.weight_bytes == 4 * subject.known.cost.params
-    assert all(getattr(clock.stages, stage) > 0 for stage in ("build", "fuse", "load", "check"))
+    assert all(
+        getattr(subject.clock.stages, stage) > 0 for stage in ("build", "fuse", "load", "check")
+    )
 
 
 BLOCKS = 3 + 3 + 9 + 3
@@ -49,7 +66,7 @@ BLOCKS = 3 + 3 + 9 + 3
 def test_the_passport_counts_what_one_image_runs(
     model, form, convolutions, normalisations, additions, concatenations
 ):
-    passport = prepared(Case(model, form, resolution=32))[0].known.passport
+    passport = prepared(Case(model, form, resolution=32)).known.passport
     assert passport.convolutions == convolutions
     assert passport.normalisations == normalisations
     assert passport.additions == additions
@@ -57,28 +74,26 @@ def test_the_passport_counts_what_one_image_runs(
 
 
 def test_the_passport_says_how_sparse_and_how_exact_a_fusion_is():
-    passport = prepared()[0].known.passport
+    passport = prepared().known.passport
     assert passport.params_before == 28_655_272
     assert passport.params_after == 51_547_720
     assert 0.4 < passport.zero_share < 0.5
     assert 0 < passport.largest_relative_error < 1e-5
     assert passport.largest_absolute_error > 0
-    train = prepared(Case("repnext_u3_t", "train", resolution=32))[0].known.passport
+    train = prepared(Case("repnext_u3_t", "train", resolution=32)).known.passport
     assert train.macs_before == train.macs_after
     assert train.largest_relative_error is None
     assert train.zero_share < 0.01
 
 
 def test_a_network_without_forms_has_no_passport():
-    assert prepared(Case("mobilenetv3_l", "plain", resolution=32))[0].known.passport is None
+    assert prepared(Case("mobilenetv3_l", "plain", resolution=32)).known.passport is None
 
 
 def test_its_call_gives_one_row_per_image():
-    subject, _ = prepared(Case("repnext_u3_t", "rrep", resolution=32, batch=3))
+    subject = prepared(Case("repnext_u3_t", "rrep", resolution=32, batch=3))
     with torch.inference_mode():
-        output = subject.call()
-    assert output.shape == (3, 1000)
-    subject.inspect(output)
+        assert subject.call().shape == (3, 1000)
 
 
 def drop_the_mean(affine_of):
@@ -123,8 +138,8 @@ def test_a_sabotaged_fuse_is_never_timed(monkeypatch, owner, name, sabotage):
 
 
 def test_a_later_round_compares_the_structure_with_that_of_the_first():
-    known = prepared()[0].known
-    assert prepared(known=known)[0].known == known
+    known = prepared().known
+    assert prepared(known=known).known == known
     with pytest.raises(CheckError, match="structure"):
         prepared(Case("repnext_u3_t", "rrep", resolution=64), known)
 
@@ -140,7 +155,7 @@ def test_a_later_round_compares_the_structure_with_that_of_the_first():
 )
 def test_an_output_that_is_no_answer_is_refused(output, said):
     with pytest.raises(CheckError, match=said):
-        prepare._inspect(output, Case("resnet50", "plain", batch=2))
+        prepare._inspect(output, Case("resnet50", "plain", batch=2), NOTHING_KNOWN, None)
 
 
 def test_preparing_leaves_the_random_state_alone():
@@ -149,3 +164,43 @@ def test_preparing_leaves_the_random_state_alone():
     torch.manual_seed(7)
     prepared(Case("repnext_u3_t", "train", resolution=32))
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_reduced_precision_computes_in_it_and_is_checked_against_fp32(precision):
+    subject = prepared(Case("repnext_u3_t", "srep", precision=precision, resolution=32))
+    with torch.inference_mode():
+        assert subject.call().dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    check = subject.known.check
+    assert check.against == "train, fp32"
+    assert 1e-5 < check.largest_relative_error < check.tolerance == PRECISIONS[precision].tolerance
+    assert subject.known.passport.largest_relative_error < 1e-5  # of the form alone, in fp32
+
+
+def test_a_reduced_precision_does_not_hide_a_wrong_form(monkeypatch):
+    monkeypatch.setattr("bench.models.repnext.affine_of", drop_the_mean(repnext.affine_of))
+    with pytest.raises(CheckError, match="differs from that of 'train'"):
+        prepared(Case("repnext_u3_t", "srep", precision="bf16", resolution=64))
+
+
+def test_another_layout_is_used_and_checked_against_eager():
+    subject = prepared(Case("resnet50", "plain", "channels_last", resolution=32))
+    assert subject.known.check.against == "eager"
+    assert subject.known.check.largest_relative_error < 1e-5
+
+
+def test_a_backend_that_computes_something_else_is_refused(monkeypatch):
+    def load(model, example, precision):
+        return lambda: model(example.flip(0)) * 1.01
+
+    monkeypatch.setattr(prepare.BACKENDS["channels_last"], "load", load)
+    with pytest.raises(CheckError, match=r"differs from that of 'eager' by 0\.01"):
+        prepared(Case("resnet50", "plain", "channels_last", resolution=32))
+
+
+def test_of_a_batch_the_first_images_are_checked():
+    case = Case("resnet50", "plain", "channels_last", batch=5, resolution=32)
+    subject = prepared(case)
+    with torch.inference_mode():
+        assert len(subject.call()) == 5
+    assert subject.known.check.against == "eager"

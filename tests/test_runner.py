@@ -8,10 +8,11 @@ from conftest import ENVIRONMENT
 
 from bench import runner
 from bench.plan import Plan
-from bench.records import Case, Failure, Measurement
+from bench.records import Case, Conditions, Failure, Measurement
 from bench.runner import has_room, run, without_paths
 from bench.store import Store
-from bench.template import Template
+from bench.template import CaseError, Template
+from bench.turn import Turn
 
 PLAN = Plan(
     preset="quick",
@@ -24,7 +25,7 @@ PLAN = Plan(
     deadline_s=20.0,
 )
 HERE = msgspec.structs.replace(
-    ENVIRONMENT, chip=msgspec.structs.replace(ENVIRONMENT.chip, threads=1)
+    ENVIRONMENT, chip=msgspec.structs.replace(ENVIRONMENT.chip, threads=1, device="fake")
 )
 
 
@@ -127,6 +128,90 @@ def test_cases_that_memory_cannot_hold_at_once_go_in_waves_and_say_so(measure, m
     assert len(records(measure)) == 6
     for record in records(measure):
         assert "of 3 cases at once" in record.warnings[0]
+
+
+class Crowded:
+    """Children of a network fail for want of memory while others live."""
+
+    def __init__(self, monkeypatch, name, alone=True):
+        self.alive, self.name, self.alone = 0, name, alone
+        monkeypatch.setattr(runner, "Turn", self.turn)
+
+    def turn(self, job, child, earlier):
+        made, crowd = Turn(job, child, earlier), self
+
+        class Crowding(Turn):
+            def await_ready(self):
+                made.await_ready()
+                if job.case.model == crowd.name and (crowd.alive or not crowd.alone):
+                    child.kill()
+                    raise CaseError("first", "OutOfMemory", "tried to allocate 2.00 GiB")
+                crowd.alive += 1
+                self.iteration_s, self.peak_bytes = made.iteration_s, made.peak_bytes
+
+            def finish(self, observe_s):
+                crowd.alive -= 1
+                return super().finish(observe_s)
+
+        return Crowding(job, child, earlier)
+
+
+def test_a_case_that_has_no_room_beside_others_is_measured_without_them(measure, monkeypatch):
+    Crowded(monkeypatch, "swin_t")
+    assert measure([fake("resnet50"), fake("swin_t")]) == []
+    assert len(records(measure)) == 4
+    assert all("memory held 1 of 2 cases at once" in r.warnings[0] for r in records(measure)[:1])
+
+
+def test_a_case_that_does_not_fit_alone_is_a_failure_with_the_size_and_the_next_goes_on(
+    measure, monkeypatch
+):
+    Crowded(monkeypatch, "resnet50", alone=False)
+    (failed,) = measure([fake("resnet50"), fake("swin_t")])
+    assert (failed.stage, failed.error) == ("first", "OutOfMemory")
+    assert "2.00 GiB" in failed.message
+    assert [record.case.model for record in records(measure)] == ["swin_t"] * 2
+
+
+def test_blocks_by_the_devices_clock_and_pipelined_ones_stand_beside_the_others(measure):
+    measure([fake("resnet50"), fake("resnet50", batch=128)])
+    for record in records(measure):
+        assert len(record.device_samples_s) == len(record.samples_s)
+        assert sum(record.device_samples_s) == pytest.approx(0.9 * sum(record.samples_s), rel=0.05)
+        assert record.stages_s.timed == pytest.approx(sum(record.samples_s))
+        pipelined = len(record.block_sizes) if record.case.batch > 1 else 0
+        assert len(record.block_pipelined_s) == pipelined
+
+
+def test_the_chip_is_observed_once_a_case_and_not_on_its_budget(measure):
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, budget_s=5.0))
+    first, second = records(measure)
+    assert first.telemetry.seconds == pytest.approx(10, abs=0.1)
+    assert first.telemetry.energy_j == pytest.approx(100 * first.telemetry.seconds)
+    assert first.stages_s.observe >= 10
+    assert second.telemetry is None
+
+
+def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monkeypatch):
+    monkeypatch.setattr(runner.DEVICES["fake"], "foreign_processes", lambda: 3)
+    measure([fake("resnet50")])
+    assert {record.conditions.foreign_processes for record in records(measure)} == {3}
+
+
+@pytest.mark.parametrize(
+    ("declared", "seen", "recorded"),
+    [
+        ("15W", ["15W"], ["15W"]),
+        ("15W", ["MAXN"], ["15W", "MAXN"]),
+        ("15W", [], []),
+        (None, ["performance"], ["performance"]),
+    ],
+)
+def test_a_power_mode_other_than_the_runs_stands_beside_it(tmp_path, declared, seen, recorded):
+    chip = msgspec.structs.replace(HERE.chip, device="fake", facts={"power_mode": declared})
+    environment = msgspec.structs.replace(HERE, chip=chip)
+    made = runner._Runner(PLAN, Store(tmp_path), environment, Listener(), False, {})
+    assert made._as_declared(Conditions(power_modes=seen)).power_modes == recorded
 
 
 def test_room_is_for_twice_the_largest_and_something_to_spare():

@@ -65,14 +65,14 @@ def bars(parts):
 
 
 def test_an_exact_harness_meets_its_bars():
-    found = bars(Parts(pool(), [], [], [(1.0, 1.0), (1.001, 1.0)], []))
+    found = bars(Parts(pool(), [], [], {"eager": [(1.0, 1.0), (1.001, 1.0)]}, []))
     assert found["false alarms: a network against itself"].passed
     assert found["sensitivity: a plant of +5 %"].passed
     assert found["fidelity: harness / bare loop"].passed
 
 
 def test_a_harness_that_favours_one_side_raises_false_alarms():
-    found = bars(Parts(pool(shift=-0.2), [], [], [], []))
+    found = bars(Parts(pool(shift=-0.2), [], [], {}, []))
     assert not found["false alarms: a network against itself"].passed
 
 
@@ -81,14 +81,14 @@ def test_a_harness_that_is_blind_to_plants_fails_too():
         msgspec.structs.replace(record, samples_s=[0.01 + 1e-6 * record.round] * 4)
         for record in pool()
     ]
-    found = bars(Parts(blind, [], [], [], []))
+    found = bars(Parts(blind, [], [], {}, []))
     assert found["false alarms: a network against itself"].passed
     assert not found["sensitivity: a plant of +10 %"].passed
 
 
 def test_a_harness_that_adds_two_per_cent_is_not_faithful():
-    found = bars(Parts(pool(), [], [], [(1.02, 1.0), (1.03, 1.0), (1.02, 1.0)], []))
-    assert not found["fidelity: harness / bare loop"].passed
+    found = bars(Parts(pool(), [], [], {"cudagraph": [(1.02, 1.0), (1.03, 1.0), (1.02, 1.0)]}, []))
+    assert not found["fidelity: device time of a graph / bare replays"].passed
 
 
 def test_each_scripted_fault_is_named_and_nothing_else_is():

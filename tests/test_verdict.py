@@ -42,6 +42,9 @@ def test_a_quiet_machine_is_valid():
         ({"throttled_s": 2.0}, "INVALID", Doubt.QUOTA, "20 %"),
         ({"lowest_clock_hz": 2e9, "highest_clock_hz": 3e9}, "SUSPECT", Doubt.CLOCK, "33 %"),
         ({"overheated": 3}, "SUSPECT", Doubt.CLOCK, "3 thermal events"),
+        ({"throttled_by": ["hw_thermal_slowdown"]}, "SUSPECT", Doubt.HEAT, "hw_thermal_slowdown"),
+        ({"throttled_by": ["sw_power_cap"]}, "VALID", Doubt.POWER, "the power limit"),
+        ({"foreign_processes": 2}, "SUSPECT", Doubt.FOREIGN, "2 other processes were on the GPU"),
         ({"power_modes": ["15W", "30W"]}, "INVALID", Doubt.MODE, "15W to 30W"),
         (
             {"stolen_cpu_s": None, "missing": {"stolen_cpu_s": "no /proc/stat"}},
@@ -98,6 +101,19 @@ def test_a_case_is_as_suspect_as_its_rounds():
     assert one.level == "SUSPECT"
     assert one.text == "SUSPECT: others used 50 % of the CPUs (2 of 4 rounds)"
     assert judge_case(rounds(0, 10, 10), QUIET).level == "INVALID"
+
+
+def test_what_is_said_without_being_a_doubt_leaves_a_case_valid():
+    capped = msgspec.structs.replace(CLEAN, throttled_by=["sw_power_cap"])
+    kernels = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
+    rounds = [measurement(CASE, n, conditions=capped, **kernels) for n in (1, 2)]
+    said = "VALID: the power limit held the clock down (2 of 2 rounds)"
+    assert judge_case(rounds, QUIET).text == said
+
+
+def test_reasons_of_idleness_and_settings_are_none():
+    seen = ["applications_clocks_setting", "display_clock_setting", "sync_boost"]
+    assert spoilt(throttled_by=seen) == ("VALID", [])
 
 
 def test_two_sensors_that_are_missing_in_each_round_are_two_reasons():

@@ -1,17 +1,36 @@
-"""Backends by the name that `--backend` takes: each a module with one `load`."""
+"""Backends by the name that `--backend` takes: modules of one shape in one dict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from bench.backends import eager
+from bench.backends import channels_last, compiled, cudagraph, eager
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    Load = Callable[[nn.Module, Tensor, str], Callable[[Tensor], Tensor]]
+__all__ = ["BACKENDS", "Backend"]
 
-__all__ = ["BACKENDS"]
 
-BACKENDS: dict[str, Load] = {"eager": eager.load}
+class Backend(Protocol):
+    """What executes a network."""
+
+    def load(self, model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+        """Return a call that runs `model` on `example` (N, 3, H, W), the same tensor each time.
+
+        Both are on the device and of the precision's type already, and this process computes
+        fp32 as it says. Whatever compiling or capturing takes happens here; what is raised here
+        is a Failure of the case at `load`.
+        """
+
+    def missing(self, torch_device: str) -> str | None:
+        """What this machine lacks for it, with the remedy; None where it has it all."""
+
+
+BACKENDS: dict[str, Backend] = {
+    "eager": eager,
+    "channels_last": channels_last,
+    "compile": compiled,
+    "cudagraph": cudagraph,
+}

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[Tensor], Tensor]:
-    """Return what runs `model` on an input like `example` (N, 3, H, W), already on its device.
+def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+    """Call the network itself."""
+    return lambda: model(example)
 
-    `precision` is `fp32`, the only one there is; weights and example have it already.
-    """
-    return model
+
+def missing(torch_device: str) -> str | None:
+    """Nothing but torch is needed."""
+    return None

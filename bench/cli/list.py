@@ -7,12 +7,12 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 
-from bench import backends, devices, paper, suite
+from bench import backends, devices, paper, precision, suite
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.models import user, zoo
 from bench.text import significant
 
-KINDS = ("models", "forms", "devices", "backends", "suites")
+KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
 
 
 class Entry(NamedTuple):
@@ -61,8 +61,9 @@ def _entries(kind: str) -> list[Entry]:
     if kind == "devices":
         return [_device(name) for name in (*devices.DEVICES, *devices.ALIASES)]
     if kind == "backends":
-        loads = backends.BACKENDS.items()
-        return [Entry(name, (load.__doc__ or "").partition("\n")[0]) for name, load in loads]
+        return [_backend(name) for name in backends.BACKENDS]
+    if kind == "precisions":
+        return [Entry(name, each.about) for name, each in precision.PRECISIONS.items()]
     return [Entry(name, suite.load(name).title) for name in suite.names()]
 
 
@@ -71,6 +72,13 @@ def _device(name: str) -> Entry:
         return Entry(name, devices.select(name)[1].name)
     except UnavailableError as error:
         return Entry(name, f"not available: {error.message}", available=False)
+
+
+def _backend(name: str) -> Entry:
+    backend = backends.BACKENDS[name]
+    if lack := backend.missing(devices.torch_device_here()):
+        return Entry(name, f"not available: {lack}", available=False)
+    return Entry(name, (backend.__doc__ or "").partition("\n")[0])
 
 
 def _paper_lines() -> list[str]:

@@ -271,5 +271,5 @@ def _opening(todo: Sequence[Case], done: Sequence[Case], tracker: Tracker) -> st
 
 def _line(case: Case, summary: Summary, remark: str) -> str:
     latency, speed, count = numbers(case, summary)
-    name = f"{short(case):<24} batch {case.batch:<4}"
+    name = f"{short(case):<32} batch {case.batch:<4}"
     return f"{name} {latency:>14} ms {speed:>6} img/s  n={count:<5} {remark}"

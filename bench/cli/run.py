@@ -18,7 +18,9 @@ from rich.table import Table
 
 from bench import devices, estimate, paper, runner, store
 from bench import suite as suites
+from bench.beside import beside
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
+from bench.devices.proof import prove
 from bench.environment import describe
 from bench.errors import CASE_FAILED, InterruptedRunError, UsageError
 from bench.models import zoo
@@ -75,7 +77,8 @@ def run(
         typer.Option(metavar="A,B", help="What executes them: `bench list backends`."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Number format. Default: fp32.")
+        str | None,
+        typer.Option(metavar="A,B", help="Number format: `bench list precisions`. Default: fp32."),
     ] = None,
     batch: Annotated[
         str | None,
@@ -146,6 +149,8 @@ def run(
     if dry_run:
         _dry_run(console, cases, plan, progress, as_json=as_json)
         return
+    if progress and driver.torch_device == "cuda":
+        prove(chip.name)
     tracker = Tracker(plan, progress)
     display = (LiveTable if console.is_terminal else PlainLines)(console, tracker)
     plain(console, f"{_count(cases)} on {chip.name}, preset {preset}, into {results.path}")
@@ -251,6 +256,7 @@ def _as_json(case: Case, history: History, verdict: Verdict | None) -> dict[str,
         "throughput_img_s": case.batch / summary.median if summary else None,
         "samples": summary.samples if summary else 0,
         "interval_s": [interval.low, interval.high] if interval else None,
+        **beside(rounds)._asdict(),
         "verdict": verdict.level if verdict else None,
         "doubts": [reason.seen for reason in verdict.reasons] if verdict else [],
         "stopped_by": rounds[-1].stopped_by if rounds else None,

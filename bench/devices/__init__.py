@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -10,20 +12,23 @@ from bench.devices.cuda import Cuda
 from bench.devices.fake import Fake
 from bench.devices.kernels import Kernels
 from bench.devices.orin import Orin
+from bench.devices.sensor import Memory, Sensor
 from bench.errors import UnavailableError, unknown
-from bench.records import Case, Chip, Reading
+from bench.records import Case, Chip, Reading, Setting
 
-__all__ = ["ALIASES", "DEVICES", "Device", "select"]
+__all__ = ["ALIASES", "DEVICES", "Device", "select", "torch_device_here"]
 
 
 class Device(Protocol):
     """A driver for a chip.
 
-    The parent calls `identify`, `state` and `free_bytes`, the child all the rest.
+    The parent calls `identify`, `state`, `free_bytes` and `foreign_processes`, the child the
+    rest. `has_queue` is whether a call returns before its work is done.
     """
 
     name: str
     torch_device: str
+    has_queue: bool
 
     def identify(self) -> Chip:
         """What the chip is, without touching it. Raises UnavailableError where there is none."""
@@ -46,14 +51,26 @@ class Device(Protocol):
     def sense(self) -> Reading:
         """What the machine is doing; called before and after a timed block, never inside one."""
 
+    def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
+        """Seconds of each call by the chip's own clock, waited for one by one; of a queue only."""
+
+    def sensor(self) -> Sensor | None:
+        """What reads the chip while it works, for the steady loop; None where nothing does."""
+
+    def settings(self) -> dict[str, Setting]:
+        """Switches that change speed, as they stand in this process."""
+
     def free_bytes(self) -> int | None:
         """Memory that networks may still take here, or None where that is not known."""
+
+    def foreign_processes(self) -> int | None:
+        """Others that compute on the chip, while no child of ours lives; None if not known."""
 
     def reset_peak_memory(self) -> None:
         """Forget the peak so far."""
 
-    def peak_memory_bytes(self) -> int | None:
-        """Most memory held since the reset beyond what the process began with, or None."""
+    def memory(self) -> Memory:
+        """What is and was held since the reset."""
 
 
 DEVICES: dict[str, Device] = {device.name: device for device in (Cpu(), Cuda(), Orin(), Fake())}
@@ -70,9 +87,20 @@ def select(name: str) -> tuple[Device, Chip]:
         raise unknown("device", name, [*DEVICES, *ALIASES], "`bench list devices` tells more.")
     device = DEVICES[ALIASES.get(name, name)]
     chip = device.identify()
-    if name in ALIASES and name not in chip.name.lower():
+    if name in ALIASES and not re.search(rf"\b{name}\b", chip.name.lower()):
         raise UnavailableError(
             f"no {name.upper()} here: the chip is {chip.name}",
             f"For this chip: --device {device.name}",
         )
     return device, chip
+
+
+def torch_device_here() -> str:
+    """`cuda` where a GPU answers, else `cpu`: what a backend is asked about when no device is."""
+    for name in ("orin", "cuda"):
+        try:
+            DEVICES[name].identify()
+        except UnavailableError:
+            continue
+        return DEVICES[name].torch_device
+    return DEVICES["cpu"].torch_device

@@ -10,11 +10,14 @@ import platform
 import re
 import resource
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench.devices.kernels import Kernels, torch_kernels
-from bench.records import Case, Chip, Reading
+from bench.devices.kernels import CPU, Kernels, torch_kernels
+from bench.devices.sensor import Memory, Sensor
+from bench.precision import set_switches, switches
+from bench.records import Case, Chip, Reading, Setting
 
 GIB = 2**30
 JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -26,6 +29,7 @@ class Cpu:
 
     name = "cpu"
     torch_device = "cpu"
+    has_queue = False
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
@@ -66,9 +70,10 @@ class Cpu:
         import_torch()
 
     def session(self, case: Case) -> AbstractContextManager[object]:
-        """Set the number of threads; inference mode."""
+        """Set the number of threads and the switches of the precision; inference mode."""
         import torch
 
+        set_switches(case.precision)
         torch.set_num_threads(case.threads)
         self._resident_at_open = _status_bytes("VmRSS")
         return torch.inference_mode()
@@ -79,7 +84,7 @@ class Cpu:
 
     def kernels(self) -> Kernels:
         """On the case's threads."""
-        kernels = torch_kernels("cpu")
+        kernels = torch_kernels(CPU, self.torch_device)
         self._resident_at_open = _status_bytes("VmRSS")
         return kernels
 
@@ -88,6 +93,29 @@ class Cpu:
         import psutil
 
         return int(psutil.virtual_memory().available)
+
+    def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
+        """A CPU has no clock but the host's."""
+        return []
+
+    def sensor(self) -> Sensor | None:
+        """What `sense` reads is enough."""
+        return None
+
+    def settings(self) -> dict[str, Setting]:
+        """Threads of torch, and what it may take of the processor."""
+        import torch
+
+        return {
+            "threads": torch.get_num_threads(),
+            "mkldnn": bool(torch.backends.mkldnn.enabled),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            **switches(),
+        }
+
+    def foreign_processes(self) -> int | None:
+        """Their CPU time is sensed instead."""
+        return None
 
     def sense(self) -> Reading:
         """CPU time from /proc/stat, throttling of the cgroup, clocks and thermal events."""
@@ -177,10 +205,10 @@ class Cpu:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 
-    def peak_memory_bytes(self) -> int | None:
+    def memory(self) -> Memory:
         """Peak resident set beyond that of the process before it built anything."""
         peak = _status_bytes("VmHWM")
-        return max(peak - self._resident_at_open, 0) if peak else None
+        return Memory(max(peak - self._resident_at_open, 0) if peak else None)
 
 
 def import_torch() -> None:

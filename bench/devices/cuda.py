@@ -3,58 +3,64 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from msgspec import structs
 
-from bench.devices.cpu import GIB, Cpu, import_torch, usable_cpus
-from bench.devices.kernels import Kernels, torch_kernels
+from bench.devices import nvml
+from bench.devices.cpu import Cpu, import_torch, usable_cpus
+from bench.devices.kernels import GPU, Kernels, torch_kernels
+from bench.devices.sensor import Blind, Memory, Sensor
 from bench.errors import UnavailableError
-from bench.records import Case, Chip, Reading
+from bench.precision import set_switches, switches
+from bench.records import Case, Chip, Gauges, Reading, Setting
 
 
 class Cuda:
-    """The first GPU that NVML sees."""
+    """The GPU that torch calls cuda:0."""
 
     name = "cuda"
     torch_device = "cuda"
+    has_queue = True
+    kernel_size = GPU
 
     def __init__(self) -> None:
         self._held_by_kernels = 0
+        self._sensor: Sensor = Blind("no session is open")
 
     def identify(self) -> Chip:
         """Ask NVML. Raises UnavailableError where there is no driver or no GPU."""
-        with _nvml() as nvml:
-            gpu = nvml.nvmlDeviceGetHandleByIndex(0)
+        with nvml.open_gpu() as gpu:
             return Chip(
                 device=self.name,
                 kind="gpu",
-                name=_text(nvml.nvmlDeviceGetName(gpu)),
+                name=gpu.name,
                 threads=usable_cpus(),
-                facts={
-                    "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-                    "memory_gib": round(nvml.nvmlDeviceGetMemoryInfo(gpu).total / GIB),
-                },
+                facts=gpu.facts(),
             )
 
     def state(self) -> dict[str, str | int | float | None]:
-        """Nothing is sensed yet."""
-        return {}
+        """What NVML says while nothing of ours runs: power and clock are those of idleness."""
+        with nvml.open_gpu() as gpu:
+            return gpu.state()
 
     def preload(self) -> None:
-        """Import torch and timm, and start no CUDA."""
+        """Import torch and timm, and start no CUDA; it shall count GPUs as NVML does."""
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         import_torch()
 
-    def session(self, case: Case) -> contextlib.AbstractContextManager[object]:
-        """Inference mode, host threads, and TF32 off in matmul and cuDNN: fp32 is IEEE fp32."""
+    @contextlib.contextmanager
+    def session(self, case: Case) -> Iterator[None]:
+        """Inference mode, host threads, the switches of the precision, and the sensor open."""
         import torch
 
         torch.set_num_threads(case.threads)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        return torch.inference_mode()
+        set_switches(case.precision)
+        self._sensor = self._open_sensor()
+        with contextlib.closing(self._sensor), torch.inference_mode():
+            yield
 
     def now(self) -> float:
         """Host clock after all queued work is done."""
@@ -67,21 +73,55 @@ class Cuda:
         """On the GPU."""
         import torch
 
-        kernels = torch_kernels("cuda")
+        kernels = torch_kernels(self.kernel_size, self.torch_device)
         self._held_by_kernels = torch.cuda.memory_allocated()
         return kernels
 
+    def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
+        """By a pair of CUDA events around each call, in the stream that it was queued in."""
+        import torch
+
+        pairs = [
+            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            for _ in range(iterations)
+        ]
+        for start, end in pairs:
+            start.record()
+            call()
+            end.record()
+            end.synchronize()
+        return [start.elapsed_time(end) / 1e3 for start, end in pairs]
+
+    def sensor(self) -> Sensor | None:
+        """What the session opened."""
+        return self._sensor
+
+    def settings(self) -> dict[str, Setting]:
+        """Versions of CUDA and cuDNN, the chip as torch sees it, and the switches."""
+        import torch
+
+        chip = torch.cuda.get_device_properties(0)
+        return {
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "gpu": chip.name,
+            "sm_count": chip.multi_processor_count,
+            **switches(),
+        }
+
     def free_bytes(self) -> int | None:
         """Of the GPU's memory, by NVML."""
-        with _nvml() as nvml:
-            gpu = nvml.nvmlDeviceGetHandleByIndex(0)
-            return int(nvml.nvmlDeviceGetMemoryInfo(gpu).free)
+        with nvml.open_gpu() as gpu:
+            return gpu.free_bytes()
+
+    def foreign_processes(self) -> int | None:
+        """By NVML's lists of processes that compute or draw."""
+        with nvml.open_gpu() as gpu:
+            return gpu.foreign_processes()
 
     def sense(self) -> Reading:
-        """The host's CPUs; of the GPU nothing is sensed yet."""
-        host = Cpu().sense()
-        missing = host.missing | {"clock_hz": "the GPU's clock is not sensed yet"}
-        return structs.replace(host, clock_hz=None, power_mode=None, missing=missing)
+        """The host's CPUs, and the GPU's clock, temperature, power and throttles."""
+        return with_gauges(Cpu().sense(), self._sensor.gauges())
 
     def reset_peak_memory(self) -> None:
         """Of torch's allocator."""
@@ -89,30 +129,37 @@ class Cuda:
 
         torch.cuda.reset_peak_memory_stats()
 
-    def peak_memory_bytes(self) -> int | None:
-        """Peak of torch's allocator, weights included."""
+    def memory(self) -> Memory:
+        """Peaks of torch's allocator, weights included, and what the driver says we hold."""
         import torch
 
-        return int(torch.cuda.max_memory_allocated()) - self._held_by_kernels
+        return Memory(
+            peak=int(torch.cuda.max_memory_allocated()) - self._held_by_kernels,
+            reserved=int(torch.cuda.max_memory_reserved()),
+            process=self._process_bytes(),
+        )
+
+    def _open_sensor(self) -> Sensor:
+        try:
+            return nvml.open_gpu()
+        except UnavailableError as error:  # torch found a GPU that NVML does not
+            return Blind(error.message)
+
+    def _process_bytes(self) -> int | None:
+        sensor = self._sensor
+        return sensor.process_bytes(os.getpid()) if isinstance(sensor, nvml.Gpu) else None
 
 
-@contextlib.contextmanager
-def _nvml() -> Iterator[Any]:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        raise UnavailableError(
-            f"no NVIDIA GPU here: NVML says {error}",
-            "Run the same command on a machine whose `nvidia-smi` lists a GPU; "
-            "on this one: --device cpu",
-        ) from error
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def with_gauges(host: Reading, gauges: Gauges, power_mode: str | None = None) -> Reading:
+    """What the host's reading says, with clock and levels of the GPU in place of the host's."""
+    missing = {name: why for name, why in host.missing.items() if name != "clock_hz"}
+    shown = {name: why for name, why in gauges.missing.items() if hasattr(host, name)}
+    return structs.replace(
+        host,
+        clock_hz=gauges.clock_hz,
+        temperature_c=gauges.temperature_c,
+        power_w=gauges.power_w,
+        throttles=gauges.throttles,
+        power_mode=power_mode,
+        missing=missing | shown,
+    )

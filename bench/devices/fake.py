@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable
 
 from bench.devices.kernels import Kernels
-from bench.records import Case, Chip, Reading
+from bench.devices.sensor import Memory, Sensor
+from bench.records import Case, Chip, Gauges, Reading, Setting
 
 FORM_FACTORS = {"train": 1.0, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
 PROCESS_SPREAD = 0.03
@@ -30,6 +31,8 @@ FAILING = ("raise", "nan", "segfault", "exit", "hang")
 SPOILING = ("hog", "steal", "quota", "clock", "blind")
 FAULTS = FAILING + SPOILING
 CLOCK_HZ = 3e9
+DEVICE_SHARE = 0.9  # of an iteration, by the scripted chip's own clock
+POWER_W = 100.0
 PLANTED = re.compile(r"self/(\w+)\+(\d+)/\w")  # what selfcheck makes slower by so many per cent
 
 
@@ -38,6 +41,7 @@ class Fake:
 
     name = "fake"
     torch_device = ""
+    has_queue = True
 
     def __init__(self) -> None:
         self._clock = 0.0
@@ -94,15 +98,53 @@ class Fake:
         """Nothing is held, so there is always room."""
         return None
 
+    def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
+        """A part of what the host sees, always the same."""
+        times = []
+        for _ in range(iterations):
+            started = self._clock
+            call()
+            times.append(DEVICE_SHARE * (self._clock - started))
+        return times
+
+    def sensor(self) -> Sensor | None:
+        """One that follows the scripted clock."""
+        return self
+
+    def gauges(self) -> Gauges:
+        """Always as busy, warm and fast."""
+        return Gauges(
+            utilisation=DEVICE_SHARE,
+            clock_hz=self._clock_hz,
+            temperature_c=50.0,
+            power_w=POWER_W,
+            throttles=[],
+        )
+
+    def energy_j(self) -> float | None:
+        """Grows with the scripted clock."""
+        return POWER_W * self._clock
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+    def settings(self) -> dict[str, Setting]:
+        """There are no switches."""
+        return {}
+
+    def foreign_processes(self) -> int | None:
+        """Nobody else can be here."""
+        return 0
+
     def _pass(self, seconds: float) -> None:
         self._clock += seconds
 
     def reset_peak_memory(self) -> None:
         """Nothing is held."""
 
-    def peak_memory_bytes(self) -> int | None:
+    def memory(self) -> Memory:
         """Not known of a network that is not there."""
-        return None
+        return Memory()
 
     def simulate(self, case: Case, round_number: int) -> Callable[[], None]:
         """What stands for one inference of `case` in the process of `round_number`."""

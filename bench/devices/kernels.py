@@ -11,9 +11,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 REPEATS = 3
-CHANNELS = {"cpu": 512, "cuda": 4096}  # of a pointwise convolution at 14²: a millisecond or so
-COPIED_BYTES = {"cpu": 32 * 2**20, "cuda": 256 * 2**20}  # beyond most last caches, there and back
 PIXELS = 14
+
+
+class KernelSize(NamedTuple):
+    """Channels of a pointwise convolution at 14², its type, and bytes of a copy."""
+
+    channels: int
+    dtype: str
+    copied_bytes: int
+
+
+# Each takes some tenths of a millisecond or more, in a type that no switch for TF32 touches; the
+# copy is beyond most last caches. A board's memory is small, and each child has its own.
+CPU = KernelSize(512, "float32", 32 * 2**20)
+GPU = KernelSize(8192, "float16", 256 * 2**20)
+BOARD = KernelSize(2048, "float16", 32 * 2**20)
 
 
 class Kernels(NamedTuple):
@@ -30,18 +43,18 @@ class Calibration(NamedTuple):
     memory_s: float
 
 
-def torch_kernels(torch_device: str) -> Kernels:
-    """A pointwise fp32 convolution and a copy, on memory allocated now.
+def torch_kernels(size: KernelSize, torch_device: str) -> Kernels:
+    """A pointwise convolution and a copy on a device of torch, on memory allocated now.
 
     Of what was tried on a shared machine, the times of these two followed best what it did to
     whole networks; a plain matrix product felt it half as much.
     """
     import torch
 
-    channels, floats = CHANNELS[torch_device], COPIED_BYTES[torch_device] // 4
-    images = torch.ones(1, channels, PIXELS, PIXELS, device=torch_device)
-    weight = torch.ones(channels, channels, 1, 1, device=torch_device)
-    source = torch.ones(floats, device=torch_device)
+    kind = {"dtype": getattr(torch, size.dtype), "device": torch_device}
+    images = torch.ones(1, size.channels, PIXELS, PIXELS, **kind)
+    weight = torch.full((size.channels, size.channels, 1, 1), 1 / size.channels, **kind)
+    source = torch.ones(size.copied_bytes // 4, device=torch_device)
     target = torch.empty_like(source)
     return Kernels(
         compute=lambda: torch.conv2d(images, weight), memory=lambda: target.copy_(source)

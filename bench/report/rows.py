@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from bench.beside import Beside, beside
 from bench.paper import top1
 from bench.ratio import compare
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record
@@ -43,6 +44,11 @@ class Row(msgspec.Struct, frozen=True):
     def throughput(self) -> float | None:
         """Images per second: batch / median."""
         return self.case.batch / self.summary.median if self.summary else None
+
+    @property
+    def beside(self) -> Beside:
+        """What was measured beside the latency."""
+        return beside([] if self.failure else self.rounds)
 
     @property
     def top1(self) -> float | None:
@@ -130,5 +136,8 @@ def _median(row: Row) -> float:
 
 def _cost(rounds: Sequence[Measurement]) -> Cost:
     """The cost that all rounds agree on, with the largest of their peaks."""
-    peaks = [p for r in rounds if (p := r.cost.peak_memory_bytes) is not None]
-    return msgspec.structs.replace(rounds[0].cost, peak_memory_bytes=max(peaks, default=None))
+    largest = {
+        name: max((b for r in rounds if (b := getattr(r.cost, name)) is not None), default=None)
+        for name in ("peak_memory_bytes", "peak_reserved_bytes", "process_bytes")
+    }
+    return msgspec.structs.replace(rounds[0].cost, **largest)

@@ -36,6 +36,13 @@ TEXT_COLUMNS = (
     "Bar",
     "Found",
 )
+OF_SOME_DEVICES = [
+    "Device time (ms)",
+    "Pipelined (img/s)",
+    "GPU busy (%)",
+    "Power (W)",
+    "Energy (mJ/img)",
+]
 
 # The paper's devices in Table 6: column, kind of chip, what it was, its name in the data.
 TABLE6_DEVICES = (
@@ -71,6 +78,7 @@ def results_csv(rows: Sequence[Row]) -> str:
             "processes": row.summary.processes if row.summary else 0,
             "stopped_by": row.stopped_by,
             **msgspec.structs.asdict(row.cost or Cost()),
+            **row.beside._asdict(),
             "top1_paper": row.top1,
             "failed_at": row.failure.stage if row.failure else None,
             "failure": f"{row.failure.error}: {row.failure.message}" if row.failure else None,
@@ -81,7 +89,7 @@ def results_csv(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     frame = pd.DataFrame(lines)
-    whole = ["rank", "params", "macs", "weight_bytes", "peak_memory_bytes"]
+    whole = ["rank", *Cost.__struct_fields__]
     frame[whole] = frame[whole].astype("Int64")
     return str(frame.to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g"))
 
@@ -94,10 +102,16 @@ def results_markdown(rows: Sequence[Row]) -> str:
         parts.append(f"# {markdown(environment.chip.name)}\n\n{describe(environment)}")
         members.sort(key=lambda row: row.case.group)
         for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
-            table = pd.DataFrame([_results_line(row) for row in cases])
+            table = _without_empty(pd.DataFrame([_results_line(row) for row in cases]))
             parts.append(f"## Batch {batch} at {resolution}²\n\n{to_markdown_table(table)}")
         parts += [*_doubts(members), *_failures(members)]
     return "\n\n".join(parts) + "\n"
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns that only some devices fill, where none of the rows does."""
+    empty = [name for name in OF_SOME_DEVICES if (table[name] == NOTHING).all()]
+    return table.drop(columns=empty)
 
 
 def table6_csv(rows: Sequence[Row]) -> str:
@@ -144,6 +158,11 @@ def _results_line(row: Row) -> dict[str, str]:
         "Params (M)": significant(_in(MEGA, cost.params), 4),
         "MACs (G)": significant(_in(GIGA, cost.macs)),
         "Peak memory (MiB)": significant(_in(MIB, cost.peak_memory_bytes)),
+        "Device time (ms)": significant(milliseconds(row.beside.device_s)),
+        "Pipelined (img/s)": significant(row.beside.pipelined_img_s),
+        "GPU busy (%)": significant(_in(0.01, row.beside.utilisation)),
+        "Power (W)": significant(row.beside.power_w),
+        "Energy (mJ/img)": significant(_in(0.001, row.beside.energy_per_image_j)),
         "Top-1 (paper)": significant(row.top1),
         "Ended by": row.stopped_by or NOTHING,
         "Verdict": row.verdict.level if row.verdict else NOTHING,
@@ -156,8 +175,8 @@ def _interval(row: Row) -> str:
     return " to ".join(significant(milliseconds(bound)) for bound in row.interval[1:])
 
 
-def _in(unit: float, count: int | None) -> float | None:
-    return None if count is None else count / unit
+def _in(unit: float, value: float | None) -> float | None:
+    return None if value is None else value / unit
 
 
 def _doubts(rows: Sequence[Row]) -> list[str]:

@@ -43,12 +43,12 @@ PREFIX = "self/"
 
 
 class Parts(NamedTuple):
-    """What was measured: rounds by part, pairs of (harness, bare loop) seconds, faults found."""
+    """What was measured: rounds by part, and by backend pairs of (harness, bare loop) seconds."""
 
     pool: list[Measurement]
     same: list[list[Measurement]]
     unlike: list[list[Measurement]]
-    fidelity: list[tuple[float, float]]
+    fidelity: dict[str, list[tuple[float, float]]]
     faults: list[FaultFound]
 
 
@@ -144,8 +144,9 @@ def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) ->
 
 
 def _plan(rounds: int, **changes: float) -> Plan:
-    """The quick preset, for exactly so many rounds."""
-    fixed = {"rounds": rounds, "precision": None, "budget_s": None, "slow_budget_s": None}
+    """The quick preset, for exactly so many rounds; the chip's load is no part of it."""
+    unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
+    fixed = {"rounds": rounds, "observe_s": 0.0, **unbound}
     return msgspec.structs.replace(PRESETS["quick"], **fixed, **changes)
 
 
@@ -221,15 +222,20 @@ def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:
     return Setting(*select("fake"), folder, say)
 
 
-def _fidelity(setting: Setting) -> list[tuple[float, float]]:
-    """Pairs of seconds by the harness and by a bare loop; none on the fake device."""
+def _fidelity(setting: Setting) -> dict[str, list[tuple[float, float]]]:
+    """By backend, pairs of seconds by the harness and by a bare loop; none on the fake device."""
     if setting.chip.device == "fake":
-        return []
+        return {}
+    backends = ["eager", "cudagraph"] if setting.device.has_queue else ["eager"]
+    return {backend: _pairs(setting, backend) for backend in backends}
+
+
+def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
     here = describe(setting.device, setting.chip, "", "").environment_id
-    path = setting.folder / f"fidelity-{here}.json"
+    path = setting.folder / f"fidelity-{backend}-{here}.json"
     if not path.exists():
-        setting.say("fidelity: the harness beside a bare loop")
-        words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S)]
+        setting.say(f"fidelity: the harness beside a bare loop, {backend}")
+        words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S), backend]
         done = subprocess.run(
             [sys.executable, "-m", "bench.selfcheck.fidelity", *words],
             capture_output=True,

@@ -1,0 +1,23 @@
+"""PyTorch eager with weights, input and activations in NHWC memory order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+    """Lay out weights and input anew, once; a server would take its images in that order."""
+    import torch
+
+    network = model.to(memory_format=torch.channels_last)
+    images = example.contiguous(memory_format=torch.channels_last)
+    return lambda: network(images)
+
+
+def missing(torch_device: str) -> str | None:
+    """Nothing but torch is needed."""
+    return None

@@ -1,0 +1,34 @@
+"""torch.compile with Inductor: C++ on a CPU, Triton on a GPU. `--backend compile`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from importlib import util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WARM_CALLS = 2  # the first compiles, the second may find out that it has to again
+
+
+def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+    """Compile for just this shape; a network that would be cut into pieces raises instead."""
+    import torch
+
+    network = torch.compile(model, dynamic=False, fullgraph=True)
+    for _ in range(WARM_CALLS):
+        network(example)
+    return lambda: network(example)
+
+
+def missing(torch_device: str) -> str | None:
+    """A C++ compiler everywhere; Triton on a GPU."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        return f"no C++ compiler ({compiler}): sudo apt install g++, or set CXX"
+    if torch_device == "cuda" and util.find_spec("triton") is None:
+        return "no Triton: pip install triton"
+    return None

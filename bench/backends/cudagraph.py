@@ -1,0 +1,40 @@
+"""One CUDA graph of the whole network: captured once, replayed by a single launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WARM_CALLS = 3  # libraries allocate workspaces and choose kernels in their first calls
+
+
+def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+    """Warm up on a side stream, as capturing demands, then capture a call on the static input.
+
+    The call returns the graph's one output tensor, which the next call overwrites.
+    """
+    import torch
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_CALLS):
+            model(example)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output: Tensor = model(example)
+
+    def replay() -> Tensor:
+        graph.replay()
+        return output
+
+    return replay
+
+
+def missing(torch_device: str) -> str | None:
+    """Graphs are CUDA's."""
+    return None if torch_device == "cuda" else "CUDA graphs need an NVIDIA GPU: --device cuda"

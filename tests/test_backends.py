@@ -1,0 +1,101 @@
+"""Backends give what eager gives; where one needs a GPU, its steps are watched on a stand-in."""
+
+import contextlib
+import shutil
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from bench.backends import BACKENDS, compiled, cudagraph
+
+
+def small_net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.GELU()).eval()
+
+
+@pytest.mark.parametrize("name", ["eager", "channels_last", "compile"])
+def test_on_the_cpu_a_backend_computes_what_the_network_does(name):
+    net, images = small_net(), torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        expected = net(images)
+        call = BACKENDS[name].load(net, images, "fp32")
+        assert torch.allclose(call(), expected, atol=1e-6)
+        assert torch.allclose(call(), expected, atol=1e-6)
+
+
+def test_channels_last_lays_out_weights_and_input_and_leaves_the_example_alone():
+    seen = []
+    net, images = small_net(), torch.randn(2, 3, 8, 8)
+    net.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.inference_mode():
+        output = BACKENDS["channels_last"].load(net, images, "fp32")()
+    last = {"memory_format": torch.channels_last}
+    assert seen[0].is_contiguous(**last)
+    assert net[0].weight.is_contiguous(**last)
+    assert output.is_contiguous(**last)
+    assert images.is_contiguous()
+
+
+def test_a_network_that_would_be_cut_into_pieces_is_refused_by_compile():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x + 1 if x.sum() > 0 else x
+
+    with torch.inference_mode(), pytest.raises(Exception, match=r"(?i)data-dependent|graph"):
+        compiled.load(Branching(), torch.randn(1, 3, 8, 8), "fp32")
+
+
+def test_compile_wants_a_compiler_and_on_a_gpu_triton(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert "sudo apt install g++" in compiled.missing("cpu")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert compiled.missing("cpu") is None
+    monkeypatch.setattr(compiled.util, "find_spec", lambda name: None)
+    assert "pip install triton" in compiled.missing("cuda")
+
+
+def test_a_graph_wants_a_gpu():
+    assert "--device cuda" in cudagraph.missing("cpu")
+    assert cudagraph.missing("cuda") is None
+
+
+class Recorder:
+    """Stands for torch.cuda: keeps in which stream, or into which graph, the network was called."""
+
+    def __init__(self):
+        self.where = ["current"]
+        self.events = []
+
+    def stream(self, name="side"):
+        waits = lambda other: self.events.append(f"{name} waits for {other.name}")  # noqa: E731
+        return types.SimpleNamespace(name=name, wait_stream=waits)
+
+    @contextlib.contextmanager
+    def inside(self, name):
+        self.where.append(name)
+        yield
+        self.where.pop()
+
+
+def test_a_graph_is_warmed_on_a_side_stream_captured_once_and_replayed(monkeypatch):
+    recorder, net = Recorder(), small_net()
+    current = recorder.stream("current")
+    replayed = []
+    graph = types.SimpleNamespace(replay=lambda: replayed.append(recorder.where[-1]))
+    monkeypatch.setattr(torch.cuda, "Stream", recorder.stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: current)
+    monkeypatch.setattr(torch.cuda, "stream", lambda side: recorder.inside(side.name))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda captured: recorder.inside("capture"))
+    net.register_forward_hook(lambda *_: recorder.events.append(f"call in {recorder.where[-1]}"))
+    with torch.inference_mode():
+        call = cudagraph.load(net, torch.randn(1, 3, 8, 8), "fp32")
+    warm = ["call in side"] * cudagraph.WARM_CALLS
+    waits = "side waits for current", "current waits for side"
+    assert recorder.events == [waits[0], *warm, waits[1], "call in capture"]
+    assert call() is call()
+    assert replayed == ["current"] * 2
+    assert recorder.events[-1] == "call in capture"  # a replay runs no Python of the network
