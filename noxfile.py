@@ -79,12 +79,13 @@ def report(session: nox.Session) -> None:
 
 
 def _measure(session: nox.Session, python: str, device: str, preset: str) -> None:
-    """Run and report, or skip with the reason that `bench doctor` gives too."""
+    """Doctor, run and report, or skip with the reason that `bench doctor` gives too."""
     bench = (python, "-m", "bench")
     listed = session.run(*bench, "list", "devices", "--json", external=True, silent=True)
     (found,) = [entry for entry in json.loads(str(listed)) if entry["name"] == device]
     if not found["available"]:
         session.skip(found["about"])
+    session.run(*bench, "doctor", external=True)
     flags = ("--suite", "table6", "--device", device, "--preset", preset, "--out", RESULTS)
     failed = [0, 1]  # a case that failed is a row of the report
     session.run(*bench, "run", *flags, *session.posargs, external=True, success_codes=failed)

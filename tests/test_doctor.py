@@ -1,8 +1,12 @@
 import json
 import types
 
+import pytest
+
 from bench import doctor
 from bench.doctor import Finding, examine
+from bench.errors import UnavailableError
+from bench.records import Chip
 
 
 def by_subject():
@@ -68,3 +72,43 @@ def test_a_package_that_is_missing_is_said_with_its_command(monkeypatch):
     monkeypatch.setattr(doctor, "NEEDED", ("no_such_package",))
     finding = by_subject()["no_such_package"]
     assert (finding.level, finding.remedy) == ("lack", "pip install no_such_package")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU that is here, in a state of the test's choosing, and on which torch computes."""
+    chip = Chip(device="cuda", kind="gpu", name="Test GPU", threads=4, facts={"driver": "570"})
+    state = {"temperature_c": 33.0, "foreign_processes": 0}
+    device = doctor.DEVICES["cuda"]
+    monkeypatch.setattr(device, "identify", lambda: chip)
+    monkeypatch.setattr(device, "state", lambda: state)
+    monkeypatch.setattr(doctor, "prove", lambda name: None)
+    return state
+
+
+def test_a_gpu_is_proven_and_its_state_told(gpu):
+    found = by_subject()
+    assert found["device cuda"].text == "Test GPU: driver 570"
+    assert found["torch on cuda"].level == "ok"
+    assert "temperature c 33" in found["state of cuda"].text
+    assert found["backend cudagraph"].level == "ok"
+    assert "GPU processes" not in found
+
+
+def test_a_gpu_on_which_torch_cannot_compute_is_a_lack_with_the_remedy(gpu, monkeypatch):
+    def prove(name):
+        raise UnavailableError(f"torch cannot compute on {name}: no kernel image", "Install one.")
+
+    monkeypatch.setattr(doctor, "prove", prove)
+    finding = by_subject()["torch on cuda"]
+    assert finding.level == "lack"
+    assert "Test GPU: no kernel image" in finding.text
+    assert finding.remedy == "Install one."
+
+
+def test_others_on_the_gpu_and_clocks_that_follow_the_load_are_noted(gpu):
+    gpu.update(foreign_processes=2, jetson_clocks="off")
+    found = by_subject()
+    assert found["GPU processes"].level == "note"
+    assert found["GPU processes"].text == "2 are on the GPU"
+    assert "sudo jetson_clocks" in found["jetson_clocks"].remedy

@@ -6,8 +6,10 @@ from bench.estimate import (
     CaseProgress,
     guess_iteration_s,
     initial,
+    kinds_of_block,
     planned_rounds,
     remaining_s,
+    round_s,
     work_s,
 )
 from bench.plan import PRESETS
@@ -68,3 +70,24 @@ def test_more_work_is_guessed_to_take_longer():
     big = Case("resnet50", "plain", batch=128)
     assert guess_iteration_s(big, 4e9) > 100 * guess_iteration_s(CASE, 4e9)
     assert guess_iteration_s(CASE, None) > guess_iteration_s(CASE, 1e9)
+
+
+def test_on_a_gpu_blocks_come_in_two_kinds_of_batches_in_three_and_it_is_observed_once():
+    alone, batch = (Case("resnet50", "plain", batch=n, device="cuda") for n in (1, 128))
+    assert (kinds_of_block(alone), kinds_of_block(batch)) == (2, 3)
+    assert kinds_of_block(Case("resnet50", "plain", batch=128)) == 1
+    once = work_s(QUICK, 1, 0.01)
+    assert work_s(QUICK, 1, 0.01, 2) == pytest.approx(once + QUICK.timed_s)
+    fresh, begun = (
+        remaining_s(QUICK, {alone: CaseProgress(0.01, rounds_done=n)}, setup_s=1.0) for n in (0, 1)
+    )
+    each = round_s(QUICK, alone, 0.01, 1.0)
+    assert fresh - begun == pytest.approx(each + QUICK.observe_s)
+
+
+def test_a_gpu_is_guessed_to_be_bound_by_launches_at_batch_1():
+    alone, batch = (
+        guess_iteration_s(Case("resnet50", "plain", batch=n, device="cuda"), 4e9) for n in (1, 128)
+    )
+    assert 0.004 < alone < 0.006
+    assert 10 * alone < batch < 1

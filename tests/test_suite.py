@@ -1,8 +1,9 @@
+import msgspec
 import pytest
 from conftest import CHIP
 
 from bench import suite as suites
-from bench.errors import UsageError
+from bench.errors import UnavailableError, UsageError
 from bench.suite import Overrides, Suite, expand, plan_for
 
 NOTHING = Overrides()
@@ -62,8 +63,29 @@ def test_what_there_is_not_is_refused_with_a_remedy(models, overrides, said):
 
 
 def test_every_shipped_suite_expands():
+    chip = msgspec.structs.replace(CHIP, device="fake")  # which has every backend and precision
     for name in suites.names():
-        assert expand(suites.load(name), NOTHING, CHIP, None)
+        assert expand(suites.load(name), NOTHING, chip, None)
+
+
+def test_the_suite_of_backends_is_a_full_grid():
+    chip = msgspec.structs.replace(CHIP, device="fake")
+    cases = expand(suites.load("backends"), NOTHING, chip, None)
+    assert len(cases) == len(set(cases)) == 4 * 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "flags", "said"),
+    [
+        ({}, {"backend": ("cudagraph",)}, "no backend cudagraph here"),
+        ({"compute_capability": "7.5"}, {"precision": ("tf32",)}, "this chip has 7.5"),
+    ],
+)
+def test_what_the_machine_or_chip_lacks_is_said_before_anything_runs(facts, flags, said):
+    device = "cuda" if facts else "cpu"
+    chip = msgspec.structs.replace(CHIP, device=device, facts=facts)
+    with pytest.raises(UnavailableError, match=said):
+        expanded("resnet50", chip=chip, **flags)
 
 
 def test_table6_is_the_seven_rows_of_the_paper():

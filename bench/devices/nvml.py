@@ -359,8 +359,9 @@ def _by_uuid(nvml: Any, uuid: str) -> Any:
 
 
 def _first_instance(nvml: Any, chip: Any) -> tuple[Any, Any]:
-    """Of a chip with MIG on CUDA sees the first instance only ("CUDA Device Enumeration" in
-    NVIDIA's MIG User Guide); of any other the chip.
+    """Of a chip with MIG on, CUDA sees the first instance only; of any other the chip itself.
+
+    Source: "CUDA Device Enumeration" in NVIDIA's MIG User Guide.
     """
     if ask(nvml, "nvmlDeviceGetMigMode", chip).then(_current).value != "on":
         return chip, None

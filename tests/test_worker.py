@@ -1,0 +1,149 @@
+"""The child, played by a thread: what it tells of a device with a queue and sensors of its own."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import msgspec
+import pytest
+import torch
+
+from bench import worker
+from bench.devices.cuda import Cuda
+from bench.devices.kernels import KernelSize
+from bench.devices.sensor import Memory
+from bench.messages import Broken, Channel, Entered, Finish, Job, RunBlock
+from bench.plan import PRESETS
+from bench.records import Case, Gauges, Reading
+
+PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
+
+
+class Pretended(Cuda):
+    """Everything that CUDA is but the GPU: the work is done on the CPU, at once."""
+
+    torch_device = "cpu"
+    kernel_size = KernelSize(8, "float32", 4096)
+
+    def __init__(self):
+        super().__init__()
+        self.memory_is_read_after = []
+
+    @contextlib.contextmanager
+    def session(self, case):
+        with torch.inference_mode():
+            yield
+
+    def now(self):
+        return time.perf_counter()
+
+    def kernels(self):
+        return worker.Kernels(lambda: None, lambda: None)
+
+    def sense(self):
+        return Reading(at_s=time.monotonic(), clock_hz=1e9, throttles=["sw_power_cap"])
+
+    def sensor(self):
+        return self
+
+    def gauges(self):
+        return Gauges(utilisation=0.5, power_w=200.0)
+
+    def energy_j(self):
+        return 200.0 * time.monotonic()
+
+    def close(self):
+        pass
+
+    def device_times(self, call, iterations):
+        return [0.001 for _ in range(iterations) if call() is not None]
+
+    def settings(self):
+        return {"matmul_tf32": False}
+
+    def reset_peak_memory(self):
+        pass
+
+    def memory(self):
+        return Memory(500, 600, 700)
+
+
+@pytest.fixture
+def child():
+    """Start a child on a case; returns the parent's channel."""
+    ours, theirs = socket.socketpair()
+    threads = []
+
+    def start(case, device=None):
+        job = Job(case, 1, PLAN, None)
+        arguments = (Channel(theirs), job, device or Pretended())
+        threads.append(threading.Thread(target=worker.work, args=arguments))
+        threads[0].start()
+        return Channel(ours)
+
+    yield start
+    ours.close()
+    threads[0].join(30)
+    theirs.close()
+    assert not threads[0].is_alive()
+
+
+def answer(channel):
+    """The next reply that is no stage, and the stages entered before it."""
+    stages = []
+    while isinstance(reply := channel.receive_reply(60), Entered):
+        stages.append(reply.stage)
+    return reply, stages
+
+
+def case(**changes):
+    given = {"resolution": 32, "device": "cuda", "threads": 2}
+    return Case("repnext_u3_t", "srep", **{**given, **changes})
+
+
+def test_a_queue_has_blocks_by_its_own_clock_and_of_batches_pipelined_ones(child):
+    channel = child(case(batch=2))
+    ready, stages = answer(channel)
+    assert stages == ["build", "fuse", "check", "load", "first", "check", "warmup", "timed"]
+    assert ready.peak_bytes == 700  # the largest of what is known
+    channel.send(RunBlock(3, 1))
+    block, _ = answer(channel)
+    assert len(block.samples_s) == len(block.device_samples_s) == 3
+    assert block.pipelined_s > 0
+    channel.send(Finish(0.3))
+    finished, stages = answer(channel)
+    assert stages == ["observe"]
+    assert finished.telemetry.seconds == pytest.approx(0.3, abs=0.2)
+    assert finished.telemetry.energy_j == pytest.approx(200 * finished.telemetry.seconds, rel=0.2)
+    assert finished.settings == {"matmul_tf32": False}
+    assert finished.stages.events > 0
+    assert finished.stages.observe >= 0.3
+    assert finished.conditions.throttled_by == ["sw_power_cap"]
+    cost = finished.known.cost
+    memory = (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.process_bytes)
+    assert memory == (500, 600, 700)
+    assert finished.known.check.against == "train, cpu"
+
+
+def test_batch_1_is_not_pipelined_and_no_seconds_are_no_observation(child):
+    channel = child(case())
+    answer(channel)
+    channel.send(RunBlock(2, 0))
+    block, _ = answer(channel)
+    assert (len(block.device_samples_s), block.pipelined_s) == (2, None)
+    channel.send(Finish())
+    finished, _ = answer(channel)
+    assert finished.telemetry is None
+    assert finished.stages.observe == 0
+
+
+def test_memory_that_is_short_in_the_first_call_is_told_with_its_size(child):
+    class Small(Pretended):
+        def reset_peak_memory(self):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    broken, stages = answer(child(case(), Small()))
+    assert isinstance(broken, Broken)
+    assert (broken.error, stages[-1]) == ("OutOfMemory", "load")
+    assert "2.00 GiB" in broken.message
