@@ -117,7 +117,7 @@ def a100(**answers):
             "nvmlDeviceGetMaxClockInfo": {SM: 1410, MEM: 1593},
             "nvmlDeviceGetClockInfo": {SM: 1410, MEM: 1593},
             "nvmlDeviceGetEnforcedPowerLimit": 400_000,
-            **dict.fromkeys(PROCESSES, []),
+            **{name: [] for name in PROCESSES},
             **answers,
         }
     )

@@ -298,6 +298,7 @@ def test_a_level_that_cannot_be_is_missing_with_a_reason(opened, function, answe
     ("function", "answer", "where"),
     [
         ("nvmlDeviceGetMemoryInfo", fake_pynvml.sizes(0, 0), "facts memory_gib"),
+        ("nvmlDeviceGetMemoryInfo", fake_pynvml.sizes(2**64 - 1, 0), "free_bytes"),
         ("nvmlDeviceGetMaxClockInfo", {SM: 0}, "facts max_clock_mhz"),
         ("nvmlDeviceGetEnforcedPowerLimit", 2**32 - 1, "facts power_limit_w"),
         ("nvmlDeviceGetCudaComputeCapability", (0, 0), "facts compute_capability"),
@@ -379,7 +380,7 @@ def test_memory_of_a_process_is_known_only_where_nvml_lists_it_and_says_so(opene
 
 
 def test_a_process_on_several_lists_is_one(opened):
-    board = h200(**dict.fromkeys(PROCESSES, [process(9, MIB), process(10, None)]))
+    board = h200(**{name: [process(9, MIB), process(10, None)] for name in PROCESSES})
     assert opened(board).foreign_processes() == 2
 
 
@@ -387,6 +388,11 @@ def test_processes_are_unknown_where_no_list_can_be_read(opened):
     gpu = opened(h200(), errors=dict.fromkeys(PROCESSES, "NoPermission"))
     assert gpu.foreign_processes() is None
     assert gpu.state()["foreign_processes"] is None
+
+
+def test_a_text_that_is_empty_is_none(opened):
+    gpu = opened(h200(nvmlDeviceGetName=""), driver="")
+    assert (gpu.name, gpu.facts()["driver"]) == ("unnamed NVIDIA GPU", None)
 
 
 def test_an_orin_opens_and_says_of_everything_that_it_is_not_supported(opened):
@@ -495,6 +501,15 @@ def test_a_gpu_closes_once_and_then_tells_nothing(opened):
     assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, "NVML: Uninitialized"))
 
 
+def test_a_gpu_closed_twice_does_not_close_another_that_is_open(opened):
+    gpu = opened(h200())
+    with open_gpu() as other:
+        gpu.close()
+        gpu.close()
+        assert levels_of(other.gauges()) == LEVELS
+    assert sys.modules["pynvml"].users == 0
+
+
 MIG = {
     "driver": "570.86.15",
     "memory_gib": 10,
@@ -575,6 +590,11 @@ def test_a_chip_with_mig_on_and_no_instance_is_not_available(opened):
     assert "MIG is on and there is no instance" in refused.value.message
     assert "turn MIG off" in refused.value.remedy
     assert sys.modules["pynvml"].users == 0
+
+
+def test_the_first_instance_is_found_where_their_number_is_not_told(opened):
+    gpu = opened(mig_a100(), errors={"nvmlDeviceGetMaxMigDeviceCount": "NotSupported"})
+    assert gpu.facts() == MIG
 
 
 MIG_LOST = {
