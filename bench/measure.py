@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.messages import Known
+from bench.profiling.operator import Operator
 from bench.records import Stage, Stages
 
 Clock = Callable[[], float]
@@ -23,10 +24,13 @@ class Subject(NamedTuple):
     """What is timed: one inference, and a look at its first output.
 
     `inspect` says what is known of the network, and raises where the output is no answer.
+    `anatomy` runs the network once more and lists its operators in order; none where the backend
+    does not run them one by one.
     """
 
     call: Callable[[], object]
     inspect: Callable[[object], Known]
+    anatomy: Callable[[], Sequence[Operator]] = tuple
 
 
 class StageClock:

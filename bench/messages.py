@@ -8,18 +8,21 @@ import time
 
 import msgspec
 
-from bench.plan import Plan
+from bench.plan import Plan, ProfilePlan
 from bench.records import (
     Case,
     Check,
     Conditions,
     Cost,
     Passport,
+    ProfileRow,
     Setting,
     Source,
     Stage,
     Stages,
     Telemetry,
+    Utilisation,
+    Waterfall,
 )
 
 
@@ -33,13 +36,17 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
-    """To a new child: what to prepare. `known` is None in the case's first round."""
+    """To a new child: what to prepare. `known` is None in the case's first round.
+
+    With `profile` it is profiled instead of timed block by block.
+    """
 
     case: Case
     round: int
     plan: Plan
     known: Known | None
     source: Source | None = None
+    profile: ProfilePlan | None = None
 
 
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
@@ -95,6 +102,20 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     telemetry: Telemetry | None
 
 
+class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
+    """From a child: where the time of its case goes, and what else its plan asked for."""
+
+    rows: list[ProfileRow]
+    waterfall: Waterfall
+    utilisation: Utilisation
+    plain_samples_s: list[float]
+    profiled_samples_s: list[float]
+    events: int
+    macs_per_s: float | None
+    bytes_per_s: float | None
+    trace: bytes | None
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """From a child: it raised."""
 
@@ -104,7 +125,7 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
 
 
 Request = Job | RunBlock | Finish
-Reply = Entered | Ready | Block | Finished | Broken
+Reply = Entered | Ready | Block | Finished | Profiled | Broken
 
 
 class ChannelClosedError(Exception):

@@ -47,6 +47,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 600.0
 
 
+class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What profiling a case asks for: seconds of plain and profiled blocks in turns, and whether
+    the peaks of the device are wanted too, and the last block's trace as it is."""
+
+    seconds: float
+    block_s: float = 0.25
+    observe_s: float = 5.0
+    peaks: bool = False
+    trace: bool = False
+
+
+PROFILE_S = {"quick": 6.0, "default": 10.0, "paper": 30.0}
+
 PRESETS = {
     plan.preset: plan
     for plan in (

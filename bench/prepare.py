@@ -12,11 +12,14 @@ from bench.devices import Device
 from bench.measure import StageClock, Subject
 from bench.messages import Job, Known
 from bench.models import cost
+from bench.profiling.anatomy import operators
+from bench.profiling.operator import Operator
 from bench.records import Case, Check, Cost, Passport
 
 SEED = 0
 CHECKED_IMAGES = 2  # of a batch, the reference of which is computed on the CPU
 FIRST_FORMS = ("plain", "train")  # what is built, not fused
+ONE_BY_ONE = ("eager", "channels_last")  # backends that run operators as the network calls them
 FORM_TOLERANCE = 1e-5  # in fp32 on a CPU, where the forms of RepNeXt agree to 4e-7
 
 
@@ -54,7 +57,11 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
         dtype = precision.dtype(case.precision)
         net, images = net.to(device.torch_device, dtype), images.to(device.torch_device, dtype)
         run = BACKENDS[case.backend].load(net, images, case.precision)
-    return Subject(run, lambda output: _inspect(output, case, known, reference))
+
+    def anatomy() -> list[Operator]:
+        return operators(net, images) if case.backend in ONE_BY_ONE else []
+
+    return Subject(run, lambda output: _inspect(output, case, known, reference), anatomy)
 
 
 def _find_out(

@@ -11,7 +11,7 @@ import msgspec
 from bench import store
 from bench.errors import UsageError
 from bench.ratio import State, usual_state
-from bench.records import Case, Environment, Failure, Measurement, Record
+from bench.records import Case, Environment, Failure, Measurement, Record, of_cases
 from bench.store import History, unknown_environment
 from bench.verdict import Quiet, Verdict, judge_case, quiet_of
 
@@ -105,7 +105,7 @@ def unhashed(name: str) -> str:
 
 
 def _newest(folder: Path, records: Sequence[Record], warnings: Sequence[str]) -> Recorded | None:
-    measured = [r for r in records if not isinstance(r, Environment)]
+    measured = of_cases(records)
     if not measured:
         return None
     last_id = measured[-1].environment_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -32,6 +33,22 @@ Stage = Literal[
     "calibrate",
     "events",
     "observe",
+    "profile",
+]
+Category = Literal[
+    "depthwise or group conv",
+    "pointwise conv",
+    "other conv",
+    "fully connected",
+    "layer norm",
+    "batch norm",
+    "activation",
+    "addition",
+    "dimension transform",
+    "attention",
+    "pooling",
+    "other",
+    "unattributed",
 ]
 OUT_OF_MEMORY = "OutOfMemory"  # the one error of a Failure that other code asks about
 Setting = str | int | float | bool | None
@@ -315,6 +332,91 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
         ]
 
 
+class ProfileRow(msgspec.Struct, frozen=True):
+    """What one operator of one module takes in an iteration, without the profiler's own cost.
+
+    `module` is its path in the network (`stages.2.blocks.4.pw1`), "" where it is not known, as in
+    a compiled network; the operator is then the kernel. `calls` are those of an iteration, `macs`
+    and `bytes` of all of them, None where nobody could count.
+    """
+
+    operator: str
+    module: str
+    category: Category
+    calls: Whole
+    time_s: float
+    macs: Count | None = None
+    bytes: Count | None = None
+
+
+class Waterfall(msgspec.Struct, frozen=True):
+    """What adds up to the latency without the profiler: `busy_s` (operators, on a GPU kernels),
+    `gaps_s` (launches and Python in between), `sync_s` (waiting for the end) and `residual_s`.
+
+    `overhead_s` is what the profiler added to an iteration, `overhead_expected_s` what its events
+    should have by their number: the terms are without the latter, so the residual is how far the
+    two disagree.
+    """
+
+    plain_s: Seconds
+    busy_s: float
+    gaps_s: float
+    sync_s: float
+    residual_s: float
+    overhead_s: float
+    overhead_expected_s: float
+
+
+class Utilisation(msgspec.Struct, frozen=True):
+    """Three numbers that are not one another; None where there is no such thing.
+
+    `busy` is the share of the profiled time in which any kernel ran (of a CPU: busy cores of
+    those used), `busy_corrected` that of the latency without the profiler, `sm_fill` how much of
+    the multiprocessors a kernel's blocks filled, weighted by time, `occupancy` the profiler's
+    estimate of resident warps, `sampled` the driver's counter in the steady loop.
+    """
+
+    busy: float | None = None
+    busy_corrected: float | None = None
+    sm_fill: float | None = None
+    occupancy: float | None = None
+    sampled: float | None = None
+
+
+class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
+    """What a device reaches at best in one precision on so many threads: a short matrix product
+    and a copy. Multiply-accumulates and bytes a second."""
+
+    run_id: str
+    environment_id: str
+    precision: str
+    threads: Whole
+    macs_per_s: float
+    bytes_per_s: float
+    schema: int = SCHEMA
+
+
+class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
+    """Where the time of a case goes: a pass of its own, whose blocks alternate with plain ones.
+
+    Samples are iterations of the plain blocks and of the profiled ones. The rows and the other
+    terms of the waterfall add up to the median of the plain ones.
+    """
+
+    run_id: str
+    case_id: str
+    case: Case
+    environment_id: str
+    rows: list[ProfileRow]
+    waterfall: Waterfall
+    utilisation: Utilisation
+    plain_samples_s: list[Seconds]
+    profiled_samples_s: list[Seconds]
+    events: Whole
+    warnings: list[str] = []
+    schema: int = SCHEMA
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     """A case that could not be measured: where it stopped, the kind of error, its message."""
 
@@ -363,4 +465,14 @@ class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="typ
     schema: int = SCHEMA
 
 
-Record = Measurement | Failure | Environment
+Record = Measurement | Failure | Environment | Profile | Peaks
+
+
+def of_cases(records: Iterable[Record]) -> list[Measurement | Failure]:
+    """The measurements among `records`, and the failures of measuring: not those of a profile."""
+    return [
+        record
+        for record in records
+        if isinstance(record, Measurement)
+        or (isinstance(record, Failure) and record.stage != "profile")
+    ]

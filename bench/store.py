@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import SCHEMA, Case, Chip, Environment, Failure, Measurement, Record
+from bench.records import SCHEMA, Case, Chip, Environment, Failure, Measurement, Record, of_cases
 
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
@@ -163,10 +163,8 @@ def history(records: Iterable[Record], case: Case, environment_id: str) -> Histo
     """The rounds of `case` in one environment, each once, and its failure if that came last."""
     rounds: dict[int, Measurement] = {}
     failure: Failure | None = None
-    for record in records:
-        if isinstance(record, Environment) or record.environment_id != environment_id:
-            continue
-        if record.case_id != case.case_id:
+    for record in of_cases(records):
+        if (record.environment_id, record.case_id) != (environment_id, case.case_id):
             continue
         if isinstance(record, Failure):
             failure = record

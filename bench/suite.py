@@ -32,7 +32,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A grid that expands to cases. `title` is for people.
 
     `models` are names as `--models` takes them. `rounds` fixes the number of rounds whatever the
-    preset says; `pace_s` makes the fake device sleep that long in each block.
+    preset says; with `profile` its cases are profiled too once they are measured; `pace_s` makes the fake device sleep that long in each block.
     """
 
     title: str = ""
@@ -42,6 +42,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     backend: tuple[str, ...] = ("eager",)
     precision: tuple[str, ...] = ("fp32",)
     rounds: int | None = None
+    profile: bool = False
     pace_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
 
 

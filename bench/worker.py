@@ -35,10 +35,11 @@ from bench.messages import (
     Finished,
     Job,
     Known,
+    Profiled,
     Ready,
     RunBlock,
 )
-from bench.plan import is_slow
+from bench.plan import ProfilePlan, is_slow
 from bench.records import OUT_OF_MEMORY, Check, Cost, Reading
 from bench.telemetry import observe
 
@@ -92,6 +93,9 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
         with clock.stage("warmup"):
             warmed = warm_up(subject.call, device.now, job.plan.warmup_s)
     calibrate(kernels, device.now)  # their own warm-up
+    if job.profile is not None:
+        channel.send(_profile(job, job.profile, device, clock, subject))
+        return
     clock.current = "timed"
     channel.send(Entered("timed"))
     iteration_s = statistics.median(warmed.durations_s[-5:] or [first_s])
@@ -112,6 +116,16 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
             telemetry=telemetry,
         )
     )
+
+
+def _profile(
+    job: Job, plan: ProfilePlan, device: Device, clock: StageClock, subject: Subject
+) -> Profiled:
+    """The pass of its own that says where the time goes."""
+    from bench.profiling.child import profiled
+
+    with clock.stage("profile"):
+        return profiled(job, plan, device, subject)
 
 
 def _with_memory(cost: Cost, memory: Memory) -> Cost:

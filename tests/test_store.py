@@ -53,6 +53,8 @@ def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
         "warmup",
         "timed",
         "calibrate",
+        "events",
+        "observe",
     }
     wanted = "schema run_id case_id round samples_s block_sizes block_starts_s cost stopped_by"
     assert set(wanted.split()) | {"environment_id", "warnings"} <= set(record)

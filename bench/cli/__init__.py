@@ -10,6 +10,7 @@ from bench.cli import compare as compare_command
 from bench.cli import doctor as doctor_command
 from bench.cli import explain as explain_command
 from bench.cli import list as list_command
+from bench.cli import profile as profile_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
@@ -23,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("run")(run_command.run)
+app.command("profile")(profile_command.profile)
 app.command("report")(report_command.report)
 app.command("compare")(compare_command.compare)
 app.command("explain")(explain_command.explain)

@@ -4,141 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import devices, estimate, paper, runner, store
+from bench import estimate, paper, runner, store
 from bench import suite as suites
 from bench.beside import beside
+from bench.cli import options as opt
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.devices.proof import prove
-from bench.environment import describe
-from bench.errors import CASE_FAILED, InterruptedRunError, UsageError
-from bench.models import zoo
-from bench.plan import PRESETS, Plan
+from bench.errors import CASE_FAILED, InterruptedRunError
+from bench.plan import Plan
 from bench.recorded import Recorded
-from bench.records import Case, Environment, Record
+from bench.records import Case, Environment, Record, of_cases
 from bench.stats import latency, summarise
 from bench.store import History, Store
 from bench.text import duration
 from bench.verdict import Verdict
 
 PIPE_WIDTH = 200
-WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
-
-
-def _devices() -> list[str]:
-    return [*devices.DEVICES, *devices.ALIASES]
-
-
-def _models(incomplete: str) -> list[str]:
-    """The last of the names so far, completed: `a,re` to `a,resnet50`."""
-    before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in zoo.ZOO if name.startswith(last)]
 
 
 def run(
-    suite: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|PATH",
-            help="A grid of cases, as `bench list suites` names them, or your own TOML file.",
-            autocompletion=suites.names,
-        ),
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option(help="What to measure on: `bench list devices`.", autocompletion=_devices),
-    ] = "cpu",
-    models: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B@FORM",
-            help="Which networks: `bench list models`, or your own net.py:factory. "
-            "Without @FORM, all forms of each.",
-            autocompletion=_models,
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A checkpoint for the model, .safetensors or torch's."),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="What executes them: `bench list backends`."),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Number format: `bench list precisions`. Default: fp32."),
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N",
-            help="Images a call: 1 gives latency, 128 throughput. Default: 1,128.",
-        ),
-    ] = None,
-    resolution: Annotated[
-        str | None, typer.Option(metavar="N,N", help="Pixels a side. Default: 224.")
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="CPU threads. Default: all that this process may use."),
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(PRESETS),
-            help="How thoroughly: seconds, half a minute or minutes a case at batch 1.",
-            autocompletion=lambda: list(PRESETS),
-        ),
-    ] = "default",
-    rounds: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Exactly so many processes a case, whatever the preset."),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Begin no round that would make a case take longer."),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where results go: DIR/<chip>/results.jsonl.")
-    ] = Path("reports"),
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed before.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="A JSON summary on standard output; progress on stderr.")
-    ] = False,
+    suite: opt.SuiteName = None,
+    device: opt.DeviceName = "cpu",
+    models: opt.Models = None,
+    weights: opt.Weights = None,
+    backend: opt.Backends = None,
+    precision: opt.Precisions = None,
+    batch: opt.Batches = None,
+    resolution: opt.Resolutions = None,
+    threads: opt.Threads = None,
+    preset: opt.PresetName = "default",
+    rounds: opt.Rounds = None,
+    budget: opt.Budget = None,
+    out: opt.Out = Path("reports"),
+    retry_failed: opt.RetryFailed = False,
+    dry_run: opt.DryRun = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Measure networks; the same command again goes on where it was stopped."""
-    wanted = suites.load(suite) if suite else suites.Suite()
-    overrides = suites.Overrides(
-        models=_words(models),
-        batch=_numbers("batch", batch),
-        resolution=_numbers("resolution", resolution),
-        backend=_words(backend),
-        precision=_words(precision),
-        weights=weights,
+    chosen = opt.choose(
+        suite, device, models, weights, backend, precision, batch, resolution, threads
     )
-    if threads is not None:
-        suites.check_positive("threads", threads)
-    plan = suites.plan_for(preset, wanted, rounds, budget)
-    driver, chip = devices.select(device)
-    cases = suites.expand(wanted, overrides, chip, threads)
-    environment = describe(driver, chip, runner.new_run_id(), _command())
+    cases, environment, chip = chosen.cases, chosen.environment, chosen.environment.chip
+    plan = suites.plan_for(preset, chosen.suite, rounds, budget)
     console = _console(to_stderr=as_json)
     results = Store(out / chip.slug)
     if not dry_run:
@@ -149,7 +65,7 @@ def run(
     if dry_run:
         _dry_run(console, cases, plan, progress, as_json=as_json)
         return
-    if progress and driver.torch_device == "cuda":
+    if progress and chosen.device.torch_device == "cuda":
         prove(chip.name)
     tracker = Tracker(plan, progress)
     display = (LiveTable if console.is_terminal else PlainLines)(console, tracker)
@@ -165,7 +81,7 @@ def run(
                 environment,
                 display,
                 retry_failed=retry_failed,
-                sources=suites.sources(wanted, overrides),
+                sources=suites.sources(chosen.suite, chosen.overrides),
             )
     except KeyboardInterrupt:
         raise InterruptedRunError(results.path) from None
@@ -202,12 +118,8 @@ def _verdicts(
     results: Store, environment: Environment, histories: Mapping[Case, History]
 ) -> dict[Case, Verdict]:
     """What to think of the cases that were measured."""
-    own = [
-        record
-        for record in results.records
-        if not isinstance(record, Environment)
-        and record.environment_id == environment.environment_id
-    ]
+    here = environment.environment_id
+    own = [record for record in of_cases(results.records) if record.environment_id == here]
     recorded = Recorded(results.path.parent, environment, own)
     measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
     return {case: recorded.verdict(case) for case in measured}
@@ -264,39 +176,3 @@ def _as_json(case: Case, history: History, verdict: Verdict | None) -> dict[str,
         if failure
         else None,
     }
-
-
-def _words(text: str | None) -> tuple[str, ...] | None:
-    """`a,b` to its parts. Raises UsageError where one is empty."""
-    if text is None:
-        return None
-    words = tuple(word.strip() for word in text.split(","))
-    if not all(words):
-        raise UsageError(f"an empty name in {text!r}", "Separate names by single commas: a,b.")
-    return words
-
-
-def _numbers(what: str, text: str | None) -> tuple[int, ...] | None:
-    """`1,128` to whole numbers. Raises UsageError for what is none."""
-    words = _words(text)
-    if words is None:
-        return None
-    for word in words:
-        if not WHOLE_NUMBER.fullmatch(word):
-            raise UsageError(f"{what} {word!r} is no whole number", f"For example: --{what} 1,128")
-    numbers = tuple(int(word) for word in words)
-    for number in numbers:
-        suites.check_positive(what, number)
-    return numbers
-
-
-def _command() -> str:
-    """This command as another may type it: without --out and without absolute paths."""
-    words = iter(sys.argv[1:])
-    kept = ["bench"]
-    for word in words:
-        if word == "--out":
-            next(words, None)
-        elif not word.startswith("--out="):
-            kept.append(runner.without_paths(word))
-    return shlex.join(kept)

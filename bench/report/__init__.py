@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError
-from bench.records import Environment, Record
+from bench.records import Record, of_cases
 from bench.report import figures, rows, tables
 from bench.report.pages import write_pages
 
@@ -39,7 +39,7 @@ def render(records: Sequence[Record]) -> dict[str, bytes]:
     `results` holds every environment on record; Table 6 and Figure 1 the one measured last.
     """
     everything = rows.of(records)
-    last = next(r for r in reversed(records) if not isinstance(r, Environment))
+    last = of_cases(records)[-1]
     latest = [r for r in everything if r.environment.environment_id == last.environment_id]
     return {
         "results.md": tables.results_markdown(everything).encode(),

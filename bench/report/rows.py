@@ -10,7 +10,7 @@ import msgspec
 from bench.beside import Beside, beside
 from bench.paper import top1
 from bench.ratio import compare
-from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record
+from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record, of_cases
 from bench.stats import Estimate, Summary, latency, summarise
 from bench.store import history, unknown_environment
 from bench.verdict import Quiet, Verdict, judge_case, quiet_of
@@ -60,9 +60,8 @@ def of(records: Sequence[Record]) -> list[Row]:
     """Rows in the order in which their cases were first measured, environment by environment."""
     environments = {r.environment_id: r for r in records if isinstance(r, Environment)}
     by_case: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        if not isinstance(record, Environment):
-            by_case.setdefault((record.environment_id, record.case_id), []).append(record)
+    for record in of_cases(records):
+        by_case.setdefault((record.environment_id, record.case_id), []).append(record)
     quiet = _quiet_states(records)
     rows = [
         _row(group, environments.get(environment_id), quiet)

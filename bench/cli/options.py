@@ -1,0 +1,196 @@
+"""The flags that `bench run` and `bench profile` share, and what they choose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from bench import devices, runner
+from bench import suite as suites
+from bench.environment import describe
+from bench.errors import UsageError
+from bench.models import zoo
+from bench.plan import PRESETS
+from bench.records import Case, Environment
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+
+
+def _devices() -> list[str]:
+    return [*devices.DEVICES, *devices.ALIASES]
+
+
+def _models(incomplete: str) -> list[str]:
+    """The last of the names so far, completed: `a,re` to `a,resnet50`."""
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in zoo.ZOO if name.startswith(last)]
+
+
+SuiteName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="A grid of cases, as `bench list suites` names them, or your own TOML file.",
+        autocompletion=suites.names,
+    ),
+]
+
+DeviceName = Annotated[
+    str,
+    typer.Option(help="What to measure on: `bench list devices`.", autocompletion=_devices),
+]
+
+Models = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B@FORM",
+        help="Which networks: `bench list models`, or your own net.py:factory. "
+        "Without @FORM, all forms of each.",
+        autocompletion=_models,
+    ),
+]
+
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A checkpoint for the model, .safetensors or torch's."),
+]
+
+Backends = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="What executes them: `bench list backends`."),
+]
+
+Precisions = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Number format: `bench list precisions`. Default: fp32."),
+]
+
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N",
+        help="Images a call: 1 gives latency, 128 throughput. Default: 1,128.",
+    ),
+]
+
+Resolutions = Annotated[
+    str | None, typer.Option(metavar="N,N", help="Pixels a side. Default: 224.")
+]
+
+Threads = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="CPU threads. Default: all that this process may use."),
+]
+
+PresetName = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(PRESETS),
+        help="How thoroughly: seconds, half a minute or minutes a case at batch 1.",
+        autocompletion=lambda: list(PRESETS),
+    ),
+]
+
+Rounds = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Exactly so many processes a case, whatever the preset."),
+]
+
+Budget = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Begin no round that would make a case take longer."),
+]
+
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="Where results go: DIR/<chip>/results.jsonl.")
+]
+
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
+]
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="A JSON summary on standard output; progress on stderr.")
+]
+
+
+class Chosen(NamedTuple):
+    """What a command line asks for: the suite with its overrides, the device, and the cases."""
+
+    suite: suites.Suite
+    overrides: suites.Overrides
+    device: devices.Device
+    environment: Environment
+    cases: list[Case]
+
+
+def choose(
+    suite: str | None,
+    device: str,
+    models: str | None,
+    weights: Path | None,
+    backend: str | None,
+    precision: str | None,
+    batch: str | None,
+    resolution: str | None,
+    threads: int | None,
+) -> Chosen:
+    """The cases that the flags name. Raises UsageError or UnavailableError."""
+    wanted = suites.load(suite) if suite else suites.Suite()
+    overrides = suites.Overrides(
+        models=_words(models),
+        batch=_numbers("batch", batch),
+        resolution=_numbers("resolution", resolution),
+        backend=_words(backend),
+        precision=_words(precision),
+        weights=weights,
+    )
+    if threads is not None:
+        suites.check_positive("threads", threads)
+    driver, chip = devices.select(device)
+    cases = suites.expand(wanted, overrides, chip, threads)
+    environment = describe(driver, chip, runner.new_run_id(), _command())
+    return Chosen(wanted, overrides, driver, environment, cases)
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    """`a,b` to its parts. Raises UsageError where one is empty."""
+    if text is None:
+        return None
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        raise UsageError(f"an empty name in {text!r}", "Separate names by single commas: a,b.")
+    return words
+
+
+def _numbers(what: str, text: str | None) -> tuple[int, ...] | None:
+    """`1,128` to whole numbers. Raises UsageError for what is none."""
+    words = _words(text)
+    if words is None:
+        return None
+    for word in words:
+        if not WHOLE_NUMBER.fullmatch(word):
+            raise UsageError(f"{what} {word!r} is no whole number", f"For example: --{what} 1,128")
+    numbers = tuple(int(word) for word in words)
+    for number in numbers:
+        suites.check_positive(what, number)
+    return numbers
+
+
+def _command() -> str:
+    """This command as another may type it: without --out and without absolute paths."""
+    words = iter(sys.argv[1:])
+    kept = ["bench"]
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(runner.without_paths(word))
+    return shlex.join(kept)

@@ -1,0 +1,1 @@
+"""Where the time goes: from a profiler's trace to rows that add up to the plain latency."""

@@ -1,0 +1,55 @@
+"""In the child: a prepared case is profiled, and what its plan asks for besides is found out."""
+
+from __future__ import annotations
+
+import statistics
+
+from msgspec import structs
+
+from bench import precision
+from bench.devices import Device
+from bench.measure import Subject
+from bench.messages import Job, Profiled
+from bench.plan import ProfilePlan
+from bench.profiling.breakdown import break_down
+from bench.profiling.passes import event_cost_s, has_kernels, peaks, run_pass
+from bench.profiling.trace import TraceError
+from bench.records import Utilisation
+from bench.telemetry import observe
+
+
+def profiled(job: Job, plan: ProfilePlan, device: Device, subject: Subject) -> Profiled:
+    """Profile `subject`. Raises TraceError for a trace from which nothing may be said."""
+    anatomy = subject.anatomy()
+    reached = peaks(device, precision.dtype(job.case.precision)) if plan.peaks else None
+    seen = run_pass(subject.call, device, plan.seconds, plan.block_s)
+    if device.has_queue and not has_kernels(seen.iterations):
+        raise TraceError("no kernel is in the trace: CUPTI is missing, or another profiler has it")
+    count = device.settings().get("sm_count")
+    sm_count = count if isinstance(count, int) else None
+    found = break_down(seen.iterations, anatomy, seen.samples, event_cost_s(device), sm_count)
+    utilisation = found.utilisation
+    if device.has_queue:
+        utilisation = structs.replace(utilisation, sampled=_sampled(plan, device, subject))
+    else:
+        utilisation = Utilisation(busy=min(seen.cores / job.case.threads, 1.0))
+    return Profiled(
+        rows=found.rows,
+        waterfall=found.waterfall,
+        utilisation=utilisation,
+        plain_samples_s=[sample for block in seen.samples.plain for sample in block],
+        profiled_samples_s=[sample for block in seen.samples.profiled for sample in block],
+        events=found.events,
+        macs_per_s=reached.macs_per_s if reached else None,
+        bytes_per_s=reached.bytes_per_s if reached else None,
+        trace=seen.last_trace if plan.trace else None,
+    )
+
+
+def _sampled(plan: ProfilePlan, device: Device, subject: Subject) -> float | None:
+    """The driver's own counter, in a steady loop of its own."""
+    sensor = device.sensor()
+    if sensor is None:
+        return None
+    values = observe(subject.call, device.now, sensor, plan.observe_s).utilisation
+    return statistics.fmean(values) if values else None

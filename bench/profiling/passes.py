@@ -1,0 +1,152 @@
+"""The profiled pass in the child: plain and profiled blocks in turns, in one process."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from bench.devices import Device
+from bench.measure import pipelined_block, timed_block
+from bench.profiling import trace
+from bench.profiling.breakdown import Samples
+from bench.profiling.trace import MARK, Iteration, TraceError
+
+EVENT_CALLS = 2000
+EVENT_REPEATS = 5
+PEAK_REPEATS = 10
+PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
+PEAK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+
+Call = Callable[[], object]
+
+
+class Pass(NamedTuple):
+    """What a pass saw: samples by block, profiled iterations, the last block's trace as it is.
+
+    `cores` is how many CPUs the process kept busy in the plain blocks.
+    """
+
+    samples: Samples
+    iterations: list[Iteration]
+    last_trace: bytes
+    cores: float
+
+
+def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass:
+    """Time and profile `call` in blocks that alternate for `seconds`; their order reverses.
+
+    Raises TraceError for a trace that is no good.
+    """
+    iterations = max(1, round(block_s / _seconds(call, device)))
+    _profiled(call, device, 1)  # the profiler's own start
+    samples = Samples([], [])
+    seen: list[Iteration] = []
+    content = b""
+    used_s = wall_s = 0.0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until or len(samples.plain) < 2:
+        for is_profiled in (False, True) if len(samples.plain) % 2 else (True, False):
+            if is_profiled:
+                durations, content = _profiled(call, device, iterations)
+                found = trace.read(content)
+                if len(found) != iterations:
+                    raise TraceError(f"{len(found)} of {iterations} iterations are in the trace")
+                seen += found
+                samples.profiled.append(durations)
+            else:
+                before = _cpu_s()
+                block = timed_block(call, device.now, iterations)
+                used_s += _cpu_s() - before
+                wall_s += sum(block.samples_s)
+                samples.plain.append(block.samples_s)
+    return Pass(samples, seen, content, used_s / wall_s)
+
+
+def event_cost_s(device: Device) -> float:
+    """Seconds that the profiler adds for each event that it writes down.
+
+    From many calls of an operator that does next to nothing, with and without it.
+    """
+    tiny = torch.ones(1)
+
+    def call() -> None:
+        torch.relu(tiny)
+
+    costs = []
+    for _ in range(EVENT_REPEATS):
+        plain_s = pipelined_block(call, device.now, EVENT_CALLS) * EVENT_CALLS
+        with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(MARK):
+            started = time.perf_counter()
+            for _ in range(EVENT_CALLS):
+                call()
+            profiled_s = time.perf_counter() - started
+        (iteration,) = trace.read(_export(profiler))
+        costs.append((profiled_s - plain_s) / (iteration.events - 1))
+    return max(statistics.median(costs), 0.0)
+
+
+class Reached(NamedTuple):
+    """Multiply-accumulates and bytes a second, at best."""
+
+    macs_per_s: float
+    bytes_per_s: float
+
+
+def peaks(device: Device, dtype: torch.dtype) -> Reached:
+    """What a matrix product and a copy reach; the bytes of a copy are read and written."""
+    side, size = PEAK_SIDE[device.torch_device], PEAK_BYTES[device.torch_device]
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randn(side, side, generator=generator).to(device.torch_device, dtype)
+        for _ in range(2)
+    )
+    source = torch.ones(size // 4, device=device.torch_device)
+    target = torch.empty_like(source)
+    product_s = min(_seconds(lambda: left @ right, device) for _ in range(PEAK_REPEATS))
+    copy_s = min(_seconds(lambda: target.copy_(source), device) for _ in range(PEAK_REPEATS))
+    return Reached(side**3 / product_s, 2 * size / copy_s)
+
+
+def _seconds(call: Call, device: Device) -> float:
+    return timed_block(call, device.now, 1).samples_s[0]
+
+
+def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float], bytes]:
+    """Durations of profiled calls, and their trace."""
+    activities = [ProfilerActivity.CPU]
+    if device.torch_device == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    durations: list[float] = []
+    with profile(activities=activities) as profiler:
+        for _ in range(iterations):
+            started = device.now()
+            with record_function(MARK):
+                call()
+                ended = device.now()
+            durations.append(ended - started)
+    return durations, _export(profiler)
+
+
+def _export(profiler: profile) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(path))
+        return path.read_bytes()
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def has_kernels(iterations: Sequence[Iteration]) -> bool:
+    """Whether the GPU's work is in the trace."""
+    return any(iteration.kernels for iteration in iterations)
