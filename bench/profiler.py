@@ -63,8 +63,12 @@ def on_record(
     return None
 
 
-def peaks_of(records: Sequence[Record], case: Case, environment_id: str) -> Peaks | None:
-    """What the device reaches at best in the precision and on the threads of `case`."""
+def peaks_of(records: Sequence[Record], profile: Profile) -> Peaks | None:
+    """What the device of `profile` reaches at best in its precision and on its threads."""
+    return _peaks(records, profile.case, profile.environment_id)
+
+
+def _peaks(records: Sequence[Record], case: Case, environment_id: str) -> Peaks | None:
     wanted = (environment_id, case.precision, case.threads)
     for record in reversed(records):
         if isinstance(record, Peaks) and wanted == (
@@ -87,7 +91,7 @@ def _profile(
 ) -> Profile | Failure:
     """One case in a process of its own."""
     here = environment.environment_id
-    wants_peaks = peaks_of(store.records, case, here) is None
+    wants_peaks = _peaks(store.records, case, here) is None
     plan = ProfilePlan(seconds=PROFILE_S[preset], peaks=wants_peaks, trace=traces is not None)
     job = Job(case, 1, PRESETS[preset], None, source, plan)
     try:

@@ -32,7 +32,8 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A grid that expands to cases. `title` is for people.
 
     `models` are names as `--models` takes them. `rounds` fixes the number of rounds whatever the
-    preset says; with `profile` its cases are profiled too once they are measured; `pace_s` makes the fake device sleep that long in each block.
+    preset says. With `profile` its cases at batch 1 are profiled too, once they are measured.
+    `pace_s` makes the fake device sleep that long in each block.
     """
 
     title: str = ""
@@ -163,8 +164,7 @@ def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | No
 
     Who fixes the number of rounds gets just that many, unless a budget is given too.
     """
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
+    check_preset(preset)
     plan = msgspec.structs.replace(PRESETS[preset], pace_s=suite.pace_s)
     fixed = suite.rounds if rounds is None else rounds
     if fixed is not None:
@@ -176,6 +176,12 @@ def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | No
             raise UsageError(f"a budget of {budget_s:g} seconds", "Give a number above 0.")
         plan = msgspec.structs.replace(plan, budget_s=budget_s, slow_budget_s=budget_s)
     return plan
+
+
+def check_preset(name: str) -> None:
+    """Raise UsageError where there is no preset of that name."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
 
 
 def check_positive(what: str, number: int) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from bench.backends.compiled import name_kernels
 from bench.conditions import between
 from bench.devices import Device
 from bench.devices.fake import Fake, check_scripted, fault_of, suffer
@@ -70,6 +71,8 @@ def _kind(error: Exception) -> str:
 
 
 def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None:
+    if job.profile is not None and job.case.backend == "compile":
+        name_kernels()
     kernels = device.kernels()
     if isinstance(device, Fake):
         subject = _simulate(job, device, clock)

@@ -24,6 +24,13 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
     return lambda: network(example)
 
 
+def name_kernels() -> None:
+    """Have what is compiled from now on tell a profiler the names of its C++ kernels."""
+    from torch._inductor import config
+
+    config.cpp.enable_kernel_profile = True
+
+
 def missing(torch_device: str) -> str | None:
     """A C++ compiler everywhere; Triton on a GPU."""
     compiler = os.environ.get("CXX", "g++")

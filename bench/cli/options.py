@@ -16,7 +16,7 @@ from bench.environment import describe
 from bench.errors import UsageError
 from bench.models import zoo
 from bench.plan import PRESETS
-from bench.records import Case, Environment
+from bench.records import Case, Environment, Source
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
@@ -121,43 +121,47 @@ AsJson = Annotated[
 ]
 
 
+class Flags(NamedTuple):
+    """What was typed of the flags that choose cases; None where nothing was."""
+
+    suite: str | None
+    device: str
+    models: str | None
+    weights: Path | None
+    backend: str | None
+    precision: str | None
+    batch: str | None
+    resolution: str | None
+    threads: int | None
+
+
 class Chosen(NamedTuple):
-    """What a command line asks for: the suite with its overrides, the device, and the cases."""
+    """What a command line asks for; `sources` are where models come from, by their names."""
 
     suite: suites.Suite
-    overrides: suites.Overrides
     device: devices.Device
     environment: Environment
     cases: list[Case]
+    sources: dict[str, Source]
 
 
-def choose(
-    suite: str | None,
-    device: str,
-    models: str | None,
-    weights: Path | None,
-    backend: str | None,
-    precision: str | None,
-    batch: str | None,
-    resolution: str | None,
-    threads: int | None,
-) -> Chosen:
+def choose(flags: Flags) -> Chosen:
     """The cases that the flags name. Raises UsageError or UnavailableError."""
-    wanted = suites.load(suite) if suite else suites.Suite()
+    wanted = suites.load(flags.suite) if flags.suite else suites.Suite()
     overrides = suites.Overrides(
-        models=_words(models),
-        batch=_numbers("batch", batch),
-        resolution=_numbers("resolution", resolution),
-        backend=_words(backend),
-        precision=_words(precision),
-        weights=weights,
+        models=_words(flags.models),
+        batch=_numbers("batch", flags.batch),
+        resolution=_numbers("resolution", flags.resolution),
+        backend=_words(flags.backend),
+        precision=_words(flags.precision),
+        weights=flags.weights,
     )
-    if threads is not None:
-        suites.check_positive("threads", threads)
-    driver, chip = devices.select(device)
-    cases = suites.expand(wanted, overrides, chip, threads)
+    if flags.threads is not None:
+        suites.check_positive("threads", flags.threads)
+    driver, chip = devices.select(flags.device)
+    cases = suites.expand(wanted, overrides, chip, flags.threads)
     environment = describe(driver, chip, runner.new_run_id(), _command())
-    return Chosen(wanted, overrides, driver, environment, cases)
+    return Chosen(wanted, driver, environment, cases, suites.sources(wanted, overrides))
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

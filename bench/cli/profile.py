@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,13 @@ import typer
 from rich.console import Console
 
 from bench import suite as suites
+from bench.backends import BACKENDS
 from bench.cli import options as opt
-from bench.cli.progress import plain
+from bench.cli.progress import plain, short
 from bench.devices.proof import prove
-from bench.errors import CASE_FAILED, InterruptedRunError, UsageError
-from bench.records import Case, Failure, Profile
+from bench.errors import CASE_FAILED, InterruptedRunError, UsageError, unknown
+from bench.precision import PRECISIONS
+from bench.records import Failure, Profile
 from bench.store import Store
 from bench.text import duration
 
@@ -35,8 +38,13 @@ def profile(
     threads: opt.Threads = None,
     preset: opt.PresetName = "quick",
     diff: Annotated[
-        bool, typer.Option("--diff", help="Of two cases: what the second gained and lost.")
-    ] = False,
+        tuple[str, str] | None,
+        typer.Option(
+            "--diff",
+            metavar="A B",
+            help="What B gained and lost against A: models, or 'model@form compile bf16'.",
+        ),
+    ] = None,
     trace: Annotated[
         bool,
         typer.Option("--trace", help="Keep traces for Chrome or Perfetto, in DIR/<chip>/traces/."),
@@ -46,63 +54,108 @@ def profile(
     as_json: opt.AsJson = False,
 ) -> None:
     """Say where the time goes: operators by module and kind, adding up to the plain latency."""
-    chosen = opt.choose(
+    flags = opt.Flags(
         suite, device, models, weights, backend, precision, batch, resolution, threads
     )
-    suites.plan_for(preset, chosen.suite, None, None)
-    cases, environment = chosen.cases, chosen.environment
-    if environment.chip.device == "fake":
+    suites.check_preset(preset)
+    asked = [opt.choose(each) for each in (_two(flags, *diff) if diff else [flags])]
+    first, cases = asked[0], [case for each in asked for case in each.cases]
+    if first.environment.chip.device == "fake":
         raise UsageError("the fake device has no operators to profile", "Choose another --device.")
-    if diff and len(cases) != 2:
+    if diff and [len(each.cases) for each in asked] != [1, 1]:
         raise UsageError(
             f"--diff is between two cases, not {len(cases)}",
-            "Name both with their form: --models repnext_u3_t@train,repnext_u3_t@rrep",
+            "Name both with their form: --diff repnext_u3_t@train repnext_u3_t@rrep",
         )
     console = Console(stderr=True, highlight=False)
-    results = Store(out / environment.chip.slug)
+    results = Store(out / first.environment.chip.slug)
     results.open()
-    if chosen.device.torch_device == "cuda":
-        prove(environment.chip.name)
-    from bench import profiler
-    from bench.report import profiles
-
-    def say(record: Profile | Failure) -> None:
-        plain(console, _line(record))
-
-    plain(console, f"{len(cases)} to profile on {environment.chip.name}, into {results.path}")
-    try:
-        with contextlib.closing(results):
-            found = profiler.profile(
-                cases,
-                preset,
-                results,
-                environment,
-                say,
-                retry_failed=retry_failed,
-                sources=suites.sources(chosen.suite, chosen.overrides),
-                traces=results.path.parent / TRACES if trace else None,
-            )
-    except KeyboardInterrupt:
-        raise InterruptedRunError(results.path) from None
-    good = [record for record in found if isinstance(record, Profile)]
-    if as_json:
-        print(msgspec.json.encode(found).decode())
-    elif diff and len(good) == len(cases):
-        print(profiles.difference_page(*good), end="")
-    elif good:
-        here = environment.environment_id
-        peaks = {p.case_id: profiler.peaks_of(results.records, p.case, here) for p in good}
-        print(profiles.page(good, peaks), end="")
-    if len(good) < len(cases):
+    with contextlib.closing(results):
+        wanted = first._replace(
+            cases=cases,
+            sources={name: source for each in asked for name, source in each.sources.items()},
+        )
+        found = profile_cases(
+            console, wanted, results, preset, retry_failed=retry_failed, trace=trace
+        )
+    _show(found, results, is_difference=bool(diff), as_json=as_json)
+    if any(isinstance(record, Failure) for record in found):
         raise typer.Exit(CASE_FAILED)
 
 
+def profile_cases(
+    console: Console,
+    chosen: opt.Chosen,
+    results: Store,
+    preset: str,
+    *,
+    retry_failed: bool = False,
+    trace: bool = False,
+) -> list[Profile | Failure]:
+    """Profile what was chosen into `results`, and tell of each case; what is then on record."""
+    from bench import profiler
+
+    chip = chosen.environment.chip
+    if chosen.device.torch_device == "cuda":
+        prove(chip.name)
+    plain(console, f"{len(chosen.cases)} to profile on {chip.name}, into {results.path}")
+    try:
+        return profiler.profile(
+            chosen.cases,
+            preset,
+            results,
+            chosen.environment,
+            lambda record: plain(console, _line(record)),
+            retry_failed=retry_failed,
+            sources=chosen.sources,
+            traces=results.path.parent / TRACES if trace else None,
+        )
+    except KeyboardInterrupt:
+        raise InterruptedRunError(results.path) from None
+
+
+def _two(flags: opt.Flags, *names: str) -> list[opt.Flags]:
+    """The flags of both sides of --diff: of `resnet50 compile bf16`, its model and setting."""
+    if flags.suite or flags.models:
+        raise UsageError("--diff names its two cases itself", "Leave out --suite and --models.")
+    sides = []
+    for name in names:
+        model, *words = name.split() or [""]
+        setting = flags._replace(models=model)
+        for word in words:
+            if word in BACKENDS:
+                setting = setting._replace(backend=word)
+            elif word in PRECISIONS:
+                setting = setting._replace(precision=word)
+            else:
+                raise unknown("backend or precision", word, [*BACKENDS, *PRECISIONS])
+        sides.append(setting)
+    return sides
+
+
+def _show(
+    found: Sequence[Profile | Failure], results: Store, *, is_difference: bool, as_json: bool
+) -> None:
+    """What was found, on standard output."""
+    from bench import profiler
+    from bench.report import profiles
+
+    good = [record for record in found if isinstance(record, Profile)]
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    elif is_difference and len(good) == len(found):
+        print(profiles.difference_page(*good), end="")
+    elif good:
+        peaks = {p.case_id: profiler.peaks_of(results.records, p) for p in good}
+        print(profiles.page(good, peaks), end="")
+
+
 def _line(record: Profile | Failure) -> str:
-    case: Case = record.case
+    """How one case went."""
+    name = short(record.case)
     if isinstance(record, Failure):
-        message = " ".join(record.message.split())
-        return f"{case.name} failed: {record.error}: {message}"
+        return f"{name} failed: {record.error}: {' '.join(record.message.split())}"
     waterfall = record.waterfall
     residual = 100 * waterfall.residual_s / waterfall.plain_s
     spent = duration(sum(record.plain_samples_s) + sum(record.profiled_samples_s))
-    return f"{case.name}: {1e3 * waterfall.plain_s:.1f} ms, residual {residual:+.1f} %, in {spent}"
+    return f"{name}: {1e3 * waterfall.plain_s:.1f} ms, residual {residual:+.1f} %, in {spent}"

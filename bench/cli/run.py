@@ -17,12 +17,13 @@ from bench import estimate, paper, runner, store
 from bench import suite as suites
 from bench.beside import beside
 from bench.cli import options as opt
+from bench.cli.profile import profile_cases
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError
 from bench.plan import Plan
 from bench.recorded import Recorded
-from bench.records import Case, Environment, Record, of_cases
+from bench.records import Case, Environment, Failure, Profile, Record, of_cases
 from bench.stats import latency, summarise
 from bench.store import History, Store
 from bench.text import duration
@@ -50,9 +51,8 @@ def run(
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure networks; the same command again goes on where it was stopped."""
-    chosen = opt.choose(
-        suite, device, models, weights, backend, precision, batch, resolution, threads
-    )
+    flags = (suite, device, models, weights, backend, precision, batch, resolution, threads)
+    chosen = opt.choose(opt.Flags(*flags))
     cases, environment, chip = chosen.cases, chosen.environment, chosen.environment.chip
     plan = suites.plan_for(preset, chosen.suite, rounds, budget)
     console = _console(to_stderr=as_json)
@@ -72,19 +72,21 @@ def run(
     plain(console, f"{_count(cases)} on {chip.name}, preset {preset}, into {results.path}")
     for warning in results.warnings:
         plain(console, f"warning: {warning}")
-    try:
-        with contextlib.closing(results), display:
-            failures = runner.run(
-                cases,
-                plan,
-                results,
-                environment,
-                display,
-                retry_failed=retry_failed,
-                sources=suites.sources(chosen.suite, chosen.overrides),
-            )
-    except KeyboardInterrupt:
-        raise InterruptedRunError(results.path) from None
+    with contextlib.closing(results):
+        try:
+            with display:
+                failures = runner.run(
+                    cases,
+                    plan,
+                    results,
+                    environment,
+                    display,
+                    retry_failed=retry_failed,
+                    sources=chosen.sources,
+                )
+        except KeyboardInterrupt:
+            raise InterruptedRunError(results.path) from None
+        profiles = _profiles(console, chosen, results, preset, retry_failed=retry_failed)
     histories = _histories(results.records, cases, environment.environment_id)
     verdicts = _verdicts(results, environment, histories)
     next_command = f"python -m bench report {shlex.quote(str(out))}"
@@ -92,8 +94,19 @@ def run(
     if as_json:
         lines = [_as_json(case, each, verdicts.get(case)) for case, each in histories.items()]
         print(json.dumps(lines))
-    if failures:
+    if failures or any(isinstance(record, Failure) for record in profiles):
         raise typer.Exit(CASE_FAILED)
+
+
+def _profiles(
+    console: Console, chosen: opt.Chosen, results: Store, preset: str, *, retry_failed: bool
+) -> Sequence[Profile | Failure]:
+    """The profiles that a suite asks for, of its cases at batch 1."""
+    cases = [case for case in chosen.cases if case.batch == 1]
+    if not chosen.suite.profile or not cases or chosen.environment.chip.device == "fake":
+        return []
+    wanted = chosen._replace(cases=cases)
+    return profile_cases(console, wanted, results, preset, retry_failed=retry_failed)
 
 
 def _console(*, to_stderr: bool) -> Console:

@@ -5,6 +5,7 @@ Times are microseconds there and seconds here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ import msgspec
 MARK = "bench:iteration"
 OPERATORS, KERNELS = ("cpu_op",), ("kernel", "gpu_memcpy", "gpu_memset")
 MICRO = 1e-6
+# What torch.compile puts around its kernels: no work of its own.
+WRAPPERS = re.compile(r"Torch-Compiled Region|TorchDynamo|CompiledFxGraph|## Call|Inductor")
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -58,18 +61,20 @@ class Event(NamedTuple):
 class Iteration(NamedTuple):
     """One profiled call: the operators that the network itself calls, in order, and its kernels.
 
-    `nested` are, for each operator, the events inside it, itself first.
+    `nested` are, for each operator, the events inside it, itself first; `wrappers` is how many
+    events stood around operators, as those of torch.compile do.
     """
 
     mark: Event
     operators: list[Event]
     nested: list[list[Event]]
     kernels: list[Event]
+    wrappers: int = 0
 
     @property
     def events(self) -> int:
         """All that the profiler wrote down on the host, the mark included."""
-        return 1 + sum(map(len, self.nested))
+        return 1 + self.wrappers + sum(map(len, self.nested))
 
 
 class TraceError(Exception):
@@ -106,15 +111,19 @@ def _events(content: bytes) -> Iterator[tuple[str, Event]]:
 
 def _iteration(mark: Event, host: Sequence[Event], kernels: Sequence[Event]) -> Iteration:
     inside = [e for e in host if e.thread == mark.thread and within(e, mark)]
+    wrappers = [e for e in inside if WRAPPERS.match(e.name)]
     operators: list[Event] = []
     nested: list[list[Event]] = []
     for event in inside:
+        if WRAPPERS.match(event.name):
+            continue
         if operators and event.start_s < operators[-1].end_s:
             nested[-1].append(event)
         else:
             operators.append(event)
             nested.append([event])
-    return Iteration(mark, operators, nested, [e for e in kernels if within(e, mark)])
+    running = [e for e in kernels if within(e, mark)]
+    return Iteration(mark, operators, nested, running, len(wrappers))
 
 
 def within(event: Event, outer: Event) -> bool:

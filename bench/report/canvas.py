@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, legible with any colour vision; a second turn is dashed.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -23,11 +24,24 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "svg.hashsalt": "bench",  # else the names of an SVG's parts are random
+}
+# What a file says of itself would change with the date or with matplotlib's version.
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
 }
 
 
 def drawn(draw: Callable[[Axes], None], size: tuple[float, float] | None = None) -> bytes:
     """What `draw` paints on axes of `size` inches, as a PNG: the same bytes each time."""
+    return painted(lambda figure: draw(figure.subplots()), size)
+
+
+def painted(
+    paint: Callable[[Figure], None], size: tuple[float, float] | None = None, format: str = "png"
+) -> bytes:
+    """What `paint` makes of an empty figure, as a PNG or an SVG: the same bytes each time."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -36,9 +50,9 @@ def drawn(draw: Callable[[Axes], None], size: tuple[float, float] | None = None)
     with pyplot.rc_context(STYLE):
         figure = pyplot.figure(figsize=size, layout="constrained")
         try:
-            draw(figure.subplots())
+            paint(figure)
             buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", metadata={"Software": None})
+            figure.savefig(buffer, format=format, metadata=METADATA[format])
         finally:
             pyplot.close(figure)
     return buffer.getvalue()
