@@ -16,7 +16,7 @@ def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
     A counter that is missing once is missing in all; so is one that ran backwards.
     """
     everything = [reading for pair in readings for reading in pair]
-    clocks = _known(reading.clock_hz for reading in everything)
+    clocks = _known(after.clock_hz for _, after in readings)  # before a block a chip may idle
     modes = _known(reading.power_mode for reading in everything)
     throttles = _known(reading.throttles for reading in everything)
     counted = {

@@ -141,8 +141,8 @@ def _check(first: Measurement) -> str:
     if check.against is None or check.largest_relative_error is None or check.tolerance is None:
         return "finite output of the right shape; it is the reference for all others itself"
     return (
-        f"differs from {check.against} by {check.largest_relative_error:.1e} of its largest "
-        f"output; tolerated is {check.tolerance:g}"
+        f"differs from {check.against} by {check.largest_relative_error:.1e} of what two images "
+        f"differ by; tolerated is {check.tolerance:g}"
     )
 
 

@@ -57,9 +57,13 @@ class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """To a child: no more blocks; observe the chip for so many seconds, 0 for not at all."""
+    """To a child: no more blocks; tell what you know."""
 
-    observe_s: float = 0.0
+
+class Observe(msgspec.Struct, frozen=True, tag="observe"):
+    """To a child that has finished: observe the chip for so many seconds."""
+
+    seconds: float
 
 
 class Entered(msgspec.Struct, frozen=True, tag="entered"):
@@ -99,7 +103,13 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     conditions: Conditions
     steady: bool | None
     settings: dict[str, Setting]
+
+
+class Observed(msgspec.Struct, frozen=True, tag="observed"):
+    """From a child: what it saw, None where nothing senses the chip, and seconds that it took."""
+
     telemetry: Telemetry | None
+    seconds: float
 
 
 class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
@@ -124,8 +134,8 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     message: str
 
 
-Request = Job | RunBlock | Finish
-Reply = Entered | Ready | Block | Finished | Profiled | Broken
+Request = Job | RunBlock | Finish | Observe
+Reply = Entered | Ready | Block | Finished | Observed | Profiled | Broken
 
 
 class ChannelClosedError(Exception):

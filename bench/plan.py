@@ -25,10 +25,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `precision` of it already (None: just as many as `rounds`). Above batch 1, an iteration longer
     than `slow_s` (128 images on a small CPU) is timed `slow_samples` times a process, one in each
     turn, with no discarded call and no warm-up beyond the first. `budget_s` and `slow_budget_s`
-    bound what a case spends in all, set-up included: no round is begun that would exceed it; None
-    is no bound. A GPU is observed for `observe_s` once a case, after its blocks. `pace_s` is how
-    long the fake device really sleeps in a block. A child that says nothing for `deadline_s` is
-    given up.
+    bound what a case spends, set-up included but for loading, which may mean compiling: no round
+    is begun that would exceed it; None is no bound. A GPU is observed for `observe_s` once a case,
+    after its blocks. `pace_s` is how long the fake device really sleeps in a block. A child that
+    says nothing for `deadline_s` is given up.
     """
 
     preset: str
@@ -118,12 +118,18 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
             return "noise"
     if len(records) >= plan.rounds:
         return "rounds"
-    spent = [r.stages_s.total - r.stages_s.observe + r.share_s for r in records]
+    spent = [_spent_s(record) for record in records]
     slow = any(is_slow(plan, r.case.batch, min(r.samples_s)) for r in records)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is not None and sum(spent) + max(spent) > budget_s:
         return "budget"
     return "round"
+
+
+def _spent_s(record: Measurement) -> float:
+    """Seconds of a round that its budget counts: not compiling, nor observing the chip."""
+    stages = record.stages_s
+    return stages.total - stages.load - stages.observe + record.share_s
 
 
 def is_done(plan: Plan, records: Sequence[Measurement]) -> bool:

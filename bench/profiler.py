@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.messages import Job, Profiled
 from bench.plan import PRESETS, PROFILE_S, ProfilePlan
-from bench.records import Case, Environment, Failure, Peaks, Profile, Record, Source
+from bench.profiling.recorded import on_record, peaks_for
+from bench.records import Case, Environment, Failure, Peaks, Profile, Source
 from bench.report.pages import write_pages
 from bench.runner import without_paths
 from bench.store import Store
@@ -50,36 +51,6 @@ def profile(
     return [record for record in found if record is not None]
 
 
-def on_record(
-    records: Sequence[Record], case: Case, environment_id: str
-) -> Profile | Failure | None:
-    """The last profile of `case` in this environment, or why there is none."""
-    for record in reversed(records):
-        if not isinstance(record, (Profile, Failure)) or record.environment_id != environment_id:
-            continue
-        is_profile = isinstance(record, Profile) or record.stage == "profile"
-        if is_profile and record.case_id == case.case_id:
-            return record
-    return None
-
-
-def peaks_of(records: Sequence[Record], profile: Profile) -> Peaks | None:
-    """What the device of `profile` reaches at best in its precision and on its threads."""
-    return _peaks(records, profile.case, profile.environment_id)
-
-
-def _peaks(records: Sequence[Record], case: Case, environment_id: str) -> Peaks | None:
-    wanted = (environment_id, case.precision, case.threads)
-    for record in reversed(records):
-        if isinstance(record, Peaks) and wanted == (
-            record.environment_id,
-            record.precision,
-            record.threads,
-        ):
-            return record
-    return None
-
-
 def _profile(
     case: Case,
     preset: str,
@@ -91,7 +62,7 @@ def _profile(
 ) -> Profile | Failure:
     """One case in a process of its own."""
     here = environment.environment_id
-    wants_peaks = _peaks(store.records, case, here) is None
+    wants_peaks = peaks_for(store.records, case, here) is None
     plan = ProfilePlan(seconds=PROFILE_S[preset], peaks=wants_peaks, trace=traces is not None)
     job = Job(case, 1, PRESETS[preset], None, source, plan)
     try:

@@ -118,11 +118,13 @@ class Cost(msgspec.Struct, frozen=True):
 class Stages(msgspec.Struct, frozen=True):
     """Seconds of a case's own work in one round; waiting for its turn is in none of them.
 
-    Compiling and capturing a graph are in `load`; `first` is the first call after it. Discarded
+    `start` is of the process: threads, the device, the kernels. Compiling and capturing a graph
+    are in `load`; `first` is the first call after it. Discarded
     calls are `warmup`, calibration kernels between blocks are `calibrate`, blocks timed by the
     device's own clock and pipelined ones are `events`, the steady loop is `observe`.
     """
 
+    start: float = 0.0
     build: float = 0.0
     fuse: float = 0.0
     load: float = 0.0
@@ -145,7 +147,8 @@ class Check(msgspec.Struct, frozen=True):
 
     `against` is the form or backend it was compared with (None: nothing to compare with, only
     that the output is finite and of the right shape). Errors are relative to the largest
-    absolute value of the reference output.
+    difference that the reference makes between two images: what does not depend on the image
+    proves nothing.
     """
 
     against: str | None = None
@@ -229,10 +232,10 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
 class Conditions(Counters, frozen=True):
     """The state of the machine while the blocks of a round were timed: sums over blocks.
 
-    The lowest and highest are those seen anywhere before or after a block, `throttled_by` every
-    reason seen. `foreign_processes` were on the GPU before the round's first child was.
-    `power_modes` begins with that of the environment, where a mode is part of it. What could not
-    be read is None, and `missing` says why.
+    Clocks are those right after a block; other levels are the highest before or after one, and
+    `throttled_by` every reason seen. `foreign_processes` were on the GPU before the round's first
+    child was. `power_modes` begins with that of the environment, where a mode is part of it. What
+    could not be read is None, and `missing` says why.
     """
 
     wall_s: float = 0.0
@@ -258,6 +261,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     iterations: Whole
     utilisation: list[float] = []
     clock_hz: list[float] = []
+    memory_clock_hz: list[float] = []
     temperature_c: list[float] = []
     power_w: list[float] = []
     throttled_by: list[str] = []

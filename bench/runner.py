@@ -19,7 +19,7 @@ import msgspec
 
 from bench.devices import DEVICES
 from bench.errors import UsageError
-from bench.messages import Job, Known
+from bench.messages import Job, Known, Observed
 from bench.plan import Plan, is_done, stopped_by
 from bench.records import (
     OUT_OF_MEMORY,
@@ -183,7 +183,7 @@ class _Runner:
                 turn.await_ready()
                 self._listener.warmed(case, turn.iteration_s)
             except CaseError as error:
-                if error.error == OUT_OF_MEMORY and turns:
+                if is_short_of_memory(error) and turns:
                     waiting.insert(0, case)  # perhaps it fits alone: it begins the next wave
                     break
                 self._record_failure(case, job.round, error)
@@ -209,12 +209,13 @@ class _Runner:
 
     def _finish(self, turn: Turn, share_s: float, warnings: Sequence[str]) -> None:
         earlier = self._history(turn.case).rounds
-        seen = any(record.telemetry for record in earlier)
         try:
-            finished = turn.finish(0.0 if seen else self._plan.observe_s)
+            finished = turn.finish()
         except CaseError as error:
             self._record_failure(turn.case, turn.job.round, error)
             return
+        observed, warned = self._observe(turn, earlier)
+        stages = msgspec.structs.replace(finished.stages, observe=observed.seconds)
         record = Measurement(
             run_id=self._environment.run_id,
             case_id=turn.case.case_id,
@@ -224,7 +225,7 @@ class _Runner:
             samples_s=turn.samples,
             block_sizes=[len(block.samples_s) for block in turn.blocks],
             block_starts_s=[block.start_s for block in turn.blocks],
-            stages_s=finished.stages,
+            stages_s=stages,
             cost=finished.known.cost,
             stopped_by="round",
             discarded=finished.discarded,
@@ -233,7 +234,7 @@ class _Runner:
             check=finished.known.check,
             preset=self._plan.preset,
             passport=finished.known.passport,
-            warnings=[*self._warnings(turn.case), *warnings],
+            warnings=[*self._warnings(turn.case), *warnings, *warned],
             block_compute_s=[block.compute_s for block in turn.blocks],
             block_memory_s=[block.memory_s for block in turn.blocks],
             conditions=self._as_declared(finished.conditions),
@@ -242,12 +243,24 @@ class _Runner:
             device_samples_s=[s for block in turn.blocks for s in block.device_samples_s],
             block_pipelined_s=[b.pipelined_s for b in turn.blocks if b.pipelined_s is not None],
             settings=finished.settings,
-            telemetry=finished.telemetry,
+            telemetry=observed.telemetry,
         )
         rounds = [*earlier, record]
         rounds[-1] = msgspec.structs.replace(record, stopped_by=stopped_by(self._plan, rounds))
         self._store.append(rounds[-1])
         self._listener.measured(turn.case, rounds)
+
+    def _observe(self, turn: Turn, earlier: Sequence[Measurement]) -> tuple[Observed, list[str]]:
+        """Have the chip observed once a case; where that fails, the blocks are worth no less."""
+        nothing = Observed(None, 0.0)
+        try:
+            wanted = self._plan.observe_s and not any(record.telemetry for record in earlier)
+            observed = turn.observe(self._plan.observe_s) if wanted else nothing
+            turn.end()
+        except CaseError as error:
+            what = without_paths(f"{error.error}: {error.message}")
+            return nothing, [f"the chip could not be observed: {what}"]
+        return observed, []
 
     def _as_declared(self, conditions: Conditions) -> Conditions:
         """With what the parent knows: others on the chip, and the mode that this run is of."""
@@ -300,6 +313,11 @@ def _known(rounds: Sequence[Measurement]) -> Known | None:
         return None
     first = rounds[0]
     return Known(first.check, first.cost, first.structure, first.passport)
+
+
+def is_short_of_memory(error: CaseError) -> bool:
+    """Whether a child failed for want of memory; the kernel's way to say so is SIGKILL."""
+    return error.error == OUT_OF_MEMORY or "SIGKILL" in error.message
 
 
 def has_room(free_bytes: int | None, peaks: Sequence[int | None]) -> bool:

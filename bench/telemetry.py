@@ -17,7 +17,8 @@ T = TypeVar("T")
 def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: float) -> Telemetry:
     """Call back to back for `seconds`, and read the sensor ten times a second.
 
-    It is read between launching the work and waiting for it, so that the GPU is busy meanwhile.
+    It is read between launching work and waiting for it; reading takes some milliseconds, so a
+    network that is faster leaves the GPU idle for a little.
     """
     sensor.gauges()  # whatever opens at its first use does so now
     seen: list[Gauges] = []
@@ -32,6 +33,7 @@ def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: flo
         iterations += 1
         last = now()
     energy_after = sensor.energy_j()
+    seen = seen or [sensor.gauges()]
     missing = {name: why for gauges in seen for name, why in gauges.missing.items()}
     energy = _grown(energy_before, energy_after)
     if energy is None:
@@ -41,6 +43,7 @@ def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: flo
         iterations=iterations,
         utilisation=_known([gauges.utilisation for gauges in seen]),
         clock_hz=_known([gauges.clock_hz for gauges in seen]),
+        memory_clock_hz=_known([gauges.memory_clock_hz for gauges in seen]),
         temperature_c=_known([gauges.temperature_c for gauges in seen]),
         power_w=_known([gauges.power_w for gauges in seen]),
         throttled_by=sorted({why for gauges in seen for why in gauges.throttles or []}),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bench.messages import Block, Finish, Finished, Job, Ready, RunBlock
+from bench.messages import (
+    Block,
+    Finish,
+    Finished,
+    Job,
+    Observe,
+    Observed,
+    Ready,
+    RunBlock,
+)
 from bench.plan import is_slow
 from bench.template import CaseError, ChildProcess
 
@@ -56,12 +65,19 @@ class Turn:
         self.blocks.append(block)
         self.iteration_s = min(self.iteration_s, *block.samples_s)  # the first call may stall
 
-    def finish(self, observe_s: float) -> Finished:
-        """Have the child observe its chip for so long, report and end."""
-        self._child.ask(Finish(observe_s))
-        finished = self._answer(Finished, self.job.plan.deadline_s + 2 * observe_s)
+    def finish(self) -> Finished:
+        """Have the child report."""
+        self._child.ask(Finish())
+        return self._answer(Finished, self.job.plan.deadline_s)
+
+    def observe(self, seconds: float) -> Observed:
+        """Have the child, which has reported, observe its chip for so long."""
+        self._child.ask(Observe(seconds))
+        return self._answer(Observed, self.job.plan.deadline_s + 2 * seconds)
+
+    def end(self) -> None:
+        """Wait until the child is gone."""
         self._child.end()
-        return finished
 
     def _answer(self, kind: type[T], deadline_s: float) -> T:
         reply = self._child.answer(deadline_s)

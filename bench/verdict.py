@@ -21,6 +21,7 @@ LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
 # Heat, brakes and over-current are not how a chip usually computes; a power cap is, under such a
 # load: it is said, and is no doubt.
 BRAKES = THERMAL | {"over_current"}
+GPUS = ("cuda", "orin")
 POWER_CAP = "sw_power_cap"
 
 # From where on a number is SUSPECT, and from where on INVALID.
@@ -28,6 +29,7 @@ OTHERS = (0.10, 0.40)  # share of the CPUs that we may use
 STOLEN = (0.02, 0.20)
 THROTTLED = (0.001, 0.05)
 CLOCK_FELL = (0.10, 0.40)
+GPU_CLOCK_FELL = (0.10, 1.0)  # it follows the load by itself, so never INVALID
 COMPUTE_SLOWER = (1.35, 2.5)
 MEMORY_SLOWER = (2.2, 5.0)
 QUIET_SHARE = 0.1  # of the rounds on record are quieter than the quiet state
@@ -41,7 +43,10 @@ class Doubt(enum.Enum):
     OTHERS = "Stop other programs while you measure; `bench doctor` names the busy ones."
     STOLEN = "Other guests of this host take its time: measure at another hour, or on your own."
     QUOTA = "Lift the CPU quota of the container, or measure with as many --threads as it has CPUs."
-    CLOCK = "Fix the clock (`sudo cpupower frequency-set -g performance`) and let the chip cool."
+    CLOCK = (
+        "Fix the clock (`sudo cpupower frequency-set -g performance`, of a GPU `nvidia-smi -lgc`, "
+        "on a Jetson `sudo jetson_clocks`) and let the chip cool."
+    )
     COMPUTE = "Something slowed all computing: a clock, a neighbour, heat. Measure again later."
     MEMORY = "Something else used the memory or the last cache. Measure again later."
     HEAT = "Let the chip cool, and see to its fan and supply, before you measure again."
@@ -140,7 +145,8 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     yield from _share(Doubt.QUOTA, THROTTLED, throttled, "a quota stopped us for {} of the time")
     low, high = seen.lowest_clock_hz, seen.highest_clock_hz
     fell = 1 - low / high if low and high else None
-    yield from _share(Doubt.CLOCK, CLOCK_FELL, fell, "the clock fell by {}")
+    limits = GPU_CLOCK_FELL if record.case.device in GPUS else CLOCK_FELL
+    yield from _share(Doubt.CLOCK, limits, fell, "the clock fell by {}")
     if seen.overheated:
         yield Reason(Doubt.CLOCK, "SUSPECT", f"{seen.overheated} thermal events")
     yield from _of_chip(seen)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from bench.backends.compiled import name_kernels
+from bench.backends import compiled
 from bench.conditions import between
 from bench.devices import Device
 from bench.devices.fake import Fake, check_scripted, fault_of, suffer
@@ -32,10 +32,11 @@ from bench.messages import (
     Channel,
     ChannelClosedError,
     Entered,
-    Finish,
     Finished,
     Job,
     Known,
+    Observe,
+    Observed,
     Profiled,
     Ready,
     RunBlock,
@@ -46,17 +47,22 @@ from bench.telemetry import observe
 
 # torch.OutOfMemoryError on CUDA; a RuntimeError of the CPU's allocator, of cuDNN or of cuBLAS.
 SHORT_OF_MEMORY = re.compile(
-    r"OutOfMemory|CUDA out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED"
-    r"|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
+    r"OutOfMemory|out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED"
+    r"|cudaErrorMemoryAllocation|cublasCreate|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
 )
 
 
 def work(channel: Channel, job: Job, device: Device) -> None:
     """Measure `job.case` on `device`, answering the parent until it says Finish or is gone."""
     clock = StageClock(device.now, lambda stage: channel.send(Entered(stage)))
+    began = time.perf_counter()
     try:
+        if job.case.backend == "compile" and not isinstance(device, Fake):
+            compiled.preload()
         with device.session(job.case):
-            _work(channel, job, device, clock)
+            kernels = device.kernels()
+            clock.add("start", time.perf_counter() - began)
+            _work(channel, job, device, clock, kernels)
     except ChannelClosedError:
         return
     except Exception as error:  # whatever a network raises is a Failure of its case
@@ -70,10 +76,9 @@ def _kind(error: Exception) -> str:
     return type(error).__name__
 
 
-def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None:
+def _work(channel: Channel, job: Job, device: Device, clock: StageClock, kernels: Kernels) -> None:
     if job.profile is not None and job.case.backend == "compile":
-        name_kernels()
-    kernels = device.kernels()
+        compiled.name_kernels()
     if isinstance(device, Fake):
         subject = _simulate(job, device, clock)
     else:
@@ -95,6 +100,7 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
     if judged:
         with clock.stage("warmup"):
             warmed = warm_up(subject.call, device.now, job.plan.warmup_s)
+    memory = device.memory()
     calibrate(kernels, device.now)  # their own warm-up
     if job.profile is not None:
         channel.send(_profile(job, job.profile, device, clock, subject))
@@ -102,23 +108,32 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock) -> None
     clock.current = "timed"
     channel.send(Entered("timed"))
     iteration_s = statistics.median(warmed.durations_s[-5:] or [first_s])
-    channel.send(Ready(iteration_s, device.memory().largest))
+    channel.send(Ready(iteration_s, memory.largest))
     served = _serve_blocks(channel, job, device, clock, subject.call, kernels)
-    telemetry = None
-    if served.observe_s and (sensor := device.sensor()):
-        with clock.stage("observe"):
-            telemetry = observe(subject.call, device.now, sensor, served.observe_s)
     channel.send(
         Finished(
             stages=clock.stages,
-            known=structs.replace(known, cost=_with_memory(known.cost, device.memory())),
+            known=structs.replace(known, cost=_with_memory(known.cost, memory)),
             discarded=1 + len(warmed.durations_s) + served.discarded,
             conditions=between(served.readings),
             steady=warmed.steady if judged else None,
             settings=device.settings(),
-            telemetry=telemetry,
         )
     )
+    _observe(channel, device, clock, subject.call)
+
+
+def _observe(
+    channel: Channel, device: Device, clock: StageClock, call: Callable[[], object]
+) -> None:
+    """Once everything is told: observe the chip if the parent asks for it, else just end."""
+    while isinstance(request := channel.receive_request(), Observe):
+        began = device.now()
+        telemetry = None
+        with clock.stage("observe"):
+            if sensor := device.sensor():
+                telemetry = observe(call, device.now, sensor, request.seconds)
+        channel.send(Observed(telemetry, device.now() - began))
 
 
 def _profile(
@@ -141,11 +156,10 @@ def _with_memory(cost: Cost, memory: Memory) -> Cost:
 
 
 class _Served(NamedTuple):
-    """What became of the blocks that the parent asked for, and for how long to observe then."""
+    """What became of the blocks that the parent asked for."""
 
     discarded: int
     readings: list[tuple[Reading, Reading]]
-    observe_s: float
 
 
 def _serve_blocks(
@@ -174,8 +188,7 @@ def _serve_blocks(
         if isinstance(device, Fake):
             time.sleep(job.plan.pace_s)
         channel.send(Block(block.start_s, block.samples_s, *calibration, *beside))
-    observe_s = request.observe_s if isinstance(request, Finish) else 0.0
-    return _Served(discarded, readings, observe_s)
+    return _Served(discarded, readings)
 
 
 def _beside(

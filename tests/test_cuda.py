@@ -1,5 +1,6 @@
 """The CUDA driver on stand-ins for torch.cuda and NVML: what it asks, in which order."""
 
+import contextlib
 import subprocess
 import sys
 import types
@@ -26,6 +27,12 @@ class Gpu(nvml.Gpu):
 
     def gauges(self):
         return Gauges(clock_hz=1.98e9, power_w=300.0, missing={"temperature_c": "no", "x": "y"})
+
+    def facts(self):
+        return {}
+
+    def free_bytes(self):
+        return 10
 
     def process_bytes(self, pid):
         return 700
@@ -77,6 +84,20 @@ def test_the_hosts_missing_clock_is_not_the_gpus():
     assert (reading.clock_hz, reading.missing) == (1e9, {"busy_cpu_s": "no /proc/stat"})
 
 
+def test_what_the_kernels_hold_is_not_the_networks(gpu, monkeypatch):
+    device = Cuda()
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
+    monkeypatch.setattr(cuda, "torch_kernels", lambda size, where: None)
+    with device.session(CASE):
+        device.kernels()
+        assert device.memory() == (400, 500, 600)
+
+
+def test_room_is_the_hosts_where_that_is_less(gpu, monkeypatch):
+    monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(gpu))
+    assert Cuda().free_bytes() == 10
+
+
 def test_where_nvml_finds_nothing_the_reason_stands_in_each_reading(monkeypatch):
     def refuse():
         raise UnavailableError("no NVIDIA GPU here: NVML says no", "")
@@ -103,15 +124,13 @@ class Event:
         Event.log.append("recorded")
         self.at = Event.chip
 
-    def synchronize(self):
-        Event.log.append("waited")
-
     def elapsed_time(self, end):
         return end.at - self.at  # milliseconds
 
 
-def test_device_time_is_between_events_around_each_call_each_waited_for(monkeypatch):
+def test_device_time_is_between_events_around_each_call_waited_for_once(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: Event.log.append("waited"))
     Event.log.clear()
 
     def call():
@@ -119,8 +138,8 @@ def test_device_time_is_between_events_around_each_call_each_waited_for(monkeypa
         Event.chip += 5.0
 
     assert Cuda().device_times(call, 2) == [0.005, 0.005]
-    each = ["recorded", "called", "recorded", "waited"]
-    assert Event.log == ["made"] * 4 + each * 2  # none is made while the chip is timed
+    each = ["recorded", "called", "recorded"]
+    assert Event.log == ["made"] * 4 + each * 2 + ["waited"]  # none is made while it is timed
 
 
 @pytest.mark.parametrize(
@@ -146,8 +165,8 @@ def test_an_alias_wants_the_chip_that_bears_its_name(monkeypatch, alias, name, a
 
 def test_cuda_counts_gpus_as_nvml_does(monkeypatch):
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
-    monkeypatch.setattr(cuda, "import_torch", lambda: None)
-    Cuda().preload()
+    monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(Gpu()))
+    Cuda().identify()
     assert cuda.os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
@@ -159,6 +178,10 @@ def test_cuda_counts_gpus_as_nvml_does(monkeypatch):
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "OutOfMemory"),
         (RuntimeError("NvMapMemAllocInternalTagged: 1075072515 error 12"), "OutOfMemory"),
         (MemoryError(), "OutOfMemory"),
+        (RuntimeError("CUDA error: out of memory"), "OutOfMemory"),
+        (RuntimeError("CUDA driver error: out of memory"), "OutOfMemory"),
+        (RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED when calling cublasCreate"), "OutOfMemory"),
+        (RuntimeError("std::bad_alloc"), "OutOfMemory"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "RuntimeError"),
     ],
 )

@@ -14,6 +14,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"selfcheck"},
+    {"profiler"},
     {"runner", "report", "doctor", "census", "explain"},
     {"compare"},
     {"recorded", "turn"},
@@ -21,7 +22,7 @@ LAYERS = [
     {"prepare", "telemetry", "measure"},
     {"store", "messages", "verdict"},
     {"plan", "conditions", "beside"},
-    {"models", "devices", "backends", "stats", "paper"},
+    {"models", "devices", "backends", "stats", "paper", "profiling"},
     {"records", "errors", "text", "precision"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

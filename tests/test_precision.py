@@ -63,3 +63,23 @@ def test_tf32_wants_a_chip_that_has_it(device, capability, said):
     assert (found is None) == (said is None)
     assert (said or "") in (found or "")
     assert precision.missing("fp32", device, capability) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "tolerated"),
+    [
+        ("fp32", 0.3, 5e-4),
+        ("bf16", 0.05, 0.2),
+        ("bf16", 0.001, 0.05),
+        ("bf16", 0.5, 0.7),
+        ("fp16", 0.08, 0.04),
+        ("tf32", 0.001, 0.01),
+        ("tf32", 9.0, 0.1),
+        ("bf16", None, 0.7),
+        ("bf16", float("nan"), 0.7),
+    ],
+)
+def test_what_is_tolerated_is_four_times_what_the_precision_costs_the_network(
+    name, error, tolerated
+):
+    assert precision.tolerance(name, error) == pytest.approx(tolerated)

@@ -40,7 +40,7 @@ def test_a_fused_form_is_checked_against_the_one_it_was_made_of():
     subject = prepared()
     check = subject.known.check
     assert check.against == "train"
-    assert check.largest_relative_error < check.tolerance == 1e-5
+    assert check.largest_relative_error < 2e-5 < check.tolerance == prepare.FORM_TOLERANCE
     assert (subject.known.cost.params, subject.known.cost.macs // 10**6) == (51_547_720, 670)
     assert subject.known.cost.weight_bytes == 4 * subject.known.cost.params
     assert all(
@@ -78,7 +78,7 @@ def test_the_passport_says_how_sparse_and_how_exact_a_fusion_is():
     assert passport.params_before == 28_655_272
     assert passport.params_after == 51_547_720
     assert 0.4 < passport.zero_share < 0.5
-    assert 0 < passport.largest_relative_error < 1e-5
+    assert 0 < passport.largest_relative_error < 2e-5
     assert passport.largest_absolute_error > 0
     train = prepared(Case("repnext_u3_t", "train", resolution=32)).known.passport
     assert train.macs_before == train.macs_after
@@ -155,7 +155,7 @@ def test_a_later_round_compares_the_structure_with_that_of_the_first():
 )
 def test_an_output_that_is_no_answer_is_refused(output, said):
     with pytest.raises(CheckError, match=said):
-        prepare._inspect(output, Case("resnet50", "plain", batch=2), NOTHING_KNOWN, None)
+        prepare._inspect(output, Case("resnet50", "plain", batch=2), NOTHING_KNOWN, None, 0.0)
 
 
 def test_preparing_leaves_the_random_state_alone():
@@ -173,8 +173,8 @@ def test_a_reduced_precision_computes_in_it_and_is_checked_against_fp32(precisio
         assert subject.call().dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     check = subject.known.check
     assert check.against == "train, fp32"
-    assert 1e-5 < check.largest_relative_error < check.tolerance == PRECISIONS[precision].tolerance
-    assert subject.known.passport.largest_relative_error < 1e-5  # of the form alone, in fp32
+    assert 1e-3 < check.largest_relative_error < check.tolerance <= PRECISIONS[precision].tolerance
+    assert subject.known.passport.largest_relative_error < 2e-5  # of the form alone, in fp32
 
 
 def test_a_reduced_precision_does_not_hide_a_wrong_form(monkeypatch):
@@ -186,7 +186,7 @@ def test_a_reduced_precision_does_not_hide_a_wrong_form(monkeypatch):
 def test_another_layout_is_used_and_checked_against_eager():
     subject = prepared(Case("resnet50", "plain", "channels_last", resolution=32))
     assert subject.known.check.against == "eager"
-    assert subject.known.check.largest_relative_error < 1e-5
+    assert subject.known.check.largest_relative_error < 1e-4
 
 
 def test_a_backend_that_computes_something_else_is_refused(monkeypatch):
@@ -194,8 +194,82 @@ def test_a_backend_that_computes_something_else_is_refused(monkeypatch):
         return lambda: model(example.flip(0)) * 1.01
 
     monkeypatch.setattr(prepare.BACKENDS["channels_last"], "load", load)
-    with pytest.raises(CheckError, match=r"differs from that of 'eager' by 0\.01"):
+    with pytest.raises(CheckError, match="differs from that of 'eager' by"):
         prepared(Case("resnet50", "plain", "channels_last", resolution=32))
+
+
+def on_zeros(model, example):
+    return lambda: model(torch.zeros_like(example))
+
+
+def misread_layout(model, example):
+    batch, channels, height, width = example.shape
+    return lambda: model(
+        example.permute(0, 2, 3, 1).reshape(batch, channels, height, width).contiguous()
+    )
+
+
+def without(kind):
+    def load(model, example):
+        removed = []
+        for name, module in list(model.named_modules()):
+            if type(module).__name__ == kind:
+                parent = model.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], torch.nn.Identity())
+                removed.append(name)
+        assert removed
+        return lambda: model(example)
+
+    return load
+
+
+def without_depthwise(model, example):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.groups > 1:
+            module.weight.zero_()
+    return lambda: model(example)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("model", "form", "sabotage"),
+    [
+        *[("repnext_u3_t", "srep", s) for s in (on_zeros, misread_layout, without_depthwise)],
+        *[("convnext_t", "plain", s) for s in (on_zeros, without("GELU"), without_depthwise)],
+        *[("resnet50", "plain", s) for s in (on_zeros, without("ReLU"))],
+    ],
+)
+def test_what_a_backend_may_get_wrong_shows_in_any_precision(
+    monkeypatch, model, form, precision, sabotage
+):
+    def load(net, example, _):
+        return sabotage(net, example)
+
+    monkeypatch.setattr(prepare.BACKENDS["channels_last"], "load", load)
+    case = Case(model, form, "channels_last", precision, resolution=64)
+    with pytest.raises(CheckError, match=r"differs from|not finite"):
+        prepared(case)
+
+
+def test_what_a_graph_reads_stays_alive_with_its_call(monkeypatch):
+    import weakref
+
+    from bench.backends import cudagraph
+
+    alive = []
+
+    def load(model, example, precision):
+        alive.extend(weakref.ref(tensor) for tensor in (example, next(model.parameters())))
+        return cudagraph._Replay(None, None, model, example)
+
+    monkeypatch.setattr(prepare.BACKENDS["cudagraph"], "load", load)
+    case = Case("resnet50", "plain", "cudagraph", resolution=32)
+    cpu = Cpu()
+    with torch.inference_mode():
+        clock = StageClock(cpu.now, lambda stage: None)
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], None), cpu, clock)
+    assert all(each() is not None for each in alive)
+    assert subject.call is not None
 
 
 def test_of_a_batch_the_first_images_are_checked():

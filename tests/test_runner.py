@@ -149,9 +149,9 @@ class Crowded:
                 crowd.alive += 1
                 self.iteration_s, self.peak_bytes = made.iteration_s, made.peak_bytes
 
-            def finish(self, observe_s):
+            def finish(self):
                 crowd.alive -= 1
-                return super().finish(observe_s)
+                return super().finish()
 
         return Crowding(job, child, earlier)
 
@@ -190,6 +190,31 @@ def test_the_chip_is_observed_once_a_case_and_not_on_its_budget(measure):
     assert first.telemetry.energy_j == pytest.approx(100 * first.telemetry.seconds)
     assert first.stages_s.observe >= 10
     assert second.telemetry is None
+
+
+def test_where_the_chip_cannot_be_observed_the_blocks_are_kept_and_it_is_said(measure, monkeypatch):
+    def die(self, seconds):
+        raise CaseError("observe", "Killed", "the process died of SIGKILL")
+
+    monkeypatch.setattr(Turn, "observe", die)
+    assert measure([fake("resnet50")]) == []
+    first, second = records(measure)
+    assert first.telemetry is second.telemetry is None
+    said = "the chip could not be observed: Killed: the process died of SIGKILL"
+    assert said in first.warnings
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "short"),
+    [
+        ("OutOfMemory", "tried to allocate", True),
+        ("Killed", "the process died of SIGKILL", True),
+        ("Killed", "the process died of SIGSEGV", False),
+        ("Timeout", "no answer within 5 s", False),
+    ],
+)
+def test_the_kernels_way_to_say_that_memory_is_short_is_sigkill(error, message, short):
+    assert runner.is_short_of_memory(CaseError("first", error, message)) == short
 
 
 def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monkeypatch):

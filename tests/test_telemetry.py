@@ -52,6 +52,12 @@ def test_a_call_longer_than_the_pause_between_samples_is_sampled_once_each():
     assert (seen.iterations, len(seen.utilisation)) == (10, 9)
 
 
+def test_a_call_longer_than_the_loop_is_sampled_all_the_same():
+    seen = observed(Sensor(Gauges(utilisation=0.9, missing={"power_w": "no"})), step=12.0)
+    assert (seen.iterations, seen.utilisation) == (1, [0.9])
+    assert seen.missing["power_w"] == "no"
+
+
 def test_energy_is_what_its_counter_grew_by():
     assert observed(Sensor(Gauges(), energy=[100.0, 850.0])).energy_j == 750.0
 

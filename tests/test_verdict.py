@@ -126,6 +126,16 @@ def test_two_sensors_that_are_missing_in_each_round_are_two_reasons():
     assert [reason.seen.endswith("(3 of 3 rounds)") for reason in reasons] == [True, True]
 
 
+def test_a_gpus_clock_follows_the_load_and_is_never_invalid_for_it():
+    fell = msgspec.structs.replace(CLEAN, lowest_clock_hz=3e8, highest_clock_hz=2e9)
+    kernels = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
+    on_gpu, on_cpu = (
+        judge(measurement(Case("resnet50", "plain", device=d), conditions=fell, **kernels), QUIET)
+        for d in ("cuda", "cpu")
+    )
+    assert (on_gpu.level, on_cpu.level) == ("SUSPECT", "INVALID")
+
+
 def test_a_clock_of_zero_is_no_clock():
     assert spoilt(lowest_clock_hz=0.0, highest_clock_hz=0.0).level == "VALID"
 

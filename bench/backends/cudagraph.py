@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 WARM_CALLS = 3  # libraries allocate workspaces and choose kernels in their first calls
@@ -27,12 +28,22 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output: Tensor = model(example)
+    return _Replay(graph, output, model, example)
 
-    def replay() -> Tensor:
-        graph.replay()
-        return output
 
-    return replay
+class _Replay:
+    """A captured graph with all that it reads: it keeps none of that alive by itself."""
+
+    def __init__(
+        self, graph: torch.cuda.CUDAGraph, output: Tensor, model: nn.Module, example: Tensor
+    ) -> None:
+        self._graph = graph
+        self._output = output
+        self._read = (model, example)
+
+    def __call__(self) -> Tensor:
+        self._graph.replay()
+        return self._output
 
 
 def missing(torch_device: str) -> str | None:

@@ -137,7 +137,7 @@ def _show(
     found: Sequence[Profile | Failure], results: Store, *, is_difference: bool, as_json: bool
 ) -> None:
     """What was found, on standard output."""
-    from bench import profiler
+    from bench.profiling.recorded import peaks_of
     from bench.report import profiles
 
     good = [record for record in found if isinstance(record, Profile)]
@@ -146,7 +146,7 @@ def _show(
     elif is_difference and len(good) == len(found):
         print(profiles.difference_page(*good), end="")
     elif good:
-        peaks = {p.case_id: profiler.peaks_of(results.records, p) for p in good}
+        peaks = {p.case_id: peaks_of(results.records, p) for p in good}
         print(profiles.page(good, peaks), end="")
 
 

@@ -75,7 +75,7 @@ class Cpu:
 
         set_switches(case.precision)
         torch.set_num_threads(case.threads)
-        self._resident_at_open = _status_bytes("VmRSS")
+        self._resident_at_open = status_bytes("VmRSS")
         return torch.inference_mode()
 
     def now(self) -> float:
@@ -85,7 +85,7 @@ class Cpu:
     def kernels(self) -> Kernels:
         """On the case's threads."""
         kernels = torch_kernels(CPU, self.torch_device)
-        self._resident_at_open = _status_bytes("VmRSS")
+        self._resident_at_open = status_bytes("VmRSS")
         return kernels
 
     def free_bytes(self) -> int | None:
@@ -207,7 +207,7 @@ class Cpu:
 
     def memory(self) -> Memory:
         """Peak resident set beyond that of the process before it built anything."""
-        peak = _status_bytes("VmHWM")
+        peak = status_bytes("VmHWM")
         return Memory(max(peak - self._resident_at_open, 0) if peak else None)
 
 
@@ -287,7 +287,7 @@ def _read(path: str | Path) -> str | None:
         return None
 
 
-def _status_bytes(field: str) -> int:
+def status_bytes(field: str) -> int:
     """A field of /proc/self/status in bytes; 0 where there is no such file."""
     for line in (_read("/proc/self/status") or "").splitlines():
         if line.startswith(field + ":"):

@@ -31,7 +31,11 @@ class Cuda:
         self._sensor: Sensor = Blind("no session is open")
 
     def identify(self) -> Chip:
-        """Ask NVML. Raises UnavailableError where there is no driver or no GPU."""
+        """Ask NVML. Raises UnavailableError where there is no driver or no GPU.
+
+        Processes that are started from here on count GPUs as NVML does, by their bus.
+        """
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         with nvml.open_gpu() as gpu:
             return Chip(
                 device=self.name,
@@ -47,8 +51,7 @@ class Cuda:
             return gpu.state()
 
     def preload(self) -> None:
-        """Import torch and timm, and start no CUDA; it shall count GPUs as NVML does."""
-        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        """Import torch and timm, and start no CUDA."""
         import_torch()
 
     @contextlib.contextmanager
@@ -78,7 +81,11 @@ class Cuda:
         return kernels
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """By a pair of CUDA events around each call, in the stream that it was queued in."""
+        """By CUDA events around each call, queued one after another and waited for at the end.
+
+        So it is the GPU's own time as long as the host keeps ahead of it; where it does not, as
+        at batch 1 in eager mode it may, the GPU's waiting for launches is in it.
+        """
         import torch
 
         pairs = [
@@ -89,7 +96,7 @@ class Cuda:
             start.record()
             call()
             end.record()
-            end.synchronize()
+        torch.cuda.synchronize()
         return [start.elapsed_time(end) / 1e3 for start, end in pairs]
 
     def sensor(self) -> Sensor | None:
@@ -110,9 +117,10 @@ class Cuda:
         }
 
     def free_bytes(self) -> int | None:
-        """Of the GPU's memory, by NVML."""
+        """Of the GPU's memory, by NVML, or of the host's where that is less."""
         with nvml.open_gpu() as gpu:
-            return gpu.free_bytes()
+            known = (gpu.free_bytes(), Cpu().free_bytes())
+        return min((size for size in known if size is not None), default=None)
 
     def foreign_processes(self) -> int | None:
         """By NVML's lists of processes that compute or draw."""
@@ -124,19 +132,21 @@ class Cuda:
         return with_gauges(Cpu().sense(), self._sensor.gauges())
 
     def reset_peak_memory(self) -> None:
-        """Of torch's allocator."""
-        import torch
+        """Nothing to forget: before its network a process holds the kernels alone.
 
-        torch.cuda.reset_peak_memory_stats()
+        What loading takes is meant to be in the peak: a graph keeps its activations from then on.
+        """
 
     def memory(self) -> Memory:
         """Peaks of torch's allocator, weights included, and what the driver says we hold."""
         import torch
 
+        held = self._held_by_kernels
+        process = self._process_bytes()
         return Memory(
-            peak=int(torch.cuda.max_memory_allocated()) - self._held_by_kernels,
-            reserved=int(torch.cuda.max_memory_reserved()),
-            process=self._process_bytes(),
+            peak=int(torch.cuda.max_memory_allocated()) - held,
+            reserved=int(torch.cuda.max_memory_reserved()) - held,
+            process=None if process is None else process - held,
         )
 
     def _open_sensor(self) -> Sensor:

@@ -11,22 +11,22 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 REPEATS = 3
-PIXELS = 14
 
 
 class KernelSize(NamedTuple):
-    """Channels of a pointwise convolution at 14², its type, and bytes of a copy."""
+    """Channels and pixels a side of a pointwise convolution, its type, and bytes of a copy."""
 
     channels: int
+    pixels: int
     dtype: str
     copied_bytes: int
 
 
-# Each takes some tenths of a millisecond or more, in a type that no switch for TF32 touches; the
-# copy is beyond most last caches. A board's memory is small, and each child has its own.
-CPU = KernelSize(512, "float32", 32 * 2**20)
-GPU = KernelSize(8192, "float16", 256 * 2**20)
-BOARD = KernelSize(2048, "float16", 32 * 2**20)
+# Bound by products, in a type that no switch for TF32 touches; the copy is beyond most last
+# caches. Each takes a tenth of a millisecond or more. Each child has its own, so they are small.
+CPU = KernelSize(512, 14, "float32", 32 * 2**20)
+GPU = KernelSize(4096, 56, "float16", 96 * 2**20)
+BOARD = KernelSize(2048, 28, "float16", 32 * 2**20)
 
 
 class Kernels(NamedTuple):
@@ -52,7 +52,7 @@ def torch_kernels(size: KernelSize, torch_device: str) -> Kernels:
     import torch
 
     kind = {"dtype": getattr(torch, size.dtype), "device": torch_device}
-    images = torch.ones(1, size.channels, PIXELS, PIXELS, **kind)
+    images = torch.ones(1, size.channels, size.pixels, size.pixels, **kind)
     weight = torch.full((size.channels, size.channels, 1, 1), 1 / size.channels, **kind)
     source = torch.ones(size.copied_bytes // 4, device=torch_device)
     target = torch.empty_like(source)

@@ -123,7 +123,7 @@ class Gpu:
         """
         driver = ask(self._nvml, "nvmlSystemGetDriverVersion").then(_text)
         memory = self._memory("total").within(1, LARGEST_BYTES)
-        power_limit = self._of_chip("nvmlDeviceGetEnforcedPowerLimit").within(1, STRONGEST_MW)
+        power_limit = self._of_chip("nvmlDeviceGetPowerManagementLimit").within(1, STRONGEST_MW)
         return {
             "driver": driver.value,
             "memory_gib": memory.then(lambda size: round(size / GIB)).value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from bench.devices.cpu import Cpu, usable_cpus
+from bench.devices.cpu import Cpu, status_bytes, usable_cpus
 from bench.devices.cuda import Cuda, with_gauges
 from bench.devices.jtop_sampler import JtopSensor, combined
 from bench.devices.kernels import BOARD
@@ -65,8 +65,10 @@ class Orin(Cuda):
         return with_gauges(Cpu().sense(), self._board.gauges(), self._board.power_mode())
 
     def memory(self) -> Memory:
-        """Of torch's allocator; the rest of what the process holds is in the host's memory."""
-        return super().memory()._replace(process=None)
+        """Of torch's allocator, and with it what the process holds of the same memory besides."""
+        memory = super().memory()
+        resident = status_bytes("VmRSS")
+        return memory._replace(process=resident + (memory.reserved or 0))
 
     def _open_sensor(self) -> Sensor:
         return _BoardThenJtop(self._board)

@@ -5,17 +5,20 @@ Importing this package imports no torch; building does.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from bench.models import user, zoo
 from bench.records import Source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = ["build", "fuse"]
 
 MERGE_METHODS = ("fuse", "reparameterize", "switch_to_deploy")  # ours and timm's
+SEEN_RESOLUTION = 160  # at 64 statistics are far from those at 224, and the error grows by layers
+SMALL_SCALE = 1e-3  # a parameter of one dimension below it is a LayerScale as it is made
 LAST_STEP = {"rrep_fc": "with_linear", "srep": "without_shortcut"}
 
 
@@ -30,9 +33,9 @@ def build(
 ) -> nn.Module:
     """Build a network with random weights; nothing is ever downloaded.
 
-    All weights, and the statistics of BatchNorm too, are drawn from `seed`, so that the forms
-    of one model with one seed compute the same function and a fold that forgets a statistic
-    cannot pass for a right one. The global random state is left as it was.
+    All weights, the scales of residual branches and the statistics of BatchNorm too, are drawn
+    from `seed`, so that the forms of one model with one seed compute the same function, and
+    whatever part of it is wrong shows in the output. The global random state is left as it was.
 
     Args:
         name: a name of `bench.models.zoo.ZOO` or `timm/<name>`.
@@ -57,7 +60,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _first_form(spec, resolution, num_classes) if spec else user.build(source)
-        _draw_statistics(model)
+        _settle(model, resolution)
     if source.weights:
         user.load_weights(model, source)
     model.float().eval()
@@ -195,21 +198,59 @@ def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
     return model
 
 
-def _draw_statistics(model: nn.Module) -> None:
-    """Give every fresh BatchNorm statistics like a trained one's; a scale of zero stays zero."""
+def _settle(model: nn.Module, resolution: int) -> None:
+    """Make a fresh network depend on its image in all its parts, as a trained one does.
+
+    As they come, scales of residual branches are zero or next to it, and statistics of BatchNorm
+    fit nothing: then whole layers may be wrong and the output is the same. Scales are drawn, and
+    the statistics are those of random images, varied a little.
+    """
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _is_fresh(m)]
     with torch.no_grad():
-        for module in model.modules():
-            if not isinstance(module, _BatchNorm) or not _is_fresh(module):
-                continue
-            if module.running_mean is not None and module.running_var is not None:
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-                if module.affine:
-                    module.weight.mul_(torch.empty_like(module.weight).uniform_(0.5, 1.5))
-                    module.bias.add_(torch.empty_like(module.bias).normal_(0, 0.1))
+        for parameter in model.parameters():
+            if parameter.dim() == 1 and 0 < float(parameter.abs().max()) < SMALL_SCALE:
+                parameter.uniform_(0.1, 0.3)
+        for norm in norms:
+            if norm.affine:
+                drawn = torch.empty_like(norm.weight).uniform_(0.75, 1.25)
+                norm.weight.copy_(torch.where(norm.weight == 0, 0.2 * drawn, norm.weight * drawn))
+                norm.bias.add_(torch.empty_like(norm.bias).normal_(0, 0.1))
+        hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
+        try:
+            if any(norm.track_running_stats for norm in norms):
+                _see_images(model.eval(), resolution)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _see_images(model: nn.Module, resolution: int) -> None:
+    """Run on two random images; not on larger ones than needed, if the network takes smaller."""
+    import torch
+
+    if resolution > SEEN_RESOLUTION:
+        with contextlib.suppress(RuntimeError, AssertionError, ValueError):
+            model(torch.randn(2, 3, SEEN_RESOLUTION, SEEN_RESOLUTION))
+            return
+    model(torch.randn(2, 3, resolution, resolution))
+
+
+def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:
+    """Before a BatchNorm runs: give it the statistics of its input (N, C, ...), varied a little."""
+    import torch
+
+    if not norm.track_running_stats:
+        return
+    channels = arguments[0].transpose(0, 1).flatten(1)
+    variance = channels.var(1, correction=0)
+    floor = 0.1 * variance.mean() + norm.eps  # of so few images some channel may hardly vary
+    variance = torch.maximum(variance, floor)
+    shift = 0.1 * variance.sqrt() * torch.randn_like(variance)
+    norm.running_mean.copy_(channels.mean(1) + shift)
+    norm.running_var.copy_(variance * torch.empty_like(variance).uniform_(0.75, 1.25))
 
 
 def _is_fresh(norm: Any) -> bool:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError
+from bench.profiling.recorded import chip_name, latest_profiles, peaks_of
 from bench.records import Record, of_cases
-from bench.report import figures, rows, tables
+from bench.report import figures, profiles, rows, tables
+from bench.report.figure5 import figure5
 from bench.report.pages import write_pages
+from bench.report.roofline import roofline
 
 __all__ = ["render", "write"]
 
@@ -36,9 +39,16 @@ def write(sources: Sequence[Path], to: Path | None = None) -> tuple[list[Path], 
 def render(records: Sequence[Record]) -> dict[str, bytes]:
     """The report of one device: file name to content, the same bytes for the same records.
 
-    `results` holds every environment on record; Table 6 and Figure 1 the one measured last.
+    `results` holds every environment on record; Table 6, Figure 1 and the profiles the one that
+    was measured, or profiled, last.
     """
+    return {**_of_measurements(records), **_of_profiles(records)}
+
+
+def _of_measurements(records: Sequence[Record]) -> dict[str, bytes]:
     everything = rows.of(records)
+    if not everything:
+        return {}
     last = of_cases(records)[-1]
     latest = [r for r in everything if r.environment.environment_id == last.environment_id]
     return {
@@ -50,6 +60,23 @@ def render(records: Sequence[Record]) -> dict[str, bytes]:
     }
 
 
+def _of_profiles(records: Sequence[Record]) -> dict[str, bytes]:
+    """Where the time goes, of the environment profiled last; pictures of the smallest batch."""
+    found = latest_profiles(records)
+    if not found:
+        return {}
+    chip = chip_name(records, found[0])
+    peaks = {profile.case_id: peaks_of(records, profile) for profile in found}
+    pages = {"profile.md": profiles.page(found, peaks).encode()}
+    batch = min(profile.case.batch for profile in found)
+    shown = [profile for profile in found if profile.case.batch == batch]
+    for kind in ("png", "svg"):
+        pages[f"figure5.{kind}"] = figure5(shown, chip, kind)
+        if reached := peaks[shown[0].case_id]:
+            pages[f"roofline.{kind}"] = roofline(shown, reached, chip, kind)
+    return pages
+
+
 def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:
     """Records by device folder; folders of one name in several sources are one device."""
     found: dict[Path, list[Record]] = {}
@@ -59,7 +86,7 @@ def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[s
     for resolved, path in paths.items():
         records, warned = store.read(path)
         warnings += warned
-        if rows.of(records):
+        if of_cases(records) or latest_profiles(records):
             folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
             found.setdefault(folder, []).extend(records)
     if not found:

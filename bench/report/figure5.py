@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, kin in one colour; HATCHES tell the second of a colour from the first.
+# Okabe and Ito's palette with Tol's wine and two greys. HATCHES tell the second of a colour.
 CATEGORY_COLOURS: dict[str, str] = {
     "depthwise or group conv": "#D55E00",
     "pointwise conv": "#0072B2",
@@ -31,7 +31,7 @@ CATEGORY_COLOURS: dict[str, str] = {
     "dimension transform": "#CC79A7",
     "attention": "#CC79A7",
     "pooling": "#D55E00",
-    "other": "#444444",
+    "other": "#882255",
     "unattributed": "#444444",
     derive.GAPS: "#C4C4C4",
     derive.SYNC: "#C4C4C4",
@@ -42,18 +42,17 @@ HATCHES: dict[str, str] = {
     "batch norm": "////",
     "attention": "////",
     "pooling": "////",
-    "unattributed": "////",
     derive.SYNC: "////",
     derive.RESIDUAL: "xxxx",
 }
 LATENCY = "latency (median without the profiler)"
 RESIDUAL_NOTE = (
-    "The terms with the residual add up to the latency, the black mark. A residual below zero is "
-    "drawn back from the end of the bar: the terms are then longer than the latency."
+    "Terms and residual add up to the latency, the black mark; a residual below zero is drawn "
+    "back from the end of a bar that is longer."
 )
 WIDTH, TOP, NOTE, LINE, SPACE = 9.5, 1.35, 0.18, 0.15, 0.16  # inches
 BAR, TALLEST = 0.64, 0.84  # of a row: a stacked bar, all bars of utilisation
-WRAP_NAME, WRAP_NOTE, LEGEND_COLUMNS = 24, 120, 4
+WRAP_NAME, WRAP_NOTE, LEGEND_COLUMNS = 26, 145, 4
 WRITTEN_FROM = 9.0  # per cent: a smaller segment has no room for its number
 UTILISATION_COLOURS = ("#C9C9C9", "#D9D9D9", "#E9E9E9")  # light: what they are is written on them
 
@@ -75,21 +74,22 @@ def figure5(profiles: Sequence[Profile], chip: str, format: str = "png") -> byte
     batches = {profile.case.batch for profile in profiles}
     if len(batches) != 1:
         raise ValueError("Figure 5 needs profiles, and all of one batch")
-    title = f"Latency decomposition and utilisation on {chip}, batch {batches.pop()}"
+    used = " and utilisation" if any(map(_utilisations, profiles)) else ""
+    title = f"Latency decomposition{used} on {chip}, batch {batches.pop()}"
     return painted(lambda figure: paint(figure, profiles, title), _size(profiles), format)
 
 
 def paint(figure: Figure, profiles: Sequence[Profile], title: str) -> None:
     """The same on a figure that is there already."""
     figure.suptitle(literal(title), fontsize=12)
-    known = any(_utilisations(profile) for profile in profiles)
+    known = any(map(_utilisations, profiles))
     widths = [3.0, 3.0, 1.7][: 3 if known else 2]
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
     _milliseconds(panels[0], profiles)
     _shares(panels[1], profiles)
     if known:
         _utilisation(panels[2], profiles)
-    panels[0].set_yticks(range(len(profiles)), [_label(p, profiles) for p in profiles], fontsize=9)
+    panels[0].set_yticks(range(len(profiles)), [label(p, profiles) for p in profiles], fontsize=9)
     panels[0].set_ylim(len(profiles) - 0.45, -0.55)
     for axes in panels:
         axes.grid(visible=False, axis="y")
@@ -139,23 +139,33 @@ def name(profile: Profile, among: Sequence[Profile]) -> str:
     case = profile.case
     differ = len({other.case.threads for other in among}) > 1
     threads = f" {case.threads} threads" if differ else ""
-    return (
-        display(case.model, case.form)
-        + setting(case.backend, case.precision, case.resolution)
-        + threads
-    )
+    unusual = setting(case.backend, case.precision, case.resolution) + threads
+    return display(case.model, case.form) + unusual
 
 
-def _label(profile: Profile, among: Sequence[Profile]) -> str:
-    mark = " *" if derive.doubts(profile) else ""
-    return literal("\n".join(textwrap.wrap(name(profile, among) + mark, WRAP_NAME)))
+def label(profile: Profile, among: Sequence[Profile], width: int = WRAP_NAME) -> str:
+    """The name on lines of so many letters; with an asterisk where it does not add up."""
+    whole = name(profile, among)
+    model = display(profile.case.model, profile.case.form)
+    lines = [whole] if len(whole) <= width else [model, whole[len(model) :].strip()]
+    parts = [part for line in lines for part in textwrap.wrap(line, width)]
+    return literal("\n".join(parts) + (" *" if derive.doubts(profile) else ""))
+
+
+def doubtful(profiles: Sequence[Profile]) -> list[str]:
+    """What the asterisks stand for, a line for each."""
+    return [
+        f"* {name(profile, profiles)}: {doubt}"
+        for profile in derive.spoilt(profiles)
+        for doubt in derive.doubts(profile)
+    ]
 
 
 def _size(profiles: Sequence[Profile]) -> tuple[float, float]:
     """Rows are as high as the longest name needs, or the bars of utilisation."""
-    lines = max(_label(profile, profiles).count("\n") + 1 for profile in profiles)
+    lines = max(label(profile, profiles).count("\n") + 1 for profile in profiles)
     bars = max(len(_utilisations(profile)) for profile in profiles)
-    row = max(LINE * lines + SPACE, 0.18 * bars + SPACE, 0.42)
+    row = max(LINE * max(lines, bars) + SPACE, 0.42)
     legend = -(-(len(terms(profiles)) + 1) // LEGEND_COLUMNS)
     below = NOTE * (legend + len(_notes(profiles)))
     return (WIDTH, TOP + row * len(profiles) + below)
@@ -163,8 +173,7 @@ def _size(profiles: Sequence[Profile]) -> tuple[float, float]:
 
 def _notes(profiles: Sequence[Profile]) -> list[str]:
     lines = [RESIDUAL_NOTE] if derive.RESIDUAL in terms(profiles) else []
-    for profile in derive.spoilt(profiles):
-        lines += [f"* {name(profile, profiles)}: {doubt}" for doubt in derive.doubts(profile)]
+    lines += doubtful(profiles)
     return [part for line in lines for part in textwrap.wrap(line, WRAP_NOTE)]
 
 
@@ -176,7 +185,7 @@ def _bars(axes: Axes, profiles: Sequence[Profile], scales: Sequence[float]) -> N
             axes.barh(place, width * scale, BAR, left * scale, label=term, **style)
         latency = profile.waterfall.plain_s * scale
         half = TALLEST / 2
-        axes.plot([latency] * 2, [place - half, place + half], color="black", linewidth=2)
+        axes.plot([latency] * 2, [place - half, place + half], color="black", linewidth=1.6)
 
 
 def _milliseconds(axes: Axes, profiles: Sequence[Profile]) -> None:
@@ -202,16 +211,17 @@ def _shares(axes: Axes, profiles: Sequence[Profile]) -> None:
     _bars(axes, profiles, [100 / seconds for seconds in plain])
     axes.set_xlim(0, max(100 * _end(p) / p.waterfall.plain_s for p in profiles) + 1)
     for place, (profile, latency) in enumerate(zip(profiles, plain, strict=True)):
-        for _, left, width in segments(profile):
-            if 100 * width / latency >= WRITTEN_FROM:
-                _number(axes, 100 * (left + width / 2) / latency, place, 100 * width / latency)
+        for term, left, width in segments(profile):
+            share = 100 * width / latency
+            if share >= WRITTEN_FROM and term != derive.RESIDUAL:
+                _number(axes, 100 * left / latency + share / 2, place, share)
         residual = 100 * profile.waterfall.residual_s / latency
         _beside(axes, place, f"{residual:+.1f}".replace("-", "−"))
-    _beside(axes, -0.55, "residual", va="bottom")
+    _beside(axes, -0.55, "residual (%)", va="bottom")
 
 
 def _number(axes: Axes, x: float, y: float, value: float) -> None:
-    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
     axes.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=8, bbox=box)
 
 
@@ -242,9 +252,10 @@ def _utilisation(axes: Axes, profiles: Sequence[Profile]) -> None:
     axes.set_title("Utilisation (%)", fontsize=10)
     axes.set_xlim(0, 100)
     axes.set_xticks([0, 50, 100])
+    most = max(len(_utilisations(profile)) for profile in profiles)
+    height = min(TALLEST / most, BAR)
     for place, profile in enumerate(profiles):
         shares = _utilisations(profile)
-        height = min(TALLEST / max(len(shares), 1), BAR)
         for index, (what, share) in enumerate(shares):
             y = place + (index - (len(shares) - 1) / 2) * height
             axes.barh(y, 100 * share, 0.9 * height, color=UTILISATION_COLOURS[index])
