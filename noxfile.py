@@ -51,19 +51,19 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"], default=False)
 def bench_cpu(session: nox.Session) -> None:
-    """Measure Table 6 on this machine's CPU into results/, quickly, and report it."""
+    """Measure Table 6 and Figure 5 on this machine's CPU into results/, quickly; report them."""
     _measure(session, PYTHON, "cpu", "quick")
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)
 def bench_gpu(session: nox.Session) -> None:
-    """Measure Table 6 on this machine's NVIDIA GPU into results/ and report it."""
+    """Measure Table 6 and Figure 5 on this machine's NVIDIA GPU into results/; report them."""
     _measure(session, PYTHON, "cuda", "default")
 
 
 @nox.session(venv_params=["--system-site-packages"], reuse_venv=True, default=False)
 def bench_orin(session: nox.Session) -> None:
-    """Measure Table 6 on a Jetson Orin with the vendor's torch, and report it."""
+    """Measure Table 6 and Figure 5 on a Jetson Orin with the vendor's torch; report them."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     light = [line for line in project["dependencies"] if not line.startswith(VENDORS)]
     session.install(*light, *TIMM_ALONE)
@@ -89,4 +89,6 @@ def _measure(session: nox.Session, python: str, device: str, preset: str) -> Non
     flags = ("--suite", "table6", "--device", device, "--preset", preset, "--out", RESULTS)
     failed = [0, 1]  # a case that failed is a row of the report
     session.run(*bench, "run", *flags, *session.posargs, external=True, success_codes=failed)
+    profile = ("profile", "--suite", "figure5", "--device", device, "--out", RESULTS)
+    session.run(*bench, *profile, external=True, success_codes=failed, silent=True)
     session.run(*bench, "report", RESULTS, external=True)

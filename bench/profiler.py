@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.errors import UsageError
 from bench.messages import Job, Profiled
-from bench.plan import PRESETS, PROFILE_S, ProfilePlan
+from bench.plan import PRESETS, ProfilePlan
 from bench.profiling.recorded import on_record, peaks_for
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source
 from bench.report.pages import write_pages
@@ -21,7 +21,7 @@ Say = Callable[[Profile | Failure], None]
 
 def profile(
     cases: Sequence[Case],
-    preset: str,
+    seconds: float,
     store: Store,
     environment: Environment,
     say: Say,
@@ -32,7 +32,7 @@ def profile(
 ) -> list[Profile | Failure]:
     """Profile what `store` lacks of `cases`; what is then on record of each, in their order.
 
-    With `traces` each trace goes into that folder, and what is on record is profiled anew. Each
+    Blocks of each last for `seconds`. With `traces` each trace goes into that folder, and what is on record is profiled anew. Each
     record is told to `say` as it comes. Raises UsageError where measuring processes are killed.
     """
     here = environment.environment_id
@@ -46,14 +46,14 @@ def profile(
         with Template(todo[0].device) as template:
             for case in todo:
                 source = (sources or {}).get(case.model)
-                say(_profile(case, preset, store, environment, template, source, traces))
+                say(_profile(case, seconds, store, environment, template, source, traces))
     found = [on_record(store.records, case, here) for case in cases]
     return [record for record in found if record is not None]
 
 
 def _profile(
     case: Case,
-    preset: str,
+    seconds: float,
     store: Store,
     environment: Environment,
     template: Template,
@@ -63,8 +63,8 @@ def _profile(
     """One case in a process of its own."""
     here = environment.environment_id
     wants_peaks = peaks_for(store.records, case, here) is None
-    plan = ProfilePlan(seconds=PROFILE_S[preset], peaks=wants_peaks, trace=traces is not None)
-    job = Job(case, 1, PRESETS[preset], None, source, plan)
+    plan = ProfilePlan(seconds=seconds, peaks=wants_peaks, trace=traces is not None)
+    job = Job(case, 1, PRESETS["quick"], None, source, plan)
     try:
         child = template.fork(job)
         answer = child.answer(DEADLINE_S)

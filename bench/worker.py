@@ -140,7 +140,7 @@ def _profile(
     job: Job, plan: ProfilePlan, device: Device, clock: StageClock, subject: Subject
 ) -> Profiled:
     """The pass of its own that says where the time goes."""
-    from bench.profiling.child import profiled
+    from bench.profiled import profiled
 
     with clock.stage("profile"):
         return profiled(job, plan, device, subject)

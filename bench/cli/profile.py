@@ -17,11 +17,13 @@ from bench.cli import options as opt
 from bench.cli.progress import plain, short
 from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError, UsageError, unknown
+from bench.plan import PROFILE_S
 from bench.precision import PRECISIONS
 from bench.records import Failure, Profile
 from bench.store import Store
 from bench.text import duration
 
+LONGEST_S = 600.0
 TRACES = "traces"
 BATCH = "1"
 
@@ -37,6 +39,10 @@ def profile(
     resolution: opt.Resolutions = None,
     threads: opt.Threads = None,
     preset: opt.PresetName = "quick",
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Of blocks a case. Default: 6, 10 or 30, by --preset."),
+    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -58,6 +64,8 @@ def profile(
         suite, device, models, weights, backend, precision, batch, resolution, threads
     )
     suites.check_preset(preset)
+    if seconds is not None and not 0 < seconds <= LONGEST_S:
+        raise UsageError(f"{seconds:g} seconds", f"Give a number above 0, {LONGEST_S:g} at most.")
     asked = [opt.choose(each) for each in (_two(flags, *diff) if diff else [flags])]
     first, cases = asked[0], [case for each in asked for case in each.cases]
     if first.environment.chip.device == "fake":
@@ -76,7 +84,12 @@ def profile(
             sources={name: source for each in asked for name, source in each.sources.items()},
         )
         found = profile_cases(
-            console, wanted, results, preset, retry_failed=retry_failed, trace=trace
+            console,
+            wanted,
+            results,
+            seconds or PROFILE_S[preset],
+            retry_failed=retry_failed,
+            trace=trace,
         )
     _show(found, results, is_difference=bool(diff), as_json=as_json)
     if any(isinstance(record, Failure) for record in found):
@@ -87,7 +100,7 @@ def profile_cases(
     console: Console,
     chosen: opt.Chosen,
     results: Store,
-    preset: str,
+    seconds: float,
     *,
     retry_failed: bool = False,
     trace: bool = False,
@@ -102,7 +115,7 @@ def profile_cases(
     try:
         return profiler.profile(
             chosen.cases,
-            preset,
+            seconds,
             results,
             chosen.environment,
             lambda record: plain(console, _line(record)),

@@ -21,7 +21,7 @@ from bench.cli.profile import profile_cases
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError
-from bench.plan import Plan
+from bench.plan import PROFILE_S, Plan
 from bench.recorded import Recorded
 from bench.records import Case, Environment, Failure, Profile, Record, of_cases
 from bench.stats import latency, summarise
@@ -106,7 +106,8 @@ def _profiles(
     if not chosen.suite.profile or not cases or chosen.environment.chip.device == "fake":
         return []
     wanted = chosen._replace(cases=cases)
-    return profile_cases(console, wanted, results, preset, retry_failed=retry_failed)
+    seconds = PROFILE_S[preset]
+    return profile_cases(console, wanted, results, seconds, retry_failed=retry_failed)
 
 
 def _console(*, to_stderr: bool) -> Console:

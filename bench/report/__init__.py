@@ -9,10 +9,8 @@ from bench import store
 from bench.errors import UsageError
 from bench.profiling.recorded import chip_name, latest_profiles, peaks_of
 from bench.records import Record, of_cases
-from bench.report import figures, profiles, rows, tables
-from bench.report.figure5 import figure5
+from bench.report import figure5, figures, profiles, roofline, rows, tables
 from bench.report.pages import write_pages
-from bench.report.roofline import roofline
 
 __all__ = ["render", "write"]
 
@@ -71,9 +69,9 @@ def _of_profiles(records: Sequence[Record]) -> dict[str, bytes]:
     batch = min(profile.case.batch for profile in found)
     shown = [profile for profile in found if profile.case.batch == batch]
     for kind in ("png", "svg"):
-        pages[f"figure5.{kind}"] = figure5(shown, chip, kind)
+        pages[f"figure5.{kind}"] = figure5.figure5(shown, chip, kind)
         if reached := peaks[shown[0].case_id]:
-            pages[f"roofline.{kind}"] = roofline(shown, reached, chip, kind)
+            pages[f"roofline.{kind}"] = roofline.roofline(shown, reached, chip, kind)
     return pages
 
 

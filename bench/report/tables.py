@@ -33,6 +33,10 @@ TEXT_COLUMNS = (
     "Finding",
     "Verdict",
     "Claim",
+    "Term",
+    "Operator",
+    "Module",
+    "Category",
     "Bar",
     "Found",
 )

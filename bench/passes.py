@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import statistics
 import tempfile
@@ -21,8 +22,8 @@ from bench.profiling.trace import MARK, Iteration, TraceError
 
 EVENT_CALLS = 2000
 EVENT_REPEATS = 5
-PEAK_REPEATS = 10
-PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
+PEAK_S = 0.5  # for each of the products and the copy
+PEAK_SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 PEAK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
 
 Call = Callable[[], object]
@@ -101,18 +102,26 @@ class Reached(NamedTuple):
 
 
 def peaks(device: Device, dtype: torch.dtype) -> Reached:
-    """What a matrix product and a copy reach; the bytes of a copy are read and written."""
-    side, size = PEAK_SIDE[device.torch_device], PEAK_BYTES[device.torch_device]
+    """What matrix products of some sizes and a copy reach; its bytes are read and written."""
     generator = torch.Generator().manual_seed(0)
-    left, right = (
-        torch.randn(side, side, generator=generator).to(device.torch_device, dtype)
-        for _ in range(2)
-    )
+    rates = []
+    for side in PEAK_SIDES[device.torch_device]:
+        factor = torch.randn(side, side, generator=generator).to(device.torch_device, dtype)
+        rates.append(side**3 / _best_s(functools.partial(torch.matmul, factor, factor), device))
+    size = PEAK_BYTES[device.torch_device]
     source = torch.ones(size // 4, device=device.torch_device)
     target = torch.empty_like(source)
-    product_s = min(_seconds(lambda: left @ right, device) for _ in range(PEAK_REPEATS))
-    copy_s = min(_seconds(lambda: target.copy_(source), device) for _ in range(PEAK_REPEATS))
-    return Reached(side**3 / product_s, 2 * size / copy_s)
+    return Reached(max(rates), 2 * size / _best_s(lambda: target.copy_(source), device))
+
+
+def _best_s(call: Call, device: Device) -> float:
+    """The fastest of the calls that fit into PEAK_S, of two at least."""
+    until = time.monotonic() + PEAK_S
+    best = _seconds(call, device)
+    while True:
+        best = min(best, _seconds(call, device))
+        if time.monotonic() > until:
+            return best
 
 
 def _seconds(call: Call, device: Device) -> float:

@@ -10,9 +10,9 @@ from bench import precision
 from bench.devices import Device
 from bench.measure import Subject
 from bench.messages import Job, Profiled
+from bench.passes import event_cost_s, has_kernels, peaks, run_pass
 from bench.plan import ProfilePlan
 from bench.profiling.breakdown import break_down
-from bench.profiling.passes import event_cost_s, has_kernels, peaks, run_pass
 from bench.profiling.trace import TraceError
 from bench.records import Utilisation
 from bench.telemetry import observe

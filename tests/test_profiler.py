@@ -1,0 +1,271 @@
+"""`bench profile` end to end on the CPU at hand, with a small network; and its parts."""
+
+import json
+
+import msgspec
+import pytest
+import torch
+from conftest import ENVIRONMENT, failure, measurement
+from traces import encoded, mark
+
+from bench import passes, profiled, report
+from bench.devices.cpu import Cpu
+from bench.measure import Subject
+from bench.messages import Job
+from bench.plan import PRESETS, ProfilePlan
+from bench.profiling import derive
+from bench.profiling.recorded import latest_profiles, on_record, peaks_of
+from bench.profiling.trace import TraceError
+from bench.records import (
+    Case,
+    Failure,
+    Peaks,
+    Profile,
+    ProfileRow,
+    Record,
+    Utilisation,
+    Waterfall,
+    of_cases,
+)
+from bench.report import profiles
+
+SMALL = ("--models", "timm/test_resnet", "--resolution", "64", "--threads", "1", "--out", "out")
+SMALL += ("--seconds", "1")
+
+
+def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, **rows):
+    """A profile with a row for each keyword, in ms; what is left are gaps."""
+    kinds = {"conv": "depthwise or group conv", "norm": "batch norm", "add": "addition"}
+    case = Case(model, form, threads=2)
+    made_rows = [
+        ProfileRow(kind, f"block.{kind}", kinds[kind], 2, ms / 1e3, 4_000_000, 1_000_000)
+        for kind, ms in rows.items()
+    ]
+    busy = sum(rows.values())
+    gaps = plain_ms - busy - residual_ms
+    terms = (plain_ms, busy, gaps, 0.0, residual_ms, 0.2, 0.2)
+    return Profile(
+        run_id="run",
+        case_id=case.case_id,
+        case=case,
+        environment_id="env",
+        rows=made_rows,
+        waterfall=Waterfall(*(term / 1e3 for term in terms)),
+        utilisation=Utilisation(busy=0.97),
+        plain_samples_s=[plain_ms / 1e3],
+        profiled_samples_s=[plain_ms / 1e3],
+        events=100,
+    )
+
+
+TRAIN = made(conv=5.0, norm=2.0, add=1.0)
+RREP = made(form="rrep", plain_ms=6.0, conv=4.5, add=0.5)
+PEAKS = Peaks("run", "env", "fp32", 2, macs_per_s=50e9, bytes_per_s=10e9)
+
+
+def test_terms_add_up_to_the_latency():
+    terms = derive.by_term(TRAIN)
+    assert sum(terms.values()) == pytest.approx(TRAIN.waterfall.plain_s)
+    assert terms["batch norm"] == pytest.approx(2e-3)
+    assert terms[derive.GAPS] == pytest.approx(2e-3)
+
+
+def test_a_difference_adds_up_to_that_of_the_latencies_and_begins_with_the_largest():
+    changes = derive.difference(TRAIN, RREP)
+    assert sum(change.seconds for change in changes) == pytest.approx(-4e-3)
+    assert changes[0].term == "batch norm"
+    assert [change.term for change in changes if change.term == "attention"] == []
+    page = profiles.difference_page(TRAIN, RREP)
+    assert "| batch norm | 2.00 | 0 | -2000 |" in " ".join(page.split())
+    assert "| **latency** | 10.0 | 6.00 | -4000 |" in " ".join(page.split())
+
+
+def test_the_share_of_the_roofline_is_of_what_the_ratio_of_products_to_bytes_allows():
+    row = ProfileRow("conv2d", "a", "other conv", 1, 1e-3, macs=20_000_000, bytes=1_000_000)
+    assert derive.roofline_share(row, PEAKS) == pytest.approx(20e9 / 50e9)  # bound by products
+    lean = msgspec.structs.replace(row, macs=2_000_000)
+    assert derive.roofline_share(lean, PEAKS) == pytest.approx(2e9 / 20e9)  # bound by the copy
+    assert derive.roofline_share(msgspec.structs.replace(row, macs=None), PEAKS) is None
+    assert derive.roofline_share(row, None) is None
+
+
+def test_a_profile_that_does_not_add_up_is_marked_wherever_it_is_shown():
+    marked = made(residual_ms=0.6, conv=5.0)
+    assert "residual is +6.0 %" in derive.doubts(marked)[0]
+    assert "**Marked:**" in profiles.notes(marked)
+    assert derive.doubts(TRAIN) == []
+    assert "**Marked:**" not in profiles.notes(TRAIN)
+
+
+def test_the_page_has_terms_operators_and_the_share_of_the_roofline():
+    page = profiles.page([TRAIN, RREP], {TRAIN.case_id: PEAKS})
+    assert "| batch norm |" in " ".join(page.split())
+    assert "block.norm" in page
+    assert "cores busy 97 %" in page
+    row = next(line for line in page.splitlines() if "block.conv" in line)
+    # 4 M products in 5 ms are 0.8 G/s, 1.6 GFLOP/s; 4 products a byte at 10 GB/s allow 40 G/s.
+    assert [cell.strip() for cell in row.strip("|").split("|")][-3:] == ["1.60", "0.200", "2.00"]
+
+
+def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measurements():
+    case = Case("resnet50", "plain", threads=2)
+    records: list[Record] = [
+        ENVIRONMENT,
+        measurement(case),
+        failure(case, stage="profile", message="no kernel is in the trace"),
+        PEAKS,
+        TRAIN,
+        RREP,
+    ]
+    pages = report.render(records)
+    assert {"results.md", "profile.md", "figure5.png", "figure5.svg", "roofline.png"} <= set(pages)
+    assert "failed" not in pages["results.md"].decode()
+    assert report.render(records) == pages
+    alone = report.render([ENVIRONMENT, TRAIN])
+    assert "results.md" not in alone
+    assert "roofline.png" not in alone  # there are no peaks
+    assert of_cases(records) == [records[1]]
+
+
+def test_the_last_profile_of_a_case_counts_and_so_does_a_failure_that_came_later():
+    again = made(conv=4.0)
+    failed = failure(TRAIN.case, stage="profile")
+    assert latest_profiles([TRAIN, RREP, again]) == [again, RREP]
+    assert on_record([TRAIN, again], TRAIN.case, "env") is again
+    assert on_record([TRAIN, failed], TRAIN.case, "env") is failed
+    assert on_record([TRAIN, failure(TRAIN.case)], TRAIN.case, "env") is TRAIN
+    assert on_record([TRAIN], TRAIN.case, "other") is None
+    assert peaks_of([PEAKS], TRAIN) is PEAKS
+    other = msgspec.structs.replace(PEAKS, threads=1)
+    assert peaks_of([other], TRAIN) is None
+
+
+def test_a_network_is_profiled_and_what_is_on_record_is_not_profiled_again(bench, tmp_path):
+    done = bench("profile", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "residual" in done.stderr
+    assert "layer1.0.conv1" in done.stdout
+    path = next(tmp_path.glob("out/*/results.jsonl"))
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [record["type"] for record in records] == ["environment", "peaks", "profile"]
+    profile = msgspec.convert(records[-1], Profile)
+    waterfall = profile.waterfall
+    terms = waterfall.busy_s + waterfall.gaps_s + waterfall.sync_s + waterfall.residual_s
+    assert terms == pytest.approx(waterfall.plain_s)
+    assert sum(row.time_s for row in profile.rows) == pytest.approx(waterfall.busy_s)
+    assert all(row.module for row in profile.rows if row.category == "other conv")
+    before = path.read_bytes()
+    again = bench("profile", *SMALL, "--json")
+    assert path.read_bytes() == before
+    assert json.loads(again.stdout)[0]["case"]["model"] == "timm/test_resnet"
+
+
+def test_a_trace_is_kept_where_it_is_asked_for(bench, tmp_path):
+    done = bench("profile", *SMALL, "--trace")
+    assert done.returncode == 0, done.stderr
+    (trace,) = tmp_path.glob("out/*/traces/*.json")
+    assert "traceEvents" in json.loads(trace.read_text())
+
+
+def test_two_cases_are_compared_by_their_names(bench):
+    flags = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1")
+    done = bench("profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "# From timm/test_resnet 64² to timm/test_resnet bf16 64²" in done.stdout
+    assert "**latency**" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--models", "resnet50", "--device", "fake"), 2, "the fake device has no operators"),
+        (("--diff", "resnet50", "repnext_u3_t"), 2, "--diff is between two cases, not 5"),
+        (("--diff", "resnet50", "resnet50 fast"), 2, "unknown backend or precision 'fast'"),
+        (("--diff", "resnet50", "swin_t", "--models", "a"), 2, "--diff names its two cases itself"),
+        (("--models", "resnet50", "--preset", "fast"), 2, "unknown preset 'fast'"),
+        (("--models", "resnet50", "--precision", "tf32"), 3, "no tf32 on"),
+        (("--models", "resnet50", "--seconds", "0"), 2, "0 seconds"),
+        ((), 2, "nothing to measure"),
+    ],
+)
+def test_bad_input_gets_one_message(bench, arguments, code, said):
+    done = bench("profile", *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_network_that_cannot_run_is_a_failure_of_the_profile_and_no_row_of_zeros(bench, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(5, 3, 1))\n"
+    )
+    done = bench("profile", "--models", "net.py:net", "--resolution", "32", "--out", "out")
+    assert done.returncode == 1
+    path = next(tmp_path.glob("out/*/results.jsonl"))
+    record = msgspec.json.decode(path.read_bytes().splitlines()[-1], type=Record)
+    assert isinstance(record, Failure)
+    assert record.stage == "profile"
+    assert record.message.startswith("at check: ")
+
+
+def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'models = ["timm/test_resnet"]\nbatch = [1, 2]\nresolution = [32]\nprofile = true\n'
+    )
+    run = ("--suite", "mine.toml", "--preset", "quick", "--rounds", "1", "--threads", "1")
+    done = bench("run", *run, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    lines = next(tmp_path.glob("out/*/results.jsonl")).read_text().splitlines()
+    kinds = [json.loads(line)["type"] for line in lines]
+    assert (kinds.count("measurement"), kinds.count("profile")) == (2, 1)
+
+
+def subject(call):
+    return Subject(call, lambda output: None)
+
+
+PLAN = ProfilePlan(seconds=0.05, block_s=0.01)
+JOB = Job(Case("resnet50", "plain", threads=1), 1, PRESETS["quick"], None, None, PLAN)
+
+
+class Queue(Cpu):
+    """A CPU that says that it has a queue: its traces hold no kernel."""
+
+    has_queue = True
+
+
+def test_a_gpu_without_kernels_in_its_trace_is_no_row_of_zeros():
+    images = torch.randn(1, 3, 8, 8)
+    with pytest.raises(TraceError, match="CUPTI is missing"):
+        profiled.profiled(JOB, PLAN, Queue(), subject(lambda: torch.relu(images)))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"{}", "cannot be read"), (encoded(mark(0, 5)), "1 of ")],
+)
+def test_a_trace_that_lost_iterations_is_refused(monkeypatch, content, said):
+    monkeypatch.setattr(passes, "_export", lambda profiler: content)
+    images = torch.randn(1, 3, 8, 8)
+    with pytest.raises(TraceError, match=said):
+        passes.run_pass(lambda: torch.relu(images), Cpu(), 0.05, 0.01)
+
+
+def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
+    images = torch.randn(1, 3, 64, 64)
+    seen = passes.run_pass(lambda: torch.relu(images), Cpu(), 0.2, 0.01)
+    assert len(seen.samples.plain) == len(seen.samples.profiled) >= 2
+    lengths = {len(block) for block in (*seen.samples.plain, *seen.samples.profiled)}
+    assert len(lengths) == 1
+    assert len(seen.iterations) == lengths.pop() * len(seen.samples.profiled)
+    assert {operator.name for each in seen.iterations for operator in each.operators} == {
+        "aten::relu"
+    }
+
+
+def test_an_event_costs_little_and_peaks_are_rates():
+    assert 0 <= passes.event_cost_s(Cpu()) < 1e-4
+    reached = passes.peaks(Cpu(), torch.float32)
+    assert reached.macs_per_s > 1e8
+    assert reached.bytes_per_s > 1e8
