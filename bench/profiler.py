@@ -32,8 +32,9 @@ def profile(
 ) -> list[Profile | Failure]:
     """Profile what `store` lacks of `cases`; what is then on record of each, in their order.
 
-    Blocks of each last for `seconds`. With `traces` each trace goes into that folder, and what is on record is profiled anew. Each
-    record is told to `say` as it comes. Raises UsageError where measuring processes are killed.
+    Blocks of each last for `seconds`. With `traces` each trace goes into that folder, and what is
+    on record is profiled anew. Each record is told to `say` as it comes. Raises UsageError where
+    measuring processes are killed.
     """
     here = environment.environment_id
     todo = []
