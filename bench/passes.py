@@ -20,9 +20,9 @@ from bench.profiling import trace
 from bench.profiling.breakdown import Samples
 from bench.profiling.trace import MARK, Iteration, TraceError
 
-EVENT_CALLS = 2000
-EVENT_REPEATS = 5
-PEAK_S = 0.5  # for each of the products and the copy
+EVENT_CALLS = 1000
+EVENT_REPEATS = 3
+PEAK_S = 0.4  # for each of the products and the copy
 PEAK_SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 PEAK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
 

@@ -58,7 +58,8 @@ class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
     trace: bool = False
 
 
-PROFILE_S = {"quick": 6.0, "default": 10.0, "paper": 30.0}
+PROFILE_S = {"quick": 4.5, "default": 9.0, "paper": 30.0}
+PROFILE_ROUNDS = 3
 
 PRESETS = {
     plan.preset: plan

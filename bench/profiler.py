@@ -1,4 +1,4 @@
-"""The parent that profiles: one process a case, one after another, onto the same record."""
+"""The parent that profiles: some processes a case, one at a time, onto the same record."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.errors import UsageError
 from bench.messages import Job, Profiled
-from bench.plan import PRESETS, ProfilePlan
-from bench.profiling.recorded import on_record, peaks_for
+from bench.plan import PRESETS, PROFILE_ROUNDS, ProfilePlan
+from bench.profiling.recorded import Known, known_of, peaks_for
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source
 from bench.report.pages import write_pages
 from bench.runner import without_paths
@@ -16,7 +16,7 @@ from bench.store import Store
 from bench.template import CaseError, Template, TemplateDiedError
 
 DEADLINE_S = 600.0
-Say = Callable[[Profile | Failure], None]
+Say = Callable[[Known], None]
 
 
 def profile(
@@ -29,31 +29,50 @@ def profile(
     retry_failed: bool = False,
     sources: Mapping[str, Source] | None = None,
     traces: Path | None = None,
-) -> list[Profile | Failure]:
+) -> list[Known]:
     """Profile what `store` lacks of `cases`; what is then on record of each, in their order.
 
-    Blocks of each last for `seconds`. With `traces` each trace goes into that folder, and what is
-    on record is profiled anew. Each record is told to `say` as it comes. Raises UsageError where
-    measuring processes are killed.
+    Each case has PROFILE_ROUNDS processes, whose blocks last for `seconds` in all; rounds go over
+    all cases, back and forth, so that a drift of the machine hits all alike. With `traces` each
+    trace goes into that folder, and what is on record is profiled anew. A case that is done is
+    told to `say`. Raises UsageError where measuring processes are killed.
     """
     here = environment.environment_id
-    todo = []
-    for case in cases:
-        known = on_record(store.records, case, here)
-        if known is None or traces or (retry_failed and isinstance(known, Failure)):
-            todo.append(case)
-    if todo:
-        store.append(environment)
+    anew = {
+        case
+        for case in cases
+        if traces or (retry_failed and known_of(store.records, case, here).failure)
+    }
+    started = False
+    for number in range(1, PROFILE_ROUNDS + 1):
+        todo = [case for case in cases if case in anew or _lacks(store, case, here, number)]
+        if not todo:
+            continue
+        if not started:
+            store.append(environment)
+            started = True
         with Template(todo[0].device) as template:
-            for case in todo:
+            for case in todo if number % 2 else reversed(todo):
                 source = (sources or {}).get(case.model)
-                say(_profile(case, seconds, store, environment, template, source, traces))
-    found = [on_record(store.records, case, here) for case in cases]
-    return [record for record in found if record is not None]
+                record = _profile(
+                    case, number, seconds, store, environment, template, source, traces
+                )
+                if isinstance(record, Failure):
+                    anew.discard(case)
+                if isinstance(record, Failure) or number == PROFILE_ROUNDS:
+                    say(known_of(store.records, case, here))
+    return [known_of(store.records, case, here) for case in cases]
+
+
+def _lacks(store: Store, case: Case, environment_id: str, number: int) -> bool:
+    """Whether that round of the case is not on record, and the case did not fail."""
+    known = known_of(store.records, case, environment_id)
+    return not known.failure and number not in {each.round for each in known.rounds}
 
 
 def _profile(
     case: Case,
+    number: int,
     seconds: float,
     store: Store,
     environment: Environment,
@@ -61,17 +80,16 @@ def _profile(
     source: Source | None,
     traces: Path | None,
 ) -> Profile | Failure:
-    """One case in a process of its own."""
+    """One case in a process of its own, onto the record."""
     here = environment.environment_id
-    wants_peaks = peaks_for(store.records, case, here) is None
-    plan = ProfilePlan(seconds=seconds, peaks=wants_peaks, trace=traces is not None)
-    job = Job(case, 1, PRESETS["quick"], None, source, plan)
+    plan = ProfilePlan(
+        seconds=seconds / PROFILE_ROUNDS,
+        peaks=peaks_for(store.records, case, here) is None,
+        trace=traces is not None,
+    )
+    record: Profile | Failure
     try:
-        child = template.fork(job)
-        answer = child.answer(DEADLINE_S)
-        child.end()
-        if not isinstance(answer, Profiled):
-            raise CaseError("profile", "Protocol", f"got {type(answer).__name__}")
+        answer = _answer(template, Job(case, number, PRESETS["quick"], None, source, plan))
     except TemplateDiedError:
         raise UsageError(
             "the measuring processes were killed",
@@ -79,36 +97,48 @@ def _profile(
             "what was profiled is on record, and the same command goes on.",
         ) from None
     except CaseError as error:
-        record: Profile | Failure = Failure(
+        record = Failure(
             run_id=environment.run_id,
             case_id=case.case_id,
             case=case,
             environment_id=here,
-            round=1,
+            round=number,
             stage="profile",
             error=error.error,
             message=without_paths(_with_stage(error)),
             stderr_tail=without_paths(error.stderr_tail),
         )
     else:
-        record = _record(case, environment, answer)
+        record = _record(case, number, environment, answer)
         _keep_peaks(case, store, environment, answer)
         if traces is not None and answer.trace is not None:
-            write_pages(traces, {f"{case.case_id}.json": answer.trace})
+            write_pages(traces, {f"{case.case_id}-{number}.json": answer.trace})
     store.append(record)
     return record
+
+
+def _answer(template: Template, job: Job) -> Profiled:
+    """What a child says of its case. Raises CaseError or TemplateDiedError."""
+    child = template.fork(job)
+    answer = child.answer(DEADLINE_S)
+    if not isinstance(answer, Profiled):
+        child.kill()
+        raise CaseError("profile", "Protocol", f"got {type(answer).__name__}")
+    child.end()
+    return answer
 
 
 def _with_stage(error: CaseError) -> str:
     return error.message if error.stage == "profile" else f"at {error.stage}: {error.message}"
 
 
-def _record(case: Case, environment: Environment, answer: Profiled) -> Profile:
+def _record(case: Case, number: int, environment: Environment, answer: Profiled) -> Profile:
     return Profile(
         run_id=environment.run_id,
         case_id=case.case_id,
         case=case,
         environment_id=environment.environment_id,
+        round=number,
         rows=answer.rows,
         waterfall=answer.waterfall,
         utilisation=answer.utilisation,

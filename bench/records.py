@@ -401,7 +401,7 @@ class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
 
 
 class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
-    """Where the time of a case goes: a pass of its own, whose blocks alternate with plain ones.
+    """Where the time of a case goes in one process: a pass of its own, plain blocks in turns.
 
     Samples are iterations of the plain blocks and of the profiled ones. The rows and the other
     terms of the waterfall add up to the median of the plain ones.
@@ -411,6 +411,7 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     case_id: str
     case: Case
     environment_id: str
+    round: Whole
     rows: list[ProfileRow]
     waterfall: Waterfall
     utilisation: Utilisation

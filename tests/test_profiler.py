@@ -14,7 +14,7 @@ from bench.measure import Subject
 from bench.messages import Job
 from bench.plan import PRESETS, ProfilePlan
 from bench.profiling import derive
-from bench.profiling.recorded import latest_profiles, on_record, peaks_of
+from bench.profiling.recorded import known_of, latest, peaks_of
 from bench.profiling.trace import TraceError
 from bench.records import (
     Case,
@@ -33,7 +33,7 @@ SMALL = ("--models", "timm/test_resnet", "--resolution", "64", "--threads", "1",
 SMALL += ("--seconds", "1")
 
 
-def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, **rows):
+def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, round=1, **rows):
     """A profile with a row for each keyword, in ms; what is left are gaps."""
     kinds = {"conv": "depthwise or group conv", "norm": "batch norm", "add": "addition"}
     case = Case(model, form, threads=2)
@@ -49,6 +49,7 @@ def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, **r
         case_id=case.case_id,
         case=case,
         environment_id="env",
+        round=round,
         rows=made_rows,
         waterfall=Waterfall(*(term / 1e3 for term in terms)),
         utilisation=Utilisation(busy=0.97),
@@ -71,13 +72,14 @@ def test_terms_add_up_to_the_latency():
 
 
 def test_a_difference_adds_up_to_that_of_the_latencies_and_begins_with_the_largest():
-    changes = derive.difference(TRAIN, RREP)
+    *changes, total = derive.difference([TRAIN], [RREP])
     assert sum(change.seconds for change in changes) == pytest.approx(-4e-3)
+    assert (total.term, total.seconds, total.within_s) == ("latency", pytest.approx(-4e-3), None)
     assert changes[0].term == "batch norm"
     assert [change.term for change in changes if change.term == "attention"] == []
-    page = profiles.difference_page(TRAIN, RREP)
-    assert "| batch norm | 2.00 | 0 | -2000 |" in " ".join(page.split())
-    assert "| **latency** | 10.0 | 6.00 | -4000 |" in " ".join(page.split())
+    page = profiles.difference_page([TRAIN], [RREP])
+    assert "| batch norm | 2.00 | 0 | -2000 | – |" in " ".join(page.split())
+    assert "| **latency** | 10.0 | 6.00 | -4000 | – |" in " ".join(page.split())
 
 
 def test_the_share_of_the_roofline_is_of_what_the_ratio_of_products_to_bytes_allows():
@@ -127,14 +129,41 @@ def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measuremen
     assert of_cases(records) == [records[1]]
 
 
-def test_the_last_profile_of_a_case_counts_and_so_does_a_failure_that_came_later():
-    again = made(conv=4.0)
+def test_rounds_are_merged_to_means_that_add_up():
+    second = made(plain_ms=12.0, round=2, conv=7.0, norm=2.0)
+    both = derive.merged([TRAIN, second])
+    terms = derive.by_term(both)
+    assert both.waterfall.plain_s == pytest.approx(11e-3)
+    assert sum(terms.values()) == pytest.approx(11e-3)
+    assert terms["depthwise or group conv"] == pytest.approx(6e-3)
+    assert terms["addition"] == pytest.approx(0.5e-3)  # the second round had none
+    assert len(both.plain_samples_s) == 2
+
+
+def test_a_change_has_an_interval_from_rounds_next_to_each_other():
+    before = [made(round=n, conv=5.0 + n) for n in (1, 2, 3)]
+    same = [made(form="rrep", round=n, conv=4.0 + n) for n in (1, 2, 3)]
+    (change, *_), total = derive.difference(before, same)[:2], derive.difference(before, same)[-1]
+    assert change.seconds == pytest.approx(-1e-3)
+    assert change.within_s == pytest.approx(0, abs=1e-12)  # they moved alike
+    drifting = [made(form="rrep", round=n, conv=4.0 + 2 * n) for n in (1, 2, 3)]
+    unsure = next(c for c in derive.difference(before, drifting) if c.term.startswith("depthwise"))
+    # Changes of 0, 1 and 2 ms: a standard error of 0.577 ms, and t is 4.303 of two degrees.
+    assert unsure.within_s == pytest.approx(4.303 * 0.57735e-3, rel=1e-3)
+    assert total.term == "latency"
+
+
+def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
+    again, second = made(conv=4.0), made(round=2, conv=6.0)
     failed = failure(TRAIN.case, stage="profile")
-    assert latest_profiles([TRAIN, RREP, again]) == [again, RREP]
-    assert on_record([TRAIN, again], TRAIN.case, "env") is again
-    assert on_record([TRAIN, failed], TRAIN.case, "env") is failed
-    assert on_record([TRAIN, failure(TRAIN.case)], TRAIN.case, "env") is TRAIN
-    assert on_record([TRAIN], TRAIN.case, "other") is None
+    (train, rrep) = latest([TRAIN, RREP, second, again])
+    assert (train.rounds, rrep.rounds) == ([again, second], [RREP])
+    assert known_of([TRAIN, failed], TRAIN.case, "env").failure is failed
+    assert known_of([failed, TRAIN], TRAIN.case, "env").failure is None
+    assert known_of([TRAIN, failure(TRAIN.case)], TRAIN.case, "env").failure is None
+    assert known_of([TRAIN], TRAIN.case, "other").rounds == []
+    assert latest([TRAIN, failed, RREP]) == [known_of([RREP], RREP.case, "env")]
+    assert latest([failed]) == []
     assert peaks_of([PEAKS], TRAIN) is PEAKS
     other = msgspec.structs.replace(PEAKS, threads=1)
     assert peaks_of([other], TRAIN) is None
@@ -147,7 +176,8 @@ def test_a_network_is_profiled_and_what_is_on_record_is_not_profiled_again(bench
     assert "layer1.0.conv1" in done.stdout
     path = next(tmp_path.glob("out/*/results.jsonl"))
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [record["type"] for record in records] == ["environment", "peaks", "profile"]
+    kinds = [record["type"] for record in records]
+    assert kinds == ["environment", "peaks", "profile", "profile", "profile"]
     profile = msgspec.convert(records[-1], Profile)
     waterfall = profile.waterfall
     terms = waterfall.busy_s + waterfall.gaps_s + waterfall.sync_s + waterfall.residual_s
@@ -160,17 +190,15 @@ def test_a_network_is_profiled_and_what_is_on_record_is_not_profiled_again(bench
     assert json.loads(again.stdout)[0]["case"]["model"] == "timm/test_resnet"
 
 
-def test_a_trace_is_kept_where_it_is_asked_for(bench, tmp_path):
-    done = bench("profile", *SMALL, "--trace")
-    assert done.returncode == 0, done.stderr
-    (trace,) = tmp_path.glob("out/*/traces/*.json")
-    assert "traceEvents" in json.loads(trace.read_text())
-
-
-def test_two_cases_are_compared_by_their_names(bench):
+def test_two_cases_are_compared_by_their_names_and_traces_kept(bench, tmp_path):
     flags = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1")
-    done = bench("profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *flags)
+    done = bench(
+        "profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *flags, "--trace"
+    )
     assert done.returncode == 0, done.stderr
+    traces = list(tmp_path.glob("out/*/traces/*.json"))
+    assert len(traces) == 6
+    assert all("traceEvents" in json.loads(trace.read_text()) for trace in traces)
     assert "# From timm/test_resnet 64² to timm/test_resnet bf16 64²" in done.stdout
     assert "**latency**" in done.stdout
 
@@ -218,7 +246,7 @@ def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = next(tmp_path.glob("out/*/results.jsonl")).read_text().splitlines()
     kinds = [json.loads(line)["type"] for line in lines]
-    assert (kinds.count("measurement"), kinds.count("profile")) == (2, 1)
+    assert (kinds.count("measurement"), kinds.count("profile")) == (2, 3)
 
 
 def subject(call):

@@ -19,6 +19,7 @@ from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError, UsageError, unknown
 from bench.plan import PROFILE_S
 from bench.precision import PRECISIONS
+from bench.profiling.recorded import Known
 from bench.records import Failure, Profile
 from bench.store import Store
 from bench.text import duration
@@ -41,7 +42,7 @@ def profile(
     preset: opt.PresetName = "quick",
     seconds: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Of blocks a case. Default: 6, 10 or 30, by --preset."),
+        typer.Option(metavar="N", help="Of blocks a case. Default: 4.5, 9 or 30, by --preset."),
     ] = None,
     diff: Annotated[
         tuple[str, str] | None,
@@ -92,7 +93,7 @@ def profile(
             trace=trace,
         )
     _show(found, results, is_difference=bool(diff), as_json=as_json)
-    if any(isinstance(record, Failure) for record in found):
+    if any(known.failure for known in found):
         raise typer.Exit(CASE_FAILED)
 
 
@@ -104,7 +105,7 @@ def profile_cases(
     *,
     retry_failed: bool = False,
     trace: bool = False,
-) -> list[Profile | Failure]:
+) -> list[Known]:
     """Profile what was chosen into `results`, and tell of each case; what is then on record."""
     from bench import profiler
 
@@ -118,7 +119,7 @@ def profile_cases(
             seconds,
             results,
             chosen.environment,
-            lambda record: plain(console, _line(record)),
+            lambda known: plain(console, _line(known)),
             retry_failed=retry_failed,
             sources=chosen.sources,
             traces=results.path.parent / TRACES if trace else None,
@@ -146,25 +147,29 @@ def _two(flags: opt.Flags, *names: str) -> list[opt.Flags]:
     return sides
 
 
-def _show(
-    found: Sequence[Profile | Failure], results: Store, *, is_difference: bool, as_json: bool
-) -> None:
+def _show(found: Sequence[Known], results: Store, *, is_difference: bool, as_json: bool) -> None:
     """What was found, on standard output."""
     from bench.profiling.recorded import peaks_of
     from bench.report import profiles
 
-    good = [record for record in found if isinstance(record, Profile)]
+    good = [known for known in found if not known.failure]
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode([_record(known) for known in found]).decode())
     elif is_difference and len(good) == len(found):
-        print(profiles.difference_page(*good), end="")
+        print(profiles.difference_page(*(known.rounds for known in good)), end="")
     elif good:
-        peaks = {p.case_id: peaks_of(results.records, p) for p in good}
-        print(profiles.page(good, peaks), end="")
+        shown = [known.profile for known in good]
+        peaks = {profile.case_id: peaks_of(results.records, profile) for profile in shown}
+        print(profiles.page(shown, peaks), end="")
 
 
-def _line(record: Profile | Failure) -> str:
+def _record(known: Known) -> Profile | Failure:
+    return known.failure or known.profile
+
+
+def _line(known: Known) -> str:
     """How one case went."""
+    record = _record(known)
     name = short(record.case)
     if isinstance(record, Failure):
         return f"{name} failed: {record.error}: {' '.join(record.message.split())}"

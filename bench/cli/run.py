@@ -22,8 +22,9 @@ from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, 
 from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError
 from bench.plan import PROFILE_S, Plan
+from bench.profiling.recorded import Known
 from bench.recorded import Recorded
-from bench.records import Case, Environment, Failure, Profile, Record, of_cases
+from bench.records import Case, Environment, Record, of_cases
 from bench.stats import latency, summarise
 from bench.store import History, Store
 from bench.text import duration
@@ -94,13 +95,13 @@ def run(
     if as_json:
         lines = [_as_json(case, each, verdicts.get(case)) for case, each in histories.items()]
         print(json.dumps(lines))
-    if failures or any(isinstance(record, Failure) for record in profiles):
+    if failures or any(known.failure for known in profiles):
         raise typer.Exit(CASE_FAILED)
 
 
 def _profiles(
     console: Console, chosen: opt.Chosen, results: Store, preset: str, *, retry_failed: bool
-) -> Sequence[Profile | Failure]:
+) -> Sequence[Known]:
     """The profiles that a suite asks for, of its cases at batch 1."""
     cases = [case for case in chosen.cases if case.batch == 1]
     if not chosen.suite.profile or not cases or chosen.environment.chip.device == "fake":

@@ -2,28 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, get_args
 
+from msgspec import structs
+
 from bench.profiling.breakdown import adds_up
-from bench.records import Category, Peaks, Profile, ProfileRow
+from bench.records import Category, Peaks, Profile, ProfileRow, Utilisation, Waterfall
+from bench.stats import mean_interval
 
 CATEGORIES: tuple[str, ...] = get_args(Category)
+LATENCY = "latency"
 GAPS, SYNC, RESIDUAL = "launch and host gaps", "synchronisation", "residual"
 TERMS = (*CATEGORIES, GAPS, SYNC, RESIDUAL)
 
 
 class Change(NamedTuple):
-    """Seconds that a term of the latency takes before and after."""
+    """Seconds that a term of the latency takes before and after.
+
+    `within_s` is half the 95 % interval of the change, from rounds that were profiled next to each
+    other; None of a single one.
+    """
 
     term: str
     before_s: float
     after_s: float
+    within_s: float | None
 
     @property
     def seconds(self) -> float:
         """What it gained; below 0 what it lost."""
         return self.after_s - self.before_s
+
+
+def merged(rounds: Sequence[Profile]) -> Profile:
+    """The rounds of a case as one: means of terms, rows and utilisations, so they add up too."""
+    first = rounds[0]
+    alike: dict[tuple[str, str, str], list[ProfileRow]] = {}
+    for row in (row for each in rounds for row in each.rows):
+        alike.setdefault((row.operator, row.module, row.category), []).append(row)
+    rows = [
+        structs.replace(same[0], time_s=sum(row.time_s for row in same) / len(rounds))
+        for same in alike.values()
+    ]
+    terms = zip(*(structs.astuple(each.waterfall) for each in rounds), strict=True)
+    shares = zip(*(structs.astuple(each.utilisation) for each in rounds), strict=True)
+    return structs.replace(
+        first,
+        round=rounds[-1].round,
+        rows=rows,
+        waterfall=Waterfall(*(statistics.fmean(values) for values in terms)),
+        utilisation=Utilisation(*(_mean(values) for values in shares)),
+        plain_samples_s=[sample for each in rounds for sample in each.plain_samples_s],
+        profiled_samples_s=[sample for each in rounds for sample in each.profiled_samples_s],
+        events=round(statistics.fmean(each.events for each in rounds)),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def by_term(profile: Profile) -> dict[str, float]:
@@ -37,11 +76,33 @@ def by_term(profile: Profile) -> dict[str, float]:
     return seconds
 
 
-def difference(before: Profile, after: Profile) -> list[Change]:
-    """What each term gained or lost, the largest first; they add up to that of the latencies."""
-    ours, theirs = by_term(before), by_term(after)
-    changes = [Change(term, ours[term], theirs[term]) for term in TERMS]
-    return sorted((c for c in changes if c.before_s or c.after_s), key=lambda c: -abs(c.seconds))
+def difference(before: Sequence[Profile], after: Sequence[Profile]) -> list[Change]:
+    """What each term gained or lost from the rounds of one case to those of another, the largest
+    first and the latency last; the terms add up to it."""
+    ours, theirs = by_term(merged(before)), by_term(merged(after))
+    changes = [
+        Change(term, ours[term], theirs[term], _within_s(before, after, term))
+        for term in TERMS
+        if ours[term] or theirs[term]
+    ]
+    changes.sort(key=lambda change: -abs(change.seconds))
+    total = Change(
+        LATENCY, sum(ours.values()), sum(theirs.values()), _within_s(before, after, LATENCY)
+    )
+    return [*changes, total]
+
+
+def _within_s(before: Sequence[Profile], after: Sequence[Profile], term: str) -> float | None:
+    """Half the interval of what `term` changed by, round by round."""
+    later = {each.round: each for each in after}
+    pairs = [(each, later[each.round]) for each in before if each.round in later]
+    changes = [_seconds_of(theirs, term) - _seconds_of(ours, term) for ours, theirs in pairs]
+    interval = mean_interval(changes)
+    return None if interval is None else (interval.high - interval.low) / 2
+
+
+def _seconds_of(profile: Profile, term: str) -> float:
+    return profile.waterfall.plain_s if term == LATENCY else by_term(profile)[term]
 
 
 def largest(profile: Profile, count: int) -> list[ProfileRow]:
@@ -67,8 +128,3 @@ def doubts(profile: Profile) -> list[str]:
         return []
     share = waterfall.residual_s / waterfall.plain_s
     return [f"the terms do not add up: the residual is {100 * share:+.1f} % of the latency"]
-
-
-def spoilt(profiles: Sequence[Profile]) -> list[Profile]:
-    """Those that do not add up."""
-    return [profile for profile in profiles if doubts(profile)]

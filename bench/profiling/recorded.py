@@ -1,17 +1,55 @@
-"""What is on record of profiles: the last of each case, and the peaks that go with them."""
+"""What is on record of profiles: the rounds of each case, and the peaks that go with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from bench.profiling.derive import merged
 from bench.records import Case, Environment, Failure, Peaks, Profile, Record
 
 
-def latest_profiles(records: Sequence[Record]) -> list[Profile]:
-    """The last profile of each case in the environment profiled last, as they first came."""
+class Known(NamedTuple):
+    """What is on record of a case in one environment: its rounds, or why there are none.
+
+    `failure` is the last one, unless a later round succeeded.
+    """
+
+    rounds: list[Profile]
+    failure: Failure | None
+
+    @property
+    def profile(self) -> Profile:
+        """All rounds as one."""
+        return merged(self.rounds)
+
+
+def known_of(records: Sequence[Record], case: Case, environment_id: str) -> Known:
+    """The profiles of `case`; of a round that was profiled anew the last counts."""
+    rounds: dict[int, Profile] = {}
+    failure: Failure | None = None
+    for record in records:
+        if not isinstance(record, (Profile, Failure)) or record.environment_id != environment_id:
+            continue
+        if record.case_id != case.case_id:
+            continue
+        if isinstance(record, Profile):
+            rounds[record.round] = record
+            failure = None
+        elif record.stage == "profile":
+            failure = record
+    return Known(list(rounds.values()), failure)
+
+
+def latest(records: Sequence[Record]) -> list[Known]:
+    """What is known of each case in the environment profiled last, as they first came."""
     every = [record for record in records if isinstance(record, Profile)]
-    here = [each for each in every if each.environment_id == every[-1].environment_id]
-    return list({each.case_id: each for each in here}.values())
+    if not every:
+        return []
+    here = every[-1].environment_id
+    cases = dict.fromkeys(each.case for each in every if each.environment_id == here)
+    known = [known_of(records, case, here) for case in cases]
+    return [each for each in known if not each.failure]
 
 
 def chip_name(records: Sequence[Record], profile: Profile) -> str:
@@ -20,19 +58,6 @@ def chip_name(records: Sequence[Record], profile: Profile) -> str:
         if isinstance(record, Environment) and record.environment_id == profile.environment_id:
             return record.chip.name
     return f"unknown {profile.case.device}"
-
-
-def on_record(
-    records: Sequence[Record], case: Case, environment_id: str
-) -> Profile | Failure | None:
-    """The last profile of `case` in this environment, or why there is none."""
-    for record in reversed(records):
-        if not isinstance(record, (Profile, Failure)) or record.environment_id != environment_id:
-            continue
-        is_profile = isinstance(record, Profile) or record.stage == "profile"
-        if is_profile and record.case_id == case.case_id:
-            return record
-    return None
 
 
 def peaks_of(records: Sequence[Record], profile: Profile) -> Peaks | None:

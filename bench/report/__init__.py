@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import store
 from bench.errors import UsageError
-from bench.profiling.recorded import chip_name, latest_profiles, peaks_of
+from bench.profiling.recorded import chip_name, latest, peaks_of
 from bench.records import Record, of_cases
 from bench.report import figure5, figures, profiles, roofline, rows, tables
 from bench.report.pages import write_pages
@@ -60,7 +60,7 @@ def _of_measurements(records: Sequence[Record]) -> dict[str, bytes]:
 
 def _of_profiles(records: Sequence[Record]) -> dict[str, bytes]:
     """Where the time goes, of the environment profiled last; pictures of the smallest batch."""
-    found = latest_profiles(records)
+    found = [known.profile for known in latest(records)]
     if not found:
         return {}
     chip = chip_name(records, found[0])
@@ -84,7 +84,7 @@ def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[s
     for resolved, path in paths.items():
         records, warned = store.read(path)
         warnings += warned
-        if of_cases(records) or latest_profiles(records):
+        if of_cases(records) or latest(records):
             folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
             found.setdefault(folder, []).extend(records)
     if not found:

@@ -20,6 +20,11 @@ TERMS_NOTE = (
     "100 %."
 )
 
+DIFFERENCE_NOTE = (
+    "± is half the 95 % interval of a change, from processes of both that were profiled next to "
+    "each other. A change within it may be the machine's."
+)
+
 
 def name(case: Case) -> str:
     """The case as people call it: `repnext_u3_t@srep compile`, with its batch beyond 1."""
@@ -93,29 +98,22 @@ def operators_table(profile: Profile, peaks: Peaks | None, count: int = TOP_ROWS
     return to_markdown_table(pd.DataFrame(lines))
 
 
-def difference_page(before: Profile, after: Profile) -> str:
-    """What changed between two cases, term by term, and that it adds up."""
-    changes = derive.difference(before, after)
+def difference_page(before: Sequence[Profile], after: Sequence[Profile]) -> str:
+    """What changed between the rounds of two cases, term by term, and that it adds up."""
+    heads = [f"{_head(rounds[0])} (ms)" for rounds in (before, after)]
     lines = [
         {
-            "Term": change.term,
-            f"{_head(before)} (ms)": _ms(change.before_s),
-            f"{_head(after)} (ms)": _ms(change.after_s),
+            "Term": f"**{change.term}**" if change.term == derive.LATENCY else change.term,
+            heads[0]: _ms(change.before_s),
+            heads[1]: _ms(change.after_s),
             "Change (µs)": f"{1e6 * change.seconds:+.0f}",
+            "±": NOTHING if change.within_s is None else f"{1e6 * change.within_s:.0f}",
         }
-        for change in changes
+        for change in derive.difference(before, after)
     ]
-    gained = after.waterfall.plain_s - before.waterfall.plain_s
-    lines.append(
-        {
-            "Term": "**latency**",
-            f"{_head(before)} (ms)": _ms(before.waterfall.plain_s),
-            f"{_head(after)} (ms)": _ms(after.waterfall.plain_s),
-            "Change (µs)": f"{1e6 * gained:+.0f}",
-        }
-    )
-    title = f"# From {markdown(name(before.case))} to {markdown(name(after.case))}"
-    return "\n\n".join([title, to_markdown_table(pd.DataFrame(lines))]) + "\n"
+    names = [markdown(name(rounds[0].case)) for rounds in (before, after)]
+    table = to_markdown_table(pd.DataFrame(lines))
+    return "\n\n".join([f"# From {names[0]} to {names[1]}", table, DIFFERENCE_NOTE]) + "\n"
 
 
 def _head(profile: Profile) -> str:
