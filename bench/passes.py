@@ -22,6 +22,8 @@ from bench.profiling.trace import MARK, Iteration, TraceError
 
 EVENT_CALLS = 1000
 EVENT_REPEATS = 3
+FAULT_BYTES = 64 * 2**20
+FAULT_REPEATS = 5
 PEAK_S = 0.4  # for each of the products and the copy
 PEAK_SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 PEAK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
@@ -32,13 +34,15 @@ Call = Callable[[], object]
 class Pass(NamedTuple):
     """What a pass saw: samples by block, profiled iterations, the last block's trace as it is.
 
-    `cores` is how many CPUs the process kept busy in the plain blocks.
+    `cores` is how many CPUs the process kept busy in the plain blocks, `faults` how many more page
+    faults an iteration had in the profiled ones: what the profiler allocates upsets the heap.
     """
 
     samples: Samples
     iterations: list[Iteration]
     last_trace: bytes
     cores: float
+    faults: float
 
 
 def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass:
@@ -52,23 +56,29 @@ def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass
     seen: list[Iteration] = []
     content = b""
     used_s = wall_s = 0.0
+    faults = [0, 0]
     until = time.monotonic() + seconds
     while time.monotonic() < until or len(samples.plain) < 2:
         for is_profiled in (False, True) if len(samples.plain) % 2 else (True, False):
             if is_profiled:
-                durations, content = _profiled(call, device, iterations)
+                durations, content, faulted = _profiled(call, device, iterations)
+                faults[1] += faulted
                 found = trace.read(content)
                 if len(found) != iterations:
                     raise TraceError(f"{len(found)} of {iterations} iterations are in the trace")
                 seen += found
                 samples.profiled.append(durations)
             else:
-                before = _cpu_s()
+                call()  # after the profiler's own work
+                device.now()
+                before, faulted = _cpu_s(), _faults()
                 block = timed_block(call, device.now, iterations)
                 used_s += _cpu_s() - before
+                faults[0] += _faults() - faulted
                 wall_s += sum(block.samples_s)
                 samples.plain.append(block.samples_s)
-    return Pass(samples, seen, content, used_s / wall_s)
+    more = (faults[1] - faults[0]) / len(seen)
+    return Pass(samples, seen, content, used_s / wall_s, more)
 
 
 def event_cost_s(device: Device) -> float:
@@ -92,6 +102,21 @@ def event_cost_s(device: Device) -> float:
         (iteration,) = trace.read(_export(profiler))
         costs.append((profiled_s - plain_s) / (iteration.events - 1))
     return max(statistics.median(costs), 0.0)
+
+
+def fault_cost_s() -> float:
+    """Seconds of a page fault: what writing to fresh memory takes longer than writing again."""
+    costs = []
+    for _ in range(FAULT_REPEATS):
+        before, started = _faults(), time.perf_counter()
+        fresh = torch.empty(FAULT_BYTES // 4).fill_(1.0)
+        first_s, faulted = time.perf_counter() - started, _faults() - before
+        started = time.perf_counter()
+        fresh.fill_(1.0)
+        again_s = time.perf_counter() - started
+        if faulted:
+            costs.append((first_s - again_s) / faulted)
+    return max(statistics.median(costs), 0.0) if costs else 0.0
 
 
 class Reached(NamedTuple):
@@ -128,20 +153,24 @@ def _seconds(call: Call, device: Device) -> float:
     return timed_block(call, device.now, 1).samples_s[0]
 
 
-def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float], bytes]:
-    """Durations of profiled calls, and their trace."""
+def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float], bytes, int]:
+    """Durations of profiled calls, their trace, their page faults; the first is discarded."""
     activities = [ProfilerActivity.CPU]
     if device.torch_device == "cuda":
         activities.append(ProfilerActivity.CUDA)
     durations: list[float] = []
     with profile(activities=activities) as profiler:
+        call()  # in no iteration: it finds the profiler just begun
+        device.now()
+        before = _faults()
         for _ in range(iterations):
             started = device.now()
             with record_function(MARK):
                 call()
                 ended = device.now()
             durations.append(ended - started)
-    return durations, _export(profiler)
+        faulted = _faults() - before
+    return durations, _export(profiler), faulted
 
 
 def _export(profiler: profile) -> bytes:
@@ -154,6 +183,11 @@ def _export(profiler: profile) -> bytes:
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _faults() -> int:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_minflt + usage.ru_majflt
 
 
 def has_kernels(iterations: Sequence[Iteration]) -> bool:

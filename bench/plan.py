@@ -52,7 +52,7 @@ class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
     the peaks of the device are wanted too, and the last block's trace as it is."""
 
     seconds: float
-    block_s: float = 0.25
+    block_s: float = 0.15
     observe_s: float = 5.0
     peaks: bool = False
     trace: bool = False

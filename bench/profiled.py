@@ -10,9 +10,9 @@ from bench import precision
 from bench.devices import Device
 from bench.measure import Subject
 from bench.messages import Job, Profiled
-from bench.passes import event_cost_s, has_kernels, peaks, run_pass
+from bench.passes import event_cost_s, fault_cost_s, has_kernels, peaks, run_pass
 from bench.plan import ProfilePlan
-from bench.profiling.breakdown import break_down
+from bench.profiling.breakdown import ProfilerCost, break_down
 from bench.profiling.trace import TraceError
 from bench.records import Utilisation
 from bench.telemetry import observe
@@ -27,7 +27,8 @@ def profiled(job: Job, plan: ProfilePlan, device: Device, subject: Subject) -> P
         raise TraceError("no kernel is in the trace: CUPTI is missing, or another profiler has it")
     count = device.settings().get("sm_count")
     sm_count = count if isinstance(count, int) else None
-    found = break_down(seen.iterations, anatomy, seen.samples, event_cost_s(device), sm_count)
+    cost = ProfilerCost(event_cost_s(device), max(seen.faults, 0.0) * fault_cost_s())
+    found = break_down(seen.iterations, anatomy, seen.samples, cost, sm_count)
     utilisation = found.utilisation
     if device.has_queue:
         utilisation = structs.replace(utilisation, sampled=_sampled(plan, device, subject))

@@ -3,7 +3,7 @@
 import pytest
 from traces import encoded, event, kernel, mark
 
-from bench.profiling.breakdown import Samples, adds_up, break_down
+from bench.profiling.breakdown import ProfilerCost, Samples, adds_up, break_down
 from bench.profiling.kernels import of_kernel
 from bench.profiling.operator import Operator
 from bench.profiling.trace import TraceError, read
@@ -30,8 +30,14 @@ def samples(plain=(100e-6,), profiled=(100e-6,)):
     return Samples([list(plain)] * 3, [list(profiled)] * 3)
 
 
-def found(*events, anatomy=ANATOMY, timed=None, event_s=0.0, sm_count=None):
-    return break_down(read(encoded(*events)), anatomy, timed or samples(), event_s, sm_count)
+def found(*events, anatomy=ANATOMY, timed=None, event_s=0.0, faults_s=0.0, sm_count=None):
+    return break_down(
+        read(encoded(*events)),
+        anatomy,
+        timed or samples(),
+        ProfilerCost(event_s, faults_s),
+        sm_count,
+    )
 
 
 def times(breakdown):
@@ -74,6 +80,15 @@ def test_what_the_profiler_adds_is_taken_off_and_the_residual_is_what_it_does_no
     assert not adds_up(half.waterfall)
     total = half.waterfall
     assert total.busy_s + total.gaps_s + total.sync_s + total.residual_s == pytest.approx(90e-6)
+
+
+def test_page_faults_that_the_profiler_causes_are_taken_off_the_rows():
+    timed = samples(plain=(87e-6,), profiled=(100e-6,))
+    broken = found(*on_cpu(), timed=timed, faults_s=13e-6)
+    assert broken.waterfall.residual_s == pytest.approx(0, abs=1e-12)
+    assert broken.waterfall.busy_s == pytest.approx(52e-6)
+    assert times(broken)[("conv2d", "stem")] == pytest.approx(30e-6 * 52 / 65)
+    assert broken.waterfall.gaps_s == pytest.approx(35e-6)
 
 
 def test_a_drift_between_the_blocks_is_no_residual():

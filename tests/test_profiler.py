@@ -294,6 +294,7 @@ def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
 
 def test_an_event_costs_little_and_peaks_are_rates():
     assert 0 <= passes.event_cost_s(Cpu()) < 1e-4
+    assert 0 <= passes.fault_cost_s() < 1e-4
     reached = passes.peaks(Cpu(), torch.float32)
     assert reached.macs_per_s > 1e8
     assert reached.bytes_per_s > 1e8

@@ -1,8 +1,9 @@
 """From profiled and plain iterations to rows and terms that add up. Pure functions.
 
-A profiled iteration is slower than a plain one: the profiler writes down each event. What an event
-costs is measured apart; rows and terms are without that. What is then left between them and the
-plain latency is the residual, which nothing is fitted to.
+A profiled iteration is slower than a plain one: the profiler writes down each event, and what it
+allocates upsets the heap, so that there are more page faults. What events and faults cost is
+measured apart; rows and terms are without that. What is then left between them and the plain
+latency is the residual, which nothing is fitted to.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from bench.profiling.trace import Event, Iteration, TraceError, union_s
 from bench.records import Category, ProfileRow, Utilisation, Waterfall
 
 RESIDUAL_LIMIT = 0.05  # of the latency; beyond it the breakdown is marked as not adding up
+
+
+class ProfilerCost(NamedTuple):
+    """Seconds that the profiler adds: for each event, and of an iteration for its page faults."""
+
+    event_s: float
+    faults_s: float = 0.0
 
 
 class Samples(NamedTuple):
@@ -64,14 +72,13 @@ def break_down(
     iterations: Sequence[Iteration],
     anatomy: Sequence[Operator],
     samples: Samples,
-    event_s: float,
+    cost: ProfilerCost,
     sm_count: int | None,
 ) -> Breakdown:
     """The rows of a case and the terms of its latency.
 
     `anatomy` are the operators of the network as it is called, empty where it is compiled or a
-    graph; `event_s` is what the profiler adds for one event. Raises TraceError where iterations
-    are not alike, or not those of the anatomy.
+    graph. Raises TraceError where iterations are not alike, or not those of the anatomy.
     """
     _check(iterations, anatomy)
     on_gpu = any(iteration.kernels for iteration in iterations)
@@ -85,9 +92,11 @@ def break_down(
         rows = [structs.replace(r, time_s=r.time_s * busy_s / summed_s) for r in rows]
         sync_s = statistics.fmean(map(_sync_s, iterations)) * scale
     else:
-        rows = _rows(_host_parts(iterations, anatomy), scale, event_s)
-        busy_s, sync_s = sum(row.time_s for row in rows), 0.0
-    expected_s = events * event_s
+        rows = _rows(_host_parts(iterations, anatomy), scale, cost.event_s)
+        with_faults_s = sum(row.time_s for row in rows)
+        busy_s, sync_s = max(with_faults_s - cost.faults_s, 0.0), 0.0
+        rows = [structs.replace(r, time_s=r.time_s * busy_s / with_faults_s) for r in rows]
+    expected_s = events * cost.event_s + cost.faults_s
     gaps_s = max(wall_s * scale - busy_s - sync_s - expected_s, 0.0)
     waterfall = Waterfall(
         plain_s=samples.plain_s,
