@@ -10,13 +10,15 @@ from bench.records import Conditions, Counters, Reading
 T = TypeVar("T")
 
 
-def between(readings: Sequence[tuple[Reading, Reading]]) -> Conditions:
+def between(readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False) -> Conditions:
     """Sum what changed from the first to the second of each pair, one pair a block.
 
-    A counter that is missing once is missing in all; so is one that ran backwards.
+    A counter that is missing once is missing in all; so is one that ran backwards. Of a chip that
+    `idles` before a block, only clocks right after one count.
     """
     everything = [reading for pair in readings for reading in pair]
-    clocks = _known(after.clock_hz for _, after in readings)  # before a block a chip may idle
+    working = [after for _, after in readings] if idles else everything
+    clocks = _known(reading.clock_hz for reading in working)
     modes = _known(reading.power_mode for reading in everything)
     throttles = _known(reading.throttles for reading in everything)
     counted = {

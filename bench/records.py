@@ -232,10 +232,10 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
 class Conditions(Counters, frozen=True):
     """The state of the machine while the blocks of a round were timed: sums over blocks.
 
-    Clocks are those right after a block; other levels are the highest before or after one, and
-    `throttled_by` every reason seen. `foreign_processes` were on the GPU before the round's first
-    child was. `power_modes` begins with that of the environment, where a mode is part of it. What
-    could not be read is None, and `missing` says why.
+    Levels are those seen anywhere before or after a block, clocks of a GPU only right after one,
+    where it works; `throttled_by` is every reason seen. `foreign_processes` were on the GPU before
+    the round's first child was. `power_modes` begins with that of the environment, where a mode is
+    part of it. What could not be read is None, and `missing` says why.
     """
 
     wall_s: float = 0.0

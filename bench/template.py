@@ -120,8 +120,13 @@ class Template:
         with contextlib.suppress(OSError):
             if self._control.recv(len(READY)) == READY:
                 return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_S)
+        was_killed = self._process.returncode == -signal.SIGKILL
         self._process.kill()
         self._process.wait()
+        if was_killed:
+            raise TemplateDiedError
         last_line = tail(self._stderr).strip().rpartition("\n")[2]
         raise UnavailableError(
             f"a measuring process could not start: {last_line or 'no reason given'}",

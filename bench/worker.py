@@ -115,7 +115,7 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock, kernels
             stages=clock.stages,
             known=structs.replace(known, cost=_with_memory(known.cost, memory)),
             discarded=1 + len(warmed.durations_s) + served.discarded,
-            conditions=between(served.readings),
+            conditions=between(served.readings, idles=device.torch_device == "cuda"),
             steady=warmed.steady if judged else None,
             settings=device.settings(),
         )

@@ -23,17 +23,16 @@ def test_a_counter_that_was_missing_once_or_ran_backwards_is_missing():
     assert between(back).page_faults is None
 
 
-def test_clocks_are_those_after_blocks_and_modes_those_seen_anywhere():
+def test_clocks_and_modes_are_those_seen_anywhere_of_a_chip_that_idles_after_blocks():
     blocks = [
         (Reading(at_s=0, clock_hz=3e9, power_mode="a"), Reading(at_s=1, clock_hz=2e9)),
-        (
-            Reading(at_s=1, clock_hz=2.5e9, power_mode="b"),
-            Reading(at_s=2, clock_hz=2.2e9, power_mode="a"),
-        ),
+        (Reading(at_s=1, power_mode="b"), Reading(at_s=2, clock_hz=2.2e9, power_mode="a")),
     ]
     found = between(blocks)
-    assert (found.lowest_clock_hz, found.highest_clock_hz) == (2e9, 2.2e9)
+    assert (found.lowest_clock_hz, found.highest_clock_hz) == (2e9, 3e9)
     assert found.power_modes == ["a", "b"]
+    idling = between(blocks, idles=True)
+    assert (idling.lowest_clock_hz, idling.highest_clock_hz) == (2e9, 2.2e9)
 
 
 def test_levels_are_the_highest_and_throttles_all_that_were_seen():

@@ -45,6 +45,7 @@ def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
         "threads": 1,
     }
     assert set(record["stages_s"]) == {
+        "start",
         "build",
         "fuse",
         "load",

@@ -208,6 +208,8 @@ def _settle(model: nn.Module, resolution: int) -> None:
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _is_fresh(m)]
     with torch.no_grad():
         for parameter in model.parameters():
@@ -256,6 +258,6 @@ def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:
 def _is_fresh(norm: Any) -> bool:
     """Whether the statistics of a BatchNorm are those that it was made with."""
     mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None or mean.is_meta:
+    if mean is None or variance is None:
         return True
     return bool((mean == 0).all() and (variance == 1).all())
