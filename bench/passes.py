@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import mmap
 import resource
 import statistics
 import tempfile
@@ -86,7 +88,7 @@ def event_cost_s(device: Device) -> float:
 
     From many calls of an operator that does next to nothing, with and without it.
     """
-    tiny = torch.ones(1)
+    tiny = torch.ones(1, device=device.torch_device)
 
     def call() -> None:
         torch.relu(tiny)
@@ -94,7 +96,7 @@ def event_cost_s(device: Device) -> float:
     costs = []
     for _ in range(EVENT_REPEATS):
         plain_s = pipelined_block(call, device.now, EVENT_CALLS) * EVENT_CALLS
-        with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function(MARK):
+        with profile(activities=_activities(device)) as profiler, record_function(MARK):
             started = time.perf_counter()
             for _ in range(EVENT_CALLS):
                 call()
@@ -109,7 +111,7 @@ def fault_cost_s() -> float:
     costs = []
     for _ in range(FAULT_REPEATS):
         before, started = _faults(), time.perf_counter()
-        fresh = torch.empty(FAULT_BYTES // 4).fill_(1.0)
+        fresh = torch.frombuffer(_small_pages(FAULT_BYTES), dtype=torch.float32).fill_(1.0)
         first_s, faulted = time.perf_counter() - started, _faults() - before
         started = time.perf_counter()
         fresh.fill_(1.0)
@@ -155,11 +157,8 @@ def _seconds(call: Call, device: Device) -> float:
 
 def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float], bytes, int]:
     """Durations of profiled calls, their trace, their page faults; the first is discarded."""
-    activities = [ProfilerActivity.CPU]
-    if device.torch_device == "cuda":
-        activities.append(ProfilerActivity.CUDA)
     durations: list[float] = []
-    with profile(activities=activities) as profiler:
+    with profile(activities=_activities(device)) as profiler:
         call()  # in no iteration: it finds the profiler just begun
         device.now()
         before = _faults()
@@ -173,6 +172,19 @@ def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float],
     return durations, _export(profiler), faulted
 
 
+def _activities(device: Device) -> list[ProfilerActivity]:
+    on_gpu = device.torch_device == "cuda"
+    return [ProfilerActivity.CPU, ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
+
+
+def without_host(content: bytes) -> bytes:
+    """A trace without the name of the machine and the paths of the profiler's own files."""
+    known = json.loads(content)
+    for key in ("traceName", "distributedInfo", "host_name"):
+        known.pop(key, None)
+    return json.dumps(known).encode()
+
+
 def _export(profiler: profile) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
@@ -183,6 +195,14 @@ def _export(profiler: profile) -> bytes:
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _small_pages(size: int) -> mmap.mmap:
+    """Fresh memory of which each fault brings one small page, as an allocator's mostly does."""
+    memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return memory
 
 
 def _faults() -> int:

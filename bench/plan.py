@@ -53,7 +53,7 @@ class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: float
     block_s: float = 0.15
-    observe_s: float = 5.0
+    observe_s: float = 0.0
     peaks: bool = False
     trace: bool = False
 

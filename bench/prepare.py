@@ -50,7 +50,7 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
     tolerance = 0.0
     with clock.stage("check"):
         if job.known is None:
-            reference = original(seen[:CHECKED_IMAGES]) if _differences(case) else None
+            reference = _answers(original, seen, case) if _differences(case) else None
             known = _find_out(case, original, net, seen, reference)
             tolerance = _tolerance(case, net, seen, reference)
         elif (structure := cost.structural_hash(net)) == job.known.structure:
@@ -76,7 +76,7 @@ def _find_out(
     known = _count(case, original, net)
     if net is original or reference is None:
         return known
-    output = net(images[:CHECKED_IMAGES])
+    output = _answers(net, images, case)
     check = _compare(output, reference, FIRST_FORMS[1], FORM_TOLERANCE)
     passport = known.passport and structs.replace(
         known.passport,
@@ -129,9 +129,20 @@ def _tolerance(case: Case, net: nn.Module, seen: Tensor, reference: Tensor | Non
     """What the first output may differ by: in reduced precision by what that costs this network."""
     if reference is None or precision.PRECISIONS[case.precision].of_bfloat16 is None:
         return precision.tolerance(case.precision, None)
-    reduced = copy.deepcopy(net).to(torch.bfloat16)
-    output = reduced(seen[:CHECKED_IMAGES].to(torch.bfloat16)).float()
+    try:
+        reduced = copy.deepcopy(net).to(torch.bfloat16)
+        output = _answers(reduced, seen.to(torch.bfloat16), case).float()
+    except RuntimeError:  # a network that mixes types computes in fp32 only
+        return precision.tolerance(case.precision, None)
     return precision.tolerance(case.precision, _error(output, reference)[1])
+
+
+def _answers(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
+    """What `net` says of the checked images: at batch 1 of one after the other."""
+    if case.batch > 1:
+        answer: Tensor = net(seen[:CHECKED_IMAGES])
+        return answer
+    return torch.cat([net(seen[i : i + 1]) for i in range(CHECKED_IMAGES)])
 
 
 def _inspect(

@@ -10,7 +10,7 @@ from bench import precision
 from bench.devices import Device
 from bench.measure import Subject
 from bench.messages import Job, Profiled
-from bench.passes import event_cost_s, fault_cost_s, has_kernels, peaks, run_pass
+from bench.passes import event_cost_s, fault_cost_s, has_kernels, peaks, run_pass, without_host
 from bench.plan import ProfilePlan
 from bench.profiling.breakdown import ProfilerCost, break_down
 from bench.profiling.trace import TraceError
@@ -43,14 +43,14 @@ def profiled(job: Job, plan: ProfilePlan, device: Device, subject: Subject) -> P
         events=found.events,
         macs_per_s=reached.macs_per_s if reached else None,
         bytes_per_s=reached.bytes_per_s if reached else None,
-        trace=seen.last_trace if plan.trace else None,
+        trace=without_host(seen.last_trace) if plan.trace else None,
     )
 
 
 def _sampled(plan: ProfilePlan, device: Device, subject: Subject) -> float | None:
     """The driver's own counter, in a steady loop of its own."""
     sensor = device.sensor()
-    if sensor is None:
+    if sensor is None or not plan.observe_s:
         return None
     values = observe(subject.call, device.now, sensor, plan.observe_s).utilisation
     return statistics.fmean(values) if values else None

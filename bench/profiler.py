@@ -16,6 +16,7 @@ from bench.store import Store
 from bench.template import CaseError, Template, TemplateDiedError
 
 DEADLINE_S = 600.0
+OBSERVE_S = 5.0
 Say = Callable[[Known], None]
 
 
@@ -45,7 +46,9 @@ def profile(
     }
     started = False
     for number in range(1, PROFILE_ROUNDS + 1):
-        todo = [case for case in cases if case in anew or _lacks(store, case, here, number)]
+        todo = [
+            case for case in cases if case in anew or _lacks(store, case, here, number, seconds)
+        ]
         if not todo:
             continue
         if not started:
@@ -64,10 +67,11 @@ def profile(
     return [known_of(store.records, case, here) for case in cases]
 
 
-def _lacks(store: Store, case: Case, environment_id: str, number: int) -> bool:
-    """Whether that round of the case is not on record, and the case did not fail."""
+def _lacks(store: Store, case: Case, environment_id: str, number: int, seconds: float) -> bool:
+    """Whether that round of the case, as long as asked for, is not on record, nor a failure."""
     known = known_of(store.records, case, environment_id)
-    return not known.failure and number not in {each.round for each in known.rounds}
+    long_enough = {each.round for each in known.rounds if each.seconds >= seconds / PROFILE_ROUNDS}
+    return not known.failure and number not in long_enough
 
 
 def _profile(
@@ -84,6 +88,7 @@ def _profile(
     here = environment.environment_id
     plan = ProfilePlan(
         seconds=seconds / PROFILE_ROUNDS,
+        observe_s=OBSERVE_S if number == 1 else 0.0,
         peaks=peaks_for(store.records, case, here) is None,
         trace=traces is not None,
     )
@@ -109,7 +114,7 @@ def _profile(
             stderr_tail=without_paths(error.stderr_tail),
         )
     else:
-        record = _record(case, number, environment, answer)
+        record = _record(case, number, plan.seconds, environment, answer)
         _keep_peaks(case, store, environment, answer)
         if traces is not None and answer.trace is not None:
             write_pages(traces, {f"{case.case_id}-{number}.json": answer.trace})
@@ -132,13 +137,16 @@ def _with_stage(error: CaseError) -> str:
     return error.message if error.stage == "profile" else f"at {error.stage}: {error.message}"
 
 
-def _record(case: Case, number: int, environment: Environment, answer: Profiled) -> Profile:
+def _record(
+    case: Case, number: int, seconds: float, environment: Environment, answer: Profiled
+) -> Profile:
     return Profile(
         run_id=environment.run_id,
         case_id=case.case_id,
         case=case,
         environment_id=environment.environment_id,
         round=number,
+        seconds=seconds,
         rows=answer.rows,
         waterfall=answer.waterfall,
         utilisation=answer.utilisation,

@@ -403,8 +403,8 @@ class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
 class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     """Where the time of a case goes in one process: a pass of its own, plain blocks in turns.
 
-    Samples are iterations of the plain blocks and of the profiled ones. The rows and the other
-    terms of the waterfall add up to the median of the plain ones.
+    Blocks lasted for `seconds`; samples are iterations of the plain and of the profiled ones. The
+    rows and the other terms of the waterfall add up to the median of the plain ones.
     """
 
     run_id: str
@@ -412,6 +412,7 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     case: Case
     environment_id: str
     round: Whole
+    seconds: float
     rows: list[ProfileRow]
     waterfall: Waterfall
     utilisation: Utilisation

@@ -67,6 +67,26 @@ def test_a_category_is_told_by_the_operators_name(name, expected):
     assert category(name, []) == expected
 
 
+def test_a_copy_moves_bytes_and_a_view_does_not():
+    class Copies(nn.Module):
+        def forward(self, x):
+            return x.transpose(2, 3).contiguous().reshape(1, -1)
+
+    found = operators(Copies(), torch.randn(1, 3, 8, 8))
+    assert [(o.name, o.bytes) for o in found] == [
+        ("transpose", 0),
+        ("contiguous", 2 * 3 * 64 * 4),
+        ("reshape", 0),
+    ]
+
+
+def test_a_product_with_a_weight_is_no_attention():
+    weight = nn.Parameter(torch.ones(2, 2))
+    assert category("matmul", [torch.ones(2, 2), weight]) == "fully connected"
+    assert category("mean", [torch.ones(2, 2)]) == "other"
+    assert category("mean", [torch.ones(2, 2, 2, 2)]) == "pooling"
+
+
 def test_repnext_has_its_branches_until_they_are_merged():
     images = torch.randn(1, 3, 32, 32)
 

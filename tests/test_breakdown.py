@@ -163,6 +163,21 @@ def test_where_the_profiler_only_slows_launches_that_the_gpu_does_not_wait_for_n
     assert terms.busy_s + terms.sync_s + terms.residual_s == pytest.approx(terms.plain_s)
 
 
+def test_a_hiccup_of_the_host_does_not_shrink_the_kernels():
+    calm = [mark(0, 100), kernel("k", 10, 50)]
+    hiccup = [mark(1000, 1000), kernel("k", 1010, 50)]
+    timed = samples(plain=(100e-6, 100e-6, 100e-6), profiled=(100e-6, 100e-6, 1000e-6))
+    broken = found(*calm, *hiccup, anatomy=[], timed=timed)
+    assert broken.waterfall.busy_s == pytest.approx(50e-6)
+    assert broken.utilisation.busy_corrected == pytest.approx(0.5)
+
+
+def test_operators_of_other_packages_have_their_own_namespace():
+    custom = Operator("deform_conv2d", "", "other", None, 0, "torchvision")
+    broken = found(mark(0, 10), event("torchvision::deform_conv2d", 1, 5), anatomy=[custom])
+    assert broken.rows[0].operator == "deform_conv2d"
+
+
 def test_of_a_graph_kernels_have_no_operator_and_no_module():
     broken = found(
         mark(0, 100),
@@ -196,6 +211,12 @@ def test_iterations_with_different_numbers_of_kernels_are_refused():
         ("Memcpy DtoD (Device -> Device)", "dimension transform"),
         ("triton_poi_fused_gelu_3", "activation"),
         ("triton_poi_fused_add_gelu_3", "unattributed"),
+        ("triton_poi_fused_add_mul_5", "unattributed"),
+        ("triton_poi_fused_add_5", "addition"),
+        ("graph_0_cpp_fused_gelu_7", "activation"),
+        ("void at::native::GeluCUDAKernelImpl", "activation"),
+        ("CatArrayBatchedCopy", "dimension transform"),
+        ("fmha_cutlassF_f32_aligned_64x64_rf_sm80", "attention"),
         ("sm80_xmma_gemm_f32f32", "unattributed"),
         ("cutlass_80_tensorop", "unattributed"),
         ("some_kernel", "unattributed"),

@@ -29,6 +29,7 @@ def profile(model="resnet50", form="plain", *, residual_s=0.0, used=None, ms=10.
         case=Case(model, form, threads=2, **case),
         environment_id="e",
         round=1,
+        seconds=1.0,
         rows=rows,
         waterfall=Waterfall(plain_s, busy_s, gaps_s, 0.0, residual_s, 1e-4, 1e-4),
         utilisation=used or Utilisation(busy=0.99),

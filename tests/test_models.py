@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import bench
 from bench import models
 from bench.errors import BAD_INPUT, UsageError
-from bench.models import cost, repnext, zoo
+from bench.models import cost, repnext, user, zoo
 
 FORMS = ["train", "rrep", "rrep_fc", "srep"]
 FUSED = FORMS[1:]
@@ -144,6 +144,22 @@ def test_what_there_is_not_is_refused_with_what_there_is(name, form, said):
         models.build(name, form)
     assert said in str(refused.value)
     assert refused.value.exit_code == BAD_INPUT
+
+
+def test_what_a_user_has_trained_is_left_alone_and_what_is_fresh_is_not(tmp_path):
+    (tmp_path / "trained.py").write_text(
+        "import torch\nfrom torch import nn\n\n\n"
+        "def net():\n"
+        "    conv, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)\n"
+        "    nn.init.constant_(conv.bias, 5e-4)\n"
+        "    nn.init.constant_(norm.running_mean, 0.25)\n"
+        "    return nn.Sequential(conv, norm, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))\n"
+    )
+    found = user.resolve(f"{tmp_path / 'trained.py'}:net")
+    net = models.build(found.name, resolution=16, source=found.source)
+    assert float(net[0].bias.detach().mean()) == pytest.approx(5e-4)
+    assert float(net[1].running_mean.mean()) == 0.25
+    assert float(net[3].running_mean.abs().max()) > 0
 
 
 def test_a_name_that_timm_does_not_know_is_refused_too():

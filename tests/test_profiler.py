@@ -50,6 +50,7 @@ def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, rou
         case=case,
         environment_id="env",
         round=round,
+        seconds=1.0,
         rows=made_rows,
         waterfall=Waterfall(*(term / 1e3 for term in terms)),
         utilisation=Utilisation(busy=0.97),
@@ -140,6 +141,30 @@ def test_rounds_are_merged_to_means_that_add_up():
     assert len(both.plain_samples_s) == 2
 
 
+def test_residuals_that_cancel_in_the_mean_are_marked_all_the_same():
+    apart = [made(residual_ms=r, round=n, conv=5.0) for n, r in ((1, 0.8), (2, -0.9), (3, 0.1))]
+    both = derive.merged(apart)
+    assert abs(both.waterfall.residual_s) < 1e-6
+    (doubt,) = derive.doubts(both)
+    assert doubt == ("2 of 3 processes do not add up to 5 %: residuals from -9.0 to +8.0 %")
+    assert "**Marked:** 2 of 3 processes" in profiles.notes(both)
+
+
+def test_a_failed_case_is_on_the_page_and_keeps_what_was_profiled_before():
+    failed = failure(Case("swin_t", "plain"), stage="profile", message="no kernel in the trace")
+    later = failure(TRAIN.case, stage="profile", message="killed")
+    page = report.render([ENVIRONMENT, TRAIN, failed, later])["profile.md"].decode()
+    assert "**Failed:** swin_t, with CheckError: no kernel in the trace" in page
+    assert "killed" in page
+    assert "block.conv" in page
+    assert list(report.render([ENVIRONMENT, failed])) == ["profile.md"]
+
+
+def test_a_kept_trace_does_not_name_the_machine():
+    content = b'{"traceName": "/x/y.json", "distributedInfo": {"host": "vm"}, "traceEvents": []}'
+    assert passes.without_host(content) == b'{"traceEvents": []}'
+
+
 def test_a_change_has_an_interval_from_rounds_next_to_each_other():
     before = [made(round=n, conv=5.0 + n) for n in (1, 2, 3)]
     same = [made(form="rrep", round=n, conv=4.0 + n) for n in (1, 2, 3)]
@@ -162,8 +187,8 @@ def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
     assert known_of([failed, TRAIN], TRAIN.case, "env").failure is None
     assert known_of([TRAIN, failure(TRAIN.case)], TRAIN.case, "env").failure is None
     assert known_of([TRAIN], TRAIN.case, "other").rounds == []
-    assert latest([TRAIN, failed, RREP]) == [known_of([RREP], RREP.case, "env")]
-    assert latest([failed]) == []
+    assert [known.failure for known in latest([TRAIN, failed, RREP])] == [failed, None]
+    assert latest([ENVIRONMENT]) == []
     assert peaks_of([PEAKS], TRAIN) is PEAKS
     other = msgspec.structs.replace(PEAKS, threads=1)
     assert peaks_of([other], TRAIN) is None
@@ -184,6 +209,7 @@ def test_a_network_is_profiled_and_what_is_on_record_is_not_profiled_again(bench
     assert terms == pytest.approx(waterfall.plain_s)
     assert sum(row.time_s for row in profile.rows) == pytest.approx(waterfall.busy_s)
     assert all(row.module for row in profile.rows if row.category == "other conv")
+    assert profile.seconds == pytest.approx(1 / 3)
     before = path.read_bytes()
     again = bench("profile", *SMALL, "--json")
     assert path.read_bytes() == before

@@ -30,6 +30,7 @@ def profile(model="resnet50", rows=ROWS, residual_s=1e-4, **case):
         case=Case(model, "plain", **({"threads": 2} | case)),
         environment_id="e",
         round=1,
+        seconds=1.0,
         rows=rows,
         waterfall=Waterfall(10e-3, 9e-3, 1e-3 - residual_s, 0.0, residual_s, 1e-4, 1e-4),
         utilisation=Utilisation(busy=0.99),

@@ -60,7 +60,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _first_form(spec, resolution, num_classes) if spec else user.build(source)
-        _settle(model, resolution)
+        _settle(model, resolution, ours=spec is not None)
     if source.weights:
         user.load_weights(model, source)
     model.float().eval()
@@ -198,12 +198,13 @@ def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
     return model
 
 
-def _settle(model: nn.Module, resolution: int) -> None:
+def _settle(model: nn.Module, resolution: int, *, ours: bool) -> None:
     """Make a fresh network depend on its image in all its parts, as a trained one does.
 
     As they come, scales of residual branches are zero or next to it, and statistics of BatchNorm
     fit nothing: then whole layers may be wrong and the output is the same. Scales are drawn, and
-    the statistics are those of random images, varied a little.
+    the statistics are those of random images, varied a little. Of a user's network only BatchNorms
+    that are as they were made are touched: the rest may be trained.
     """
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
@@ -212,7 +213,7 @@ def _settle(model: nn.Module, resolution: int) -> None:
         return
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _is_fresh(m)]
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in model.parameters() if ours else ():
             if parameter.dim() == 1 and 0 < float(parameter.abs().max()) < SMALL_SCALE:
                 parameter.uniform_(0.1, 0.3)
         for norm in norms:
@@ -222,7 +223,7 @@ def _settle(model: nn.Module, resolution: int) -> None:
                 norm.bias.add_(torch.empty_like(norm.bias).normal_(0, 0.1))
         hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
         try:
-            if any(norm.track_running_stats for norm in norms):
+            if norms:
                 _see_images(model.eval(), resolution)
         finally:
             for hook in hooks:
@@ -233,19 +234,17 @@ def _see_images(model: nn.Module, resolution: int) -> None:
     """Run on two random images; not on larger ones than needed, if the network takes smaller."""
     import torch
 
-    if resolution > SEEN_RESOLUTION:
+    for images, size in ((2, min(resolution, SEEN_RESOLUTION)), (2, resolution)):
         with contextlib.suppress(RuntimeError, AssertionError, ValueError):
-            model(torch.randn(2, 3, SEEN_RESOLUTION, SEEN_RESOLUTION))
+            model(torch.randn(images, 3, size, size))
             return
-    model(torch.randn(2, 3, resolution, resolution))
+    model(torch.randn(1, 3, resolution, resolution))
 
 
 def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:
     """Before a BatchNorm runs: give it the statistics of its input (N, C, ...), varied a little."""
     import torch
 
-    if not norm.track_running_stats:
-        return
     channels = arguments[0].transpose(0, 1).flatten(1)
     variance = channels.var(1, correction=0)
     floor = 0.1 * variance.mean() + norm.eps  # of so few images some channel may hardly vary
@@ -259,5 +258,5 @@ def _is_fresh(norm: Any) -> bool:
     """Whether the statistics of a BatchNorm are those that it was made with."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
-        return True
+        return False
     return bool((mean == 0).all() and (variance == 1).all())

@@ -53,6 +53,8 @@ CATEGORIES: dict[str, Category] = {
         "pooling",
     ),
 }
+PRODUCTS = ("bmm", "matmul", "baddbmm", "einsum")
+IMAGES = 4  # dimensions: N, C, H, W
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "convolution")
 
 
@@ -80,10 +82,16 @@ class _Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         tensors = _tensors(args)
         written = _tensors([result])
-        moved = 0 if func.is_view else sum(_bytes(each) for each in [*tensors, *written])
+        is_view = func.is_view and _shares(written, tensors)
+        moved = 0 if is_view else sum(_bytes(each) for each in [*tensors, *written])
         self.operators.append(
             Operator(
-                name, self.where[-1], category(name, tensors), _macs(name, args, result), moved
+                name=name,
+                module=self.where[-1],
+                category=category(name, tensors),
+                macs=_macs(name, args, result),
+                bytes=moved,
+                namespace=func.namespace,
             )
         )
         return result
@@ -109,6 +117,10 @@ def _paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 
 def category(name: str, tensors: list[Tensor]) -> Category:
     """What kind of work an operator does: by its name, of a convolution by its shapes."""
+    if name in PRODUCTS and any(isinstance(tensor, nn.Parameter) for tensor in tensors):
+        return "fully connected"
+    if name == "mean" and tensors and tensors[0].dim() != IMAGES:
+        return "other"
     if name not in CONVOLUTIONS:
         return CATEGORIES.get(name, "other")
     images, weight = tensors[:2]
@@ -141,6 +153,12 @@ def _tensors(values: Any) -> list[Tensor]:
         elif isinstance(value, (tuple, list)):
             found += _tensors(value)
     return found
+
+
+def _shares(written: list[Tensor], tensors: list[Tensor]) -> bool:
+    """Whether a result is only another look at an argument: `reshape` may be, or copy."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    return all(result.untyped_storage().data_ptr() in known for result in written)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -85,12 +85,12 @@ def break_down(
     events = statistics.fmean(iteration.events for iteration in iterations)
     wall_s = statistics.fmean(iteration.mark.seconds for iteration in iterations)
     scale = samples.plain_s * samples.slowdown / wall_s  # to the machine of the plain blocks
-    if on_gpu:
-        rows = _rows(_kernel_parts(iterations, anatomy), scale, 0.0)
-        busy_s = statistics.fmean(union_s(iteration.kernels) for iteration in iterations) * scale
+    if on_gpu:  # whose clock knows nothing of what slowed the host
+        rows = _rows(_kernel_parts(iterations, anatomy), 1.0, 0.0)
+        busy_s = statistics.fmean(union_s(iteration.kernels) for iteration in iterations)
         summed_s = sum(row.time_s for row in rows)
         rows = [structs.replace(r, time_s=r.time_s * busy_s / summed_s) for r in rows]
-        sync_s = statistics.fmean(map(_sync_s, iterations)) * scale
+        sync_s = statistics.fmean(map(_sync_s, iterations))
     else:
         rows = _rows(_host_parts(iterations, anatomy), scale, cost.event_s)
         with_faults_s = sum(row.time_s for row in rows)
@@ -117,7 +117,7 @@ def adds_up(waterfall: Waterfall) -> bool:
 
 
 def _check(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> None:
-    names = [f"aten::{operator.name}" for operator in anatomy]
+    names = [f"{operator.namespace}::{operator.name}" for operator in anatomy]
     first = iterations[0]
     for number, iteration in enumerate(iterations, 1):
         seen = [event.name for event in iteration.operators]

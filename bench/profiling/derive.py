@@ -57,7 +57,18 @@ def merged(rounds: Sequence[Profile]) -> Profile:
         plain_samples_s=[sample for each in rounds for sample in each.plain_samples_s],
         profiled_samples_s=[sample for each in rounds for sample in each.profiled_samples_s],
         events=round(statistics.fmean(each.events for each in rounds)),
+        warnings=_unlike(rounds),
     )
+
+
+def _unlike(rounds: Sequence[Profile]) -> list[str]:
+    """Residuals of single processes, which may cancel in their mean."""
+    shares = [100 * each.waterfall.residual_s / each.waterfall.plain_s for each in rounds]
+    beyond = sum(not adds_up(each.waterfall) for each in rounds)
+    if not beyond or len(rounds) == 1:
+        return []
+    spread = f"residuals from {min(shares):+.1f} to {max(shares):+.1f} %"
+    return [f"{beyond} of {len(rounds)} processes do not add up to 5 %: {spread}"]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -125,6 +136,7 @@ def doubts(profile: Profile) -> list[str]:
     """What keeps the breakdown from being believed."""
     waterfall = profile.waterfall
     if adds_up(waterfall):
-        return []
+        return profile.warnings
     share = waterfall.residual_s / waterfall.plain_s
-    return [f"the terms do not add up: the residual is {100 * share:+.1f} % of the latency"]
+    mean = f"the terms do not add up: the residual is {100 * share:+.1f} % of the latency"
+    return [mean, *profile.warnings]

@@ -10,25 +10,35 @@ import re
 from bench.records import Category
 
 PATTERNS: list[tuple[str, Category]] = [
-    (r"depthwise|conv_dw|dgrad_dw|DepthWise", "depthwise or group conv"),
+    (r"depthwise|conv_dw|dgrad_dw", "depthwise or group conv"),
+    (r"flash|fmha|attention|sdpa", "attention"),
     (r"layer_?norm", "layer norm"),
     (r"batch_?norm|bn_fw", "batch norm"),
-    (r"flash|fmha|attention|sdpa", "attention"),
     (r"pool", "pooling"),
     (r"gelu|relu|silu|hardswish|hardsigmoid|softmax|sigmoid", "activation"),
-    (r"(?<![a-z])add(?![a-z])|CUDAFunctor_add", "addition"),
+    (r"CUDAFunctor_add|AddFunctor", "addition"),
     (
-        r"Memcpy|permute|transpose|nchwToNhwc|nhwcToNchw|(?<![a-z])(clone|cat|copy)(?![a-z])",
+        r"memcpy|permute|transpose|nchwToNhwc|nhwcToNchw|CatArray|(?<![a-z])(clone|cat|copy)(?![a-z])",
         "dimension transform",
     ),
 ]
-# Products: a matrix product may be a pointwise convolution as well as a linear layer.
-UNKNOWABLE = re.compile(r"gemm|cutlass|conv|xmma|sgemm|wgmma|_mm_|matmul", re.IGNORECASE)
+FIRST = PATTERNS[:2]  # which products may be part of
+# A matrix product may be a pointwise convolution as well as a linear layer.
+UNKNOWABLE = re.compile(r"gemm|cutlass|conv|xmma|wgmma|_mm_|matmul", re.IGNORECASE)
+# Inductor names a kernel after the operators that it fused.
+FUSED = re.compile(r"(?:triton|cpp)_(?:\w+_)?fused_(\w+?)_\d+$")
+FUSED_KINDS: dict[str, Category] = {
+    **dict.fromkeys(["gelu", "relu", "silu", "hardswish", "sigmoid"], "activation"),
+    "add": "addition",
+    "clone": "dimension transform",
+}
 
 
 def of_kernel(name: str) -> Category:
     """The category of the kernel called `name`, `unattributed` unless just one kind fits."""
-    if UNKNOWABLE.search(name) and not re.search(PATTERNS[0][0], name):
-        return "unattributed"
-    found = {kind for pattern, kind in PATTERNS if re.search(pattern, name)}
+    if fused := FUSED.search(name):
+        kinds = {FUSED_KINDS.get(part, "unattributed") for part in fused[1].split("_")}
+        return kinds.pop() if len(kinds) == 1 else "unattributed"
+    patterns = FIRST if UNKNOWABLE.search(name) else PATTERNS
+    found = {kind for pattern, kind in patterns if re.search(pattern, name, re.IGNORECASE)}
     return found.pop() if len(found) == 1 else "unattributed"

@@ -19,3 +19,4 @@ class Operator(NamedTuple):
     category: Category
     macs: int | None
     bytes: int
+    namespace: str = "aten"

@@ -43,13 +43,17 @@ def known_of(records: Sequence[Record], case: Case, environment_id: str) -> Know
 
 def latest(records: Sequence[Record]) -> list[Known]:
     """What is known of each case in the environment profiled last, as they first came."""
-    every = [record for record in records if isinstance(record, Profile)]
+    every = [
+        record
+        for record in records
+        if isinstance(record, Profile)
+        or (isinstance(record, Failure) and record.stage == "profile")
+    ]
     if not every:
         return []
     here = every[-1].environment_id
     cases = dict.fromkeys(each.case for each in every if each.environment_id == here)
-    known = [known_of(records, case, here) for case in cases]
-    return [each for each in known if not each.failure]
+    return [known_of(records, case, here) for case in cases]
 
 
 def chip_name(records: Sequence[Record], profile: Profile) -> str:

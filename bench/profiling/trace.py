@@ -15,7 +15,9 @@ MARK = "bench:iteration"
 OPERATORS, KERNELS = ("cpu_op",), ("kernel", "gpu_memcpy", "gpu_memset")
 MICRO = 1e-6
 # What torch.compile puts around its kernels: no work of its own.
-WRAPPERS = re.compile(r"Torch-Compiled Region|TorchDynamo|CompiledFxGraph|## Call|Inductor")
+WRAPPERS = re.compile(
+    r"Torch-Compiled Region|TorchDynamo|CompiledFxGraph|## Call|Inductor|Pregraph|AOTDispatcher"
+)
 
 
 class Arguments(msgspec.Struct, frozen=True):

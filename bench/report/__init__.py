@@ -60,12 +60,16 @@ def _of_measurements(records: Sequence[Record]) -> dict[str, bytes]:
 
 def _of_profiles(records: Sequence[Record]) -> dict[str, bytes]:
     """Where the time goes, of the environment profiled last; pictures of the smallest batch."""
-    found = [known.profile for known in latest(records)]
-    if not found:
+    known = latest(records)
+    if not known:
         return {}
-    chip = chip_name(records, found[0])
+    found = [each.profile for each in known if each.rounds]
+    failures = [each.failure for each in known if each.failure]
     peaks = {profile.case_id: peaks_of(records, profile) for profile in found}
-    pages = {"profile.md": profiles.page(found, peaks).encode()}
+    pages = {"profile.md": profiles.page(found, peaks, failures).encode()}
+    if not found:
+        return pages
+    chip = chip_name(records, found[0])
     batch = min(profile.case.batch for profile in found)
     shown = [profile for profile in found if profile.case.batch == batch]
     for kind in ("png", "svg"):

@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bench.profiling import derive
-from bench.records import Case, Peaks, Profile, ProfileRow
+from bench.records import Case, Failure, Peaks, Profile, ProfileRow
 from bench.report.tables import to_markdown_table
 from bench.text import NOTHING, markdown, setting, significant
 
 TOP_ROWS = 12
 TERMS_NOTE = (
-    "Milliseconds of an iteration. Terms add up to the median iteration without the profiler; the "
-    "residual is what its own cost, by the number of events, does not explain. What the profiler "
-    "added is said below. GFLOP/s count two operations a multiply-accumulate; bytes are what an "
-    "operator reads and writes if nothing stays in a cache, so a share of the roofline may exceed "
-    "100 %."
+    "Milliseconds of an iteration, means of processes. Terms add up to the median iteration "
+    "without the profiler: gaps are what lies between operators in profiled iterations, without "
+    "what the profiler's events should cost; the residual is what it cost beyond that. So it tells "
+    "whether the profiler disturbed what it saw, and not whether time is booked to the right "
+    "operator, which is by the order in which the network calls them. GFLOP/s count two operations "
+    "a multiply-accumulate; bytes are what an operator reads and writes if nothing stays in a "
+    "cache, so a share of the roofline may exceed 100 %."
 )
 
 DIFFERENCE_NOTE = (
@@ -32,9 +34,19 @@ def name(case: Case) -> str:
     return case.name + setting(case.backend, case.precision, case.resolution) + batch
 
 
-def page(profiles: Sequence[Profile], peaks: Mapping[str, Peaks | None]) -> str:
+def page(
+    profiles: Sequence[Profile],
+    peaks: Mapping[str, Peaks | None],
+    failures: Sequence[Failure] = (),
+) -> str:
     """All profiles: a table of terms, then each one's largest operators. `peaks` by case_id."""
-    parts = ["# Where the time goes", terms_table(profiles), TERMS_NOTE]
+    parts = ["# Where the time goes"]
+    parts += [terms_table(profiles), TERMS_NOTE] if profiles else []
+    parts += [
+        f"**Failed:** {markdown(name(each.case))}, with {markdown(each.error)}: "
+        f"{markdown(each.message)}"
+        for each in failures
+    ]
     for profile in profiles:
         parts.append(f"## {markdown(name(profile.case))}")
         parts.append(notes(profile))
@@ -62,7 +74,8 @@ def notes(profile: Profile) -> str:
     residual = 100 * waterfall.residual_s / waterfall.plain_s
     lines = [
         f"The profiler slowed an iteration by {overhead:.1f} % ({expected:.1f} % expected of "
-        f"{profile.events} events); residual {residual:+.1f} %."
+        f"{profile.events} events and page faults); residual {residual:+.1f} %. Operators are "
+        f"{100 * waterfall.busy_s / waterfall.plain_s:.0f} % of the latency."
     ]
     shares = {
         "GPU busy" if profile.case.device != "cpu" else "cores busy": used.busy,
