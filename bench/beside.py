@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.records import Measurement, Telemetry
-from bench.stats import summarise
+from bench.stats import mean_of_known, summarise
 
 
 class Beside(NamedTuple):
@@ -33,17 +33,11 @@ def beside(rounds: Sequence[Measurement]) -> Beside:
     return Beside(
         device_s=summarise(device).median if device else None,
         pipelined_img_s=rounds[0].case.batch / statistics.median(pipelined) if pipelined else None,
-        utilisation=_mean([value for each in seen for value in each.utilisation]),
-        power_w=_mean([value for each in seen for value in each.power_w]),
-        energy_per_image_j=_mean(
-            [energy for each in seen if (energy := _energy(each, rounds[0].case.batch))]
-        ),
+        utilisation=mean_of_known(value for each in seen for value in each.utilisation),
+        power_w=mean_of_known(value for each in seen for value in each.power_w),
+        energy_per_image_j=mean_of_known(_energy(each, rounds[0].case.batch) for each in seen),
     )
 
 
 def _energy(seen: Telemetry, batch: int) -> float | None:
     return None if seen.energy_j is None else seen.energy_j / (seen.iterations * batch)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None

@@ -18,9 +18,9 @@ def between(readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False)
     """
     everything = [reading for pair in readings for reading in pair]
     working = [after for _, after in readings] if idles else everything
-    clocks = _known(reading.clock_hz for reading in working)
-    modes = _known(reading.power_mode for reading in everything)
-    throttles = _known(reading.throttles for reading in everything)
+    clocks = known(reading.clock_hz for reading in working)
+    modes = known(reading.power_mode for reading in everything)
+    throttles = known(reading.throttles for reading in everything)
     counted = {
         name: _sum([(getattr(before, name), getattr(after, name)) for before, after in readings])
         for name in Counters.__struct_fields__
@@ -31,15 +31,16 @@ def between(readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False)
         cpus=readings[0][0].cpus if readings else None,
         lowest_clock_hz=min(clocks, default=None),
         highest_clock_hz=max(clocks, default=None),
-        highest_temperature_c=max(_known(r.temperature_c for r in everything), default=None),
-        highest_power_w=max(_known(r.power_w for r in everything), default=None),
+        highest_temperature_c=max(known(r.temperature_c for r in everything), default=None),
+        highest_power_w=max(known(r.power_w for r in everything), default=None),
         throttled_by=sorted(set().union(*throttles)) if throttles else None,
         power_modes=list(dict.fromkeys(modes)),
         missing={name: why for reading in everything for name, why in reading.missing.items()},
     )
 
 
-def _known(values: Iterable[T | None]) -> list[T]:
+def known(values: Iterable[T | None]) -> list[T]:
+    """Those that are not None, in order."""
     return [value for value in values if value is not None]
 
 

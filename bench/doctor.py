@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import psutil
 
 import bench
-from bench.backends import BACKENDS
+from bench.backends import BACKENDS, about
 from bench.devices import DEVICES, Device, torch_device_here
 from bench.devices.cpu import GIB, affinity, cgroup_quota
 from bench.devices.proof import prove
@@ -96,8 +96,7 @@ def _backends() -> Iterator[Finding]:
         elif lack := backend.missing(torch_device):
             yield Finding("lack", f"backend {name}", lack)
         else:
-            about = (backend.__doc__ or "").partition("\n")[0]
-            yield Finding("ok", f"backend {name}", about)
+            yield Finding("ok", f"backend {name}", about(backend))
 
 
 def _fitness() -> Iterator[Finding]:

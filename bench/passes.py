@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import mmap
-import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.devices import Device
-from bench.measure import pipelined_block, timed_block
+from bench.devices.cpu import own_usage
+from bench.measure import pipelined_block, timed_block, timed_call
 from bench.profiling import trace
 from bench.profiling.breakdown import Samples
 from bench.profiling.trace import MARK, Iteration, TraceError
@@ -52,7 +52,7 @@ def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass
 
     Raises TraceError for a trace that is no good.
     """
-    iterations = max(1, round(block_s / _seconds(call, device)))
+    iterations = max(1, round(block_s / timed_call(call, device.now)))
     _profiled(call, device, 1)  # the profiler's own start
     samples = Samples([], [])
     seen: list[Iteration] = []
@@ -73,10 +73,11 @@ def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass
             else:
                 call()  # after the profiler's own work
                 device.now()
-                before, faulted = _cpu_s(), _faults()
+                before = own_usage()
                 block = timed_block(call, device.now, iterations)
-                used_s += _cpu_s() - before
-                faults[0] += _faults() - faulted
+                after = own_usage()
+                used_s += after.cpu_s - before.cpu_s
+                faults[0] += after.page_faults - before.page_faults
                 wall_s += sum(block.samples_s)
                 samples.plain.append(block.samples_s)
     more = (faults[1] - faults[0]) / len(seen)
@@ -110,9 +111,9 @@ def fault_cost_s() -> float:
     """Seconds of a page fault: what writing to fresh memory takes longer than writing again."""
     costs = []
     for _ in range(FAULT_REPEATS):
-        before, started = _faults(), time.perf_counter()
+        before, started = own_usage().page_faults, time.perf_counter()
         fresh = torch.frombuffer(_small_pages(FAULT_BYTES), dtype=torch.float32).fill_(1.0)
-        first_s, faulted = time.perf_counter() - started, _faults() - before
+        first_s, faulted = time.perf_counter() - started, own_usage().page_faults - before
         started = time.perf_counter()
         fresh.fill_(1.0)
         again_s = time.perf_counter() - started
@@ -144,15 +145,11 @@ def peaks(device: Device, dtype: torch.dtype) -> Reached:
 def _best_s(call: Call, device: Device) -> float:
     """The fastest of the calls that fit into PEAK_S, of two at least."""
     until = time.monotonic() + PEAK_S
-    best = _seconds(call, device)
+    best = timed_call(call, device.now)
     while True:
-        best = min(best, _seconds(call, device))
+        best = min(best, timed_call(call, device.now))
         if time.monotonic() > until:
             return best
-
-
-def _seconds(call: Call, device: Device) -> float:
-    return timed_block(call, device.now, 1).samples_s[0]
 
 
 def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float], bytes, int]:
@@ -161,14 +158,14 @@ def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float],
     with profile(activities=_activities(device)) as profiler:
         call()  # in no iteration: it finds the profiler just begun
         device.now()
-        before = _faults()
+        before = own_usage().page_faults
         for _ in range(iterations):
             started = device.now()
             with record_function(MARK):
                 call()
                 ended = device.now()
             durations.append(ended - started)
-        faulted = _faults() - before
+        faulted = own_usage().page_faults - before
     return durations, _export(profiler), faulted
 
 
@@ -192,24 +189,9 @@ def _export(profiler: profile) -> bytes:
         return path.read_bytes()
 
 
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def _small_pages(size: int) -> mmap.mmap:
     """Fresh memory of which each fault brings one small page, as an allocator's mostly does."""
     memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return memory
-
-
-def _faults() -> int:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_minflt + usage.ru_majflt
-
-
-def has_kernels(iterations: Sequence[Iteration]) -> bool:
-    """Whether the GPU's work is in the trace."""
-    return any(iteration.kernels for iteration in iterations)

@@ -22,7 +22,7 @@ SEED = 0
 CHECKED_IMAGES = 2  # of which the reference is computed on the CPU
 FIRST_FORMS = ("plain", "train")  # what is built, not fused
 ONE_BY_ONE = ("eager", "channels_last")  # backends that run operators as the network calls them
-FORM_TOLERANCE = 1e-4  # in fp32 on a CPU, where all forms in the zoo agree to 1e-5
+FORM_TOLERANCE = 1e-4  # in fp32 on a CPU, where all forms in the zoo agree to 4e-5
 
 
 class CheckError(Exception):

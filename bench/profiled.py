@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
-
 from msgspec import structs
 
 from bench import precision
 from bench.devices import Device
 from bench.measure import Subject
 from bench.messages import Job, Profiled
-from bench.passes import event_cost_s, fault_cost_s, has_kernels, peaks, run_pass, without_host
+from bench.passes import event_cost_s, fault_cost_s, peaks, run_pass, without_host
 from bench.plan import ProfilePlan
 from bench.profiling.breakdown import ProfilerCost, break_down
-from bench.profiling.trace import TraceError
+from bench.profiling.trace import TraceError, has_kernels
 from bench.records import Utilisation
+from bench.stats import mean_of_known
 from bench.telemetry import observe
 
 
@@ -52,5 +51,4 @@ def _sampled(plan: ProfilePlan, device: Device, subject: Subject) -> float | Non
     sensor = device.sensor()
     if sensor is None or not plan.observe_s:
         return None
-    values = observe(subject.call, device.now, sensor, plan.observe_s).utilisation
-    return statistics.fmean(values) if values else None
+    return mean_of_known(observe(subject.call, device.now, sensor, plan.observe_s).utilisation)

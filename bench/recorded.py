@@ -105,7 +105,7 @@ def unhashed(name: str) -> str:
 
 
 def _newest(folder: Path, records: Sequence[Record], warnings: Sequence[str]) -> Recorded | None:
-    measured = of_cases(records)
+    measured = list(of_cases(records))
     if not measured:
         return None
     last_id = measured[-1].environment_id

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal, TypeGuard
 
 import msgspec
 
@@ -474,11 +474,19 @@ class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="typ
 Record = Measurement | Failure | Environment | Profile | Peaks
 
 
-def of_cases(records: Iterable[Record]) -> list[Measurement | Failure]:
+def of_cases(records: Iterable[Record]) -> Iterator[Measurement | Failure]:
     """The measurements among `records`, and the failures of measuring: not those of a profile."""
-    return [
-        record
-        for record in records
-        if isinstance(record, Measurement)
-        or (isinstance(record, Failure) and record.stage != "profile")
-    ]
+    for record in records:
+        if isinstance(record, Measurement) or _failed(record, profiling=False):
+            yield record
+
+
+def of_profiles(records: Iterable[Record]) -> Iterator[Profile | Failure]:
+    """The profiles among `records`, and the failures of profiling."""
+    for record in records:
+        if isinstance(record, Profile) or _failed(record, profiling=True):
+            yield record
+
+
+def _failed(record: Record, *, profiling: bool) -> TypeGuard[Failure]:
+    return isinstance(record, Failure) and (record.stage == "profile") == profiling

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
@@ -63,6 +63,12 @@ def summarise(processes: Sequence[Sequence[float]]) -> Summary:
         samples=len(pooled),
         processes=len(processes),
     )
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are not None; None where all are."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def mean_interval(values: Sequence[float]) -> Estimate | None:

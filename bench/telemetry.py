@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
+from bench.conditions import known
 from bench.devices.sensor import Sensor
 from bench.measure import Clock
 from bench.records import Gauges, Telemetry
 
 SAMPLE_EVERY_S = 0.1  # drivers average utilisation over some tenths of a second
-
-T = TypeVar("T")
 
 
 def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: float) -> Telemetry:
@@ -41,11 +39,11 @@ def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: flo
     return Telemetry(
         seconds=last - began,
         iterations=iterations,
-        utilisation=_known([gauges.utilisation for gauges in seen]),
-        clock_hz=_known([gauges.clock_hz for gauges in seen]),
-        memory_clock_hz=_known([gauges.memory_clock_hz for gauges in seen]),
-        temperature_c=_known([gauges.temperature_c for gauges in seen]),
-        power_w=_known([gauges.power_w for gauges in seen]),
+        utilisation=known(gauges.utilisation for gauges in seen),
+        clock_hz=known(gauges.clock_hz for gauges in seen),
+        memory_clock_hz=known(gauges.memory_clock_hz for gauges in seen),
+        temperature_c=known(gauges.temperature_c for gauges in seen),
+        power_w=known(gauges.power_w for gauges in seen),
         throttled_by=sorted({why for gauges in seen for why in gauges.throttles or []}),
         energy_j=energy,
         missing=missing,
@@ -57,7 +55,3 @@ def _grown(before: float | None, after: float | None) -> float | None:
     if before is None or after is None or after <= before:
         return None
     return after - before
-
-
-def _known(values: Sequence[T | None]) -> list[T]:
-    return [value for value in values if value is not None]

@@ -10,7 +10,7 @@ from bench.backends import channels_last, compiled, cudagraph, eager
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["BACKENDS", "Backend"]
+__all__ = ["BACKENDS", "Backend", "about"]
 
 
 class Backend(Protocol):
@@ -26,6 +26,11 @@ class Backend(Protocol):
 
     def missing(self, torch_device: str) -> str | None:
         """What this machine lacks for it, with the remedy; None where it has it all."""
+
+
+def about(backend: Backend) -> str:
+    """The first line that its module says of it."""
+    return (backend.__doc__ or "").partition("\n")[0]
 
 
 BACKENDS: dict[str, Backend] = {

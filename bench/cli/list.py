@@ -61,7 +61,8 @@ def _entries(kind: str) -> list[Entry]:
     if kind == "devices":
         return [_device(name) for name in (*devices.DEVICES, *devices.ALIASES)]
     if kind == "backends":
-        return [_backend(name) for name in backends.BACKENDS]
+        torch_device = devices.torch_device_here()
+        return [_backend(name, torch_device) for name in backends.BACKENDS]
     if kind == "precisions":
         return [Entry(name, each.about) for name, each in precision.PRECISIONS.items()]
     return [Entry(name, suite.load(name).title) for name in suite.names()]
@@ -74,11 +75,11 @@ def _device(name: str) -> Entry:
         return Entry(name, f"not available: {error.message}", available=False)
 
 
-def _backend(name: str) -> Entry:
+def _backend(name: str, torch_device: str) -> Entry:
     backend = backends.BACKENDS[name]
-    if lack := backend.missing(devices.torch_device_here()):
+    if lack := backend.missing(torch_device):
         return Entry(name, f"not available: {lack}", available=False)
-    return Entry(name, (backend.__doc__ or "").partition("\n")[0])
+    return Entry(name, backends.about(backend))
 
 
 def _paper_lines() -> list[str]:

@@ -52,8 +52,10 @@ def run(
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure networks; the same command again goes on where it was stopped."""
-    flags = (suite, device, models, weights, backend, precision, batch, resolution, threads)
-    chosen = opt.choose(opt.Flags(*flags))
+    flags = opt.Flags(
+        suite, device, models, weights, backend, precision, batch, resolution, threads
+    )
+    chosen = opt.choose(flags)
     cases, environment, chip = chosen.cases, chosen.environment, chosen.environment.chip
     plan = suites.plan_for(preset, chosen.suite, rounds, budget)
     console = _console(to_stderr=as_json)

@@ -52,7 +52,7 @@ class Device(Protocol):
         """What the machine is doing; called before and after a timed block, never inside one."""
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """Seconds of each call by the chip's own clock, waited for one by one; of a queue only."""
+        """Seconds of each call by the chip's own clock, calls queued in a row; of a queue only."""
 
     def sensor(self) -> Sensor | None:
         """What reads the chip while it works, for the steady loop; None where nothing does."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.devices.kernels import CPU, Kernels, torch_kernels
 from bench.devices.sensor import Memory, Sensor
@@ -127,17 +128,17 @@ class Cpu:
         if clock is None:
             missing["clock_hz"] = "no cpufreq, as in most virtual machines"
         throttled_s, periods = self._throttled()
-        usage = resource.getrusage(resource.RUSAGE_SELF)
+        used = own_usage()
         return Reading(
             at_s=time.monotonic(),
             cpus=affinity(),
-            own_cpu_s=usage.ru_utime + usage.ru_stime,
+            own_cpu_s=used.cpu_s,
             busy_cpu_s=busy,
             stolen_cpu_s=stolen,
             throttled_s=throttled_s,
             throttled_periods=periods,
             overheated=self._overheated(),
-            page_faults=usage.ru_minflt + usage.ru_majflt,
+            page_faults=used.page_faults,
             clock_hz=clock,
             power_mode=_read(self._cpu_folder(0) / "cpufreq/scaling_governor"),
             missing=missing,
@@ -209,6 +210,19 @@ class Cpu:
         """Peak resident set beyond that of the process before it built anything."""
         peak = status_bytes("VmHWM")
         return Memory(max(peak - self._resident_at_open, 0) if peak else None)
+
+
+class Usage(NamedTuple):
+    """CPU seconds and page faults of this process so far."""
+
+    cpu_s: float
+    page_faults: int
+
+
+def own_usage() -> Usage:
+    """What the kernel counts of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Usage(used.ru_utime + used.ru_stime, used.ru_minflt + used.ru_majflt)
 
 
 def import_torch() -> None:

@@ -18,7 +18,7 @@ from msgspec import structs
 
 from bench.profiling.kernels import of_kernel
 from bench.profiling.operator import Operator
-from bench.profiling.trace import Event, Iteration, TraceError, union_s
+from bench.profiling.trace import Event, Iteration, TraceError, has_kernels, union_s
 from bench.records import Category, ProfileRow, Utilisation, Waterfall
 
 RESIDUAL_LIMIT = 0.05  # of the latency; beyond it the breakdown is marked as not adding up
@@ -81,7 +81,7 @@ def break_down(
     graph. Raises TraceError where iterations are not alike, or not those of the anatomy.
     """
     _check(iterations, anatomy)
-    on_gpu = any(iteration.kernels for iteration in iterations)
+    on_gpu = has_kernels(iterations)
     events = statistics.fmean(iteration.events for iteration in iterations)
     wall_s = statistics.fmean(iteration.mark.seconds for iteration in iterations)
     scale = samples.plain_s * samples.slowdown / wall_s  # to the machine of the plain blocks

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 from msgspec import structs
 
 from bench.profiling.breakdown import adds_up
 from bench.records import Category, Peaks, Profile, ProfileRow, Utilisation, Waterfall
-from bench.stats import mean_interval
+from bench.stats import mean_interval, mean_of_known
 
 CATEGORIES: tuple[str, ...] = get_args(Category)
 LATENCY = "latency"
@@ -53,7 +53,7 @@ def merged(rounds: Sequence[Profile]) -> Profile:
         round=rounds[-1].round,
         rows=rows,
         waterfall=Waterfall(*(statistics.fmean(values) for values in terms)),
-        utilisation=Utilisation(*(_mean(values) for values in shares)),
+        utilisation=Utilisation(*map(mean_of_known, shares)),
         plain_samples_s=[sample for each in rounds for sample in each.plain_samples_s],
         profiled_samples_s=[sample for each in rounds for sample in each.profiled_samples_s],
         events=round(statistics.fmean(each.events for each in rounds)),
@@ -69,11 +69,6 @@ def _unlike(rounds: Sequence[Profile]) -> list[str]:
         return []
     spread = f"residuals from {min(shares):+.1f} to {max(shares):+.1f} %"
     return [f"{beyond} of {len(rounds)} processes do not add up to 5 %: {spread}"]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
 
 
 def by_term(profile: Profile) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.profiling.derive import merged
-from bench.records import Case, Environment, Failure, Peaks, Profile, Record
+from bench.records import Case, Environment, Failure, Peaks, Profile, Record, of_profiles
 
 
 class Known(NamedTuple):
@@ -28,27 +28,20 @@ def known_of(records: Sequence[Record], case: Case, environment_id: str) -> Know
     """The profiles of `case`; of a round that was profiled anew the last counts."""
     rounds: dict[int, Profile] = {}
     failure: Failure | None = None
-    for record in records:
-        if not isinstance(record, (Profile, Failure)) or record.environment_id != environment_id:
+    for record in of_profiles(records):
+        if (record.environment_id, record.case_id) != (environment_id, case.case_id):
             continue
-        if record.case_id != case.case_id:
-            continue
-        if isinstance(record, Profile):
+        if isinstance(record, Failure):
+            failure = record
+        else:
             rounds[record.round] = record
             failure = None
-        elif record.stage == "profile":
-            failure = record
     return Known(list(rounds.values()), failure)
 
 
 def latest(records: Sequence[Record]) -> list[Known]:
     """What is known of each case in the environment profiled last, as they first came."""
-    every = [
-        record
-        for record in records
-        if isinstance(record, Profile)
-        or (isinstance(record, Failure) and record.stage == "profile")
-    ]
+    every = list(of_profiles(records))
     if not every:
         return []
     here = every[-1].environment_id

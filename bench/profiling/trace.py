@@ -24,7 +24,6 @@ class Arguments(msgspec.Struct, frozen=True):
     """What the profiler says of an event besides its times; of kernels, how they are launched."""
 
     external_id: int | None = msgspec.field(name="External id", default=None)
-    correlation: int | None = None
     grid: list[int] | None = None
     occupancy_percent: float | None = msgspec.field(name="est. achieved occupancy %", default=None)
 
@@ -126,6 +125,11 @@ def _iteration(mark: Event, host: Sequence[Event], kernels: Sequence[Event]) -> 
             nested.append([event])
     running = [e for e in kernels if within(e, mark)]
     return Iteration(mark, operators, nested, running, len(wrappers))
+
+
+def has_kernels(iterations: Sequence[Iteration]) -> bool:
+    """Whether work of a GPU is in them."""
+    return any(iteration.kernels for iteration in iterations)
 
 
 def within(event: Event, outer: Event) -> bool:

@@ -47,7 +47,7 @@ def _of_measurements(records: Sequence[Record]) -> dict[str, bytes]:
     everything = rows.of(records)
     if not everything:
         return {}
-    last = of_cases(records)[-1]
+    *_, last = of_cases(records)
     latest = [r for r in everything if r.environment.environment_id == last.environment_id]
     return {
         "results.md": tables.results_markdown(everything).encode(),
@@ -89,7 +89,7 @@ def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[s
     for resolved, path in paths.items():
         records, warned = store.read(path)
         warnings += warned
-        if of_cases(records) or latest(records):
+        if any(of_cases(records)) or latest(records):
             folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
             found.setdefault(folder, []).extend(records)
     if not found:

@@ -156,7 +156,7 @@ def doubtful(profiles: Sequence[Profile]) -> list[str]:
     """What the asterisks stand for, a line for each."""
     return [
         f"* {name(profile, profiles)}: {doubt}"
-        for profile in [profile for profile in profiles if derive.doubts(profile)]
+        for profile in profiles
         for doubt in derive.doubts(profile)
     ]
 
