@@ -69,14 +69,6 @@ def reported() -> tuple[Reported, ...]:
     return tuple(msgspec.convert(blank | line, Reported, strict=False) for line in lines)
 
 
-def top1(model: str) -> float | None:
-    """Top-1 accuracy in per cent on ImageNet-1K; None for a model that the paper has not."""
-    for row in reported():
-        if row.model == model and row.dataset == "imagenet1k":
-            return row.top1
-    return None
-
-
 class Counted(msgspec.Struct, frozen=True):
     """What `bench.census` counts of a model-form; MACs and activations are of a 224-pixel image."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"
+GIGA, MEGA, MIB = 1e9, 1e6, 2**20
 MARKUP = re.compile(r"[\\`*{}\[\]<>#|~]|(?<![^\W_])_|_(?![^\W_])")
 
 DISPLAY = {
@@ -92,6 +93,11 @@ def duration(seconds: float) -> str:
 def milliseconds(seconds: float | None) -> float | None:
     """Seconds to milliseconds."""
     return None if seconds is None else seconds * 1e3
+
+
+def in_unit(unit: float, value: float | None) -> float | None:
+    """A number in units of `unit`; None stays None."""
+    return None if value is None else value / unit
 
 
 def facts(known: Mapping[str, str | int | float | None]) -> str:

@@ -9,7 +9,7 @@ from bench import store
 from bench.errors import UsageError
 from bench.profiling.recorded import chip_name, latest, peaks_of
 from bench.records import Record, of_cases
-from bench.report import figure5, figures, profiles, roofline, rows, tables
+from bench.report import figure5, figures, profiles, results, roofline, rows, tables
 from bench.report.pages import write_pages
 
 __all__ = ["render", "write"]
@@ -50,8 +50,8 @@ def _of_measurements(records: Sequence[Record]) -> dict[str, bytes]:
     *_, last = of_cases(records)
     latest = [r for r in everything if r.environment.environment_id == last.environment_id]
     return {
-        "results.md": tables.results_markdown(everything).encode(),
-        "results.csv": tables.results_csv(everything).encode(),
+        "results.md": results.to_markdown(everything).encode(),
+        "results.csv": results.to_csv(everything).encode(),
         "table6.md": tables.table6_markdown(latest).encode(),
         "table6.csv": tables.table6_csv(latest).encode(),
         "figure1.png": figures.figure1(latest),

@@ -11,8 +11,8 @@ import pandas as pd
 from bench.compare import Comparisons
 from bench.ratio import Comparison
 from bench.report.forest import Bar, forest
+from bench.report.markdown import to_markdown_table
 from bench.report.pages import write_pages
-from bench.report.tables import to_markdown_table
 from bench.stats import Estimate, find
 from bench.text import NOTHING, display, markdown, milliseconds, setting, significant
 

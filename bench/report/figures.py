@@ -33,7 +33,7 @@ def figure1(rows: Sequence[Row]) -> bytes:
     Accuracy is the paper's; models without one, and those that failed, are named below.
     """
     timed = [row for row in rows if row.case.batch == 1]
-    shown = [row for row in timed if row.summary and row.top1 is not None]
+    shown = [row for row in timed if row.summary and row.accuracy()]
 
     def draw(axes: Axes) -> None:
         axes.set_title(literal(f"Accuracy over latency on {rows[0].chip.name}"))
@@ -61,7 +61,7 @@ def _plot(axes: Axes, rows: Sequence[Row]) -> None:
         members.sort(key=_latency_ms)
         axes.plot(
             [_latency_ms(row) for row in members],
-            [row.top1 or 0.0 for row in members],
+            [_top1(row) for row in members],
             LINES[index // len(COLOURS) % len(LINES)],
             color=COLOURS[index % len(COLOURS)],
             marker=MARKERS.get(members[0].case.form, "o"),
@@ -85,7 +85,7 @@ def _plot(axes: Axes, rows: Sequence[Row]) -> None:
 def _label_sizes(axes: Axes, rows: Sequence[Row]) -> None:
     """Write each spot's size near its marker, where no other text or marker is."""
     axes.figure.canvas.draw()
-    points = [(_latency_ms(row), row.top1 or 0.0) for row in rows]
+    points = [(_latency_ms(row), _top1(row)) for row in rows]
     taken = [
         Bbox.from_bounds(x - MARKER_PX, y - MARKER_PX, 2 * MARKER_PX, 2 * MARKER_PX)
         for x, y in axes.transData.transform(points)
@@ -108,6 +108,12 @@ def _label_sizes(axes: Axes, rows: Sequence[Row]) -> None:
                 break
         else:
             label.remove()  # the legend and the tables still name it
+
+
+def _top1(row: Row) -> float:
+    known = row.accuracy()
+    assert known is not None
+    return known.top1
 
 
 def _latency_ms(row: Row) -> float:
@@ -146,7 +152,7 @@ def _setting(row: Row) -> str:
 
 def _left_out(rows: Sequence[Row]) -> list[str]:
     """Lines that name what the picture has no place for."""
-    unknown = [_name(row) for row in rows if row.summary and row.top1 is None]
+    unknown = [_name(row) for row in rows if row.summary and not row.accuracy()]
     failed = [_name(row) for row in rows if not row.summary]
     lines = []
     if unknown:

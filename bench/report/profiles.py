@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.profiling import derive
 from bench.records import Case, Failure, Peaks, Profile, ProfileRow
-from bench.report.tables import to_markdown_table
+from bench.report.markdown import to_markdown_table
 from bench.text import NOTHING, markdown, setting, significant
 
 TOP_ROWS = 12

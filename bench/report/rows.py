@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from bench import accuracy
+from bench.accuracy import Accuracy, Given
 from bench.beside import Beside, beside
-from bench.paper import top1
 from bench.ratio import compare
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record, of_cases
 from bench.stats import Estimate, Summary, latency, summarise
@@ -20,7 +21,8 @@ class Row(msgspec.Struct, frozen=True):
     """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
 
     `interval` is that of the latency, None of a single process. `rank` counts within the case's
-    group from the fastest; rows that cannot be told apart share one.
+    group from the fastest; rows that cannot be told apart share one. `accuracies` are those known
+    of its model at its resolution, the most telling source first, of each data set one.
     """
 
     case: Case
@@ -33,6 +35,7 @@ class Row(msgspec.Struct, frozen=True):
     rounds: list[Measurement]
     interval: Estimate | None
     verdict: Verdict | None
+    accuracies: list[Accuracy] = []
     rank: int | None = None
 
     @property
@@ -51,24 +54,52 @@ class Row(msgspec.Struct, frozen=True):
         return beside([] if self.failure else self.rounds)
 
     @property
-    def top1(self) -> float | None:
-        """Top-1 accuracy in per cent that the paper reports on ImageNet-1K, if it does."""
-        return top1(self.case.model)
+    def unfinished(self) -> bool:
+        """Whether more rounds were to come when its run ended."""
+        return self.failure is None and self.stopped_by == "round"
+
+    def accuracy(self, dataset: str = accuracy.IMAGENET) -> Accuracy | None:
+        """Top-1 accuracy on `dataset` at the resolution of the case, where any is known."""
+        return next((each for each in self.accuracies if each.dataset == dataset), None)
 
 
-def of(records: Sequence[Record]) -> list[Row]:
-    """Rows in the order in which their cases were first measured, environment by environment."""
+def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
+    """Rows in the order in which their cases were first measured, environment by environment.
+
+    `given` are accuracies that the user knows besides those of the paper and of timm.
+    """
     environments = {r.environment_id: r for r in records if isinstance(r, Environment)}
     by_case: dict[tuple[str, str], list[Record]] = {}
     for record in of_cases(records):
         by_case.setdefault((record.environment_id, record.case_id), []).append(record)
     quiet = _quiet_states(records)
     rows = [
-        _row(group, environments.get(environment_id), quiet)
+        _row(group, environments.get(environment_id), quiet, given)
         for (environment_id, _), group in by_case.items()
     ]
     order = list(dict.fromkeys(row.environment.environment_id for row in rows))
-    return _ranked(sorted(rows, key=lambda row: order.index(row.environment.environment_id)))
+    return ranked(sorted(rows, key=lambda row: order.index(row.environment.environment_id)))
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Rank the rows of each group anew, counting no others; the order stays.
+
+    From the fastest on, a row shares the rank of the first before it that is not surely faster.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.summary:
+            key = (row.environment.environment_id, *row.case.group)
+            groups.setdefault(key, []).append(place)
+    found = list(rows)
+    for places in groups.values():
+        places.sort(key=lambda place: _median(rows[place]))
+        leader, rank = places[0], 1
+        for number, place in enumerate(places, 1):
+            if compare(rows[place].rounds, rows[leader].rounds).finding == "FASTER":
+                leader, rank = place, number
+            found[place] = msgspec.structs.replace(rows[place], rank=rank)
+    return found
 
 
 def _quiet_states(records: Sequence[Record]) -> dict[tuple[str, int], Quiet | None]:
@@ -85,6 +116,7 @@ def _row(
     group: Sequence[Record],
     environment: Environment | None,
     quiet: Mapping[tuple[str, int], Quiet | None],
+    given: Sequence[Given],
 ) -> Row:
     """One case's row; a failure that no later round mended outweighs what came before it."""
     first = group[0]
@@ -104,28 +136,8 @@ def _row(
         rounds=rounds,
         interval=latency(processes),
         verdict=judge_case(rounds, state) if processes else None,
+        accuracies=accuracy.of(first.case.model, first.case.resolution, given),
     )
-
-
-def _ranked(rows: Sequence[Row]) -> list[Row]:
-    """Rank the rows of each group; the order stays.
-
-    From the fastest on, a row shares the rank of the first before it that is not surely faster.
-    """
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for place, row in enumerate(rows):
-        if row.summary:
-            key = (row.environment.environment_id, *row.case.group)
-            groups.setdefault(key, []).append(place)
-    ranked = list(rows)
-    for places in groups.values():
-        places.sort(key=lambda place: _median(rows[place]))
-        leader, rank = places[0], 1
-        for number, place in enumerate(places, 1):
-            if compare(rows[place].rounds, rows[leader].rounds).finding == "FASTER":
-                leader, rank = place, number
-            ranked[place] = msgspec.structs.replace(rows[place], rank=rank)
-    return ranked
 
 
 def _median(row: Row) -> float:

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 import pandas as pd
 
 from bench import paper
-from bench.records import Case, Cost, Environment
+from bench.records import Case, Cost
+from bench.report.markdown import describe, to_markdown_table
 from bench.report.rows import Row
 from bench.text import (
+    GIGA,
+    MEGA,
     NOT_MEASURED,
     NOTHING,
     display,
-    facts,
+    in_unit,
     markdown,
-    milliseconds,
     plus_minus,
     significant,
 )
 
-GIGA, MEGA, MIB = 1e9, 1e6, 2**20
 CSV_DIGITS = 6
-TEXT_COLUMNS = (
-    "Model",
-    "Form",
-    "Backend",
-    "Precision",
-    "Finding",
-    "Verdict",
-    "Claim",
-    "Term",
-    "Operator",
-    "Module",
-    "Category",
-    "Bar",
-    "Found",
-)
-OF_SOME_DEVICES = [
-    "Device time (ms)",
-    "Pipelined (img/s)",
-    "GPU busy (%)",
-    "Power (W)",
-    "Energy (mJ/img)",
-]
-
 # The paper's devices in Table 6: column, kind of chip, what it was, its name in the data.
 TABLE6_DEVICES = (
     ("CPU", "cpu", "Xeon 8260", "xeon_8260"),
@@ -61,61 +37,6 @@ TABLE6_NOTE = (
     "paper's numbers, the others are measured here. The paper's A100 throughput of "
     "RepNeXt-u3-T-rRep is that of its fully connected variant, `rrep_fc`."
 )
-
-
-def results_csv(rows: Sequence[Row]) -> str:
-    """Every case a line, raw numbers in SI units."""
-    lines = [
-        {
-            **{field: getattr(row.case, field) for field in row.case.__struct_fields__},
-            "chip": row.chip.name,
-            "latency_mean_s": row.summary.mean if row.summary else None,
-            "latency_std_s": row.summary.std if row.summary else None,
-            "latency_median_s": row.summary.median if row.summary else None,
-            "latency_low_s": row.interval.low if row.interval else None,
-            "latency_high_s": row.interval.high if row.interval else None,
-            "throughput_img_s": row.throughput,
-            "rank": row.rank,
-            "verdict": row.verdict.level if row.verdict else None,
-            "doubts": "; ".join(r.seen for r in row.verdict.reasons) if row.verdict else None,
-            "samples": row.summary.samples if row.summary else 0,
-            "processes": row.summary.processes if row.summary else 0,
-            "stopped_by": row.stopped_by,
-            **msgspec.structs.asdict(row.cost or Cost()),
-            **row.beside._asdict(),
-            "top1_paper": row.top1,
-            "failed_at": row.failure.stage if row.failure else None,
-            "failure": f"{row.failure.error}: {row.failure.message}" if row.failure else None,
-            "warnings": "; ".join(row.warnings),
-            "case_id": row.case.case_id,
-            "environment_id": row.environment.environment_id,
-        }
-        for row in rows
-    ]
-    frame = pd.DataFrame(lines)
-    whole = ["rank", *Cost.__struct_fields__]
-    frame[whole] = frame[whole].astype("Int64")
-    return str(frame.to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g"))
-
-
-def results_markdown(rows: Sequence[Row]) -> str:
-    """Every case a line, environment by environment and batch by batch; failures last."""
-    parts = []
-    for environment, group in itertools.groupby(rows, key=lambda row: row.environment):
-        members = list(group)
-        parts.append(f"# {markdown(environment.chip.name)}\n\n{describe(environment)}")
-        members.sort(key=lambda row: row.case.group)
-        for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
-            table = _without_empty(pd.DataFrame([_results_line(row) for row in cases]))
-            parts.append(f"## Batch {batch} at {resolution}²\n\n{to_markdown_table(table)}")
-        parts += [*_doubts(members), *_failures(members)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the columns that only some devices fill, where none of the rows does."""
-    empty = [name for name in OF_SOME_DEVICES if (table[name] == NOTHING).all()]
-    return table.drop(columns=empty)
 
 
 def table6_csv(rows: Sequence[Row]) -> str:
@@ -137,71 +58,6 @@ def table6_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def describe(environment: Environment) -> str:
-    """What a page was measured on, in a sentence of Markdown."""
-    text = facts({**environment.chip.facts, **environment.versions})
-    text = text or "nothing is known of this environment"
-    return markdown(f"Environment {environment.environment_id}: {text}.")
-
-
-def _results_line(row: Row) -> dict[str, str]:
-    case, summary, cost = row.case, row.summary, row.cost or Cost()
-    failed = f"failed ({row.failure.stage})" if row.failure else NOTHING
-    return {
-        "Model": markdown(case.model),
-        "Form": markdown(case.form),
-        "Backend": case.backend,
-        "Precision": case.precision,
-        "Threads": str(case.threads),
-        "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
-        "Median (ms)": significant(milliseconds(summary.median if summary else None)),
-        "95 % interval (ms)": _interval(row),
-        "Rank": str(row.rank or NOTHING),
-        "Throughput (img/s)": significant(row.throughput),
-        "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
-        "Params (M)": significant(_in(MEGA, cost.params), 4),
-        "MACs (G)": significant(_in(GIGA, cost.macs)),
-        "Peak memory (MiB)": significant(_in(MIB, cost.peak_memory_bytes)),
-        "Device time (ms)": significant(milliseconds(row.beside.device_s)),
-        "Pipelined (img/s)": significant(row.beside.pipelined_img_s),
-        "GPU busy (%)": significant(_in(0.01, row.beside.utilisation)),
-        "Power (W)": significant(row.beside.power_w),
-        "Energy (mJ/img)": significant(_in(0.001, row.beside.energy_per_image_j)),
-        "Top-1 (paper)": significant(row.top1),
-        "Ended by": row.stopped_by or NOTHING,
-        "Verdict": row.verdict.level if row.verdict else NOTHING,
-    }
-
-
-def _interval(row: Row) -> str:
-    if row.interval is None:
-        return NOTHING
-    return " to ".join(significant(milliseconds(bound)) for bound in row.interval[1:])
-
-
-def _in(unit: float, value: float | None) -> float | None:
-    return None if value is None else value / unit
-
-
-def _doubts(rows: Sequence[Row]) -> list[str]:
-    lines = [
-        f"- {markdown(row.case.name)}, batch {row.case.batch}: {markdown(row.verdict.text)}"
-        for row in rows
-        if row.verdict and row.verdict.reasons
-    ]
-    return ["## Doubts\n\n" + "\n".join(lines)] if lines else []
-
-
-def _failures(rows: Sequence[Row]) -> list[str]:
-    lines = [
-        f"- {markdown(row.case.name)}, batch {row.case.batch}: failed at {row.failure.stage} "
-        f"with {markdown(row.failure.error)}: {markdown(row.failure.message)}"
-        for row in rows
-        if row.failure
-    ]
-    return ["## Failures\n\n" + "\n".join(lines)] if lines else []
-
-
 class _Cell(NamedTuple):
     """A cell with its heading, as Markdown shows it and as CSV keeps it."""
 
@@ -220,7 +76,7 @@ def _table6_lines(rows: Sequence[Row]) -> list[list[_Cell]]:
 def _table6_line(rows: Sequence[Row], line: paper.Reported) -> list[_Cell]:
     latency, throughput = (_measured(rows, line.model, line.form, batch) for batch in (1, 128))
     cost = next((row.cost for row in (latency, throughput) if row and row.cost), Cost())
-    params, gmacs = _in(MEGA, cost.params), _in(GIGA, cost.macs)
+    params, gmacs = in_unit(MEGA, cost.params), in_unit(GIGA, cost.macs)
     cells = [
         _Cell("Model", display(line.model, line.form), "model", line.model),
         _Cell("Form", line.form, "form", line.form),
@@ -301,15 +157,3 @@ def _short(value: str | float | None) -> str | float | None:
 def _g(value: float | None) -> str:
     """A number as the paper prints it."""
     return NOTHING if value is None else f"{value:g}"
-
-
-def to_markdown_table(frame: pd.DataFrame) -> str:
-    """`frame` as Markdown; columns of numbers are set to the right."""
-    right = [column not in TEXT_COLUMNS for column in frame]
-    return str(
-        frame.to_markdown(
-            index=False,
-            disable_numparse=True,
-            colalign=["right" if flag else "left" for flag in right],
-        )
-    )

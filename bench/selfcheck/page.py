@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.records import Environment
 from bench.report.canvas import COLOURS, drawn
-from bench.report.tables import describe, to_markdown_table
+from bench.report.markdown import describe, to_markdown_table
 from bench.selfcheck.findings import Findings
 from bench.stats import MARGIN
 from bench.text import markdown

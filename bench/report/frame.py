@@ -1,0 +1,48 @@
+"""Records as a pandas DataFrame: one line a case and environment, SI units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pandas as pd
+
+from bench.records import Cost
+from bench.report.rows import Row
+
+
+def frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Every row a line; what was not measured is missing (`NaN`, `None` or `<NA>`), never 0."""
+    lines = pd.DataFrame([_line(row) for row in rows])
+    whole = ["rank", *Cost.__struct_fields__]
+    lines[whole] = lines[whole].astype("Int64")
+    return lines
+
+
+def _line(row: Row) -> dict[str, object]:
+    known = row.accuracy()
+    return {
+        **{field: getattr(row.case, field) for field in row.case.__struct_fields__},
+        "chip": row.chip.name,
+        "latency_mean_s": row.summary.mean if row.summary else None,
+        "latency_std_s": row.summary.std if row.summary else None,
+        "latency_median_s": row.summary.median if row.summary else None,
+        "latency_low_s": row.interval.low if row.interval else None,
+        "latency_high_s": row.interval.high if row.interval else None,
+        "throughput_img_s": row.throughput,
+        "rank": row.rank,
+        "verdict": row.verdict.level if row.verdict else None,
+        "doubts": "; ".join(r.seen for r in row.verdict.reasons) if row.verdict else None,
+        "samples": row.summary.samples if row.summary else 0,
+        "processes": row.summary.processes if row.summary else 0,
+        "stopped_by": row.stopped_by,
+        **msgspec.structs.asdict(row.cost or Cost()),
+        **row.beside._asdict(),
+        "top1": known.top1 if known else None,
+        "top1_source": f"{known.source}: {known.detail}" if known else None,
+        "failed_at": row.failure.stage if row.failure else None,
+        "failure": f"{row.failure.error}: {row.failure.message}" if row.failure else None,
+        "warnings": "; ".join(row.warnings),
+        "case_id": row.case.case_id,
+        "environment_id": row.environment.environment_id,
+    }
