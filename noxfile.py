@@ -1,6 +1,10 @@
-"""Sessions: `tests`, `lint`, `types`; `bench_cpu`, `bench_gpu`, `bench_orin` measure; `report`."""
+"""Sessions: `tests`, `lint`, `types`; `bench_cpu`, `bench_gpu`, `bench_orin` measure; `report`.
+
+`pages` tries what a report holds in a browser and in LaTeX, and needs packages of the system.
+"""
 
 import json
+import shutil
 from pathlib import Path
 
 import nox
@@ -13,6 +17,11 @@ PYTHON = str(Path(".nox", "env", "bin", "python"))
 RESULTS = "results"
 OLDEST, NEWEST = "3.10", "3.14"
 VENDORS = ("torch", "torchvision", "timm")  # on a board torch and torchvision are the vendor's
+PAGE_TOOLS = {  # of Debian and Ubuntu: package and the command in it
+    "chromium": "chromium",
+    "chromium-driver": "chromedriver",
+    "texlive-latex-recommended": "pdflatex",
+}
 TIMM_ALONE = ("huggingface_hub", "pyyaml", "safetensors")  # what timm needs besides those two
 
 
@@ -26,6 +35,14 @@ def env(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows -- goes to pytest."""
     session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def pages(session: nox.Session) -> None:
+    """Open the report in headless Chromium and compile its LaTeX; says which packages it lacks."""
+    if any(shutil.which(command) is None for command in PAGE_TOOLS.values()):
+        session.error(f"sudo apt install {' '.join(PAGE_TOOLS)}")
+    session.run(PYTHON, "-m", "pytest", "-m", "pages", *session.posargs, external=True)
 
 
 @nox.session(python=[OLDEST, NEWEST], default=False)

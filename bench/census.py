@@ -1,17 +1,23 @@
 """Counts every model-form of the zoo: `python -m bench.census` writes `bench/data/zoo.csv`.
 
 The networks are built without weights, so it takes seconds; a test holds the file to the code.
+`python -m bench.census results-imagenet.csv` writes `bench/data/timm_imagenet1k.csv` instead, of
+timm's published results (see docs/accuracy.md).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import timm
 import torch
 
 from bench import models
+from bench.accuracy import TIMM_FILE, Published
 from bench.models import cost, zoo
 from bench.paper import ZOO_FILE, Counted
 
@@ -35,15 +41,31 @@ def count(name: str, form: str) -> Counted:
 
 def table() -> str:
     """All of the zoo as CSV."""
+    counted = [count(spec.name, form) for spec in zoo.ZOO.values() for form in spec.forms]
+    columns = Counted.__struct_fields__
+    return _csv(columns, ([getattr(row, field) for field in columns] for row in counted))
+
+
+def published(results: str) -> str:
+    """What timm publishes in `results`, its `results-imagenet.csv`, of weights that it can name."""
+    names = set(timm.list_pretrained())
+    ours = []
+    for row in csv.DictReader(io.StringIO(results)):
+        name, _, tag = row["model"].partition(".")
+        if row["model"] in names:
+            default = tag == timm.models.get_pretrained_cfg_value(name, "tag")
+            ours.append((row["model"], int(default), int(row["img_size"]), row["top1"]))
+    return _csv(Published.__struct_fields__, sorted(ours))
+
+
+def _csv(header: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Counted.__struct_fields__)
-    for spec in zoo.ZOO.values():
-        for form in spec.forms:
-            row = count(spec.name, form)
-            writer.writerow(getattr(row, field) for field in Counted.__struct_fields__)
+    csv.writer(text, lineterminator="\n").writerows([header, *lines])
     return text.getvalue()
 
 
 if __name__ == "__main__":
-    Path(ZOO_FILE).write_text(table(), encoding="utf-8")
+    if sys.argv[1:]:
+        Path(TIMM_FILE).write_text(published(Path(sys.argv[1]).read_text("utf-8")), "utf-8")
+    else:
+        Path(ZOO_FILE).write_text(table(), encoding="utf-8")

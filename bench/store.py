@@ -12,7 +12,17 @@ from typing import IO, NamedTuple
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import SCHEMA, Case, Chip, Environment, Failure, Measurement, Record, of_cases
+from bench.records import (
+    SCHEMA,
+    Case,
+    Chip,
+    Environment,
+    Failure,
+    Measurement,
+    Profile,
+    Record,
+    of_cases,
+)
 
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
@@ -174,7 +184,7 @@ def history(records: Iterable[Record], case: Case, environment_id: str) -> Histo
     return History(list(rounds.values()), failure)
 
 
-def unknown_environment(record: Measurement | Failure) -> Environment:
+def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
     """For records whose environment is not on record, which `bench run` never leaves."""
     device = record.case.device
     chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})

@@ -1,10 +1,9 @@
 import pytest
 from conftest import ENVIRONMENT, failure, measurement
 
-from bench import report
 from bench.beside import beside
 from bench.records import Case, Telemetry
-from bench.report import rows
+from bench.report import results, rows
 
 CASE = Case("resnet50", "plain", "cudagraph", "tf32", batch=4, device="cuda")
 SEEN = Telemetry(
@@ -37,7 +36,7 @@ def test_what_no_record_has_is_none():
 
 def test_the_report_has_columns_for_it_only_where_a_row_fills_them():
     with_, without = (
-        report.render([ENVIRONMENT, record])["results.md"].decode()
+        results.to_markdown(rows.of([ENVIRONMENT, record]))
         for record in (on_a_gpu(telemetry=SEEN), measurement(CASE))
     )
     for heading in ("Device time (ms)", "Pipelined (img/s)", "GPU busy (%)", "Energy (mJ/img)"):

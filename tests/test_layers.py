@@ -22,7 +22,7 @@ LAYERS = [
     {"prepare", "telemetry", "measure", "passes"},
     {"store", "messages", "verdict"},
     {"plan", "conditions", "beside"},
-    {"models", "devices", "backends", "stats", "paper", "profiling"},
+    {"models", "devices", "backends", "stats", "paper", "accuracy", "profiling"},
     {"records", "errors", "text", "precision"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

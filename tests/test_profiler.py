@@ -27,7 +27,7 @@ from bench.records import (
     Waterfall,
     of_cases,
 )
-from bench.report import profiles
+from bench.report import devices, profiles
 
 SMALL = ("--models", "timm/test_resnet", "--resolution", "64", "--threads", "1", "--out", "out")
 SMALL += ("--seconds", "1")
@@ -110,6 +110,10 @@ def test_the_page_has_terms_operators_and_the_share_of_the_roofline():
     assert [cell.strip() for cell in row.strip("|").split("|")][-3:] == ["1.60", "0.200", "2.00"]
 
 
+def pages_of(records):
+    return report.of_device(devices.of("chip", records))
+
+
 def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measurements():
     case = Case("resnet50", "plain", threads=2)
     records: list[Record] = [
@@ -120,11 +124,11 @@ def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measuremen
         TRAIN,
         RREP,
     ]
-    pages = report.render(records)
+    pages = pages_of(records)
     assert {"results.md", "profile.md", "figure5.png", "figure5.svg", "roofline.png"} <= set(pages)
     assert "failed" not in pages["results.md"].decode()
-    assert report.render(records) == pages
-    alone = report.render([ENVIRONMENT, TRAIN])
+    assert pages_of(records) == pages
+    alone = pages_of([ENVIRONMENT, TRAIN])
     assert "results.md" not in alone
     assert "roofline.png" not in alone  # there are no peaks
     assert list(of_cases(records)) == [records[1]]
@@ -153,11 +157,11 @@ def test_residuals_that_cancel_in_the_mean_are_marked_all_the_same():
 def test_a_failed_case_is_on_the_page_and_keeps_what_was_profiled_before():
     failed = failure(Case("swin_t", "plain"), stage="profile", message="no kernel in the trace")
     later = failure(TRAIN.case, stage="profile", message="killed")
-    page = report.render([ENVIRONMENT, TRAIN, failed, later])["profile.md"].decode()
+    page = pages_of([ENVIRONMENT, TRAIN, failed, later])["profile.md"].decode()
     assert "**Failed:** swin_t, with CheckError: no kernel in the trace" in page
     assert "killed" in page
     assert "block.conv" in page
-    assert list(report.render([ENVIRONMENT, failed])) == ["profile.md"]
+    assert list(pages_of([ENVIRONMENT, failed])) == ["profile.md"]
 
 
 def test_a_kept_trace_does_not_name_the_machine():

@@ -2,16 +2,18 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 from conftest import CHIP, ENVIRONMENT, failure, measurement
 
-from bench import paper, report
+import bench
+from bench import accuracy, paper, report
 from bench.errors import UsageError
 from bench.records import Case, Cost
-from bench.report import figures, rows, tables
+from bench.report import devices, results, rows
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -34,13 +36,32 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["results.md", "results.csv", "table6.md", "table6.csv"])
+def pages_of(records):
+    return report.of_device(devices.of("chip", records))
+
+
+@pytest.mark.parametrize("name", ["results.md", "results.csv"])
 def test_text_is_that_of_the_golden_file(name):
-    assert report.render(RECORDS)[name].decode() == (GOLDEN / name).read_text()
+    text = {"results.md": results.to_markdown, "results.csv": results.to_csv}[name]
+    assert text(rows.of(RECORDS)) == (GOLDEN / name).read_text()
 
 
-def test_the_same_records_give_the_same_bytes_pictures_too():
-    assert report.render(RECORDS) == report.render(RECORDS)
+def test_the_same_records_give_the_same_bytes_in_every_page(tmp_path):
+    other = msgspec.structs.replace(CHIP, kind="gpu", name="Other Chip")
+    write_records(tmp_path / "in" / "chip", RECORDS)
+    write_records(
+        tmp_path / "in" / "other",
+        [msgspec.structs.replace(ENVIRONMENT, chip=other), *RECORDS[1:]],
+    )
+    for again in ("one", "two"):
+        report.write([tmp_path / "in"], tmp_path / again)
+    names = [path for path in sorted((tmp_path / "one").rglob("*")) if path.is_file()]
+    assert len(names) > 60
+    for path in names:
+        assert (
+            path.read_bytes()
+            == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+        )
 
 
 def parsed(text):
@@ -48,7 +69,7 @@ def parsed(text):
 
 
 def test_every_case_is_a_row_failed_ones_too():
-    lines = parsed(tables.results_csv(rows.of(RECORDS)))
+    lines = parsed(results.to_csv(rows.of(RECORDS)))
     assert [(line["model"], line["form"], line["batch"]) for line in lines] == [
         ("resnet50", "plain", "1"),
         ("resnet50", "plain", "128"),
@@ -67,28 +88,9 @@ def test_throughput_is_batch_over_median():
     assert row.throughput == pytest.approx(640)
 
 
-def test_table6_keeps_reported_and_measured_apart_and_names_what_is_missing():
-    lines = parsed(tables.table6_csv(rows.of(RECORDS)))
-    assert [line["model"] for line in lines] == [
-        "mobilenetv3_l",
-        "resnet50",
-        "swin_t",
-        "convnext_t",
-        *["repnext_u3_t"] * 3,
-    ]
-    resnet, srep = lines[1], lines[6]
-    assert (resnet["cpu_latency_ms_paper"], resnet["gpu_latency_ms_paper"]) == ("38.1", "9.3")
-    assert float(resnet["cpu_latency_ms"]) == pytest.approx(60.3, abs=0.1)
-    assert float(resnet["cpu_img_s"]) == pytest.approx(128 / 14)
-    assert resnet["gpu_latency_ms"] == resnet["edge_img_s"] == "not measured"
-    assert lines[0]["cpu_latency_ms"] == "not measured"
-    assert srep["cpu_latency_ms"] == "failed (check)"
-
-
 def test_the_paper_has_what_its_table_says():
     row = paper.find(6, "orin", "repnext_u3_t", "srep")
     assert (row.latency_ms, row.throughput_img_s, row.top1) == (9.3, 168, 82.1)
-    assert paper.top1("timm/resnet18") is None
     assert len(paper.reported()) == 91
 
 
@@ -96,17 +98,9 @@ def test_the_environment_measured_last_is_shown_also_when_it_was_there_before():
     other = msgspec.structs.replace(ENVIRONMENT, environment_id="other")
     middle = timed("resnet50", ms=30.0, environment_id="other")
     again = timed("resnet50", ms=59.2, round_number=2)
-    page = report.render([ENVIRONMENT, RECORDS[1], other, middle, again])["table6.md"].decode()
+    page = pages_of([ENVIRONMENT, RECORDS[1], other, middle, again])["table6.md"].decode()
     assert "59.4" in page
     assert "30.1" not in page
-
-
-def test_table6_shows_one_number_of_threads_and_names_it():
-    one = measurement(Case("resnet50", "plain", threads=1), samples_s=[0.1, 0.1])
-    page = tables.table6_markdown(rows.of([ENVIRONMENT, one, timed("resnet50", ms=60.0)]))
-    assert "CPU Lat. (Test Chip 9000, 2 threads)" in page
-    assert "60.2" in page
-    assert "100" not in page.split("Top-1")[1].split("ResNet50")[1].split("\n")[0]
 
 
 def test_a_file_named_twice_counts_once(tmp_path):
@@ -116,59 +110,14 @@ def test_a_file_named_twice_counts_once(tmp_path):
     assert line["samples"] == "3"
 
 
-def test_names_that_look_like_formulas_are_drawn_as_they_are():
-    chip = msgspec.structs.replace(CHIP, name="a$b$c$")
-    environment = msgspec.structs.replace(ENVIRONMENT, chip=chip)
-    assert report.render([environment, timed("resnet50")])["figure1.png"].startswith(b"\x89PNG")
-
-
 def test_environments_are_never_merged():
     other = msgspec.structs.replace(ENVIRONMENT, environment_id="later")
     later = timed("resnet50", ms=30.0, environment_id="later")
     both = rows.of([*RECORDS[:3], other, later])
     assert [row.summary.samples for row in both] == [6, 3]
-    pages = report.render([*RECORDS[:3], other, later])
+    pages = pages_of([*RECORDS[:3], other, later])
     assert "30.1" in pages["table6.md"].decode()
     assert "60.3" not in pages["table6.md"].decode()
-
-
-def test_a_model_without_accuracy_is_named_below_the_figure():
-    lines = figures._left_out([row for row in rows.of(RECORDS) if row.case.batch == 1])
-    assert lines == [
-        "Not shown, no accuracy in the paper: timm/resnet18",
-        "Not shown, failed: RepNeXt-u3-T-sRep, timm/<script>",
-    ]
-
-
-def test_labels_of_the_figure_do_not_overlap():
-    from matplotlib import pyplot
-
-    near = [timed(m, ms=ms) for m, ms in [("resnet50", 50), ("swin_t", 51), ("convnext_t", 51.5)]]
-    shown = rows.of([ENVIRONMENT, *near, timed("repnext_u3_t", "train", ms=52)])
-    figure, axes = pyplot.subplots(figsize=(8, 5), dpi=150)
-    try:
-        figures._plot(axes, shown)
-        boxes = [text.get_window_extent() for text in axes.texts]
-        assert [text.get_text() for text in axes.texts] == ["50", "T", "T", "T"]
-        for i, box in enumerate(boxes):
-            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
-        assert len(axes.get_legend().get_texts()) == 4
-    finally:
-        pyplot.close(figure)
-
-
-@pytest.mark.parametrize(
-    ("model", "family", "size"),
-    [
-        ("resnet101", "ResNet", "101"),
-        ("efficientnet_b3", "EffNet", "B3"),
-        ("repnext_u3_s", "RepNeXt-u3", "S"),
-        ("repghost_2_0x", "RepGhost", "2.0x"),
-    ],
-)
-def test_a_model_is_a_size_of_a_family(model, family, size):
-    (row,) = rows.of([ENVIRONMENT, timed(model)])
-    assert figures._family(row) == (family, size)
 
 
 def write_records(folder, records):
@@ -181,15 +130,66 @@ def test_a_report_goes_beside_its_records(tmp_path):
     write_records(tmp_path / "chip", RECORDS)
     written, warnings = report.write([tmp_path])
     assert warnings == []
-    assert {path.name for path in written} == {
-        "results.md",
-        "results.csv",
-        "table6.md",
-        "table6.csv",
-        "figure1.png",
-    }
-    assert all(path.parent == tmp_path / "chip" for path in written)
-    assert len(list((tmp_path / "chip").iterdir())) == 6
+    joint = {path.name for path in written if path.parent == tmp_path}
+    beside = {path.name for path in written if path.parent == tmp_path / "chip"}
+    tables = {f"table{n}.{kind}" for n in range(2, 7) for kind in ("md", "csv", "tex")}
+    assert {"report.md", "report.html", "claims.md", "figure1.png", "figure1.svg"} | tables <= joint
+    assert {"results.md", "results.csv", "figure1.png", "table6.tex", "distributions.png"} <= beside
+    assert "table3.md" not in beside  # nothing of it was measured
+    assert len(written) == len(joint) + len(beside)
+    on_disk = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(on_disk) == len(written) + 1
+
+
+def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
+    chip = tmp_path / "chip"
+    write_records(chip, [*RECORDS, timed("swin_t")])
+    with (chip / "results.jsonl").open("ab") as file:
+        file.write(b"<script>\n")
+    _, warnings = report.write([tmp_path])
+    index = (tmp_path / "report.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", index)
+    assert len(links) > 30
+    assert [link for link in links if not (tmp_path / link).exists()] == []
+    assert "unfinished, more rounds were to come" in index
+    assert "failed: repnext_u3_t@srep, timm/\\<script\\>" in index
+    assert len(warnings) == 1
+    assert "results.jsonl:11 is not a record" in index
+
+
+def test_two_devices_have_a_column_group_each_and_names_of_their_own(tmp_path):
+    write_records(tmp_path / "a", [ENVIRONMENT, timed("resnet50")])
+    write_records(tmp_path / "b", [ENVIRONMENT, timed("resnet50", ms=20.0)])
+    report.write([tmp_path])
+    heading = (tmp_path / "table4.md").read_text().splitlines()[2]
+    assert "Test Chip 9000 in a" in heading
+    assert "Test Chip 9000 in b" in heading
+    assert bench.load(tmp_path)["slug"].tolist() == ["a", "b"]
+
+
+def test_older_environments_are_told_from_the_latest_and_noted():
+    other = msgspec.structs.replace(ENVIRONMENT, environment_id="later")
+    later = timed("resnet50", ms=30.0, environment_id="later")
+    old, new = devices.of("chip", [*RECORDS[:3], other, later])
+    assert (old.label, new.label) == ("Test Chip 9000 (env)", "Test Chip 9000")
+    assert (old.latest, new.latest) == (False, True)
+    assert "2 environments" in new.notes[0]
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_path, monkeypatch):
+    write_records(tmp_path / "in" / "chip", RECORDS[:2])
+    (tmp_path / "to").write_text("a file where a folder should be")
+    with pytest.raises(UsageError, match="cannot write to"):
+        report.write([tmp_path / "in"], tmp_path / "to")
+
+
+def test_accuracies_that_nobody_can_use_are_warned_of(tmp_path):
+    write_records(tmp_path / "chip", RECORDS[:2])
+    top1 = tmp_path / "top1.csv"
+    top1.write_text("model,top1\nresnet50,80.1\nnobody,81\n")
+    _, warnings = report.write([tmp_path], given=accuracy.read(top1))
+    assert warnings == ["no case of nobody at 224 pixels, whose top-1 is given"]
+    assert "80.1 (measured)" in (tmp_path / "chip" / "results.md").read_text()
 
 
 def test_several_folders_join_by_chip_in_the_one_named(tmp_path):
@@ -209,13 +209,5 @@ def test_an_environment_alone_is_nothing_to_report(tmp_path):
 
 
 def test_records_whose_environment_is_lost_are_shown_all_the_same():
-    pages = report.render([timed("resnet50")])
+    pages = pages_of([timed("resnet50")])
     assert "unknown cpu" in pages["results.md"].decode()
-
-
-def test_a_chip_that_is_none_of_the_papers_has_columns_of_its_own():
-    chip = msgspec.structs.replace(CHIP, kind="", name="fake")
-    environment = msgspec.structs.replace(ENVIRONMENT, chip=chip)
-    line = parsed(tables.table6_csv(rows.of([environment, timed("resnet50")])))[1]
-    assert line["cpu_latency_ms"] == "not measured"
-    assert float(line["fake_latency_ms"]) == pytest.approx(10.03, abs=0.01)

@@ -14,13 +14,21 @@ def report(
         list[Path], typer.Argument(metavar="OUT...", help="Folders that `bench run` wrote to.")
     ],
     to: Annotated[
-        Path | None, typer.Option(help="Write here instead of beside the results.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write here instead of beside the results."),
+    ] = None,
+    top1: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Accuracies of your own: a CSV of model,top1 ..."),
     ] = None,
 ) -> None:
-    """Write tables (Markdown, CSV) and figures (PNG) of all results in OUT."""
+    """Write tables, figures, the paper's claims and a page of all results in OUT."""
+    from bench import accuracy
+
+    given = accuracy.read(top1) if top1 else []
     from bench.report import write
 
-    written, warnings = write(sources, to)
+    written, warnings = write(sources, to, given)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for path in written:

@@ -1,102 +1,153 @@
-"""Reports: pure functions from records to tables and pictures, and `write`, which is not."""
+"""Reports: pure functions from records to tables and pictures, and `write`, which is not.
+
+Of each device: all its cases, the paper's tables and figures. Of all of them together: the same
+with a column group or a panel for each, the paper's claims, and a page to look around in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import store
+from bench import accuracy
+from bench.accuracy import Given
 from bench.errors import UsageError
-from bench.profiling.recorded import chip_name, latest, peaks_of
-from bench.records import Record, of_cases
-from bench.report import figure5, figures, profiles, results, roofline, rows, tables
+from bench.report import (
+    claims,
+    devices,
+    distributions,
+    figure1,
+    figure5,
+    index,
+    page,
+    profiles,
+    results,
+    roofline,
+    speedups,
+    tables,
+)
+from bench.report.devices import DeviceResults
+from bench.report.gather import gather
 from bench.report.pages import write_pages
 
-__all__ = ["render", "write"]
+__all__ = ["joint", "of_device", "write"]
+
+Pages = dict[str, bytes]
 
 
-def write(sources: Sequence[Path], to: Path | None = None) -> tuple[list[Path], list[str]]:
-    """Write tables and figures of all records below `sources`; returns the files and warnings.
+def write(
+    sources: Sequence[Path], to: Path | None = None, given: Sequence[Given] = ()
+) -> tuple[list[Path], list[str]]:
+    """Write the report of all records below `sources`; returns the files and warnings.
 
-    Each device's go beside its records, or with `to` into `to/<device-slug>/`.
+    Each device's pages go beside its records, what joins devices into the source; with `to` all
+    goes there, devices into `to/<device-slug>/`. `given` are accuracies that the user knows.
 
-    Raises UsageError where there are no records, or a folder cannot be read or written.
+    Raises UsageError where there are no records, where a folder cannot be read or written, or
+    where several sources have no folder `to` for what joins them.
     """
-    if to is None and len(sources) > 1:
+    if to is None and len({source.resolve() for source in sources}) > 1:
         raise UsageError(
             "several folders of results: where is their report to go?", "Add --to DIR."
         )
-    found, warnings = _read_all(sources)
+    found, warnings = gather(sources)
+    home = to or sources[0]
+    every = devices.told_apart(
+        [
+            each
+            for folder, records in found.items()
+            for each in devices.of(folder.name, records, given)
+        ]
+    )
     written: list[Path] = []
-    for folder, records in found.items():
+    pages: dict[str, Pages] = {}
+    for folder in found:
         target = folder if to is None else to / folder.name
-        written += write_pages(target, render(records))
-    return written, warnings
+        way = os.path.relpath(target.resolve(), home.resolve())
+        pages[way] = of_device([each for each in every if each.slug == folder.name])
+        written += write_pages(target, pages[way])
+    warnings += _unmatched(given, every)
+    written += write_pages(home, joint(every, pages, warnings))
+    return list(dict.fromkeys(written)), warnings
 
 
-def render(records: Sequence[Record]) -> dict[str, bytes]:
-    """The report of one device: file name to content, the same bytes for the same records.
+def _unmatched(given: Sequence[Given], every: Sequence[DeviceResults]) -> list[str]:
+    """What the user knows the accuracy of, and nobody has measured at that resolution."""
+    measured = {(row.case.model, row.case.resolution) for each in every for row in each.rows}
+    return [
+        f"no case of {each.model} at {each.accuracy.input_size} pixels, whose top-1 is given"
+        for each in accuracy.unmatched(given, measured)
+    ]
 
-    `results` holds every environment on record; Table 6, Figure 1 and the profiles the one that
-    was measured, or profiled, last.
+
+def of_device(own: Sequence[DeviceResults]) -> Pages:
+    """The pages of one device: file name to content, the same bytes for the same records.
+
+    `own` are its environments, the latest last. `results` holds all of them, the rest is of the
+    latest.
     """
-    return {**_of_measurements(records), **_of_profiles(records)}
+    last = own[-1]
+    rows = [row for each in own for row in each.rows]
+    pages: Pages = {}
+    if rows:
+        pages["results.md"] = results.to_markdown(rows).encode()
+        pages["results.csv"] = results.to_csv(rows).encode()
+    pages |= tables.render([last], only=tables.measured_on(last))
+    pages |= _shared_figures([last])
+    for batch in sorted({row.case.batch for row in last.rows if row.summary}):
+        name = "distributions" if batch == 1 else f"distributions-{batch}"
+        pages |= _named(name, distributions.distributions(last, batch))
+    return pages | _of_profiles(last)
 
 
-def _of_measurements(records: Sequence[Record]) -> dict[str, bytes]:
-    everything = rows.of(records)
-    if not everything:
-        return {}
-    *_, last = of_cases(records)
-    latest = [r for r in everything if r.environment.environment_id == last.environment_id]
-    return {
-        "results.md": results.to_markdown(everything).encode(),
-        "results.csv": results.to_csv(everything).encode(),
-        "table6.md": tables.table6_markdown(latest).encode(),
-        "table6.csv": tables.table6_csv(latest).encode(),
-        "figure1.png": figures.figure1(latest),
-    }
+def joint(
+    every: Sequence[DeviceResults], beside: Mapping[str, Pages], warnings: Sequence[str]
+) -> Pages:
+    """The pages that join devices, each in its latest environment.
 
-
-def _of_profiles(records: Sequence[Record]) -> dict[str, bytes]:
-    """Where the time goes, of the environment profiled last; pictures of the smallest batch."""
-    known = latest(records)
-    if not known:
-        return {}
-    found = [each.profile for each in known if each.rounds]
-    failures = [each.failure for each in known if each.failure]
-    peaks = {profile.case_id: peaks_of(records, profile) for profile in found}
-    pages = {"profile.md": profiles.page(found, peaks, failures).encode()}
-    if not found:
-        return pages
-    chip = chip_name(records, found[0])
-    batch = min(profile.case.batch for profile in found)
-    shown = [profile for profile in found if profile.case.batch == batch]
-    for kind in ("png", "svg"):
-        pages[f"figure5.{kind}"] = figure5.figure5(shown, chip, kind)
-        last, others = shown[-roofline.PANELS :], shown[: -roofline.PANELS]
-        if reached := peaks[last[0].case_id]:  # the paper's own networks are its tables' last rows
-            pages[f"roofline.{kind}"] = roofline.roofline([*last, *others], reached, chip, kind)
+    `beside` are the pages of each device by the way to its folder; `warnings` say what could not
+    be read.
+    """
+    latest = [each for each in every if each.latest]
+    judged = claims.judge(latest)
+    pages = tables.render(latest)
+    if len(latest) == 1:  # the same pictures: they are not drawn twice
+        (own,) = beside.values()
+        pages |= {name: own[name] for name in own if name.startswith(("figure1.", "speedups."))}
+    else:
+        pages |= _shared_figures(latest)
+    pages |= claims.render(judged, latest)
+    pages["report.html"] = page.render(every, claims.lines(judged, latest))
+    pages["report.md"] = index.render(every, pages, beside, warnings)
     return pages
 
 
-def _read_all(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:
-    """Records by device folder; folders of one name in several sources are one device."""
-    found: dict[Path, list[Record]] = {}
-    by_slug: dict[str, Path] = {}
-    warnings: list[str] = []
-    paths = {path.resolve(): path for source in sources for path in store.files_below(source)}
-    for resolved, path in paths.items():
-        records, warned = store.read(path)
-        warnings += warned
-        if any(of_cases(records)) or latest(records):
-            folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
-            found.setdefault(folder, []).extend(records)
+def _shared_figures(latest: Sequence[DeviceResults]) -> Pages:
+    """Those with a panel for each device."""
+    return {
+        **_named("figure1", figure1.figure1(latest)),
+        **_named("speedups", speedups.speedups(latest)),
+    }
+
+
+def _of_profiles(device: DeviceResults) -> Pages:
+    """Where the time goes; pictures of the smallest batch."""
+    found = [known.profile for known in device.profiles if known.rounds]
+    failures = [known.failure for known in device.profiles if known.failure]
+    if not found and not failures:
+        return {}
+    pages = {"profile.md": profiles.page(found, device.peaks, failures).encode()}
     if not found:
-        where = ", ".join(str(source) for source in sources)
-        left_out = f"; {len(warnings)} lines left out, the first: {warnings[0]}" if warnings else ""
-        raise UsageError(
-            f"no results to report in {where}{left_out}",
-            "Measure first: python -m bench run --suite table6 --device cpu --preset quick",
-        )
-    return found, warnings
+        return pages
+    batch = min(profile.case.batch for profile in found)
+    shown = [profile for profile in found if profile.case.batch == batch]
+    pages |= _named("figure5", figure5.figure5(shown, device.label))
+    last, others = shown[-roofline.PANELS :], shown[: -roofline.PANELS]
+    if reached := device.peaks.get(last[0].case_id):  # the paper's own networks come last
+        pages |= _named("roofline", roofline.roofline([*last, *others], reached, device.label))
+    return pages
+
+
+def _named(name: str, picture: Mapping[str, bytes]) -> Pages:
+    return {f"{name}.{kind}": content for kind, content in picture.items()}

@@ -1,63 +1,134 @@
-"""What all pictures share: the style, the palette, and how a drawing becomes a PNG."""
+"""What all pictures share: the style, the palette, and how a drawing becomes a PNG and an SVG."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import itertools
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+STYLE = Path(__file__).with_name("bench.mplstyle")
+FONT = "DejaVu Sans"
+LACKING = "□"  # stands for a letter that the font lacks
 # Okabe and Ito's palette, legible with any colour vision; a second turn is dashed.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLE: Any = {
-    "figure.figsize": (9.0, 5.0),
-    "figure.dpi": 150,
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "bench",  # else the names of an SVG's parts are random
-}
+FORM_MARKERS = {"plain": "o", "train": "o", "rrep": "s", "rrep_fc": "D", "srep": "^"}
+FORMATS = ("png", "svg")
 # What a file says of itself would change with the date or with matplotlib's version.
 METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
+LOG_SPREAD = 8.0  # latencies or ratios further apart than this are drawn on a logarithmic axis
+MARGIN, LEAST_MARGIN = 0.05, 0.02  # beside an axis' ends: shares of its range, of its end
+MOST_LINES = 3  # of a list of names below a picture
 
 
 def drawn(draw: Callable[[Axes], None], size: tuple[float, float] | None = None) -> bytes:
     """What `draw` paints on axes of `size` inches, as a PNG: the same bytes each time."""
-    return painted(lambda figure: draw(figure.subplots()), size)
+    return painted(lambda figure: draw(figure.subplots()), size, FORMATS[:1])["png"]
 
 
 def painted(
-    paint: Callable[[Figure], None], size: tuple[float, float] | None = None, format: str = "png"
-) -> bytes:
-    """What `paint` makes of an empty figure, as a PNG or an SVG: the same bytes each time."""
-    import matplotlib
+    paint: Callable[[Figure], None],
+    size: tuple[float, float] | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> dict[str, bytes]:
+    """What `paint` makes of an empty figure, in each format: the same bytes each time.
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    with pyplot.rc_context(STYLE):
-        figure = pyplot.figure(figsize=size, layout="constrained")
-        try:
-            paint(figure)
+    Raises UsageError where the font is missing.
+    """
+    saved = {}
+    with canvas(size) as figure:
+        paint(figure)
+        for format in formats:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=format, metadata=METADATA[format])
-        finally:
-            pyplot.close(figure)
-    return buffer.getvalue()
+            saved[format] = buffer.getvalue()
+            figure.set_layout_engine(None)  # laid out once
+    return saved
+
+
+@contextlib.contextmanager
+def canvas(size: tuple[float, float] | None = None) -> Iterator[Figure]:
+    """An empty figure of `size` inches; what is done to it meanwhile is in the style."""
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    _glyphs()
+    with style.context(STYLE, after_reset=True):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
 
 
 def literal(text: str) -> str:
-    """A dollar sign would begin a formula."""
-    return text.replace("$", r"\$")
+    """`text` as it can be drawn: a box for each letter that the font lacks."""
+    known = _glyphs()
+    return "".join(letter if letter == "\n" or ord(letter) in known else LACKING for letter in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """On one line of at most `most` letters; both ends of a longer one, for either may differ."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    tail = most // 3
+    return f"{line[: most - tail - 1]}…{line[-tail:]}"
+
+
+def listed(head: str, names: Sequence[str], width: int) -> list[str]:
+    """`head` and the names on lines of `width` letters; a few lines, the rest is counted."""
+    if not names:
+        return []
+    ends = itertools.accumulate((len(name) + 2 for name in names), initial=len(head))
+    count = sum(end <= MOST_LINES * width for end in ends) - 1
+    while True:
+        left = len(names) - count
+        more = f" and {left} more" if left else ""
+        lines = textwrap.wrap(head + ", ".join(names[:count]) + more, width)
+        if len(lines) <= MOST_LINES or not count:
+            return lines
+        count -= 1
+
+
+def positive_axis(axes: Axes, low: float, high: float) -> None:
+    """A horizontal axis round what is above 0, from `low` to `high`; logarithmic if far apart."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if high > LOG_SPREAD * low:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        room = (high / low) ** MARGIN
+        axes.set_xlim(low / room, high * room)
+    else:
+        room = max(MARGIN * (high - low), LEAST_MARGIN * high)
+        axes.set_xlim(low - room, high + room)
+
+
+@functools.lru_cache(maxsize=1)
+def _glyphs() -> frozenset[int]:
+    """The characters that the font has."""
+    from matplotlib import font_manager
+
+    try:
+        path = font_manager.findfont(FONT, fallback_to_default=False)
+    except ValueError as error:
+        raise UsageError(
+            f"matplotlib does not find {FONT}, the font of all pictures",
+            "It comes with matplotlib: `pip install --force-reinstall matplotlib`.",
+        ) from error
+    return frozenset(font_manager.get_font(path).get_charmap())

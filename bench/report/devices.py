@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -77,6 +78,17 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
             )
         )
     return found
+
+
+def told_apart(every: Sequence[DeviceResults]) -> list[DeviceResults]:
+    """The same, with the folder's name in labels that would be alike."""
+    labels = Counter(each.label for each in every)
+    return [
+        msgspec.structs.replace(each, label=f"{each.label} in {each.slug}")
+        if labels[each.label] > 1
+        else each
+        for each in every
+    ]
 
 
 def _environment(records: Sequence[Record], environment_id: str) -> Environment:

@@ -65,8 +65,8 @@ class Segment(NamedTuple):
     width: float
 
 
-def figure5(profiles: Sequence[Profile], chip: str, format: str = "png") -> bytes:
-    """Latency by term, in milliseconds and in per cent, and utilisation: a PNG or an SVG.
+def figure5(profiles: Sequence[Profile], chip: str) -> dict[str, bytes]:
+    """Latency by term, in milliseconds and in per cent, and utilisation.
 
     A row for each profile, in the order given. Raises ValueError where there is none, or where
     their batches differ.
@@ -76,7 +76,7 @@ def figure5(profiles: Sequence[Profile], chip: str, format: str = "png") -> byte
         raise ValueError("Figure 5 needs profiles, and all of one batch")
     used = " and utilisation" if any(map(_utilisations, profiles)) else ""
     title = f"Latency decomposition{used} on {chip}, batch {batches.pop()}"
-    return painted(lambda figure: paint(figure, profiles, title), _size(profiles), format)
+    return painted(lambda figure: paint(figure, profiles, title), _size(profiles))
 
 
 def paint(figure: Figure, profiles: Sequence[Profile], title: str) -> None:

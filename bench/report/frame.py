@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 import pandas as pd
 
+from bench.errors import UsageError
+from bench.recorded import MEASURE_FIRST
 from bench.records import Cost
+from bench.report import rows as rows_of
+from bench.report.gather import gather
 from bench.report.rows import Row
+
+
+def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """All cases on record below one or several folders, as `frame` gives them.
+
+    The first column is the device's `slug`. What could not be read is a warning
+    (`warnings.warn`). Raises UsageError where there are no records.
+    """
+    several = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    found, warned = gather([Path(path) for path in several])
+    for text in warned:
+        warnings.warn(text, stacklevel=3)
+    slugs: list[str] = []
+    every: list[Row] = []
+    for folder, records in found.items():
+        own = rows_of.of(records)
+        slugs += [folder.name] * len(own)
+        every += own
+    if not every:
+        raise UsageError("profiles are on record, but no case was measured", MEASURE_FIRST)
+    lines = frame(every)
+    lines.insert(0, "slug", slugs)
+    return lines
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Every row a line; what was not measured is missing (`NaN`, `None` or `<NA>`), never 0."""
     lines = pd.DataFrame([_line(row) for row in rows])
     whole = ["rank", *Cost.__struct_fields__]
-    lines[whole] = lines[whole].astype("Int64")
-    return lines
+    real = [name for name in lines if name.endswith(("_s", "_w", "_j"))] + ["utilisation", "top1"]
+    return lines.astype({**dict.fromkeys(real, "float64"), **dict.fromkeys(whole, "Int64")})
 
 
 def _line(row: Row) -> dict[str, object]:

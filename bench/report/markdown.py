@@ -8,6 +8,8 @@ from bench.records import Environment
 from bench.text import facts, markdown
 
 TEXT_COLUMNS = (
+    "Device",
+    "Verdicts",
     "Model",
     "Form",
     "Backend",

@@ -41,8 +41,8 @@ class Point(NamedTuple):
     time_s: float
 
 
-def roofline(profiles: Sequence[Profile], peaks: Peaks, chip: str, format: str = "png") -> bytes:
-    """Operators under the roof of `peaks`, a panel for each of the first four: a PNG or an SVG.
+def roofline(profiles: Sequence[Profile], peaks: Peaks, chip: str) -> dict[str, bytes]:
+    """Operators under the roof of `peaks`, a panel for each of the first four.
 
     Raises ValueError where no profile has the precision and the threads of the peaks.
     """
@@ -56,7 +56,7 @@ def roofline(profiles: Sequence[Profile], peaks: Peaks, chip: str, format: str =
     rows = -(-len(shown) // 2)
     below = LINE * (len(notes) + -(-len(categories) // LEGEND_COLUMNS)) + SPACE
     size = (WIDTH, TOP + PANEL * rows + below)
-    return painted(lambda figure: paint(figure, shown, peaks, title, notes), size, format)
+    return painted(lambda figure: paint(figure, shown, peaks, title, notes), size)
 
 
 def paint(

@@ -1,159 +1,153 @@
-"""Tables in Markdown and CSV. Units stand in the headings; reported and measured never mix."""
+"""The paper's Tables 2-6 from our own numbers, beside the reported ones: Markdown, CSV, LaTeX.
+
+Units stand in the headings; reported and measured numbers never share a column.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import csv
+import io
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from bench import paper
-from bench.records import Case, Cost
-from bench.report.markdown import describe, to_markdown_table
-from bench.report.rows import Row
-from bench.text import (
-    GIGA,
-    MEGA,
-    NOT_MEASURED,
-    NOTHING,
-    display,
-    in_unit,
-    markdown,
-    plus_minus,
-    significant,
+from bench.records import Cost
+from bench.report import grid, latex
+from bench.report.devices import DeviceResults
+from bench.report.grid import BRACKETS, Cell, Grid
+from bench.report.layouts import (
+    LATENCY_BATCH,
+    LAYOUTS,
+    THROUGHPUT_BATCH,
+    Layout,
+    Line,
+    Shown,
+    costs_of,
+    fitting,
+    shown_of,
 )
+from bench.report.markdown import to_markdown_table
+from bench.report.rows import Row
+from bench.text import GIGA, MEGA, NOT_MEASURED, in_unit, markdown
 
 CSV_DIGITS = 6
-# The paper's devices in Table 6: column, kind of chip, what it was, its name in the data.
-TABLE6_DEVICES = (
-    ("CPU", "cpu", "Xeon 8260", "xeon_8260"),
-    ("GPU", "gpu", "A100", "a100"),
-    ("Edge", "edge", "Jetson Orin", "orin"),
-)
-TABLE6_NOTE = (
-    "Latency (Lat.) is in milliseconds at batch 1, mean ± standard deviation of all timed "
-    "iterations; throughput (Thr.) is in images per second at batch 128: 128 / median. MACs are "
-    'multiply-accumulates of one image, the paper\'s "FLOPs". Columns that say *paper* are the '
-    "paper's numbers, the others are measured here. The paper's A100 throughput of "
-    "RepNeXt-u3-T-rRep is that of its fully connected variant, `rrep_fc`."
-)
+
+Field = tuple[str, str | float | None]
 
 
-def table6_csv(rows: Sequence[Row]) -> str:
-    """Table 6 with reported and measured columns, the spread in a column of its own."""
-    lines = [{cell.key: _short(cell.value) for cell in line} for line in _table6_lines(rows)]
-    return str(pd.DataFrame(lines).to_csv(index=False, lineterminator="\n"))
+def measured_on(device: DeviceResults) -> list[int]:
+    """The numbers of the tables of which the device has a row, measured or failed."""
+    return [layout.number for layout in LAYOUTS if fitting(device, layout)]
 
 
-def table6_markdown(rows: Sequence[Row]) -> str:
-    """Table 6 with reported and measured columns, what was measured on, and how to read it."""
-    environment = rows[0].environment
-    lines = [{c.heading: c.text for c in line if c.heading} for line in _table6_lines(rows)]
-    parts = [
-        f"# Table 6 on {markdown(environment.chip.name)}",
-        describe(environment),
-        to_markdown_table(pd.DataFrame(lines)),
-        TABLE6_NOTE,
+def render(
+    devices: Sequence[DeviceResults], only: Container[int] | None = None
+) -> dict[str, bytes]:
+    """`table2.md`, `table2.csv`, `table2.tex` to `table6.tex`; of the numbers in `only`, or all.
+
+    A device with no row in a table is left out of that table, and a note says so.
+    """
+    pages = {}
+    for layout in LAYOUTS:
+        if only is None or layout.number in only:
+            shown = [found for device in devices if (found := shown_of(device, layout))]
+            table = grid.build(layout, devices, shown)
+            name = f"table{layout.number}"
+            pages[f"{name}.md"] = _to_markdown(table).encode()
+            pages[f"{name}.csv"] = _to_csv(layout, costs_of(layout, devices), shown).encode()
+            pages[f"{name}.tex"] = latex.document(table).encode()
+    return pages
+
+
+def _to_markdown(table: Grid) -> str:
+    """The table, what its marks mean, and how to read it."""
+    cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
+    titles = [markdown(column.title) for column in table.columns]
+    frame = pd.DataFrame(list(zip(*cells, strict=True)), columns=titles)
+    parts = [f"# Table {table.number}: {table.title}", to_markdown_table(frame)]
+    if table.footnotes:
+        parts.append("\n".join(f"- {markdown(text)}" for text in table.footnotes))
+    return "\n\n".join([*parts, *(markdown(text) for text in table.notes)]) + "\n"
+
+
+def _cell(cell: Cell) -> str:
+    text = ""
+    for arrow, shown, marks in cell:
+        part = markdown(shown) + marks
+        if arrow == BRACKETS:
+            text += f" ({part})"
+        else:
+            text += f" →{arrow} {part}" if arrow else part
+    return text
+
+
+def _to_csv(layout: Layout, costs: Mapping[tuple[str, str], Cost], shown: Sequence[Shown]) -> str:
+    """A line for each form of each model; empty is what the paper's table has no place for."""
+    lines = [
+        list(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form))
+        for line in layout.lines
+        for form in line.forms
     ]
-    return "\n\n".join(parts) + "\n"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(key for key, _ in lines[0])
+    writer.writerows([_short(value) for _, value in line] for line in lines)
+    return text.getvalue()
 
 
-class _Cell(NamedTuple):
-    """A cell with its heading, as Markdown shows it and as CSV keeps it."""
-
-    heading: str
-    text: str
-    key: str
-    value: str | float | None
-
-
-def _table6_lines(rows: Sequence[Row]) -> list[list[_Cell]]:
-    """The paper's rows and columns; ours beside its numbers, in columns of their own."""
-    reported = [r for r in paper.reported() if (r.table, r.device) == (6, "xeon_8260")]
-    return [_table6_line(rows, line) for line in reported]
-
-
-def _table6_line(rows: Sequence[Row], line: paper.Reported) -> list[_Cell]:
-    latency, throughput = (_measured(rows, line.model, line.form, batch) for batch in (1, 128))
-    cost = next((row.cost for row in (latency, throughput) if row and row.cost), Cost())
-    params, gmacs = in_unit(MEGA, cost.params), in_unit(GIGA, cost.macs)
-    cells = [
-        _Cell("Model", display(line.model, line.form), "model", line.model),
-        _Cell("Form", line.form, "form", line.form),
-        _Cell("Params (M), paper", _g(line.params_m), "params_m_paper", line.params_m),
-        _Cell("Params (M)", significant(params, 4), "params_m", params),
-        _Cell("MACs (G), paper", _g(line.gmacs), "gmacs_paper", line.gmacs),
-        _Cell("MACs (G)", significant(gmacs), "gmacs", gmacs),
-    ]
-    chip = rows[0].chip
-    setting = f"{chip.name}, {_threads(rows)} threads" if chip.kind == "cpu" else chip.name
-    for label, kind, paper_chip, device in TABLE6_DEVICES:
-        theirs = paper.find(6, device, line.model, line.form)
-        ours = (latency, throughput) if kind == chip.kind else None
-        cells += _reported_cells(label, paper_chip, theirs)
-        cells += _measured_cells(label, setting if ours else "ours", ours)
-    if not chip.kind:
-        cells += _measured_cells(chip.name, "scripted", (latency, throughput))
-    return [*cells, _Cell("Top-1 (%), paper", _g(line.top1), "top1_paper", line.top1)]
+def _csv_line(
+    layout: Layout, cost: Cost, shown: Sequence[Shown], line: Line, form: str
+) -> Iterator[Field]:
+    reported = layout.reported(line.model, form)
+    assert reported is not None
+    yield from (("model", line.model), ("form", form))
+    if not layout.ablation:
+        yield from (("params_m_paper", reported.params_m), ("params_m", in_unit(MEGA, cost.params)))
+        yield from (("gmacs_paper", reported.gmacs), ("gmacs", in_unit(GIGA, cost.macs)))
+    for device, _, _ in layout.devices:
+        theirs = layout.reported(line.model, form, device)
+        assert theirs is not None
+        yield f"{device}_latency_ms_paper", theirs.latency_ms
+        if layout.ablation:
+            yield f"{device}_latency_std_ms_paper", theirs.latency_std_ms
+        if layout.throughput:
+            yield f"{device}_img_s_paper", theirs.throughput_img_s
+    for each in shown:
+        prefix = each.device.slug.replace("-", "_")
+        for key, value in _csv_measured(layout, each, line, form):
+            yield f"{prefix}_{key}", value
+    yield from (("top1_paper", reported.top1), ("dataset", reported.dataset))
 
 
-def _reported_cells(label: str, chip: str, theirs: paper.Reported | None) -> list[_Cell]:
-    latency = theirs.latency_ms if theirs else None
-    throughput = theirs.throughput_img_s if theirs else None
-    key = label.lower()
-    return [
-        _Cell(f"{label} Lat., paper ({chip})", _g(latency), f"{key}_latency_ms_paper", latency),
-        _Cell(f"{label} Thr., paper ({chip})", _g(throughput), f"{key}_img_s_paper", throughput),
-    ]
+def _csv_measured(layout: Layout, shown: Shown, line: Line, form: str) -> Iterator[Field]:
+    row = shown.rows.get((line.model, form, LATENCY_BATCH))
+    summary, interval = (row.summary, row.interval) if row else (None, None)
+    seconds = {
+        "latency_ms": summary.mean if summary else None,
+        "latency_std_ms": summary.std if summary else None,
+        "latency_low_ms": interval.low if interval else None,
+        "latency_high_ms": interval.high if interval else None,
+    }
+    yield from ((key, in_unit(1e-3, value)) for key, value in seconds.items())
+    batched = shown.rows.get((line.model, form, THROUGHPUT_BATCH))
+    if layout.throughput:
+        yield "img_s", batched.throughput if batched else None
+    yield "rank", row.rank if row else None
+    yield "verdict", row.verdict.level if row and row.verdict else None
+    yield "status", _status(row) if form in line.timed else None
+    if layout.throughput:
+        yield "img_s_verdict", batched.verdict.level if batched and batched.verdict else None
+        yield "img_s_status", _status(batched)
 
 
-def _measured_cells(
-    label: str, chip: str, ours: tuple[Row | None, Row | None] | None
-) -> list[_Cell]:
-    latency, throughput = ours or (None, None)
-    timed = latency.summary if latency else None
-    missing = _why_missing(latency)
-    lat_text = plus_minus(timed.mean * 1e3, timed.std * 1e3) if timed else missing
-    speed = throughput.throughput if throughput else None
-    thr_text = significant(speed) if speed else _why_missing(throughput)
-    key = label.lower()
-    return [
-        _Cell(
-            f"{label} Lat. ({markdown(chip)})",
-            lat_text,
-            f"{key}_latency_ms",
-            timed.mean * 1e3 if timed else missing,
-        ),
-        _Cell("", "", f"{key}_latency_std_ms", timed.std * 1e3 if timed else None),
-        _Cell(f"{label} Thr. ({markdown(chip)})", thr_text, f"{key}_img_s", speed or thr_text),
-    ]
+def _status(row: Row | None) -> str:
+    if row is None or row.summary is None:
+        return f"failed ({row.failure.stage})" if row and row.failure else NOT_MEASURED
+    return "unfinished" if row.unfinished else "measured"
 
 
-def _threads(rows: Sequence[Row]) -> int:
-    """The number of threads of the rows that a table shows: that of the case measured last."""
-    return rows[-1].case.threads
-
-
-def _measured(rows: Sequence[Row], model: str, form: str, batch: int) -> Row | None:
-    """The row that the paper's setting asks for: eager, fp32, 224 pixels; one thread count."""
-    wanted = Case(
-        model=model,
-        form=form,
-        batch=batch,
-        device=rows[-1].case.device,
-        threads=_threads(rows),
-    )
-    return next((row for row in rows if row.case == wanted), None)
-
-
-def _why_missing(row: Row | None) -> str:
-    return f"failed ({row.failure.stage})" if row and row.failure else NOT_MEASURED
-
-
-def _short(value: str | float | None) -> str | float | None:
-    return f"{value:.{CSV_DIGITS}g}" if isinstance(value, float) else value
-
-
-def _g(value: float | None) -> str:
-    """A number as the paper prints it."""
-    return NOTHING if value is None else f"{value:g}"
+def _short(value: str | float | None) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value if isinstance(value, str) else f"{value:.{CSV_DIGITS}g}"

@@ -1,0 +1,244 @@
+"""Every claim of the paper about efficiency, in the order of what they are about.
+
+Sections, tables and figures are the paper's. What it says of accuracy and of training is not here.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from bench.report.claims import against_others, where_time_goes
+from bench.report.claims.claim import CHANGE, SHARE, Claim, Kind
+from bench.report.claims.evidence import Place
+from bench.report.claims.pairs import SIZES, T, chain, steps, throughputs
+from bench.report.claims.quantities import Count, Ratio, Same, Spread, Zeros
+
+U1, U2, S, B = "repnext_u1_t", "repnext_u2_t", *SIZES[1:]
+ABLATED = ("shortcut_act_t", "shortcut_act_s", "shortcut_act_b", *SIZES)
+DEVICES: tuple[tuple[str, Kind, int, str], ...] = (  # the table with most networks of each
+    ("a GPU", "gpu", 4, "a100"),
+    ("a CPU", "cpu", 6, "xeon_8260"),
+    ("an edge board", "edge", 6, "orin"),
+)
+NO_LESS = 1 / 1.02  # slower by more than 2 % is of consequence
+
+
+@functools.lru_cache(maxsize=1)
+def groups() -> dict[str, tuple[Claim, ...]]:
+    """All claims by heading."""
+    return {
+        "Size and memory": _sizes(),
+        "Re-parameterisation": (*_full(), *_steps(), *_variance()),
+        "Throughput": _throughput(),
+        **against_others.groups(),
+        **where_time_goes.groups(),
+    }
+
+
+def claims() -> list[Claim]:
+    """All of them; a claim's number is its place here, from 1."""
+    return [claim for group in groups().values() for claim in group]
+
+
+def _sizes() -> tuple[Claim, ...]:
+    return (
+        Claim(
+            title="Full re-parameterisation adds at most 86 % to parameters and FLOPs",
+            where="Sec. 4.1 on Tables 2–4",
+            said="at most 86 %",
+            kind="none",
+            quantities=[
+                Count(model, "train", "srep", field, 4 if model in SIZES else 2)
+                for model in (U1, U2, *SIZES)
+                for field in ("params", "macs")
+            ],
+            scale=CHANGE,
+            sized=False,
+            edge=1 / 1.865,
+            note="Holds if none prints as more than 86 %. The paper's FLOPs are our MACs.",
+        ),
+        Claim(
+            title="Merging shortcuts adds “a very small number” of parameters",
+            where="Sec. 6",
+            said="very small",
+            kind="none",
+            quantities=[Count(model, "rrep", "srep", "params") for model in SIZES],
+            scale=CHANGE,
+            sized=False,
+            edge=1 / 1.1,
+            note="Very small is taken as at most 10 %. That nearly all of them are zero (the next "
+            "claim) saves nothing where weights are stored and multiplied densely, as everywhere "
+            "here and in the paper's FLOPs.",
+        ),
+        Claim(
+            title="The parameters that merging shortcuts adds are extremely sparse",
+            where="Secs. 4.1, 6",
+            said="extremely",
+            kind="any",
+            quantities=[Zeros(model) for model in SIZES],
+            scale=SHARE,
+            edge=0.9,
+            note="Extremely is taken as more than 90 % zeros among the added.",
+        ),
+        Claim(
+            title="Branches of the RepUnit take memory that merging saves",
+            where="Secs. 1, 3.2",
+            said="no number",
+            kind="none",
+            quantities=[Count(model, "train", "rrep", "activation_bytes") for model in SIZES],
+            note="Counted: all bytes that operators write for one image, train / rRep.",
+        ),
+        Claim(
+            title="Shortcuts take memory that merging saves",
+            where="Highlights, Secs. 1, 3.2",
+            said="no number",
+            kind="none",
+            quantities=[Count(model, "rrep", "srep", "activation_bytes") for model in SIZES],
+            note="Counted likewise, rRep / sRep: the shortcut's copy travels on as channels of the "
+            "wider convolutions, so more is written. Weights, which nearly double, are not in it.",
+        ),
+        Claim(
+            title="Which RepUnit is trained does not matter to inference",
+            where="Sec. 3.1, Tables 2, 5",
+            said="no effect",
+            kind="any",
+            quantities=[
+                Same(Place(U1, "srep"), Place(T, "srep"), 2),
+                Same(Place(U2, "srep"), Place(T, "srep"), 2),
+                Same(Place("shortcut_act_t", "srep"), Place(T, "srep"), 5),
+            ],
+            edge=NO_LESS,
+            note="1 where both have become the very same network, layer by layer, else 0; the "
+            "paper's tables: the ratio of their latencies.",
+        ),
+    )
+
+
+def _full() -> tuple[Claim, ...]:
+    low = [Ratio(Place(m, "train", 1, 64), Place(m, "srep", 1, 64), 3) for m in (U1, U2, T)]
+    high = [Ratio(Place(m, "train"), Place(m, "srep"), 2) for m in (U1, U2, T)]
+    return (
+        Claim(
+            title="Full re-parameterisation cuts latency by at least 54 %",
+            where="Sec. 4.1 on Tables 2–4",
+            said="at least −54 %",
+            kind="gpu",
+            quantities=[*high, *low, *steps("train", "srep")[1:]],
+            scale=CHANGE,
+            size=1 / (1 - 0.535),
+            note="The tables contradict the sentence. In Table 2, "
+            f"{chain(2, 'a100', (T, 'train'), (T, 'srep'))} leaves 54 % of the latency, which is "
+            "perhaps what was meant.",
+        ),
+        Claim(
+            title="Full re-parameterisation is faster in every size, with RepUnit or without",
+            where="Table 5",
+            said=chain(5, "a100", (T, "train"), (T, "srep")),
+            kind="gpu",
+            quantities=[Ratio(Place(m, "train"), Place(m, "srep"), 5) for m in ABLATED],
+        ),
+    )
+
+
+def _steps() -> tuple[Claim, ...]:
+    return (
+        *(
+            Claim(
+                title=f"Regular re-parameterisation alone speeds up {on}",
+                where="Sec. 4.1, Table 4" if table == 4 else "Sec. 4.3, Table 6",
+                said=chain(table, device, (T, "train"), (T, "rrep")),
+                kind=kind,
+                quantities=steps("train", "rrep", table, device),
+            )
+            for on, kind, table, device in DEVICES
+        ),
+        Claim(
+            title="Merging the shortcuts too speeds up a GPU “substantially”",
+            where="Highlights, Sec. 3.2, Table 4",
+            said=chain(4, "a100", (T, "rrep"), (T, "srep")),
+            kind="gpu",
+            quantities=steps("rrep", "srep"),
+            note="sRep has 1.8 times the MACs of rRep: where this holds, MACs do not tell latency, "
+            "as Sec. 3.2 says.",
+        ),
+        Claim(
+            title="Merging the shortcuts too speeds up an edge board",
+            where="Sec. 4.3, Table 6",
+            said=chain(6, "orin", (T, "rrep"), (T, "srep")),
+            kind="edge",
+            quantities=steps("rrep", "srep", 6, "orin"),
+        ),
+        Claim(
+            title="Merging the shortcuts too makes a CPU slower than rRep, and than train",
+            where="Table 6",
+            said=chain(6, "xeon_8260", (T, "rrep"), (T, "srep")),
+            kind="cpu",
+            quantities=[
+                *steps("srep", "rrep", 6, "xeon_8260"),
+                *steps("srep", "train", 6, "xeon_8260"),
+            ],
+            note="The paper's numbers; its text does not mention it.",
+        ),
+        Claim(
+            title="The sparse parameters of merged shortcuts do not slow inference",
+            where="Sec. 4.1",
+            said="not significantly",
+            kind="gpu",
+            quantities=steps("rrep", "srep"),
+            edge=NO_LESS,
+            sized=False,
+            note="Holds where sRep is slower than rRep by at most 2 %. No backend here skips "
+            "zeros. For throughput the paper says the opposite (Limitations).",
+        ),
+    )
+
+
+def _variance() -> tuple[Claim, ...]:
+    return tuple(
+        Claim(
+            title=title,
+            where="Sec. 4.2 (5), Table 5",
+            said="smaller",
+            kind="gpu",
+            quantities=[Spread(Place(m, "train"), Place(m, "srep"), relative) for m in ABLATED],
+            note=note,
+        )
+        for title, relative, note in (
+            (
+                "Re-parameterisation steadies latency: its standard deviation falls",
+                False,
+                "Standard deviation of a process's iterations, train / sRep. It falls with the "
+                "mean, so a network that is merely faster passes.",
+            ),
+            (
+                "Re-parameterisation steadies latency: its coefficient of variation falls",
+                True,
+                "Standard deviation / mean: steadier for its length. This is the test of “less "
+                "external interference”.",
+            ),
+        )
+    )
+
+
+def _throughput() -> tuple[Claim, ...]:
+    return (
+        Claim(
+            title="rRep-fc, its 1×1 convolutions made fully connected, has the most throughput",
+            where="Sec. 4.1, Table 4",
+            said="2052 against 1150",
+            kind="gpu",
+            quantities=throughputs("rrep", "rrep_fc"),
+            note="Of RepNeXt's forms; against rRep, the best of the others in the table. As the "
+            "most of any network it is tested below (leading GPU throughput).",
+        ),
+        *(
+            Claim(
+                title=f"Merging the shortcuts costs throughput on {on}",
+                where=f"Secs. 3.2, 4.1, 5, Table {table}",
+                said="sacrifices",
+                kind=kind,
+                quantities=throughputs("srep", "rrep", table, device),
+            )
+            for on, kind, table, device in DEVICES
+        ),
+    )

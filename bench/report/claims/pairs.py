@@ -1,0 +1,124 @@
+"""Which networks a claim compares: read off the paper's tables."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from bench import paper
+from bench.paper import Reported
+from bench.report.claims.claim import BEYOND
+from bench.report.claims.evidence import THROUGHPUT_BATCH, Place
+from bench.report.claims.quantities import Ratio
+
+OURS = "repnext"  # as the paper's own networks begin
+SIZES = ("repnext_u3_t", "repnext_u3_s", "repnext_u3_b")
+T = SIZES[0]
+
+
+def steps(before: str, after: str, table: int = 4, device: str = "a100") -> list[Ratio]:
+    """latency(before) / latency(after) of RepNeXt in each size that the table has."""
+    sizes = SIZES if table == 4 else SIZES[:1]
+    return [Ratio(Place(m, before), Place(m, after), table, device) for m in sizes]
+
+
+def throughputs(slow: str, fast: str, table: int = 4, device: str = "a100") -> list[Ratio]:
+    """throughput(fast) / throughput(slow) of RepNeXt in each size that the table has."""
+    return [
+        Ratio(_batched(each.slow), _batched(each.fast), table, device)
+        for each in steps(slow, fast, table, device)
+    ]
+
+
+def against(rivals: tuple[str, ...], form: str = "srep") -> list[Ratio]:
+    """latency(rival) / latency(RepNeXt) in Table 4, of sizes T, S, B."""
+    return [
+        Ratio(Place(rival), Place(model, form)) for rival, model in zip(rivals, SIZES, strict=True)
+    ]
+
+
+def all_others(table: int, device: str, form: str) -> list[Ratio]:
+    """latency(other) / latency(RepNeXt-u3-T in `form`) of every other row of a table."""
+    return [
+        Ratio(_place(row), Place(T, form), table, device)
+        for row in _rows(table, device)
+        if (row.model, row.form) != (T, form)
+    ]
+
+
+def rivals() -> list[Ratio]:
+    """latency(rival) / latency(RepNeXt-u3-T-sRep) of the other networks of Table 4."""
+    return [Ratio(_place(row), Place(T, "srep")) for row in _rivals()]
+
+
+def most_productive() -> list[Ratio]:
+    """throughput(RepNeXt-u3-T-rRep-fc) / throughput(other) of every other row of Table 6."""
+    others = [row for row in _rows(6, "a100") if (row.model, row.form) != (T, "rrep")]
+    fast = Place(T, "rrep_fc", THROUGHPUT_BATCH)
+    return [Ratio(_batched(_place(row)), fast) for row in others]
+
+
+def as_accurate() -> list[Ratio]:
+    """latency(rival) / latency(sRep) of every rival in Table 4 that is at least as accurate."""
+    found = []
+    for model in SIZES:
+        own = paper.find(4, "a100", model, "srep")
+        assert own is not None
+        found += [
+            Ratio(_place(row), Place(model, "srep"))
+            for row in _rivals()
+            if (row.top1 or 0) >= (own.top1 or 0)
+        ]
+    return found
+
+
+def transformers() -> list[Ratio]:
+    """latency(ViT) / latency(sRep) of each transformer of Table 4.
+
+    sRep is the smallest RepNeXt that is as accurate.
+    """
+    found = []
+    for model in ("deit_s", "deit_b", "swin_t", "swin_s", "swin_b", "maxvit_t"):
+        rival = paper.find(4, "a100", model, "plain")
+        assert rival is not None
+        own = (paper.find(4, "a100", size, "srep") for size in SIZES)
+        size = next(row.model for row in own if row and (row.top1 or 0) >= (rival.top1 or 0))
+        found.append(Ratio(Place(model), Place(size, "srep")))
+    return found
+
+
+def order(table: int, device: str, models: tuple[str, ...] = ()) -> list[Ratio]:
+    """Every pair of rows of a table whose latencies differ by more than 2 %, slow / fast."""
+    rows = [row for row in _rows(table, device) if not models or row.model in models]
+    rows.sort(key=lambda row: row.latency_ms or 0)
+    every = (
+        Ratio(_place(slow), _place(fast), table, device)
+        for fast, slow in itertools.combinations(rows, 2)
+    )
+    return [pair for pair in every if (pair.reported() or 0) > BEYOND]
+
+
+def chain(table: int, device: str, *places: tuple[str, str]) -> str:
+    """What the table prints of these: `11.9 → 8.5 ms`."""
+    rows = [paper.find(table, device, *place) for place in places]
+    return " → ".join(f"{row.latency_ms:g}" for row in rows if row) + " ms"
+
+
+def _rows(table: int, device: str) -> list[Reported]:
+    """Those with a latency."""
+    found = (row for row in paper.reported() if (row.table, row.device) == (table, device))
+    return [row for row in found if row.latency_ms]
+
+
+def _rivals() -> Iterator[Reported]:
+    """The networks of Table 4 that are not RepNeXt, re-parameterised if they can be."""
+    by_model = {row.model: row for row in _rows(4, "a100") if not row.model.startswith(OURS)}
+    yield from by_model.values()
+
+
+def _place(row: Reported) -> Place:
+    return Place(row.model, row.form, resolution=row.input_size)
+
+
+def _batched(place: Place) -> Place:
+    return place._replace(batch=THROUGHPUT_BATCH)

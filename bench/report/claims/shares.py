@@ -1,0 +1,105 @@
+"""What claims about Figure 5 are about: shares of the latency and utilisation, from profiles."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from bench import stats
+from bench.profiling.derive import by_term
+from bench.records import Profile
+from bench.report.claims.evidence import Evidence, Found, Place, missing
+from bench.text import display
+
+COUNTERS = {"sampled": "the driver's counter", "sm_fill": "multiprocessors filled"}
+
+
+class Share(msgspec.Struct, frozen=True):
+    """The share of a network's latency that operators of a category take.
+
+    With `without`: what they take more than in that form of the network.
+    """
+
+    place: Place
+    category: str
+    without: str = ""
+
+    @property
+    def name(self) -> str:
+        """`ConvNeXt-T, layer norm`."""
+        beyond = f" beyond that of {display(self.place.model, self.without)}" * bool(self.without)
+        return f"{self.place.name}, {self.category}{beyond}"
+
+    def reported(self) -> float | None:
+        """Figure 5 is a picture."""
+        return None
+
+    def ours(self, evidence: Evidence) -> Found:
+        """Of each profiled process; the interval is that of the mean."""
+        mine = evidence.profiled(self.place)
+        theirs = mine
+        if self.without:
+            theirs = evidence.profiled(self.place._replace(form=self.without))
+        if mine.why or theirs.why:
+            return missing(mine.why, theirs.why)
+        shares = [
+            (self._seconds(one) - (self._seconds(other) if self.without else 0.0))
+            / one.waterfall.plain_s
+            for one, other in _together(mine.rounds, theirs.rounds)
+        ]
+        return Found(
+            stats.mean_interval(shares),
+            stats.mean_of_known(shares),
+            "" if len(shares) > 1 else "too few processes were profiled together",
+            mine.doubted or theirs.doubted,
+            rounds=len(shares),
+        )
+
+    def _seconds(self, profile: Profile) -> float:
+        return by_term(profile)[self.category]
+
+
+class Gauge(msgspec.Struct, frozen=True):
+    """A utilisation of the GPU after / before."""
+
+    before: Place
+    after: Place
+    counter: Literal["sampled", "sm_fill"]
+
+    @property
+    def name(self) -> str:
+        """Which one, of what."""
+        return f"{self.after.name} / {self.before.name}, {COUNTERS[self.counter]}"
+
+    def reported(self) -> float | None:
+        """Figure 5 is a picture."""
+        return None
+
+    def ours(self, evidence: Evidence) -> Found:
+        """Of each pair of processes that were profiled together."""
+        before, after = evidence.profiled(self.before), evidence.profiled(self.after)
+        if before.why or after.why:
+            return missing(before.why, after.why)
+        both = [
+            (getattr(one.utilisation, self.counter), getattr(other.utilisation, self.counter))
+            for one, other in _together(before.rounds, after.rounds)
+        ]
+        logs = [math.log(other / one) for one, other in both if one and other]
+        ratio = stats.paired_ratio([[value] for value in logs])
+        return Found(
+            ratio,
+            math.exp(statistics.fmean(logs)) if logs else None,
+            "" if ratio else "its profiles have no utilisation of a GPU",
+            before.doubted or after.doubted,
+            rounds=len(logs),
+        )
+
+
+def _together(before: Sequence[Profile], after: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
+    later = {(each.run_id, each.round): each for each in after}
+    keys = [(each.run_id, each.round) for each in before]
+    return [(one, later[key]) for one, key in zip(before, keys, strict=True) if key in later]

@@ -1,0 +1,153 @@
+"""Judged claims in words: cells of the table, and lines below it. Plain text, not yet escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.report.claims.claim import Claim
+from bench.report.claims.evidence import Found
+from bench.report.claims.verdicts import (
+    COUNTED,
+    Judged,
+    OnDevice,
+    Part,
+    Verdict,
+    holding,
+    reported_of,
+)
+from bench.text import NOT_MEASURED, NOTHING
+
+SUSPECT = "†"
+ELSEWHERE: dict[Verdict, str] = {  # on a device of another kind than the claim is about
+    "reproduced": "carries over",
+    "same direction": "carries over in part",
+    "not reproduced": "does not carry over",
+}
+TALLY: dict[Verdict, str] = {
+    "reproduced": "yes",
+    "not reproduced": "no",
+    "undecided": "undecided",
+    "not measured": "not measured",
+}
+NAMED = 8  # quantities of one verdict
+
+
+def own_tables(judged: Judged) -> str:
+    """`no: −51 to −35 %`: what the paper's own tables have, and whether they bear it out."""
+    claim, values = judged.claim, reported_of(judged.claim)
+    if judged.own is None:
+        return NOTHING
+    answer = "yes" if judged.own else "no"
+    if claim.tally:
+        return f"{answer}: {sum(holding(claim))} of {len(values)}"
+    return f"{answer}: {claim.scale.span(values)}"
+
+
+def of_label(judged: Judged, label: str) -> str:
+    """What was found on the device called so, or what was counted on none."""
+    found = next((each for each in judged.devices if each.label in (label, COUNTED)), None)
+    return on_device(judged.claim, found) if found else NOT_MEASURED
+
+
+def on_device(claim: Claim, found: OnDevice) -> str:
+    """`0.58× [0.55, 0.61] †, does not carry over`."""
+    numbers = _tally(found.parts) if claim.tally else _numbers(claim, found)
+    if found.verdict == "not measured":
+        return NOT_MEASURED + (f" ({numbers})" if numbers else "")
+    return f"{numbers}, {outcome(claim, found, found.verdict)}"
+
+
+def outcome(claim: Claim, found: OnDevice, verdict: Verdict) -> str:
+    """The verdict; on a device that the claim is not about, whether it carries over."""
+    if claim.kind in (found.kind, "any", "none"):
+        return verdict
+    return ELSEWHERE.get(verdict, verdict)
+
+
+def headline(judged: Judged) -> str:
+    """The verdict, and the reason for none."""
+    return f"{judged.verdict}: {judged.why}" if judged.why else judged.verdict
+
+
+def details(claim: Claim, found: OnDevice) -> str:
+    """All quantities on one device; "" where the cell says it all.
+
+    Of a device that the claim is not about, neither what is missing nor what a tally counts.
+    """
+    about = claim.kind in (found.kind, "any", "none")
+    nothing = all(part.found.point is None for part in found.parts)
+    if (len(found.parts) == 1 and not nothing) or (not about and (nothing or claim.tally)):
+        return ""
+    sentences = _tallied(claim, found) if claim.tally else _listed(claim, found)
+    return "; ".join(sentences)
+
+
+def _listed(claim: Claim, found: OnDevice) -> Iterator[str]:
+    for part in found.parts:
+        if part.found.point is not None:
+            paper = "" if part.reported is None else f" (paper {claim.scale.span([part.reported])})"
+            text = f"{part.name} {_number(claim, [part.found])}{paper}"
+            if len({each.verdict for each in found.parts}) > 1:
+                text += f", {outcome(claim, found, part.verdict)}"
+            yield text
+    yield from _unknown(found.parts)
+
+
+def _tallied(claim: Claim, found: OnDevice) -> Iterator[str]:
+    """Those that do not hold, with their numbers."""
+    for verdict in ("not reproduced", "undecided"):
+        parts = [part for part in found.parts if part.verdict == verdict]
+        if parts:
+            texts = [f"{part.name} {_number(claim, [part.found])}" for part in parts[:NAMED]]
+            more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
+            yield f"{TALLY[verdict]}: {', '.join(texts)}{more}"
+    yield from _unknown(found.parts)
+
+
+def _unknown(parts: Sequence[Part]) -> Iterator[str]:
+    reasons = [part.found.why for part in parts if part.found.why]
+    found = list(dict.fromkeys(reasons))
+    if found:
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        yield f"without an interval: {', '.join(found[:NAMED])}{more}"
+
+
+def contradicting(judged: Judged) -> str:
+    """Which of the paper's own numbers contradict a claim that is a tally."""
+    claim = judged.claim
+    if judged.own is not False or not claim.tally:
+        return ""
+    values = zip(claim.quantities, reported_of(claim), holding(claim), strict=True)
+    return ", ".join(f"{q.name} {claim.scale.span([v])}" for q, v, holds in values if not holds)
+
+
+def _numbers(claim: Claim, found: OnDevice) -> str:
+    return _number(claim, [found.found] if found.found else [part.found for part in found.parts])
+
+
+def _number(claim: Claim, found: Sequence[Found]) -> str:
+    """Points and the outermost ends of their intervals, of those that have one; and marks."""
+    shown = [each for each in found if each.estimate] or [
+        each for each in found if each.point is not None
+    ]
+    if not shown:
+        return ""
+    words = [claim.scale.span([each.point for each in shown if each.point is not None])]
+    estimates = [each.estimate for each in shown if each.estimate]
+    if all(each.exact for each in shown):
+        words.append("exact")
+    else:
+        words.append(claim.scale.interval(estimates) if estimates else "no interval")
+    words += [SUSPECT] * any(each.doubted for each in shown)
+    words += ["apart"] * any(each.apart for each in shown)
+    words += [f"({len(shown)} of {len(found)})"] * (len(shown) < len(found))
+    return " ".join(words)
+
+
+def _tally(parts: Sequence[Part]) -> str:
+    if all(part.found.point is None for part in parts):
+        return ""
+    counts = {verdict: sum(part.verdict == verdict for part in parts) for verdict in TALLY}
+    known = [f"{count} {TALLY[verdict]}" for verdict, count in counts.items() if count]
+    marks = f" {SUSPECT}" * any(part.found.doubted for part in parts)
+    return f"of {len(parts)}: {', '.join(known)}{marks}"

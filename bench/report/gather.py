@@ -1,0 +1,36 @@
+"""Reading what several folders of results hold, device by device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import store
+from bench.errors import UsageError
+from bench.recorded import MEASURE_FIRST
+from bench.records import Record, of_cases, of_profiles
+
+
+def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:
+    """Records by device folder; folders of one name in several sources are one device.
+
+    Lines that are no records, or of another schema, are left out, and the warnings say so. Raises
+    UsageError where nothing is left, or where a folder cannot be read.
+    """
+    found: dict[Path, list[Record]] = {}
+    by_slug: dict[str, Path] = {}
+    warnings: list[str] = []
+    paths = {path.resolve(): path for source in sources for path in store.files_below(source)}
+    for resolved, path in paths.items():
+        records, warned = store.read(path)
+        warnings += warned
+        if any(of_cases(records)) or any(of_profiles(records)):
+            folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
+            found.setdefault(folder, []).extend(records)
+        elif not warned:
+            warnings.append(f"{path} holds no measurement yet: left out")
+    if not found:
+        where = ", ".join(str(source) for source in sources)
+        left_out = f"; the first of {len(warnings)} warnings: {warnings[0]}" if warnings else ""
+        raise UsageError(f"no results to report in {where}{left_out}", MEASURE_FIRST)
+    return found, warnings

@@ -1,0 +1,54 @@
+"""`report.html`: one page that opens from disk, to look around in all results. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from string import Template
+
+from bench.report.devices import DeviceResults
+from bench.report.page.data import Claim, encoded
+
+__all__ = ["Claim", "render"]
+
+SCRIPTS = ("base.js", "choose.js", "plot.js", "table.js", "bars.js", "page.js")
+POLICY = (
+    "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+def render(devices: Sequence[DeviceResults], claims: Sequence[Claim] | None = None) -> bytes:
+    """The page in HTML, with plotly.js (some 5 MB), the style and the script inside.
+
+    It asks the network for nothing and runs no script but its own two: its policy forbids all
+    else. What comes from records is in it once, as JSON.
+    """
+    from plotly.offline import get_plotlyjs
+
+    plotly = _inline(get_plotlyjs())
+    script = _inline("\n".join(["'use strict';\n", *map(_read, SCRIPTS)]))
+    page = Template(_read("template.html")).substitute(
+        policy=POLICY.format(scripts=f"{_hash(plotly)} {_hash(script)}"),
+        style=_read("page.css"),
+        data=encoded(devices, claims or []),
+        plotly=plotly,
+        script=script,
+    )
+    return page.encode()
+
+
+def _read(name: str) -> str:
+    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> str:
+    r"""`script` as it stands in the page: `<\/` is `</` in a string, and ends no element."""
+    return script.replace("\r\n", "\n").replace("</script", r"<\/script")
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

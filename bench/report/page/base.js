@@ -1,0 +1,74 @@
+// What the page holds, as rows; numbers and names as text; elements.
+
+const data = JSON.parse(document.getElementById('data').textContent);
+const at = (id) => document.getElementById(id);
+const root = document.documentElement;
+
+const LONGEST = 90; // letters of a line in a hover
+const COLLATOR = new Intl.Collator('en', { numeric: true });
+const STYLES = ['ink', 'paper', 'muted', 'rule'];
+const theme = {}; // the colours of these, as they are in light or in dark
+
+/** A column as the page holds it: numbers as they are, strings by their place in a list. */
+const decode = (column) => (Array.isArray(column) ? column
+  : column.at.map((place) => (place === null ? null : column.values[place])));
+
+function decodeRows() {
+  const keys = Object.keys(data.rows);
+  const columns = keys.map((key) => decode(data.rows[key]));
+  const count = columns.length ? columns[0].length : 0;
+  return Array.from({ length: count }, (_, i) => {
+    const row = Object.fromEntries(keys.map((key, k) => [key, columns[k][i]]));
+    row.label = data.devices[row.device].label;
+    row.level = row.stage ? 'failed' : row.verdict;
+    row.words = [row.case, row.name, row.form, row.label, row.backend, row.precision, row.level,
+      row.doubts, row.stage, row.failure].join(' ').toLowerCase();
+    return row;
+  });
+}
+
+function significant(value, digits = 3) {
+  if (value === null) return '–';
+  if (value === 0) return '0';
+  const exponent = Number(value.toExponential(digits - 1).split('e')[1]);
+  return value.toFixed(Math.max(digits - 1 - exponent, 0));
+}
+
+const ms = (seconds) => significant(seconds === null ? null : seconds * 1e3);
+
+function plusMinus(mean, std) {
+  const text = ms(mean);
+  if (mean === null || std === null) return text;
+  return `${text} ± ${(std * 1e3).toFixed((text.split('.')[1] || '').length)}`;
+}
+
+const interval = (row) => (row.low === null ? '–' : `${ms(row.low)} to ${ms(row.high)}`);
+const shorten = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text);
+
+/** Text as plotly shows it literally: it would take markup for markup. */
+const literal = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;')
+  .replace(/>/g, '&gt;');
+
+/** An element; strings among its children are text and never markup. */
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+const unique = (values) => [...new Set(values)];
+
+function byFrequency(values) {
+  const count = new Map();
+  for (const value of values) count.set(value, (count.get(value) || 0) + 1);
+  return [...count.keys()].sort((a, b) => count.get(b) - count.get(a));
+}
+
+function readTheme() {
+  const probe = document.body.appendChild(make('i'));
+  for (const name of STYLES) {
+    probe.style.color = `var(--${name})`;
+    theme[name] = getComputedStyle(probe).color;
+  }
+  probe.remove();
+}

@@ -1,0 +1,74 @@
+// Which rows are shown: one choice for the picture and the table.
+
+const EVERY = 'every';
+const rows = decodeRows();
+const CHOOSERS = [['device', 'Device'], ['form', 'Form'], ['backend', 'Backend'],
+  ['precision', 'Precision']];
+const batches = unique(rows.map((row) => row.batch)).sort((a, b) => a - b);
+const chosen = {}; // by chooser the values that are shown
+let families = []; // the largest first, which so get colours of their own
+let waiting = 0;
+
+const nameOf = (key, value) => (key === 'device' ? data.devices[value].label : String(value));
+
+function buildChoosers() {
+  for (const [key, title] of CHOOSERS) {
+    const values = unique(rows.map((row) => row[key]));
+    const shownFirst = values.filter((value) => key !== 'device' || data.devices[value].latest);
+    chosen[key] = new Set(shownFirst.length ? shownFirst : values);
+    const boxes = values.map((value) => {
+      const box = make('input', { type: 'checkbox', checked: chosen[key].has(value) });
+      box.addEventListener('change', () => {
+        chosen[key][box.checked ? 'add' : 'delete'](value);
+        update();
+      });
+      return make('label', {}, box, ` ${nameOf(key, value)}`);
+    });
+    const set = make('fieldset', { id: `choose-${key}` }, make('legend', {}, title), ...boxes);
+    at('choosers').append(set);
+  }
+  at('batch').append(...[...batches, EVERY].map((batch) => new Option(batch, batch)));
+  at('dataset').append(...data.accuracies.map((each, i) => new Option(each.name, i)));
+  at('choices').addEventListener('submit', (event) => event.preventDefault());
+  at('batch').addEventListener('change', update);
+  at('dataset').addEventListener('change', () => { setAccuracies(); update(); });
+  at('search').addEventListener('input', () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(update, 120);
+  });
+  at('all').addEventListener('click', showAll);
+}
+
+function showAll() {
+  for (const [key] of CHOOSERS) chosen[key] = new Set(rows.map((row) => row[key]));
+  for (const box of at('choosers').querySelectorAll('input')) box.checked = true;
+  at('batch').value = EVERY;
+  at('search').value = '';
+  update();
+}
+
+/** Each row's accuracy on the data set that is chosen: two data sets never meet. */
+function setAccuracies() {
+  const dataset = data.accuracies[at('dataset').value];
+  const [top1, source] = dataset ? [decode(dataset.top1), decode(dataset.source)] : [[], []];
+  rows.forEach((row, i) => {
+    row.top1 = top1[i] ?? null;
+    row.source = source[i] ?? null;
+  });
+  families = byFrequency(rows.filter((row) => row.top1 !== null).map((row) => row.family));
+}
+
+function choice() {
+  const words = at('search').value.toLowerCase().split(/\s+/).filter(Boolean);
+  const batch = at('batch').value;
+  return rows.filter((row) => CHOOSERS.every(([key]) => chosen[key].has(row[key]))
+    && (batch === EVERY || row.batch === Number(batch))
+    && words.every((word) => row.words.includes(word)));
+}
+
+function update() {
+  const found = choice();
+  shown = ROWS_AT_ONCE;
+  drawPlot(found);
+  drawTable(found);
+}

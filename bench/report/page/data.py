@@ -1,0 +1,192 @@
+"""What the page draws from: columns of numbers, and strings that are listed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bench.accuracy import IMAGENET
+from bench.profiling import derive
+from bench.profiling.recorded import Known
+from bench.records import Cost
+from bench.report.canvas import COLOURS
+from bench.report.devices import DeviceResults
+from bench.report.figure5 import CATEGORY_COLOURS, HATCHES, name, segments, terms
+from bench.report.labels import family_of
+from bench.report.profiles import name as case_name
+from bench.report.rows import Row
+from bench.text import display, facts
+
+DIGITS = 6
+DATASETS = {IMAGENET: "ImageNet-1K", "imagewoof": "ImageWoof", "cifar100": "CIFAR-100"}
+# Inside <script> nothing may look like markup, and two line ends are none in JSON.
+ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
+
+Json = dict[str, object]
+Numbered = list[tuple[int, Row]]
+
+
+class Claim(NamedTuple):
+    """A line of the table of claims: what the paper says, and what became of it.
+
+    `ours` is what was found on each device, by its label.
+    """
+
+    title: str
+    where: str
+    reported: str
+    recomputed: str
+    ours: dict[str, str]
+    verdict: str
+
+
+def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
+    """All of it as JSON that may stand inside a <script>. Times are in seconds.
+
+    Devices as they were measured last come before their earlier environments.
+    """
+    devices = sorted(devices, key=lambda device: not device.latest)
+    rows = [(number, row) for number, device in enumerate(devices) for row in device.rows]
+    content: Json = {
+        "devices": [_device(device) for device in devices],
+        "rows": _columns([_line(number, row) for number, row in rows]),
+        "accuracies": _accuracies(rows),
+        "profiles": [panel for n, device in enumerate(devices) for panel in _panels(n, device)],
+        "terms": _terms(devices),
+        "claims": [claim._asdict() for claim in claims],
+        "palette": COLOURS,
+    }
+    return msgspec.json.encode(content).decode().translate(ESCAPES)
+
+
+def _device(device: DeviceResults) -> Json:
+    environment = device.environment
+    known = facts({**environment.chip.facts, **environment.versions})
+    return {
+        "label": device.label,
+        "latest": device.latest,
+        "about": known or "nothing is known of this environment",
+        "environment": environment.environment_id,
+        "notes": device.notes,
+    }
+
+
+def _line(device: int, row: Row) -> Json:
+    """One case. `estimate` is what the interval is of: the median where there is none."""
+    case, summary, cost, interval = row.case, row.summary, row.cost or Cost(), row.interval
+    median = summary.median if summary else None
+    return {
+        "device": device,
+        "case": case.name,
+        "name": display(case.model, case.form),
+        "family": family_of(case.model)[0],
+        "form": case.form,
+        "backend": case.backend,
+        "precision": case.precision,
+        "batch": case.batch,
+        "resolution": case.resolution,
+        "threads": case.threads,
+        "mean": summary.mean if summary else None,
+        "std": summary.std if summary else None,
+        "median": median,
+        "estimate": interval.point if interval else median,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "samples": summary.samples if summary else None,
+        "processes": summary.processes if summary else None,
+        "throughput": row.throughput,
+        "rank": row.rank,
+        "params": cost.params,
+        "macs": cost.macs,
+        "verdict": row.verdict.level if row.verdict else None,
+        "doubts": "\n".join(_doubts(row)) or None,
+        "stage": row.failure.stage if row.failure else None,
+        "failure": f"{row.failure.error}: {row.failure.message}" if row.failure else None,
+    }
+
+
+def _doubts(row: Row) -> dict[str, None]:
+    """What a reader should know before believing it, each once, as they come."""
+    seen = [reason.seen for reason in row.verdict.reasons] if row.verdict else []
+    unfinished = ["more rounds were to come when its run ended"] if row.unfinished else []
+    return dict.fromkeys([*seen, *unfinished, *row.warnings])
+
+
+def _accuracies(rows: Numbered) -> list[Json]:
+    """Each data set by itself, so that two never meet: top-1 of every row, and who says so."""
+    names = dict.fromkeys(each.dataset for _, row in rows for each in row.accuracies)
+    found: list[Json] = []
+    for dataset in sorted(names, key=lambda each: (each != IMAGENET, each)):
+        known = [row.accuracy(dataset) for _, row in rows]
+        sources = [", ".join(filter(None, (a.source, a.detail))) if a else None for a in known]
+        found.append(
+            {
+                "name": DATASETS.get(dataset, dataset),
+                "top1": _column([each.top1 if each else None for each in known]),
+                "source": _column(sources),
+            }
+        )
+    return found
+
+
+def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
+    """A panel of bars for each batch of a device; what could not be profiled is named in it."""
+    by_batch: dict[int, list[Known]] = {}
+    for known in device.profiles:
+        if first := known.rounds[0] if known.rounds else known.failure:
+            by_batch.setdefault(first.case.batch, []).append(known)
+    for batch, several in sorted(by_batch.items()):
+        profiles = [known.profile for known in several if known.rounds]
+        failures = [known.failure for known in several if known.failure]
+        yield {
+            "device": number,
+            "batch": batch,
+            "bars": [
+                {
+                    "name": name(profile, profiles),
+                    "latency": _rounded(profile.waterfall.plain_s),
+                    "segments": [
+                        (term, _rounded(left), _rounded(width))
+                        for term, left, width in segments(profile)
+                    ],
+                    "doubts": derive.doubts(profile),
+                }
+                for profile in profiles
+            ],
+            "failures": [
+                f"{case_name(each.case)} failed with {each.error}: {each.message}"
+                for each in failures
+            ],
+        }
+
+
+def _terms(devices: Sequence[DeviceResults]) -> list[Json]:
+    """Those that occur, in the order in which they are stacked, and how they are filled."""
+    every = [known.profile for device in devices for known in device.profiles if known.rounds]
+    return [
+        {"term": term, "colour": CATEGORY_COLOURS[term], "hatch": HATCHES.get(term, "")[:1]}
+        for term in terms(every)
+    ]
+
+
+def _columns(lines: Sequence[Json]) -> Json:
+    return {key: _column([line[key] for line in lines]) for key in lines[0]} if lines else {}
+
+
+def _column(values: Sequence[object]) -> object:
+    """Numbers as they are; of strings each once, in `values`, and `at` which of them it is."""
+    if not any(isinstance(value, str) for value in values):
+        return [_rounded(value) for value in values]
+    place: dict[object, int] = {}
+    at = [None if value is None else place.setdefault(value, len(place)) for value in values]
+    return {"values": list(place), "at": at}
+
+
+def _rounded(value: object) -> object:
+    """To the digits of the CSV; what is no finite number is missing."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

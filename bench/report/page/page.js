@@ -1,0 +1,102 @@
+// What else the page has, and its start.
+
+const KIND_OF_CLAIM = { reproduced: 'good', 'same direction': 'doubt', 'not reproduced': 'bad' };
+const DARK = matchMedia('(prefers-color-scheme: dark)');
+const KEPT = 'bench-colours';
+
+const notesOf = (notes) => make('ul', { className: 'notes', hidden: !notes.length },
+  ...notes.map((note) => make('li', {}, note)));
+
+function buildDevices() {
+  data.devices.forEach((device, n) => {
+    const own = rows.filter((row) => row.device === n);
+    const failed = own.filter((row) => row.stage).length;
+    const counts = `${own.length} case${own.length === 1 ? '' : 's'}${failed ? `, ${failed} failed` : ''}`
+      + `${device.latest ? '' : '; an earlier environment'}`;
+    at('device-list').append(make('dt', { id: `device-${n}` }, device.label), make('dd', {},
+      `${counts}. Environment ${device.environment}: ${device.about}.`, notesOf(device.notes)));
+  });
+}
+
+function buildClaims() {
+  const labels = unique(data.claims.flatMap((claim) => Object.keys(claim.ours)));
+  const titles = ['Claim', 'Where', 'Reported', 'From its own tables', ...labels, 'Verdict'];
+  const table = at('claim-table');
+  table.tHead.rows[0].append(...titles.map((title) => make('th', { scope: 'col' }, title)));
+  table.tBodies[0].append(...data.claims.map((claim) => {
+    const ours = labels.map((label) => claim.ours[label] ?? 'not measured');
+    return make('tr', {}, make('th', { scope: 'row' }, claim.title),
+      ...[claim.where, claim.reported, claim.recomputed, ...ours].map((cell) => (
+        make('td', {}, cell || '–'))),
+      make('td', { className: KIND_OF_CLAIM[claim.verdict] || 'muted' }, claim.verdict));
+  }));
+}
+
+function isDark() {
+  return root.style.colorScheme ? root.style.colorScheme === 'dark' : DARK.matches;
+}
+
+/** Light, dark, or '' for what the system prefers. */
+function setScheme(scheme) {
+  root.style.colorScheme = scheme;
+  at('theme').textContent = isDark() ? 'Light colours' : 'Dark colours';
+  readTheme();
+  if (rows.length) update();
+  drawPanels();
+}
+
+/** What was chosen last time, where the browser lets a page from disk remember. */
+function kept(scheme) {
+  try {
+    if (scheme !== undefined) localStorage.setItem(KEPT, scheme);
+    return localStorage.getItem(KEPT) || '';
+  } catch {
+    return '';
+  }
+}
+
+function buildTheme() {
+  at('theme').addEventListener('click', () => {
+    const scheme = isDark() ? 'light' : 'dark';
+    kept(scheme);
+    setScheme(scheme);
+  });
+  DARK.addEventListener('change', () => setScheme(root.style.colorScheme));
+  let before = '';
+  addEventListener('beforeprint', () => {
+    before = root.style.colorScheme;
+    setScheme('light');
+  });
+  addEventListener('afterprint', () => setScheme(before));
+}
+
+/** A section that has something to show appears, and in the contents too. */
+function reveal(id) {
+  at(id).hidden = false;
+  const title = at(id).querySelector('h2').textContent;
+  at('contents').append(make('li', {}, make('a', { href: `#${id}` }, title)));
+}
+
+function start() {
+  buildDevices();
+  reveal('devices');
+  if (rows.length) {
+    reveal('accuracy');
+    reveal('cases');
+    buildChoosers();
+    setAccuracies();
+    buildTable();
+  }
+  if (data.profiles.length) {
+    reveal('time');
+    buildPanels();
+  }
+  if (data.claims.length) {
+    reveal('claims');
+    buildClaims();
+  }
+  buildTheme();
+  setScheme(kept());
+}
+
+start();

@@ -1,0 +1,177 @@
+// Accuracy over latency: families by colour, forms by mark, devices by dash.
+
+const LOG_SPREAD = 8; // latencies further apart than this stand on a logarithmic axis
+const MARKS = new Map([['rrep', 'square'], ['rrep_fc', 'diamond'], ['srep', 'triangle-up']]);
+const GLYPHS = {
+  circle: '●', square: '■', diamond: '◆', 'triangle-up': '▲',
+  'circle-open': '○', 'circle-open-dot': '◉',
+};
+const TURNS = ['', '-open', '-open-dot']; // of the palette
+const DASHES = ['solid', 'dot', 'dash', 'dashdot'];
+const DRAWN_DASHES = { solid: '──', dot: '····', dash: '– –', dashdot: '–·–' };
+let points = new Map(); // row to its spot in the picture
+
+function layoutOf(more) {
+  const { ink, paper, rule, muted } = theme;
+  const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink };
+  const axis = { gridcolor: rule, linecolor: rule, zeroline: false, fixedrange: false };
+  return {
+    paper_bgcolor: paper, plot_bgcolor: paper, font, showlegend: false, hovermode: 'closest',
+    hoverlabel: { bgcolor: paper, bordercolor: ink, font, align: 'left', namelength: -1 },
+    modebar: { bgcolor: paper, color: muted, activecolor: ink },
+    ...more,
+    xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
+  };
+}
+
+// Named one by one: by default there is one that shares a chart with a company.
+const CONFIG = { displaylogo: false, responsive: true,
+  modeBarButtons: [['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d', 'toImage']] };
+
+/** Black is the palette's ink, which is white on black. */
+function colourOf(family) {
+  const found = data.palette[families.indexOf(family) % data.palette.length];
+  return found === '#000000' ? theme.ink : found;
+}
+
+const faint = (tone) => (tone.startsWith('#') ? `${tone}80`
+  : tone.replace('rgb(', 'rgba(').replace(')', ', 0.5)'));
+const turnOf = (family) => TURNS[
+  Math.floor(families.indexOf(family) / data.palette.length) % TURNS.length];
+const markOf = (form) => MARKS.get(form) || 'circle';
+
+function hoverText(row) {
+  const doubts = row.doubts ? `: ${row.doubts.split('\n').join('; ')}` : '';
+  const lines = [
+    `${row.label}, batch ${row.batch}, ${row.backend}, ${row.precision}, ${row.resolution}², `
+      + `${row.threads} threads`,
+    `Latency ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`,
+    row.low === null ? 'No interval: a single process' : `95 % interval ${interval(row)} ms`,
+    `Rank ${row.rank ?? '–'}, ${shorten((row.verdict || 'no verdict') + doubts)}`,
+    `Top-1 ${significant(row.top1)} % (${row.source})`,
+  ];
+  return [`<b>${literal(row.name)}</b>`, ...lines.map(literal)].join('<br>');
+}
+
+/** The sizes of a family in one form and setting, on a line. */
+function seriesOf(found) {
+  const series = new Map();
+  for (const row of found) {
+    const key = JSON.stringify([row.device, row.batch, row.family, row.form, row.backend,
+      row.precision, row.resolution, row.threads]);
+    if (!series.has(key)) series.set(key, []);
+    series.get(key).push(row);
+  }
+  return [...series.values()].map((members) => members.sort((a, b) => a.estimate - b.estimate));
+}
+
+function traceOf(members) {
+  const { family, form, device } = members[0];
+  const tone = colourOf(family);
+  return {
+    x: members.map((row) => row.estimate * 1e3),
+    y: members.map((row) => row.top1),
+    error_x: {
+      type: 'data', symmetric: false, thickness: 1, width: 3, color: faint(tone),
+      array: members.map((row) => (row.high === null ? NaN : (row.high - row.estimate) * 1e3)),
+      arrayminus: members.map((row) => (row.low === null ? NaN : (row.estimate - row.low) * 1e3)),
+    },
+    mode: 'lines+markers', hoverinfo: 'text', hovertext: members.map(hoverText),
+    name: literal(family), opacity: 0.95,
+    line: { color: tone, width: 1.4, dash: DASHES[device % DASHES.length] },
+    marker: { symbol: markOf(form) + turnOf(family), size: 10, color: tone,
+      line: { color: turnOf(family) ? tone : theme.paper, width: 1.2 } },
+  };
+}
+
+/** What nothing faster is as accurate as, on each device and at each batch, as steps that go on to
+ * the slowest. What is INVALID does not count. */
+function fronts(found) {
+  const groups = new Map();
+  const slowest = Math.max(...found.map((row) => row.estimate));
+  const valid = found.filter((row) => row.verdict !== 'INVALID');
+  for (const row of valid.sort((a, b) => a.estimate - b.estimate || b.top1 - a.top1)) {
+    const key = `${row.device} ${row.batch}`;
+    const front = groups.get(key) || groups.set(key, []).get(key);
+    if (!front.length || row.top1 > front[front.length - 1].top1) front.push(row);
+  }
+  return [...groups.values()].map((front) => ({
+    x: [...front.map((row) => row.estimate), slowest].map((seconds) => seconds * 1e3),
+    y: [...front, front[front.length - 1]].map((row) => row.top1),
+    mode: 'lines', hoverinfo: 'skip', name: 'Pareto front',
+    line: { color: theme.muted, width: 7, shape: 'hv' }, opacity: 0.28,
+  }));
+}
+
+function latencyAxis(found) {
+  const values = found.map((row) => row.estimate * 1e3);
+  const [least, most] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)],
+    [Infinity, 0]);
+  if (most <= LOG_SPREAD * least) return { range: [0, most * 1.1] };
+  const [low, high] = [Math.log10(least) - 0.12, Math.log10(most) + 0.12];
+  const ticks = [];
+  for (let power = Math.floor(low); power <= high; power += 1) {
+    ticks.push(...[1, 2, 5].map((digit) => digit * 10 ** power));
+  }
+  return { type: 'log', range: [low, high], tickvals: ticks,
+    ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
+}
+
+function drawPlot(found) {
+  const drawn = found.filter((row) => row.estimate !== null && row.top1 !== null);
+  const dataset = at('dataset').selectedOptions[0]?.text;
+  at('plot').hidden = at('legend').hidden = !drawn.length;
+  points = new Map();
+  if (!drawn.length) Plotly.purge('plot');
+  else {
+    const series = seriesOf(drawn);
+    const front = fronts(drawn);
+    series.forEach((members, curve) => members.forEach((row, i) => points.set(row,
+      { curveNumber: front.length + curve, pointNumber: i })));
+    const batch = at('batch').value === EVERY ? 'every batch' : `batch ${at('batch').value}`;
+    Plotly.react('plot', [...front, ...series.map(traceOf)], layoutOf({
+      margin: { l: 56, r: 16, t: 28, b: 52 },
+      xaxis: { ...latencyAxis(drawn), title: { text: `Median latency at ${batch} (ms)` } },
+      yaxis: { title: { text: `Top-1 on ${literal(dataset)} (%)` } },
+    }), CONFIG);
+    drawLegend(drawn);
+  }
+  sayWhatIsMissing(found, drawn, dataset);
+}
+
+function sayWhatIsMissing(found, drawn, dataset) {
+  const failed = found.filter((row) => row.stage).length;
+  const unknown = found.length - drawn.length - failed;
+  const reasons = [];
+  if (unknown) reasons.push(`${unknown} without a known top-1 on ${dataset || 'any data set'}`);
+  if (failed) reasons.push(`${failed} that failed`);
+  const start = drawn.length ? 'Not in the picture: ' : 'There is nothing to draw here: ';
+  at('empty').hidden = !reasons.length && drawn.length > 0;
+  at('empty').className = drawn.length ? 'muted' : 'note';
+  at('empty').textContent = start + (reasons.join(', ') || 'the choice holds no case') + '.';
+}
+
+/** A line of what signs mean: [sign, colour, meaning] each. */
+const keysOf = (title, keys) => make('ul', { className: 'keys' }, make('li', {}, title),
+  ...keys.map(([glyph, tone, meaning]) => {
+    const sign = make('span', { ariaHidden: 'true' }, `${glyph} `);
+    sign.style.color = tone;
+    return make('li', {}, sign, meaning);
+  }));
+
+function drawLegend(drawn) {
+  const of = (key) => unique(drawn.map((row) => row[key]));
+  const forms = unique(of('form').map(markOf)).map((mark) => [GLYPHS[mark], theme.muted,
+    of('form').filter((form) => markOf(form) === mark).join(', ')]);
+  const lines = [
+    keysOf('Family', families.filter((each) => of('family').includes(each)).map((family) => (
+      [GLYPHS[`circle${turnOf(family)}`], colourOf(family), family]))),
+    keysOf('Form', [...forms, ['━', theme.muted, 'Pareto front: nothing faster is as accurate'],
+      ['├┤', theme.muted, '95 % interval']]),
+  ];
+  if (of('device').length > 1) {
+    lines.push(keysOf('Device', of('device').map((device) => (
+      [DRAWN_DASHES[DASHES[device % DASHES.length]], theme.muted, data.devices[device].label]))));
+  }
+  at('legend').replaceChildren(...lines);
+}
