@@ -48,7 +48,7 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["report", "nowhere"], 2, "nowhere does not exist"),
         (["report", "file"], 2, "file is a file"),
         (["report", "empty"], 2, "no results to report in empty"),
-        (["report", "empty", "empty"], 2, "--to"),
+        (["report", "empty", "garbage"], 2, "--to"),
         (["report"], 2, "OUT"),
         (["list", "model"], 2, "Did you mean models?"),
         (["frobnicate"], 2, "frobnicate"),

@@ -20,6 +20,7 @@ def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]
     found: dict[Path, list[Record]] = {}
     by_slug: dict[str, Path] = {}
     warnings: list[str] = []
+    empty: list[str] = []
     paths = {path.resolve(): path for source in sources for path in store.files_below(source)}
     for resolved, path in paths.items():
         records, warned = store.read(path)
@@ -27,10 +28,10 @@ def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]
         if any(of_cases(records)) or any(of_profiles(records)):
             folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
             found.setdefault(folder, []).extend(records)
-        elif not warned:
-            warnings.append(f"{path} holds no measurement yet: left out")
+        else:
+            empty.append(f"{path} holds no measurement yet: left out")
     if not found:
         where = ", ".join(str(source) for source in sources)
-        left_out = f"; the first of {len(warnings)} warnings: {warnings[0]}" if warnings else ""
+        left_out = f"; {len(warnings)} lines left out, the first: {warnings[0]}" if warnings else ""
         raise UsageError(f"no results to report in {where}{left_out}", MEASURE_FIRST)
-    return found, warnings
+    return found, warnings + empty
