@@ -9,7 +9,7 @@ from collections.abc import Mapping
 NOT_MEASURED = "not measured"
 NOTHING = "–"
 GIGA, MEGA, MIB = 1e9, 1e6, 2**20
-MARKUP = re.compile(r"[\\`*{}\[\]<>#|~]|(?<![^\W_])_|_(?![^\W_])")
+MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")
 
 DISPLAY = {
     "resnet50": "ResNet50",

@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.text import display, plus_minus, significant
 
 ROOT = Path(__file__).parent.parent
+DOUBTED = {"VALID": "", "SUSPECT": " †"}
 README = (ROOT / "README.md").read_text()
 
 
@@ -20,9 +21,11 @@ def test_the_table_is_that_of_the_committed_report():
         name = display(line["model"], line["form"])
         (row,) = [row for row in README.splitlines() if row.startswith(f"| {name} |")]
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert cells[3] == latency
+        assert cells[3] == latency + DOUBTED[line["amd_epyc_verdict"]]
         assert cells[4] == line["xeon_8260_latency_ms_paper"]
-        assert cells[5] == significant(float(line["amd_epyc_img_s"]))
+        throughput = significant(float(line["amd_epyc_img_s"]))
+        assert cells[5] == throughput + DOUBTED[line["amd_epyc_img_s_verdict"]]
+        assert cells[7] == line["amd_epyc_rank"]
 
 
 def test_the_page_of_models_is_what_the_command_prints(bench):

@@ -129,7 +129,7 @@ def write_records(folder, records):
 def test_a_report_goes_beside_its_records(tmp_path):
     write_records(tmp_path / "chip", RECORDS)
     written, warnings = report.write([tmp_path])
-    assert warnings == []
+    assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
     joint = {path.name for path in written if path.parent == tmp_path}
     beside = {path.name for path in written if path.parent == tmp_path / "chip"}
     tables = {f"table{n}.{kind}" for n in range(2, 7) for kind in ("md", "csv", "tex")}
@@ -153,7 +153,7 @@ def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     assert [link for link in links if not (tmp_path / link).exists()] == []
     assert "unfinished, more rounds were to come" in index
     assert "failed: repnext_u3_t@srep, timm/\\<script\\>" in index
-    assert len(warnings) == 1
+    assert len(warnings) == 3
     assert "results.jsonl:11 is not a record" in index
 
 
@@ -176,6 +176,62 @@ def test_older_environments_are_told_from_the_latest_and_noted():
     assert "2 environments" in new.notes[0]
 
 
+def test_what_was_measured_last_is_told_by_its_date_whatever_the_order_of_the_folders(tmp_path):
+    for name, year in (("new", 2026), ("old", 2025)):
+        environment = msgspec.structs.replace(
+            ENVIRONMENT, environment_id=name, started_at=f"{year}-01-01T00:00:00+00:00"
+        )
+        write_records(
+            tmp_path / name / "chip", [environment, timed("resnet50", environment_id=name)]
+        )
+    for order in (("new", "old"), ("old", "new")):
+        report.write([tmp_path / each for each in order], tmp_path / "to")
+        assert "Environment new" in (tmp_path / "to" / "report.md").read_text()
+        lines = bench.load([tmp_path / each for each in order])
+        assert lines.loc[lines["latest"], "environment_id"].tolist() == ["new"]
+
+
+def test_records_that_contradict_each_other_are_said_to():
+    other = msgspec.structs.replace(CHIP, device="cuda", kind="gpu", name="Other Chip")
+    contrary = msgspec.structs.replace(ENVIRONMENT, chip=other)
+    (found,) = devices.of("chip", [ENVIRONMENT, timed("resnet50", stopped_by="rounds"), contrary])
+    assert found.notes == [
+        "its environment is said to be of Test Chip 9000 (cpu), Other Chip (cuda): "
+        "do not believe what follows",
+        "cases of cpu are said to be of cuda",
+    ]
+
+
+def test_the_report_goes_beside_a_link_to_results_and_not_where_it_leads(tmp_path):
+    write_records(tmp_path / "kept" / "1234", RECORDS[:2])
+    (tmp_path / "out" / "chip").mkdir(parents=True)
+    (tmp_path / "out" / "chip" / "results.jsonl").symlink_to(
+        tmp_path / "kept" / "1234" / "results.jsonl"
+    )
+    report.write([tmp_path / "out"])
+    assert (tmp_path / "out" / "chip" / "results.md").exists()
+    assert len(list((tmp_path / "kept" / "1234").iterdir())) == 1
+
+
+def test_what_an_earlier_report_left_is_named(tmp_path):
+    write_records(tmp_path / "chip", RECORDS[:2])
+    (tmp_path / "chip" / "figure5.png").write_bytes(b"old")
+    (tmp_path / "chip" / "notes.md").write_text("mine")
+    _, warnings = report.write([tmp_path])
+    assert [w for w in warnings if "earlier" in w] == [
+        f"{tmp_path / 'chip' / 'figure5.png'} is of an earlier report: remove it"
+    ]
+
+
+def test_an_invalid_row_has_no_rank():
+    slow = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
+    fine = [timed("resnet50", **slow), timed("swin_t", ms=5.0, **slow)]
+    away = timed("vit_b", ms=1.0, block_compute_s=[0.1], block_memory_s=[0.2])
+    found = rows.of([ENVIRONMENT, *fine, away])
+    assert [row.verdict.level for row in found] == ["SUSPECT", "SUSPECT", "INVALID"]
+    assert [row.rank for row in found] == [1, 1, None]
+
+
 def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_path, monkeypatch):
     write_records(tmp_path / "in" / "chip", RECORDS[:2])
     (tmp_path / "to").write_text("a file where a folder should be")
@@ -188,7 +244,7 @@ def test_accuracies_that_nobody_can_use_are_warned_of(tmp_path):
     top1 = tmp_path / "top1.csv"
     top1.write_text("model,top1\nresnet50,80.1\nnobody,81\n")
     _, warnings = report.write([tmp_path], given=accuracy.read(top1))
-    assert warnings == ["no case of nobody at 224 pixels, whose top-1 is given"]
+    assert warnings[0] == "no case of nobody at 224 pixels, whose top-1 is given"
     assert "80.1 (measured)" in (tmp_path / "chip" / "results.md").read_text()
 
 

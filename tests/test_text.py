@@ -41,6 +41,7 @@ def test_names_as_the_paper_prints_them():
     [
         ("repnext_u3_t", "repnext_u3_t"),
         ("<script>", r"\<script\>"),
+        ("&lt;b&gt;", r"\&lt;b\&gt;"),
         ("a|b", r"a\|b"),
         ("_x_", r"\_x\_"),
         ("two\nlines", "two lines"),

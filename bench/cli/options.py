@@ -21,6 +21,13 @@ from bench.records import Case, Environment, Source
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
+def folder(text: str) -> Path:
+    """A path that somebody meant: an empty one is a shell's variable that is not set."""
+    if not text:
+        raise UsageError("an empty name of a folder", "Name one; `.` is this one.")
+    return Path(text)
+
+
 def _devices() -> list[str]:
     return [*devices.DEVICES, *devices.ALIASES]
 

@@ -8,14 +8,21 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import options as opt
+
 
 def report(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="OUT...", help="Folders that `bench run` wrote to.")
+        list[Path],
+        typer.Argument(
+            metavar="OUT...", help="Folders that `bench run` wrote to.", parser=opt.folder
+        ),
     ],
     to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write here instead of beside the results."),
+        typer.Option(
+            metavar="DIR", help="Write here instead of beside the results.", parser=opt.folder
+        ),
     ] = None,
     top1: Annotated[
         Path | None,

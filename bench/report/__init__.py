@@ -29,7 +29,7 @@ from bench.report import (
 )
 from bench.report.devices import DeviceResults
 from bench.report.gather import gather
-from bench.report.pages import write_pages
+from bench.report.pages import left_over, write_pages
 
 __all__ = ["joint", "of_device", "write"]
 
@@ -69,6 +69,8 @@ def write(
         written += write_pages(target, pages[way])
     warnings += _unmatched(given, every)
     written += write_pages(home, joint(every, pages, warnings))
+    warnings += [f"{each.label}: {note}" for each in every for note in each.notes]
+    warnings += [f"{path} is of an earlier report: remove it" for path in left_over(written)]
     return list(dict.fromkeys(written)), warnings
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from bench.accuracy import Given
 from bench.profiling.recorded import Known, known_of, peaks_for
-from bench.records import Case, Environment, Peaks, Record, of_cases, of_profiles
+from bench.records import Environment, Peaks, Profile, Record, of_cases, of_profiles
 from bench.report import rows
 from bench.report.rows import Row
 from bench.store import unknown_environment
@@ -40,10 +40,6 @@ class DeviceResults(msgspec.Struct, frozen=True):
         """The paper's kind of device: `cpu`, `gpu`, `edge`, or "" for one that is none."""
         return self.environment.chip.kind
 
-    def row(self, case: Case) -> Row | None:
-        """The row of exactly this case."""
-        return next((row for row in self.rows if row.case == case), None)
-
 
 def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> list[DeviceResults]:
     """What is on record of one device, environment by environment, that measured last at the end.
@@ -51,20 +47,17 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
     `records` are those of one `results.jsonl`; `given` are accuracies that the user knows.
     """
     every = rows.of(records, given)
-    measured = [record.environment_id for record in of_cases(records)]
-    profiled = [record.environment_id for record in of_profiles(records)]
-    last = (measured or profiled or [""])[-1]
-    ids = [each for each in dict.fromkeys([*measured, *profiled]) if each != last]
+    ids = _in_order(records)
     found = []
-    for environment_id in [*ids, *([last] if last else [])]:
+    for environment_id in ids:
         own = [row for row in every if row.environment.environment_id == environment_id]
         environment = own[0].environment if own else _environment(records, environment_id)
         cases = dict.fromkeys(
             r.case for r in of_profiles(records) if r.environment_id == environment_id
         )
         peaks = {case.case_id: peaks_for(records, case, environment_id) for case in cases}
-        name = environment.chip.name
-        is_last = environment_id == last
+        name = environment.chip.name or slug
+        is_last = environment_id == ids[-1]
         found.append(
             DeviceResults(
                 slug=slug,
@@ -74,7 +67,7 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
                 rows=own,
                 profiles=[known_of(records, case, environment_id) for case in cases],
                 peaks={key: value for key, value in peaks.items() if value},
-                notes=list(_notes(own, environment_id, ids if is_last else [])),
+                notes=list(_notes(own, records, environment, ids if is_last else [])),
             )
         )
     return found
@@ -91,6 +84,23 @@ def told_apart(every: Sequence[DeviceResults]) -> list[DeviceResults]:
     ]
 
 
+def _in_order(records: Sequence[Record]) -> list[str]:
+    """Ids of environments, that measured last at the end; those only profiled come first.
+
+    By when the run began, since records may come from several files; without that, as they come.
+    """
+    began = {
+        (r.run_id, r.environment_id): r.started_at for r in records if isinstance(r, Environment)
+    }
+    last: dict[str, tuple[bool, str, int]] = {}
+    for place, record in enumerate([*of_profiles(records), *of_cases(records)]):
+        is_case = not isinstance(record, Profile)
+        started = began.get((record.run_id, record.environment_id), "")
+        key = (is_case, started, place)
+        last[record.environment_id] = max(key, last.get(record.environment_id, key))
+    return sorted(last, key=lambda each: last[each])
+
+
 def _environment(records: Sequence[Record], environment_id: str) -> Environment:
     """The environment of profiles whose cases were not measured there."""
     for record in reversed(records):
@@ -100,18 +110,44 @@ def _environment(records: Sequence[Record], environment_id: str) -> Environment:
     return unknown_environment(profile)
 
 
-def _notes(own: Sequence[Row], environment_id: str, others: Sequence[str]) -> Iterator[str]:
-    unfinished = [row.case.name for row in own if row.unfinished]
-    failed = [row.case.name for row in own if row.failure]
-    if others:
+def _notes(
+    own: Sequence[Row], records: Sequence[Record], environment: Environment, ids: Sequence[str]
+) -> Iterator[str]:
+    """What a reader should know first; `ids` are all environments if this is the latest."""
+    environment_id = environment.environment_id
+    if len(ids) > 1:
         yield (
-            f"measured in {len(others) + 1} environments that differ; tables and figures are of "
+            f"measured in {len(ids)} environments that differ; tables and figures are of "
             f"the last, {environment_id[:ID_SHOWN]}, results.md and the page have all"
         )
+    yield from _contradictions(own, records, environment)
+    if not own:
+        yield "no case was measured, only profiled"
+    unfinished = [row.case.name for row in own if row.unfinished]
+    failed = [row.case.name for row in own if row.failure]
     if unfinished:
         yield f"unfinished, more rounds were to come: {_some(unfinished)}"
     if failed:
         yield f"failed: {_some(failed)}"
+
+
+def _contradictions(
+    own: Sequence[Row], records: Sequence[Record], environment: Environment
+) -> Iterator[str]:
+    """What cannot be true of records that `bench run` wrote."""
+    described = [
+        r.chip
+        for r in records
+        if isinstance(r, Environment) and r.environment_id == environment.environment_id
+    ]
+    names = list(dict.fromkeys(f"{chip.name} ({chip.device})" for chip in described))
+    if len(names) > 1:
+        yield f"its environment is said to be of {_some(names)}: do not believe what follows"
+    if not described:
+        yield "its environment is not on record: nobody knows what it was measured on"
+    others = {row.case.device for row in own} - {environment.chip.device}
+    if others:
+        yield f"cases of {_some(sorted(others))} are said to be of {environment.chip.device}"
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

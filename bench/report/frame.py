@@ -12,7 +12,7 @@ import pandas as pd
 from bench.errors import UsageError
 from bench.recorded import MEASURE_FIRST
 from bench.records import Cost
-from bench.report import rows as rows_of
+from bench.report import devices
 from bench.report.gather import gather
 from bench.report.rows import Row
 
@@ -20,23 +20,21 @@ from bench.report.rows import Row
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """All cases on record below one or several folders, as `frame` gives them.
 
-    The first column is the device's `slug`. What could not be read is a warning
+    The first columns are the device's `slug`, and whether the case is of its `latest`
+    environment. What could not be read is a warning
     (`warnings.warn`). Raises UsageError where there are no records.
     """
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found, warned = gather([Path(path) for path in several])
     for text in warned:
         warnings.warn(text, stacklevel=3)
-    slugs: list[str] = []
-    every: list[Row] = []
-    for folder, records in found.items():
-        own = rows_of.of(records)
-        slugs += [folder.name] * len(own)
-        every += own
-    if not every:
+    every = [each for folder, records in found.items() for each in devices.of(folder.name, records)]
+    rows = [row for each in every for row in each.rows]
+    if not rows:
         raise UsageError("profiles are on record, but no case was measured", MEASURE_FIRST)
-    lines = frame(every)
-    lines.insert(0, "slug", slugs)
+    lines = frame(rows)
+    lines.insert(0, "slug", [each.slug for each in every for _ in each.rows])
+    lines.insert(1, "latest", [each.latest for each in every for _ in each.rows])
     return lines
 
 

@@ -22,11 +22,12 @@ def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]
     warnings: list[str] = []
     empty: list[str] = []
     paths = {path.resolve(): path for source in sources for path in store.files_below(source)}
-    for resolved, path in paths.items():
+    for path in paths.values():
         records, warned = store.read(path)
         warnings += warned
         if any(of_cases(records)) or any(of_profiles(records)):
-            folder = by_slug.setdefault(resolved.parent.name, resolved.parent)
+            home = path.parent.resolve()  # of a link to results kept elsewhere, the link's own
+            folder = by_slug.setdefault(home.name, home)
             found.setdefault(folder, []).extend(records)
         else:
             empty.append(f"{path} holds no measurement yet: left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from bench.report.markdown import describe, to_markdown_table
 from bench.text import NOTHING, markdown
 
 WARNINGS_SHOWN = 20
+BATCH = re.compile(r"distributions-\d+\.png")
 ABOUT = {
     "report.html": "everything in one page: a table to sort and filter, accuracy over latency",
     "claims.md": "the paper's claims about efficiency, tested",
@@ -24,7 +26,7 @@ ABOUT = {
     "table6.md": "Table 6: different devices",
     "figure1.png": "accuracy over latency, the paper's Figure 1",
     "speedups.png": "what re-parameterisation gains",
-    "distributions.png": "all samples of every case at batch 1",
+    "distributions.png": "all samples of every case, at one batch",
     "figure5.png": "where the time goes, the paper's Figure 5",
     "roofline.png": "what operators reach of what the chip could",
     "profile.md": "the profiles in numbers",
@@ -70,7 +72,8 @@ def _line(device: DeviceResults) -> dict[str, str]:
 
 def _links(names: set[str], way: str = "") -> Iterator[str]:
     """One line for each file that is there, with its other formats."""
-    for name, about in ABOUT.items():
+    batches = {name: ABOUT["distributions.png"] for name in sorted(names) if BATCH.fullmatch(name)}
+    for name, about in {**ABOUT, **batches}.items():
         if name in names:
             stem = name.partition(".")[0]
             others = sorted(n for n in names if n.partition(".")[0] == stem and n != name)

@@ -85,10 +85,11 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     """Rank the rows of each group anew, counting no others; the order stays.
 
     From the fastest on, a row shares the rank of the first before it that is not surely faster.
+    INVALID rows have none.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
-        if row.summary:
+        if row.summary and not (row.verdict and row.verdict.level == "INVALID"):
             key = (row.environment.environment_id, *row.case.group)
             groups.setdefault(key, []).append(place)
     found = list(rows)
