@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import paper, store
-from bench.records import Case, Chip, Conditions
-from bench.report import claims, devices, page
+from bench.records import Case, Chip, Conditions, Cost
+from bench.report import claims, devices, page, tables
 from bench.report.claims import catalogue
 from bench.report.claims.claim import BEYOND, CHANGE, FASTER, SHARE, TIMES
 from bench.report.claims.evidence import Found, exactly
@@ -24,7 +24,7 @@ from bench.report.claims.verdicts import (
     together,
     verdict_of,
 )
-from bench.report.claims.words import contradicting, own_tables
+from bench.report.claims.words import contradicting, of_label, own_tables
 from bench.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
@@ -121,8 +121,11 @@ def test_86_per_cent_is_the_most_that_the_tables_have_and_the_most_that_we_count
     assert max(map(round, in_print(title))) == 86
     assert (found.own, found.verdict) == (True, "reproduced")
     ours = {part.name: CHANGE.convert(part.found.point) for part in found.devices[0].parts}
-    macs = ours["RepNeXt-u1-T to RepNeXt-u1-T-sRep, MACs"]
+    macs = ours["RepNeXt-u1-T to RepNeXt-u1-T-sRep, MACs of Table 2"]
     assert macs == pytest.approx(100 * (8202210816 / 4409770752 - 1))
+    paper_of = {part.name: CHANGE.convert(part.reported) for part in found.devices[0].parts}
+    table_3 = paper_of["RepNeXt-u1-T to RepNeXt-u1-T-sRep, MACs of Table 3"]
+    assert table_3 == pytest.approx(100 * (0.67 / 0.36 - 1))
 
 
 def test_steps_of_re_parameterisation():
@@ -165,10 +168,11 @@ def test_leads_that_it_has():
 
 
 def test_the_order_of_table_6_is_of_pairs_that_differ_by_more_than_2_per_cent():
-    assert len(reported_of(claim("The order of latencies on a CPU"))) == 21
-    assert len(reported_of(claim("The order of latencies on a GPU"))) == 20  # 10.7 and 10.8 ms
+    title = "The order of latencies on {}, every pair of rows"
+    assert len(reported_of(claim(title.format("a CPU")))) == 21
+    assert len(reported_of(claim(title.format("a GPU")))) == 20  # 10.7 and 10.8 ms
     for each in ("a CPU", "a GPU", "an edge board"):
-        assert all(holding(claim(f"The order of latencies on {each}")))
+        assert all(holding(claim(title.format(each))))
 
 
 def test_tables_say_nothing_of_tf32():
@@ -335,9 +339,78 @@ def test_networks_that_did_not_take_turns_are_marked():
 
 def test_only_the_papers_setting_counts():
     odd = msgspec.structs.replace(GPU, threads=4)  # the chip has eight
-    records = [*timed(odd, f"{U3[0]}@rrep", 10.0), *timed(odd, f"{U3[0]}@train", 14.0)]
+    records = [*timed(odd, f"{U3[0]}@rrep", 10.0), *timed(GPU, f"{U3[0]}@train", 14.0)]
     found = judged(REGULAR, on(GPU, records))
-    assert "is not on record" in found.devices[0].parts[0].found.why
+    assert found.devices[0].parts[0].found.why == "RepNeXt-u3-T-rRep is not on record"
+
+
+def test_a_run_on_another_number_of_threads_counts_here_as_in_the_tables():
+    one = msgspec.structs.replace(CPU, threads=1)
+    records = [*timed(one, f"{U3[0]}@rrep", 10.0), *timed(one, f"{U3[0]}@train", 14.0)]
+    found = on(CPU, records)
+    assert judged(REGULAR.replace("a GPU", "a CPU"), found).verdict == "reproduced"
+    assert "10.0 " in tables.render([found])["table6.md"].decode()
+    assert "(CPU, 1 thread)" in everything(found)["claims.md"].decode()
+    several = on(GPU, timed(GPU, "resnet50", 10.0))
+    assert "Test GPU (GPU)." in everything(several)["claims.md"].decode()  # not the host's CPUs
+
+
+SPARSE = "The sparse parameters of merged shortcuts do not slow inference significantly"
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.5, "undecided"), (0.6, "not reproduced")])
+def test_what_can_only_be_refuted_is_not_reproduced_nor_borne_out(ratio, verdict):
+    rounds = [
+        timed(GPU, f"{m}@{f}", ms) for m in U3 for f, ms in (("srep", 10), ("rrep", ratio * 10))
+    ]
+    found = judged(SPARSE, on(GPU, *rounds))
+    assert found.verdict == verdict
+    assert found.own is None
+    assert own_tables(found) == "not against it: 1.10 to 1.38×"
+
+
+ACCESS = "Merging shortcuts improves memory access: operators move fewer bytes"
+
+
+def test_a_device_without_a_name_is_not_what_was_counted():
+    nameless = regular(msgspec.structs.replace(CPU, name=""), 1.4, 1.4, 1.4)
+    nameless = msgspec.structs.replace(nameless, label="")
+    named = regular(GPU, 1.2, 1.2, 1.2)
+    found = judged(REGULAR, nameless, named)
+    assert "1.20×" in of_label(found, GPU.name)
+    assert "1.40×" in of_label(found, "")
+    text = everything(nameless, named)["claims.md"].decode()
+    assert "Counted: RepNeXt-u3-T / " not in text
+    counted = judged("Merging shortcuts adds “a very small number” of parameters", nameless)
+    assert of_label(counted, "") == of_label(counted, "any") != "not measured"
+
+
+def test_a_verdict_that_rests_on_suspect_rows_says_so():
+    busy = regular(GPU, 1.4, 1.4, 1.5, conditions=BUSY)
+    found = judged(REGULAR, busy)
+    assert found.doubted
+    assert claims.words.headline(found) == "reproduced †"
+    text = everything(busy)["claims.md"].decode()
+    assert "**reproduced †**" in text
+    decided = [each for each in claims.judge([busy]) if each.verdict != "not measured"]
+    doubted = sum(each.doubted for each in decided)
+    assert 0 < doubted < len(decided)
+    assert f"- {doubted} of these {len(decided)} verdicts rest on SUSPECT rows" in text
+    quiet = regular(GPU, 1.4, 1.4, 1.5)
+    assert not judged(REGULAR, quiet).doubted
+    assert "rest on SUSPECT" not in everything(quiet)["claims.md"].decode()
+    other = regular(CPU, 1.4, 1.4, 1.5, conditions=BUSY)  # it is not about a CPU
+    assert not judged(REGULAR, quiet, other).doubted
+
+
+def test_memory_is_not_judged_by_what_a_cpu_holds():
+    cost = Cost(weight_bytes=1, peak_memory_bytes=1000)
+    rounds = [timed(CPU, f"{m}@{f}", 10, cost=cost) for m in U3 for f in ("train", "rrep", "srep")]
+    for each in claims.judge([on(CPU, *rounds)])[3:5]:
+        assert "memory footprint" in each.claim.title
+        assert each.devices[0].verdict == "not measured"
+        assert "no allocator" in each.devices[0].parts[0].found.why
+    assert judged(ACCESS, on(CPU, *rounds)).verdict == "not measured"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import pytest
 from conftest import ENVIRONMENT, measurement
 
 from bench import paper
-from bench.records import Case, Chip, Passport, Profile, ProfileRow, Utilisation, Waterfall
+from bench.records import Case, Chip, Cost, Passport, Profile, ProfileRow, Utilisation, Waterfall
 from bench.report import devices
 from bench.report.claims.evidence import Evidence, Place
+from bench.report.claims.memory import Moved, Peak
 from bench.report.claims.quantities import Count, Ratio, Same, Spread, Zeros
 from bench.report.claims.shares import Gauge, Share
 
@@ -175,12 +176,73 @@ def test_networks_are_the_same_by_their_structure(structure, point):
 
 def test_counts_need_no_device():
     counts = {row.form: row for row in paper.counted() if row.model == T}
-    found = Count(T, "rrep", "srep", "activation_bytes")
-    ratio = counts["rrep"].activation_bytes / counts["srep"].activation_bytes
+    ratio = counts["rrep"].params / counts["srep"].params
+    found = Count(T, "rrep", "srep", "params", 4)
     assert found.ours(NOTHING).estimate == (ratio, ratio, ratio)
-    assert found.reported() is None
-    assert Count(T, "train", "srep", "params").reported() == 29 / 52
-    assert Count(T, "train", "srep", "macs").reported() == 4.5 / 8.2
+    assert Count(T, "train", "srep", "params", 4).reported() == 29 / 52
+    assert Count(T, "train", "srep", "macs", 4).reported() == 4.5 / 8.2
+    assert Count(T, "train", "srep", "macs", 3).reported() == 0.37 / 0.67
+
+
+def held(*peaks, reserved=1000):
+    """The costs of processes that held so much beyond 100 bytes of weights."""
+    return [
+        Cost(weight_bytes=100, peak_memory_bytes=100 + peak, peak_reserved_bytes=reserved)
+        for peak in peaks
+    ]
+
+
+def held_by(place, costs):
+    return [
+        measurement(case(place), number, samples_s=[0.01] * 3, cost=cost)
+        for number, cost in enumerate(costs, 1)
+    ]
+
+
+def test_a_peak_is_that_beyond_the_weights_of_processes_that_took_turns():
+    peak = Peak(T, "train", "rrep")
+    made = [*held_by(TRAIN, held(300, 310, 300)), *held_by(RREP, held(200, 200, 200))]
+    found = peak.ours(evidence(*made))
+    assert found.point == pytest.approx(1.516, abs=0.001)
+    assert 1.4 < found.estimate.low < found.point < found.estimate.high < 1.6
+    assert (found.rounds, peak.name) == (3, "RepNeXt-u3-T / RepNeXt-u3-T-rRep")
+    one = peak.ours(evidence(*made[:1], *made[3:4]))
+    assert (one.estimate, one.why) == (None, "one process has no interval")
+    assert peak.ours(NOTHING).why.startswith("RepNeXt-u3-T is not on record")
+    assert Peak(T, "train", "rrep", 128).ours(evidence(*made)).estimate is None
+
+
+def test_a_peak_that_no_allocator_counted_is_not_used():
+    costs = held(300, 300, reserved=None)
+    found = Peak(T, "train", "rrep").ours(evidence(*held_by(TRAIN, costs), *held_by(RREP, costs)))
+    assert (found.estimate, found.point) == (None, None)
+    assert found.why == "no allocator counted it, as on a CPU"
+
+
+def moving(place, moved, lacks=0):
+    """A profile whose operators do all MACs of the network, but for what it `lacks`."""
+    (counted,) = (row for row in paper.counted() if (row.model, row.form) == (T, place.form))
+    row = ProfileRow(
+        "op", "m", "other", 1, 0.001, counted.macs - lacks, moved + counted.weight_bytes
+    )
+    view = ProfileRow("view", "m", "dimension transform", 1, 0.001)
+    return msgspec.structs.replace(profile(place, 1), rows=[row, view])
+
+
+def test_bytes_moved_are_counted_with_the_weights_and_without():
+    made = evidence(moving(RREP, 2200), moving(SREP, 2000))
+    alone = Moved(T, "rrep", "srep", weights=False)
+    assert alone.ours(made).estimate == (1.1, 1.1, 1.1)
+    assert alone.ours(made).exact
+    counts = {row.form: row.weight_bytes for row in paper.counted() if row.model == T}
+    whole = Moved(T, "rrep", "srep", weights=True).ours(made)
+    assert whole.point == (counts["rrep"] + 2200) / (counts["srep"] + 2000)
+    assert alone.ours(NOTHING).why.startswith("no profile of RepNeXt-u3-T-rRep")
+    partial = alone.ours(evidence(moving(RREP, 2200), moving(SREP, 2000, lacks=1)))
+    assert (partial.estimate, partial.why) == (
+        None,
+        "the profile of RepNeXt-u3-T-sRep lacks operators",
+    )
 
 
 def test_a_ratio_reads_its_table_and_device():

@@ -276,6 +276,26 @@ def test_one_number_of_threads_the_default_or_else_the_last():
     assert [found[model][name] for model in ("ResNet50", "ViT-B")] == ["not measured", "50.3"]
 
 
+def test_a_device_has_one_number_of_threads_in_all_tables():
+    one = timed("resnet50", ms=100, threads=1)
+    four = timed("resnet50", ms=50, threads=4, resolution=64)
+    own = device([ENVIRONMENT, *timed("timm/resnet18"), *one, *four])
+    assert tables.measured_on(own) == [3]
+    alone = device([ENVIRONMENT, *timed("timm/resnet18"), *one])
+    assert tables.measured_on(alone) == [2, 4, 6]
+    line = rows_of(tables.render([alone]), 2)["ResNet50"]
+    assert line["Test Chip 9000, 1 thread: Latency (ms)"] == "101"
+
+
+def test_columns_of_folders_that_are_alike_have_names_of_their_own():
+    records = [ENVIRONMENT, *timed("resnet50")]
+    alike = [device(records, slug) for slug in ("a-b", "a_b", "a-b-2", "a-b")]
+    (header,) = csv.reader([tables.render(alike)["table6.csv"].decode().splitlines()[0]])
+    assert len(set(header)) == len(header)
+    latencies = [name for name in header if name.endswith("_latency_ms")]
+    assert latencies == [f"a_b{end}_latency_ms" for end in ("", "_2", "_2_2", "_3")]
+
+
 def test_macs_are_those_at_the_resolution_of_the_table():
     at64 = timed("resnet50", resolution=64, cost=Cost(params=25_557_032, macs=340_000_000))
     pages = tables.render([device([ENVIRONMENT, *timed("resnet50"), *at64])])

@@ -1,17 +1,19 @@
 """What the paper's Tables 2-6 hold, and what a device has to show for each.
 
-What is shown is the paper's setting: eager, fp32, the table's resolution; one number of threads.
+What is shown is the paper's setting: eager, fp32, the table's resolution, and one number of threads
+for each device, here and wherever else the setting is asked for.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from bench import paper
-from bench.records import Cost
+from bench.records import Case, Cost
 from bench.report.devices import DeviceResults
 from bench.report.rows import Row, ranked
 from bench.text import USUAL, USUAL_RESOLUTION, display
@@ -167,33 +169,71 @@ class Shown(NamedTuple):
     rows: dict[Place, Row]
 
 
+class Setting(NamedTuple):
+    """How networks were run on a device, their precision and size apart."""
+
+    backend: str
+    driver: str
+    threads: int
+
+
+def run_as(case: Case) -> Setting:
+    """How a case was run."""
+    return Setting(case.backend, case.device, case.threads)
+
+
+def setting_of(device: DeviceResults) -> Setting:
+    """How the networks were run whose numbers tables and claims show of a device.
+
+    Eager; threads are the chip's default, or else those of the last case of the paper's tables.
+    """
+    chip = device.environment.chip
+    cases = [row.case for row in device.rows]
+    cases = cases or [each.rounds[0].case for each in device.profiles if each.rounds]
+    counts = [
+        case.threads
+        for case in cases
+        if (case.backend, case.precision, case.device) == (*USUAL, chip.device)
+        and (case.resolution, _place(case)) in _tabled()
+    ]
+    threads = counts[-1] if counts and chip.threads not in counts else chip.threads
+    return Setting(USUAL[0], chip.device, threads)
+
+
+def in_words(setting: Setting) -> str:
+    """Its threads: `2 threads`."""
+    return f"{setting.threads} thread" + "s" * (setting.threads != 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _tabled() -> frozenset[tuple[int, Place]]:
+    """What the tables are made of."""
+    return frozenset((layout.resolution, place) for layout in LAYOUTS for place in layout.places)
+
+
 def fitting(device: DeviceResults, layout: Layout) -> list[Row]:
-    """Its rows in the setting of the table, of any number of threads."""
-    driver = device.environment.chip.device
-    wanted, setting = set(layout.places), (*USUAL, layout.resolution, driver)
+    """Its rows in the setting of the table."""
+    wanted, setting = set(layout.places), setting_of(device)
     return [
         row
         for row in device.rows
-        if _place(row) in wanted
-        and (row.case.backend, row.case.precision, row.case.resolution, row.case.device) == setting
+        if _place(row.case) in wanted
+        and run_as(row.case) == setting
+        and (row.case.precision, row.case.resolution) == (USUAL[1], layout.resolution)
     ]
 
 
-def _place(row: Row) -> Place:
-    return (row.case.model, row.case.form, row.case.batch)
+def _place(case: Case) -> Place:
+    return (case.model, case.form, case.batch)
 
 
 def shown_of(device: DeviceResults, layout: Layout) -> Shown | None:
-    """None without a row. Threads are the chip's default, or else those of the last case."""
-    found = fitting(device, layout)
-    if not found:
+    """None without a row."""
+    rows = ranked(fitting(device, layout))
+    if not rows:
         return None
-    counts = [row.case.threads for row in found]
-    usual = device.environment.chip.threads
-    threads = usual if usual in counts else counts[-1]
-    rows = ranked([row for row in found if row.case.threads == threads])
-    name = f"{device.label}, {threads} threads" if device.kind == "cpu" else device.label
-    return Shown(device, name, {_place(row): row for row in rows})
+    threads = f", {in_words(setting_of(device))}" if device.kind == "cpu" else ""
+    return Shown(device, device.label + threads, {_place(row.case): row for row in rows})
 
 
 def costs_of(layout: Layout, devices: Sequence[DeviceResults]) -> dict[tuple[str, str], Cost]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.records import Cost
+from bench.report.csv_text import CSV_DIGITS
 from bench.report.frame import frame
 from bench.report.markdown import describe, to_markdown_table
 from bench.report.rows import Row
@@ -23,7 +24,6 @@ from bench.text import (
     significant,
 )
 
-CSV_DIGITS = 6
 OF_SOME_DEVICES = [
     "Device time (ms)",
     "Pipelined (img/s)",

@@ -5,15 +5,14 @@ Units stand in the headings; reported and measured numbers never share a column.
 
 from __future__ import annotations
 
-import csv
-import io
-import math
+import itertools
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from bench.records import Cost
 from bench.report import grid, latex
+from bench.report.csv_text import Value, to_csv
 from bench.report.devices import DeviceResults
 from bench.report.grid import BRACKETS, Cell, Grid
 from bench.report.layouts import (
@@ -31,9 +30,7 @@ from bench.report.markdown import to_markdown_table
 from bench.report.rows import Row
 from bench.text import GIGA, MEGA, NOT_MEASURED, in_unit, markdown
 
-CSV_DIGITS = 6
-
-Field = tuple[str, str | float | None]
+Field = tuple[str, Value]
 
 
 def measured_on(device: DeviceResults) -> list[int]:
@@ -85,15 +82,11 @@ def _cell(cell: Cell) -> str:
 def _to_csv(layout: Layout, costs: Mapping[tuple[str, str], Cost], shown: Sequence[Shown]) -> str:
     """A line for each form of each model; empty is what the paper's table has no place for."""
     lines = [
-        list(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form))
+        dict(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form))
         for line in layout.lines
         for form in line.forms
     ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(key for key, _ in lines[0])
-    writer.writerows([_short(value) for _, value in line] for line in lines)
-    return text.getvalue()
+    return to_csv(lines[0], (line.values() for line in lines))
 
 
 def _csv_line(
@@ -113,11 +106,20 @@ def _csv_line(
             yield f"{device}_latency_std_ms_paper", theirs.latency_std_ms
         if layout.throughput:
             yield f"{device}_img_s_paper", theirs.throughput_img_s
-    for each in shown:
-        prefix = each.device.slug.replace("-", "_")
+    for prefix, each in zip(_prefixes(shown), shown, strict=True):
         for key, value in _csv_measured(layout, each, line, form):
             yield f"{prefix}_{key}", value
     yield from (("top1_paper", reported.top1), ("dataset", reported.dataset))
+
+
+def _prefixes(shown: Sequence[Shown]) -> list[str]:
+    """Of columns, from the names of folders: `a_b` for `a-b`, and `a_b_2` for `a_b` after it."""
+    found: list[str] = []
+    for each in shown:
+        name = each.device.slug.replace("-", "_")
+        every = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        found.append(next(one for one in every if one not in found))
+    return found
 
 
 def _csv_measured(layout: Layout, shown: Shown, line: Line, form: str) -> Iterator[Field]:
@@ -145,9 +147,3 @@ def _status(row: Row | None) -> str:
     if row is None or row.summary is None:
         return f"failed ({row.failure.stage})" if row and row.failure else NOT_MEASURED
     return "unfinished" if row.unfinished else "measured"
-
-
-def _short(value: str | float | None) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return value if isinstance(value, str) else f"{value:.{CSV_DIGITS}g}"

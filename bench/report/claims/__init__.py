@@ -28,5 +28,5 @@ def render(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> dict[s
     """
     return {
         "claims.md": page.to_markdown(judged, devices).encode(),
-        "claims.csv": page.to_csv(judged).encode(),
+        "claims.csv": page.in_csv(judged).encode(),
     }

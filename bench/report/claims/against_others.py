@@ -22,31 +22,47 @@ LEADS = {
     "edge": "sRep has the lowest edge latency",
 }
 
+ONE_PAIR = (
+    "One pair that is surely not so refutes the order as a whole: how many are says more than the "
+    "verdict."
+)
+
 
 def groups() -> dict[str, tuple[Claim, ...]]:
     """By heading."""
-    return {"Against other networks": (*_averages(), *_leads(), *_trade_offs(), *_orders())}
+    return {
+        "Against other networks": (
+            *_averages(),
+            *_families(),
+            *_leads(),
+            *_trade_offs(),
+            *_orders(),
+        )
+    }
 
 
 def _averages() -> tuple[Claim, ...]:
+    return tuple(
+        Claim(
+            title=f"RepNeXt is faster than {name} by {percent} % on average",
+            where="Abstract, Sec. 4.1, Table 4",
+            said=f"+{percent} %",
+            kind="gpu",
+            quantities=pairs.against(rivals),
+            scale=FASTER,
+            rule="mean",
+            size=1 + (percent - 0.5) / 100,
+            note=f"Mean of latency / latency of sRep − 1 over {over}.",
+        )
+        for name, percent, rivals, over in (
+            ("ConvNeXt", 62, CONVNEXT, "sizes T, S and B"),
+            ("EfficientNet", 148, EFFICIENTNET, "B3, B4, B5 against T, S, B"),
+        )
+    )
+
+
+def _families() -> tuple[Claim, ...]:
     return (
-        *(
-            Claim(
-                title=f"RepNeXt is faster than {name} by {percent} % on average",
-                where="Abstract, Sec. 4.1, Table 4",
-                said=f"+{percent} %",
-                kind="gpu",
-                quantities=pairs.against(rivals),
-                scale=FASTER,
-                rule="mean",
-                size=1 + (percent - 0.5) / 100,
-                note=f"Mean of latency / latency of sRep − 1 over {over}.",
-            )
-            for name, percent, rivals, over in (
-                ("ConvNeXt", 62, CONVNEXT, "sizes T, S and B"),
-                ("EfficientNet", 148, EFFICIENTNET, "B3, B4, B5 against T, S, B"),
-            )
-        ),
         Claim(
             title="RepNeXt is faster than most vision transformers",
             where="Abstract, Sec. 1, Table 4",
@@ -76,7 +92,7 @@ def _averages() -> tuple[Claim, ...]:
 
 
 def _leads() -> tuple[Claim, ...]:
-    every_row = "Against every other row of Table 6."
+    every_row = "Against every other row of Table 6, whatever its accuracy."
     return (
         Claim(
             title="SOTA inference speed: every other network of Table 4 is slower",
@@ -145,14 +161,14 @@ def _trade_offs() -> tuple[Claim, ...]:
 def _orders() -> tuple[Claim, ...]:
     return tuple(
         Claim(
-            title=f"The order of latencies on {on}",
+            title=f"The order of latencies on {on}, every pair of rows",
             where="Table 6",
             said="as printed",
             kind=kind,
             quantities=pairs.order(6, device),
             sized=False,
             tally=True,
-            note="Every pair of rows whose latencies differ by more than 2 % in the table.",
+            note=f"Pairs whose latencies differ by more than 2 % in the table. {ONE_PAIR}",
         )
         for on, kind, device in TABLE_6
     )

@@ -55,8 +55,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     where that does not matter, `none` where none is needed). Its `quantities` are judged one by
     one and all must hold, or `most`; or their `mean` is judged. `size` is the number of the text
     as a quantity, None where it has none: then, if `sized`, each must reach what the paper's table
-    has of it. `edge` is what a quantity must exceed to be of consequence. A `tally` is shown by how
-    many hold. `note` is for the reader: the criterion, and what to mind.
+    has of it. `edge` is what a quantity must exceed to be of consequence. `only_refutes` marks
+    quantities that would hold for other reasons too: then no number bears the claim out. A `tally`
+    is shown by how many hold. `note` is for the reader: the criterion, and what to mind.
     """
 
     title: str
@@ -69,6 +70,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     size: float | None = None
     sized: bool = True
     edge: float = BEYOND
+    only_refutes: bool = False
     tally: bool = False
     note: str = ""
 

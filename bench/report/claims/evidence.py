@@ -1,23 +1,26 @@
 """What a device has on record in the paper's setting, and what came of looking a quantity up.
 
-The setting: eager, the chip's own number of threads, fp32 unless a place says otherwise.
+The setting is that of the tables (`bench.report.layouts`); fp32 unless a place says otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import statistics
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bench import stats
 from bench.profiling.derive import doubts
 from bench.profiling.recorded import Known
 from bench.ratio import sitting_of
 from bench.records import Case, Measurement, Profile
 from bench.report.devices import DeviceResults
+from bench.report.layouts import LATENCY_BATCH, run_as, setting_of
 from bench.report.rows import Row
 from bench.stats import Estimate
 from bench.text import USUAL, USUAL_RESOLUTION, display, setting
 
-LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
 BACKEND, PRECISION = USUAL
 
 
@@ -62,6 +65,18 @@ def missing(*reasons: str) -> Found:
     return Found(why="; ".join(dict.fromkeys(reason for reason in reasons if reason)))
 
 
+def of_pairs(logs: Sequence[float], why: str, *, doubted: bool = False) -> Found:
+    """The geometric mean of a ratio from its logarithm in each pair; `why` is for no interval."""
+    ratio = stats.paired_ratio([[value] for value in logs])
+    return Found(
+        ratio,
+        math.exp(statistics.fmean(logs)) if logs else None,
+        "" if ratio else why,
+        doubted,
+        rounds=len(logs),
+    )
+
+
 class Timed(NamedTuple):
     """The rounds of a place, or why there are none that count."""
 
@@ -87,15 +102,11 @@ class Evidence(NamedTuple):
     @classmethod
     def of(cls, device: DeviceResults) -> Evidence:
         """What `device` has on record."""
-        chip = device.environment.chip
-
-        def fits(case: Case) -> bool:
-            return (case.backend, case.device, case.threads) == (BACKEND, chip.device, chip.threads)
-
-        known = [each for each in device.profiles if each.rounds]
+        setting = setting_of(device)
+        known = [(each.rounds[0].case, each) for each in device.profiles if each.rounds]
         return cls(
-            {_place(row.case): row for row in device.rows if fits(row.case)},
-            {_place(k.rounds[0].case): k for k in known if fits(k.rounds[0].case)},
+            {_place(row.case): row for row in device.rows if run_as(row.case) == setting},
+            {_place(case): each for case, each in known if run_as(case) == setting},
         )
 
     def timed(self, place: Place) -> Timed:

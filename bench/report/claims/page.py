@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -13,18 +11,17 @@ from bench.report import page as html
 from bench.report.claims import catalogue, words
 from bench.report.claims.claim import KINDS
 from bench.report.claims.verdicts import VERDICTS, Judged, OnDevice, Part, reported_of
+from bench.report.csv_text import Value, to_csv
 from bench.report.devices import DeviceResults
+from bench.report.layouts import in_words, setting_of
 from bench.text import markdown
 
-CSV_DIGITS = 6
 PAPERS_CHIPS = {"gpu": "an A100", "cpu": "a Xeon 8260", "edge": "a Jetson Orin"}
 CSV_COLUMNS = (
     *("number", "claim", "where", "about", "said", "criterion", "own_tables"),
     *("quantity", "paper", "claimed", "device", "kind", "ours", "low", "high", "rounds"),
     *("suspect", "apart", "verdict", "why", "verdict_of_claim"),
 )
-
-Value = str | int | float | None
 
 INTRODUCTION = """\
 Every statement of the paper about latency, throughput, size or where the time goes: where it \
@@ -46,16 +43,19 @@ or else that of the paper's table for that network; where there is none, any wil
 interval reaches easily: look at it.
 - **same direction**: the same, but the whole interval falls short of the size.
 - **not reproduced**: the whole interval is on the other side, or short of the criterion.
-- **undecided**: the interval holds both. **not measured**: no interval, and so no verdict.
-- A claim about several networks needs all of them, and one that fails refutes it; one about \
-*most* needs more than half. Of many intervals one in twenty misses by chance.
+- **undecided**: the interval holds both; or the claim's note says that what was measured can \
+only refute it, and it does not. **not measured**: no interval, and so no verdict.
+- A claim about several networks needs all of them, and one that fails refutes it, whether or not \
+the others were measured; one about *most* needs more than half. Of many intervals one in twenty \
+misses by chance.
 - The verdict on the right counts only devices of the kind that the claim is about; where they \
 differ, the least favourable. On a device of another kind a claim **carries over** or does not, \
 by the same rule, which says nothing of whether the paper measured right.
 - Counted are rows in the paper's setting: eager, fp32, the table's resolution, batch 1 for \
-latency and 128 for throughput, as many threads as the chip has. INVALID rows are not used. † \
-rests on a SUSPECT row; *apart* are networks that did not take turns, whose interval holds the \
-machine's drift; *(2 of 8)*: only so many have an interval; *exact* is counted, not timed."""
+latency and 128 for throughput, on one number of threads: as many as the chip has, or else those \
+of its last case. INVALID rows are not used. † rests on a SUSPECT row; *apart* are networks that \
+did not take turns, whose interval holds the machine's drift; *(2 of 8)*: only so many have an \
+interval; *exact* is counted, not timed."""
 
 
 def to_markdown(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> str:
@@ -76,19 +76,15 @@ def to_markdown(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> s
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(judged: Sequence[Judged]) -> str:
+def in_csv(judged: Sequence[Judged]) -> str:
     """Raw numbers: ratios and shares as they are judged, not in per cent."""
-    text = io.StringIO()
     lines = [
         {"number": number, **_of_claim(each), **_of_part(found, part)}
         for number, each in enumerate(judged, 1)
         for found in each.devices
         for part in _parts(each, found)
     ]
-    writer = csv.DictWriter(text, list(CSV_COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _short(value) for key, value in line.items()} for line in lines)
-    return text.getvalue()
+    return to_csv(CSV_COLUMNS, ([line[key] for key in CSV_COLUMNS] for line in lines))
 
 
 def lines(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> list[html.Claim]:
@@ -108,8 +104,9 @@ def lines(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> list[ht
 
 def _in_short(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> Iterator[str]:
     named = [
-        f"{device.label} ({KINDS.get(device.kind, 'of no kind that the paper has')}, "
-        f"{device.environment.chip.threads} threads)"
+        f"{device.label} ({KINDS.get(device.kind, 'of no kind that the paper has')}"
+        + f", {in_words(setting_of(device))}" * (device.kind == "cpu")
+        + ")"
         for device in devices
     ]
     yield f"On record: {markdown(', '.join(named)) or 'no device'}."
@@ -121,6 +118,16 @@ def _in_short(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> Ite
             f"{len(judged)} claims are about these and stay without a verdict. What another device "
             "shows of them is whether they carry over to it, no more."
         )
+    yield from _verdicts(judged)
+    yield (
+        f"The paper's numbers are of {', '.join(PAPERS_CHIPS.values())}. A verdict is of the "
+        "devices above and of the software they run: another chip of the same kind may decide "
+        "otherwise."
+    )
+
+
+def _verdicts(judged: Sequence[Judged]) -> Iterator[str]:
+    """How many of each, on how firm a ground, and what the paper's own tables say."""
     found: dict[str, list[str]] = {verdict: [] for verdict in reversed(VERDICTS)}
     for number, each in enumerate(judged, 1):
         found[each.verdict].append(str(number))
@@ -130,13 +137,17 @@ def _in_short(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> Ite
         if numbers
     ]
     yield f"Of {len(judged)} claims: {'; '.join(counts)}."
+    decided = [each for each in judged if each.verdict != "not measured"]
+    doubted = sum(each.doubted for each in decided)
+    if doubted:
+        yield (
+            f"{doubted} of these {len(decided)} verdicts rest on SUSPECT rows (†): what was "
+            "measured there was disturbed or does not settle, as the tables' footnotes say."
+        )
     against = [str(number) for number, each in enumerate(judged, 1) if each.own is False]
-    yield f"The paper's own tables contradict {len(against)} of them: {', '.join(against)}."
-    yield (
-        f"The paper's numbers are of {', '.join(PAPERS_CHIPS.values())}. A verdict is of the "
-        "devices above and of the software they run: another chip of the same kind may decide "
-        "otherwise."
-    )
+    refuted = [number for number in found["not reproduced"] if number in against]
+    agree = f" Ours contradict these too: {', '.join(refuted)}." if refuted else ""
+    yield f"The paper's own tables contradict {len(against)} of them: {', '.join(against)}.{agree}"
 
 
 def _table(numbered: Sequence[tuple[int, Judged]], devices: Sequence[DeviceResults]) -> str:
@@ -175,7 +186,7 @@ def _details(judged: Sequence[Judged]) -> Iterator[str]:
             yield " ".join([f"- {title}", *(markdown(note) for note in notes if note)])
         for label, text in found:
             if text:
-                yield f"  - {markdown(label) or 'Counted'}: {markdown(text)}."
+                yield f"  - {'Counted' if label is None else markdown(label)}: {markdown(text)}."
 
 
 def _parts(judged: Judged, found: OnDevice) -> list[Part]:
@@ -216,7 +227,3 @@ def _of_part(found: OnDevice, part: Part) -> dict[str, Value]:
         "why": part.found.why,
         "verdict_of_claim": found.verdict,
     }
-
-
-def _short(value: Value) -> Value:
-    return f"{value:.{CSV_DIGITS}g}" if isinstance(value, float) else value

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from bench import paper, stats
+from bench import paper
 from bench.ratio import compare
 from bench.report.claims.evidence import (
     PRECISION,
@@ -22,13 +22,14 @@ from bench.report.claims.evidence import (
     Place,
     exactly,
     missing,
+    of_pairs,
     paired,
 )
 from bench.text import display
 
 FEWEST_FOR_SPREAD = 5  # samples of a process, for its standard deviation to mean anything
 PRINTED = {"params": "params_m", "macs": "gmacs"}
-COUNTS = {"params": "parameters", "macs": "MACs", "activation_bytes": "bytes written"}
+COUNTS = {"params": "parameters", "macs": "MACs"}
 
 
 class Quantity(Protocol):
@@ -125,14 +126,8 @@ class Spread(msgspec.Struct, frozen=True):
         pairs = paired(before.rounds, after.rounds)
         logs = [self._log_ratio(one.samples_s, other.samples_s) for one, other in pairs]
         known = [value for value in logs if value is not None]
-        ratio = stats.paired_ratio([[value] for value in known])
-        return Found(
-            ratio,
-            math.exp(statistics.fmean(known)) if known else None,
-            "" if ratio else "too few processes that took turns",
-            before.doubted or after.doubted,
-            rounds=len(known),
-        )
+        doubted = before.doubted or after.doubted
+        return of_pairs(known, "too few processes that took turns", doubted=doubted)
 
     def _log_ratio(self, before: Sequence[float], after: Sequence[float]) -> float | None:
         count = min(len(before), len(after))
@@ -150,32 +145,36 @@ def _thinned(samples: Sequence[float], count: int) -> list[float]:
     return [samples[index * len(samples) // count] for index in range(count)]
 
 
+def counted(model: str, form: str) -> paper.Counted:
+    """What `bench.census` counts of a form."""
+    return next(row for row in paper.counted() if (row.model, row.form) == (model, form))
+
+
 class Count(msgspec.Struct, frozen=True):
     """What a form has before / after, as `bench.census` counts it at 224 pixels: exact."""
 
     model: str
     before: str
     after: str
-    field: Literal["params", "macs", "activation_bytes"]
-    table: int = 4
+    field: Literal["params", "macs"]
+    table: int
 
     @property
     def name(self) -> str:
-        """`RepNeXt-u3-T to RepNeXt-u3-T-sRep, MACs`."""
+        """`RepNeXt-u3-T to RepNeXt-u3-T-sRep, MACs of Table 4`."""
         before, after = display(self.model, self.before), display(self.model, self.after)
-        return f"{before} to {after}, {COUNTS[self.field]}"
+        return f"{before} to {after}, {COUNTS[self.field]} of Table {self.table}"
 
     def reported(self) -> float | None:
         """Of the numbers that the table prints."""
         rows = [paper.find(self.table, "a100", self.model, f) for f in (self.before, self.after)]
-        column = PRINTED.get(self.field, "")
-        before, after = (getattr(row, column, None) for row in rows)
+        before, after = (getattr(row, PRINTED[self.field], None) for row in rows)
         return before / after if before and after else None
 
     def ours(self, evidence: Evidence) -> Found:
         """Of `bench/data/zoo.csv`; no device is asked."""
-        counts = {(row.model, row.form): getattr(row, self.field) for row in paper.counted()}
-        return exactly(counts[self.model, self.before] / counts[self.model, self.after])
+        before, after = (counted(self.model, form) for form in (self.before, self.after))
+        return exactly(getattr(before, self.field) / getattr(after, self.field))
 
 
 class Zeros(msgspec.Struct, frozen=True):
@@ -198,8 +197,7 @@ class Zeros(msgspec.Struct, frozen=True):
         passport = next((r.passport for r in timed.rounds if r.passport), None)
         if passport is None:
             return missing(timed.why or "no zeros were counted")
-        counts = {(row.model, row.form): row.params for row in paper.counted()}
-        added = passport.params_after - counts[self.model, "rrep"]
+        added = passport.params_after - counted(self.model, "rrep").params
         return exactly(passport.zero_share * passport.params_after / added)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,7 +11,7 @@ import msgspec
 from bench import stats
 from bench.profiling.derive import by_term
 from bench.records import Profile
-from bench.report.claims.evidence import Evidence, Found, Place, missing
+from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
 from bench.text import display
 
 COUNTERS = {"sampled": "the driver's counter", "sm_fill": "multiprocessors filled"}
@@ -89,14 +88,8 @@ class Gauge(msgspec.Struct, frozen=True):
             for one, other in _together(before.rounds, after.rounds)
         ]
         logs = [math.log(other / one) for one, other in both if one and other]
-        ratio = stats.paired_ratio([[value] for value in logs])
-        return Found(
-            ratio,
-            math.exp(statistics.fmean(logs)) if logs else None,
-            "" if ratio else "its profiles have no utilisation of a GPU",
-            before.doubted or after.doubted,
-            rounds=len(logs),
-        )
+        doubted = before.doubted or after.doubted
+        return of_pairs(logs, "its profiles have no utilisation of a GPU", doubted=doubted)
 
 
 def _together(before: Sequence[Profile], after: Sequence[Profile]) -> list[tuple[Profile, Profile]]:

@@ -21,7 +21,6 @@ VERDICTS: tuple[Verdict, ...] = (  # the least favourable first
     "same direction",
     "reproduced",
 )
-COUNTED = ""  # no device
 
 
 class Part(NamedTuple):
@@ -35,13 +34,21 @@ class Part(NamedTuple):
 
 
 class OnDevice(msgspec.Struct, frozen=True):
-    """A claim on one device. `parts` are its quantities; of a mean `found` is that of all."""
+    """A claim on one device, or counted on none: then `label` is None.
 
-    label: str
+    `parts` are its quantities; of a mean `found` is that of all.
+    """
+
+    label: str | None
     kind: str
     parts: list[Part]
     found: Found | None
     verdict: Verdict
+
+    @property
+    def doubted(self) -> bool:
+        """Whether an interval that was judged rests on a SUSPECT row."""
+        return any(part.found.doubted for part in self.parts if part.found.estimate)
 
     @property
     def why(self) -> str:
@@ -54,8 +61,9 @@ class OnDevice(msgspec.Struct, frozen=True):
 class Judged(msgspec.Struct, frozen=True):
     """A claim and what became of it.
 
-    `own` is whether the paper's own tables bear it out, None where they do not have it. The
-    `verdict` is that of the devices it is about, `why` the reason for `not measured`.
+    `own` is whether the paper's own tables bear it out, None where they cannot. The `verdict` is
+    that of the devices it is about, `why` the reason for `not measured`; it is `doubted` where it
+    rests on SUSPECT rows.
     """
 
     claim: Claim
@@ -63,6 +71,7 @@ class Judged(msgspec.Struct, frozen=True):
     devices: list[OnDevice]
     verdict: Verdict
     why: str = ""
+    doubted: bool = False
 
 
 def judge(claims: Iterable[Claim], devices: Sequence[DeviceResults]) -> list[Judged]:
@@ -125,11 +134,14 @@ def _judged(claim: Claim, known: Sequence[tuple[DeviceResults, Evidence]]) -> Ju
     holds = holding(claim)
     needed = len(holds) // 2 + 1 if claim.rule == "most" else len(holds)
     own = sum(holds) >= needed if holds else None
+    own = None if own and claim.only_refutes else own
     found = list(_on_devices(claim, known))
     about = [each for each in found if claim.kind in (each.kind, "any", "none")]
-    measured = [each.verdict for each in about if each.verdict != "not measured"]
+    measured = [each for each in about if each.verdict != "not measured"]
     if measured:
-        return Judged(claim, own, found, together(measured, most=False))
+        verdict = together([each.verdict for each in measured], most=False)
+        doubted = any(each.doubted for each in measured)
+        return Judged(claim, own, found, verdict, doubted=doubted)
     why = about[0].why if about else f"no {KINDS[claim.kind]} on record"
     return Judged(claim, own, found, "not measured", why)
 
@@ -138,17 +150,19 @@ def _on_devices(
     claim: Claim, known: Sequence[tuple[DeviceResults, Evidence]]
 ) -> Iterator[OnDevice]:
     if claim.kind == "none":
-        yield _on_device(claim, COUNTED, "", Evidence({}, {}))
+        yield _on_device(claim, None, "", Evidence({}, {}))
     else:
         for device, evidence in known:
             yield _on_device(claim, device.label, device.kind, evidence)
 
 
-def _on_device(claim: Claim, label: str, kind: str, evidence: Evidence) -> OnDevice:
+def _on_device(claim: Claim, label: str | None, kind: str, evidence: Evidence) -> OnDevice:
     parts = []
     for quantity in claim.quantities:
         found, size = quantity.ours(evidence), claim.size_of(quantity)
         verdict = verdict_of(found, claim.edge, size)
+        if claim.only_refutes and verdict in ("reproduced", "same direction"):
+            verdict = "undecided"
         parts.append(Part(quantity.name, quantity.reported(), size, found, verdict))
     if claim.rule == "mean":
         whole = mean([part.found for part in parts])

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from bench.report.claims.claim import Claim
 from bench.report.claims.evidence import Found
 from bench.report.claims.verdicts import (
-    COUNTED,
     Judged,
     OnDevice,
     Part,
@@ -35,9 +34,9 @@ NAMED = 8  # quantities of one verdict
 def own_tables(judged: Judged) -> str:
     """`no: −51 to −35 %`: what the paper's own tables have, and whether they bear it out."""
     claim, values = judged.claim, reported_of(judged.claim)
-    if judged.own is None:
+    if not values:
         return NOTHING
-    answer = "yes" if judged.own else "no"
+    answer = {True: "yes", False: "no", None: "not against it"}[judged.own]
     if claim.tally:
         return f"{answer}: {sum(holding(claim))} of {len(values)}"
     return f"{answer}: {claim.scale.span(values)}"
@@ -45,7 +44,7 @@ def own_tables(judged: Judged) -> str:
 
 def of_label(judged: Judged, label: str) -> str:
     """What was found on the device called so, or what was counted on none."""
-    found = next((each for each in judged.devices if each.label in (label, COUNTED)), None)
+    found = next((each for each in judged.devices if each.label in (label, None)), None)
     return on_device(judged.claim, found) if found else NOT_MEASURED
 
 
@@ -65,8 +64,10 @@ def outcome(claim: Claim, found: OnDevice, verdict: Verdict) -> str:
 
 
 def headline(judged: Judged) -> str:
-    """The verdict, and the reason for none."""
-    return f"{judged.verdict}: {judged.why}" if judged.why else judged.verdict
+    """The verdict and whether it is doubted, or the reason for none."""
+    if judged.why:
+        return f"{judged.verdict}: {judged.why}"
+    return judged.verdict + f" {SUSPECT}" * judged.doubted
 
 
 def details(claim: Claim, found: OnDevice) -> str:

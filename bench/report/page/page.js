@@ -28,7 +28,7 @@ function buildClaims() {
     return make('tr', {}, make('th', { scope: 'row' }, claim.title),
       ...[claim.where, claim.reported, claim.recomputed, ...ours].map((cell) => (
         make('td', {}, cell || '–'))),
-      make('td', { className: KIND_OF_CLAIM[claim.verdict] || 'muted' }, claim.verdict));
+      make('td', { className: KIND_OF_CLAIM[claim.verdict.replace(' †', '')] || 'muted' }, claim.verdict));
   }));
 }
 

@@ -1,0 +1,111 @@
+"""What claims about memory are about: what a network holds at most, and what it moves."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from bench.records import Cost
+from bench.report.claims.evidence import (
+    Evidence,
+    Found,
+    Place,
+    exactly,
+    missing,
+    of_pairs,
+    paired,
+)
+from bench.report.claims.quantities import counted
+from bench.report.layouts import LATENCY_BATCH
+
+
+class Peak(msgspec.Struct, frozen=True):
+    """The most memory that a process held beyond the weights, before / after.
+
+    As an allocator counts it: activations, and what libraries work in. A CPU's peak is that of the
+    whole process, in which most is what building the network left behind; it is not used.
+    """
+
+    model: str
+    before: str
+    after: str
+    batch: int = LATENCY_BATCH
+
+    @property
+    def name(self) -> str:
+        """`RepNeXt-u3-T / RepNeXt-u3-T-rRep at batch 128`."""
+        before, after = self._places
+        return f"{before.name} / {after.name}" + f" at batch {self.batch}" * (self.batch > 1)
+
+    def reported(self) -> float | None:
+        """The paper has no memory in numbers."""
+        return None
+
+    def ours(self, evidence: Evidence) -> Found:
+        """Of each pair of processes the ratio; the interval is that of their geometric mean."""
+        before, after = (evidence.timed(place) for place in self._places)
+        if before.why or after.why:
+            return missing(before.why, after.why)
+        both = [
+            (_beyond_weights(one.cost), _beyond_weights(other.cost))
+            for one, other in paired(before.rounds, after.rounds)
+        ]
+        logs = [math.log(one / other) for one, other in both if one and other]
+        why = "one process has no interval" if logs else "no allocator counted it, as on a CPU"
+        return of_pairs(logs, why)
+
+    @property
+    def _places(self) -> tuple[Place, Place]:
+        return Place(self.model, self.before, self.batch), Place(self.model, self.after, self.batch)
+
+
+def _beyond_weights(cost: Cost) -> int | None:
+    """Bytes; None where no allocator counted, which tells what it reserved as well."""
+    if None in (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.weight_bytes):
+        return None
+    return max((cost.peak_memory_bytes or 0) - (cost.weight_bytes or 0), 0)
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """Bytes that operators read and write for one image, before / after; with `weights` or not."""
+
+    model: str
+    before: str
+    after: str
+    weights: bool
+
+    @property
+    def name(self) -> str:
+        """`RepNeXt-u3-T-rRep / RepNeXt-u3-T-sRep, activations alone`."""
+        before, after = self._places
+        return f"{before.name} / {after.name}, " + (
+            "weights and activations" if self.weights else "activations alone"
+        )
+
+    def reported(self) -> float | None:
+        """The paper has no memory in numbers."""
+        return None
+
+    def ours(self, evidence: Evidence) -> Found:
+        """By the shapes of what the operators of a profile take and give, so it is exact."""
+        before, after = (evidence.profiled(place) for place in self._places)
+        if before.why or after.why:
+            return missing(before.why, after.why)
+        rounds = (before.rounds[-1], after.rounds[-1])
+        for profile, place in zip(rounds, self._places, strict=True):
+            if sum(row.macs or 0 for row in profile.rows) != counted(place.model, place.form).macs:
+                return missing(f"the profile of {place.name} lacks operators")
+        one, other = (
+            sum(row.bytes or 0 for row in profile.rows) - self._left_out(place)
+            for profile, place in zip(rounds, self._places, strict=True)
+        )
+        return exactly(one / other)
+
+    def _left_out(self, place: Place) -> int:
+        """Each weight is read once."""
+        return 0 if self.weights else counted(place.model, place.form).weight_bytes
+
+    @property
+    def _places(self) -> tuple[Place, Place]:
+        return Place(self.model, self.before), Place(self.model, self.after)
