@@ -40,6 +40,12 @@ HEADER = (
 _HASH = re.compile(rf"#[0-9a-f]{{{user.HASH_LETTERS}}}(?=\+|\Z)")
 _DATASET = re.compile("[a-z0-9]+")
 
+# In a tag of timm's: images beyond ImageNet-1K that its weights saw, by the name of their data
+# set, by their number (`m38m`, `ig1b`), or by the method that takes them (CLIP, SWAG, SEER, SSLD).
+_MORE_DATA = re.compile(
+    r"in(?!1k)[0-9]+k|.*[0-9]+[mb]|laion.*|webli|jft|clip|openai|swag|seer|ssld"
+)
+
 Source = Literal["measured", "paper", "timm"]
 
 
@@ -55,6 +61,15 @@ class Accuracy(msgspec.Struct, frozen=True):
     input_size: int
     source: Source
     detail: str
+
+    @property
+    def more_data(self) -> bool:
+        """Whether timm's weights saw more images than ImageNet-1K's, as their tag says.
+
+        Of what the user gives, and of the teachers of distilled weights, nothing is known.
+        """
+        words = self.detail.partition(".")[2].split("_")
+        return self.source == "timm" and any(map(_MORE_DATA.fullmatch, words))
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -184,6 +199,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{path} is not a file", FORMAT)  # a pipe might never end
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -112,6 +112,33 @@ assert not {"torch", "timm", "pandas"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+MORE = """
+augreg2_in21k_ft_in1k ssld_stage1_in22k_in1k sw_in12k_ft_in1k_288 laion2b_ft_in1k
+clip_laiona_augreg_ft_in1k_384 clip_ft_in1k openai_ft_in1k webli_ft_in1k ns_jft_in1k
+fb_wsl_ig1b_ft_in1k fb_ssl_yfcc100m_ft_in1k swag_lc_in1k seer_ft_in1k mim_m38m_ft_in1k
+m30m_ft_in22k_in1k bd_ssld_6m_in1k ssld_in1k
+"""
+ALONE = """
+in1k a1_in1k mae_in1k_ft_in1k fcmae_ft_in1k nv_in1k_ft_in1k_384 fb_dist_in1k b1k_in1k sbb_in1k
+ms_in1k e300_s576_in1k tv2_in1k sam_in1k
+"""
+
+
+@pytest.mark.parametrize(
+    ("tag", "more"),
+    [*((tag, True) for tag in MORE.split()), *((tag, False) for tag in ALONE.split())],
+)
+def test_a_tag_says_whether_weights_saw_more_images(tag, more):
+    assert {row.model.partition(".")[2] for row in PUBLISHED} >= {tag}
+    assert Accuracy(80.0, "imagenet1k", 224, "timm", f"clip_in21k.{tag}").more_data == more
+
+
+def test_of_others_than_timm_it_is_not_known():
+    mine = Accuracy(80.0, "imagenet1k", 224, "measured", "a.in21k")
+    assert not any(each.more_data for each in [mine, *accuracy.of("convnext_t", 224)])
+    assert [each.more_data for each in accuracy.of("vit_b", 224)] == [False, True]
+
+
 # timm's results
 
 

@@ -12,7 +12,16 @@ from matplotlib import font_manager
 
 from bench.errors import UsageError
 from bench.report import canvas
-from bench.report.canvas import drawn, listed, literal, painted, positive_axis, shortened
+from bench.report.canvas import (
+    compact,
+    drawn,
+    listed,
+    literal,
+    mixed,
+    painted,
+    positive_axis,
+    shortened,
+)
 
 SCRIPT = """
 import hashlib
@@ -125,3 +134,41 @@ def test_a_positive_axis_holds_both_ends(low, high, scale):
     ((found, (left, right)),) = seen
     assert found == scale
     assert 0 < left < low <= high < right
+
+
+@pytest.mark.parametrize("decades", [0.95, 2, 3.9, 4.1, 5, 6, 8, 12, 18, 300])
+def test_a_logarithmic_axis_has_some_ticks_and_not_dozens(decades):
+    seen = []
+
+    def draw(axes):
+        low = 10 ** (-decades / 2)
+        positive_axis(axes, low, 1 / low)
+        left, right = axes.get_xlim()
+        seen.extend(tick for tick in axes.get_xticks() if left <= tick <= right)
+
+    drawn(draw)
+    assert 3 <= len(seen) <= 14
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.5, "2.50"),
+        (0.0, "0"),
+        (9999.0, "9999"),
+        (1e-4, "0.000100"),
+        (2.5e9, "2.5e+9"),
+        (-3.21e-7, "-3.2e-7"),
+        (5.1e228, "5.1e+228"),
+        (float("inf"), "inf"),
+        (float("nan"), "–"),
+    ],
+)
+def test_numbers_far_from_one_are_short(value, text):
+    assert compact(value) == text
+
+
+def test_a_mixed_colour_is_between_both():
+    assert mixed("#0072B2", "white", 0.0) == "#0072b2"
+    assert mixed("#000000", "white", 0.4) == "#666666"
+    assert mixed("#000000", "white", 1.0) == "#ffffff"

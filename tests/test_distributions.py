@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 from conftest import ENVIRONMENT, measurement
+from msgspec import structs
 
 from bench.records import Case
 from bench.report import devices, distributions
@@ -28,7 +29,8 @@ def device(*groups):
 @contextlib.contextmanager
 def painted(*groups):
     with canvas((10, 5)) as figure:
-        distributions.paint(figure, device(*groups).rows, "title")
+        rows = device(*groups).rows
+        distributions.paint(figure, rows, "title", distributions._notes(rows))
         figure.canvas.draw()
         yield figure
 
@@ -74,15 +76,15 @@ def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():
         assert "95 % interval of the latency" not in legend
     with painted(timed("swin_t", [0.01])) as figure:
         assert longest(figure.axes[0], distributions.SPREAD) == []
-        assert "10.0" in [text.get_text() for text in figure.axes[0].texts]
+        assert "10.0†§" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def shown(monkeypatch, *groups, batch=1):
     seen = []
     monkeypatch.setattr(distributions, "paint", lambda figure, *rest: seen.append(rest))
     distributions.distributions(device(*groups), batch)
-    ((rows, title),) = seen
-    return [row.case for row in rows], title
+    ((rows, title, notes),) = seen
+    return [row.case for row in rows], title, notes
 
 
 def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
@@ -93,7 +95,7 @@ def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
         timed("swin_b", [0.001], batch=8),
         timed("swin_t", [0.01], backend="compile"),
     ]
-    cases, title = shown(monkeypatch, *groups)
+    cases, title, _ = shown(monkeypatch, *groups)
     assert [(case.model, case.backend) for case in cases] == [
         ("swin_t", "compile"),
         ("deit_s", "eager"),
@@ -103,11 +105,60 @@ def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
     assert title == "Latency on Test Chip 9000, batch 1"
 
 
-def test_fifty_at_most_and_the_title_says_so(monkeypatch):
+def test_fifty_at_most_and_a_note_says_so(monkeypatch):
     groups = [timed(f"net{number}", [0.01 + number / 1e4]) for number in range(60)]
-    cases, title = shown(monkeypatch, *groups)
+    cases, _, notes = shown(monkeypatch, *groups)
     assert [case.model for case in cases] == [f"net{number}" for number in range(50)]
-    assert title == "Latency on Test Chip 9000, batch 1: the 50 fastest of 60 cases"
+    assert notes[-1] == "The 50 fastest of 60 cases."
+    other = timed("net0", [0.01], resolution=64)
+    assert shown(monkeypatch, *groups, other)[2][-1] == "The 50 fastest of 61 cases, at 224² first."
+
+
+@pytest.mark.parametrize("letter", ["y", "M", "网"])
+def test_a_title_of_a_long_name_is_within_the_picture(monkeypatch, letter):
+    found = device(timed("swin_t", SAMPLES))
+    found = structs.replace(found, label=letter * 200)
+    seen = []
+
+    def paint(figure, *rest, original=distributions.paint):
+        original(figure, *rest)
+        figure.canvas.draw()
+        seen.append((figure._suptitle.get_window_extent(), figure.bbox.width))
+
+    monkeypatch.setattr(distributions, "paint", paint)
+    distributions.distributions(found, 1)
+    ((box, width),) = seen
+    assert 0 <= box.x0 < box.x1 <= width
+
+
+def test_what_is_in_doubt_is_marked_and_pale():
+    rows = [
+        structs.replace(row, stopped_by="rounds", verdict=row.verdict._replace(level=level))
+        for row, level in zip(
+            device(*[timed(name, SAMPLES) for name in ("swin_t", "deit_s", "vit_b")]).rows,
+            ("VALID", "SUSPECT", "INVALID"),
+            strict=True,
+        )
+    ]
+    with canvas((10, 5)) as figure:
+        distributions.paint(figure, rows, "title", distributions._notes(rows))
+        (axes,) = figure.axes
+        numbers = [text.get_text() for text in axes.texts if "±" in text.get_text()]
+        assert [number[-1] for number in numbers[1:]] == ["3", "†", "‡"]
+        assert len({line.get_color() for line in dots(axes)}) == 3
+        bars = [line for line in axes.lines if line.get_color() == distributions.SPREAD["color"]]
+        assert [line.get_alpha() for line in bars] == pytest.approx([1.0, 0.6, 0.2])
+        assert "Pale: † SUSPECT, ‡ INVALID." in figure.legends[0].get_title().get_text()
+    assert len(distributions._notes(rows[:1])) == 1
+
+
+def test_extreme_numbers_are_short_and_overlap_nothing():
+    with painted(timed("swin_t", [1e-9, 1e9], [1.0, 2.0])) as figure:
+        texts = figure.axes[0].texts
+        boxes = [text.get_window_extent() for text in texts]
+        assert max(len(text.get_text()) for text in texts) < 25
+        for number, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[number + 1 :])
 
 
 def test_many_samples_are_evenly_spaced_ranks_with_both_ends_and_that_is_said():
@@ -142,7 +193,7 @@ def test_labels_overlap_nothing():
     groups = [timed(f"a_network_of_mine_{n}", SAMPLES, SAMPLES) for n in range(12)]
     with painted(*groups) as figure:
         (axes,) = figure.axes
-        texts = [*axes.texts, *axes.get_yticklabels(), axes.title, axes._left_title]
+        texts = [*axes.texts, *axes.get_yticklabels(), figure._suptitle]
         boxes = [text.get_window_extent() for text in texts if text.get_text()]
         for number, box in enumerate(boxes):
             assert not any(box.overlaps(other) for other in boxes[number + 1 :])

@@ -157,8 +157,33 @@ def test_the_front_is_what_nothing_faster_reaches():
     ]
     with painted(NETS) as figure:
         under = [line for line in figure.axes[0].lines if line.get_zorder() == 1]
-        assert under[0].get_xdata() == pytest.approx([40.8, 91.8])
+        assert under[0].get_xdata() == pytest.approx([40.8, 91.8, figure.axes[0].get_xlim()[1]])
+        assert under[0].get_ydata() == pytest.approx([82.1, 83.1, 83.1])
+        assert under[0].get_drawstyle() == "steps-post"
         assert legend(figure)[-1] == "Pareto front"
+
+
+def test_a_front_of_one_spot_is_seen_and_none_is_not_in_the_legend():
+    with painted(device(timed("swin_t"))) as figure:
+        (under,) = [line for line in figure.axes[0].lines if line.get_zorder() == 1]
+        assert under.get_xdata()[0] < under.get_xdata()[1]
+    with painted(device(timed("vit_b"))) as figure:
+        assert not any(line.get_zorder() == 1 for line in figure.axes[0].lines)
+        assert not any("Pareto" in text for text in legend(figure))
+
+
+def test_weights_that_saw_more_images_are_not_on_the_front():
+    nets = device(timed("vit_b", ms=20), timed("convnext_t", ms=50), timed("timm/resnet18", ms=9))
+    found = spots.panel(nets, 9).spots
+    assert [spot.row.case.model for spot in spots.front(found)] == ["timm/resnet18", "convnext_t"]
+    near, _ = spots.nearest(found, 2)
+    assert "convnext_t" in [spot.row.case.model for spot in near]
+    with painted(nets) as figure:
+        words = "accuracy as timm publishes it"
+        assert {words, f"{words}, weights also trained on more data"} < set(legend(figure))
+        assert legend(figure)[-1] == "Pareto front, more data left out"
+        dots = [line for line in figure.axes[0].lines if line.get_zorder() == 4.5]
+        assert [line.get_xdata()[0] for line in dots] == pytest.approx([20.4])
 
 
 def judged(found, level):
@@ -179,17 +204,35 @@ def test_what_is_invalid_is_pale_and_not_on_the_front():
     assert len(colours) == 3  # two families, and what is pale of one
 
 
+def test_the_longest_legend_is_within_the_picture():
+    mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", ""))
+    nets = [timed("repnext_u3_t", form) for form in ("train", "rrep", "rrep_fc", "srep")]
+    nets += [timed(name) for name in ("mine", "vit_b", "timm/resnet18", "convnext_t", "swin_t")]
+    panel = spots.panel(device(*nets, given=[mine]), 20)
+    *rest, other, last = panel.spots
+    doubted = [*rest, judged(other, "SUSPECT"), judged(last, "INVALID")]
+    with canvas((figure1.WIDTH, 8.0)) as figure:
+        figure1.paint(figure, [panel._replace(spots=doubted)], [])
+        figure.canvas.draw()
+        assert len(legend(figure)) == 11
+        box = figure.legends[0].get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
 def test_accuracies_that_are_not_the_papers_are_marked():
     mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", "a.csv"))
     nets = [timed("swin_t"), timed("timm/resnet18"), timed("mine", ms=20)]
     with painted(device(*nets, given=[mine])) as figure:
         assert {"accuracy as timm publishes it", "accuracy given by the user"} < set(legend(figure))
-        assert figure.axes[0].get_ylabel().endswith("as the paper reports it")
+        assert figure.axes[0].get_ylabel().endswith("as the paper reports it where filled")
         looks = {
             (line.get_fillstyle(), line.get_markerfacecolor() == "white")
             for line in figure.axes[0].lines
             if line.get_zorder() == 4
         }
+    for model, ends in (("swin_t", "as the paper reports it"), ("timm/resnet18", "(%)")):
+        with painted(device(timed(model))) as figure:
+            assert figure.axes[0].get_ylabel().endswith(ends)
     assert looks == {("full", False), ("full", True), ("bottom", False)}
 
 

@@ -276,6 +276,52 @@ def test_a_batch_is_chosen_and_data_sets_never_meet(opened):
     assert set(known) == {f"{top1:.1f} (paper)" for top1 in woof}
 
 
+def traces(driver):
+    return driver.execute_script(
+        """return document.getElementById('plot').data.map((trace) => (
+          { name: trace.name, x: trace.x, y: trace.y, symbol: trace.marker?.symbol,
+            colour: trace.marker?.color, line: trace.line }));"""
+    )
+
+
+def test_hollow_is_not_the_papers_pale_is_in_doubt_and_the_front_is_of_equal_data(driver, tmp_path):
+    names = ["vit_b", "timm/resnet18", "resnet50", "convnext_t", "swin_t", "deit_s"]
+    names += ["repvgg_b1", "mobilenetv3_s", "maxvit_t", "efficientnet_b3"]
+    records = [timed(name, ms=10.0 + number) for number, name in enumerate(names)]
+    file = tmp_path / "report.html"
+    file.write_bytes(page.render(of([ENVIRONMENT, *records])))
+    with visited(driver, file):
+        front, *series = traces(driver)
+        symbols = {each["name"]: each["symbol"] for each in series}
+        assert symbols["ViT"] == ["circle-open-dot"]
+        assert symbols["ResNet"] == ["circle"]
+        assert [symbol for found in symbols.values() for symbol in found].count("circle-open") == 1
+        assert len({each["line"]["color"] for each in series}) == len(series) > 7
+        for each in series:
+            assert each["colour"] != [each["line"]["color"]]  # all are SUSPECT: of one process
+        assert front["line"]["shape"] == "hv"
+        assert front["x"][0] == pytest.approx(11.0)
+        assert front["x"][-1] > 19.0
+        legend = find(driver, "#legend").text
+        assert "SUSPECT" in legend
+        assert "more data left out" in legend
+        assert "as timm publishes it, weights also trained on more data" in legend
+        assert find(driver, "#plot .xtitle").text == (
+            "Latency at batch 1 (ms), mean of the processes’ medians"
+        )
+
+
+def test_latencies_far_apart_have_some_ticks(driver, tmp_path):
+    file = tmp_path / "report.html"
+    records = [timed("resnet50", ms=1e-6), timed("swin_t", ms=1e12)]
+    file.write_bytes(page.render(of([ENVIRONMENT, *records])))
+    with visited(driver, file):
+        ticks = driver.find_elements(By.CSS_SELECTOR, "#plot .xtick")
+        assert 4 <= len(ticks) <= 14
+        assert {"0.1", "10"} <= {tick.text for tick in ticks}
+        assert any("e+" in tick.text for tick in ticks)
+
+
 def test_names_that_look_like_code_are_shown_as_they_are(opened):
     assert {EVIL, LINK} <= set(column(opened, "Model"))
     legend = find(opened, "#legend").text

@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 from conftest import ENVIRONMENT, failure, measurement
+from msgspec import structs
 
 from bench.records import Case
 from bench.report import devices, speedups
@@ -80,9 +81,9 @@ def test_settings_are_never_mixed():
 def test_one_process_has_no_interval_and_that_is_said():
     with painted(TRAIN[:1], RREP[:1]) as figure:
         (axes,) = figure.axes
-        assert [text.get_text() for text in axes.texts] == ["2.00"]
+        assert [text.get_text() for text in axes.texts] == ["2.00†§"]
         below = figure.legends[0].get_title().get_text()
-        assert below == "Without an interval, too few processes: RepNeXt-u3-T"
+        assert below.endswith("\nWithout an interval, too few processes: RepNeXt-u3-T")
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
         assert legend == ["rRep", "paper, A100"]
 
@@ -99,6 +100,44 @@ def test_ours_are_filled_the_papers_hollow_and_a_line_is_at_one():
         left, right = axes.get_xlim()
         assert left < 0.5 < 2.0 < right
         assert "[" in axes.texts[0].get_text()
+
+
+def judged(row, level):
+    return structs.replace(row, verdict=row.verdict._replace(level=level))
+
+
+@pytest.mark.parametrize(
+    ("levels", "mark", "note"),
+    [
+        (("VALID", "VALID"), "", ""),
+        (("SUSPECT", "VALID"), "†", "Pale: † SUSPECT as trained or in this form."),
+        (("SUSPECT", "INVALID"), "‡", "Pale: ‡ INVALID as trained or in this form."),
+    ],
+)
+def test_what_is_in_doubt_is_marked_and_pale(levels, mark, note):
+    base, row = (
+        structs.replace(judged(row, level), stopped_by="rounds")
+        for row, level in zip(device(TRAIN, RREP).rows, levels, strict=True)
+    )
+    panel = speedups.Panel("Chip", speedups.chains([base, row]))
+    with canvas((9.5, 4)) as figure:
+        speedups.paint(figure, [panel], speedups._notes([panel]))
+        (axes,) = figure.axes
+        assert axes.texts[0].get_text().partition("  ")[0] == f"2.00{mark}"
+        (ours,) = [line for line in axes.lines if line.get_zorder() == 5]
+        assert (ours.get_color() == speedups.FORM_COLOURS["rrep"].lower()) == (not mark)
+        assert figure.legends[0].get_title().get_text().startswith(note)
+        assert bool(speedups._notes([panel])) == bool(mark)
+
+
+def test_extreme_spreads_are_short_and_within_the_axes():
+    far = [timed("repnext_u3_t", "train", 1e-6, 1e12), timed("repnext_u3_t", "srep", 1e12, 1e-6)]
+    with painted(*far) as figure:
+        (axes,) = figure.axes
+        assert all(len(text.get_text()) < 30 for text in axes.texts)
+        (bar,) = [line for line in axes.lines if line.get_zorder() == 4]
+        assert tuple(bar.get_xdata()) == pytest.approx(axes.get_xlim())
+        assert axes.bbox.width > 0.6 * figure.bbox.width
 
 
 def test_labels_overlap_nothing():
@@ -130,7 +169,7 @@ def test_what_there_is_no_room_for_is_named_below(monkeypatch):
     speedups.speedups([many] * 5)
     ((panels, notes),) = seen
     assert [len(panel.chains) for panel in panels] == [30] * 4
-    assert notes[0].startswith("Not shown, for want of room: net30, net31")
+    assert notes[1].startswith("Not shown, for want of room: net30, net31")
     assert notes[-1] == "Not shown, more than 4 devices: Test Chip 9000"
 
 

@@ -6,12 +6,14 @@ import contextlib
 import functools
 import io
 import itertools
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
+from bench.text import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +31,12 @@ METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
+PALE = {"VALID": 0.0, "SUSPECT": 0.4, "INVALID": 0.8}  # the share of white in what is in doubt
 LOG_SPREAD = 8.0  # latencies or ratios further apart than this are drawn on a logarithmic axis
 MARGIN, LEAST_MARGIN = 0.05, 0.02  # beside an axis' ends: shares of its range, of its end
+MOST_DECADES = 4  # between which 2 and 5 have ticks too
+MOST_TICKS = 12
+PLAIN = (1e-4, 1e4)  # numbers outside have an exponent
 MOST_LINES = 3  # of a list of names below a picture
 
 
@@ -73,6 +79,23 @@ def canvas(size: tuple[float, float] | None = None) -> Iterator[Figure]:
         yield figure
 
 
+def mixed(colour: str, other: str, share: float) -> str:
+    """`colour` with a share of the other in it."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
+    red, green, blue = ((1 - share) * one + share * two for one, two in pairs)
+    return to_hex((red, green, blue))
+
+
+def compact(value: float) -> str:
+    """To three significant digits; far from 1 to two, with an exponent: 2.5e+9."""
+    if not value or math.isnan(value) or PLAIN[0] <= abs(value) < PLAIN[1]:
+        return significant(value)
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(exponent):+d}" if exponent else digits
+
+
 def literal(text: str) -> str:
     """`text` as it can be drawn: a box for each letter that the font lacks."""
     known = _glyphs()
@@ -108,11 +131,13 @@ def positive_axis(axes: Axes, low: float, high: float) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     if high > LOG_SPREAD * low:
+        decades = math.log10(high) - math.log10(low)
+        digits = (1.0, 2.0, 5.0) if decades <= MOST_DECADES else (1.0,)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(LogLocator(subs=digits, numticks=MOST_TICKS))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-        room = (high / low) ** MARGIN
+        room = high**MARGIN / low**MARGIN
         axes.set_xlim(low / room, high * room)
     else:
         room = max(MARGIN * (high - low), LEAST_MARGIN * high)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.report.rows import Row
 from bench.text import display
+from bench.verdict import LEVELS, Level
 
 MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"
@@ -15,10 +16,28 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 ROUNDS = re.compile(r" \(\d+ of \d+ rounds\)$")
 
 
-def marks(row: Row) -> str:
-    """The marks of a number, "" where there is no doubt."""
-    level = row.verdict.level if row.verdict else ""
-    return MARKS.get(level, "") + UNFINISHED * row.unfinished
+def level(*rows: Row) -> Level:
+    """The worst verdict of the rows that a number comes from."""
+    return max(
+        (row.verdict.level for row in rows if row.verdict), key=LEVELS.index, default="VALID"
+    )
+
+
+def marks(*rows: Row) -> str:
+    """The marks of a number that comes from these rows, "" where there is no doubt."""
+    return MARKS.get(level(*rows), "") + UNFINISHED * any(row.unfinished for row in rows)
+
+
+def legend(texts: Iterable[str], whose: str = "") -> list[str]:
+    """A line below a picture that says what the marks at `texts` mean; none without a mark.
+
+    `whose` says what is in doubt, where it is not the number alone.
+    """
+    seen = "".join(texts)
+    pale = [f"{mark} {level}" for level, mark in MARKS.items() if mark in seen]
+    found = [f"Pale: {', '.join(pale)}{whose}. "] * bool(pale)
+    found += [f"{UNFINISHED} Unfinished, more rounds were to come. "] * (UNFINISHED in seen)
+    return ["".join(found) + "The report says why."] if found else []
 
 
 def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 
 from bench.report import labels
 from bench.report.canvas import (
     COLOURS,
+    PALE,
     literal,
+    mixed,
     painted,
     positive_axis,
     shortened,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PANELS, MOST = 4, 50  # devices, spots of each
 WIDTH, HEIGHT, HEIGHT_OF_SEVERAL, NOTE, TOP = 10.5, 7.0, 5.6, 0.16, 0.9  # inches
-WRAP, LEGEND_COLUMNS = 150, 4
+WRAP, LEGEND_COLUMNS = 150, 3
 LONGEST_NAME, LONGEST_SIZE = 28, 12
 LINES = ("-", "--", ":", "-.")
 SPOT_SIZES = {"o": 7.0, "s": 6.4, "D": 6.0, "^": 7.6}
@@ -36,9 +37,12 @@ RADIUS = 4.4  # points
 NAME: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "center", "zorder": 5}
 BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 FORMS = {"o": "as trained, or its only form", "s": "rRep", "D": "rRep-fc", "^": "sRep"}
-FILLS: dict[str, Any] = {"paper": "full", "timm": "none", "measured": "bottom"}
-SOURCES = {"timm": "accuracy as timm publishes it", "measured": "accuracy given by the user"}
-PALE = {"VALID": 0.0, "SUSPECT": 0.4, "INVALID": 0.8}  # the share of white
+FILLS: dict[str, Any] = {"paper": "full", "timm": "none", "more data": "none", "measured": "bottom"}
+SOURCES = {
+    "timm": "accuracy as timm publishes it",
+    "more data": "accuracy as timm publishes it, weights also trained on more data",
+    "measured": "accuracy given by the user",
+}
 FRONT_COLOUR, GREY = "#f1e6c4", "#555555"
 FRONT_ORDER = 1  # under everything else
 
@@ -47,8 +51,8 @@ def figure1(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
     """Top-1 on ImageNet-1K over latency at batch 1, a panel for each of the first four devices.
 
     Each shows its eager fp32 cases at 224 pixels, or its most frequent setting without any. A
-    spot is at the mean of its processes' medians, as its interval is. Returns nothing where no
-    accuracy is known of anything measured.
+    spot is at the mean of its processes' medians, as its interval is. The front is of weights of
+    ImageNet-1K alone. Returns nothing where no accuracy is known of anything measured.
     """
     panels = [found for found in (panel(each, MOST) for each in devices) if found.spots]
     if not panels:
@@ -76,10 +80,13 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
         axes.set_title(each.title if len(panels) > 1 else f"{title} on {each.title}")
         axes.set_ylim(min(tops) - room, max(tops) + room)
         _plot(axes, each.spots, looks)
+    keys = _handles([spot for each in panels for spot in each.spots])
     figure.legend(
-        handles=_handles([spot for each in panels for spot in each.spots]),
+        handles=keys,
+        labels=[str(signs[0].get_label()) for signs in keys],
         loc="outside lower left",
         ncols=LEGEND_COLUMNS,
+        fontsize=8,
         title="\n".join(notes),
         title_fontsize=8,
         alignment="left",
@@ -95,45 +102,58 @@ def _plot(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) 
     times = [spot.ms for spot in spots]
     positive_axis(axes, min(times), max(times))
     axes.set_xlabel(f"Latency at batch {BATCH} (ms), mean of the processes' medians")
-    whose = ",\nas the paper reports it" if any(s.source == "paper" for s in spots) else ""
-    axes.set_ylabel(f"Top-1 on ImageNet-1K (%){whose}")
-    ahead = front(spots)
-    axes.plot([s.ms for s in ahead], [s.top1 for s in ahead], **_FRONT)
+    axes.set_ylabel(f"Top-1 on ImageNet-1K (%){_whose(spots)}")
+    if ahead := front(spots):
+        along = [*(spot.ms for spot in ahead), axes.get_xlim()[1]]
+        up = [*(spot.top1 for spot in ahead), ahead[-1].top1]
+        axes.plot(along, up, drawstyle="steps-post", **_FRONT)
     for members in series(spots):
         colour, dashes = looks[members[0].family]
         axes.plot(
             [s.ms for s in members],
             [s.top1 for s in members],
             dashes,
-            color=_mixed(colour, "white", 0.25),
+            color=mixed(colour, "white", 0.25),
             linewidth=1.2,
             zorder=2,
         )
     for spot in spots:
-        colour = _mixed(looks[spot.family][0], "white", PALE[spot.level])
+        colour = mixed(looks[spot.family][0], "white", PALE[spot.level])
         interval = spot.row.interval
         if interval:
             ends = [1e3 * interval.low, 1e3 * interval.high]
             axes.plot(np.clip(ends, *axes.get_xlim()), [spot.top1] * 2, color=colour, **_BAR)
-        axes.plot([spot.ms], [spot.top1], zorder=4, **_marker(spot.form, spot.source, colour))
+        axes.plot([spot.ms], [spot.top1], zorder=4, **_marker(spot.form, spot.fill, colour))
+        if spot.fill == "more data":
+            axes.plot([spot.ms], [spot.top1], zorder=4.5, color=colour, **_DOT)
+
+
+def _whose(spots: Sequence[Spot]) -> str:
+    """As the paper reports it: all of them, only what is filled, or none."""
+    fills = {spot.fill for spot in spots}
+    if "paper" not in fills:
+        return ""
+    return ",\nas the paper reports it" + (" where filled" if len(fills) > 1 else "")
 
 
 _FRONT: dict[str, Any] = {
     "color": FRONT_COLOUR,
     "linewidth": 8,
-    "solid_capstyle": "round",
+    "solid_capstyle": "butt",
+    "solid_joinstyle": "round",
     "zorder": FRONT_ORDER,
 }
+_DOT: dict[str, Any] = {"marker": ".", "markersize": 3.6, "markeredgewidth": 0, "linestyle": ""}
 _BAR: dict[str, Any] = {"linewidth": 2, "alpha": 0.4, "solid_capstyle": "butt", "zorder": 3}
 
 
-def _marker(form: str, source: str, colour: str) -> dict[str, Any]:
-    hollow = FILLS[source] != "full"
+def _marker(form: str, fill: str, colour: str) -> dict[str, Any]:
+    hollow = FILLS[fill] != "full"
     return {
         "marker": form,
         "markersize": SPOT_SIZES[form] - (0.8 if hollow else 0.0),
-        "fillstyle": FILLS[source] if FILLS[source] != "none" else "full",
-        "markerfacecolor": "white" if FILLS[source] == "none" else colour,
+        "fillstyle": FILLS[fill] if FILLS[fill] != "none" else "full",
+        "markerfacecolor": "white" if FILLS[fill] == "none" else colour,
         "markerfacecoloralt": "white",
         "markeredgecolor": colour if hollow else "white",
         "markeredgewidth": 1.3 if hollow else 0.6,
@@ -153,7 +173,7 @@ def _write_names(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, 
     where = points([(spot.ms, spot.top1) for spot in spots])
     texts, sizes = [], []
     for spot, name in zip(spots, _names(spots, where), strict=True):
-        colour = _mixed(looks[spot.family][0], "black", 0.3)
+        colour = mixed(looks[spot.family][0], "black", 0.3)
         text = axes.text(0, 0, name, color=colour, bbox=BEHIND, **NAME)
         text.set_transform(axes.transAxes)
         texts.append(text)
@@ -193,10 +213,10 @@ def _names(spots: Sequence[Spot], where: Any) -> list[str]:
     ]
 
 
-def _handles(spots: Sequence[Spot]) -> list[Line2D]:
-    """What forms, fills, shades and lines mean, as far as they occur."""
+def _handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
+    """What forms, fills, shades and lines mean, as far as they occur: signs on each other."""
     forms = {spot.form for spot in spots}
-    sources = {spot.source for spot in spots}
+    fills = {spot.fill for spot in spots}
     levels = {spot.level for spot in spots}
     handles = [
         Line2D([], [], label=words, **_marker(form, "paper", GREY))
@@ -204,23 +224,21 @@ def _handles(spots: Sequence[Spot]) -> list[Line2D]:
         if form in forms
     ]
     handles += [
-        Line2D([], [], label=words, **_marker("o", source, GREY))
-        for source, words in SOURCES.items()
-        if source in sources
+        Line2D([], [], label=words, **_marker("o", fill, GREY))
+        for fill, words in SOURCES.items()
+        if fill in fills
     ]
     handles += [
-        Line2D([], [], label=level, **_marker("o", "paper", _mixed(GREY, "white", PALE[level])))
+        Line2D([], [], label=level, **_marker("o", "paper", mixed(GREY, "white", PALE[level])))
         for level in PALE
         if level in levels and level != "VALID"
     ]
     if any(spot.row.interval for spot in spots):
         handles.append(Line2D([], [], label="95 % interval of the latency", color=GREY, **_BAR))
-    without = ", INVALID apart" if "INVALID" in levels else ""
-    handles.append(Line2D([], [], label=f"Pareto front{without}", **_FRONT))
-    return handles
-
-
-def _mixed(colour: str, other: str, share: float) -> str:
-    """`colour` with a share of the other in it."""
-    parts = (1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other))
-    return to_hex(tuple(parts))
+    if any(spot.counts for spot in spots):
+        apart = ["INVALID"] * ("INVALID" in levels) + ["more data"] * ("more data" in fills)
+        words = "Pareto front" + (f", {' and '.join(apart)} left out" if apart else "")
+        handles.append(Line2D([], [], label=words, **_FRONT))
+    dot = Line2D([], [], color=GREY, **_DOT)
+    dotted = SOURCES["more data"]
+    return [(each, dot) if each.get_label() == dotted else (each,) for each in handles]

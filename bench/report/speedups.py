@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import numpy as np
 from matplotlib.lines import Line2D
 
 from bench import paper
 from bench.ratio import compare
 from bench.records import Case
-from bench.report.canvas import FORM_MARKERS, listed, literal, painted, positive_axis, shortened
+from bench.report import doubts
+from bench.report.canvas import (
+    FORM_MARKERS,
+    PALE,
+    compact,
+    listed,
+    literal,
+    mixed,
+    painted,
+    positive_axis,
+    shortened,
+)
 from bench.report.devices import DeviceResults
 from bench.report.labels import LONGEST, setting_of
 from bench.report.rows import Row
 from bench.stats import Estimate
-from bench.text import display, significant
+from bench.text import display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,12 +48,17 @@ PAPER_COLOUR, INK = "#777777", "#222222"
 
 
 class Step(NamedTuple):
-    """latency(train) / latency(form): ours, its interval, and the paper's; None if not known."""
+    """latency(train) / latency(form): ours, its interval, and the paper's; None if not known.
+
+    `level` is the worse verdict of the two latencies, `marks` are those of `doubts`.
+    """
 
     form: str
     ratio: float
     interval: Estimate | None
     reported: float | None
+    level: str
+    marks: str
 
 
 class Chain(NamedTuple):
@@ -95,11 +113,11 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
     figure.suptitle(f"Speed-up over the network as trained, batch {BATCH}", fontsize=12)
     heights = [_height(each) for each in panels]
     found = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
-    for axes, each in zip(found[:, 0], panels, strict=True):
-        _plot(axes, each)
     steps = [step for each in panels for chain in each.chains for step in chain.steps]
     points = [value for step in steps for value in (step.ratio, step.reported or step.ratio)]
     positive_axis(found[-1, 0], min([1.0, *points]) / ROOM, max([1.0, *points]) * ROOM)
+    for axes, each in zip(found[:, 0], panels, strict=True):
+        _plot(axes, each)
     found[-1, 0].set_xlabel("Latency as trained / latency of the form: above 1 is faster")
     figure.legend(
         handles=_handles(steps),
@@ -123,9 +141,15 @@ def _step(base: Row, row: Row) -> Step:
     return Step(
         form=row.case.form,
         ratio=1 / ratio.point if ratio else found.base_s / found.candidate_s,
-        interval=Estimate(1 / ratio.point, 1 / ratio.high, 1 / ratio.low) if ratio else None,
+        interval=Estimate(*map(_inverse, (ratio.point, ratio.high, ratio.low))) if ratio else None,
         reported=_reported(row.case),
+        level=doubts.level(base, row),
+        marks=doubts.marks(base, row),
     )
+
+
+def _inverse(value: float) -> float:
+    return 1 / value if value else math.inf
 
 
 def _reported(case: Case) -> float | None:
@@ -167,14 +191,16 @@ def _plot(axes: Axes, panel: Panel) -> None:
 
 
 def _draw(axes: Axes, step: Step, height: float) -> None:
-    colour, marker = FORM_COLOURS[step.form], FORM_MARKERS[step.form]
+    marker = FORM_MARKERS[step.form]
+    colour = mixed(FORM_COLOURS[step.form], "white", PALE[step.level])
     if step.reported:
         axes.plot([step.reported], [height], zorder=3, **_hollow(marker))
-    text = significant(step.ratio)
+    text = compact(step.ratio) + step.marks
     if step.interval:
         low, high = step.interval.low, step.interval.high
-        axes.plot([low, high], [height] * 2, color=colour, linewidth=1.8, zorder=4)
-        text += f"  [{significant(low)}, {significant(high)}]"
+        ends = np.clip([low, high], *axes.get_xlim())
+        axes.plot(ends, [height] * 2, color=colour, linewidth=1.8, zorder=4)
+        text += f"  [{compact(low)}, {compact(high)}]"
     axes.plot([step.ratio], [height], marker, color=colour, markersize=5, zorder=5)
     where = axes.get_yaxis_transform()
     axes.text(1.015, height, text, transform=where, fontsize=7.5, va="center", color=INK)
@@ -206,7 +232,7 @@ def _handles(steps: Sequence[Step]) -> list[Line2D]:
 
 
 def _notes(panels: Sequence[Panel]) -> list[str]:
-    """Lines on what has no interval, and what there is no place for."""
+    """Lines on what is in doubt, what has no interval, and what there is no place for."""
     shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
     several = len(shown) > 1
     bare = [
@@ -216,7 +242,9 @@ def _notes(panels: Sequence[Panel]) -> list[str]:
         if any(step.interval is None for step in chain.steps)
     ]
     rest = [chain.name for each in panels[:PANELS] for chain in each.chains[MOST:]]
+    texts = [step.marks for each in shown for chain in each.chains for step in chain.steps]
     return [
+        *doubts.legend(texts, " as trained or in this form"),
         *listed("Without an interval, too few processes: ", bare, WRAP),
         *listed("Not shown, for want of room: ", rest, WRAP),
         *listed(

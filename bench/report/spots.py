@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bench.accuracy import Accuracy
+from bench.report import doubts
 from bench.report.canvas import FORM_MARKERS, listed, literal, shortened
 from bench.report.devices import DeviceResults
 from bench.report.labels import family_of, name_of, setting_of
@@ -16,14 +18,18 @@ LONGEST_TITLE = 80
 
 
 class Spot(NamedTuple):
-    """A case: its latency in milliseconds, and its top-1 accuracy in per cent."""
+    """A case: its latency in milliseconds, and its accuracy on ImageNet-1K."""
 
     row: Row
     family: str
     size: str
     ms: float
-    top1: float
-    source: str
+    accuracy: Accuracy
+
+    @property
+    def top1(self) -> float:
+        """Its accuracy in per cent."""
+        return self.accuracy.top1
 
     @property
     def form(self) -> str:
@@ -33,7 +39,17 @@ class Spot(NamedTuple):
     @property
     def level(self) -> str:
         """What its verdict comes to."""
-        return self.row.verdict.level if self.row.verdict else "VALID"
+        return doubts.level(self.row)
+
+    @property
+    def fill(self) -> str:
+        """Who says its accuracy; `more data` of timm's where its weights saw more images."""
+        return "more data" if self.accuracy.more_data else self.accuracy.source
+
+    @property
+    def counts(self) -> bool:
+        """Whether it may be on the front: not INVALID, of weights of ImageNet-1K alone."""
+        return self.level != "INVALID" and not self.accuracy.more_data
 
 
 class Panel(NamedTuple):
@@ -70,8 +86,9 @@ def nearest(spots: Sequence[Spot], most: int) -> tuple[list[Spot], list[Spot]]:
     """The spots that are least inferior to a faster one, and the others, in the order given."""
     best, lost = 0.0, [0.0] * len(spots)
     for place in sorted(range(len(spots)), key=lambda i: (spots[i].ms, -spots[i].top1)):
-        best = max(best, spots[place].top1)
-        lost[place] = best - spots[place].top1
+        if spots[place].counts:
+            best = max(best, spots[place].top1)
+        lost[place] = max(best - spots[place].top1, 0.0)
     order = sorted(range(len(spots)), key=lambda i: (lost[i], i))
     near, far = ([spots[i] for i in sorted(part)] for part in (order[:most], order[most:]))
     return near, far
@@ -80,11 +97,11 @@ def nearest(spots: Sequence[Spot], most: int) -> tuple[list[Spot], list[Spot]]:
 def front(spots: Iterable[Spot]) -> list[Spot]:
     """The Pareto front, the fastest first: those that are more accurate than all faster ones.
 
-    What is INVALID does not count.
+    What is INVALID, and weights that saw more than ImageNet-1K, do not count.
     """
     found: list[Spot] = []
     for spot in sorted(spots, key=lambda spot: (spot.ms, -spot.top1)):
-        if spot.level != "INVALID" and (not found or spot.top1 > found[-1].top1):
+        if spot.counts and (not found or spot.top1 > found[-1].top1):
             found.append(spot)
     return found
 
@@ -94,7 +111,7 @@ def _spot(row: Row) -> Spot | None:
     if not row.summary or not known:
         return None
     latency = row.interval.point if row.interval else row.summary.median
-    return Spot(row, *family_of(row.case.model), 1e3 * latency, known.top1, known.source)
+    return Spot(row, *family_of(row.case.model), 1e3 * latency, known)
 
 
 def series(spots: Iterable[Spot]) -> list[list[Spot]]:

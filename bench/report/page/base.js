@@ -56,6 +56,18 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Red, green and blue of `#rrggbb` or `rgb(…)`. */
+const channels = (tone) => (tone.startsWith('#')
+  ? [1, 3, 5].map((place) => parseInt(tone.slice(place, place + 2), 16))
+  : tone.match(/[\d.]+/g).slice(0, 3).map(Number));
+
+/** A colour with a share of the other in it. */
+function mixed(tone, other, share) {
+  const to = channels(other);
+  return `rgb(${channels(tone).map((part, i) => (
+    Math.round((1 - share) * part + share * to[i]))).join(', ')})`;
+}
+
 const unique = (values) => [...new Set(values)];
 
 function byFrequency(values) {

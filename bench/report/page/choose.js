@@ -50,10 +50,12 @@ function showAll() {
 /** Each row's accuracy on the data set that is chosen: two data sets never meet. */
 function setAccuracies() {
   const dataset = data.accuracies[at('dataset').value];
-  const [top1, source] = dataset ? [decode(dataset.top1), decode(dataset.source)] : [[], []];
+  const [top1, source, more] = ['top1', 'source', 'more'].map((key) => (
+    dataset ? decode(dataset[key]) : []));
   rows.forEach((row, i) => {
     row.top1 = top1[i] ?? null;
     row.source = source[i] ?? null;
+    row.more = more[i] ?? false;
   });
   families = byFrequency(rows.filter((row) => row.top1 !== null).map((row) => row.family));
 }

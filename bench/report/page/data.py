@@ -12,7 +12,7 @@ from bench.accuracy import IMAGENET
 from bench.profiling import derive
 from bench.profiling.recorded import Known
 from bench.records import Cost
-from bench.report.canvas import COLOURS
+from bench.report.canvas import COLOURS, PALE
 from bench.report.devices import DeviceResults
 from bench.report.figure5 import CATEGORY_COLOURS, HATCHES, name, segments, terms
 from bench.report.labels import family_of
@@ -58,6 +58,7 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
         "terms": _terms(devices),
         "claims": [claim._asdict() for claim in claims],
         "palette": COLOURS,
+        "pale": PALE,
     }
     return msgspec.json.encode(content).decode().translate(ESCAPES)
 
@@ -116,7 +117,10 @@ def _doubts(row: Row) -> dict[str, None]:
 
 
 def _accuracies(rows: Numbered) -> list[Json]:
-    """Each data set by itself, so that two never meet: top-1 of every row, and who says so."""
+    """Each data set by itself, so that two never meet: top-1 of every row, and who says so.
+
+    `more` is whether the weights saw more images than ImageNet-1K's.
+    """
     names = dict.fromkeys(each.dataset for _, row in rows for each in row.accuracies)
     found: list[Json] = []
     for dataset in sorted(names, key=lambda each: (each != IMAGENET, each)):
@@ -127,6 +131,7 @@ def _accuracies(rows: Numbered) -> list[Json]:
                 "name": DATASETS.get(dataset, dataset),
                 "top1": _column([each.top1 if each else None for each in known]),
                 "source": _column(sources),
+                "more": _column([bool(each and each.more_data) for each in known]),
             }
         )
     return found

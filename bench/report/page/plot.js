@@ -1,12 +1,18 @@
-// Accuracy over latency: families by colour, forms by mark, devices by dash.
+// Accuracy over latency: families by colour, forms by mark, devices by dash; hollow is what the
+// paper does not report, pale what is in doubt.
 
 const LOG_SPREAD = 8; // latencies further apart than this stand on a logarithmic axis
+const MOST_DECADES = 4; // between which 2 and 5 have ticks too
+const MOST_TICKS = 12;
+const PLAIN = [0.9e-4, 0.9e6]; // ticks outside have an exponent
 const MARKS = new Map([['rrep', 'square'], ['rrep_fc', 'diamond'], ['srep', 'triangle-up']]);
 const GLYPHS = {
   circle: '●', square: '■', diamond: '◆', 'triangle-up': '▲',
-  'circle-open': '○', 'circle-open-dot': '◉',
+  'circle-open': '○', 'circle-open-dot': '⊙',
 };
-const TURNS = ['', '-open', '-open-dot']; // of the palette
+const TURNS = [0, 0.4, 0.65]; // of the palette: shares of ink
+const SOURCES = { paper: 'as the paper reports it', timm: 'as timm publishes it',
+  measured: 'given by the user' };
 const DASHES = ['solid', 'dot', 'dash', 'dashdot'];
 const DRAWN_DASHES = { solid: '──', dot: '····', dash: '– –', dashdot: '–·–' };
 let points = new Map(); // row to its spot in the picture
@@ -28,17 +34,25 @@ function layoutOf(more) {
 const CONFIG = { displaylogo: false, responsive: true,
   modeBarButtons: [['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d', 'toImage']] };
 
-/** Black is the palette's ink, which is white on black. */
+/** Black is the palette's ink, which is white on black, and in its later turns grey. */
 function colourOf(family) {
-  const found = data.palette[families.indexOf(family) % data.palette.length];
-  return found === '#000000' ? theme.ink : found;
+  const place = families.indexOf(family);
+  const found = data.palette[place % data.palette.length];
+  const share = TURNS[Math.floor(place / data.palette.length) % TURNS.length];
+  return found === '#000000' ? mixed(theme.ink, theme.paper, share)
+    : mixed(found, theme.ink, share);
 }
 
-const faint = (tone) => (tone.startsWith('#') ? `${tone}80`
-  : tone.replace('rgb(', 'rgba(').replace(')', ', 0.5)'));
-const turnOf = (family) => TURNS[
-  Math.floor(families.indexOf(family) / data.palette.length) % TURNS.length];
+const faint = (tone) => `rgba(${channels(tone).join(', ')}, 0.5)`;
+const pale = (tone, level) => mixed(tone, theme.paper, data.pale[level] ?? 0);
 const markOf = (form) => MARKS.get(form) || 'circle';
+const whoseOf = (row) => row.source.split(',')[0];
+
+/** Filled as the paper reports it, else hollow, with a dot where the weights saw more images. */
+function fillOf(row) {
+  if (row.more) return '-open-dot';
+  return whoseOf(row) === 'paper' ? '' : '-open';
+}
 
 function hoverText(row) {
   const doubts = row.doubts ? `: ${row.doubts.split('\n').join('; ')}` : '';
@@ -79,24 +93,29 @@ function traceOf(members) {
     mode: 'lines+markers', hoverinfo: 'text', hovertext: members.map(hoverText),
     name: literal(family), opacity: 0.95,
     line: { color: tone, width: 1.4, dash: DASHES[device % DASHES.length] },
-    marker: { symbol: markOf(form) + turnOf(family), size: 10, color: tone,
-      line: { color: turnOf(family) ? tone : theme.paper, width: 1.2 } },
+    marker: { symbol: members.map((row) => markOf(form) + fillOf(row)), size: 10,
+      color: members.map((row) => pale(tone, row.verdict)),
+      line: { color: theme.paper, width: members.map((row) => (fillOf(row) ? 1.8 : 1.2)) } },
   };
 }
 
+const accuracyOf = (row) => SOURCES[whoseOf(row)]
+  + (row.more ? ', weights also trained on more data' : '');
+
+/** Whether a row may be on the front: not INVALID, of weights that saw nothing more. */
+const counts = (row) => row.verdict !== 'INVALID' && !row.more;
+
 /** What nothing faster is as accurate as, on each device and at each batch, as steps that go on to
- * the slowest. What is INVALID does not count. */
-function fronts(found) {
+ * `end`, in milliseconds. */
+function fronts(found, end) {
   const groups = new Map();
-  const slowest = Math.max(...found.map((row) => row.estimate));
-  const valid = found.filter((row) => row.verdict !== 'INVALID');
-  for (const row of valid.sort((a, b) => a.estimate - b.estimate || b.top1 - a.top1)) {
+  for (const row of found.filter(counts).sort((a, b) => a.estimate - b.estimate || b.top1 - a.top1)) {
     const key = `${row.device} ${row.batch}`;
     const front = groups.get(key) || groups.set(key, []).get(key);
     if (!front.length || row.top1 > front[front.length - 1].top1) front.push(row);
   }
   return [...groups.values()].map((front) => ({
-    x: [...front.map((row) => row.estimate), slowest].map((seconds) => seconds * 1e3),
+    x: [...front.map((row) => row.estimate * 1e3), end],
     y: [...front, front[front.length - 1]].map((row) => row.top1),
     mode: 'lines', hoverinfo: 'skip', name: 'Pareto front',
     line: { color: theme.muted, width: 7, shape: 'hv' }, opacity: 0.28,
@@ -109,12 +128,15 @@ function latencyAxis(found) {
     [Infinity, 0]);
   if (most <= LOG_SPREAD * least) return { range: [0, most * 1.1] };
   const [low, high] = [Math.log10(least) - 0.12, Math.log10(most) + 0.12];
+  const digits = high - low > MOST_DECADES ? [1] : [1, 2, 5];
+  const step = Math.ceil((high - low) / MOST_TICKS);
   const ticks = [];
-  for (let power = Math.floor(low); power <= high; power += 1) {
-    ticks.push(...[1, 2, 5].map((digit) => digit * 10 ** power));
+  for (let power = Math.floor(low); power <= high; power += step) {
+    ticks.push(...digits.map((digit) => digit * 10 ** power));
   }
   return { type: 'log', range: [low, high], tickvals: ticks,
-    ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
+    ticktext: ticks.map((tick) => (tick >= PLAIN[0] && tick < PLAIN[1]
+      ? String(Number(tick.toPrecision(1))) : tick.toExponential(0))) };
 }
 
 function drawPlot(found) {
@@ -125,13 +147,15 @@ function drawPlot(found) {
   if (!drawn.length) Plotly.purge('plot');
   else {
     const series = seriesOf(drawn);
-    const front = fronts(drawn);
+    const axis = latencyAxis(drawn);
+    const front = fronts(drawn, axis.type === 'log' ? 10 ** axis.range[1] : axis.range[1]);
     series.forEach((members, curve) => members.forEach((row, i) => points.set(row,
       { curveNumber: front.length + curve, pointNumber: i })));
     const batch = at('batch').value === EVERY ? 'every batch' : `batch ${at('batch').value}`;
     Plotly.react('plot', [...front, ...series.map(traceOf)], layoutOf({
       margin: { l: 56, r: 16, t: 28, b: 52 },
-      xaxis: { ...latencyAxis(drawn), title: { text: `Median latency at ${batch} (ms)` } },
+      xaxis: { ...axis,
+        title: { text: `Latency at ${batch} (ms), mean of the processes’ medians` } },
       yaxis: { title: { text: `Top-1 on ${literal(dataset)} (%)` } },
     }), CONFIG);
     drawLegend(drawn);
@@ -159,16 +183,29 @@ const keysOf = (title, keys) => make('ul', { className: 'keys' }, make('li', {},
     return make('li', {}, sign, meaning);
   }));
 
+function frontOf(drawn) {
+  const apart = [drawn.some((row) => row.verdict === 'INVALID') && 'INVALID',
+    drawn.some((row) => row.more) && 'more data'].filter(Boolean).join(' and ');
+  return `Pareto front: nothing faster is as accurate${apart && `, ${apart} left out`}`;
+}
+
 function drawLegend(drawn) {
   const of = (key) => unique(drawn.map((row) => row[key]));
   const forms = unique(of('form').map(markOf)).map((mark) => [GLYPHS[mark], theme.muted,
     of('form').filter((form) => markOf(form) === mark).join(', ')]);
   const lines = [
     keysOf('Family', families.filter((each) => of('family').includes(each)).map((family) => (
-      [GLYPHS[`circle${turnOf(family)}`], colourOf(family), family]))),
-    keysOf('Form', [...forms, ['━', theme.muted, 'Pareto front: nothing faster is as accurate'],
+      ['●', colourOf(family), family]))),
+    keysOf('Form', [...forms, ...(drawn.some(counts) ? [['━', theme.muted, frontOf(drawn)]] : []),
       ['├┤', theme.muted, '95 % interval']]),
+    keysOf('Accuracy', unique(drawn.map(accuracyOf)).map((words) => [
+      GLYPHS[`circle${fillOf(drawn.find((row) => accuracyOf(row) === words))}`], theme.muted,
+      words])),
   ];
+  const doubted = ['SUSPECT', 'INVALID'].filter((level) => of('verdict').includes(level));
+  if (doubted.length) {
+    lines.push(keysOf('Verdict', doubted.map((level) => ['●', pale(theme.ink, level), level])));
+  }
   if (of('device').length > 1) {
     lines.push(keysOf('Device', of('device').map((device) => (
       [DRAWN_DASHES[DASHES[device % DASHES.length]], theme.muted, data.devices[device].label]))));

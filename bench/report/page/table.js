@@ -36,7 +36,7 @@ const scaled = (value, unit) => (value === null ? null : value / unit);
 
 function top1Cell(row) {
   if (row.top1 === null) return '–';
-  return make('span', { title: row.source }, `${significant(row.top1)} (${row.source.split(',')[0]})`);
+  return make('span', { title: row.source }, `${significant(row.top1)} (${whoseOf(row)})`);
 }
 
 function nameCell(row) {
