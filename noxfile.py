@@ -1,4 +1,4 @@
-"""Sessions: `tests`, `lint`, `types`; `bench_cpu`, `bench_gpu`, `bench_orin` measure; `report`."""
+"""Sessions: `tests`, `lint`, `types`; `faults`, `soak`; `bench_cpu`, ... measure; `report`."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,18 @@ def env(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows -- goes to pytest."""
     session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def faults(session: nox.Session) -> None:
+    """Kill, fill up and lie to runs, with full counts; some 15 minutes, the quick part is tests."""
+    session.run(PYTHON, "-m", "pytest", "-m", "faults", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def soak(session: nox.Session) -> None:
+    """Run 2,000 short rounds and a quarter of an hour on the CPU: nothing grows; 20 minutes."""
+    session.run(PYTHON, "-m", "pytest", "-s", "-m", "soak", *session.posargs, external=True)
 
 
 @nox.session(python=[OLDEST, NEWEST], default=False)
