@@ -191,93 +191,6 @@ def files_below(source: Path) -> list[Path]:
     raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
 
 
-def history(self, case: Case, environment_id: str) -> History:
-        """What is on record of `case` in this environment."""
-        return history(self.records, case, environment_id)
-
-    def _check_in_place(self, file: IO[bytes]) -> None:
-        """Raise UsageError where what is written to `file` would not be found at the path."""
-        there = None
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            there = self.path.stat()
-        if there is None or not os.path.samestat(there, os.fstat(file.fileno())):
-            fate = "removed" if there is None else "replaced"
-            raise UsageError(
-                f"{self.path} was {fate} while this run was writing to it",
-                "Its finished rounds are in the file that was there: put that back, "
-                "and the same command goes on.",
-            )
-
-    def _mend_last_line(self, file: IO[bytes]) -> None:
-        """A run that was killed while writing leaves half a line: move it to a file beside.
-
-        Where only the end of the line is missing, nothing is lost: it gets one.
-        """
-        line = unfinished(self.path)
-        if not line:
-            return
-        if isinstance(_decoded(line), str):
-            aside = self.path.with_name(FILE_NAME + TORN_SUFFIX)
-            with aside.open("ab", buffering=0) as torn:
-                _write(torn, line + b"\n")
-            os.ftruncate(file.fileno(), self.path.stat().st_size - len(line))
-            said = f"ended in a torn line of {len(line)} bytes: set aside in {aside.name}"
-        else:
-            _write(file, b"\n")
-            said = "ended in a whole record without the end of its line, which it now has"
-        self.warnings.append(f"{self.path} {said}")
-
-
-def unfinished(path: Path) -> bytes:
-    """What follows the last end of a line: nothing, unless a run was killed while writing."""
-    with opened(path) as file:
-        return file.read().rpartition(b"\n")[2]
-
-
-def _made(path: Path) -> IO[bytes]:
-    """A file to append to, made with its folders where there is none, and not to be lost again."""
-    new = [each for each in (path, *path.parents) if not each.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    appending = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
-    number = os.open(path, appending, 0o666)
-    file = os.fdopen(number, "ab", buffering=0)  # a buffer would keep what the disk did not take
-    for each in new:
-        with contextlib.suppress(OSError):  # not every file system lets a folder be flushed
-            folder = os.open(each.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    return file
-
-
-def _write(file: IO[bytes], line: bytes) -> None:
-    """Append the whole of `line` and have it on the disk, or nothing of it. Raises OSError."""
-    size = os.fstat(file.fileno()).st_size
-    left = memoryview(line)
-    try:
-        while left:
-            left = left[os.write(file.fileno(), left) :]
-        os.fsync(file.fileno())
-    except OSError:
-        os.ftruncate(file.fileno(), size)
-        raise
-
-
-def files_below(source: Path) -> list[Path]:
-    """The results of one folder: of the devices below it, or its own.
-
-    Raises UsageError where it is no folder that can be read.
-    """
-    try:
-        if source.is_dir():
-            return sorted({*source.glob(f"*/{FILE_NAME}"), *source.glob(FILE_NAME)})
-        reason = "is a file, not a folder" if source.exists() else "does not exist"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
-
-
 def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[str]]:
     """All records of a file in order, and a warning for each line that is none.
 
@@ -287,28 +200,38 @@ def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[s
     warned = list(warnings)
     try:
         with opened(path) as file:
-            lines = file.read().splitlines()
+            for number, line in enumerate(_lines(file), 1):
+                record = _decoded(line)
+                if isinstance(record, str):
+                    warned.append(f"{path}:{number} is not a record and was left out: {record}")
+                elif record.schema == SCHEMA:
+                    records.append(record)
+                else:
+                    reason = f"has schema {record.schema}, not {SCHEMA}: left out"
+                    warned.append(f"{path}:{number} {reason}")
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", "Move it away, or choose another folder."
         ) from error
-    for number, line in enumerate(lines, 1):
-        record = _decoded(line)
-        if isinstance(record, str):
-            warned.append(f"{path}:{number} is not a record and was left out: {record}")
-        elif record.schema == SCHEMA:
-            records.append(record)
-        else:
-            warned.append(f"{path}:{number} has schema {record.schema}, not {SCHEMA}: left out")
     return records, warned
 
 
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, no more than shows that it is."""
+    while line := file.readline(LINE_BYTES + 1):
+        yield line
+        while len(line) > LINE_BYTES and not line.endswith(b"\n"):
+            line = file.readline(LINE_BYTES + 1)
+
+
 def _decoded(line: bytes) -> Record | str:
-    """The record, or why it is none."""
+    """The record, or why it is none: in words that may hold some of the line's."""
+    if len(line) > LINE_BYTES:
+        return f"it has more than {LINE_BYTES} bytes"
     try:
         record: Record = msgspec.json.decode(line, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return str(error)
+        return printable(str(error))
     return record
 
 
