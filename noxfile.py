@@ -1,6 +1,7 @@
 """Sessions: `tests`, `lint`, `types`; `bench_cpu`, `bench_gpu`, `bench_orin` measure; `report`.
 
-`pages` tries what a report holds in a browser and in LaTeX, and needs packages of the system.
+`pages` tries what a report holds in a browser and in LaTeX, and needs packages of the system;
+`faults` and `soak` are the long tests of what can go wrong.
 """
 
 import json
@@ -43,6 +44,18 @@ def pages(session: nox.Session) -> None:
     if any(shutil.which(command) is None for command in PAGE_TOOLS.values()):
         session.error(f"sudo apt install {' '.join(PAGE_TOOLS)}")
     session.run(PYTHON, "-m", "pytest", "-m", "pages", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def faults(session: nox.Session) -> None:
+    """Kill, fill up and lie to runs, with full counts; some 15 minutes, the quick part is tests."""
+    session.run(PYTHON, "-m", "pytest", "-m", "faults", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def soak(session: nox.Session) -> None:
+    """Run 2,000 short rounds and a quarter of an hour on the CPU: nothing grows; 20 minutes."""
+    session.run(PYTHON, "-m", "pytest", "-s", "-m", "soak", *session.posargs, external=True)
 
 
 @nox.session(python=[OLDEST, NEWEST], default=False)

@@ -20,6 +20,10 @@ LONGEST_WARM_UP = 3.0
 SETTLED = 0.02
 
 
+class ClockError(Exception):
+    """The device's clock went backwards: what it tells is no duration."""
+
+
 class Subject(NamedTuple):
     """What is timed: one inference, and a look at its first output.
 
@@ -48,14 +52,20 @@ class StageClock:
     @contextlib.contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
         """Count what happens inside towards `name`."""
-        self.current = name
-        self._announce(name)
+        self.enter(name)
         started = self._now()
         yield
         self.add(name, self._now() - started)
 
+    def enter(self, name: Stage) -> None:
+        """Announce that what happens from now on is part of `name`."""
+        self.current = name
+        self._announce(name)
+
     def add(self, name: Stage, seconds: float) -> None:
-        """Count `seconds` towards `name`."""
+        """Count `seconds` towards `name`. Raises ClockError for less than none."""
+        if seconds < 0:
+            raise ClockError(f"{name} took {seconds:g} s by the clock of the device")
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     @property
@@ -111,7 +121,10 @@ class Timed(NamedTuple):
 
 
 def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Timed:
-    """Time `iterations` calls one by one, each from the call to its synchronised end."""
+    """Time `iterations` calls one by one, each from the call to its synchronised end.
+
+    Raises ClockError where one took less than no time.
+    """
     samples = [0.0] * iterations
     with _no_garbage_collection():
         start = time.monotonic()
@@ -119,6 +132,8 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Time
             started = now()
             call()
             samples[i] = now() - started
+    if min(samples) < 0:
+        raise ClockError(f"an iteration took {min(samples):g} s by the clock of the device")
     return Timed(start, samples)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +19,7 @@ from bench.records import (
     Cost,
     Passport,
     ProfileRow,
+    Seconds,
     Setting,
     Source,
     Stage,
@@ -24,6 +28,10 @@ from bench.records import (
     Utilisation,
     Waterfall,
 )
+
+LONGEST_LINE = 2**26  # bytes; the longest messages hold a trace of some MB
+CHUNK = 2**16  # bytes, as many as a pipe holds
+TAIL_BYTES = 2000
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -75,7 +83,7 @@ class Entered(msgspec.Struct, frozen=True, tag="entered"):
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """From a child: warmed up; seconds that a call took last, and most memory held so far."""
 
-    iteration_s: float
+    iteration_s: Seconds
     peak_bytes: int | None
 
 
@@ -87,11 +95,11 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     """
 
     start_s: float
-    samples_s: list[float]
-    compute_s: float
-    memory_s: float
-    device_samples_s: list[float] = []
-    pipelined_s: float | None = None
+    samples_s: Annotated[list[Seconds], msgspec.Meta(min_length=1)]
+    compute_s: Seconds
+    memory_s: Seconds
+    device_samples_s: list[Seconds] = []
+    pipelined_s: Seconds | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -142,12 +150,83 @@ class ChannelClosedError(Exception):
     """The other side is gone."""
 
 
-class Channel:
-    """Messages over a stream socket."""
+class GarbageError(Exception):
+    """What came is no message."""
 
-    def __init__(self, sock: socket.socket) -> None:
+
+class Voice:
+    """What a process says on stdout and stderr, through a pipe; only the last of it is kept.
+
+    It is heard while its parent waits for an answer of it. If it says more than a pipe holds in
+    between, it waits until then, and the blocks of others are left alone.
+    """
+
+    def __init__(self, reading: int) -> None:
+        os.set_blocking(reading, False)
+        self._reading = reading
+        self._last = b""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether there may be more to hear."""
+        return self._reading >= 0
+
+    @property
+    def last_words(self) -> str:
+        """The last of what it said."""
+        self.hear()
+        return self._last.decode(errors="replace")
+
+    def fileno(self) -> int:
+        """The end of the pipe that is read."""
+        return self._reading
+
+    def hear(self) -> None:
+        """Take what is there, at most what a pipe holds, without waiting."""
+        if not self.lasts:
+            return
+        try:
+            said = os.read(self._reading, CHUNK)
+        except BlockingIOError:
+            return
+        self._last = (self._last + said)[-TAIL_BYTES:]
+        if not said:
+            self.close()
+
+    def close(self) -> None:
+        """Hear no more; what was heard stays."""
+        if self.lasts:
+            os.close(self._reading)
+            self._reading = -1
+
+
+def wait_for(sock: socket.socket, voices: Sequence[Voice], timeout_s: float | None) -> None:
+    """Sleep until something comes over `sock`; wake up besides only to hear `voices`.
+
+    Raises TimeoutError after `timeout_s` seconds.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        heard = [voice for voice in voices if voice.lasts]
+        both: list[socket.socket | Voice] = [sock, *heard]
+        ready = select.select(both, [], [], left)[0]
+        if sock in ready:
+            return
+        for voice in heard:
+            voice.hear()
+        if left == 0:
+            raise TimeoutError
+
+
+class Channel:
+    """Messages over a stream socket; `voices` are heard while one waits for them."""
+
+    def __init__(self, sock: socket.socket, voices: Sequence[Voice] = ()) -> None:
         self._socket = sock
+        self._voices = voices
         self._received = bytearray()
+        self._searched = 0  # bytes without an end of line
 
     def send(self, message: Request | Reply) -> None:
         """Send one message. Raises ChannelClosedError."""
@@ -164,9 +243,13 @@ class Channel:
         """Wait for the child's next message.
 
         Raises ChannelClosedError, TimeoutError after `timeout_s` seconds without one, or
-        msgspec.ValidationError for what is no message.
+        GarbageError for what is no message, as where a network writes to all that is open.
         """
-        return msgspec.json.decode(self._line(timeout_s), type=Reply)
+        line = self._line(timeout_s)
+        try:
+            return msgspec.json.decode(line, type=Reply)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise GarbageError(str(error)) from error
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -174,12 +257,15 @@ class Channel:
 
     def _line(self, timeout_s: float | None) -> bytes:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while (end := self._received.find(b"\n")) < 0:
+        while (end := self._received.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._received)
+            if self._searched > LONGEST_LINE:
+                self._received.clear()
+                raise GarbageError(f"a line of more than {LONGEST_LINE} bytes")
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            if not select.select([self._socket], [], [], left)[0]:
-                raise TimeoutError
+            wait_for(self._socket, self._voices, left)
             try:
-                chunk = self._socket.recv(1 << 16)
+                chunk = self._socket.recv(CHUNK)
             except OSError as error:
                 raise ChannelClosedError(str(error)) from error
             if not chunk:
@@ -187,4 +273,5 @@ class Channel:
             self._received += chunk
         line = bytes(self._received[:end])
         del self._received[: end + 1]
+        self._searched = 0
         return line

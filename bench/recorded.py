@@ -15,6 +15,7 @@ from bench.records import Case, Environment, Failure, Measurement, Record, of_ca
 from bench.store import History, unknown_environment
 from bench.verdict import Quiet, Verdict, judge_case, quiet_of
 
+FOREIGN = re.compile(r":[0-9]+ has schema -?[0-9]+, ")  # as `store.read` says it of a line
 HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
 NAMES_SHOWN = 40
 FEWEST_LETTERS = 6  # of a case_id that stands for the whole
@@ -81,7 +82,7 @@ def latest(source: Path) -> list[Recorded]:
     found = []
     for path in store.files_below(source):
         records, warnings = store.read(path)
-        foreign = next((warning for warning in warnings if " has schema " in warning), None)
+        foreign = next((w for w in warnings if FOREIGN.match(w.removeprefix(str(path)))), None)
         if foreign:
             raise UsageError(foreign, "Read these with the version of bench that wrote them.")
         newest = _newest(path.parent, records, warnings)

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeGuard
 
 import msgspec
 
 SCHEMA = 1
+SLUG_LETTERS = 100
 
 # Records may come from strangers: what cannot be is refused when it is read.
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+Integer = Annotated[int, msgspec.Meta(ge=-(10**18), le=10**18)]
+Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
 Seconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
+Samples = Annotated[list[Seconds], msgspec.Meta(max_length=10**7)]
+Name = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+Text = Annotated[str, msgspec.Meta(max_length=10**6)]
 
 StopReason = Literal["round", "precision", "noise", "budget", "rounds"]
 Stage = Literal[
@@ -51,19 +58,19 @@ Category = Literal[
     "unattributed",
 ]
 OUT_OF_MEMORY = "OutOfMemory"  # the one error of a Failure that other code asks about
-Setting = str | int | float | bool | None
+Setting = Text | Integer | Number | bool | None
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     """One thing to measure. `device` is the driver (`cpu`), never an alias."""
 
-    model: str
-    form: str
-    backend: str = "eager"
-    precision: str = "fp32"
+    model: Name
+    form: Name
+    backend: Name = "eager"
+    precision: Name = "fp32"
     batch: Whole = 1
     resolution: Whole = 224
-    device: str = "cpu"
+    device: Name = "cpu"
     threads: Whole = 1
 
     @property
@@ -124,17 +131,17 @@ class Stages(msgspec.Struct, frozen=True):
     device's own clock and pipelined ones are `events`, the steady loop is `observe`.
     """
 
-    start: float = 0.0
-    build: float = 0.0
-    fuse: float = 0.0
-    load: float = 0.0
-    check: float = 0.0
-    first: float = 0.0
-    warmup: float = 0.0
-    timed: float = 0.0
-    calibrate: float = 0.0
-    events: float = 0.0
-    observe: float = 0.0
+    start: Number = 0.0
+    build: Number = 0.0
+    fuse: Number = 0.0
+    load: Number = 0.0
+    check: Number = 0.0
+    first: Number = 0.0
+    warmup: Number = 0.0
+    timed: Number = 0.0
+    calibrate: Number = 0.0
+    events: Number = 0.0
+    observe: Number = 0.0
 
     @property
     def total(self) -> float:
@@ -151,7 +158,7 @@ class Check(msgspec.Struct, frozen=True):
     proves nothing.
     """
 
-    against: str | None = None
+    against: Name | None = None
     largest_absolute_error: float | None = None
     largest_relative_error: float | None = None
     tolerance: float | None = None
@@ -172,8 +179,8 @@ class Passport(msgspec.Struct, frozen=True):
     params_after: Count
     macs_before: Count
     macs_after: Count
-    zero_share: float
-    structure: str
+    zero_share: Number
+    structure: Name
     largest_absolute_error: float | None = None
     largest_relative_error: float | None = None
 
@@ -186,13 +193,13 @@ class Counters(msgspec.Struct, frozen=True):
     faults of this process.
     """
 
-    own_cpu_s: float | None = None
-    busy_cpu_s: float | None = None
-    stolen_cpu_s: float | None = None
-    throttled_s: float | None = None
-    throttled_periods: int | None = None
-    overheated: int | None = None
-    page_faults: int | None = None
+    own_cpu_s: Number | None = None
+    busy_cpu_s: Number | None = None
+    stolen_cpu_s: Number | None = None
+    throttled_s: Number | None = None
+    throttled_periods: Integer | None = None
+    overheated: Integer | None = None
+    page_faults: Integer | None = None
 
 
 class Reading(Counters, frozen=True, kw_only=True):
@@ -202,14 +209,14 @@ class Reading(Counters, frozen=True, kw_only=True):
     chip that computes. `missing` says of each None why it could not be read.
     """
 
-    at_s: float
-    cpus: int | None = None
-    clock_hz: float | None = None
-    temperature_c: float | None = None
-    power_w: float | None = None
-    throttles: list[str] | None = None
-    power_mode: str | None = None
-    missing: dict[str, str] = {}
+    at_s: Number
+    cpus: Integer | None = None
+    clock_hz: Number | None = None
+    temperature_c: Number | None = None
+    power_w: Number | None = None
+    throttles: list[Text] | None = None
+    power_mode: Name | None = None
+    missing: dict[Name, Text] = {}
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,13 +227,25 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     hold the clock down now, by NVML's names in lower case (`sw_thermal_slowdown`).
     """
 
-    utilisation: float | None = None
-    clock_hz: float | None = None
-    memory_clock_hz: float | None = None
-    temperature_c: float | None = None
-    power_w: float | None = None
-    throttles: list[str] | None = None
-    missing: dict[str, str] = {}
+    utilisation: Number | None = None
+    clock_hz: Number | None = None
+    memory_clock_hz: Number | None = None
+    temperature_c: Number | None = None
+    power_w: Number | None = None
+    throttles: list[Text] | None = None
+    missing: dict[Name, Text] = {}
+
+
+class Jump(msgspec.Struct, frozen=True):
+    """What the clocks of the machine did while the block of that number (from 1) was timed.
+
+    It was suspended for so many seconds, which no sample holds; its time of day was set so many
+    forward, or back where that is negative.
+    """
+
+    block: Whole
+    suspended_s: Number = 0.0
+    set_s: Number = 0.0
 
 
 class Conditions(Counters, frozen=True):
@@ -235,19 +254,21 @@ class Conditions(Counters, frozen=True):
     Levels are those seen anywhere before or after a block, clocks of a GPU only right after one,
     where it works; `throttled_by` is every reason seen. `foreign_processes` were on the GPU before
     the round's first child was. `power_modes` begins with that of the environment, where a mode is
-    part of it. What could not be read is None, and `missing` says why.
+    part of it. `jumps` are of blocks that may be spoilt. What could not be read is None, and
+    `missing` says why.
     """
 
-    wall_s: float = 0.0
-    cpus: int | None = None
-    lowest_clock_hz: float | None = None
-    highest_clock_hz: float | None = None
-    highest_temperature_c: float | None = None
-    highest_power_w: float | None = None
-    throttled_by: list[str] | None = None
-    foreign_processes: int | None = None
-    power_modes: list[str] = []
-    missing: dict[str, str] = {}
+    wall_s: Number = 0.0
+    cpus: Integer | None = None
+    lowest_clock_hz: Number | None = None
+    highest_clock_hz: Number | None = None
+    highest_temperature_c: Number | None = None
+    highest_power_w: Number | None = None
+    throttled_by: list[Text] | None = None
+    foreign_processes: Integer | None = None
+    power_modes: list[Text] = []
+    missing: dict[Name, Text] = {}
+    jumps: list[Jump] = []
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,14 +280,14 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: Seconds
     iterations: Whole
-    utilisation: list[float] = []
-    clock_hz: list[float] = []
-    memory_clock_hz: list[float] = []
-    temperature_c: list[float] = []
-    power_w: list[float] = []
-    throttled_by: list[str] = []
-    energy_j: float | None = None
-    missing: dict[str, str] = {}
+    utilisation: list[Number] = []
+    clock_hz: list[Number] = []
+    memory_clock_hz: list[Number] = []
+    temperature_c: list[Number] = []
+    power_w: list[Number] = []
+    throttled_by: list[Text] = []
+    energy_j: Number | None = None
+    missing: dict[Name, Text] = {}
 
 
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
@@ -284,34 +305,34 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     Records of version 0.1 have neither kernels nor conditions.
     """
 
-    run_id: str
-    case_id: str
+    run_id: Name
+    case_id: Name
     case: Case
-    environment_id: str
+    environment_id: Name
     round: Whole
-    samples_s: Annotated[list[Seconds], msgspec.Meta(min_length=1)]
-    block_sizes: list[int]
-    block_starts_s: list[float]
+    samples_s: Annotated[Samples, msgspec.Meta(min_length=1)]
+    block_sizes: list[Integer]
+    block_starts_s: list[Number]
     stages_s: Stages
     cost: Cost
     stopped_by: StopReason
-    discarded: int
-    share_s: float
-    structure: str
+    discarded: Integer
+    share_s: Number
+    structure: Name
     check: Check
-    preset: str
+    preset: Name
     passport: Passport | None = None
-    warnings: list[str] = []
-    block_compute_s: list[Seconds] = []
-    block_memory_s: list[Seconds] = []
+    warnings: list[Text] = []
+    block_compute_s: Samples = []
+    block_memory_s: Samples = []
     conditions: Conditions | None = None
     steady: bool | None = None
-    sitting: int = 0
-    device_samples_s: list[Seconds] = []
-    block_pipelined_s: list[Seconds] = []
-    settings: dict[str, Setting] = {}
+    sitting: Integer = 0
+    device_samples_s: Samples = []
+    block_pipelined_s: Samples = []
+    settings: dict[Name, Setting] = {}
     telemetry: Telemetry | None = None
-    schema: int = SCHEMA
+    schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:
         """Raise ValueError where the blocks are not those of the samples."""
@@ -344,11 +365,11 @@ class ProfileRow(msgspec.Struct, frozen=True):
     and `bytes` of all of them, None where nobody could count.
     """
 
-    operator: str
-    module: str
+    operator: Text
+    module: Text
     category: Category
     calls: Whole
-    time_s: float
+    time_s: Number
     macs: Count | None = None
     bytes: Count | None = None
 
@@ -363,12 +384,12 @@ class Waterfall(msgspec.Struct, frozen=True):
     """
 
     plain_s: Seconds
-    busy_s: float
-    gaps_s: float
-    sync_s: float
-    residual_s: float
-    overhead_s: float
-    overhead_expected_s: float
+    busy_s: Number
+    gaps_s: Number
+    sync_s: Number
+    residual_s: Number
+    overhead_s: Number
+    overhead_expected_s: Number
 
 
 class Utilisation(msgspec.Struct, frozen=True):
@@ -380,24 +401,24 @@ class Utilisation(msgspec.Struct, frozen=True):
     estimate of resident warps, `sampled` the driver's counter in the steady loop.
     """
 
-    busy: float | None = None
-    busy_corrected: float | None = None
-    sm_fill: float | None = None
-    occupancy: float | None = None
-    sampled: float | None = None
+    busy: Number | None = None
+    busy_corrected: Number | None = None
+    sm_fill: Number | None = None
+    occupancy: Number | None = None
+    sampled: Number | None = None
 
 
 class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
     """What a device reaches at best in one precision on so many threads: a short matrix product
     and a copy. Multiply-accumulates and bytes a second."""
 
-    run_id: str
-    environment_id: str
-    precision: str
+    run_id: Name
+    environment_id: Name
+    precision: Name
     threads: Whole
-    macs_per_s: float
-    bytes_per_s: float
-    schema: int = SCHEMA
+    macs_per_s: Number
+    bytes_per_s: Number
+    schema: Integer = SCHEMA
 
 
 class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
@@ -407,36 +428,36 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     rows and the other terms of the waterfall add up to the median of the plain ones.
     """
 
-    run_id: str
-    case_id: str
+    run_id: Name
+    case_id: Name
     case: Case
-    environment_id: str
+    environment_id: Name
     round: Whole
-    seconds: float
+    seconds: Number
     rows: list[ProfileRow]
     waterfall: Waterfall
     utilisation: Utilisation
-    plain_samples_s: list[Seconds]
-    profiled_samples_s: list[Seconds]
+    plain_samples_s: Samples
+    profiled_samples_s: Samples
     events: Whole
-    warnings: list[str] = []
-    schema: int = SCHEMA
+    warnings: list[Text] = []
+    schema: Integer = SCHEMA
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     """A case that could not be measured: where it stopped, the kind of error, its message."""
 
-    run_id: str
-    case_id: str
+    run_id: Name
+    case_id: Name
     case: Case
-    environment_id: str
-    round: int
+    environment_id: Name
+    round: Integer
     stage: Stage
-    error: str
-    message: str
-    stderr_tail: str = ""
-    warnings: list[str] = []
-    schema: int = SCHEMA
+    error: Text
+    message: Text
+    stderr_tail: Text = ""
+    warnings: list[Text] = []
+    schema: Integer = SCHEMA
 
 
 class Chip(msgspec.Struct, frozen=True):
@@ -445,30 +466,34 @@ class Chip(msgspec.Struct, frozen=True):
     `kind` is the paper's kind of device (`cpu`, `gpu`, `edge`), "" for one that is none.
     """
 
-    device: str
-    kind: str
-    name: str
-    threads: int
-    facts: dict[str, str | int | float | None]
+    device: Name
+    kind: Name
+    name: Text
+    threads: Integer
+    facts: dict[Name, Text | Integer | Number | None]
 
     @property
     def slug(self) -> str:
         """The chip's name in lower case with hyphens: the name of its folder of results."""
-        letters = [letter if letter.isalnum() else " " for letter in self.name.lower()]
-        return "-".join("".join(letters).split()) or self.device
+        return _slug(self.name) or _slug(self.device) or "unknown"
 
 
 class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):
     """Where a run was made. `environment_id` hashes chip and versions, not the state."""
 
-    run_id: str
-    environment_id: str
+    run_id: Name
+    environment_id: Name
     chip: Chip
-    versions: dict[str, str | None]
-    state: dict[str, str | int | float | None]
-    started_at: str
+    versions: dict[Name, Text | None]
+    state: dict[Name, Text | Integer | Number | None]
+    started_at: Name
     command: str
-    schema: int = SCHEMA
+    schema: Integer = SCHEMA
+
+
+def _slug(text: str) -> str:
+    """What can be part of a path anywhere, and lead nowhere else: letters, digits and hyphens."""
+    return "-".join(re.findall("[a-z0-9]+", text.lower()))[:SLUG_LETTERS].strip("-")
 
 
 Record = Measurement | Failure | Environment | Profile | Peaks

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import msgspec
 
+from bench.child import CaseError, TemplateDiedError
 from bench.devices import DEVICES
 from bench.errors import UsageError
 from bench.messages import Job, Known, Observed
@@ -31,8 +32,9 @@ from bench.records import (
     Source,
 )
 from bench.store import History, Store
-from bench.template import CaseError, Template, TemplateDiedError
+from bench.template import Template
 from bench.turn import Turn
+from bench.verdict import of_clocks
 
 DEATHS_TOLERATED = 3
 KEPT_FREE_BYTES = 2**29  # for the parent, the template and everybody else
@@ -123,20 +125,24 @@ class _Runner:
     def run_group(self, cases: list[Case]) -> None:
         """Round after round, until no case of the group needs one.
 
-        A round whose template is killed is begun anew; what it had finished is on record.
+        A round whose template is killed is begun anew; what it had finished is on record. It is
+        given up where that happens several times with nothing finished in between.
         """
         deaths = 0
         while waiting := [case for case in cases if self.pending(case)]:
+            on_record = len(self._store.records)
             try:
                 self._run_round(waiting)
             except TemplateDiedError:
-                deaths += 1
+                deaths = deaths + 1 if len(self._store.records) == on_record else 1
                 if deaths == DEATHS_TOLERATED:
                     raise UsageError(
                         f"the measuring processes were killed {deaths} times",
                         "Look for what kills them (`dmesg` names the out-of-memory killer); "
                         "finished rounds are on record, and the same command goes on.",
                     ) from None
+            else:
+                deaths = 0
 
     def _run_round(self, cases: list[Case]) -> None:
         """One process of each case; where memory holds only some at a time, wave after wave."""
@@ -216,6 +222,8 @@ class _Runner:
             return
         observed, warned = self._observe(turn, earlier)
         stages = msgspec.structs.replace(finished.stages, observe=observed.seconds)
+        conditions = self._as_declared(finished.conditions)
+        jumped = [reason.seen for reason in of_clocks(conditions)]
         record = Measurement(
             run_id=self._environment.run_id,
             case_id=turn.case.case_id,
@@ -234,10 +242,10 @@ class _Runner:
             check=finished.known.check,
             preset=self._plan.preset,
             passport=finished.known.passport,
-            warnings=[*self._warnings(turn.case), *warnings, *warned],
+            warnings=[*self._warnings(turn.case), *warnings, *jumped, *warned],
             block_compute_s=[block.compute_s for block in turn.blocks],
             block_memory_s=[block.memory_s for block in turn.blocks],
-            conditions=self._as_declared(finished.conditions),
+            conditions=conditions,
             steady=finished.steady,
             sitting=self._sittings,
             device_samples_s=[s for block in turn.blocks for s in block.device_samples_s],

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
 
+from bench import lock
 from bench.errors import UsageError
+from bench.outside import opened, printable
 from bench.records import (
     SCHEMA,
     Case,
@@ -26,7 +27,7 @@ from bench.records import (
 
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
-LOCK_PATIENCE_S = 3.0  # the last moments of a killed run may last that long
+LINE_BYTES = 2**26  # more than any record has
 CHOOSE_OUT = "Choose a folder that you may write to with --out."
 
 
@@ -41,36 +42,43 @@ class History(NamedTuple):
 
 
 class Store:
-    """The records of one device. Nothing is kept in memory but what was read when it was opened."""
+    """The records of one device: a file for which this process has the lock while it is open.
+
+    In memory is what was read when it was opened, and what was added.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self.warnings: list[str] = []
         self.records: list[Record] = []
-        self._lock: IO[bytes] | None = None
+        self._file: IO[bytes] | None = None
 
-    def open(self) -> None:
-        """Make the folder, set a torn last line aside, read what is there.
+    def open(self, on_wait: lock.OnWait | None = None) -> None:
+        """Make the folder, be alone in writing here, mend the last line, read what is there.
 
-        Raises UsageError where the folder cannot be made or written to.
+        Waits for another run as `lock.hold` does. Raises UsageError where there is one, or where
+        the folder cannot be made or written to.
         """
-        folder = self.path.parent
+        self.close()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.close()
-            self._lock = self.path.open("ab")
-            self._hold_lock()
-            self._set_torn_line_aside()
+            self._file = _made(self.path)
+            lock.hold(self._file, f"writing to {self.path}", on_wait)
+            self._check_in_place(self._file)
+            self._mend_last_line(self._file)
+            self.records, self.warnings = read(self.path, self.warnings)
         except OSError as error:
+            self.close()
             raise UsageError(
                 f"cannot write to {self.path}: {error.strerror}", CHOOSE_OUT
             ) from error
-        self.records, self.warnings = read(self.path, self.warnings)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let another run write here."""
-        if self._lock is not None:
-            self._lock.close()
+        if self._file is not None:
+            self._file.close()
 
     def peek(self) -> list[Record]:
         """What is there, without touching anything; nothing where there is no file."""
@@ -80,16 +88,19 @@ class Store:
             raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
 
     def append(self, record: Record) -> None:
-        """Add one record, and have it on the disk before returning. Raises UsageError."""
+        """Add one record, and have it on the disk before returning.
+
+        Raises UsageError where that is not possible; what was written of it is then cut off again.
+        """
+        assert self._file is not None
         try:
-            with self.path.open("ab") as file:
-                file.write(msgspec.json.encode(record) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._check_in_place(self._file)
+            _write(self._file, msgspec.json.encode(record) + b"\n")
         except OSError as error:
             raise UsageError(
                 f"cannot write to {self.path}: {error.strerror}",
-                "Make room; what was written before is safe, and the same command goes on.",
+                "Make room, or mend the disk; what was written before is safe, "
+                "and the same command goes on.",
             ) from error
         self.records.append(record)
 
@@ -97,36 +108,73 @@ class Store:
         """What is on record of `case` in this environment."""
         return history(self.records, case, environment_id)
 
-    def _hold_lock(self) -> None:
-        """Be the only run that writes here; the kernel frees the lock when this process ends."""
-        assert self._lock is not None
-        deadline = time.monotonic() + LOCK_PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UsageError(
-                        f"another run is writing to {self.path}",
-                        "Wait for it, or choose another folder with --out.",
-                    ) from None
-                time.sleep(0.1)
-            else:
-                return
+    def _check_in_place(self, file: IO[bytes]) -> None:
+        """Raise UsageError where what is written to `file` would not be found at the path."""
+        there = None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            there = self.path.stat()
+        if there is None or not os.path.samestat(there, os.fstat(file.fileno())):
+            fate = "removed" if there is None else "replaced"
+            raise UsageError(
+                f"{self.path} was {fate} while this run was writing to it",
+                "Its finished rounds are in the file that was there: put that back, "
+                "and the same command goes on.",
+            )
 
-    def _set_torn_line_aside(self) -> None:
-        """A run that was killed while writing leaves half a line: move it to a file beside."""
-        data = self.path.read_bytes()
-        torn = data[data.rfind(b"\n") + 1 :]
-        if not torn:
+    def _mend_last_line(self, file: IO[bytes]) -> None:
+        """A run that was killed while writing leaves half a line: move it to a file beside.
+
+        Where only the end of the line is missing, nothing is lost: it gets one.
+        """
+        line = unfinished(self.path)
+        if not line:
             return
-        aside = self.path.with_name(FILE_NAME + TORN_SUFFIX)
-        with aside.open("ab") as file:
-            file.write(torn + b"\n")
-        os.truncate(self.path, len(data) - len(torn))
-        self.warnings.append(
-            f"{self.path} ended in a torn line of {len(torn)} bytes: set aside in {aside.name}"
-        )
+        if isinstance(_decoded(line), str):
+            aside = self.path.with_name(FILE_NAME + TORN_SUFFIX)
+            with aside.open("ab", buffering=0) as torn:
+                _write(torn, line + b"\n")
+            os.ftruncate(file.fileno(), self.path.stat().st_size - len(line))
+            said = f"ended in a torn line of {len(line)} bytes: set aside in {aside.name}"
+        else:
+            _write(file, b"\n")
+            said = "ended in a whole record without the end of its line, which it now has"
+        self.warnings.append(f"{self.path} {said}")
+
+
+def unfinished(path: Path) -> bytes:
+    """What follows the last end of a line: nothing, unless a run was killed while writing."""
+    with opened(path) as file:
+        return file.read().rpartition(b"\n")[2]
+
+
+def _made(path: Path) -> IO[bytes]:
+    """A file to append to, made with its folders where there is none, and not to be lost again."""
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    appending = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
+    number = os.open(path, appending, 0o666)
+    file = os.fdopen(number, "ab", buffering=0)  # a buffer would keep what the disk did not take
+    for each in new:
+        with contextlib.suppress(OSError):  # not every file system lets a folder be flushed
+            folder = os.open(each.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    return file
+
+
+def _write(file: IO[bytes], line: bytes) -> None:
+    """Append the whole of `line` and have it on the disk, or nothing of it. Raises OSError."""
+    size = os.fstat(file.fileno()).st_size
+    left = memoryview(line)
+    try:
+        while left:
+            left = left[os.write(file.fileno(), left) :]
+        os.fsync(file.fileno())
+    except OSError:
+        os.ftruncate(file.fileno(), size)
+        raise
 
 
 def files_below(source: Path) -> list[Path]:
@@ -151,30 +199,49 @@ def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[s
     records: list[Record] = []
     warned = list(warnings)
     try:
-        lines = path.read_bytes().splitlines()
+        with opened(path) as file:
+            for number, line in enumerate(_lines(file), 1):
+                record = _decoded(line)
+                if isinstance(record, str):
+                    warned.append(f"{path}:{number} is not a record and was left out: {record}")
+                elif record.schema == SCHEMA:
+                    records.append(record)
+                else:
+                    reason = f"has schema {record.schema}, not {SCHEMA}: left out"
+                    warned.append(f"{path}:{number} {reason}")
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", "Move it away, or choose another folder."
         ) from error
-    for number, line in enumerate(lines, 1):
-        try:
-            record: Record = msgspec.json.decode(line, type=Record)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            warned.append(f"{path}:{number} is not a record and was left out: {error}")
-            continue
-        if record.schema == SCHEMA:
-            records.append(record)
-        else:
-            warned.append(f"{path}:{number} has schema {record.schema}, not {SCHEMA}: left out")
     return records, warned
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, no more than shows that it is."""
+    while line := file.readline(LINE_BYTES + 1):
+        yield line
+        while len(line) > LINE_BYTES and not line.endswith(b"\n"):
+            line = file.readline(LINE_BYTES + 1)
+
+
+def _decoded(line: bytes) -> Record | str:
+    """The record, or why it is none: in words that may hold some of the line's."""
+    if len(line) > LINE_BYTES:
+        return f"it has more than {LINE_BYTES} bytes"
+    try:
+        record: Record = msgspec.json.decode(line, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return printable(str(error))
+    return record
 
 
 def history(records: Iterable[Record], case: Case, environment_id: str) -> History:
     """The rounds of `case` in one environment, each once, and its failure if that came last."""
+    wanted = (environment_id, case.case_id)
     rounds: dict[int, Measurement] = {}
     failure: Failure | None = None
     for record in of_cases(records):
-        if (record.environment_id, record.case_id) != (environment_id, case.case_id):
+        if (record.environment_id, record.case_id) != wanted:
             continue
         if isinstance(record, Failure):
             failure = record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from bench import outside
 from bench import precision as precisions
 from bench.backends import BACKENDS
 from bench.devices import DEVICES
@@ -23,6 +25,11 @@ from bench.records import Case, Chip, Source
 DEFAULT_BATCH = (1, 128)
 DEFAULT_RESOLUTION = (224,)
 MAX_SIZE = 100_000
+MAX_MODELS = 4096
+MAX_CASES = 100_000
+FILE_BYTES = 2**20
+TIMM_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
+GRID = ("batch", "resolution", "precision", "backend")
 
 _SHIPPED = Path(__file__).parent / "suites"  # inside the wheel
 SUITES = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parent.parent / "suites"
@@ -93,7 +100,7 @@ def _parse(path: Path) -> object:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return tomllib.loads(outside.read(path, FILE_BYTES).decode())
 
 
 def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
@@ -110,18 +117,25 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             "nothing to measure: no models were named",
             "Say --suite table6, or --models repnext_u3_t,resnet50.",
         )
-    for key in ("batch", "resolution", "backend", "precision"):
-        if not chosen[key]:
+    grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
+    for key, values in grid.items():
+        if not values:
             raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
-    forms = _forms(chosen["models"], chip.device, overrides.weights)
-    for backend in chosen["backend"]:
+    forms = list(dict.fromkeys(_forms(chosen["models"], chip.device, overrides.weights)))
+    _check_names([name for name, _ in forms])
+    count = math.prod(map(len, (forms, *grid.values())))
+    if count > MAX_CASES:
+        raise UsageError(f"{count} cases are too many", f"Measure {MAX_CASES} at a time at most.")
+    for backend in grid["backend"]:
         _check_backend(backend, chip)
-    for precision in chosen["precision"]:
+    for precision in grid["precision"]:
         _check_precision(precision, chip)
     for key in ("batch", "resolution"):
-        for number in chosen[key]:
+        for number in grid[key]:
             check_positive(key, number)
-    cases = [
+    if overrides.weights is not None:
+        user.check_weights(overrides.weights)
+    return [
         Case(
             model=model,
             form=form,
@@ -133,14 +147,16 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             threads=threads or chip.threads,
         )
         for batch, resolution, precision, backend, (model, form) in itertools.product(
-            sorted(set(chosen["batch"])),
-            chosen["resolution"],
-            chosen["precision"],
-            chosen["backend"],
-            forms,
+            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], forms
         )
     ]
-    return list(dict.fromkeys(cases))
+
+
+def _check_names(models: Sequence[str]) -> None:
+    """Raise UsageError for what would be obeyed where it is shown, as a file may be called."""
+    for name in models:
+        if not name.isprintable():
+            raise UsageError(f"unprintable letters in the model {name!r}", "Rename the file.")
 
 
 def _check_backend(name: str, chip: Chip) -> None:
@@ -207,11 +223,12 @@ def _own(entry: str, weights: Path | None) -> user.UserModel | None:
 
 def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tuple[str, str]]:
     """`a@form` is one pair, a bare name is one for each form that the model has."""
+    if len(models) > MAX_MODELS:
+        raise UsageError(f"{len(models)} models are too many", f"Name {MAX_MODELS} at most.")
     if weights is not None and len(models) > 1:
         raise UsageError("--weights fit one model, not several", "Name one with --models.")
     entries = [user.split_form(entry) for entry in models]
-    timm_names = [n.removeprefix(zoo.TIMM_PREFIX) for n, _, _ in entries if _is_timm(n)]
-    timm_forms = zoo.timm_forms(timm_names)
+    timm_forms = _timm_forms(models)
     pairs: list[tuple[str, str]] = []
     for name, at, form in entries:
         own = _own(name, weights)
@@ -223,7 +240,7 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
             pairs.append((own.name, form if at else "plain"))
         else:
             spec = zoo.find(name)
-            if _is_timm(name):
+            if _timm_name(name):
                 spec = spec._replace(forms=timm_forms[spec.variant])
             if at:
                 zoo.check_form(spec, form)
@@ -232,5 +249,19 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
     return pairs
 
 
-def _is_timm(name: str) -> bool:
-    return name.startswith(zoo.TIMM_PREFIX) and name != zoo.TIMM_PREFIX
+def _timm_forms(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The forms of those that are timm's, by its names. Raises UsageError as `timm_forms` does."""
+    names = [name for name in map(_timm_name, models) if name]
+    for name in names:
+        if not TIMM_NAME.fullmatch(name):
+            remedy = f"The names are those of `timm.list_models()`, after {zoo.TIMM_PREFIX}."
+            raise UsageError(f"unknown model {zoo.TIMM_PREFIX + name!r}", remedy)
+    return zoo.timm_forms(names)
+
+
+def _timm_name(entry: str) -> str:
+    """What timm calls a model; "" for any other, a file of the user's in a folder `timm` too."""
+    name = user.split_form(entry)[0]
+    _, colon, factory = name.rpartition(":")
+    is_own = colon and factory.isidentifier()
+    return "" if is_own or not name.startswith(zoo.TIMM_PREFIX) else name[len(zoo.TIMM_PREFIX) :]

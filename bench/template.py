@@ -2,7 +2,9 @@
 
 Children forked from one parent share its memory layout and hide how much that matters, so every
 round has a fresh template. It must never have run a parallel operation or touched a chip: a
-child forked after that hangs. Parent, template and children die together, top down.
+child forked after that hangs. Parent, template and children die together, top down; what a child
+leaves behind becomes the template's own child, which ends it. If the template is killed, the
+parent finds what is left by a mark in its environment.
 """
 
 from __future__ import annotations
@@ -11,42 +13,31 @@ import contextlib
 import ctypes
 import gc
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
-from typing import IO
+from collections.abc import Iterator
 
-import msgspec
+import psutil
 
 from bench import devices, worker
+from bench.child import MADE_TO_END, CaseError, ChildProcess, TemplateDiedError
 from bench.errors import UnavailableError
-from bench.messages import Broken, Channel, ChannelClosedError, Entered, Job, Reply, Request
-from bench.records import Stage
+from bench.messages import Channel, ChannelClosedError, Job, Voice, wait_for
+
+__all__ = ["CaseError", "ChildProcess", "Template", "TemplateDiedError"]
 
 START_DEADLINE_S = 300.0
+REQUEST_DEADLINE_S = 60.0  # of a template, which has nothing to do but fork and reap
 GRACE_S = 2.0
-TAIL_BYTES = 2000
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 READY = b"ready"
-
-
-class CaseError(Exception):
-    """A case ended before its measurement did: where, what kind, and the last of its stderr."""
-
-    def __init__(self, stage: Stage, error: str, message: str, stderr_tail: str = "") -> None:
-        super().__init__(message)
-        self.stage = stage
-        self.error = error
-        self.message = message
-        self.stderr_tail = stderr_tail
-
-
-class TemplateDiedError(Exception):
-    """The template was killed from outside, and its children with it."""
+MARK = "BENCH_ROUND"  # a variable of the environment of a template and all below it
 
 
 class Template:
@@ -54,19 +45,23 @@ class Template:
 
     def __init__(self, device_name: str) -> None:
         self._children: list[ChildProcess] = []
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._is_lost = False
+        reading, writing = os.pipe()
+        self._voice = Voice(reading)
         self._control, theirs = socket.socketpair()
-        self._control.settimeout(START_DEADLINE_S)
         arguments = [device_name, str(theirs.fileno()), str(os.getpid())]
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, *arguments],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
+                stdout=writing,
+                stderr=writing,
+                env={**os.environ, MARK: self._mark},
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends the rest
             )
+        os.close(writing)
         try:
             self._await_ready()
         except BaseException:
@@ -82,23 +77,27 @@ class Template:
     def fork(self, job: Job) -> ChildProcess:
         """Start a child that prepares `job` at once. Raises TemplateDiedError."""
         ours, theirs = socket.socketpair()
-        stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        reading, writing = os.pipe()
         with theirs:
-            pid = self._request(b"fork", theirs.fileno(), stderr.fileno())
+            pid = self._request(b"fork", [], theirs.fileno(), writing)
+        os.close(writing)
+        voice = Voice(reading)
         if pid is None:
             ours.close()
-            stderr.close()
+            voice.close()
             raise TemplateDiedError
-        child = ChildProcess(self, Channel(ours), stderr, pid)
+        child = ChildProcess(self.reap, Channel(ours, [voice]), voice, pid)
         self._children.append(child)
         with contextlib.suppress(ChannelClosedError):  # what is asked next finds it dead
             child.channel.send(job)
         return child
 
-    def reap(self, pid: int) -> int | None:
-        """Wait for a child to end, or end it; its exit code, -n for signal n; None if unknown."""
-        status = self._request(b"reap %d" % pid)
-        return None if status is None else os.waitstatus_to_exitcode(status)
+    def reap(self, pid: int, voice: Voice) -> int | None:
+        """Wait for a child to end, or end it, and all it left behind.
+
+        Its wait status, MADE_TO_END where it did not by itself, None if the template is dead.
+        """
+        return self._request(b"reap %d" % pid, [voice])
 
     def close(self) -> None:
         """Kill the template and every child, and whatever they started."""
@@ -107,17 +106,25 @@ class Template:
         self._process.kill()
         self._process.wait()
         self._control.close()
-        self._stderr.close()
+        self._voice.close()
+        if self._is_lost:
+            _end_marked(self._mark)
 
-    def _request(self, command: bytes, *files: int) -> int | None:
-        try:
-            socket.send_fds(self._control, [command], files)
-            return int(self._control.recv(32) or b"none")
-        except (OSError, ValueError):
+    def _request(self, command: bytes, voices: list[Voice], *files: int) -> int | None:
+        if self._is_lost:
             return None
+        self._is_lost = True  # until it has answered: then its answers belong to the questions
+        with contextlib.suppress(OSError, ValueError):
+            socket.send_fds(self._control, [command], files)
+            wait_for(self._control, [self._voice, *voices], REQUEST_DEADLINE_S)
+            answer = int(self._control.recv(32))
+            self._is_lost = False
+            return answer
+        return None
 
     def _await_ready(self) -> None:
         with contextlib.suppress(OSError):
+            wait_for(self._control, [self._voice], START_DEADLINE_S)
             if self._control.recv(len(READY)) == READY:
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -127,91 +134,29 @@ class Template:
         self._process.wait()
         if was_killed:
             raise TemplateDiedError
-        last_line = tail(self._stderr).strip().rpartition("\n")[2]
+        last_line = self._voice.last_words.strip().rpartition("\n")[2]
         raise UnavailableError(
             f"a measuring process could not start: {last_line or 'no reason given'}",
             "Mend the installation: pip install --force-reinstall torch torchvision timm",
         )
 
 
-class ChildProcess:
-    """The parent's side of one child."""
-
-    def __init__(self, template: Template, channel: Channel, stderr: IO[bytes], pid: int) -> None:
-        self.channel = channel
-        self._template = template
-        self._stderr = stderr
-        self._pid = pid
-        self._ended = False
-        self._stage: Stage = "start"
-
-    def ask(self, request: Request) -> None:
-        """Send a request. Raises CaseError where the child is gone."""
-        try:
-            self.channel.send(request)
-        except ChannelClosedError:
-            raise self._post_mortem() from None
-
-    def answer(self, deadline_s: float) -> Reply:
-        """Wait for what the child says next, besides the stages it enters.
-
-        Raises CaseError where it raised, died, or said nothing for `deadline_s` seconds.
-        """
-        while True:
-            try:
-                reply = self.channel.receive_reply(deadline_s)
-            except TimeoutError:
-                self.kill()
-                raise self._error("Timeout", f"no answer within {deadline_s:g} s") from None
-            except (ChannelClosedError, msgspec.DecodeError):
-                raise self._post_mortem() from None
-            if isinstance(reply, Entered):
-                self._stage = reply.stage
-            elif isinstance(reply, Broken):
-                self._stage = reply.stage
-                self.end()
-                raise self._error(reply.error, reply.message)
-            else:
-                return reply
-
-    def kill(self) -> None:
-        """End the child and all it started, now."""
-        if not self._ended:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
-            self.end()
-
-    def close(self) -> None:
-        """Kill, and let go of what it wrote."""
-        self.kill()
-        self._stderr.close()
-
-    def end(self) -> int | None:
-        """Wait for the child to end by itself, for a moment; its exit code."""
-        if self._ended:
-            return None
-        self._ended = True
-        self.channel.close()
-        return self._template.reap(self._pid)
-
-    def _post_mortem(self) -> CaseError:
-        """What the child died of. Raises TemplateDiedError where it was not alone."""
-        code = self.end()
-        if code is None:
-            raise TemplateDiedError
-        if code < 0:
-            return self._error("Killed", f"the process died of {signal.Signals(-code).name}")
-        return self._error("Exited", f"the process ended with exit code {code}")
-
-    def _error(self, error: str, message: str) -> CaseError:
-        return CaseError(self._stage, error, message, tail(self._stderr))
+def marked(start: str = "") -> Iterator[psutil.Process]:
+    """Living processes whose MARK begins with `start`: the parent's process id, and a hyphen."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            mark = process.environ().get(MARK, "")
+            if mark and mark.startswith(start) and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
 
 
-def tail(file: IO[bytes]) -> str:
-    """The last of what a process wrote to `file`, which it may still have open."""
-    size = os.fstat(file.fileno()).st_size
-    last = os.pread(file.fileno(), TAIL_BYTES, max(size - TAIL_BYTES, 0))
-    return last.decode(errors="replace")
+def _end_marked(mark: str) -> None:
+    """End what a template left that could not do so itself."""
+    deadline = time.monotonic() + GRACE_S
+    while (left := list(marked(mark))) and time.monotonic() < deadline:
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 # --- the template's own side ---------------------------------------------------------------
@@ -221,72 +166,103 @@ def main() -> None:
     """Import what the device needs, then fork and reap children until the parent is gone."""
     device_name, control_fd, parent_pid = sys.argv[1:]
     die_with(int(parent_pid))
+    adopt_orphans()
     device = devices.DEVICES[device_name]
     device.preload()
     gc.freeze()  # a collection in a child would write to every page shared with this process
     control = socket.socket(fileno=int(control_fd))
     control.sendall(READY)
+    children: set[int] = set()
     while True:
         command, files, _, _ = socket.recv_fds(control, 64, 2)
         if command == b"fork":
-            control.sendall(b"%d" % _fork(device, control, *files))
+            children.add(pid := _fork(device, control, *files))
+            control.sendall(b"%d" % pid)
         elif command.startswith(b"reap "):
-            control.sendall(b"%d" % _reap(int(command[5:])))
+            status = _reap(pid := int(command[5:]))
+            children.discard(pid)
+            _end_all_but(children)
+            control.sendall(b"%d" % status)
         else:
             return
 
 
-def _fork(device: devices.Device, control: socket.socket, channel_fd: int, stderr_fd: int) -> int:
+def _fork(device: devices.Device, control: socket.socket, channel_fd: int, voice_fd: int) -> int:
     template_pid = os.getpid()
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # the child does the same; whoever comes first
         os.close(channel_fd)
-        os.close(stderr_fd)
+        os.close(voice_fd)
         return pid
+    code = 1
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
         die_with(template_pid)
+        adopt_orphans()  # as long as it lives: then the template knows whose they were
         control.close()
-        os.dup2(stderr_fd, 1)
-        os.dup2(stderr_fd, 2)
-        os.close(stderr_fd)
+        os.dup2(voice_fd, 1)
+        os.dup2(voice_fd, 2)
+        os.close(voice_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
+        os.register_at_fork(after_in_child=channel.close)  # its end tells that of this process
         job = channel.receive_request()
         if isinstance(job, Job):
             worker.work(channel, job, device)
+        code = 0
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        with contextlib.suppress(BaseException):  # a network may have closed or replaced them
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def _reap(pid: int) -> int:
-    """Give a child that is ending a moment to do so, then make it; returns its wait status."""
+    """Give a child that is ending a moment to do so, then make it; its wait status if it did."""
+    deadline = time.monotonic() + GRACE_S
+    while not (waited := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.002)
+    ended, status = waited
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)  # what it left behind, where nobody adopts orphans
+    return status if ended else MADE_TO_END
+
+
+def _end_all_but(children: set[int]) -> None:
+    """End what dead children left behind, whatever group or session it fled to."""
     deadline = time.monotonic() + GRACE_S
     while time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            break
-        time.sleep(0.002)
-    else:
-        os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    with contextlib.suppress(OSError):
-        os.killpg(pid, signal.SIGKILL)  # what it left behind
-    return status
+        left = [each.pid for each in psutil.Process().children() if each.pid not in children]
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
 
 
 def die_with(parent_pid: int) -> None:
     """Have Linux kill this process when its parent dies; elsewhere its channel closes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Have Linux make descendants whose parents die children of this process."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

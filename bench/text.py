@@ -115,6 +115,9 @@ def facts(known: Mapping[str, str | int | float | None]) -> str:
 def markdown(text: str) -> str:
     """`text` as a cell of a Markdown table shows it: no markup, no end of cell, one line.
 
+    Nothing in it is left that a terminal would obey.
+
     An underscore inside a word is no markup and stays as it is.
     """
-    return " ".join(MARKUP.sub(r"\\\g<0>", text).split())
+    words = " ".join(text.split())
+    return MARKUP.sub(r"\\\g<0>", "".join(each for each in words if each.isprintable()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from bench.child import ChildProcess
 from bench.messages import (
     Block,
     Finish,
@@ -15,7 +16,6 @@ from bench.messages import (
     RunBlock,
 )
 from bench.plan import is_slow
-from bench.template import CaseError, ChildProcess
 
 T = TypeVar("T")
 
@@ -82,7 +82,6 @@ class Turn:
     def _answer(self, kind: type[T], deadline_s: float) -> T:
         reply = self._child.answer(deadline_s)
         if not isinstance(reply, kind):
-            self._child.kill()
             message = f"expected {kind.__name__}, got {type(reply).__name__}"
-            raise CaseError("timed", "Protocol", message)
+            raise self._child.refuse(message)
         return reply

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from bench.devices.nvml import THERMAL
 from bench.records import Conditions, Measurement
+from bench.text import duration
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
@@ -55,6 +56,8 @@ class Doubt(enum.Enum):
     MODE = "Set the power mode once, before the run, and measure again."
     SENSOR = "Nobody looked: believe it as far as you know the machine was idle."
     WARM_UP = "The first samples may be slow; a longer warm-up has --preset paper."
+    SUSPENDED = "Keep the machine awake (`systemd-inhibit python -m bench run ...`), measure again."
+    SET = "Let the time service settle before you measure; what sets a clock may disturb more."
     THREADS = "Leave out --threads, or give at most as many as there are CPUs."
 
 
@@ -150,6 +153,7 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     if seen.overheated:
         yield Reason(Doubt.CLOCK, "SUSPECT", f"{seen.overheated} thermal events")
     yield from _of_chip(seen)
+    yield from of_clocks(seen)
     if len(seen.power_modes) > 1:
         changed = " to ".join(seen.power_modes)
         yield Reason(Doubt.MODE, "INVALID", f"the power mode changed: {changed}")
@@ -165,6 +169,22 @@ def _of_chip(seen: Conditions) -> Iterator[Reason]:
     if seen.foreign_processes:
         others = f"{seen.foreign_processes} other processes were on the GPU"
         yield Reason(Doubt.FOREIGN, "SUSPECT", others)
+
+
+def of_clocks(seen: Conditions) -> Iterator[Reason]:
+    """Blocks during which the machine was suspended, or its time of day was set.
+
+    Durations come from a clock that nobody sets, so the latter only makes them suspect.
+    """
+    for each in seen.jumps:
+        where = f"in block {each.block}"
+        if each.suspended_s:
+            slept = f"the machine was suspended for {duration(each.suspended_s)} {where}"
+            yield Reason(Doubt.SUSPENDED, "INVALID", slept)
+        if each.set_s:
+            way = "forward" if each.set_s > 0 else "back"
+            moved = f"the clock was set {way} by {duration(abs(each.set_s))} {where}"
+            yield Reason(Doubt.SET, "SUSPECT", moved)
 
 
 def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import statistics
@@ -13,8 +14,8 @@ from msgspec import structs
 
 from bench.backends import compiled
 from bench.conditions import between
-from bench.devices import Device
-from bench.devices.fake import Fake, check_scripted, fault_of, suffer
+from bench.devices import Device, clocks
+from bench.devices.fake import Fake
 from bench.devices.kernels import Kernels, calibrate
 from bench.devices.sensor import Memory
 from bench.measure import (
@@ -42,7 +43,7 @@ from bench.messages import (
     RunBlock,
 )
 from bench.plan import ProfilePlan, is_slow
-from bench.records import OUT_OF_MEMORY, Check, Cost, Reading
+from bench.records import OUT_OF_MEMORY, Check, Cost, Jump, Reading, Stage
 from bench.telemetry import observe
 
 # torch.OutOfMemoryError on CUDA; a RuntimeError of the CPU's allocator, of cuDNN or of cuBLAS.
@@ -52,9 +53,18 @@ SHORT_OF_MEMORY = re.compile(
 )
 
 
+LONGEST_MESSAGE = 2000  # letters
+
+
 def work(channel: Channel, job: Job, device: Device) -> None:
     """Measure `job.case` on `device`, answering the parent until it says Finish or is gone."""
-    clock = StageClock(device.now, lambda stage: channel.send(Entered(stage)))
+
+    def announce(stage: Stage) -> None:
+        channel.send(Entered(stage))
+        if isinstance(device, Fake):
+            device.suffer(stage)
+
+    clock = StageClock(device.now, announce)
     began = time.perf_counter()
     try:
         if job.case.backend == "compile" and not isinstance(device, Fake):
@@ -65,13 +75,22 @@ def work(channel: Channel, job: Job, device: Device) -> None:
             _work(channel, job, device, clock, kernels)
     except ChannelClosedError:
         return
-    except Exception as error:  # whatever a network raises is a Failure of its case
-        channel.send(Broken(clock.current, _kind(error), str(error)))
+    except BaseException as error:  # whatever a network raises is a Failure, `sys.exit` too
+        with contextlib.suppress(ChannelClosedError):
+            channel.send(Broken(clock.current, _kind(error), _message(error)))
 
 
-def _kind(error: Exception) -> str:
+def _message(error: BaseException) -> str:
+    """What an error says, as far as it can be told: it may be of a class of the user's."""
+    try:
+        return str(error)[:LONGEST_MESSAGE].encode(errors="replace").decode()
+    except Exception as another:
+        return f"the message of the error raised {type(another).__name__}"
+
+
+def _kind(error: BaseException) -> str:
     """The type of an error; one name for the many ways of torch to say that memory is short."""
-    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(f"{type(error)} {error}"):
+    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(f"{type(error)} {_message(error)}"):
         return OUT_OF_MEMORY
     return type(error).__name__
 
@@ -115,7 +134,9 @@ def _work(channel: Channel, job: Job, device: Device, clock: StageClock, kernels
             stages=clock.stages,
             known=structs.replace(known, cost=_with_memory(known.cost, memory)),
             discarded=1 + len(warmed.durations_s) + served.discarded,
-            conditions=between(served.readings, idles=device.torch_device == "cuda"),
+            conditions=structs.replace(
+                between(served.readings, idles=device.torch_device == "cuda"), jumps=served.jumps
+            ),
             steady=warmed.steady if judged else None,
             settings=device.settings(),
         )
@@ -160,6 +181,7 @@ class _Served(NamedTuple):
 
     discarded: int
     readings: list[tuple[Reading, Reading]]
+    jumps: list[Jump]
 
 
 def _serve_blocks(
@@ -173,22 +195,27 @@ def _serve_blocks(
     """Time a block whenever the parent asks, with the kernels before it."""
     discarded = 0
     readings: list[tuple[Reading, Reading]] = []
+    jumps: list[Jump] = []
+    moment = device.moment if isinstance(device, Fake) else clocks.moment
     while isinstance(request := channel.receive_request(), RunBlock):
-        began = device.now()
-        calibration = calibrate(kernels, device.now)
-        clock.add("calibrate", device.now() - began)
+        with clock.stage("calibrate"):
+            calibration = calibrate(kernels, device.now)
+        clock.enter("timed")  # the parent has heard it by the end of the discarded call
         for _ in range(request.discard):
             clock.add("warmup", timed_call(call, device.now))
         discarded += request.discard
-        before = device.sense()
+        before, began = device.sense(), moment()
         block = timed_block(call, device.now, request.iterations)
-        readings.append((before, device.sense()))
+        ended, after = moment(), device.sense()
+        readings.append((before, after))
+        if jump := clocks.jump(len(readings), began, ended):
+            jumps.append(jump)
         clock.add("timed", sum(block.samples_s))
         beside = _beside(device, clock, call, request.iterations, job.case.batch)
         if isinstance(device, Fake):
             time.sleep(job.plan.pace_s)
         channel.send(Block(block.start_s, block.samples_s, *calibration, *beside))
-    return _Served(discarded, readings)
+    return _Served(discarded, readings, jumps)
 
 
 def _beside(
@@ -197,22 +224,23 @@ def _beside(
     """Where calls are queued: as many by the device's clock, and of batches as many unwaited."""
     if not device.has_queue:
         return [], None
-    began = device.now()
-    times = device.device_times(call, iterations)
-    pipelined_s = pipelined_block(call, device.now, iterations) if batch > 1 else None
-    clock.add("events", device.now() - began)
+    with clock.stage("events"):
+        times = device.device_times(call, iterations)
+        pipelined_s = pipelined_block(call, device.now, iterations) if batch > 1 else None
+    clock.enter("timed")
     return times, pipelined_s
 
 
 def _simulate(job: Job, device: Fake, clock: StageClock) -> Subject:
-    """What stands for a network on the fake device, or a fault of the kind that its name says."""
-    fault = fault_of(job.case.model)
+    """What stands for a network on the fake device."""
     with clock.stage("build"):
-        suffer(fault)
         call = device.simulate(job.case, job.round)
+    for stage in ("fuse", "load"):
+        with clock.stage(stage):
+            """There is nothing to do."""
 
     def inspect(_: object) -> Known:
-        check_scripted(fault)
+        device.check()
         return Known(Check(), Cost(), job.case.case_id)
 
     return Subject(call, inspect)

@@ -1,12 +1,22 @@
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
 import types
+from pathlib import Path
 
+import psutil
 import pytest
+from conftest import CHIP, measurement
 
-from bench import doctor
+from bench import doctor, leftovers, lock, template
 from bench.doctor import Finding, examine
-from bench.errors import UnavailableError
-from bench.records import Chip
+from bench.errors import UnavailableError, UsageError
+from bench.records import Case, Chip
+from bench.store import Store
 
 
 def by_subject():
@@ -31,9 +41,6 @@ def test_text_has_a_line_for_every_finding_and_the_remedy_below(bench):
 
 
 def test_needs_no_torch(bench):
-    import subprocess
-    import sys
-
     code = "import sys, bench.doctor; bench.doctor.examine(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -112,3 +119,168 @@ def test_others_on_the_gpu_and_clocks_that_follow_the_load_are_noted(gpu):
     assert found["GPU processes"].level == "note"
     assert found["GPU processes"].text == "2 are on the GPU"
     assert "sudo jetson_clocks" in found["jetson_clocks"].remedy
+
+
+LONG_AGO = time.time() - 3600
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """A folder of results, all whole, and a temporary one of our own."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    results = Store(tmp_path / "out" / "chip")
+    results.open()
+    with contextlib.closing(results):
+        results.append(measurement(Case("resnet50", "plain")))
+    return tmp_path / "out"
+
+
+def old(path, content=b""):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    return path
+
+
+def told(out, *, fix=False):
+    return {f"{each.about}: {each.text}" for each in leftovers.examine(out, fix=fix)}
+
+
+def test_where_nothing_is_left_over_that_is_said(out):
+    assert told(out) == {"locks: none is held: nobody is measuring", "leftovers: none"}
+
+
+def test_a_torn_line_is_told_and_set_aside_only_when_asked(bench, out):
+    path = out / "chip" / "results.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"type"')
+    said = bench("doctor", "--out", "out").stdout
+    assert "out/chip/results.jsonl ends in 7 bytes that are no whole line" in said
+    assert "bench doctor --fix --out out" in said
+    assert path.read_bytes() != whole
+    done = bench("doctor", "--out", "out", "--fix")
+    assert done.returncode == 0
+    assert (
+        "mended: out/chip/results.jsonl ended in a torn line of 7 bytes: set aside" in done.stdout
+    )
+    assert path.read_bytes() == whole
+    assert path.with_name("results.jsonl.torn").read_bytes() == b'{"type"\n'
+    assert "leftovers: none" in bench("doctor", "--out", "out").stdout
+
+
+def test_the_usual_folders_are_looked_at_and_those_of_selfcheck_too(bench, tmp_path):
+    for folder in ("reports/chip", "results/chip/selfcheck/pool"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "results.jsonl").write_bytes(b"torn")
+    (tmp_path / "results" / "chip" / "results.jsonl").write_bytes(b"")
+    said = bench("doctor", "--json").stdout
+    found = [each for each in json.loads(said) if each["about"] == "leftover"]
+    assert len(found) == 2
+    assert {each["remedy"] for each in found} == {"bench doctor --fix"}
+
+
+def test_a_folder_that_is_not_there_is_bad_use(bench):
+    done = bench("doctor", "--out", "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_pages_that_were_never_finished_are_removed_unless_they_are_being_written(out):
+    mine = [old(out / "chip" / ".table6.md.partial"), old(out / ".report.html.partial")]
+    mine.append(old(out / "chip" / "traces" / ".a-1.json.partial"))
+    fresh = out / "chip" / ".results.md.partial"
+    fresh.write_bytes(b"")
+    others = [old(out / "chip" / "table6.md"), old(out / "chip" / "x.partial")]
+    assert len([line for line in told(out) if "was never finished" in line]) == 3
+    told(out, fix=True)
+    assert not [path for path in mine if path.exists()]
+    assert all(path.exists() for path in (fresh, *others))
+
+
+def test_of_a_folder_without_results_nothing_is_touched(tmp_path):
+    page = old(tmp_path / ".somebody.partial")
+    assert "leftovers: none" in told(tmp_path, fix=True)
+    assert page.exists()
+
+
+def test_what_a_run_has_locked_is_told_and_left_alone(out):
+    results = Store(out / "chip")
+    results.open()
+    with contextlib.closing(results), lock.device(CHIP):
+        with results.path.open("ab") as file:
+            file.write(b"half")
+        page = old(out / "chip" / ".table6.md.partial")
+        said = told(out, fix=True)
+        mine = f"lock: process {os.getpid()} ("
+        assert len([line for line in said if line.startswith(mine)]) == 2
+        assert any("bench-test-chip-9000.lock" in line for line in said)
+        assert "leftovers: none" in said
+        assert results.path.read_bytes().endswith(b"half")
+        assert page.exists()
+
+
+def test_a_run_that_begins_meanwhile_is_not_disturbed(out, monkeypatch):
+    """It has the lock by the time at which the line is to be mended."""
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
+    path = out / "chip" / "results.jsonl"
+    path.write_bytes(path.read_bytes() + b"half")
+    (found,) = leftovers._in(out, [path])
+    with path.open("ab") as file:
+        lock.hold(file, "writing")
+        with pytest.raises(UsageError, match=f"process {os.getpid()}"):
+            found.mend()
+    assert path.read_bytes().endswith(b"half")
+
+
+def test_folders_of_processes_that_were_killed_are_removed(out):
+    code = "import os; from bench import lock\nwith lock.scratch() as f: print(f); os._exit(1)"
+    done = subprocess.run(
+        [sys.executable, "-uc", code], capture_output=True, text=True, check=False
+    )
+    stale = Path(done.stdout.strip())
+    (stale / "trace.json").write_text("large")
+    os.utime(stale, (LONG_AGO, LONG_AGO))
+    with lock.scratch() as alive:
+        os.utime(alive, (LONG_AGO, LONG_AGO))
+        assert f"leftover: {stale} is of a process that is gone" in told(out)
+        assert f"mended: {stale} is removed" in told(out, fix=True)
+        with pytest.raises(BlockingIOError):
+            lock.remove_scratch(alive)
+        assert alive.exists()
+    assert not stale.exists()
+    assert not alive.exists()
+
+
+def is_over(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_processes_of_a_run_that_was_killed_are_ended_and_those_of_one_alive_are_not(
+    out, tmp_path, bench
+):
+    """The network of the fault leaves three processes, two of which nothing ties to the run."""
+    (tmp_path / "slow.toml").write_text('models = ["fault/litter"]\nbatch = [1]\npace_s = 2\n')
+    words = ["run", "--suite", "slow.toml", "--device", "fake", "--out", "out"]
+    run = subprocess.Popen([sys.executable, "-m", "bench", *words], cwd=tmp_path)
+    mine = f"{run.pid}-"
+    try:
+        deadline = time.monotonic() + 60
+        while len(below := list(template.marked(mine))) < 5:
+            assert time.monotonic() < deadline, below
+            time.sleep(0.01)
+        alive = told(out, fix=True)
+        assert not [line for line in alive if "a run that is gone" in line]
+        assert not any(is_over(process) for process in below)
+    finally:
+        run.kill()
+        run.wait()
+    time.sleep(1)
+    left = list(template.marked(mine))
+    assert left
+    said = bench("doctor", "--out", "out").stdout
+    assert all(f"process {process.pid} (" in said for process in left)
+    assert not any(is_over(process) for process in left)
+    said = bench("doctor", "--out", "out", "--fix").stdout
+    assert all(f"mended: process {process.pid} is killed" in said for process in left)
+    assert all(is_over(process) for process in left)

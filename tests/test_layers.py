@@ -15,15 +15,15 @@ LAYERS = [
     {"cli"},
     {"selfcheck"},
     {"profiler"},
-    {"runner", "report", "doctor", "census", "explain"},
+    {"runner", "report", "doctor", "leftovers", "census", "explain"},
     {"compare"},
     {"recorded", "turn"},
-    {"suite", "estimate", "worker", "profiled", "template", "environment", "ratio"},
+    {"suite", "estimate", "worker", "profiled", "template", "child", "environment", "ratio"},
     {"prepare", "telemetry", "measure", "passes"},
-    {"store", "messages", "verdict"},
+    {"store", "lock", "messages", "verdict"},
     {"plan", "conditions", "beside"},
     {"models", "devices", "backends", "stats", "paper", "accuracy", "profiling"},
-    {"records", "errors", "text", "precision"},
+    {"records", "errors", "text", "precision", "outside"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

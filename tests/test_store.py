@@ -1,11 +1,13 @@
 import contextlib
+import errno
 import json
+import os
 
 import msgspec
 import pytest
 from conftest import ENVIRONMENT, failure, measurement
 
-from bench import store
+from bench import lock, store
 from bench.errors import UsageError
 from bench.records import Case, Cost
 from bench.store import Store
@@ -13,24 +15,24 @@ from bench.store import Store
 CASE = Case("resnet50", "plain")
 
 
-def opened(folder):
+def opened(folder, *records):
+    """What is read from a folder to which `records` were appended."""
     results = Store(folder)
     results.open()
-    results.close()
+    with contextlib.closing(results):
+        for record in records:
+            results.append(record)
     return results
 
 
 def test_what_was_appended_is_read_back(tmp_path):
     records = [ENVIRONMENT, measurement(CASE), failure(CASE)]
-    results = opened(tmp_path / "chip")
-    for record in records:
-        results.append(record)
+    assert opened(tmp_path / "chip", *records).records == records
     assert opened(tmp_path / "chip").records == records
 
 
 def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
-    results = opened(tmp_path)
-    results.append(measurement(CASE))
+    results = opened(tmp_path, measurement(CASE))
     (line,) = results.path.read_text().splitlines()
     record = json.loads(line)
     assert record["type"] == "measurement"
@@ -61,29 +63,44 @@ def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
     assert set(wanted.split()) | {"environment_id", "warnings"} <= set(record)
 
 
-def test_a_torn_last_line_is_set_aside_and_said(tmp_path):
-    results = opened(tmp_path)
-    results.append(measurement(CASE))
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"type":"measurement"', b"\0" * 4096, b'{"type":"meas\0\0', b"\xff"],
+    ids=["killed", "power cut", "power cut in a line", "no text"],
+)
+def test_a_torn_last_line_is_set_aside_and_said(tmp_path, torn):
+    results = opened(tmp_path, measurement(CASE))
     whole = results.path.read_bytes()
-    results.path.write_bytes(whole + whole[:40])
+    results.path.write_bytes(whole + torn)
     again = opened(tmp_path)
     assert len(again.records) == 1
     assert results.path.read_bytes() == whole
-    assert (tmp_path / "results.jsonl.torn").read_bytes() == whole[:40] + b"\n"
-    assert "torn line of 40 bytes" in again.warnings[0]
+    assert (tmp_path / "results.jsonl.torn").read_bytes() == torn + b"\n"
+    assert f"torn line of {len(torn)} bytes" in again.warnings[0]
+
+
+def test_a_whole_record_that_lacks_only_its_end_of_line_is_kept(tmp_path):
+    results = opened(tmp_path, measurement(CASE, 1), measurement(CASE, 2))
+    whole = results.path.read_bytes()
+    results.path.write_bytes(whole[:-1])
+    again = opened(tmp_path)
+    assert [record.round for record in again.records] == [1, 2]
+    assert results.path.read_bytes() == whole
+    assert not (tmp_path / "results.jsonl.torn").exists()
+    assert "ended in a whole record" in again.warnings[0]
 
 
 def test_a_line_that_is_no_record_is_left_out_and_said(tmp_path):
-    results = opened(tmp_path)
-    results.path.write_text('{"type": "nonsense"}\nnot json\n')
-    results.append(measurement(CASE))
+    (tmp_path / "results.jsonl").write_text('{"type": "nonsense"}\nnot json\n')
+    again = opened(tmp_path, measurement(CASE))
+    assert len(again.records) == 1
     again = opened(tmp_path)
     assert len(again.records) == 1
     assert [warning.split(" ")[0].rpartition(":")[2] for warning in again.warnings] == ["1", "2"]
 
 
 def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
-    opened(tmp_path).append(measurement(CASE, schema=99))
+    opened(tmp_path, measurement(CASE, schema=99))
     again = opened(tmp_path)
     assert again.records == []
     assert "schema 99" in again.warnings[0]
@@ -113,7 +130,7 @@ def test_a_round_that_is_there_twice_counts_once():
 
 
 def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "LOCK_PATIENCE_S", 0.2)
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
     first, second = Store(tmp_path), Store(tmp_path)
     with contextlib.closing(first), contextlib.closing(second):
         first.open()
@@ -158,3 +175,44 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         opened(tmp_path / "file" / "chip")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "results.jsonl")
+    with pytest.raises(UsageError, match="cannot write"):
+        opened(tmp_path)
+
+
+def test_a_record_that_does_not_fit_leaves_no_half_line(tmp_path, monkeypatch):
+    """The first write takes a part, as a disk that is nearly full does."""
+    before = opened(tmp_path, measurement(CASE)).path.read_bytes()
+    write = os.write
+    results = Store(tmp_path)
+    results.open()
+
+    def nearly_full(number, data):
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(number, data[: len(data) // 2])
+
+    monkeypatch.setattr(store.os, "write", nearly_full)
+    with contextlib.closing(results), pytest.raises(UsageError, match="No space left") as raised:
+        results.append(measurement(CASE, 2))
+    assert "Make room" in raised.value.remedy
+    assert len(results.records) == 1
+    assert results.path.read_bytes() == before
+
+
+def test_a_new_file_and_its_folders_are_flushed_once(tmp_path, monkeypatch):
+    flushed = []
+
+    def fsync(number):
+        flushed.append(os.readlink(f"/proc/self/fd/{number}"))
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
+    opened(tmp_path / "out" / "chip")
+    wanted = [tmp_path / "out" / "chip", tmp_path / "out", tmp_path]
+    assert flushed == [str(path) for path in wanted]
+    opened(tmp_path / "out" / "chip")
+    assert len(flushed) == 3

@@ -117,6 +117,8 @@ def test_smoke_has_at_least_forty_case_rounds_whatever_the_preset():
         ('modles = ["resnet50"]', "modles"),
         ('batch = "many"', "batch"),
         ("models = [1]", "models"),
+        ("pace_s = nan", "pace_s"),
+        ("batch = [1]\nbatch = [1]", "batch"),
     ],
 )
 def test_a_malformed_suite_is_refused_by_name(tmp_path, text, said):

@@ -128,9 +128,21 @@ class Payload:
 def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(nets):
     (nets / "evil.pt").write_bytes(pickle.dumps({"weight": Payload()}, protocol=2))
     model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "evil.pt")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(TypeError, match="more than tensors"):
         models.build("mine", source=model.source)
     assert not (nets / "harm").exists()
+
+
+def test_weights_may_be_a_link_whose_target_has_another_suffix(nets):
+    from safetensors.torch import save_file
+
+    source = user.resolve("nets/mine.py:net").source
+    wanted = models.build("mine", source=source, seed=1).state_dict()
+    save_file(wanted, nets / "blob")
+    (nets / "w.safetensors").symlink_to("blob")  # as a cache of downloads keeps them
+    model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "w.safetensors")
+    built = models.build("mine", source=model.source, seed=2).state_dict()
+    assert all(torch.equal(built[name], value) for name, value in wanted.items())
 
 
 def test_a_users_file_is_measured_and_what_raises_is_a_failure(bench, nets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -14,7 +15,8 @@ from bench.cli import profile as profile_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
-from bench.errors import INTERRUPTED, BenchError
+from bench.errors import INTERRUPTED, BenchError, UsageError
+from bench.outside import printable
 
 app = typer.Typer(
     name="bench",
@@ -35,15 +37,27 @@ app.command("doctor")(doctor_command.doctor)
 
 def main() -> None:
     """Run the command line, then exit with a code of `bench.errors`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _check_arguments(sys.argv[1:])
         app(prog_name="bench")
     except BenchError as error:
-        first, *rest = str(error).splitlines()
-        sys.exit(_complain(f"error: {first}", rest, error.exit_code))
+        print(f"error: {printable(error.message)}", file=sys.stderr)
+        for line in error.remedy.splitlines():
+            print(printable(line), file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def _complain(first: str, rest: list[str], code: int) -> int:
-    print("\n".join([first, *rest]), file=sys.stderr)
-    return code
+def _check_arguments(words: list[str]) -> None:
+    """Raise UsageError for bytes that are no text: records are JSON, and hold the command."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"an argument is no text in UTF-8: {word}",
+                "Rename that file or folder, or call bench inside it.",
+            ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -14,12 +15,21 @@ REMEDY_INDENT = "        "
 
 
 def doctor(
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to look for leftovers. Default: reports, results."),
+    ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Do away with what runs that were killed left behind.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what this machine is, what works, and whether it is fit to measure on."""
+    from bench import leftovers
     from bench.doctor import examine
 
-    findings = examine()
+    left = list(leftovers.examine(out, fix=fix))  # first, so that nothing of it is busy any more
+    findings = [*examine(), *left]
     if as_json:
         print(msgspec.json.encode([finding._asdict() for finding in findings]).decode())
         return

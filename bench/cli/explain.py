@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench.outside import printable
+
 WIDTH = 100
 HEADING = 11
 
@@ -43,6 +45,7 @@ def explain(
 
 
 def _wrapped(heading: str, text: str, width: int) -> str:
+    text = printable(" ".join(text.split()))
     if heading == "repeat":
         return f"{heading:<{HEADING}}{text}"  # a line to copy
     indent = " " * HEADING

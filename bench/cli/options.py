@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from rich.console import Console
 
-from bench import devices, runner
+from bench import devices, lock, runner
 from bench import suite as suites
+from bench.cli.progress import plain
 from bench.environment import describe
 from bench.errors import UsageError
 from bench.models import zoo
 from bench.plan import PRESETS
 from bench.records import Case, Environment, Source
+from bench.store import Store
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
@@ -119,6 +126,11 @@ Out = Annotated[
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
 
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", help="Where another run is on the device or its file, wait for it."),
+]
+
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be measured and how long it takes.")
 ]
@@ -169,6 +181,23 @@ def choose(flags: Flags) -> Chosen:
     cases = suites.expand(wanted, overrides, chip, flags.threads)
     environment = describe(driver, chip, runner.new_run_id(), _command())
     return Chosen(wanted, driver, environment, cases, suites.sources(wanted, overrides))
+
+
+@contextlib.contextmanager
+def alone(chosen: Chosen, results: Store, console: Console, *, wait: bool) -> Iterator[Chosen]:
+    """Be the only run on the chip and into `results`, which are open meanwhile.
+
+    SIGTERM is from here on as good as Ctrl-C. Raises UsageError that names another run, unless it
+    is to `wait` for that; what was chosen then comes with the machine's state after the waiting.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    on_wait = functools.partial(plain, console) if wait else None
+    here = chosen.environment
+    with lock.device(here.chip, on_wait), contextlib.closing(results):
+        results.open(on_wait)
+        if wait:
+            here = describe(chosen.device, here.chip, here.run_id, here.command)
+        yield chosen._replace(environment=here)
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +57,7 @@ def profile(
     ] = False,
     out: opt.Out = Path("reports"),
     retry_failed: opt.RetryFailed = False,
+    wait: opt.Wait = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Say where the time goes: operators by module and kind, adding up to the plain latency."""
@@ -78,8 +78,7 @@ def profile(
         )
     console = Console(stderr=True, highlight=False)
     results = Store(out / first.environment.chip.slug)
-    results.open()
-    with contextlib.closing(results):
+    with opt.alone(first, results, console, wait=wait) as first:
         wanted = first._replace(
             cases=cases,
             sources={name: source for each in asked for name, source in each.sources.items()},

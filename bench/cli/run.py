@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,7 @@ def run(
     budget: opt.Budget = None,
     out: opt.Out = Path("reports"),
     retry_failed: opt.RetryFailed = False,
+    wait: opt.Wait = False,
     dry_run: opt.DryRun = False,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -60,29 +61,28 @@ def run(
     plan = suites.plan_for(preset, chosen.suite, rounds, budget)
     console = _console(to_stderr=as_json)
     results = Store(out / chip.slug)
-    if not dry_run:
-        results.open()
-    records = results.peek() if dry_run else results.records
-    on_record = _histories(records, cases, environment.environment_id)
-    progress = estimate.initial(plan, on_record, paper.macs(), retry_failed=retry_failed)
+    known = functools.partial(_histories, cases=cases, environment_id=environment.environment_id)
+    ahead = functools.partial(estimate.initial, plan, retry_failed=retry_failed)
     if dry_run:
+        progress = ahead(known(results.peek()), paper.macs())
         _dry_run(console, cases, plan, progress, as_json=as_json)
         return
-    if progress and chosen.device.torch_device == "cuda":
-        prove(chip.name)
-    tracker = Tracker(plan, progress)
-    display = (LiveTable if console.is_terminal else PlainLines)(console, tracker)
-    plain(console, f"{_count(cases)} on {chip.name}, preset {preset}, into {results.path}")
-    for warning in results.warnings:
-        plain(console, f"warning: {warning}")
-    with contextlib.closing(results):
+    with opt.alone(chosen, results, console, wait=wait) as chosen:
+        progress = ahead(known(results.records), paper.macs())
+        if progress and chosen.device.torch_device == "cuda":
+            prove(chip.name)
+        tracker = Tracker(plan, progress)
+        display = (LiveTable if console.is_terminal else PlainLines)(console, tracker)
+        plain(console, f"{_count(cases)} on {chip.name}, preset {preset}, into {results.path}")
+        for warning in results.warnings:
+            plain(console, f"warning: {warning}")
         try:
             with display:
                 failures = runner.run(
                     cases,
                     plan,
                     results,
-                    environment,
+                    chosen.environment,
                     display,
                     retry_failed=retry_failed,
                     sources=chosen.sources,
@@ -90,7 +90,7 @@ def run(
         except KeyboardInterrupt:
             raise InterruptedRunError(results.path) from None
         profiles = _profiles(console, chosen, results, preset, retry_failed=retry_failed)
-    histories = _histories(results.records, cases, environment.environment_id)
+    histories = known(results.records)
     verdicts = _verdicts(results, environment, histories)
     next_command = f"python -m bench report {shlex.quote(str(out))}"
     conclude(console, histories, verdicts, results.path, next_command)

@@ -21,7 +21,7 @@ def selfcheck(
     ] = False,
 ) -> None:
     """Prove on this machine that the harness is right to say what it says."""
-    from bench import devices, selfcheck
+    from bench import devices, lock, selfcheck
     from bench.environment import describe
     from bench.report.pages import write_pages
     from bench.selfcheck import findings, page
@@ -30,7 +30,8 @@ def selfcheck(
     folder = out / chip.slug
     setting = selfcheck.Setting(driver, chip, folder / "selfcheck", _say)
     try:
-        parts = selfcheck.measure(setting, full=full)
+        with lock.device(chip):
+            parts = selfcheck.measure(setting, full=full)
     except KeyboardInterrupt:
         raise InterruptedRunError(setting.folder) from None
     found = findings.of(parts)

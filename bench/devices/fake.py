@@ -2,8 +2,8 @@
 
 A call of a simulated network moves the clock by a time that depends on the case, the round and
 the number of the call, and on nothing else. Models called `fault/<kind>` exist on this device
-only: some fail in a way of their own, so that every road to a Failure can be walked, the others
-find the machine in a state that spoils numbers, so that every verdict can be reached.
+only: some fail in a way of their own (`faults.py`), so that every road to a Failure can be walked,
+the others find the machine in a state that spoils numbers, so that every verdict can be reached.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import random
 import re
-import signal
-import time
 from collections.abc import Callable
 
+from bench.devices.clocks import Moment
+from bench.devices.faults import FAULTS, fault_of, suffer
 from bench.devices.kernels import Kernels
 from bench.devices.sensor import Memory, Sensor
-from bench.records import Case, Chip, Gauges, Reading, Setting
+from bench.records import Case, Chip, Gauges, Reading, Setting, Stage
+
+__all__ = ["FAULTS", "Fake", "fault_of", "scripted_latency"]
 
 FORM_FACTORS = {"train": 1.0, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
 PROCESS_SPREAD = 0.03
 CALL_SPREAD = 0.02
 KERNEL_S = (0.001, 0.002)
-FAULT_PREFIX = "fault/"
-FAILING = ("raise", "nan", "segfault", "exit", "hang")
-SPOILING = ("hog", "steal", "quota", "clock", "blind")
-FAULTS = FAILING + SPOILING
+JUMPING = {"suspended": (30.0, 30.0), "set_back": (0.0, -3600.0)}  # seconds in all, time of day
+JUMP_AT = 4  # the clocks are looked at twice a block: at the end of the second
 CLOCK_HZ = 3e9
 DEVICE_SHARE = 0.9  # of an iteration, by the scripted chip's own clock
 POWER_W = 100.0
@@ -47,6 +46,7 @@ class Fake:
         self._clock = 0.0
         self._fault = ""
         self._clock_hz = CLOCK_HZ
+        self._looked = 0
 
     def identify(self) -> Chip:
         """Always here."""
@@ -63,11 +63,23 @@ class Fake:
         """Start the clock at zero."""
         self._clock = 0.0
         self._fault = fault_of(case.model)
+        self.suffer("start")
         return contextlib.nullcontext()
 
     def now(self) -> float:
         """Scripted seconds."""
         return self._clock
+
+    def moment(self) -> Moment:
+        """By clocks that agree, unless the fault says that they jump in the second block."""
+        self._looked += 1
+        jumps = JUMPING.get(self._fault, (0.0, 0.0)) if self._looked >= JUMP_AT else (0.0, 0.0)
+        always_s, day_s = (self._clock + jump for jump in jumps)
+        return Moment(self._clock, always_s, day_s)
+
+    def suffer(self, stage: Stage) -> None:
+        """Fail, if the fault is of this stage."""
+        suffer(self._fault, stage)
 
     def kernels(self) -> Kernels:
         """Calls that take the same scripted time each."""
@@ -153,8 +165,15 @@ class Fake:
 
         def call() -> None:
             self._clock += mean * script.lognormvariate(0, CALL_SPREAD)
+            if self._fault == "backwards" and self._looked:
+                self._clock -= 1.0
 
         return call
+
+    def check(self) -> None:
+        """Raise ArithmeticError where the output would not be finite."""
+        if self._fault == "nan":
+            raise ArithmeticError("output is not finite")
 
 
 def scripted_latency(case: Case) -> float:
@@ -164,26 +183,3 @@ def scripted_latency(case: Case) -> float:
     digest = hashlib.sha256(network.encode()).digest()
     alone = (0.005 + 0.02 * digest[0] / 255) * (1 + percent / 100)
     return alone * FORM_FACTORS.get(case.form, 1.0) * case.batch**0.7
-
-
-def fault_of(model: str) -> str:
-    """What `fault/<kind>` names; "" for any other model."""
-    return model.removeprefix(FAULT_PREFIX) if model.startswith(FAULT_PREFIX) else ""
-
-
-def check_scripted(fault: str) -> None:
-    """Raise ArithmeticError where the output would not be finite."""
-    if fault == "nan":
-        raise ArithmeticError("output is not finite")
-
-
-def suffer(fault: str) -> None:
-    """Fail as `fault` says; returns for one that spoils, and for `nan`: that is the output's."""
-    if fault == "raise":
-        raise RuntimeError("scripted fault")
-    if fault == "segfault":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if fault == "exit":
-        os._exit(7)
-    if fault == "hang":
-        time.sleep(3600)

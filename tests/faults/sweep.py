@@ -1,0 +1,89 @@
+"""A sweep of a test's own, started as a user starts it, and what it leaves on the disk."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+SUITE = """
+models = ["resnet50", "swin_t", "convnext_t", "deit_s"]
+batch = [128]
+rounds = 3
+pace_s = 0.01
+"""
+MARK = "BENCH_TEST_SWEEP"
+
+
+class Sweep:
+    """`bench run` of about a second and a half on the fake device, or with `arguments`, in a
+    folder of its own; its processes have a mark in their environment."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        (folder / "tmp").mkdir(parents=True)
+        (folder / "own.toml").write_text(SUITE)
+        self.arguments = ["run", *(arguments or ("--suite", "own.toml", "--device", "fake"))]
+
+    @property
+    def path(self) -> Path:
+        return next(self.folder.glob("out/*/results.jsonl"), self.folder / "out/fake/results.jsonl")
+
+    def start(self, **options) -> subprocess.Popen:
+        """Start it, or go on with it; what it says goes into a file."""
+        with (self.folder / "said").open("w") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "bench", *self.arguments, "--out", "out"],
+                cwd=self.folder,
+                env={**os.environ, MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp")},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                **options,
+            )
+
+    def finish(self, timeout_s: float = 300.0) -> int:
+        """Start it and wait for its end; the exit code."""
+        return self.start().wait(timeout_s)
+
+    def said(self) -> str:
+        return (self.folder / "said").read_text()
+
+    def data(self) -> bytes:
+        return self.path.read_bytes() if self.path.exists() else b""
+
+    def rounds(self) -> list[dict]:
+        records = map(json.loads, self.data().splitlines())
+        return [record for record in records if record["type"] == "measurement"]
+
+    def ends(self) -> list[tuple]:
+        return [(r["case_id"], r["round"], r["stopped_by"]) for r in self.rounds()]
+
+    def wait_for_rounds(self, count: int, run: subprocess.Popen) -> None:
+        """Wait until so many are on the disk, and the run has not ended."""
+        wait_until(lambda: run.poll() is not None or self.data().count(b'"measurement"') >= count)
+        assert run.poll() is None, self.said()
+
+    def processes(self) -> list[psutil.Process]:
+        """All that are alive of it, whoever their parent is."""
+        return [process for process in psutil.process_iter() if self._is_of(process)]
+
+    def assert_nothing_runs(self) -> None:
+        """Not within a few seconds either."""
+        wait_until(lambda: not self.processes(), 5.0)
+
+    def _is_of(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK) == str(self.folder)
+        except (psutil.Error, OSError):
+            return False
+
+
+def wait_until(condition, timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

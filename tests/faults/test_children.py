@@ -1,0 +1,479 @@
+"""What a network can do to its process, and what can befall the one above: each for real."""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import secrets
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from conftest import ENVIRONMENT
+
+from bench import runner
+from bench.child import TemplateDiedError
+from bench.errors import UsageError
+from bench.messages import LONGEST_LINE, TAIL_BYTES
+from bench.plan import Plan
+from bench.records import Case, Failure, Measurement
+from bench.runner import run
+from bench.store import Store
+from bench.verdict import Doubt, judge, judge_case, quiet_of
+
+PLAN = Plan(
+    preset="quick",
+    rounds=1,
+    timed_s=0.5,
+    block_s=0.1,
+    warmup_s=0.05,
+    budget_s=None,
+    slow_budget_s=None,
+    deadline_s=2.0,
+)
+LATE_S = 5.0  # after its deadline a failure is on record
+KILLS_QUICK, KILLS_FULL = 2, 50
+CHIP = msgspec.structs.replace(ENVIRONMENT.chip, threads=1, device="fake")
+HERE = msgspec.structs.replace(ENVIRONMENT, chip=CHIP)
+
+
+class Watch:
+    """When each failure was on record, and how long after what came before it."""
+
+    def __init__(self):
+        self.last = time.monotonic()
+        self.longest_s = 0.0
+
+    def _happened(self, *_):
+        now = time.monotonic()
+        self.longest_s, self.last = max(self.longest_s, now - self.last), now
+
+    started = warmed = sampled = measured = failed = _happened
+
+
+@pytest.fixture
+def measure(tmp_path, monkeypatch):
+    """Measure models of the fake device: (names, plan) -> records; nobody may be left over."""
+    mark = f"BENCH_TEST_{secrets.token_hex(8)}"
+    monkeypatch.setenv(mark, "1")
+
+    def call(models, plan=PLAN):
+        call.watch = Watch()
+        call.store = Store(tmp_path)
+        call.store.open()
+        with contextlib.closing(call.store):
+            cases = [Case(model, "plain", device="fake") for model in models]
+            run(cases, plan, call.store, HERE, call.watch)
+        return call.store.records
+
+    call.store = None
+    yield call
+    assert left_over(mark) == []
+
+
+def left_over(mark):
+    """Processes that have `mark` in their environment; what was killed may take a moment to go."""
+    for _ in range(20):
+        left = [
+            path.parent.name
+            for path in Path("/proc").glob("[0-9]*/environ")
+            if int(path.parent.name) != os.getpid() and mark in _content(path)
+        ]
+        if not left:
+            break
+        time.sleep(0.1)
+    return left
+
+
+def _content(path):
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def failures(records):
+    return {r.case.model.removeprefix("fault/"): r for r in records if isinstance(r, Failure)}
+
+
+def measured(records):
+    return [(r.case.model, r.round) for r in records if isinstance(r, Measurement)]
+
+
+ENDS = {
+    "raise": ("RuntimeError", "scripted fault"),
+    "leave": ("SystemExit", "3"),
+    "segfault": ("Killed", "SIGSEGV"),
+    "exit": ("Exited", "exit code 7"),
+    "desert": ("Exited", "exit code 7"),
+    "exhaust": ("OutOfMemory", ""),
+    "garble": ("Protocol", "no message came"),
+    "half": ("Protocol", "no message came"),
+}
+SLOW_ENDS = {
+    "hang": ("Timeout", "no answer within 2 s"),
+    "spin": ("Timeout", "no answer within 2 s"),
+    "hold": ("Timeout", "no answer within 2 s"),
+    "stubborn": ("Timeout", "no answer within 2 s"),
+    "mute": ("Protocol", "closed its channel, and did not end"),
+}
+
+
+def check_ends(measure, ends):
+    """One sweep over these kinds, a sound network in their midst."""
+    kinds = [f"fault/{kind}" for kind in ends]
+    half = len(kinds) // 2
+    records = measure(["swin_t", *kinds[:half], "resnet50", *kinds[half:]])
+    assert measured(records) == [("swin_t", 1), ("resnet50", 1)]
+    found = failures(records)
+    for kind, (error, message) in ends.items():
+        assert (found[kind].stage, found[kind].error) == ("build", error), found[kind]
+        assert message in found[kind].message
+    assert measure.watch.longest_s < PLAN.deadline_s + LATE_S
+
+
+def test_a_process_that_ends_is_a_failure_and_the_sweep_goes_on(measure):
+    check_ends(measure, ENDS)
+
+
+@pytest.mark.faults
+def test_a_process_that_does_not_end_is_ended_at_its_deadline(measure):
+    check_ends(measure, SLOW_ENDS)
+
+
+def test_one_that_computes_in_c_for_ever_is_ended_at_its_deadline(measure):
+    found = failures(measure(["fault/hold"], msgspec.structs.replace(PLAN, deadline_s=1.0)))
+    assert (found["hold"].stage, found["hold"].error) == ("build", "Timeout")
+
+
+def test_one_that_the_kernel_kills_is_tried_again_alone_before_it_fails(measure):
+    records = measure(["resnet50", "fault/killed", "swin_t"])
+    (failed,) = failures(records).values()
+    assert (failed.stage, failed.error) == ("build", "Killed")
+    assert "SIGKILL" in failed.message
+    assert measured(records) == [("resnet50", 1), ("swin_t", 1)]
+    assert "memory held 1 of 3 cases at once" in records[1].warnings[0]
+
+
+STAGES = ("start", "build", "fuse", "load", "first", "check", "warmup", "calibrate", "timed")
+STAGES += ("events",)
+
+
+def test_the_stage_of_a_failure_is_where_it_happened(measure):
+    kinds = [f"{kind}/{stage}" for kind, stage in itertools.product(("raise", "exit"), STAGES)]
+    records = measure([*(f"fault/{kind}" for kind in kinds), "resnet50"])
+    assert {kind: each.stage for kind, each in failures(records).items()} == {
+        kind: kind.partition("/")[2] for kind in kinds
+    }
+    assert measured(records) == [("resnet50", 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("raise", "RuntimeError: scripted"), ("exit", "Exited"), ("hang", "Timeout")]
+)
+def test_what_fails_while_the_chip_is_observed_costs_no_block(measure, kind, said):
+    plan = msgspec.structs.replace(PLAN, observe_s=0.1)
+    records = measure([f"fault/{kind}/observe", "resnet50"], plan)
+    assert len(measured(records)) == 2
+    assert f"the chip could not be observed: {said}" in records[1].warnings[0]
+
+
+def test_garbage_on_stdout_and_stderr_is_no_answer(measure):
+    assert measured(measure(["fault/babble"])) == [("fault/babble", 1)]
+
+
+def test_of_a_flood_on_stderr_the_tail_is_kept_and_no_more_held(measure):
+    with peak_bytes() as peak:
+        (failed,) = failures(measure(["fault/flood"])).values()
+    assert (failed.stage, failed.error) == ("build", "RuntimeError")
+    assert failed.stderr_tail.endswith("the last words\n")
+    assert len(failed.stderr_tail) == TAIL_BYTES
+    assert peak[0] < 8 * 2**20
+
+
+def test_a_line_without_an_end_is_given_up_before_it_fills_memory(measure):
+    with peak_bytes() as peak:
+        (failed,) = failures(measure(["fault/long"])).values()
+    assert (failed.stage, failed.error) == ("build", "Protocol")
+    assert "a line of more than" in failed.message
+    assert LONGEST_LINE <= peak[0] < 2.5 * LONGEST_LINE  # a buffer that grows is copied
+
+
+@contextlib.contextmanager
+def peak_bytes():
+    """A list that will hold the most that this process held inside, in Python's own count."""
+    peak = []
+    tracemalloc.start()
+    try:
+        yield peak
+    finally:
+        peak.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+
+def test_one_that_writes_out_of_its_turn_waits_and_the_others_go_on(measure):
+    """More than a pipe holds, again and again, from a thread that nobody waits for."""
+    records = measure(["fault/chatter", "resnet50", "swin_t"])
+    assert len(measured(records)) == 3
+
+
+def test_what_a_process_leaves_behind_is_ended_with_it(measure):
+    records = measure(["fault/litter", "fault/litter/timed", "fault/desert", "resnet50"])
+    assert len(measured(records)) == 3  # that nobody is left over, the fixture looks at
+    assert failures(records)["desert"].error == "Exited"
+
+
+class Killer(threading.Thread):
+    """Kills templates at random moments until `kills` rounds have died of it.
+
+    If it `waits`, something is finished between two of them. One killed as it is closed is no loss.
+    """
+
+    def __init__(self, measure, deaths, kills, *, longest_s, waits):
+        super().__init__(daemon=True)
+        self.measure, self.deaths, self.kills = measure, deaths, kills
+        self.longest_s, self.waits = longest_s, waits
+        self.random = random.Random(9)
+        self.seen = set()
+
+    def records(self):
+        return self.measure.store.records if self.measure.store else []
+
+    def run(self):
+        while len(self.deaths) < self.kills:
+            template = self._new_template()
+            time.sleep(self.random.uniform(0, self.longest_s))
+            with contextlib.suppress(psutil.Error):
+                template.kill()
+            known = len(self.records())
+            while self.waits and len(self.records()) == known:
+                time.sleep(0.005)
+            self.seen.update(child.pid for child in psutil.Process().children())
+
+    def _new_template(self):
+        while True:
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if child.pid not in self.seen and "bench.template" in child.cmdline():
+                        self.seen.add(child.pid)
+                        return child
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def deaths(monkeypatch):
+    """The rounds that were ended by the death of their template."""
+    ended = []
+    run_round = runner._Runner._run_round
+
+    def counted(self, cases):
+        try:
+            run_round(self, cases)
+        except TemplateDiedError:
+            ended.append(cases)
+            raise
+
+    monkeypatch.setattr(runner._Runner, "_run_round", counted)
+    return ended
+
+
+def check_killed_templates(measure, deaths, kills):
+    models = ["resnet50", "swin_t", "fault/litter"]
+    rounds = 3 * kills
+    plan = msgspec.structs.replace(PLAN, rounds=rounds, pace_s=0.01, precision=None)
+    Killer(measure, deaths, kills, longest_s=0.3, waits=True).start()
+    records = measure(models, plan)
+    assert len(deaths) == kills
+    assert failures(records) == {}
+    wanted = [(model, number) for model in models for number in range(1, rounds + 1)]
+    assert sorted(measured(records)) == sorted(wanted)
+
+
+def test_a_round_whose_template_is_killed_begins_anew_and_nothing_is_lost_or_doubled(
+    measure, deaths
+):
+    check_killed_templates(measure, deaths, KILLS_QUICK)
+
+
+@pytest.mark.faults
+def test_templates_are_killed_at_many_random_moments(measure, deaths):
+    check_killed_templates(measure, deaths, KILLS_FULL)
+
+
+def test_what_kills_every_template_ends_the_run_with_a_remedy(measure, deaths):
+    Killer(measure, deaths, 3, longest_s=0.0, waits=False).start()
+    with pytest.raises(UsageError, match="killed 3 times"):
+        measure(["resnet50"])
+    assert len(deaths) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubt", "level", "said"),
+    [
+        ("suspended", Doubt.SUSPENDED, "INVALID", "the machine was suspended for 30 s in block 2"),
+        ("set_back", Doubt.SET, "SUSPECT", "the clock was set back by 60 min in block 2"),
+    ],
+)
+def test_a_block_during_which_a_clock_jumped_is_marked(measure, fault, doubt, level, said):
+    records = measure([f"fault/{fault}", "resnet50"])
+    spoilt, sound = (record for record in records if isinstance(record, Measurement))
+    assert spoilt.warnings == [said]
+    assert [jump.block for jump in spoilt.conditions.jumps] == [2]
+    verdict = judge(spoilt, quiet_of([spoilt, sound]))
+    assert (verdict.level, [reason.doubt for reason in verdict.reasons]) == (level, [doubt])
+    assert verdict.text == f"{level}: {said}"
+    assert judge_case([sound], quiet_of([spoilt, sound])).level == "VALID"
+    assert all(0 < sample < 1 for sample in spoilt.samples_s)
+    assert msgspec.json.decode(msgspec.json.encode(spoilt), type=Measurement) == spoilt
+
+
+def test_records_of_before_clocks_were_looked_at_are_read(measure):
+    (record,) = (r for r in measure(["resnet50"]) if isinstance(r, Measurement))
+    old = msgspec.to_builtins(record)
+    del old["conditions"]["jumps"]
+    assert msgspec.json.decode(json.dumps(old), type=Measurement).conditions.jumps == []
+
+
+def test_of_a_clock_that_goes_backwards_no_duration_is_on_record(measure):
+    records = measure(["fault/backwards", "resnet50"])
+    (failed,) = failures(records).values()
+    assert (failed.stage, failed.error) == ("timed", "ClockError")
+    assert measured(records) == [("resnet50", 1)]
+
+
+def test_a_run_with_failures_exits_with_1_and_lists_each(bench):
+    kinds = [*ENDS, "nan", "flood", "raise/warmup"]
+    models = ",".join([*(f"fault/{kind}" for kind in kinds), "resnet50"])
+    flags = ("--device", "fake", "--batch", "1", "--rounds", "1", "--out", "out")
+    done = bench("run", "--models", models, *flags)
+    assert done.returncode == 1, done.stderr
+    summary = done.stdout[done.stdout.rindex("latency (ms)") :]
+    rows = {line.split()[0]: line for line in summary.splitlines() if line.startswith("fault/")}
+    stages = {"nan": "check", "raise/warmup": "warmup"}
+    for kind in kinds:
+        assert f"failed: {stages.get(kind, 'build')}" in rows[f"fault/{kind}"]
+    assert "Traceback" not in done.stderr
+
+
+NETS = '''"""Networks of the user's that are wrong, each in its way."""
+
+import ctypes
+import os
+import resource
+import sys
+import threading
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, spoil):
+        super().__init__()
+        self.convolution, self.spoil = nn.Conv2d(3, 4, 3), spoil
+
+    def forward(self, images):
+        return self.spoil(self.convolution(images).mean((2, 3)))
+
+
+class Late(Net):
+    """Right when it is counted, checked and called first; wrong afterwards."""
+
+    calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        return super().forward(images) if self.calls > 12 else self.convolution(images).mean((2, 3))
+
+
+def exhaust(output):
+    resource.setrlimit(resource.RLIMIT_AS, (2**36, 2**36))
+    return torch.zeros(2**36)
+
+
+def abort(output):
+    print("out of ideas", file=sys.stderr)
+    os.abort()
+
+
+def raise_unprintable(output):
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError
+    raise Odd
+
+
+def right():
+    return Net(lambda output: output)
+
+
+def nan():
+    return Net(lambda output: output * float("nan"))
+
+
+def infinite():
+    return Net(lambda output: output / 0)
+
+
+def too_many():
+    return Net(lambda output: torch.cat([output, output]))
+
+
+def no_tensor():
+    return Net(lambda output: {"answer": output})
+
+
+def large():
+    return Net(exhaust)
+
+
+def aborts():
+    return Net(abort)
+
+
+def odd():
+    return Net(raise_unprintable)
+
+
+def late():
+    return Late(lambda output: ctypes.string_at(0))
+
+
+def very_late():
+    return Late(lambda output: sys.exit("had enough"))
+'''
+WRONG = {
+    "nan": ("check", "CheckError", "output is not finite"),
+    "infinite": ("check", "CheckError", "output is not finite"),
+    "too_many": ("check", "CheckError", "output of shape (2, 4) for 1 images"),
+    "no_tensor": ("check", "CheckError", "output is dict, not a tensor"),
+    "large": ("check", "OutOfMemory", ""),
+    "aborts": ("check", "Killed", "SIGABRT"),
+    "odd": ("check", "Odd", "the message of the error raised RuntimeError"),
+    "late": ("warmup", "Killed", "SIGSEGV"),
+    "very_late": ("warmup", "SystemExit", "had enough"),
+}
+
+
+@pytest.mark.faults
+def test_wrong_networks_of_the_users_are_failures_of_their_stage(bench, tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    models = ",".join(f"nets.py:{name}" for name in [*WRONG, "right"])
+    flags = ("--batch", "1", "--resolution", "32", "--rounds", "1", "--preset", "quick")
+    done = bench("run", "--models", models, *flags, "--threads", "1", "--out", "out")
+    assert done.returncode == 1, done.stderr
+    lines = next(tmp_path.glob("out/*/results.jsonl")).read_text().splitlines()
+    found = {}
+    for record in map(json.loads, lines):
+        if record["type"] != "environment":
+            found[record["case"]["model"].partition("#")[0].removeprefix("nets.py:")] = record
+    assert found.pop("right")["type"] == "measurement"
+    for name, (stage, error, message) in WRONG.items():
+        assert (found[name]["stage"], found[name]["error"]) == (stage, error), found[name]
+        assert message in found[name]["message"]
+    assert found["aborts"]["stderr_tail"].startswith("out of ideas")

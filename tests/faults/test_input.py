@@ -1,0 +1,222 @@
+"""Whatever comes in: suites, records, command lines, 10,000 of them, most of them nonsense.
+
+Never a traceback, never exit 0 on nonsense, nothing written outside `--out`, and what is wrong is
+said in one line, with its remedy. All of it inside this process; some commands that are right run,
+on the fake device.
+"""
+
+import io
+import json
+import sys
+from typing import NamedTuple
+
+import drawn
+import pytest
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench import cli, store
+from bench import suite as suites
+from bench.devices.cpu import Cpu
+from bench.errors import UsageError
+from bench.models import zoo
+from bench.records import Chip
+from bench.report import rows
+
+QUICK = {"suites": 140, "records": 120, "commands": 140}
+FULL = {"suites": 3500, "records": 2500, "commands": 4000}
+COMMANDS = typer.main.get_command(cli.app)  # made once, as that takes longer than most commands
+CODES = (0, 1, 2, 3, 130)
+MESSAGE_LINES = 5  # the error, and its remedy
+
+
+def cases(count, **strategies):
+    """A test over so many drawn cases: the same ones each time, none kept on disk."""
+    quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+    fixed = settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=quiet,
+    )
+    return lambda test: fixed(given(**strategies)(test))
+
+
+class Done(NamedTuple):
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+class World:
+    """A folder with all that a command may be given; `work/out` alone may change."""
+
+    def __init__(self, folder, patch):
+        self._folder = folder
+        self._patch = patch
+        self.work = folder / "work"
+        self.results = self.work / "stored" / "amd-epyc" / "results.jsonl"
+        self.results.parent.mkdir(parents=True)
+        self.store([json.dumps(record).encode() for record in drawn.REAL_RECORDS])
+        (self.work / "empty").mkdir()
+        (self.work / "file").write_text("")
+        (self.work / "net.py").write_text("def net(): ...\n")
+        patch.chdir(self.work)
+        patch.setattr(cli, "app", COMMANDS)
+        patch.setattr(Cpu, "identify", lambda _: Chip("cpu", "cpu", "AMD EPYC", 2, {}))
+        patch.setattr(zoo, "_ask_timm", ask_timm)
+
+    def store(self, lines):
+        """Put a file of results where commands look for it."""
+        self.results.write_bytes(b"\n".join(lines) + b"\n")
+
+    def bench(self, *arguments):
+        """Run `bench`; any error but its exit comes out of here, and so do warnings."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        before = self._everything()
+        with self._patch.context() as patch:
+            patch.setattr(sys, "argv", ["bench", *arguments])
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        assert self._everything() == before, "something was written outside --out"
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())
+        return Done(ended.value.code or 0, *texts)
+
+    def _everything(self):
+        outside = [p for p in self._folder.rglob("*") if self.work / "out" not in (p, *p.parents)]
+        seen = {path: path.stat() for path in outside}
+        return {path: (s.st_mtime_ns, s.st_size) for path, s in seen.items() if path.is_file()}
+
+
+def ask_timm(names):
+    """In place of the real one, which takes seconds: `test_names` asks that."""
+    assert all(name.isascii() and name.isprintable() and len(name) <= 200 for name in names)
+    return ["resnet18", "mobileone_s0"], ["mobileone_s0"]
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    return World(tmp_path / "world", monkeypatch)
+
+
+def judge(done, wrong):
+    """The oracle: 0 or 1 for sense, 2 or 3 with one message and its remedy for nonsense."""
+    assert done.code in CODES
+    assert (done.code in (2, 3)) == bool(wrong), (wrong, done)
+    if wrong:
+        assert done.out == ""
+        lines = done.err.removesuffix("\n").split("\n")
+        ours = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+        if ours:
+            assert 2 <= len(lines) - ours[0] <= MESSAGE_LINES, done
+            assert all(map(str.isprintable, lines)), done
+        else:  # as typer says it: where to find help, then what is wrong
+            assert "Usage: " in done.err or lines[-1].startswith("Error: "), done
+
+
+# --- suites --------------------------------------------------------------------------------
+
+
+def check_suite(world, suite):
+    content, wrong = suite
+    (world.work / "mine.toml").write_bytes(content)
+    judge(world.bench("run", "--suite", "mine.toml", "--device", "fake", "--dry-run"), wrong)
+
+
+@cases(QUICK["suites"], suite=drawn.suites())
+def test_suites(world, suite):
+    check_suite(world, suite)
+
+
+@pytest.mark.faults
+@cases(FULL["suites"], suite=drawn.suites())
+def test_many_suites(world, suite):
+    check_suite(world, suite)
+
+
+@cases(100, content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
+def test_a_suite_of_garbage_is_refused_unless_it_is_one(world, content):
+    (world.work / "mine.toml").write_bytes(content)
+    try:
+        loaded = suites.load("mine.toml")
+    except UsageError:
+        return
+    assert set(suites._parse(world.work / "mine.toml")) <= set(loaded.__struct_fields__)
+
+
+# --- records ---------------------------------------------------------------------------------
+
+
+def check_records(world, results):
+    lines, fates = results
+    world.store(lines)
+    found, warnings = store.read(world.results)
+    assert len(found) + len(warnings) == len(lines)
+    assert fates.count(True) <= len(warnings) <= len(lines) - fates.count(False)
+    rows.of(found)
+    inside = ("--in", "stored")
+    for words in (
+        ("explain", "resnet50", *inside),
+        ("compare", "resnet50", "swin_t", *inside),
+        ("compare", "resnet50", "swin_t", "--json", *inside),
+    ):
+        done = world.bench(*words)
+        assert all(map(str.isprintable, done.err.split("\n"))), done
+        assert "--json" in words or all(map(str.isprintable, done.out.split("\n"))), done
+        if all(fates):
+            judge(done, "nothing is left")
+        else:
+            judge(done, done.code in (2, 3) if any(fate is not False for fate in fates) else "")
+
+
+@cases(QUICK["records"], results=drawn.results())
+def test_records(world, results):
+    check_records(world, results)
+
+
+@pytest.mark.faults
+@cases(FULL["records"], results=drawn.results())
+def test_many_records(world, results):
+    check_records(world, results)
+
+
+def test_a_line_that_is_too_long_is_left_out_and_the_next_is_read(world, monkeypatch):
+    lines = world.results.read_bytes().splitlines()
+    monkeypatch.setattr(store, "LINE_BYTES", max(map(len, lines)) + 1)
+    huge = lines[0][:-1] + b', "more": "' + b"x" * 3 * store.LINE_BYTES + b'"}'
+    world.store([lines[0], huge, *lines[1:]])
+    found, warnings = store.read(world.results)
+    assert len(found) == len(lines)
+    assert [warning.rpartition(":")[2] for warning in warnings] == [
+        f" it has more than {store.LINE_BYTES} bytes"
+    ]
+
+
+# --- command lines -------------------------------------------------------------------------
+
+
+@cases(QUICK["commands"], command=drawn.commands())
+def test_commands(world, command):
+    words, wrong = command
+    judge(world.bench(*words), wrong)
+
+
+@pytest.mark.faults
+@cases(FULL["commands"], command=drawn.commands())
+def test_many_commands(world, command):
+    words, wrong = command
+    judge(world.bench(*words), wrong)
+
+
+def test_every_command_of_nonsense_is_refused(world):
+    for words in [[], *drawn.BAD_COMMANDS]:
+        judge(world.bench(*words), "words")

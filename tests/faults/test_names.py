@@ -1,0 +1,322 @@
+"""Names lead nowhere else, files from outside are data, and only a user's Python file is code."""
+
+import ast
+import os
+import pickle
+import struct
+import tarfile
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from conftest import CHIP
+from safetensors.torch import save_file
+
+import bench as package
+from bench import outside, records, store
+from bench import suite as suites
+from bench.errors import UsageError
+from bench.models import user
+from bench.records import Case
+from bench.suite import Overrides, Suite
+
+FAKE = msgspec.structs.replace(CHIP, device="fake", name="fake")
+NASTY = ["..", "../x", "/etc/x", "a/../../x", "x\0y", "x\ny", "\x1b[31mx", "x" * 300, "", ".", "…"]
+RUN = ("run", "--device", "fake", "--rounds", "1", "--batch", "1", "--out", "out")
+
+
+@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("device", ["fake", *NASTY])
+def test_the_folder_of_a_chip_lies_below_out_whatever_its_name(tmp_path, name, device):
+    slug = msgspec.structs.replace(CHIP, name=name, device=device).slug
+    assert (tmp_path / slug).resolve().parent == tmp_path.resolve()
+    (tmp_path / slug).mkdir()
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_suite_is_one_that_ships_or_a_toml_file(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for entry in (name, f"{name}.toml", f"../suites/{name}"):
+        with pytest.raises(UsageError):
+            suites.load(entry)
+
+
+@pytest.mark.parametrize("form", ["", "@srep", "@../x"])
+@pytest.mark.parametrize("entry", ["{}", "timm/{}", "fault/{}", "{}.py:net", "{}:net", "a.{}:net"])
+def test_a_model_that_cannot_be_is_refused_before_anything_runs(tmp_path, monkeypatch, entry, form):
+    monkeypatch.chdir(tmp_path)
+    for name in [*NASTY, "__main__"]:
+        models = (entry.format(name) + form,)
+        with pytest.raises(UsageError):
+            suites.expand(Suite(), Overrides(models=models), FAKE, None)
+
+
+def test_a_users_file_with_a_name_that_would_be_obeyed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\nb.py").write_text("def net(): ...")
+    (tmp_path / "link.py").symlink_to("a\nb.py")
+    (tmp_path / "\x1b[2J.pt").touch()
+    weights = Path("\x1b[2J.pt")
+    for overrides in (
+        Overrides(models=("a\nb.py:net",)),
+        Overrides(models=("link.py:net",)),
+        Overrides(models=("resnet50",), weights=weights),
+    ):
+        with pytest.raises(UsageError, match="unprintable"):
+            suites.expand(Suite(), overrides, FAKE, None)
+
+
+def test_a_folder_called_timm_may_hold_a_users_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "timm").mkdir()
+    (tmp_path / "timm" / "net.py").write_text("def net(): ...")
+    (case,) = suites.expand(Suite(batch=(1,)), Overrides(models=("timm/net.py:net",)), FAKE, None)
+    assert case.model.startswith("timm/net.py:net#")
+
+
+@pytest.mark.parametrize(
+    ("suite", "said"),
+    [
+        (Suite(models=("timm/x",) * 5000), "5000 models are too many"),
+        (
+            Suite(
+                models=("resnet50",), batch=tuple(range(1, 1000)), resolution=tuple(range(1, 999))
+            ),
+            "997002 cases are too many",
+        ),
+    ],
+)
+def test_a_grid_without_bounds_is_refused_at_once(suite, said):
+    with pytest.raises(UsageError, match=said):
+        suites.expand(suite, Overrides(), FAKE, None)
+
+
+def test_an_argument_that_is_no_text_is_refused(bench):
+    for flag in ("--models", "--suite", "--out"):
+        done = bench(*RUN, "--models", "resnet50", flag, os.fsdecode(b"\xff.toml"))
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: an argument is no text in UTF-8")
+
+
+def test_a_folder_whose_name_is_no_text_is_read_and_shown(bench, tmp_path):
+    assert bench(*RUN, "--models", "resnet50").returncode == 0
+    os.rename(tmp_path / "out" / "fake", tmp_path / "out" / os.fsdecode(b"\xff"))
+    done = bench("explain", "resnet50", "--in", "out")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_terminal_would_obey_is_written_out():
+    assert outside.printable("a\n\x1b[2J\u202eb\udcff") == "a\\n\\x1b[2J\\u202eb\\udcff"
+    assert len(outside.printable("x" * 10**6)) < 3000
+
+
+# --- files that are none, or never end --------------------------------------------------------
+
+
+@pytest.fixture
+def endless(tmp_path, monkeypatch):
+    """Files by name that would be waited for, or read, for ever."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    os.symlink("/dev/zero", "zero")
+    for name in ("pipe", "zero"):
+        for suffix in (".toml", ".py", ".pt"):
+            os.symlink(name, name + suffix)
+    return ("pipe", "zero")
+
+
+def test_a_pipe_and_a_device_are_no_suite_no_model_and_no_weights(bench, endless):
+    for name in endless:
+        for arguments in (
+            ("--suite", f"{name}.toml"),
+            ("--models", f"{name}.py:net"),
+            ("--models", "resnet50", "--weights", f"{name}.pt"),
+        ):
+            done = bench(*RUN, *arguments)
+            assert done.returncode == 2, (arguments, done.stderr)
+            assert "cannot read" in done.stderr
+            assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_folder_a_link_to_itself_and_what_is_not_there_are_no_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("folder", "loop", "none", "x" * 300, "x\0y", "\udcff"):
+        with pytest.raises(OSError, match=r".") as refused:
+            outside.read(tmp_path / name, 10)
+        assert refused.value.strerror
+
+
+def test_a_suite_without_end_is_refused(tmp_path):
+    path = tmp_path / "long.toml"
+    path.write_bytes(b"#" * (suites.FILE_BYTES + 1))
+    with pytest.raises(UsageError, match="more than"):
+        suites.load(str(path))
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+class Payload:
+    """What unpickling makes of it is a folder called `harm`."""
+
+    def __reduce__(self):
+        return (os.mkdir, ("harm",))
+
+
+def _tar(path):
+    Path("inside").write_bytes(pickle.dumps({"weight": Payload()}))
+    with tarfile.open(path, "w") as file:
+        file.add("inside", "pickle")
+
+
+TENSORS = {"weight": torch.ones(2)}
+BAD_WEIGHTS = {
+    "pickle.pt": lambda path: path.write_bytes(pickle.dumps({"weight": Payload()}, protocol=2)),
+    "zip.pt": lambda path: torch.save({"weight": Payload()}, path),
+    "network.pt": lambda path: torch.save(torch.nn.Linear(2, 2), path),
+    "tar.pt": _tar,
+    "cut.pt": lambda path: (torch.save(TENSORS, path), os.truncate(path, 300)),
+    "empty.pt": lambda path: path.touch(),
+    "random.pt": lambda path: path.write_bytes(bytes(range(256)) * 40),
+    "list.pt": lambda path: torch.save([torch.ones(2)], path),
+    "numbers.pt": lambda path: torch.save({"epoch": 3}, path),
+    "cut.safetensors": lambda path: (save_file(TENSORS, path), os.truncate(path, 40)),
+    "empty.safetensors": lambda path: path.touch(),
+    "header.safetensors": lambda path: path.write_bytes(struct.pack("<Q", 2**62) + b"{}"),
+    "pickle.safetensors": lambda path: path.write_bytes(pickle.dumps(Payload())),
+}
+
+
+def test_bad_weights_are_refused_before_anything_runs(bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    BAD_WEIGHTS["zip.pt"](tmp_path / "zip.pt")
+    done = bench("run", "--models", "resnet50", "--weights", "zip.pt", "--out", "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: zip.pt is no checkpoint: it holds more than tensors")
+    assert "safetensors.torch.save_file" in done.stderr.splitlines()[1]
+    assert len(done.stderr.splitlines()) == 2
+    assert not (tmp_path / "harm").exists()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_bad_weights_run_nothing_in_the_child_either(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    BAD_WEIGHTS[name](tmp_path / name)
+    with pytest.raises(SystemExit) as refused:
+        user.try_weights(name)
+    assert refused.value.code == user.REFUSED
+    said = capsys.readouterr().out
+    assert said.strip()
+    assert "weights_only" not in said  # torch advises to trust the file
+    source = records.Source(weights=name, weights_hash=user._hash(Path(name)))
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        user.load_weights(torch.nn.Linear(2, 2), source)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_the_payload_does_harm_where_it_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    BAD_WEIGHTS["zip.pt"](tmp_path / "zip.pt")
+    torch.load("zip.pt", weights_only=False)
+    assert (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_weights_replaced_after_they_were_hashed_are_not_measured(tmp_path, monkeypatch, moment):
+    path = tmp_path / "w.pt"
+    net = torch.nn.Linear(2, 2)
+    torch.save(net.state_dict(), path)
+    source = user.with_weights(user.UserModel("net", records.Source()), path).source
+
+    def replace():
+        torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "new.pt")
+        os.replace(tmp_path / "new.pt", path)
+
+    if moment == "before":
+        replace()
+    else:
+        read = user._read_weights
+        monkeypatch.setattr(user, "_read_weights", lambda file: (read(file), replace())[0])
+    with pytest.raises(RuntimeError, match=r"w\.pt was changed since the run began"):
+        user.load_weights(net, source)
+
+
+def test_a_users_file_edited_within_a_second_is_not_run_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "net.py"
+    made = []
+    for width in (3, 4):  # as long, and of the same moment: a compiled copy would pass for both
+        path.write_text(f"from torch import nn\ndef net():\n    return nn.Linear({width}, 1)\n")
+        os.utime(path, (1e9, 1e9))
+        made.append(user.build(user.resolve("net.py:net").source).in_features)
+    assert made == [3, 4]
+    assert not (tmp_path / "__pycache__").exists()
+
+
+# --- records -------------------------------------------------------------------------------
+
+
+def test_a_name_on_record_that_a_terminal_would_obey_is_left_out(tmp_path):
+    case = Case("resnet50\x1b[2J", "plain")
+    line = msgspec.json.encode(
+        records.Failure("run", case.case_id, case, "env", 1, "build", "Error", "message")
+    )
+    (tmp_path / "results.jsonl").write_bytes(line + b"\n")
+    found, warnings = store.read(tmp_path / "results.jsonl")
+    assert found == []
+    assert len(warnings) == 1
+
+
+# --- the code ------------------------------------------------------------------------------
+
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+FORBIDDEN_MODULES |= {"yaml", "imp", "multiprocessing"}  # that one pickles what it sends
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+FORBIDDEN_CALLS |= {"torch.jit.load", "torch.hub.load", "pd.read_pickle", "numpy.load", "np.load"}
+
+
+def unsafe(code):
+    """What in `code` would run data, or hand it to a shell."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names]
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            yield from {name.partition(".")[0] for name in names} & FORBIDDEN_MODULES
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            flags = {each.arg: ast.unparse(each.value) for each in node.keywords}
+            if called in FORBIDDEN_CALLS:
+                yield called
+            if called == "torch.load" and flags.get("weights_only") != "True":
+                yield "torch.load without weights_only=True"
+            if flags.get("shell", "False") != "False":
+                yield "a shell"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import yaml.nodes",
+        "eval('1')",
+        "exec('1')",
+        "os.system('ls')",
+        "torch.load(path)",
+        "torch.load(path, weights_only=trusted)",
+        "subprocess.run('ls', shell=True)",
+    ],
+)
+def test_the_search_finds_what_it_is_for(code):
+    assert list(unsafe(code))
+
+
+def test_no_data_is_run_anywhere_in_the_package():
+    root = Path(package.__file__).parent
+    files = sorted(root.rglob("*.py"))
+    assert len(files) > 80
+    for path in files:
+        assert not list(unsafe(path.read_text())), path
