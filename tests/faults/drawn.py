@@ -116,7 +116,8 @@ def _real_records():
     """Some of a real file: two cases that took turns, one profile with few rows, and a failure."""
     found = [json.loads(line) for line in REAL.read_text().splitlines()]
     known = {kind: [r for r in found if r["type"] == kind] for kind in ("profile", "peaks")}
-    run_id = next(r["run_id"] for r in found if "case" in r and r["case"]["model"] == "swin_t")
+    alone = [r for r in found if r["type"] == "measurement" and r["case"]["batch"] == 1]
+    run_id = next(r["run_id"] for r in alone if r["case"]["model"] == "swin_t")
     run = [r for r in found if r["run_id"] == run_id]
     (environment,) = [r for r in run if r["type"] == "environment"]
     cases = {"resnet50", "swin_t"}
