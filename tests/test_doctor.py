@@ -252,6 +252,17 @@ def test_folders_of_processes_that_were_killed_are_removed(out):
     assert not alive.exists()
 
 
+def below(run, count):
+    """The processes below a run, when there are so many and one look says what the last one did."""
+    deadline = time.monotonic() + 60
+    last, now = None, set(template.marked(f"{run.pid}-"))
+    while len(now) != count or now != last:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.5)
+        last, now = now, set(template.marked(f"{run.pid}-"))
+    return now
+
+
 def is_over(process):
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -259,24 +270,20 @@ def is_over(process):
 def test_processes_of_a_run_that_was_killed_are_ended_and_those_of_one_alive_are_not(
     out, tmp_path, bench
 ):
-    """The network of the fault leaves three processes, two of which nothing ties to the run."""
+    """Its network leaves three beside template and child; two of them nothing ties to the run."""
     (tmp_path / "slow.toml").write_text('models = ["fault/litter"]\nbatch = [1]\npace_s = 2\n')
     words = ["run", "--suite", "slow.toml", "--device", "fake", "--out", "out"]
     run = subprocess.Popen([sys.executable, "-m", "bench", *words], cwd=tmp_path)
-    mine = f"{run.pid}-"
     try:
-        deadline = time.monotonic() + 60
-        while len(below := list(template.marked(mine))) < 5:
-            assert time.monotonic() < deadline, below
-            time.sleep(0.01)
+        measuring = below(run, 5)
         alive = told(out, fix=True)
         assert not [line for line in alive if "a run that is gone" in line]
-        assert not any(is_over(process) for process in below)
+        assert not any(is_over(process) for process in measuring)
     finally:
         run.kill()
         run.wait()
     time.sleep(1)
-    left = list(template.marked(mine))
+    left = list(template.marked(f"{run.pid}-"))
     assert left
     said = bench("doctor", "--out", "out").stdout
     assert all(f"process {process.pid} (" in said for process in left)
