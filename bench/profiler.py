@@ -40,9 +40,7 @@ def profile(
     """
     here = environment.environment_id
     anew = {
-        case
-        for case in cases
-        if traces or (retry_failed and known_of(store.records, case, here).failure)
+        case for case in cases if traces or (retry_failed and _known(store, case, here).failure)
     }
     started = False
     for number in range(1, PROFILE_ROUNDS + 1):
@@ -63,13 +61,17 @@ def profile(
                 if isinstance(record, Failure):
                     anew.discard(case)
                 if isinstance(record, Failure) or number == PROFILE_ROUNDS:
-                    say(known_of(store.records, case, here))
-    return [known_of(store.records, case, here) for case in cases]
+                    say(_known(store, case, here))
+    return [_known(store, case, here) for case in cases]
+
+
+def _known(store: Store, case: Case, environment_id: str) -> Known:
+    return known_of(store.of(case, environment_id), case, environment_id)
 
 
 def _lacks(store: Store, case: Case, environment_id: str, number: int, seconds: float) -> bool:
     """Whether that round of the case, as long as asked for, is not on record, nor a failure."""
-    known = known_of(store.records, case, environment_id)
+    known = _known(store, case, environment_id)
     long_enough = {each.round for each in known.rounds if each.seconds >= seconds / PROFILE_ROUNDS}
     return not known.failure and number not in long_enough
 
@@ -89,7 +91,7 @@ def _profile(
     plan = ProfilePlan(
         seconds=seconds / PROFILE_ROUNDS,
         observe_s=OBSERVE_S if number == 1 else 0.0,
-        peaks=peaks_for(store.records, case, here) is None,
+        peaks=peaks_for(store.of(None, here), case, here) is None,
         trace=traces is not None,
     )
     record: Profile | Failure

@@ -114,6 +114,7 @@ class _Runner:
         self._sources = sources
         self._failed_now: set[Case] = set()
         self._sittings = 0
+        self._recorded = 0  # rounds and failures
 
     def pending(self, case: Case) -> bool:
         """Whether the case needs a round."""
@@ -130,11 +131,11 @@ class _Runner:
         """
         deaths = 0
         while waiting := [case for case in cases if self.pending(case)]:
-            on_record = len(self._store.records)
+            on_record = self._recorded
             try:
                 self._run_round(waiting)
             except TemplateDiedError:
-                deaths = deaths + 1 if len(self._store.records) == on_record else 1
+                deaths = deaths + 1 if self._recorded == on_record else 1
                 if deaths == DEATHS_TOLERATED:
                     raise UsageError(
                         f"the measuring processes were killed {deaths} times",
@@ -255,7 +256,7 @@ class _Runner:
         )
         rounds = [*earlier, record]
         rounds[-1] = msgspec.structs.replace(record, stopped_by=stopped_by(self._plan, rounds))
-        self._store.append(rounds[-1])
+        self._append(rounds[-1])
         self._listener.measured(turn.case, rounds)
 
     def _observe(self, turn: Turn, earlier: Sequence[Measurement]) -> tuple[Observed, list[str]]:
@@ -294,8 +295,12 @@ class _Runner:
             stderr_tail=without_paths(error.stderr_tail),
             warnings=self._warnings(case),
         )
-        self._store.append(failure)
+        self._append(failure)
         self._listener.failed(failure)
+
+    def _append(self, record: Measurement | Failure) -> None:
+        self._store.append(record)
+        self._recorded += 1
 
     def _warnings(self, case: Case) -> list[str]:
         usable = self._environment.chip.threads

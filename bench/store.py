@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -31,6 +31,13 @@ LINE_BYTES = 2**26  # more than any record has
 CHOOSE_OUT = "Choose a folder that you may write to with --out."
 
 
+class Place(NamedTuple):
+    """Where in a file a line is, in bytes."""
+
+    start: int
+    size: int
+
+
 class History(NamedTuple):
     """What is on record of one case in one environment.
 
@@ -44,14 +51,26 @@ class History(NamedTuple):
 class Store:
     """The records of one device: a file for which this process has the lock while it is open.
 
-    In memory is what was read when it was opened, and what was added.
+    In memory is only where in the file the records of each case are, as of when it was opened and
+    what was added since: a run may go on for as long as it likes.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self.warnings: list[str] = []
-        self.records: list[Record] = []
         self._file: IO[bytes] | None = None
+        self._places: dict[tuple[str, str], list[Place]] = {}
+
+    @property
+    def records(self) -> list[Record]:
+        """All that is there, without touching anything; nothing where there is no file.
+
+        Raises UsageError where it cannot be read.
+        """
+        try:
+            return read(self.path)[0] if _stat(self.path) else []
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
 
     def open(self, on_wait: lock.OnWait | None = None) -> None:
         """Make the folder, be alone in writing here, mend the last line, read what is there.
@@ -65,7 +84,7 @@ class Store:
             lock.hold(self._file, f"writing to {self.path}", on_wait)
             self._check_in_place(self._file)
             self._mend_last_line(self._file)
-            self.records, self.warnings = read(self.path, self.warnings)
+            self._find_records()
         except OSError as error:
             self.close()
             raise UsageError(
@@ -80,39 +99,60 @@ class Store:
         if self._file is not None:
             self._file.close()
 
-    def peek(self) -> list[Record]:
-        """What is there, without touching anything; nothing where there is no file."""
-        try:
-            return read(self.path)[0] if self.path.exists() else []
-        except OSError as error:
-            raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
-
     def append(self, record: Record) -> None:
         """Add one record, and have it on the disk before returning.
 
         Raises UsageError where that is not possible; what was written of it is then cut off again.
         """
         assert self._file is not None
+        line = msgspec.json.encode(record) + b"\n"
         try:
             self._check_in_place(self._file)
-            _write(self._file, msgspec.json.encode(record) + b"\n")
+            place = Place(_write(self._file, line), len(line))
         except OSError as error:
             raise UsageError(
                 f"cannot write to {self.path}: {error.strerror}",
                 "Make room, or mend the disk; what was written before is safe, "
                 "and the same command goes on.",
             ) from error
-        self.records.append(record)
+        self._remember(record, place)
+
+    def of(self, case: Case | None, environment_id: str) -> list[Record]:
+        """What is on record of `case` in this environment, in order; of None, what has no case.
+
+        Raises UsageError where somebody else has written to the file.
+        """
+        assert self._file is not None
+        places = self._places.get((environment_id, case.case_id if case else ""), [])
+        lines = [os.pread(self._file.fileno(), place.size, place.start) for place in places]
+        records = [record for line in lines if not isinstance(record := _decoded(line), str)]
+        if len(records) < len(lines):
+            raise UsageError(
+                f"{self.path} was changed while this run was writing to it",
+                "Run the same command again: it goes on with what is there.",
+            )
+        return records
 
     def history(self, case: Case, environment_id: str) -> History:
         """What is on record of `case` in this environment."""
-        return history(self.records, case, environment_id)
+        return history(self.of(case, environment_id), case, environment_id)
+
+    def _find_records(self) -> None:
+        self._places = {}
+        with opened(self.path) as file:
+            for place, record in _each(file, self.path):
+                if isinstance(record, str):
+                    self.warnings.append(record)
+                else:
+                    self._remember(record, place)
+
+    def _remember(self, record: Record, place: Place) -> None:
+        key = (record.environment_id, getattr(record, "case_id", ""))
+        self._places.setdefault(key, []).append(place)
 
     def _check_in_place(self, file: IO[bytes]) -> None:
         """Raise UsageError where what is written to `file` would not be found at the path."""
-        there = None
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            there = self.path.stat()
+        there = _stat(self.path)
         if there is None or not os.path.samestat(there, os.fstat(file.fileno())):
             fate = "removed" if there is None else "replaced"
             raise UsageError(
@@ -141,6 +181,13 @@ class Store:
         self.warnings.append(f"{self.path} {said}")
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    """None where there is no file. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return path.stat()
+    return None
+
+
 def unfinished(path: Path) -> bytes:
     """What follows the last end of a line: nothing, unless a run was killed while writing."""
     with opened(path) as file:
@@ -151,7 +198,7 @@ def _made(path: Path) -> IO[bytes]:
     """A file to append to, made with its folders where there is none, and not to be lost again."""
     new = [each for each in (path, *path.parents) if not each.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    appending = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
+    appending = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
     number = os.open(path, appending, 0o666)
     file = os.fdopen(number, "ab", buffering=0)  # a buffer would keep what the disk did not take
     for each in new:
@@ -164,8 +211,11 @@ def _made(path: Path) -> IO[bytes]:
     return file
 
 
-def _write(file: IO[bytes], line: bytes) -> None:
-    """Append the whole of `line` and have it on the disk, or nothing of it. Raises OSError."""
+def _write(file: IO[bytes], line: bytes) -> int:
+    """Append the whole of `line` and have it on the disk, or nothing of it; where it begins.
+
+    Raises OSError.
+    """
     size = os.fstat(file.fileno()).st_size
     left = memoryview(line)
     try:
@@ -175,6 +225,7 @@ def _write(file: IO[bytes], line: bytes) -> None:
     except OSError:
         os.ftruncate(file.fileno(), size)
         raise
+    return size
 
 
 def files_below(source: Path) -> list[Path]:
@@ -191,37 +242,47 @@ def files_below(source: Path) -> list[Path]:
     raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
 
 
-def read(path: Path, warnings: Sequence[str] = ()) -> tuple[list[Record], list[str]]:
+def read(path: Path) -> tuple[list[Record], list[str]]:
     """All records of a file in order, and a warning for each line that is none.
 
     Raises UsageError where the file cannot be read.
     """
     records: list[Record] = []
-    warned = list(warnings)
+    warnings: list[str] = []
     try:
         with opened(path) as file:
-            for number, line in enumerate(_lines(file), 1):
-                record = _decoded(line)
+            for _, record in _each(file, path):
                 if isinstance(record, str):
-                    warned.append(f"{path}:{number} is not a record and was left out: {record}")
-                elif record.schema == SCHEMA:
-                    records.append(record)
+                    warnings.append(record)
                 else:
-                    reason = f"has schema {record.schema}, not {SCHEMA}: left out"
-                    warned.append(f"{path}:{number} {reason}")
+                    records.append(record)
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", "Move it away, or choose another folder."
         ) from error
-    return records, warned
+    return records, warnings
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long, no more than shows that it is."""
+def _each(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | str]]:
+    """The records of a file and where they are; a warning in place of what is none."""
+    for number, (start, line) in enumerate(_lines(file), 1):
+        record = _decoded(line)
+        if isinstance(record, str):
+            record = f"{path}:{number} is not a record and was left out: {record}"
+        elif record.schema != SCHEMA:
+            record = f"{path}:{number} has schema {record.schema}, not {SCHEMA}: left out"
+        yield Place(start, len(line)), record
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines and where they begin; of one that is too long, no more than shows that it is."""
+    start = 0
     while line := file.readline(LINE_BYTES + 1):
-        yield line
+        yield start, line
+        start += len(line)
         while len(line) > LINE_BYTES and not line.endswith(b"\n"):
             line = file.readline(LINE_BYTES + 1)
+            start += len(line)
 
 
 def _decoded(line: bytes) -> Record | str:

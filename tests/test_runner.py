@@ -10,7 +10,7 @@ from bench import runner
 from bench.plan import Plan
 from bench.records import Case, Conditions, Failure, Measurement
 from bench.runner import has_room, run, without_paths
-from bench.store import Store
+from bench.store import Store, history
 from bench.template import CaseError, Template
 from bench.turn import Turn
 
@@ -276,7 +276,7 @@ def test_a_damaged_line_costs_its_round_and_no_more(measure):
     measure.store.path.write_bytes(b"".join([*lines[:3], b"no record\n", *lines[4:]]))
     measure(cases, msgspec.structs.replace(PLAN, rounds=3))
     for case in cases:
-        assert len(measure.store.history(case, "env").rounds) == 3
+        assert len(history(measure.store.records, case, "env").rounds) == 3
 
 
 def test_cases_that_take_turns_have_a_sitting_in_common(measure):

@@ -9,7 +9,7 @@ from conftest import ENVIRONMENT, failure, measurement
 
 from bench import lock, store
 from bench.errors import UsageError
-from bench.records import Case, Cost
+from bench.records import Case, Cost, Peaks
 from bench.store import Store
 
 CASE = Case("resnet50", "plain")
@@ -202,6 +202,28 @@ def test_a_record_that_does_not_fit_leaves_no_half_line(tmp_path, monkeypatch):
     assert "Make room" in raised.value.remedy
     assert len(results.records) == 1
     assert results.path.read_bytes() == before
+
+
+def test_what_is_on_record_of_a_case_is_read_where_it_was_written(tmp_path):
+    other = Case("swin_t", "plain")
+    peaks = Peaks("run", "env", "fp32", 2, macs_per_s=50e9, bytes_per_s=10e9)
+    results = opened(tmp_path, ENVIRONMENT, measurement(CASE), measurement(other, 1), peaks)
+    results.open()
+    with contextlib.closing(results):
+        results.append(measurement(CASE, 2))
+        assert results.history(CASE, "env").rounds == [measurement(CASE), measurement(CASE, 2)]
+        assert results.history(other, "env").rounds == [measurement(other, 1)]
+        assert results.history(CASE, "elsewhere").rounds == []
+        assert results.of(None, "env") == [ENVIRONMENT, peaks]
+
+
+def test_a_file_that_another_has_written_into_is_no_longer_read(tmp_path):
+    results = Store(tmp_path)
+    results.open()
+    results.append(measurement(CASE))
+    results.path.write_bytes(b"x" + results.path.read_bytes())
+    with contextlib.closing(results), pytest.raises(UsageError, match="was changed while this run"):
+        results.history(CASE, "env")
 
 
 def test_a_new_file_and_its_folders_are_flushed_once(tmp_path, monkeypatch):

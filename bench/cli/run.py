@@ -64,7 +64,7 @@ def run(
     known = functools.partial(_histories, cases=cases, environment_id=environment.environment_id)
     ahead = functools.partial(estimate.initial, plan, retry_failed=retry_failed)
     if dry_run:
-        progress = ahead(known(results.peek()), paper.macs())
+        progress = ahead(known(results.records), paper.macs())
         _dry_run(console, cases, plan, progress, as_json=as_json)
         return
     with opt.alone(chosen, results, console, wait=wait) as chosen:
@@ -90,8 +90,9 @@ def run(
         except KeyboardInterrupt:
             raise InterruptedRunError(results.path) from None
         profiles = _profiles(console, chosen, results, preset, retry_failed=retry_failed)
-    histories = known(results.records)
-    verdicts = _verdicts(results, environment, histories)
+        records = results.records
+    histories = known(records)
+    verdicts = _verdicts(results.path.parent, records, environment, histories)
     next_command = f"python -m bench report {shlex.quote(str(out))}"
     conclude(console, histories, verdicts, results.path, next_command)
     if as_json:
@@ -132,12 +133,15 @@ def _histories(
 
 
 def _verdicts(
-    results: Store, environment: Environment, histories: Mapping[Case, History]
+    folder: Path,
+    records: Sequence[Record],
+    environment: Environment,
+    histories: Mapping[Case, History],
 ) -> dict[Case, Verdict]:
     """What to think of the cases that were measured."""
     here = environment.environment_id
-    own = [record for record in of_cases(results.records) if record.environment_id == here]
-    recorded = Recorded(results.path.parent, environment, own)
+    own = [record for record in of_cases(records) if record.environment_id == here]
+    recorded = Recorded(folder, environment, own)
     measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
     return {case: recorded.verdict(case) for case in measured}
 

@@ -137,7 +137,7 @@ def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) ->
     plan = _plan(SEPARATE_ROUNDS)
     if not full:
         here = describe(setting.device, setting.chip, "", "").environment_id
-        records = Store(setting.folder / part).peek()
+        records = Store(setting.folder / part).records
         if not all(is_done(plan, history(records, case, here).rounds) for case in cases):
             return []
     return _measure(setting, part, cases, plan)
@@ -160,12 +160,12 @@ def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> 
         failures = runner.run(
             cases, plan, results, environment, listener, retry_failed=True, sources=_sources(cases)
         )
+        rounds = [results.history(case, environment.environment_id).rounds for case in cases]
     if failures and not part.startswith("nan"):
         raise UsageError(
             f"selfcheck cannot measure {failures[0].case.model}: {failures[0].message}",
             "`bench doctor` may tell why; the same command goes on.",
         )
-    rounds = [results.history(case, environment.environment_id).rounds for case in cases]
     return [record for each in rounds for record in each]
 
 
@@ -197,7 +197,7 @@ def _not_a_number(setting: Setting) -> FaultFound:
     with tempfile.TemporaryDirectory() as folder:
         aside = on_fake(Path(folder), setting.say)
         records = _measure(aside, "nan", [Case("fault/nan", "plain", device="fake")], _plan(1))
-        stored = Store(Path(folder) / "nan").peek()
+        stored = Store(Path(folder) / "nan").records
         failed = [record for record in stored if isinstance(record, Failure)]
     passed = not records and len(failed) == 1 and failed[0].stage == "check"
     text = f"Failure at {failed[0].stage}" if failed else "no Failure"

@@ -241,8 +241,9 @@ class Killer(threading.Thread):
         self.random = random.Random(9)
         self.seen = set()
 
-    def records(self):
-        return self.measure.store.records if self.measure.store else []
+    def recorded_bytes(self):
+        path = self.measure.store and self.measure.store.path
+        return path.stat().st_size if path and path.exists() else 0
 
     def run(self):
         while len(self.deaths) < self.kills:
@@ -250,8 +251,8 @@ class Killer(threading.Thread):
             time.sleep(self.random.uniform(0, self.longest_s))
             with contextlib.suppress(psutil.Error):
                 template.kill()
-            known = len(self.records())
-            while self.waits and len(self.records()) == known:
+            known = self.recorded_bytes()
+            while self.waits and self.recorded_bytes() == known:
                 time.sleep(0.005)
             self.seen.update(child.pid for child in psutil.Process().children())
 
