@@ -24,6 +24,7 @@ PREFIX = "fault/"
 USUAL_STAGE = "build"
 ADDRESSES = 2**31  # bytes that a process may have; allocated in pieces
 PIECE = 2**26
+EATEN = 2**30  # at most: somebody who forgot the limit wants the machine back
 FLOOD_LINES = 2**20
 DESCRIPTORS = 64
 SLEEPER = "import time; time.sleep(3600)"
@@ -37,6 +38,12 @@ def _exhaust() -> None:
     """Run out of memory, of which no page is touched."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     held = [bytes(PIECE) for _ in range(ADDRESSES // PIECE)]
+    raise AssertionError(f"{len(held)} pieces were there")
+
+
+def _eat() -> None:
+    """Fill memory until a limit of the cgroup ends it."""
+    held = [b"x" * PIECE for _ in range(EATEN // PIECE)]
     raise AssertionError(f"{len(held)} pieces were there")
 
 
@@ -124,6 +131,7 @@ FAILING: dict[str, Callable[[], object]] = {
     "exit": lambda: os._exit(7),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),  # as the out-of-memory killer does
     "exhaust": _exhaust,
+    "eat": _eat,
     "hang": _hang,
     "spin": _spin,
     "hold": _hold,
