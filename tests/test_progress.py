@@ -97,6 +97,8 @@ def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
     assert lines[2].split() == ["timm/[red]trap", "1", "failed:", "check"]
     doubt = "mobilenetv3_l at batch 1 is SUSPECT: others used 12 % of the CPUs"
     assert doubt in lines
+    assert "timm/[red]trap at batch 1 failed at check: CheckError: output is not finite" in lines
+    assert "again:   --retry-failed tries once more what failed" in lines
     assert lines[-1] == "next:    python -m bench report out"
 
 

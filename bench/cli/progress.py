@@ -221,7 +221,7 @@ def conclude(
     path: Path,
     next_command: str,
 ) -> None:
-    """A short table of everything that was asked for, doubts, where it is, what to type next."""
+    """A short table of all that was asked for, failures, doubts, where it is, what to type next."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True, overflow="ellipsis")
     for heading in ("batch", "latency (ms)", "img/s", "n"):
@@ -233,9 +233,14 @@ def conclude(
     console.print()
     console.print(table)
     console.print()
+    failures = [failure for _, failure in histories.values() if failure]
+    for failure in failures:
+        plain(console, _failure(failure))
     for case, verdict in verdicts.items():
         if verdict.reasons:
             plain(console, f"{short(case)} at batch {case.batch} is {verdict.text}")
+    if failures:
+        plain(console, "again:   --retry-failed tries once more what failed")
     plain(console, f"results: {path}")
     plain(console, f"next:    {next_command}")
 
