@@ -68,6 +68,13 @@ def failure(case: Case, **changes: object) -> Failure:
     return Failure(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Tests that compute here share the CPUs with others, whom threads that spin would hold up."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 @pytest.fixture
 def bench(tmp_path: Path):
     """Run `python -m bench` in an empty folder: (arguments) -> CompletedProcess."""

@@ -96,6 +96,7 @@ def test_a_session_on_the_cpu_sets_threads_and_measures_memory():
     import torch
 
     cpu, before = Cpu(), torch.get_num_threads()
+    torch.set_num_threads(2)
     try:
         with cpu.session(Case("resnet50", "plain", threads=1)):
             assert torch.get_num_threads() == 1
