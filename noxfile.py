@@ -18,6 +18,7 @@ PYTHON = str(Path(".nox", "env", "bin", "python"))
 RESULTS = "results"
 OLDEST, NEWEST = "3.10", "3.14"
 VENDORS = ("torch", "torchvision", "timm")  # on a board torch and torchvision are the vendor's
+AT_ONCE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
 PAGE_TOOLS = {  # of Debian and Ubuntu: package and the command in it
     "chromium": "chromium",
     "chromium-driver": "chromedriver",
@@ -34,8 +35,8 @@ def env(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"])
 def tests(session: nox.Session) -> None:
-    """Run the tests; what follows -- goes to pytest."""
-    session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+    """Run the tests, several files at a time; what follows -- goes to pytest."""
+    session.run(PYTHON, "-m", "pytest", *AT_ONCE, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)

@@ -20,6 +20,7 @@ from bench.errors import UsageError
 
 FOLDERS = (Path("reports"), Path("results"))  # what `bench run` and `nox -s bench_cpu` write to
 OLD_S = 60.0  # nobody writes a page for so long, or has just made a folder
+DYING_S = 0.5
 DIES_S = 5.0
 
 
@@ -123,12 +124,16 @@ def _is_old(path: Path) -> bool:
 
 
 def _orphans() -> Iterator[Leftover]:
-    """Processes of this user's that a run has started, and which it has not outlived."""
-    for process in template.marked():
-        with contextlib.suppress(psutil.Error, OSError, ValueError):
-            if _is_orphan(process):
-                text = f"{lock.named(process.pid)} was started by a run that is gone"
-                yield Leftover(text, partial(_end, process))
+    """Processes of this user's that a run has started, and which it has not outlived.
+
+    Most of them die with it, within moments.
+    """
+    dying = [process for process in template.marked() if _is_orphan(process)]
+    psutil.wait_procs(dying, DYING_S)
+    for process in template.marked() if dying else ():
+        if process in dying:
+            text = f"{lock.named(process.pid)} was started by a run that is gone"
+            yield Leftover(text, partial(_end, process))
 
 
 def _is_orphan(process: psutil.Process) -> bool:
@@ -136,11 +141,15 @@ def _is_orphan(process: psutil.Process) -> bool:
 
     In another container the number means another process, so what is in one is left alone.
     """
-    spaces = [os.stat(f"/proc/{each}/ns/pid") for each in ("self", process.pid)]
-    if process.uids().real != os.getuid() or not os.path.samestat(*spaces):
-        return False
-    run = int(process.environ()[template.MARK].partition("-")[0])
-    return not psutil.pid_exists(run) or psutil.Process(run).create_time() > process.create_time()
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        spaces = [os.stat(f"/proc/{each}/ns/pid") for each in ("self", process.pid)]
+        if process.uids().real != os.getuid() or not os.path.samestat(*spaces):
+            return False
+        run = int(process.environ()[template.MARK].partition("-")[0])
+        if psutil.pid_exists(run):
+            return psutil.Process(run).create_time() > process.create_time()
+        return True
+    return False
 
 
 def _end(process: psutil.Process) -> str:

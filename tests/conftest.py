@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def failure(case: Case, **changes: object) -> Failure:
         "message": "output is not finite",
     }
     return Failure(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory):
+    """The locks of devices are there: no run of anybody else's is in the way, nor is ours."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

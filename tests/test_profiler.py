@@ -1,6 +1,7 @@
 """`bench profile` end to end on the CPU at hand, with a small network; and its parts."""
 
 import json
+from collections import Counter
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from bench.profiling.recorded import known_of, latest, peaks_of
 from bench.profiling.trace import TraceError
 from bench.records import (
     Case,
+    Environment,
     Failure,
     Peaks,
     Profile,
@@ -29,8 +31,7 @@ from bench.records import (
 )
 from bench.report import devices, profiles
 
-SMALL = ("--models", "timm/test_resnet", "--resolution", "64", "--threads", "1", "--out", "out")
-SMALL += ("--seconds", "1")
+FLAGS = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1")
 
 
 def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, round=1, **rows):
@@ -198,39 +199,43 @@ def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
     assert peaks_of([other], TRAIN) is None
 
 
-def test_a_network_is_profiled_and_what_is_on_record_is_not_profiled_again(bench, tmp_path):
-    done = bench("profile", *SMALL)
-    assert done.returncode == 0, done.stderr
-    assert "residual" in done.stderr
-    assert "layer1.0.conv1" in done.stdout
-    path = next(tmp_path.glob("out/*/results.jsonl"))
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    kinds = [record["type"] for record in records]
-    assert kinds == ["environment", "peaks", "profile", "profile", "profile"]
-    profile = msgspec.convert(records[-1], Profile)
-    waterfall = profile.waterfall
-    terms = waterfall.busy_s + waterfall.gaps_s + waterfall.sync_s + waterfall.residual_s
-    assert terms == pytest.approx(waterfall.plain_s)
-    assert sum(row.time_s for row in profile.rows) == pytest.approx(waterfall.busy_s)
-    assert all(row.module for row in profile.rows if row.category == "other conv")
-    assert profile.seconds == pytest.approx(1 / 3)
-    before = path.read_bytes()
-    again = bench("profile", *SMALL, "--json")
-    assert path.read_bytes() == before
-    assert json.loads(again.stdout)[0]["case"]["model"] == "timm/test_resnet"
-
-
-def test_two_cases_are_compared_by_their_names_and_traces_kept(bench, tmp_path):
-    flags = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1")
+def test_cases_are_profiled_and_compared_and_traces_kept_and_none_is_profiled_again(
+    bench, tmp_path
+):
     done = bench(
-        "profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *flags, "--trace"
+        "profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *FLAGS, "--trace"
     )
     assert done.returncode == 0, done.stderr
+    assert "residual" in done.stderr
+    assert "# From timm/test_resnet 64² to timm/test_resnet bf16 64²" in done.stdout
+    assert "**latency**" in done.stdout
     traces = list(tmp_path.glob("out/*/traces/*.json"))
     assert len(traces) == 6
     assert all("traceEvents" in json.loads(trace.read_text()) for trace in traces)
-    assert "# From timm/test_resnet 64² to timm/test_resnet bf16 64²" in done.stdout
-    assert "**latency**" in done.stdout
+
+    path = next(tmp_path.glob("out/*/results.jsonl"))
+    records = msgspec.json.Decoder(Record).decode_lines(path.read_bytes())
+    assert isinstance(records[0], Environment)
+    assert [r.precision for r in records if isinstance(r, Peaks)] == ["fp32", "bf16"]
+    profiles = [record for record in records if isinstance(record, Profile)]
+    assert sorted(Counter(each.case.precision for each in profiles).items()) == [
+        ("bf16", 3),
+        ("fp32", 3),
+    ]
+    for each in profiles:
+        waterfall = each.waterfall
+        terms = waterfall.busy_s + waterfall.gaps_s + waterfall.sync_s + waterfall.residual_s
+        assert terms == pytest.approx(waterfall.plain_s)
+        assert sum(row.time_s for row in each.rows) == pytest.approx(waterfall.busy_s)
+        assert all(row.module for row in each.rows if row.category == "other conv")
+        assert each.seconds == pytest.approx(1 / 3)
+
+    before = path.read_bytes()
+    again = bench("profile", "--models", "timm/test_resnet", *FLAGS)
+    assert "layer1.0.conv1" in again.stdout
+    again = bench("profile", "--models", "timm/test_resnet", *FLAGS, "--json")
+    assert json.loads(again.stdout)[0]["case"]["model"] == "timm/test_resnet"
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -353,11 +353,13 @@ def test_a_run_with_failures_exits_with_1_and_lists_each(bench):
     flags = ("--device", "fake", "--batch", "1", "--rounds", "1", "--out", "out")
     done = bench("run", "--models", models, *flags)
     assert done.returncode == 1, done.stderr
-    summary = done.stdout[done.stdout.rindex("latency (ms)") :]
-    rows = {line.split()[0]: line for line in summary.splitlines() if line.startswith("fault/")}
+    table, _, reasons = done.stdout[done.stdout.rindex("latency (ms)") :].partition("\n\n")
+    rows = {line.split()[0]: line for line in table.splitlines() if line.startswith("fault/")}
     stages = {"nan": "check", "raise/warmup": "warmup"}
     for kind in kinds:
-        assert f"failed: {stages.get(kind, 'build')}" in rows[f"fault/{kind}"]
+        stage = stages.get(kind, "build")
+        assert f"failed: {stage}" in rows[f"fault/{kind}"]
+        assert f"fault/{kind} at batch 1 failed at {stage}: " in reasons
     assert "Traceback" not in done.stderr
 
 

@@ -142,6 +142,7 @@ def heed_signals():
 @pytest.mark.parametrize(
     ("name", "code"),
     [
+        ("SIGINT", 130),
         ("SIGTERM", 130),
         pytest.param("SIGHUP", -signal.SIGHUP, marks=pytest.mark.faults),
         pytest.param("SIGKILL", -signal.SIGKILL, marks=pytest.mark.faults),
@@ -154,6 +155,7 @@ def test_other_signals_lose_nothing_either(tmp_path, name, code):
     os.killpg(run.pid, signal.Signals[name])  # as a terminal or a service manager does
     assert run.wait(60) == code
     assert "Traceback" not in sweep.said()
+    assert ("same command again goes on" in sweep.said()) == (code == 130)
     sweep.assert_nothing_runs()
     before = sweep.data()
     assert 3 <= len(sweep.rounds()) < 12
