@@ -63,7 +63,7 @@ def soak(session: nox.Session) -> None:
 def tests_on(session: nox.Session) -> None:
     """Run the tests on the oldest and the newest Python that torch supports."""
     session.install("-e", ".[dev]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *AT_ONCE, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["env"])
