@@ -79,7 +79,14 @@ def _in(folder: Path, files: Sequence[Path]) -> Iterator[Leftover]:
     """Beside results that nobody is writing to: torn lines, and pages that were never finished."""
     idle = [path for path in files if not _holder(path)]
     for path in idle:
-        if line := store.unfinished(path):
+        try:
+            line = store.unfinished(path)
+        except OSError as error:
+            yield Leftover(
+                f"{path} cannot be read: {error.strerror}", partial(_mend_last_line, path)
+            )
+            continue
+        if line:
             text = f"{path} ends in {len(line)} bytes that are no whole line"
             yield Leftover(text, partial(_mend_last_line, path))
     patterns = [(folder, ".*.partial")] if files else []
@@ -106,8 +113,9 @@ def _remove(page: Path) -> str:
 def _scratch() -> Iterator[Leftover]:
     """Folders of this user's in the temporary one, whose process is gone."""
     for path in sorted(Path(tempfile.gettempdir()).glob(f"{lock.SCRATCH}*")):
-        if path.is_symlink() or path.stat().st_uid != os.getuid():
-            continue
+        with contextlib.suppress(FileNotFoundError):  # its process has just ended
+            if path.is_symlink() or path.stat().st_uid != os.getuid():
+                continue
         if _is_old(path) and not _holder(path):
             yield Leftover(f"{path} is of a process that is gone", partial(_clear, path))
 

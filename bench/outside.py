@@ -26,6 +26,27 @@ def opened(path: Path) -> IO[bytes]:
     return os.fdopen(number, "rb")
 
 
+def created(path: Path, more: int = os.O_TRUNC) -> IO[bytes]:
+    """Open a file to write it; with `more` os.O_APPEND at its end.
+
+    Raises OSError.
+    """
+    return os.fdopen(made(path, os.O_WRONLY | more), "wb")
+
+
+def made(path: Path, flags: int) -> int:
+    """Open a file, which is made if need be, and is the one of that name: links are not followed.
+
+    In a folder of a stranger's one may lead anywhere. Raises OSError; a pipe is not waited for.
+    """
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, "it is a link, which may lead out of the folder") from None
+        raise
+
+
 def read(path: Path, most: int) -> bytes:
     """The content of a regular file of at most so many bytes. Raises OSError."""
     with opened(path) as file:

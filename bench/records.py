@@ -22,6 +22,7 @@ Whole = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 Integer = Annotated[int, msgspec.Meta(ge=-(10**18), le=10**18)]
 Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+Rate = Annotated[float, msgspec.Meta(ge=1, le=1e18)]
 Seconds = Annotated[float, msgspec.Meta(ge=1e-9, le=1e9)]
 Samples = Annotated[list[Seconds], msgspec.Meta(max_length=10**7)]
 Name = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
@@ -416,8 +417,8 @@ class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
     environment_id: Name
     precision: Name
     threads: Whole
-    macs_per_s: Number
-    bytes_per_s: Number
+    macs_per_s: Rate
+    bytes_per_s: Rate
     schema: Integer = SCHEMA
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from bench import lock
 from bench.errors import UsageError
-from bench.outside import opened, printable
+from bench.outside import created, made, opened, printable
 from bench.records import (
     SCHEMA,
     Case,
@@ -27,6 +28,7 @@ from bench.records import (
 
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
+CHUNK_BYTES = 2**23
 LINE_BYTES = 2**26  # more than any record has
 CHOOSE_OUT = "Choose a folder that you may write to with --out."
 
@@ -171,7 +173,7 @@ class Store:
             return
         if isinstance(_decoded(line), str):
             aside = self.path.with_name(FILE_NAME + TORN_SUFFIX)
-            with aside.open("ab", buffering=0) as torn:
+            with created(aside, os.O_APPEND) as torn:
                 _write(torn, line + b"\n")
             os.ftruncate(file.fileno(), self.path.stat().st_size - len(line))
             said = f"ended in a torn line of {len(line)} bytes: set aside in {aside.name}"
@@ -191,15 +193,23 @@ def _stat(path: Path) -> os.stat_result | None:
 def unfinished(path: Path) -> bytes:
     """What follows the last end of a line: nothing, unless a run was killed while writing."""
     with opened(path) as file:
-        return file.read().rpartition(b"\n")[2]
+        start = end = file.seek(0, os.SEEK_END)
+        line = b""
+        while start and b"\n" not in line:
+            if len(line) > LINE_BYTES:
+                raise OSError(errno.EFBIG, f"its last line has more than {LINE_BYTES} bytes")
+            start = max(start - CHUNK_BYTES, 0)
+            file.seek(start)
+            line = file.read(min(end - start, CHUNK_BYTES)) + line
+            end = start
+        return line.rpartition(b"\n")[2]
 
 
 def _made(path: Path) -> IO[bytes]:
     """A file to append to, made with its folders where there is none, and not to be lost again."""
     new = [each for each in (path, *path.parents) if not each.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    appending = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
-    number = os.open(path, appending, 0o666)
+    number = made(path, os.O_RDWR | os.O_APPEND)
     file = os.fdopen(number, "ab", buffering=0)  # a buffer would keep what the disk did not take
     for each in new:
         with contextlib.suppress(OSError):  # not every file system lets a folder be flushed
@@ -271,6 +281,10 @@ def _each(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | str]]:
             record = f"{path}:{number} is not a record and was left out: {record}"
         elif record.schema != SCHEMA:
             record = f"{path}:{number} has schema {record.schema}, not {SCHEMA}: left out"
+        elif isinstance(record, Measurement | Failure | Profile) and (
+            record.case_id != record.case.case_id
+        ):
+            record = f"{path}:{number} is not a record and was left out: its case_id is another's"
         yield Place(start, len(line)), record
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from bench import devices, worker
+from bench import devices, launch, worker
 from bench.child import MADE_TO_END, CaseError, ChildProcess, TemplateDiedError
 from bench.errors import UnavailableError
 from bench.messages import Channel, ChannelClosedError, Job, Voice, wait_for
@@ -53,7 +53,7 @@ class Template:
         arguments = [device_name, str(theirs.fileno()), str(os.getpid())]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, *arguments],
+                launch.module(__name__, *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=writing,

@@ -64,7 +64,7 @@ def setting(backend: str, precision: str, resolution: int) -> str:
 
 def significant(value: float | None, digits: int = 3) -> str:
     """`value` to so many significant digits, never in exponents; a dash for None or nan."""
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return NOTHING
     if value == 0:
         return "0"

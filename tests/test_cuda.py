@@ -8,7 +8,7 @@ import types
 import pytest
 import torch
 
-from bench import devices
+from bench import devices, launch
 from bench.devices import cuda, nvml, proof
 from bench.devices.cuda import Cuda, with_gauges
 from bench.errors import UnavailableError
@@ -206,7 +206,7 @@ def test_a_torch_that_cannot_compute_on_the_chip_is_refused(monkeypatch, script,
     real = subprocess.run
 
     def run(command, **options):
-        assert command[1:] == ["-m", "bench.devices.proof"]
+        assert command == launch.module("bench.devices.proof")
         return real([sys.executable, "-c", script], **options)
 
     monkeypatch.setattr(proof.subprocess, "run", run)

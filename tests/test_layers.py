@@ -23,7 +23,7 @@ LAYERS = [
     {"store", "lock", "messages", "verdict"},
     {"plan", "conditions", "beside"},
     {"models", "devices", "backends", "stats", "paper", "accuracy", "profiling"},
-    {"records", "errors", "text", "precision", "outside"},
+    {"records", "errors", "text", "precision", "outside", "launch"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

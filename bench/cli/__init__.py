@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 
 import typer
@@ -15,8 +17,10 @@ from bench.cli import profile as profile_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
-from bench.errors import INTERRUPTED, BenchError, UsageError
+from bench.errors import BAD_INPUT, INTERRUPTED, BenchError, UsageError
 from bench.outside import printable
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="bench",
@@ -49,6 +53,13 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of it is not tried again
+        print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        print("Make room, and the same command goes on.", file=sys.stderr)
+        sys.exit(BAD_INPUT)
 
 
 def _check_arguments(words: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import options as opt
 from bench.errors import CASE_FAILED, UsageError, unknown
 
 PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*%")
@@ -23,7 +24,8 @@ def compare(
         str, typer.Argument(metavar="CANDIDATE", help="What may be faster or slower than BASE.")
     ],
     folder: Annotated[
-        Path, typer.Option("--in", metavar="DIR", help="Where cases are looked up.")
+        Path,
+        typer.Option("--in", metavar="DIR", help="Where cases are looked up.", parser=opt.folder),
     ] = Path("reports"),
     threshold: Annotated[
         str, typer.Option(metavar="PERCENT", help="A difference within this is of no consequence.")
@@ -34,7 +36,11 @@ def compare(
     ] = "",
     to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write compare.md, compare.json and compare.png here."),
+        typer.Option(
+            metavar="DIR",
+            help="Write compare.md, compare.json and compare.png here.",
+            parser=opt.folder,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of Markdown.")] = False,
 ) -> None:

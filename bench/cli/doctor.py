@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from bench.cli import options as opt
+
 MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "lack": ("lack", "red")}
 REMEDY_INDENT = "        "
 
@@ -17,7 +19,11 @@ REMEDY_INDENT = "        "
 def doctor(
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where to look for leftovers. Default: reports, results."),
+        typer.Option(
+            metavar="DIR",
+            help="Where to look for leftovers. Default: reports, results.",
+            parser=opt.folder,
+        ),
     ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Do away with what runs that were killed left behind.")

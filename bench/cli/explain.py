@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench.cli import options as opt
 from bench.outside import printable
 
 WIDTH = 100
@@ -23,7 +24,8 @@ def explain(
         typer.Argument(metavar="ID|MODEL", help="A case_id, the first letters of one, or a name."),
     ],
     folder: Annotated[
-        Path, typer.Option("--in", metavar="DIR", help="Where `bench run` wrote to.")
+        Path,
+        typer.Option("--in", metavar="DIR", help="Where `bench run` wrote to.", parser=opt.folder),
     ] = Path("reports"),
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:

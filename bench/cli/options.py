@@ -121,7 +121,8 @@ Budget = Annotated[
 ]
 
 Out = Annotated[
-    Path, typer.Option(metavar="DIR", help="Where results go: DIR/<chip>/results.jsonl.")
+    Path,
+    typer.Option(metavar="DIR", help="Where results go: DIR/<chip>/results.jsonl.", parser=folder),
 ]
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
@@ -166,7 +167,7 @@ class Chosen(NamedTuple):
 
 def choose(flags: Flags) -> Chosen:
     """The cases that the flags name. Raises UsageError or UnavailableError."""
-    wanted = suites.load(flags.suite) if flags.suite else suites.Suite()
+    wanted = suites.load(flags.suite) if flags.suite is not None else suites.Suite()
     overrides = suites.Overrides(
         models=_words(flags.models),
         batch=_numbers("batch", flags.batch),

@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import options as opt
 from bench.errors import CASE_FAILED, InterruptedRunError
 
 
 def selfcheck(
     device: Annotated[str, typer.Option(help="What to check on: `bench list devices`.")] = "cpu",
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Writes DIR/<chip>/selfcheck.md and .png.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Writes DIR/<chip>/selfcheck.md and .png.", parser=opt.folder
+        ),
     ] = Path("reports"),
     full: Annotated[
         bool, typer.Option("--full", help="Separate runs too: within 45 minutes, not 10.")

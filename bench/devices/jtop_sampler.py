@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from bench import launch
 from bench.devices import tegra
 from bench.devices.sensor import Blind
 from bench.records import Gauges
@@ -114,7 +115,7 @@ class JtopSensor:
     def _start(self) -> subprocess.Popen[bytes]:
         arguments = [f"{self._between_s:g}", f"{self._deadline_s:g}"]
         return subprocess.Popen(
-            [sys.executable, "-m", __name__, *arguments],
+            launch.module(__name__, *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """That torch computes on a GPU here: a build without kernels for the chip says it is available.
 
-Run as a process of its own, `python -m bench.devices.proof`, since whoever starts CUDA may not
-fork afterwards: it exits with 0, or says in the last line of stderr what is wrong.
+A process of its own, since whoever starts CUDA may not fork afterwards: it exits with 0, or says in
+the last line of stderr what is wrong.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from bench import launch
 from bench.errors import UnavailableError
 from bench.precision import set_switches
 
@@ -21,7 +22,7 @@ on a Jetson that of its JetPack, as the README says. Or measure on: --device cpu
 
 def prove(chip_name: str) -> None:
     """Raise UnavailableError unless a convolution on the GPU gives what it gives on the CPU."""
-    command = [sys.executable, "-m", __name__]
+    command = launch.module(__name__)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=DEADLINE_S, check=False

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import structs
 
-from bench import outside
+from bench import launch, outside
 from bench.errors import UsageError
 from bench.models import zoo
 from bench.records import Source
@@ -103,6 +103,7 @@ def build(source: Source) -> nn.Module:
     """Call the factory. Raises what that raises, and TypeError for what is no network."""
     from torch import nn
 
+    sys.path.insert(0, os.getcwd())  # it may import what is there, now that torch is imported
     module = _import_file(source) if source.file else import_module(source.module)
     made: Any = module
     for attribute in source.factory.split("."):
@@ -135,7 +136,7 @@ def check_weights(path: Path) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _check_weights(path: str, digest: str) -> None:
-    command = [sys.executable, "-c", TRY_WEIGHTS, path]
+    command = launch.program(TRY_WEIGHTS, path)
     tried = subprocess.run(command, capture_output=True, check=False)
     if tried.returncode == 0:
         return

@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench import launch
 from bench.errors import UnavailableError, UsageError, unknown
 
 PLAIN = ("plain",)
@@ -150,10 +150,10 @@ def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 @functools.lru_cache(maxsize=1)
 def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """All names that timm knows, and those of `names` whose networks have branches to merge."""
-    command = [sys.executable, "-c", ASK_TIMM, *names]
+    command = launch.program(ASK_TIMM, *names)
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = asked.stderr.strip().rpartition("\n")[2]
         raise UnavailableError(f"timm does not import: {last_line}", "pip install timm")
-    known, merging = json.loads(asked.stdout)
+    known, merging = json.loads(asked.stdout.rstrip().rpartition("\n")[2])
     return known, merging

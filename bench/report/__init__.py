@@ -47,7 +47,8 @@ def write(
     Raises UsageError where there are no records, where a folder cannot be read or written, or
     where several sources have no folder `to` for what joins them.
     """
-    if to is None and len({source.resolve() for source in sources}) > 1:
+    several = len(sources) > 1 and len({os.path.realpath(source) for source in sources}) > 1
+    if several and to is None:
         raise UsageError(
             "several folders of results: where is their report to go?", "Add --to DIR."
         )

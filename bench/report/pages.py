@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.outside import created
 
 OURS = re.compile(
     r"(table[2-6]|results|profile|claims|figure[15]|roofline|speedups|distributions(-\d+)?)"
@@ -22,7 +23,8 @@ def write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
         for name, content in pages.items():
             partial = folder / f".{name}.partial"
             try:
-                partial.write_bytes(content)
+                with created(partial) as file:
+                    file.write(content)
                 os.replace(partial, folder / name)
             finally:
                 partial.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench import runner
+from bench import launch, runner
 from bench.devices import Device, select
 from bench.environment import describe
 from bench.errors import UsageError
@@ -237,7 +236,7 @@ def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
         setting.say(f"fidelity: the harness beside a bare loop, {backend}")
         words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S), backend]
         done = subprocess.run(
-            [sys.executable, "-m", "bench.selfcheck.fidelity", *words],
+            launch.module("bench.selfcheck.fidelity", *words),
             capture_output=True,
             text=True,
             check=False,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from bench import launch
 from bench.conditions import between
 from bench.devices.cpu import JIFFY_S, Cpu, allowed_cpus
 from bench.records import Conditions, Measurement
@@ -34,7 +34,7 @@ class Hog:
 
     def __enter__(self) -> Hog:
         self._processes = [
-            subprocess.Popen([sys.executable, "-c", SPIN], stderr=subprocess.DEVNULL)
+            subprocess.Popen(launch.program(SPIN), stderr=subprocess.DEVNULL)
             for _ in allowed_cpus()
         ]
         return self

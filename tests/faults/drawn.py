@@ -145,6 +145,7 @@ NASTY += [
     "<script>alert(1)</script>",
     "|`*$x^{$",
 ]
+NASTY += [1e-9, 1e9, 1e18, -1e18, 10**9, 10**18]  # as far as numbers of records may go
 NASTY += [[], {}, [[[[[]]]]], [0.001] * 20_000, {"a": {"b": [1]}}, [None], [""], [ESCAPE]]
 IMPOSSIBLE = [  # of a measurement
     ("samples_s", []),
@@ -155,6 +156,8 @@ IMPOSSIBLE = [  # of a measurement
     *(("case.batch", value) for value in (0, -1, 1.5, None)),
     *(("case.model", value) for value in (1, ESCAPE, "a\nb", "x" * 20_000)),
     ("case.more", 1),
+    ("case.model", "resnet18"),  # whose case_id is another
+    ("case_id", "resnet18"),
     ("case", None),
     *(("type", value) for value in ("nonsense", "failure", None)),
     *(("schema", value) for value in (2, "1", 10**400)),
@@ -250,11 +253,11 @@ VALUES = {  # what each flag of `run` takes, and what not
     "--budget": (["5", "1e3", "0.5"], ["0", "-1", "nan", "inf", "-inf", "x", "", "1e400"]),
     "--suite": (
         ["table6", "smoke"],
-        ["tabel6", "../suites/table6", "none.toml", LONG, "a\nb.toml"],
+        ["", "tabel6", "../suites/table6", "none.toml", LONG, "a\nb.toml"],
     ),
     "--device": (["fake"], ["", "gpu", "fake2", "../fake", "FAKE", "orin", "a100"]),
     "--weights": ([], ["none.pt", "empty", "/dev/zero", "", LONG]),
-    "--out": (["out", "out/deep"], ["file", "file/out", LONG]),
+    "--out": (["out", "out/deep"], ["", "file", "file/out", LONG]),
 }
 NO_FLAGS = [
     "--frobnicate",
@@ -299,6 +302,7 @@ BAD_WORDS = f"""
     report {LONG}
     report empty stored
     report stored --to file
+    explain resnet50 --in ''
     explain resnet50 --in none
     explain resnet50 --in file
     explain resnet50 --in empty
@@ -315,6 +319,10 @@ BAD_WORDS = f"""
     compare resnet50 swin_t --in stored --threshold {"9" * 400}%
     compare resnet50 swin_t --in stored --fail-on faster
     compare resnet50 swin_t --in stored --to file
+    compare resnet50 swin_t --in stored --to ''
+    compare resnet50 swin_t --in ''
+    selfcheck --device fake --out ''
+    doctor --out ''
     compare resnet50 resnet50 --in stored
     compare resnet50 nope --in stored
     compare stored resnet50 --in stored

@@ -260,7 +260,7 @@ class Killer(threading.Thread):
         while True:
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):
-                    if child.pid not in self.seen and "bench.template" in child.cmdline():
+                    if child.pid not in self.seen and "# bench.template" in child.cmdline()[2]:
                         self.seen.add(child.pid)
                         return child
             time.sleep(0.005)

@@ -24,8 +24,8 @@ from bench.models import zoo
 from bench.records import Chip
 from bench.report import rows
 
-QUICK = {"suites": 140, "records": 120, "commands": 140}
-FULL = {"suites": 3500, "records": 2500, "commands": 4000}
+QUICK = {"suites": 140, "records": 120, "reports": 5, "commands": 140}
+FULL = {"suites": 3500, "records": 2500, "reports": 100, "commands": 4000}
 COMMANDS = typer.main.get_command(cli.app)  # made once, as that takes longer than most commands
 CODES = (0, 1, 2, 3, 130)
 MESSAGE_LINES = 5  # the error, and its remedy
@@ -172,10 +172,15 @@ def check_records(world, results):
         done = world.bench(*words)
         assert all(map(str.isprintable, done.err.split("\n"))), done
         assert "--json" in words or all(map(str.isprintable, done.out.split("\n"))), done
-        if all(fates):
-            judge(done, "nothing is left")
-        else:
-            judge(done, done.code in (2, 3) if any(fate is not False for fate in fates) else "")
+        judge_records(done, fates)
+
+
+def judge_records(done, fates):
+    """Of what may be left out nobody knows whether the rest is enough."""
+    if all(fates):
+        judge(done, "nothing is left")
+    else:
+        judge(done, done.code in (2, 3) if any(fate is not False for fate in fates) else "")
 
 
 @cases(QUICK["records"], results=drawn.results())
@@ -187,6 +192,23 @@ def test_records(world, results):
 @cases(FULL["records"], results=drawn.results())
 def test_many_records(world, results):
     check_records(world, results)
+
+
+def check_report(world, results):
+    lines, fates = results
+    world.store(lines)
+    judge_records(world.bench("report", "stored", "--to", "out"), fates)
+
+
+@cases(QUICK["reports"], results=drawn.results())
+def test_reports(world, results):
+    check_report(world, results)
+
+
+@pytest.mark.faults
+@cases(FULL["reports"], results=drawn.results())
+def test_many_reports(world, results):
+    check_report(world, results)
 
 
 def test_a_line_that_is_too_long_is_left_out_and_the_next_is_read(world, monkeypatch):
