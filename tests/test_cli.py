@@ -39,6 +39,8 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["report", "garbage"], 2, "1 lines left out"),
         (["run", "--models", "timm/does_not_exist"], 2, "timm/does_not_exist"),
         (["run"], 2, "nothing to measure"),
+        (["run", "--models", "resnet50", "--out", ""], 2, "an empty name of a folder"),
+        (["run", "--models", "resnet50", "--suite", ""], 2, "suite"),
         (["run", "--models", "resnet50", "--device", "fake", "--out", "file"], 2, "cannot write"),
         (["report", "nowhere"], 2, "nowhere does not exist"),
         (["report", "file"], 2, "file is a file"),
@@ -112,6 +114,20 @@ def test_lists_are_names_for_people_and_for_programs(bench, kind):
     names = [entry["name"] for entry in json.loads(parsed.stdout)]
     assert [line.split("  ")[0] for line in text.stdout.splitlines()] == names
     assert names
+
+
+def test_a_full_disk_that_takes_no_output_is_one_message(bench, tmp_path):
+    for words in (QUICK, ("report", "out")):
+        more = ("--models", "resnet50") if words is QUICK else ()
+        command = [sys.executable, "-m", "bench", *words, *more]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: cannot write to standard output: No space left")
+        assert len(done.stderr.splitlines()) == 2
+        assert bench(*QUICK, "--models", "resnet50").returncode == 0
 
 
 def test_two_runs_do_not_write_into_one_folder(bench, tmp_path):

@@ -170,6 +170,15 @@ def test_a_torn_line_is_told_and_set_aside_only_when_asked(bench, out):
     assert "leftovers: none" in bench("doctor", "--out", "out").stdout
 
 
+@pytest.mark.parametrize("fix", [True, False])
+def test_results_that_are_no_file_are_told_and_left(out, fix):
+    path = out / "pipe" / "results.jsonl"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    assert any("it is no regular file" in line for line in told(out, fix=fix))
+    assert path.is_fifo()
+
+
 def test_the_usual_folders_are_looked_at_and_those_of_selfcheck_too(bench, tmp_path):
     for folder in ("reports/chip", "results/chip/selfcheck/pool"):
         (tmp_path / folder).mkdir(parents=True)

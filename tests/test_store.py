@@ -226,6 +226,36 @@ def test_a_file_that_another_has_written_into_is_no_longer_read(tmp_path):
         results.history(CASE, "env")
 
 
+def test_a_record_whose_case_id_is_of_another_case_is_left_out_and_said(tmp_path):
+    results = opened(tmp_path, measurement(CASE))
+    line = results.path.read_bytes()
+    results.path.write_bytes(line.replace(CASE.case_id.encode(), b"another") + line)
+    found, (warning,) = store.read(results.path)
+    assert found == [measurement(CASE)]
+    assert warning.endswith("its case_id is another's")
+
+
+def test_the_last_line_is_looked_for_from_the_end_and_not_for_ever(tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    monkeypatch.setattr(store, "CHUNK_BYTES", 4)
+    for content, last in (
+        (b"", b""),
+        (b"ab\n", b""),
+        (b"ab\ncdefghij", b"cdefghij"),
+        (b"ab", b"ab"),
+    ):
+        path.write_bytes(content)
+        assert store.unfinished(path) == last
+    monkeypatch.setattr(store, "LINE_BYTES", 20)
+    path.write_bytes(b"ab\n" + bytes(40))
+    with pytest.raises(OSError, match="has more than 20 bytes"):
+        store.unfinished(path)
+    results = Store(tmp_path)
+    with pytest.raises(UsageError, match="its last line has more than 20 bytes"):
+        results.open()
+    assert path.read_bytes() == b"ab\n" + bytes(40)
+
+
 def test_a_new_file_and_its_folders_are_flushed_once(tmp_path, monkeypatch):
     flushed = []
 

@@ -4,6 +4,8 @@ import ast
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -109,6 +111,58 @@ def test_a_folder_whose_name_is_no_text_is_read_and_shown(bench, tmp_path):
 def test_what_a_terminal_would_obey_is_written_out():
     assert outside.printable("a\n\x1b[2J\u202eb\udcff") == "a\\n\\x1b[2J\\u202eb\\udcff"
     assert len(outside.printable("x" * 10**6)) < 3000
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ("out/.report.html.partial", ("report", "out")),
+        ("out/fake/.results.md.partial", ("report", "out")),
+        ("out/fake/results.jsonl.torn", ("doctor", "--fix", "--out", "out")),
+        ("out/fake/results.jsonl.torn", (*RUN, "--models", "swin_t")),
+        ("out/fake/results.jsonl", (*RUN, "--models", "swin_t")),
+    ],
+)
+def test_a_link_in_a_strangers_folder_is_not_written_through(bench, tmp_path, link, words):
+    """Archives and repositories keep links; what it leads to is the user's, outside `--out`."""
+    assert bench(*RUN, "--models", "resnet50").returncode == 0
+    with (tmp_path / "out" / "fake" / "results.jsonl").open("ab") as file:
+        file.write(b"half a line")
+    mine = tmp_path / "home" / "profile"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    (tmp_path / link).unlink(missing_ok=True)
+    (tmp_path / link).symlink_to(mine)
+    done = bench(*words)
+    assert "it is a link, which may lead out of the folder" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (0 if words[0] == "doctor" else 2)
+    assert mine.read_text() == "mine"
+
+
+SCRIPT = """
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]  # as the installed `bench` finds it
+from bench.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--device", "cpu", "--models", "timm/test_resnet", "--weights", "w.pt"), 2),
+        (("--device", "fake", "--models", "resnet50"), 0),
+    ],
+)
+def test_what_lies_in_the_working_folder_is_not_imported_by_its_name(tmp_path, words, code):
+    for name in ("bench", "torch", "timm", "json", "runpy", "msgspec"):
+        (tmp_path / f"{name}.py").write_text("open('was-run', 'w')\nraise SystemExit(0)\n")
+    (tmp_path / "w.pt").write_bytes(b"no checkpoint")
+    command = [sys.executable, "-c", SCRIPT, *RUN, *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert not (tmp_path / "was-run").exists()
 
 
 # --- files that are none, or never end --------------------------------------------------------
