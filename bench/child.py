@@ -106,7 +106,10 @@ class ChildProcess:
             return None
         self._ended = True
         self.channel.close()
-        return self._reap(self._pid, self._voice)
+        status = self._reap(self._pid, self._voice)
+        self._voice.hear()
+        self._voice.close()  # a round may have more cases than this process may have files
+        return status
 
     def _post_mortem(self) -> CaseError:
         """What the child died of. Raises TemplateDiedError where it was not alone."""

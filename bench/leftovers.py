@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -70,7 +69,8 @@ def _at_work(files: Sequence[Path]) -> Iterator[Finding]:
 
 def _holder(path: Path) -> str | None:
     try:
-        return lock.holder(path.stat())
+        by = lock.holder(path.stat())
+        return by or ("a process in another container" if lock.is_held(path) else None)
     except OSError:
         return None
 
@@ -112,7 +112,7 @@ def _remove(page: Path) -> str:
 
 def _scratch() -> Iterator[Leftover]:
     """Folders of this user's in the temporary one, whose process is gone."""
-    for path in sorted(Path(tempfile.gettempdir()).glob(f"{lock.SCRATCH}*")):
+    for path in sorted(Path(lock.shared_folder()).glob(f"{lock.SCRATCH}*")):
         with contextlib.suppress(FileNotFoundError):  # its process has just ended
             if path.is_symlink() or path.stat().st_uid != os.getuid():
                 continue
@@ -154,9 +154,11 @@ def _is_orphan(process: psutil.Process) -> bool:
         if process.uids().real != os.getuid() or not os.path.samestat(*spaces):
             return False
         run = int(process.environ()[template.MARK].partition("-")[0])
-        if psutil.pid_exists(run):
-            return psutil.Process(run).create_time() > process.create_time()
-        return True
+        if not psutil.pid_exists(run):
+            return True
+        other = psutil.Process(run)
+        is_dead = other.status() == psutil.STATUS_ZOMBIE  # and nobody has waited for it yet
+        return is_dead or other.create_time() > process.create_time()
     return False
 
 

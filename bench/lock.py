@@ -59,14 +59,24 @@ def device(chip: Chip, on_wait: OnWait | None = None) -> Iterator[None]:
     if chip.device == "fake":
         yield
         return
-    with _opened(device_file(chip.slug)) as file:
-        hold(file, f"measuring on {chip.slug}", on_wait)
-        yield
+    path = device_file(chip.slug)
+    while True:
+        with _opened(path) as file:
+            hold(file, f"measuring on {chip.slug}", on_wait)
+            if _is_at(path, file):  # else somebody removed it while we waited
+                yield
+                return
 
 
 def device_file(slug: str) -> Path:
     """The file that stands for a device; it is empty, and is left where it is."""
-    return Path(tempfile.gettempdir(), f"bench-{slug}.lock")
+    return Path(shared_folder(), f"bench-{slug}.lock")
+
+
+def shared_folder() -> str:
+    """Where all runs look, full or not; `tempfile` goes elsewhere while a disk is full."""
+    named = os.environ.get("TMPDIR")
+    return named if named and os.path.isdir(named) else "/tmp"
 
 
 def device_files() -> list[Path]:
@@ -108,6 +118,24 @@ def holder(of: os.stat_result) -> str | None:
             if words[1] == "FLOCK" and _is_file(words[5], of):
                 return named(int(words[4]))
     return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether anybody has the lock on a file, seen or not; it is tried for no longer than that."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(number)
+    return False
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
 
 
 def named(pid: int) -> str:

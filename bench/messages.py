@@ -209,9 +209,11 @@ def wait_for(sock: socket.socket, voices: Sequence[Voice], timeout_s: float | No
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         heard = [voice for voice in voices if voice.lasts]
-        both: list[socket.socket | Voice] = [sock, *heard]
-        ready = select.select(both, [], [], left)[0]
-        if sock in ready:
+        poll = select.poll()  # `select` takes no number above 1,023
+        for number in (sock.fileno(), *(voice.fileno() for voice in heard)):
+            poll.register(number, select.POLLIN)
+        ready = {number for number, _ in poll.poll(None if left is None else 1000 * left)}
+        if sock.fileno() in ready:
             return
         for voice in heard:
             voice.hear()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.errors import UsageError
 from bench.messages import Job, Profiled
 from bench.plan import PRESETS, PROFILE_ROUNDS, ProfilePlan
 from bench.profiling.recorded import Known, known_of, peaks_for
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source
 from bench.report.pages import write_pages
-from bench.runner import without_paths
+from bench.runner import Deaths, without_paths
 from bench.store import Store
 from bench.template import CaseError, Template, TemplateDiedError
 
@@ -36,33 +35,51 @@ def profile(
     Each case has PROFILE_ROUNDS processes, whose blocks last for `seconds` in all; rounds go over
     all cases, back and forth, so that a drift of the machine hits all alike. With `traces` each
     trace goes into that folder, and what is on record is profiled anew. A case that is done is
-    told to `say`. Raises UsageError where measuring processes are killed.
+    told to `say`. A round whose template is killed goes on with the rest. Raises UsageError where
+    that happens again and again.
     """
     here = environment.environment_id
     anew = {
         case for case in cases if traces or (retry_failed and _known(store, case, here).failure)
     }
-    started = False
+    started, deaths = False, Deaths()
     for number in range(1, PROFILE_ROUNDS + 1):
-        todo = [
-            case for case in cases if case in anew or _lacks(store, case, here, number, seconds)
-        ]
-        if not todo:
-            continue
-        if not started:
-            store.append(environment)
-            started = True
-        with Template(todo[0].device) as template:
-            for case in todo if number % 2 else reversed(todo):
-                source = (sources or {}).get(case.model)
-                record = _profile(
-                    case, number, seconds, store, environment, template, source, traces
-                )
-                if isinstance(record, Failure):
-                    anew.discard(case)
-                if isinstance(record, Failure) or number == PROFILE_ROUNDS:
-                    say(_known(store, case, here))
+        done: set[Case] = set()
+        while todo := [
+            case
+            for case in cases
+            if case not in done and (case in anew or _lacks(store, case, here, number, seconds))
+        ]:
+            if not started:
+                store.append(environment)
+                started = True
+            each = _round(todo, number, seconds, store, environment, sources or {}, traces)
+            try:
+                for record in each:
+                    done.add(record.case)
+                    if isinstance(record, Failure):
+                        anew.discard(record.case)
+                    if isinstance(record, Failure) or number == PROFILE_ROUNDS:
+                        say(_known(store, record.case, here))
+            except TemplateDiedError:
+                deaths.one_more((number, len(done)))
     return [_known(store, case, here) for case in cases]
+
+
+def _round(
+    cases: Sequence[Case],
+    number: int,
+    seconds: float,
+    store: Store,
+    environment: Environment,
+    sources: Mapping[str, Source],
+    traces: Path | None,
+) -> Iterator[Profile | Failure]:
+    """A process of each case, one after another, onto the record. Raises TemplateDiedError."""
+    with Template(cases[0].device) as template:
+        for case in cases if number % 2 else reversed(cases):
+            source = sources.get(case.model)
+            yield _profile(case, number, seconds, store, environment, template, source, traces)
 
 
 def _known(store: Store, case: Case, environment_id: str) -> Known:
@@ -86,7 +103,7 @@ def _profile(
     source: Source | None,
     traces: Path | None,
 ) -> Profile | Failure:
-    """One case in a process of its own, onto the record."""
+    """One case in a process of its own, onto the record. Raises TemplateDiedError."""
     here = environment.environment_id
     plan = ProfilePlan(
         seconds=seconds / PROFILE_ROUNDS,
@@ -97,12 +114,6 @@ def _profile(
     record: Profile | Failure
     try:
         answer = _answer(template, Job(case, number, PRESETS["quick"], None, source, plan))
-    except TemplateDiedError:
-        raise UsageError(
-            "the measuring processes were killed",
-            "Look for what kills them (`dmesg` names the out-of-memory killer); "
-            "what was profiled is on record, and the same command goes on.",
-        ) from None
     except CaseError as error:
         record = Failure(
             run_id=environment.run_id,

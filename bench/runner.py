@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import resource
 import secrets
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -37,6 +39,7 @@ from bench.turn import Turn
 from bench.verdict import of_clocks
 
 DEATHS_TOLERATED = 3
+KEPT_FREE_FILES = 48  # for the store, the terminal, the template and what a library opens
 KEPT_FREE_BYTES = 2**29  # for the parent, the template and everybody else
 # Absolute or beginning with ~ or dots; ends at white space, a quote or a colon.
 OUTSIDE_PATH = re.compile(r"(?<![\w.~])(?:~|\.{1,2})?(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)/?")
@@ -92,6 +95,25 @@ def new_run_id() -> str:
     return secrets.token_hex(6)
 
 
+class Deaths:
+    """Of templates that were killed: how many came with nothing finished in between."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._finished: object = None
+
+    def one_more(self, finished: object) -> None:
+        """Another one; `finished` says how far the work is. Raises UsageError at the third."""
+        self._count = self._count + 1 if finished == self._finished else 1
+        self._finished = finished
+        if self._count == DEATHS_TOLERATED:
+            raise UsageError(
+                f"the measuring processes were killed {self._count} times",
+                "Look for what kills them (`dmesg` names the out-of-memory killer); "
+                "finished rounds are on record, and the same command goes on.",
+            ) from None
+
+
 class _Runner:
     """The state of one run."""
 
@@ -126,24 +148,14 @@ class _Runner:
     def run_group(self, cases: list[Case]) -> None:
         """Round after round, until no case of the group needs one.
 
-        A round whose template is killed is begun anew; what it had finished is on record. It is
-        given up where that happens several times with nothing finished in between.
+        A round whose template is killed is begun anew; what it had finished is on record.
         """
-        deaths = 0
+        deaths = Deaths()
         while waiting := [case for case in cases if self.pending(case)]:
-            on_record = self._recorded
             try:
                 self._run_round(waiting)
             except TemplateDiedError:
-                deaths = deaths + 1 if self._recorded == on_record else 1
-                if deaths == DEATHS_TOLERATED:
-                    raise UsageError(
-                        f"the measuring processes were killed {deaths} times",
-                        "Look for what kills them (`dmesg` names the out-of-memory killer); "
-                        "finished rounds are on record, and the same command goes on.",
-                    ) from None
-            else:
-                deaths = 0
+                deaths.one_more(self._recorded)
 
     def _run_round(self, cases: list[Case]) -> None:
         """One process of each case; where memory holds only some at a time, wave after wave."""
@@ -178,7 +190,8 @@ class _Runner:
         """Take cases from `waiting` and make a child of each ready, as long as memory allows."""
         turns: list[Turn] = []
         peaks: list[int | None] = []
-        while waiting and has_room(self._device.free_bytes(), peaks):
+        most = most_at_once()
+        while waiting and len(turns) < most and has_room(self._device.free_bytes(), peaks):
             case = waiting.pop(0)
             rounds, _ = self._history(case)
             earlier = [sample for record in rounds for sample in record.samples_s]
@@ -331,6 +344,12 @@ def _known(rounds: Sequence[Measurement]) -> Known | None:
 def is_short_of_memory(error: CaseError) -> bool:
     """Whether a child failed for want of memory; the kernel's way to say so is SIGKILL."""
     return error.error == OUT_OF_MEMORY or "SIGKILL" in error.message
+
+
+def most_at_once() -> int:
+    """Children that the files which this process may have open are enough for: two each."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (soft - KEPT_FREE_FILES) // 2) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def has_room(free_bytes: int | None, peaks: Sequence[int | None]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import os
 import secrets
@@ -28,6 +29,7 @@ from bench import devices, launch, worker
 from bench.child import MADE_TO_END, CaseError, ChildProcess, TemplateDiedError
 from bench.errors import UnavailableError
 from bench.messages import Channel, ChannelClosedError, Job, Voice, wait_for
+from bench.records import OUT_OF_MEMORY
 
 __all__ = ["CaseError", "ChildProcess", "Template", "TemplateDiedError"]
 
@@ -75,17 +77,22 @@ class Template:
         self.close()
 
     def fork(self, job: Job) -> ChildProcess:
-        """Start a child that prepares `job` at once. Raises TemplateDiedError."""
+        """Start a child that prepares `job` at once.
+
+        Raises TemplateDiedError, or CaseError where there may be no more processes.
+        """
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         with theirs:
             pid = self._request(b"fork", [], theirs.fileno(), writing)
         os.close(writing)
         voice = Voice(reading)
-        if pid is None:
+        if pid is None or pid < 0:
             ours.close()
             voice.close()
-            raise TemplateDiedError
+            if pid is None:
+                raise TemplateDiedError
+            raise CaseError("start", OUT_OF_MEMORY, f"no process for it: {os.strerror(-pid)}")
         child = ChildProcess(self.reap, Channel(ours, [voice]), voice, pid)
         self._children.append(child)
         with contextlib.suppress(ChannelClosedError):  # what is asked next finds it dead
@@ -176,7 +183,8 @@ def main() -> None:
     while True:
         command, files, _, _ = socket.recv_fds(control, 64, 2)
         if command == b"fork":
-            children.add(pid := _fork(device, control, *files))
+            if (pid := _fork(device, control, *files)) > 0:
+                children.add(pid)
             control.sendall(b"%d" % pid)
         elif command.startswith(b"reap "):
             status = _reap(pid := int(command[5:]))
@@ -188,8 +196,12 @@ def main() -> None:
 
 
 def _fork(device: devices.Device, control: socket.socket, channel_fd: int, voice_fd: int) -> int:
+    """The child's process id; the error's number, negative, where there may be none."""
     template_pid = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # a limit on processes, or no memory for one
+        pid = -(error.errno or errno.EAGAIN)
     if pid:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # the child does the same; whoever comes first

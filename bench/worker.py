@@ -54,6 +54,7 @@ SHORT_OF_MEMORY = re.compile(
 
 
 LONGEST_MESSAGE = 2000  # letters
+LONGEST_NAME = 80
 
 
 def work(channel: Channel, job: Job, device: Device) -> None:
@@ -92,7 +93,7 @@ def _kind(error: BaseException) -> str:
     """The type of an error; one name for the many ways of torch to say that memory is short."""
     if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(f"{type(error)} {_message(error)}"):
         return OUT_OF_MEMORY
-    return type(error).__name__
+    return type(error).__name__[:LONGEST_NAME]
 
 
 def _work(channel: Channel, job: Job, device: Device, clock: StageClock, kernels: Kernels) -> None:

@@ -176,12 +176,12 @@ def test_anybody_may_lock_a_device_and_nobody_write_to_its_file(own_locks, umask
     assert stat.S_IMODE(mode) == 0o444
 
 
-def test_another_user_is_refused_by_the_same_lock(own_locks):
+def test_another_user_is_refused_by_the_same_lock(own_locks, monkeypatch):
     if os.getuid() != 0:
         pytest.skip("needs root, to be two users")
     everybodys = Path(tempfile.mkdtemp(dir="/tmp"))
     everybodys.chmod(0o1777)
-    tempfile.tempdir = str(everybodys)
+    monkeypatch.setenv("TMPDIR", str(everybodys))
     words = [sys.executable, "-c", OTHER_USER]
     setting = {"env": {**os.environ, "TMPDIR": str(everybodys)}, "cwd": "/", "text": True}
     try:

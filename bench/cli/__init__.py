@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -57,8 +58,9 @@ def main() -> None:
         if error.filename is not None or error.errno not in FULL:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of it is not tried again
-        print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
-        print("Make room, and the same command goes on.", file=sys.stderr)
+        with contextlib.suppress(OSError):  # it may be the same file
+            print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
+            print("Make room, and the same command goes on.", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 

@@ -191,7 +191,9 @@ def alone(chosen: Chosen, results: Store, console: Console, *, wait: bool) -> It
     SIGTERM is from here on as good as Ctrl-C. Raises UsageError that names another run, unless it
     is to `wait` for that; what was chosen then comes with the machine's state after the waiting.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     on_wait = functools.partial(plain, console) if wait else None
     here = chosen.environment
     with lock.device(here.chip, on_wait), contextlib.closing(results):
@@ -199,6 +201,13 @@ def alone(chosen: Chosen, results: Store, console: Console, *, wait: bool) -> It
         if wait:
             here = describe(chosen.device, here.chip, here.run_id, here.command)
         yield chosen._replace(environment=here)
+
+
+def _interrupt(*_: object) -> None:
+    """End the run; who asks twice, as `timeout` does, does not end the tidying up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

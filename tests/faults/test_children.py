@@ -254,7 +254,8 @@ class Killer(threading.Thread):
             known = self.recorded_bytes()
             while self.waits and self.recorded_bytes() == known:
                 time.sleep(0.005)
-            self.seen.update(child.pid for child in psutil.Process().children())
+            if self.waits:
+                self.seen.update(child.pid for child in psutil.Process().children())
 
     def _new_template(self):
         while True:
