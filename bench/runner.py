@@ -168,7 +168,7 @@ class _Runner:
             while waiting:
                 turns = self._prepare(template, waiting)
                 if waiting:
-                    held = f"memory held {len(turns)} of {len(cases)} cases at once"
+                    held = f"there was room for {len(turns)} of {len(cases)} cases at once"
                     warnings = [f"{held}: the others did not take turns with them"]
                 self._sittings += 1
                 self._alternate(turns)

@@ -182,6 +182,7 @@ def test_cuda_counts_gpus_as_nvml_does(monkeypatch):
         (RuntimeError("CUDA driver error: out of memory"), "OutOfMemory"),
         (RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED when calling cublasCreate"), "OutOfMemory"),
         (RuntimeError("std::bad_alloc"), "OutOfMemory"),
+        (type("Long" * 10**6, (Exception,), {})(), "Long" * 20),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "RuntimeError"),
     ],
 )

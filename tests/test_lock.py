@@ -196,6 +196,51 @@ def test_another_user_is_refused_by_the_same_lock(own_locks, monkeypatch):
         shutil.rmtree(everybodys)
 
 
+def test_a_lock_is_where_it_was_when_the_disk_is_full(own_locks, hasty, monkeypatch):
+    """`tempfile` would go elsewhere, where nobody is in the way."""
+
+    def full(*_, **__):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    with lock.device(CHIP):
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "_get_default_tempdir", full)
+        with pytest.raises(UsageError, match="another run is measuring"), lock.device(CHIP):
+            pass
+
+
+def test_a_lock_whose_file_is_removed_while_one_waits_is_not_enough(own_locks, hasty):
+    """Who waited has the lock of a file that is gone: others are beside him on a new one."""
+    entered = threading.Event()
+    told = []
+
+    def remove(text):
+        told.append(text)
+        lock.device_file(CHIP.slug).unlink()
+
+    def wait():
+        with lock.device(CHIP, remove), pytest.raises(UsageError), lock.device(CHIP):
+            pass
+        entered.set()
+
+    waiting = threading.Thread(target=wait)
+    with lock.device(CHIP):
+        waiting.start()
+        while not told:
+            time.sleep(0.01)
+    waiting.join(10)
+    assert entered.is_set()
+
+
+def test_a_lock_whose_holder_cannot_be_seen_is_held_all_the_same(own_locks):
+    path = lock.device_file(CHIP.slug)
+    with lock.device(CHIP):
+        assert lock.is_held(path)
+    assert not lock.is_held(path)
+    with lock.device(CHIP):
+        pass
+
+
 def link(path):
     target = path.parent / "target"
     target.write_text("not ours")

@@ -1,5 +1,6 @@
 """`bench profile` end to end on the CPU at hand, with a small network; and its parts."""
 
+import contextlib
 import json
 from collections import Counter
 
@@ -9,8 +10,10 @@ import torch
 from conftest import ENVIRONMENT, failure, measurement
 from traces import encoded, mark
 
-from bench import passes, profiled, report
+from bench import passes, profiled, profiler, report
+from bench.child import TemplateDiedError
 from bench.devices.cpu import Cpu
+from bench.errors import UsageError
 from bench.measure import Subject
 from bench.messages import Job
 from bench.plan import PRESETS, ProfilePlan
@@ -30,6 +33,7 @@ from bench.records import (
     of_cases,
 )
 from bench.report import devices, profiles
+from bench.store import Store
 
 FLAGS = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1")
 
@@ -282,6 +286,35 @@ def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
     lines = next(tmp_path.glob("out/*/results.jsonl")).read_text().splitlines()
     kinds = [json.loads(line)["type"] for line in lines]
     assert (kinds.count("measurement"), kinds.count("profile")) == (2, 3)
+
+
+def test_a_round_whose_template_is_killed_goes_on_with_the_rest(monkeypatch, tmp_path):
+    cases = [Case(model, "plain", threads=2) for model in ("resnet50", "swin_t", "convnext_t")]
+    asked, deaths = [], [1, 4, 5]
+
+    def one(case, number, seconds, store, *_):
+        asked.append((case.model, number))
+        if len(asked) - 1 in deaths:
+            raise TemplateDiedError
+        record = msgspec.structs.replace(
+            TRAIN, case=case, case_id=case.case_id, round=number, seconds=1 / 3
+        )
+        store.append(record)
+        return record
+
+    monkeypatch.setattr(profiler, "_profile", one)
+    monkeypatch.setattr(profiler, "Template", lambda device: contextlib.nullcontext())
+    store, said = Store(tmp_path), []
+    store.open()
+    with contextlib.closing(store):
+        known = profiler.profile(cases, 1.0, store, ENVIRONMENT, said.append)
+        assert [[each.round for each in one.rounds] for one in known] == [[1, 2, 3]] * 3
+        assert len(said) == 3
+        assert len(asked) == 9 + len(deaths)
+        deaths[:] = range(100)
+        other = [Case("deit_s", "plain", threads=2)]
+        with pytest.raises(UsageError, match="killed 3 times"):
+            profiler.profile(other, 1.0, store, ENVIRONMENT, said.append)
 
 
 def subject(call):

@@ -1,11 +1,15 @@
 """What a network can do to its process, and what can befall the one above: each for real."""
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import json
 import os
 import random
+import resource
 import secrets
+import socket
 import threading
 import time
 import tracemalloc
@@ -16,14 +20,16 @@ import psutil
 import pytest
 from conftest import ENVIRONMENT
 
-from bench import runner
+from bench import runner, template
 from bench.child import TemplateDiedError
+from bench.devices import DEVICES
 from bench.errors import UsageError
-from bench.messages import LONGEST_LINE, TAIL_BYTES
+from bench.messages import LONGEST_LINE, TAIL_BYTES, Voice, wait_for
 from bench.plan import Plan
 from bench.records import Case, Failure, Measurement
 from bench.runner import run
 from bench.store import Store
+from bench.template import Template
 from bench.verdict import Doubt, judge, judge_case, quiet_of
 
 PLAN = Plan(
@@ -157,7 +163,69 @@ def test_one_that_the_kernel_kills_is_tried_again_alone_before_it_fails(measure)
     assert (failed.stage, failed.error) == ("build", "Killed")
     assert "SIGKILL" in failed.message
     assert measured(records) == [("resnet50", 1), ("swin_t", 1)]
-    assert "memory held 1 of 3 cases at once" in records[1].warnings[0]
+    assert "there was room for 1 of 3 cases at once" in records[1].warnings[0]
+
+
+def test_where_files_are_few_cases_take_turns_in_waves(measure):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    models = ["resnet50", "swin_t", "convnext_t", "deit_s", "fault/raise"]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, hard))
+    try:
+        records = measure(models, msgspec.structs.replace(PLAN, rounds=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sorted(measured(records)) == sorted((m, n) for m in models[:-1] for n in (1, 2))
+    assert [failed.error for failed in failures(records).values()] == ["RuntimeError"]
+
+
+def test_a_case_for_which_there_is_no_process_goes_into_the_next_wave(measure, monkeypatch):
+    request, refused = Template._request, []
+
+    def few(self, command, voices, *files):
+        if command == b"fork" and len(self._children) == 2 and not refused:
+            refused.append(command)
+            return -errno.EAGAIN
+        return request(self, command, voices, *files)
+
+    monkeypatch.setattr(Template, "_request", few)
+    records = measure(["resnet50", "swin_t", "convnext_t"])
+    assert refused
+    assert [model for model, _ in measured(records)] == ["resnet50", "swin_t", "convnext_t"]
+    assert failures(records) == {}
+    assert "there was room for 2 of 3 cases at once" in records[1].warnings[0]
+
+
+def test_a_template_that_may_not_fork_says_so_and_lives(monkeypatch):
+    def refused():
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    ends = [os.dup(2), os.dup(2)]
+    assert template._fork(DEVICES["fake"], None, *ends) == -errno.EAGAIN
+    for end in ends:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
+
+
+def test_a_process_with_very_many_files_is_heard_too():
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000) if hard > 3000 else hard, hard))
+    high = fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, 1500)  # `select` knows none above 1,023
+    try:
+        with ours, theirs, socket.socket(fileno=high) as far:
+            voice = Voice(reading)
+            theirs.send(b"x")
+            wait_for(far, [voice], 1.0)
+            far.recv(1)
+            with pytest.raises(TimeoutError):
+                wait_for(far, [voice], 0.05)
+            voice.close()
+    finally:
+        os.close(writing)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 STAGES = ("start", "build", "fuse", "load", "first", "check", "warmup", "calibrate", "timed")

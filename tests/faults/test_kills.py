@@ -28,7 +28,7 @@ class Killer:
 
     def until_done(self, sweep: Sweep, kills: int) -> None:
         """Go on with a sweep until it is done, killing it until there were so many kills."""
-        before = b""
+        before, rounds = b"", 0
         tears: set[bytes] = set()
         was_killed = True
         while was_killed:
@@ -39,13 +39,15 @@ class Killer:
             has_grown = len(whole) > len(before)
             records = [json.loads(line) for line in whole.splitlines()]
             keys = [(r["case_id"], r["round"]) for r in records if r["type"] == "measurement"]
+            has_measured = len(keys) > rounds
             assert len(set(keys)) == len(keys), "a round is there twice"
             aside = sweep.path.with_name("results.jsonl.torn")
             set_aside = set(aside.read_bytes().splitlines()) if aside.exists() else set()
             assert set_aside | {rest} >= tears, "a torn line is gone"
             if has_grown or not was_killed:
                 assert set_aside >= tears, "it went on without setting a torn line aside"
-            self.midway += was_killed and has_grown
+            self.midway += was_killed and has_measured
+            rounds = len(keys)
             self.took_s *= 1.0 if has_grown else 1.05  # else a busy machine never ends
             before = whole
             if was_killed and not rest and records and self.script.random() < TEAR:
@@ -136,7 +138,8 @@ def test_a_real_run_that_is_killed_between_its_rounds(tmp_path):
 
 def heed_signals():
     """Whoever runs the tests may ignore them, as nohup does."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +165,15 @@ def test_other_signals_lose_nothing_either(tmp_path, name, code):
     assert sweep.finish() == 0, sweep.said()
     assert sweep.data().startswith(before)
     assert len(set(sweep.ends())) == len(sweep.ends()) == 12
+
+
+def test_who_interrupts_again_and_again_does_not_end_the_tidying_up(tmp_path):
+    sweep = Sweep(tmp_path)
+    run = sweep.start(preexec_fn=heed_signals)
+    sweep.wait_for_rounds(3, run)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        run.send_signal(name)
+        time.sleep(0.03)
+    assert run.wait(60) == 130
+    assert "same command again goes on" in sweep.said()
+    sweep.assert_nothing_runs()
