@@ -29,6 +29,7 @@ from bench.records import (
 FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
 CHUNK_BYTES = 2**23
+MOST_WARNINGS = 1000
 LINE_BYTES = 2**26  # more than any record has
 CHOOSE_OUT = "Choose a folder that you may write to with --out."
 
@@ -274,18 +275,37 @@ def read(path: Path) -> tuple[list[Record], list[str]]:
 
 
 def _each(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | str]]:
-    """The records of a file and where they are; a warning in place of what is none."""
+    """The records of a file and where they are; a warning in place of what is none.
+
+    Of very many of those the last warning says only how many there are.
+    """
+    left_out = 0
+    place = Place(0, 0)
     for number, (start, line) in enumerate(_lines(file), 1):
-        record = _decoded(line)
+        place, record = Place(start, len(line)), _of_ours(line)
         if isinstance(record, str):
-            record = f"{path}:{number} is not a record and was left out: {record}"
-        elif record.schema != SCHEMA:
-            record = f"{path}:{number} has schema {record.schema}, not {SCHEMA}: left out"
-        elif isinstance(record, Measurement | Failure | Profile) and (
-            record.case_id != record.case.case_id
-        ):
-            record = f"{path}:{number} is not a record and was left out: its case_id is another's"
-        yield Place(start, len(line)), record
+            left_out += 1
+            if left_out > MOST_WARNINGS:
+                continue
+            record = f"{path}:{number} {record}"
+        yield place, record
+    if left_out > MOST_WARNINGS:
+        more = left_out - MOST_WARNINGS
+        yield place, f"{path}: {more} more lines are not records and were left out"
+
+
+def _of_ours(line: bytes) -> Record | str:
+    """The record; or why it is left out."""
+    record = _decoded(line)
+    if isinstance(record, str):
+        return f"is not a record and was left out: {record}"
+    if record.schema != SCHEMA:
+        return f"has schema {record.schema}, not {SCHEMA}: left out"
+    if isinstance(record, Measurement | Failure | Profile) and (
+        record.case_id != record.case.case_id
+    ):
+        return "is not a record and was left out: its case_id is another's"
+    return record
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -235,6 +235,16 @@ def test_a_record_whose_case_id_is_of_another_case_is_left_out_and_said(tmp_path
     assert warning.endswith("its case_id is another's")
 
 
+def test_of_very_many_lines_that_are_no_records_the_number_is_told(tmp_path, monkeypatch):
+    results = opened(tmp_path, measurement(CASE))
+    monkeypatch.setattr(store, "MOST_WARNINGS", 3)
+    results.path.write_bytes(b"x\n" * 9 + results.path.read_bytes() + b"x\n")
+    found, warnings = store.read(results.path)
+    assert found == [measurement(CASE)]
+    assert len(warnings) == 4
+    assert warnings[-1] == f"{results.path}: 7 more lines are not records and were left out"
+
+
 def test_the_last_line_is_looked_for_from_the_end_and_not_for_ever(tmp_path, monkeypatch):
     path = tmp_path / "results.jsonl"
     monkeypatch.setattr(store, "CHUNK_BYTES", 4)
