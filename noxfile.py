@@ -49,7 +49,7 @@ def pages(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"], default=False)
 def faults(session: nox.Session) -> None:
-    """Kill, fill up and lie to runs, in full: ten minutes; the quick part is in `tests`."""
+    """Kill, fill up and lie to runs, in full: twelve minutes; the quick part is in `tests`."""
     session.run(PYTHON, "-m", "pytest", "-m", "faults", *session.posargs, external=True)
 
 
