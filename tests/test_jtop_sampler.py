@@ -130,6 +130,7 @@ def fake(tmp_path, monkeypatch):
     """Put a jtop with a behaviour where the sampler finds it."""
     folder = write(tmp_path / "site", {"jtop/__init__.py": PACKAGE})
     here = os.path.dirname(os.path.dirname(os.path.dirname(jtop_sampler.__file__)))
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), here]))
     return lambda behaviour: monkeypatch.setenv("FAKE_JTOP", behaviour)
 
