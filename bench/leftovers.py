@@ -112,7 +112,7 @@ def _remove(page: Path) -> str:
 
 def _scratch() -> Iterator[Leftover]:
     """Folders of this user's in the temporary one, whose process is gone."""
-    for path in sorted(Path(lock.shared_folder()).glob(f"{lock.SCRATCH}*")):
+    for path in sorted(lock.shared_folder().glob(f"{lock.SCRATCH}*")):
         with contextlib.suppress(FileNotFoundError):  # its process has just ended
             if path.is_symlink() or path.stat().st_uid != os.getuid():
                 continue

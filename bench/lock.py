@@ -20,7 +20,7 @@ from typing import IO
 import psutil
 
 from bench.errors import UsageError
-from bench.outside import printable
+from bench.outside import is_at, printable
 from bench.records import Chip
 
 PATIENCE_S = 3.0  # the last moments of a killed run may last that long
@@ -63,31 +63,32 @@ def device(chip: Chip, on_wait: OnWait | None = None) -> Iterator[None]:
     while True:
         with _opened(path) as file:
             hold(file, f"measuring on {chip.slug}", on_wait)
-            if _is_at(path, file):  # else somebody removed it while we waited
+            if is_at(path, file):  # else somebody removed it while we waited
                 yield
                 return
 
 
 def device_file(slug: str) -> Path:
     """The file that stands for a device; it is empty, and is left where it is."""
-    return Path(shared_folder(), f"bench-{slug}.lock")
+    return shared_folder() / f"bench-{slug}.lock"
 
 
-def shared_folder() -> str:
+def shared_folder() -> Path:
     """Where all runs look, full or not; `tempfile` goes elsewhere while a disk is full."""
     named = os.environ.get("TMPDIR")
-    return named if named and os.path.isdir(named) else "/tmp"
+    return Path(named if named and os.path.isdir(named) else "/tmp")
 
 
 def device_files() -> list[Path]:
     """Those of all devices that were ever locked here."""
-    return sorted(device_file("*").parent.glob(device_file("*").name))
+    return sorted(shared_folder().glob(device_file("*").name))
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
     """A folder that is gone afterwards; where its process is killed, `bench doctor` finds it."""
-    with tempfile.TemporaryDirectory(prefix=SCRATCH) as name, _folder(Path(name)):
+    made = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=shared_folder())
+    with made as name, _folder(Path(name)):
         yield Path(name)
 
 
@@ -129,12 +130,6 @@ def is_held(path: Path) -> bool:
         return True
     finally:
         os.close(number)
-    return False
-
-
-def _is_at(path: Path, file: IO[bytes]) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False
 
 

@@ -26,6 +26,14 @@ def opened(path: Path) -> IO[bytes]:
     return os.fdopen(number, "rb")
 
 
+def is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether an open file is the one at `path`: not removed, nor replaced. Raises OSError."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def created(path: Path, more: int = os.O_TRUNC) -> IO[bytes]:
     """Open a file to write it; with `more` os.O_APPEND at its end.
 

@@ -13,7 +13,7 @@ import msgspec
 
 from bench import lock
 from bench.errors import UsageError
-from bench.outside import created, made, opened, printable
+from bench.outside import created, is_at, made, opened, printable
 from bench.records import (
     SCHEMA,
     Case,
@@ -71,7 +71,7 @@ class Store:
         Raises UsageError where it cannot be read.
         """
         try:
-            return read(self.path)[0] if _stat(self.path) else []
+            return read(self.path)[0] if self.path.exists() else []
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
 
@@ -155,9 +155,8 @@ class Store:
 
     def _check_in_place(self, file: IO[bytes]) -> None:
         """Raise UsageError where what is written to `file` would not be found at the path."""
-        there = _stat(self.path)
-        if there is None or not os.path.samestat(there, os.fstat(file.fileno())):
-            fate = "removed" if there is None else "replaced"
+        if not is_at(self.path, file):
+            fate = "replaced" if self.path.exists() else "removed"
             raise UsageError(
                 f"{self.path} was {fate} while this run was writing to it",
                 "Its finished rounds are in the file that was there: put that back, "
@@ -182,13 +181,6 @@ class Store:
             _write(file, b"\n")
             said = "ended in a whole record without the end of its line, which it now has"
         self.warnings.append(f"{self.path} {said}")
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    """None where there is no file. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return path.stat()
-    return None
 
 
 def unfinished(path: Path) -> bytes:

@@ -220,6 +220,7 @@ def test_cases_are_profiled_and_compared_and_traces_kept_and_none_is_profiled_ag
     path = next(tmp_path.glob("out/*/results.jsonl"))
     records = msgspec.json.Decoder(Record).decode_lines(path.read_bytes())
     assert isinstance(records[0], Environment)
+    assert len(records) == 1 + 2 + 6  # peaks of each precision, three profiles of each
     assert [r.precision for r in records if isinstance(r, Peaks)] == ["fp32", "bf16"]
     profiles = [record for record in records if isinstance(record, Profile)]
     assert sorted(Counter(each.case.precision for each in profiles).items()) == [

@@ -68,7 +68,9 @@ def run(
         _dry_run(console, cases, plan, progress, as_json=as_json)
         return
     with opt.alone(chosen, results, console, wait=wait) as chosen:
-        progress = ahead(known(results.records), paper.macs())
+        here = environment.environment_id
+        before = {case: results.history(case, here) for case in cases}
+        progress = ahead(before, paper.macs())
         if progress and chosen.device.torch_device == "cuda":
             prove(chip.name)
         tracker = Tracker(plan, progress)
