@@ -9,6 +9,7 @@ from collections.abc import Mapping
 NOT_MEASURED = "not measured"
 NOTHING = "–"
 GIGA, MEGA, MIB = 1e9, 1e6, 2**20
+ENDS_SHOWN = 1000  # letters of a long text, of its beginning and of its end
 MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")
 
 DISPLAY = {
@@ -121,3 +122,13 @@ def markdown(text: str) -> str:
     """
     words = " ".join(text.split())
     return MARKUP.sub(r"\\\g<0>", "".join(each for each in words if each.isprintable()))
+
+
+def printable(text: str) -> str:
+    """`text` as one line of bounded length, without anything that a terminal would obey."""
+    is_long = len(text) > 2 * ENDS_SHOWN
+    shown = f"{text[:ENDS_SHOWN]}…{text[-ENDS_SHOWN:]}" if is_long else text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in shown
+    )

@@ -19,7 +19,7 @@ from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
 from bench.errors import BAD_INPUT, INTERRUPTED, BenchError, UsageError
-from bench.outside import printable
+from bench.text import printable
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 

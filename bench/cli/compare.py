@@ -47,7 +47,7 @@ def compare(
     """Say which of two cases, or of two runs' same cases, is FASTER, SLOWER or the SAME."""
     margin = _margin(threshold)
     failing = _failing(fail_on)
-    from bench.compare import is_regression, two_cases, two_runs
+    from bench.analysis.compare import is_regression, two_cases, two_runs
     from bench.report import comparison
 
     folders = [os.path.isdir(each) for each in (base, candidate)]

@@ -31,8 +31,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what this machine is, what works, and whether it is fit to measure on."""
-    from bench import leftovers
-    from bench.doctor import examine
+    from bench.diagnostics import leftovers
+    from bench.diagnostics.doctor import examine
 
     left = list(leftovers.examine(out, fix=fix))  # first, so that nothing of it is busy any more
     findings = [*examine(), *left]

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from bench.cli import options as opt
-from bench.outside import printable
+from bench.text import printable
 
 WIDTH = 100
 HEADING = 11
@@ -30,8 +30,8 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say in words how a number came about, and whether to believe it."""
-    from bench.explain import explain as lines_of
-    from bench.recorded import latest, nothing_called
+    from bench.analysis.explain import explain as lines_of
+    from bench.analysis.recorded import latest, nothing_called
 
     everything = latest(folder)
     found = [lines_of(each, case) for each in everything for case in each.matching(selector)]

@@ -7,8 +7,10 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 
-from bench import backends, devices, paper, precision, suite
+from bench import backends, devices, paper
+from bench.devices import precision
 from bench.errors import UnavailableError, UsageError, unknown
+from bench.harness import suite
 from bench.models import user, zoo
 from bench.text import significant
 

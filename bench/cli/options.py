@@ -15,15 +15,17 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
-from bench import devices, lock, runner
-from bench import suite as suites
+from bench import devices
 from bench.cli.progress import plain
-from bench.environment import describe
 from bench.errors import UsageError
+from bench.harness import suite as suites
+from bench.harness.plan import PRESETS
+from bench.harness.scheduler import runner
+from bench.harness.scheduler.environment import describe
 from bench.models import zoo
-from bench.plan import PRESETS
 from bench.records import Case, Environment, Source
-from bench.store import Store
+from bench.storage import lock
+from bench.storage.results import Store
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 

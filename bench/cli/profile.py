@@ -10,17 +10,17 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import suite as suites
+from bench.analysis.profile.recorded import Known
 from bench.backends import BACKENDS
 from bench.cli import options as opt
 from bench.cli.progress import plain, short
+from bench.devices.precision import PRECISIONS
 from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError, UsageError, unknown
-from bench.plan import PROFILE_S
-from bench.precision import PRECISIONS
-from bench.profiling.recorded import Known
+from bench.harness import suite as suites
+from bench.harness.plan import PROFILE_S
 from bench.records import Failure, Profile
-from bench.store import Store
+from bench.storage.results import Store
 from bench.text import duration
 
 LONGEST_S = 600.0
@@ -106,7 +106,7 @@ def profile_cases(
     trace: bool = False,
 ) -> list[Known]:
     """Profile what was chosen into `results`, and tell of each case; what is then on record."""
-    from bench import profiler
+    from bench.harness.scheduler import profiler
 
     chip = chosen.environment.chip
     if chosen.device.torch_device == "cuda":
@@ -148,8 +148,8 @@ def _two(flags: opt.Flags, *names: str) -> list[opt.Flags]:
 
 def _show(found: Sequence[Known], results: Store, *, is_difference: bool, as_json: bool) -> None:
     """What was found, on standard output."""
-    from bench.profiling.recorded import peaks_of
-    from bench.report import profiles
+    from bench.analysis.profile.recorded import peaks_of
+    from bench.report.tables import profiles
 
     good = [known for known in found if not known.failure]
     if as_json:

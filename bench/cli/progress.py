@@ -19,13 +19,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.estimate import CaseProgress, planned_rounds, remaining_s, warm_up_s
-from bench.plan import Plan
+from bench.analysis.stats import Summary, summarise
+from bench.analysis.verdict import Verdict
+from bench.harness.plan import Plan
+from bench.harness.scheduler.estimate import CaseProgress, planned_rounds, remaining_s, warm_up_s
 from bench.records import Case, Failure, Measurement
-from bench.stats import Summary, summarise
-from bench.store import History
+from bench.storage.results import History
 from bench.text import duration, plus_minus, setting, significant
-from bench.verdict import Verdict
 
 WIDE = 64  # columns of a terminal with room for the number of samples and a remark
 

@@ -30,7 +30,7 @@ def report(
     ] = None,
 ) -> None:
     """Write tables, figures, the paper's claims and a page of all results in OUT."""
-    from bench import accuracy
+    from bench.paper import accuracy
 
     given = accuracy.read(top1) if top1 else []
     from bench.report import write

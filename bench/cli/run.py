@@ -13,22 +13,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import estimate, paper, runner, store
-from bench import suite as suites
-from bench.beside import beside
+from bench import paper
+from bench.analysis.gpu_metrics import beside
+from bench.analysis.profile.recorded import Known
+from bench.analysis.recorded import Recorded
+from bench.analysis.stats import latency, summarise
+from bench.analysis.verdict import Verdict
 from bench.cli import options as opt
 from bench.cli.profile import profile_cases
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude, plain, short
 from bench.devices.proof import prove
 from bench.errors import CASE_FAILED, InterruptedRunError
-from bench.plan import PROFILE_S, Plan
-from bench.profiling.recorded import Known
-from bench.recorded import Recorded
+from bench.harness import suite as suites
+from bench.harness.plan import PROFILE_S, Plan
+from bench.harness.scheduler import estimate, runner
 from bench.records import Case, Environment, Record, of_cases
-from bench.stats import latency, summarise
-from bench.store import History, Store
+from bench.storage import results as store
+from bench.storage.results import History, Store
 from bench.text import duration
-from bench.verdict import Verdict
 
 PIPE_WIDTH = 200
 

@@ -25,10 +25,12 @@ def selfcheck(
     ] = False,
 ) -> None:
     """Prove on this machine that the harness is right to say what it says."""
-    from bench import devices, lock, selfcheck
-    from bench.environment import describe
-    from bench.report.pages import write_pages
-    from bench.selfcheck import findings, page
+    from bench import devices
+    from bench.diagnostics import selfcheck
+    from bench.diagnostics.selfcheck import findings, page
+    from bench.harness.scheduler.environment import describe
+    from bench.storage import lock
+    from bench.storage.pages import write_pages
 
     driver, chip = devices.select(device)
     folder = out / chip.slug

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.devices.kernels import CPU, Kernels, torch_kernels
+from bench.devices.precision import set_switches, switches
 from bench.devices.sensor import Memory, Sensor
-from bench.precision import set_switches, switches
 from bench.records import Case, Chip, Reading, Setting
 
 GIB = 2**30

@@ -12,9 +12,9 @@ from msgspec import structs
 from bench.devices import nvml
 from bench.devices.cpu import Cpu, import_torch, usable_cpus
 from bench.devices.kernels import GPU, Kernels, torch_kernels
+from bench.devices.precision import set_switches, switches
 from bench.devices.sensor import Blind, Memory, Sensor
 from bench.errors import UnavailableError
-from bench.precision import set_switches, switches
 from bench.records import Case, Chip, Gauges, Reading, Setting
 
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import msgspec
 
-from bench import launch
 from bench.devices import tegra
 from bench.devices.sensor import Blind
+from bench.process import command_for_module
 from bench.records import Gauges
 
 DEADLINE_S = 5.0
@@ -115,7 +115,7 @@ class JtopSensor:
     def _start(self) -> subprocess.Popen[bytes]:
         arguments = [f"{self._between_s:g}", f"{self._deadline_s:g}"]
         return subprocess.Popen(
-            launch.module(__name__, *arguments),
+            command_for_module(__name__, *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

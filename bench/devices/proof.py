@@ -9,9 +9,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from bench import launch
+from bench.devices.precision import set_switches
 from bench.errors import UnavailableError
-from bench.precision import set_switches
+from bench.process import command_for_module
 
 DEADLINE_S = 180.0
 TOLERANCE = 1e-4  # TF32, which would be wrong here, is 3e-4 or more
@@ -22,7 +22,7 @@ on a Jetson that of its JetPack, as the README says. Or measure on: --device cpu
 
 def prove(chip_name: str) -> None:
     """Raise UnavailableError unless a convolution on the GPU gives what it gives on the CPU."""
-    command = launch.module(__name__)
+    command = command_for_module(__name__)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=DEADLINE_S, check=False

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import structs
 
-from bench import launch, outside
 from bench.errors import UsageError
 from bench.models import zoo
+from bench.process import command_for_code
 from bench.records import Source
+from bench.storage import files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,7 +137,7 @@ def check_weights(path: Path) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _check_weights(path: str, digest: str) -> None:
-    command = launch.program(TRY_WEIGHTS, path)
+    command = command_for_code(TRY_WEIGHTS, path)
     tried = subprocess.run(command, capture_output=True, check=False)
     if tried.returncode == 0:
         return
@@ -211,7 +212,7 @@ class _Loader(machinery.SourceFileLoader):
 def _import_file(source: Source) -> Any:
     """Run a user's file. Raises RuntimeError where it is no longer the one that the case names."""
     path = Path(source.file)
-    content = outside.read(path, CODE_BYTES)
+    content = files.read(path, CODE_BYTES)
     if hashlib.sha256(content).hexdigest()[:HASH_LETTERS] != source.file_hash:
         raise RuntimeError(f"{path.name} was changed since the run began")
     sys.path.insert(0, str(path.parent))  # so that it can import what lies beside it
@@ -255,7 +256,7 @@ def _portable(path: Path) -> str:
 def _hash(path: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with outside.opened(path) as file:
+        with files.opened(path) as file:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:

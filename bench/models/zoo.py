@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import launch
 from bench.errors import UnavailableError, UsageError, unknown
+from bench.process import command_for_code
 
 PLAIN = ("plain",)
 UNITS = ("u1", "u2", "u3")  # of the tables in `bench.models.repnext`, which imports torch
@@ -150,7 +150,7 @@ def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 @functools.lru_cache(maxsize=1)
 def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """All names that timm knows, and those of `names` whose networks have branches to merge."""
-    command = launch.program(ASK_TIMM, *names)
+    command = command_for_code(ASK_TIMM, *names)
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = asked.stderr.strip().rpartition("\n")[2]

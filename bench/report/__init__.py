@@ -10,26 +10,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import accuracy
-from bench.accuracy import Given
 from bench.errors import UsageError
-from bench.report import (
-    claims,
-    devices,
-    distributions,
-    figure1,
-    figure5,
-    index,
-    page,
-    profiles,
-    results,
-    roofline,
-    speedups,
-    tables,
-)
+from bench.paper import accuracy
+from bench.paper.accuracy import Given
+from bench.report import claims, devices, index, page
 from bench.report.devices import DeviceResults
+from bench.report.figures import distributions, figure1, figure5, roofline, speedups
 from bench.report.gather import gather
-from bench.report.pages import left_over, write_pages
+from bench.report.tables import paper_tables, profiles, results
+from bench.storage.pages import left_over, write_pages
 
 __all__ = ["joint", "of_device", "write"]
 
@@ -96,7 +85,7 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     if rows:
         pages["results.md"] = results.to_markdown(rows).encode()
         pages["results.csv"] = results.to_csv(rows).encode()
-    pages |= tables.render([last], only=tables.measured_on(last))
+    pages |= paper_tables.render([last], only=paper_tables.measured_on(last))
     pages |= _shared_figures([last])
     for batch in sorted({row.case.batch for row in last.rows if row.summary}):
         name = "distributions" if batch == 1 else f"distributions-{batch}"
@@ -114,7 +103,7 @@ def joint(
     """
     latest = [each for each in every if each.latest]
     judged = claims.judge(latest)
-    pages = tables.render(latest)
+    pages = paper_tables.render(latest)
     if len(latest) == 1:  # the same pictures: they are not drawn twice
         (own,) = beside.values()
         pages |= {name: own[name] for name in own if name.startswith(("figure1.", "speedups."))}

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from bench.compare import Comparisons
-from bench.ratio import Comparison
-from bench.report.forest import Bar, forest
-from bench.report.markdown import to_markdown_table
-from bench.report.pages import write_pages
-from bench.stats import Estimate, find
+from bench.analysis.compare import Comparisons
+from bench.analysis.ratio import Comparison
+from bench.analysis.stats import Estimate, find
+from bench.report.figures.forest import Bar, forest
+from bench.report.tables.markdown import to_markdown_table
+from bench.storage.pages import write_pages
 from bench.text import NOTHING, display, markdown, milliseconds, setting, significant
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bench.accuracy import Given
-from bench.profiling.recorded import Known, known_of, peaks_for
+from bench.analysis import rows
+from bench.analysis.profile.recorded import Known, known_of, peaks_for
+from bench.analysis.rows import Row
+from bench.paper.accuracy import Given
 from bench.records import Environment, Peaks, Profile, Record, of_cases, of_profiles
-from bench.report import rows
-from bench.report.rows import Row
-from bench.store import unknown_environment
+from bench.storage.results import unknown_environment
 
 ID_SHOWN = 8  # letters of an environment_id
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.report.rows import Row
+from bench.analysis.rows import Row
+from bench.analysis.verdict import LEVELS, Level
 from bench.text import display
-from bench.verdict import LEVELS, Level
 
 MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"

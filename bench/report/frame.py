@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
+from bench.analysis.recorded import MEASURE_FIRST
+from bench.analysis.rows import Row
 from bench.errors import UsageError
-from bench.recorded import MEASURE_FIRST
 from bench.records import Cost
 from bench.report import devices
 from bench.report.gather import gather
-from bench.report.rows import Row
 
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import store
+from bench.analysis.recorded import MEASURE_FIRST
 from bench.errors import UsageError
-from bench.recorded import MEASURE_FIRST
 from bench.records import Record, of_cases, of_profiles
+from bench.storage import results as store
 
 
 def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:

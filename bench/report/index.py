@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from bench.report.devices import DeviceResults
-from bench.report.markdown import describe, to_markdown_table
+from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import NOTHING, markdown
 
 WARNINGS_SHOWN = 20

@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 import msgspec
+from support.paths import ROOT
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from conftest import ENVIRONMENT, measurement
+sys.path.insert(0, str(ROOT))
+from support.records import ENVIRONMENT, measurement
 
 from bench import paper
 from bench.records import Case

@@ -18,19 +18,20 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from conftest import ENVIRONMENT
+from support.records import ENVIRONMENT
 
-from bench import runner, template
-from bench.child import TemplateDiedError
+from bench.analysis.verdict import Doubt, judge, judge_case, quiet_of
 from bench.devices import DEVICES
 from bench.errors import UsageError
-from bench.messages import LONGEST_LINE, TAIL_BYTES, Voice, wait_for
-from bench.plan import Plan
+from bench.harness.plan import Plan
+from bench.harness.protocol.channel import LONGEST_LINE, TAIL_BYTES, Voice, wait_for
+from bench.harness.scheduler import runner
+from bench.harness.scheduler.child import TemplateDiedError
+from bench.harness.scheduler.runner import run
+from bench.harness.scheduler.template import PROGRAM, Template
+from bench.harness.worker import template
 from bench.records import Case, Failure, Measurement
-from bench.runner import run
-from bench.store import Store
-from bench.template import Template
-from bench.verdict import Doubt, judge, judge_case, quiet_of
+from bench.storage.results import Store
 
 PLAN = Plan(
     preset="quick",
@@ -329,7 +330,7 @@ class Killer(threading.Thread):
         while True:
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):
-                    if child.pid not in self.seen and "# bench.template" in child.cmdline()[2]:
+                    if child.pid not in self.seen and PROGRAM in child.cmdline()[2]:
                         self.seen.add(child.pid)
                         return child
             time.sleep(0.005)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from sweep import Sweep
+from support.sweep import Sweep
 
 CUTS = 12  # places at which the disk is full
 PR_CAPBSET_DROP = 24

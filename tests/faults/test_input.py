@@ -10,19 +10,20 @@ import json
 import sys
 from typing import NamedTuple
 
-import drawn
 import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import drawn
 
-from bench import cli, store
-from bench import suite as suites
+from bench import cli
+from bench.analysis import rows
 from bench.devices.cpu import Cpu
 from bench.errors import UsageError
+from bench.harness import suite as suites
 from bench.models import zoo
 from bench.records import Chip
-from bench.report import rows
+from bench.storage import results as store
 
 QUICK = {"suites": 140, "records": 120, "reports": 5, "commands": 140}
 FULL = {"suites": 3500, "records": 2500, "reports": 100, "commands": 4000}

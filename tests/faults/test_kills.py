@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from sweep import Sweep
+from support.sweep import Sweep
 
 QUICK_KILLS = 8
 KILLS = 200

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 import pytest
-from sweep import Sweep, wait_until
+from support.sweep import Sweep, wait_until
 
 MOUNTS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 LIMIT = str(2**29)

@@ -12,16 +12,18 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
-from conftest import CHIP
 from safetensors.torch import save_file
+from support.records import CHIP
 
 import bench as package
-from bench import outside, records, store
-from bench import suite as suites
+from bench import records, text
 from bench.errors import UsageError
+from bench.harness import suite as suites
+from bench.harness.suite import Overrides, Suite
 from bench.models import user
 from bench.records import Case
-from bench.suite import Overrides, Suite
+from bench.storage import files
+from bench.storage import results as store
 
 FAKE = msgspec.structs.replace(CHIP, device="fake", name="fake")
 NASTY = ["..", "../x", "/etc/x", "a/../../x", "x\0y", "x\ny", "\x1b[31mx", "x" * 300, "", ".", "…"]
@@ -109,8 +111,8 @@ def test_a_folder_whose_name_is_no_text_is_read_and_shown(bench, tmp_path):
 
 
 def test_what_a_terminal_would_obey_is_written_out():
-    assert outside.printable("a\n\x1b[2J\u202eb\udcff") == "a\\n\\x1b[2J\\u202eb\\udcff"
-    assert len(outside.printable("x" * 10**6)) < 3000
+    assert text.printable("a\n\x1b[2J\u202eb\udcff") == "a\\n\\x1b[2J\\u202eb\\udcff"
+    assert len(text.printable("x" * 10**6)) < 3000
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_a_folder_a_link_to_itself_and_what_is_not_there_are_no_file(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     for name in ("folder", "loop", "none", "x" * 300, "x\0y", "\udcff"):
         with pytest.raises(OSError, match=r".") as refused:
-            outside.read(tmp_path / name, 10)
+            files.read(tmp_path / name, 10)
         assert refused.value.strerror
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from sweep import Sweep
+from support.sweep import Sweep
 
 from bench.models.zoo import ZOO
 

@@ -15,7 +15,7 @@ from bench.report.claims.evidence import Place
 from bench.report.claims.memory import Moved, Peak
 from bench.report.claims.pairs import SIZES, T, chain, steps, throughputs
 from bench.report.claims.quantities import Count, Ratio, Same, Spread, Zeros
-from bench.report.layouts import LATENCY_BATCH, THROUGHPUT_BATCH
+from bench.report.tables.layouts import LATENCY_BATCH, THROUGHPUT_BATCH
 
 U1, U2, S, B = "repnext_u1_t", "repnext_u2_t", *SIZES[1:]
 ABLATED = ("shortcut_act_t", "shortcut_act_s", "shortcut_act_b", *SIZES)

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from bench.analysis.stats import MARGIN, Estimate
 from bench.report.claims.quantities import Quantity
-from bench.stats import MARGIN, Estimate
 from bench.text import significant
 
 Kind = Literal["gpu", "cpu", "edge", "any", "none"]

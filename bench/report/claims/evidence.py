@@ -1,6 +1,7 @@
 """What a device has on record in the paper's setting, and what came of looking a quantity up.
 
-The setting is that of the tables (`bench.report.layouts`); fp32 unless a place says otherwise.
+The setting is that of the tables (`bench.report.tables.layouts`); fp32 unless a place
+says otherwise.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bench import stats
-from bench.profiling.derive import doubts
-from bench.profiling.recorded import Known
-from bench.ratio import sitting_of
+from bench.analysis import stats
+from bench.analysis.profile.recorded import Known
+from bench.analysis.profile.summary import doubts
+from bench.analysis.ratio import sitting_of
+from bench.analysis.rows import Row
+from bench.analysis.stats import Estimate
 from bench.records import Case, Measurement, Profile
 from bench.report.devices import DeviceResults
-from bench.report.layouts import LATENCY_BATCH, run_as, setting_of
-from bench.report.rows import Row
-from bench.stats import Estimate
+from bench.report.tables.layouts import LATENCY_BATCH, run_as, setting_of
 from bench.text import USUAL, USUAL_RESOLUTION, display, setting
 
 BACKEND, PRECISION = USUAL

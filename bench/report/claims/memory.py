@@ -7,17 +7,9 @@ import math
 import msgspec
 
 from bench.records import Cost
-from bench.report.claims.evidence import (
-    Evidence,
-    Found,
-    Place,
-    exactly,
-    missing,
-    of_pairs,
-    paired,
-)
+from bench.report.claims.evidence import Evidence, Found, Place, exactly, missing, of_pairs, paired
 from bench.report.claims.quantities import counted
-from bench.report.layouts import LATENCY_BATCH
+from bench.report.tables.layouts import LATENCY_BATCH
 
 
 class Peak(msgspec.Struct, frozen=True):

@@ -11,9 +11,9 @@ from bench.report import page as html
 from bench.report.claims import catalogue, words
 from bench.report.claims.claim import KINDS
 from bench.report.claims.verdicts import VERDICTS, Judged, OnDevice, Part, reported_of
-from bench.report.csv_text import Value, to_csv
 from bench.report.devices import DeviceResults
-from bench.report.layouts import in_words, setting_of
+from bench.report.tables.csv import Value, to_csv
+from bench.report.tables.layouts import in_words, setting_of
 from bench.text import markdown
 
 PAPERS_CHIPS = {"gpu": "an A100", "cpu": "a Xeon 8260", "edge": "a Jetson Orin"}

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Iterator
 
 from bench import paper
-from bench.paper import Reported
+from bench.paper.tables import Reported
 from bench.report.claims.claim import BEYOND
 from bench.report.claims.evidence import Place
 from bench.report.claims.quantities import Ratio
-from bench.report.layouts import THROUGHPUT_BATCH
+from bench.report.tables.layouts import THROUGHPUT_BATCH
 
 OURS = "repnext"  # as the paper's own networks begin
 SIZES = ("repnext_u3_t", "repnext_u3_s", "repnext_u3_b")

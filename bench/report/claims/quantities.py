@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from bench import paper
-from bench.ratio import compare
+from bench.analysis.ratio import compare
 from bench.report.claims.evidence import (
     PRECISION,
     Evidence,
@@ -76,7 +76,7 @@ class Ratio(msgspec.Struct, frozen=True):
         return slow / fast if slow and fast else None
 
     def ours(self, evidence: Evidence) -> Found:
-        """By `bench.ratio.compare`: of blocks that took turns wherever there are such."""
+        """By `bench.analysis.ratio.compare`: of blocks that took turns wherever there are such."""
         slow, fast = evidence.timed(self.slow), evidence.timed(self.fast)
         if slow.why or fast.why:
             return missing(slow.why, fast.why)
@@ -146,12 +146,12 @@ def _thinned(samples: Sequence[float], count: int) -> list[float]:
 
 
 def counted(model: str, form: str) -> paper.Counted:
-    """What `bench.census` counts of a form."""
+    """What `bench.paper.census` counts of a form."""
     return next(row for row in paper.counted() if (row.model, row.form) == (model, form))
 
 
 class Count(msgspec.Struct, frozen=True):
-    """What a form has before / after, as `bench.census` counts it at 224 pixels: exact."""
+    """What a form has before / after, as `bench.paper.census` counts it at 224 pixels: exact."""
 
     model: str
     before: str

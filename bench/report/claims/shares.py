@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from bench import stats
-from bench.profiling.derive import by_term
+from bench.analysis import stats
+from bench.analysis.profile.summary import by_term
 from bench.records import Profile
 from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
 from bench.text import display

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from bench.analysis.stats import Estimate
 from bench.report.claims.claim import KINDS, Claim
 from bench.report.claims.evidence import Evidence, Found, missing
 from bench.report.devices import DeviceResults
-from bench.stats import Estimate
 
 Verdict = Literal["not reproduced", "not measured", "undecided", "same direction", "reproduced"]
 VERDICTS: tuple[Verdict, ...] = (  # the least favourable first

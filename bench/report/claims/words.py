@@ -6,14 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.report.claims.claim import Claim
 from bench.report.claims.evidence import Found
-from bench.report.claims.verdicts import (
-    Judged,
-    OnDevice,
-    Part,
-    Verdict,
-    holding,
-    reported_of,
-)
+from bench.report.claims.verdicts import Judged, OnDevice, Part, Verdict, holding, reported_of
 from bench.text import NOT_MEASURED, NOTHING
 
 SUSPECT = "†"

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.accuracy import IMAGENET
-from bench.profiling import derive
-from bench.profiling.recorded import Known
+from bench.analysis.profile import summary
+from bench.analysis.profile.recorded import Known
+from bench.analysis.rows import Row
+from bench.paper.accuracy import IMAGENET
 from bench.records import Cost
-from bench.report.canvas import COLOURS, PALE
 from bench.report.devices import DeviceResults
-from bench.report.figure5 import CATEGORY_COLOURS, HATCHES, name, segments, terms
-from bench.report.labels import family_of
-from bench.report.profiles import name as case_name
-from bench.report.rows import Row
+from bench.report.figures.canvas import COLOURS, PALE
+from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, name, segments, terms
+from bench.report.figures.labels import family_of
+from bench.report.tables.profiles import name as case_name
 from bench.text import display, facts
 
 DIGITS = 6
@@ -157,7 +157,7 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
                         (term, _rounded(left), _rounded(width))
                         for term, left, width in segments(profile)
                     ],
-                    "doubts": derive.doubts(profile),
+                    "doubts": summary.doubts(profile),
                 }
                 for profile in profiles
             ],

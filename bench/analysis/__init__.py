@@ -1,0 +1,1 @@
+"""What records say: pure functions of what is on record."""

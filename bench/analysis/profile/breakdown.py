@@ -1,0 +1,243 @@
+"""From profiled and plain iterations to rows and terms that add up. Pure functions.
+
+A profiled iteration is slower than a plain one: the profiler writes down each event, and what it
+allocates upsets the heap, so that there are more page faults. What events and faults cost is
+measured apart; rows and terms are without that. What is then left between them and the plain
+latency is the residual, which nothing is fitted to.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import structs
+
+from bench.analysis.profile.kernels import of_kernel
+from bench.analysis.profile.trace import Event, Iteration, TraceError, has_kernels, union_s
+from bench.records import Category, Operator, ProfileRow, Utilisation, Waterfall
+
+RESIDUAL_LIMIT = 0.05  # of the latency; beyond it the breakdown is marked as not adding up
+
+
+class ProfilerCost(NamedTuple):
+    """Seconds that the profiler adds: for each event, and of an iteration for its page faults."""
+
+    event_s: float
+    faults_s: float = 0.0
+
+
+class Samples(NamedTuple):
+    """Seconds of iterations, block by block: each plain block next to its profiled one."""
+
+    plain: list[list[float]]
+    profiled: list[list[float]]
+
+    @property
+    def slowdown(self) -> float:
+        """Profiled over plain: from neighbouring blocks, which saw the same machine."""
+        pairs = zip(self.profiled, self.plain, strict=True)
+        logs = [math.log(statistics.median(ours) / statistics.median(bare)) for ours, bare in pairs]
+        return math.exp(statistics.median(logs))
+
+    @property
+    def plain_s(self) -> float:
+        """The median plain iteration."""
+        return statistics.median([sample for block in self.plain for sample in block])
+
+
+class Part(NamedTuple):
+    """What an iteration adds to a row: seconds, profiler's events in them, calls it stands for."""
+
+    operator: Operator
+    seconds: float
+    events: float
+    calls: float
+
+
+class Breakdown(NamedTuple):
+    """What `break_down` finds."""
+
+    rows: list[ProfileRow]
+    waterfall: Waterfall
+    utilisation: Utilisation
+    events: int
+
+
+def break_down(
+    iterations: Sequence[Iteration],
+    anatomy: Sequence[Operator],
+    samples: Samples,
+    cost: ProfilerCost,
+    sm_count: int | None,
+) -> Breakdown:
+    """The rows of a case and the terms of its latency.
+
+    `anatomy` are the operators of the network as it is called, empty where it is compiled or a
+    graph. Raises TraceError where iterations are not alike, or not those of the anatomy.
+    """
+    _check(iterations, anatomy)
+    on_gpu = has_kernels(iterations)
+    events = statistics.fmean(iteration.events for iteration in iterations)
+    wall_s = statistics.fmean(iteration.mark.seconds for iteration in iterations)
+    scale = samples.plain_s * samples.slowdown / wall_s  # to the machine of the plain blocks
+    if on_gpu:  # whose clock knows nothing of what slowed the host
+        rows = _rows(_kernel_parts(iterations, anatomy), 1.0, 0.0)
+        busy_s = statistics.fmean(union_s(iteration.kernels) for iteration in iterations)
+        summed_s = sum(row.time_s for row in rows)
+        rows = [structs.replace(r, time_s=r.time_s * busy_s / summed_s) for r in rows]
+        sync_s = statistics.fmean(map(_sync_s, iterations))
+    else:
+        rows = _rows(_host_parts(iterations, anatomy), scale, cost.event_s)
+        with_faults_s = sum(row.time_s for row in rows)
+        busy_s, sync_s = max(with_faults_s - cost.faults_s, 0.0), 0.0
+        rows = [structs.replace(r, time_s=r.time_s * busy_s / with_faults_s) for r in rows]
+    expected_s = events * cost.event_s + cost.faults_s
+    gaps_s = max(wall_s * scale - busy_s - sync_s - expected_s, 0.0)
+    waterfall = Waterfall(
+        plain_s=samples.plain_s,
+        busy_s=busy_s,
+        gaps_s=gaps_s,
+        sync_s=sync_s,
+        residual_s=samples.plain_s - busy_s - gaps_s - sync_s,
+        overhead_s=samples.plain_s * (samples.slowdown - 1),
+        overhead_expected_s=expected_s,
+    )
+    utilisation = _of_gpu(iterations, waterfall, sm_count) if on_gpu else Utilisation()
+    return Breakdown(rows, waterfall, utilisation, round(events))
+
+
+def adds_up(waterfall: Waterfall) -> bool:
+    """Whether the residual is within ±5 % of the plain latency."""
+    return abs(waterfall.residual_s) <= RESIDUAL_LIMIT * waterfall.plain_s
+
+
+def _check(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> None:
+    names = [f"{operator.namespace}::{operator.name}" for operator in anatomy]
+    first = iterations[0]
+    for number, iteration in enumerate(iterations, 1):
+        seen = [event.name for event in iteration.operators]
+        if anatomy and seen != names:
+            raise TraceError(f"iteration {number}: {_difference(seen, names)}")
+        if len(iteration.kernels) != len(first.kernels):
+            counts = f"{len(iteration.kernels)} kernels, the first {len(first.kernels)}"
+            raise TraceError(f"iteration {number} has {counts}: events were dropped")
+    if not any(iteration.operators or iteration.kernels for iteration in iterations):
+        raise TraceError("no operator and no kernel is in the trace")
+
+
+def _difference(seen: Sequence[str], names: Sequence[str]) -> str:
+    """Where two lists of operators part."""
+    for place, (ours, expected) in enumerate(zip(seen, names, strict=False)):
+        if ours != expected:
+            return f"operator {place} is {ours}, the network calls {expected}"
+    return f"{len(seen)} operators, the network calls {len(names)}"
+
+
+def _host_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> list[Part]:
+    """A part for each operator of each iteration."""
+    share = 1 / len(iterations)
+    parts = []
+    for iteration in iterations:
+        known = anatomy or [_unknown(event) for event in iteration.operators]
+        for operator, event, inner in zip(
+            known, iteration.operators, iteration.nested, strict=True
+        ):
+            parts.append(Part(operator, event.seconds * share, len(inner) * share, share))
+    return parts
+
+
+def _kernel_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> list[Part]:
+    """A part for each kernel, of the operator that launched it where that is known."""
+    share = 1 / len(iterations)
+    parts = []
+    for iteration in iterations:
+        launched = _launches(iteration, anatomy)
+        owners = [launched.get(kernel.args.external_id or -1) for kernel in iteration.kernels]
+        of_each = Counter(place for place in owners if place is not None)
+        for kernel, place in zip(iteration.kernels, owners, strict=True):
+            operator = _unknown(kernel) if place is None else anatomy[place]
+            calls = share if place is None else share / of_each[place]
+            parts.append(Part(operator, kernel.seconds * share, 0.0, calls))
+    return parts
+
+
+def _launches(iteration: Iteration, anatomy: Sequence[Operator]) -> dict[int, int]:
+    """Places of operators by the ids that their kernels carry: their own, or one inside them."""
+    return {
+        event.args.external_id: place
+        for place, (_, inner) in enumerate(zip(anatomy, iteration.nested, strict=False))
+        for event in inner
+        if event.args.external_id is not None
+    }
+
+
+def _rows(parts: Sequence[Part], scale: float, event_s: float) -> list[ProfileRow]:
+    """Parts of one operator of one module summed up, without what the profiler's events took."""
+    alike: dict[tuple[str, str, Category], list[Part]] = {}
+    for part in parts:
+        key = (part.operator.name, part.operator.module, part.operator.category)
+        alike.setdefault(key, []).append(part)
+    rows = []
+    for (name, module, category), members in alike.items():
+        seconds = sum(m.seconds * scale - m.events * event_s for m in members)
+        known = [m for m in members if m.operator.macs is not None]
+        rows.append(
+            ProfileRow(
+                operator=name,
+                module=module,
+                category=category,
+                calls=max(round(sum(m.calls for m in members)), 1),
+                time_s=max(seconds, 0.0),
+                macs=round(sum((m.operator.macs or 0) * m.calls for m in known)) if known else None,
+                bytes=round(sum(m.operator.bytes * m.calls for m in members)) or None,
+            )
+        )
+    return rows
+
+
+def _sync_s(iteration: Iteration) -> float:
+    """Seconds from the end of the last kernel to the return of the call that waited for it."""
+    if not iteration.kernels:
+        return 0.0
+    return max(iteration.mark.end_s - max(kernel.end_s for kernel in iteration.kernels), 0.0)
+
+
+def _of_gpu(
+    iterations: Sequence[Iteration], waterfall: Waterfall, sm_count: int | None
+) -> Utilisation:
+    wall_s = sum(iteration.mark.seconds for iteration in iterations)
+    kernels = [kernel for iteration in iterations for kernel in iteration.kernels]
+    return Utilisation(
+        busy=sum(union_s(iteration.kernels) for iteration in iterations) / wall_s,
+        busy_corrected=waterfall.busy_s / waterfall.plain_s,
+        sm_fill=_weighted([(kernel, _fill(kernel, sm_count)) for kernel in kernels]),
+        occupancy=_weighted([(kernel, _occupancy(kernel)) for kernel in kernels]),
+    )
+
+
+def _fill(kernel: Event, sm_count: int | None) -> float | None:
+    """The share of the multiprocessors that the kernel's blocks can fill."""
+    if not kernel.args.grid or not sm_count:
+        return None
+    return min(math.prod(kernel.args.grid) / sm_count, 1.0)
+
+
+def _occupancy(kernel: Event) -> float | None:
+    percent = kernel.args.occupancy_percent
+    return None if percent is None else percent / 100
+
+
+def _weighted(values: Sequence[tuple[Event, float | None]]) -> float | None:
+    """The mean of what is known, each weighted by how long its kernel ran."""
+    known = [(event.seconds, value) for event, value in values if value is not None]
+    total_s = sum(seconds for seconds, _ in known)
+    return sum(seconds * value for seconds, value in known) / total_s if total_s else None
+
+
+def _unknown(event: Event) -> Operator:
+    """A kernel of which nobody can say where it stands: its name is all that is known."""
+    return Operator(event.name.removeprefix("aten::"), "", of_kernel(event.name), None, 0)

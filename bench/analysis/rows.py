@@ -1,0 +1,155 @@
+"""One row per case and environment: what tables and figures are made of."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from bench.analysis.gpu_metrics import Beside, beside
+from bench.analysis.ratio import compare
+from bench.analysis.stats import Estimate, Summary, latency, summarise
+from bench.analysis.verdict import Quiet, Verdict, judge_case, quiet_of
+from bench.paper import accuracy
+from bench.paper.accuracy import Accuracy, Given
+from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record, of_cases
+from bench.storage.results import history, unknown_environment
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
+
+    `interval` is that of the latency, None of a single process. `rank` counts within the case's
+    group from the fastest; rows that cannot be told apart share one. `accuracies` are those known
+    of its model at its resolution, the most telling source first, of each data set one.
+    """
+
+    case: Case
+    environment: Environment
+    summary: Summary | None
+    cost: Cost | None
+    failure: Failure | None
+    stopped_by: str
+    warnings: list[str]
+    rounds: list[Measurement]
+    interval: Estimate | None
+    verdict: Verdict | None
+    accuracies: list[Accuracy] = []
+    rank: int | None = None
+
+    @property
+    def chip(self) -> Chip:
+        """The chip it was measured on."""
+        return self.environment.chip
+
+    @property
+    def throughput(self) -> float | None:
+        """Images per second: batch / median."""
+        return self.case.batch / self.summary.median if self.summary else None
+
+    @property
+    def beside(self) -> Beside:
+        """What was measured beside the latency."""
+        return beside([] if self.failure else self.rounds)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether more rounds were to come when its run ended."""
+        return self.failure is None and self.stopped_by == "round"
+
+    def accuracy(self, dataset: str = accuracy.IMAGENET) -> Accuracy | None:
+        """Top-1 accuracy on `dataset` at the resolution of the case, where any is known."""
+        return next((each for each in self.accuracies if each.dataset == dataset), None)
+
+
+def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
+    """Rows in the order in which their cases were first measured, environment by environment.
+
+    `given` are accuracies that the user knows besides those of the paper and of timm.
+    """
+    environments = {r.environment_id: r for r in records if isinstance(r, Environment)}
+    by_case: dict[tuple[str, str], list[Record]] = {}
+    for record in of_cases(records):
+        by_case.setdefault((record.environment_id, record.case_id), []).append(record)
+    quiet = _quiet_states(records)
+    rows = [
+        _row(group, environments.get(environment_id), quiet, given)
+        for (environment_id, _), group in by_case.items()
+    ]
+    order = list(dict.fromkeys(row.environment.environment_id for row in rows))
+    return ranked(sorted(rows, key=lambda row: order.index(row.environment.environment_id)))
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Rank the rows of each group anew, counting no others; the order stays.
+
+    From the fastest on, a row shares the rank of the first before it that is not surely faster.
+    INVALID rows have none.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.summary and not (row.verdict and row.verdict.level == "INVALID"):
+            key = (row.environment.environment_id, *row.case.group)
+            groups.setdefault(key, []).append(place)
+    found = list(rows)
+    for places in groups.values():
+        places.sort(key=lambda place: _median(rows[place]))
+        leader, rank = places[0], 1
+        for number, place in enumerate(places, 1):
+            if compare(rows[place].rounds, rows[leader].rounds).finding == "FASTER":
+                leader, rank = place, number
+            found[place] = msgspec.structs.replace(rows[place], rank=rank)
+    return found
+
+
+def _quiet_states(records: Sequence[Record]) -> dict[tuple[str, int], Quiet | None]:
+    """The quiet state of the kernels by environment and number of threads."""
+    alike: dict[tuple[str, int], list[Measurement]] = {}
+    for record in records:
+        if isinstance(record, Measurement):
+            key = (record.environment_id, record.case.threads)
+            alike.setdefault(key, []).append(record)
+    return {key: quiet_of(rounds) for key, rounds in alike.items()}
+
+
+def _row(
+    group: Sequence[Record],
+    environment: Environment | None,
+    quiet: Mapping[tuple[str, int], Quiet | None],
+    given: Sequence[Given],
+) -> Row:
+    """One case's row; a failure that no later round mended outweighs what came before it."""
+    first = group[0]
+    assert isinstance(first, (Measurement, Failure))
+    rounds, failure = history(group, first.case, first.environment_id)
+    warned = [*(r.warnings for r in rounds), failure.warnings if failure else []]
+    processes = [] if failure else [r.samples_s for r in rounds]
+    state = quiet.get((first.environment_id, first.case.threads))
+    return Row(
+        case=first.case,
+        environment=environment or unknown_environment(first),
+        summary=summarise(processes) if processes else None,
+        cost=_cost(rounds) if rounds else None,
+        failure=failure,
+        stopped_by=rounds[-1].stopped_by if rounds else "",
+        warnings=list(dict.fromkeys(itertools.chain(*warned))),
+        rounds=rounds,
+        interval=latency(processes),
+        verdict=judge_case(rounds, state) if processes else None,
+        accuracies=accuracy.of(first.case.model, first.case.resolution, given),
+    )
+
+
+def _median(row: Row) -> float:
+    assert row.summary is not None
+    return row.summary.median
+
+
+def _cost(rounds: Sequence[Measurement]) -> Cost:
+    """The cost that all rounds agree on, with the largest of their peaks."""
+    largest = {
+        name: max((b for r in rounds if (b := getattr(r.cost, name)) is not None), default=None)
+        for name in ("peak_memory_bytes", "peak_reserved_bytes", "process_bytes")
+    }
+    return msgspec.structs.replace(rounds[0].cost, **largest)

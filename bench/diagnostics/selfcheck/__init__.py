@@ -1,0 +1,249 @@
+"""`bench selfcheck`: does the harness say what is true on this machine?
+
+Parts are measured as any run is, each into a store of its own below `OUT/<chip>/selfcheck/`, so
+that a part that was stopped goes on and one that is done is not measured again. What they show
+is worked out in `findings.py` and written by `page.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bench.analysis.verdict import Doubt
+from bench.devices import Device, select
+from bench.diagnostics.selfcheck import faults
+from bench.diagnostics.selfcheck.faults import FaultFound
+from bench.errors import UsageError
+from bench.harness.plan import PRESETS, Plan, is_done
+from bench.harness.scheduler import runner
+from bench.harness.scheduler.environment import describe
+from bench.process import command_for_module
+from bench.records import Case, Chip, Failure, Measurement, Source
+from bench.storage.pages import write_pages
+from bench.storage.results import Store, history
+
+PLANTS = (0, 5, 10)  # per cent
+REPLICAS = ("a", "b")
+POOL_ROUNDS = 16
+SEPARATE_ROUNDS = 6
+SEPARATE_RUNS = 6
+UNLIKE_RUNS = 8
+UNLIKE = ("resnet50", "convnext_t")
+CLEAN_RUNS = 20
+FIDELITY_S = 40.0
+PREFIX = "self/"
+
+
+class Parts(NamedTuple):
+    """What was measured: rounds by part, and by backend pairs of (harness, bare loop) seconds."""
+
+    pool: list[Measurement]
+    same: list[list[Measurement]]
+    unlike: list[list[Measurement]]
+    fidelity: dict[str, list[tuple[float, float]]]
+    faults: list[FaultFound]
+
+
+class Setting(NamedTuple):
+    """Where and how the parts are measured."""
+
+    device: Device
+    chip: Chip
+    folder: Path
+    say: Callable[[str], None]
+
+
+class Quiet:
+    """A listener that says when a round is over."""
+
+    def __init__(self, part: str, say: Callable[[str], None]) -> None:
+        self._part = part
+        self._say = say
+
+    def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
+        """Whether there is anything to do."""
+        self._say(f"{self._part}: {len(todo)} cases to measure" if todo else f"{self._part}: done")
+
+    def warmed(self, case: Case, iteration_s: float) -> None:
+        """Says nothing."""
+
+    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
+        """Says nothing."""
+
+    def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
+        """One line for the first case of a round."""
+        if case.model.endswith("+0/a") or not case.model.startswith(PREFIX):
+            self._say(f"{self._part}: {case.model} round {rounds[-1].round}")
+
+    def failed(self, record: Failure) -> None:
+        """Why."""
+        self._say(f"{self._part}: {record.case.model} failed at {record.stage}: {record.message}")
+
+
+def measure(setting: Setting, *, full: bool) -> Parts:
+    """Measure every part that is not on record; of separate runs only what is, unless `full`.
+
+    Raises UsageError where one cannot be measured.
+    """
+    pool = _pool(setting)
+    separate = [
+        [_same(setting, number, full) for number in range(1, SEPARATE_RUNS + 1)],
+        [_unlike(setting, number, full) for number in range(1, UNLIKE_RUNS + 1)],
+    ]
+    clean = pool[0]
+    found = [_hog(setting), *faults.scripted(clean), _not_a_number(setting), _clean()]
+    pairs = _fidelity(setting)
+    same, unlike = ([rounds for rounds in runs if rounds] for runs in separate)
+    return Parts(pool, same, unlike, pairs, found)
+
+
+def planted(network: str, percent: int, replica: str, chip: Chip) -> Case:
+    """The case of a planted network; replicas are equal but in name."""
+    model = f"{PREFIX}{network}+{percent}/{replica}"
+    return Case(model, "plain", device=chip.device, threads=chip.threads)
+
+
+def _pool(setting: Setting) -> list[Measurement]:
+    plan = _plan(POOL_ROUNDS, timed_s=0.8, block_s=0.2, warmup_s=0.2)
+    cases = [
+        planted("resnet18", percent, replica, setting.chip)
+        for percent in PLANTS
+        for replica in REPLICAS
+    ]
+    return _measure(setting, "pool", cases, plan)
+
+
+def _same(setting: Setting, number: int, full: bool) -> list[Measurement]:
+    cases = [planted("resnet50", 0, replica, setting.chip) for replica in REPLICAS]
+    return _separate(setting, f"same-{number}", cases, full)
+
+
+def _unlike(setting: Setting, number: int, full: bool) -> list[Measurement]:
+    chip = setting.chip
+    cases = [Case(model, "plain", device=chip.device, threads=chip.threads) for model in UNLIKE]
+    return _separate(setting, f"unlike-{number}", cases, full)
+
+
+def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) -> list[Measurement]:
+    """A run of its own; unless `full`, only what is on record of it, and only if it is complete."""
+    plan = _plan(SEPARATE_ROUNDS)
+    if not full:
+        here = describe(setting.device, setting.chip, "", "").environment_id
+        records = Store(setting.folder / part).records
+        if not all(is_done(plan, history(records, case, here).rounds) for case in cases):
+            return []
+    return _measure(setting, part, cases, plan)
+
+
+def _plan(rounds: int, **changes: float) -> Plan:
+    """The quick preset, for exactly so many rounds; the chip's load is no part of it."""
+    unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
+    fixed = {"rounds": rounds, "observe_s": 0.0, **unbound}
+    return msgspec.structs.replace(PRESETS["quick"], **fixed, **changes)
+
+
+def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> list[Measurement]:
+    """Measure `cases` into the store of `part`; all rounds on record there."""
+    environment = describe(setting.device, setting.chip, runner.new_run_id(), "bench selfcheck")
+    results = Store(setting.folder / part)
+    results.open()
+    listener = Quiet(part, setting.say)
+    with contextlib.closing(results):
+        failures = runner.run(
+            cases, plan, results, environment, listener, retry_failed=True, sources=_sources(cases)
+        )
+        rounds = [results.history(case, environment.environment_id).rounds for case in cases]
+    if failures and not part.startswith("nan"):
+        raise UsageError(
+            f"selfcheck cannot measure {failures[0].case.model}: {failures[0].message}",
+            "`bench doctor` may tell why; the same command goes on.",
+        )
+    return [record for each in rounds for record in each]
+
+
+def _sources(cases: Sequence[Case]) -> dict[str, Source]:
+    """Where children find planted networks: `self/resnet18+5/a` is plant.resnet18_5."""
+    names = [case.model for case in cases if case.model.startswith(PREFIX)]
+    factories = {name: name.split("/")[1].replace("+", "_") for name in names}
+    module = "bench.diagnostics.selfcheck.plant"
+    return {name: Source(module=module, factory=made) for name, made in factories.items()}
+
+
+def _hog(setting: Setting) -> FaultFound:
+    """A short run while others spin on our CPUs; on the fake device, its script of that."""
+    with tempfile.TemporaryDirectory() as folder:
+        aside = setting._replace(folder=Path(folder))
+        if setting.chip.device == "fake":
+            case = Case("fault/hog", "plain", device="fake")
+            (record,) = _measure(aside, "hog", [case], _plan(1))
+            return faults.found("CPU hog", "scripted", record, Doubt.OTHERS)
+        case = planted("resnet18", 0, "a", setting.chip)
+        with faults.Hog():
+            (record,) = _measure(aside, "hog", [case], _plan(1))
+    return faults.found("CPU hog", "real, on the same CPUs", record, Doubt.OTHERS)
+
+
+def _not_a_number(setting: Setting) -> FaultFound:
+    """An output of NaN on the fake device is a Failure, and no number."""
+    failed: list[Failure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        aside = on_fake(Path(folder), setting.say)
+        records = _measure(aside, "nan", [Case("fault/nan", "plain", device="fake")], _plan(1))
+        stored = Store(Path(folder) / "nan").records
+        failed = [record for record in stored if isinstance(record, Failure)]
+    passed = not records and len(failed) == 1 and failed[0].stage == "check"
+    text = f"Failure at {failed[0].stage}" if failed else "no Failure"
+    return FaultFound("NaN output", "fake device", "a Failure", text, passed)
+
+
+def _clean() -> FaultFound:
+    """Twenty clean runs on the fake device."""
+    valid = 0
+    for _ in range(CLEAN_RUNS):
+        with tempfile.TemporaryDirectory() as folder:
+            aside = on_fake(Path(folder), lambda _: None)
+            case = Case("resnet50", "plain", device="fake")
+            (record,) = _measure(aside, "clean", [case], _plan(1))
+        valid += faults.found("none", "", record, None).passed
+    text = f"{valid} of {CLEAN_RUNS} VALID"
+    return FaultFound("none", "clean runs of the fake device", "VALID", text, valid == CLEAN_RUNS)
+
+
+def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:
+    """The fake device instead of the one under test."""
+    return Setting(*select("fake"), folder, say)
+
+
+def _fidelity(setting: Setting) -> dict[str, list[tuple[float, float]]]:
+    """By backend, pairs of seconds by the harness and by a bare loop; none on the fake device."""
+    if setting.chip.device == "fake":
+        return {}
+    backends = ["eager", "cudagraph"] if setting.device.has_queue else ["eager"]
+    return {backend: _pairs(setting, backend) for backend in backends}
+
+
+def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
+    here = describe(setting.device, setting.chip, "", "").environment_id
+    path = setting.folder / f"fidelity-{backend}-{here}.json"
+    if not path.exists():
+        setting.say(f"fidelity: the harness beside a bare loop, {backend}")
+        words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S), backend]
+        done = subprocess.run(
+            command_for_module("bench.diagnostics.selfcheck.fidelity", *words),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = done.stderr.strip().rpartition("\n")[2]
+            raise UsageError(f"the bare loop failed: {last}", "`bench doctor` may tell why.")
+        write_pages(setting.folder, {path.name: done.stdout.encode()})
+    return [(float(harness), float(loop)) for harness, loop in json.loads(path.read_text())]

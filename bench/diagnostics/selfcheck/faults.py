@@ -1,0 +1,110 @@
+"""Faults that must flip a verdict: real where that can be, else scripted `/proc` and `/sys`."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from bench.analysis.conditions import between
+from bench.analysis.verdict import Doubt, judge, quiet_of
+from bench.devices.cpu import JIFFY_S, Cpu, allowed_cpus
+from bench.process import command_for_code
+from bench.records import Conditions, Measurement
+
+SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # no orphan spins on
+WALL_S = 10.0
+
+
+class FaultFound(msgspec.Struct, frozen=True):
+    """A fault, how it was made, and the verdict on what was measured under it."""
+
+    fault: str
+    how: str
+    wanted: str
+    verdict: str
+    passed: bool
+
+
+class Hog:
+    """A process that spins on the CPUs that we measure on. A context manager."""
+
+    def __enter__(self) -> Hog:
+        self._processes = [
+            subprocess.Popen(command_for_code(SPIN), stderr=subprocess.DEVNULL)
+            for _ in allowed_cpus()
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+def found(fault: str, how: str, record: Measurement, doubt: Doubt | None) -> FaultFound:
+    """Judge a record made under a fault that `doubt` should name; None where it should be VALID."""
+    verdict = judge(record, quiet_of([record]))
+    doubts = {reason.doubt for reason in verdict.reasons}
+    passed = doubts == set() if doubt is None else doubt in doubts
+    wanted = "VALID" if doubt is None else "named"
+    return FaultFound(fault, how, wanted, verdict.text, passed)
+
+
+def scripted(like: Measurement) -> list[FaultFound]:
+    """What verdicts say of trees in which one thing is wrong; `like` is a clean record."""
+    how = "scripted /proc and /sys"
+    cases: tuple[tuple[str, Mapping[str, float], Doubt | None], ...] = (
+        ("nothing", {}, None),
+        ("steal", {"steal": 0.3}, Doubt.STOLEN),
+        ("cgroup quota", {"throttled": 0.2}, Doubt.QUOTA),
+        ("throttled clock", {"clock": 0.7}, Doubt.CLOCK),
+        ("missing sensor", {"blind": 1}, Doubt.SENSOR),
+    )
+    results = []
+    for fault, change, doubt in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            conditions = _sensed(Path(folder), change)
+        record = msgspec.structs.replace(like, conditions=conditions, warnings=[], steady=True)
+        results.append(found(fault, how, record, doubt))
+    return results
+
+
+def _sensed(root: Path, change: Mapping[str, float]) -> Conditions:
+    """Sense a scripted tree before and after ten seconds in which we alone were busy."""
+    write_tree(root, 0.0, {})
+    device = Cpu(root)
+    before = msgspec.structs.replace(device.sense(), at_s=0.0, own_cpu_s=0.0)
+    write_tree(root, WALL_S, change)
+    after = msgspec.structs.replace(device.sense(), at_s=WALL_S, own_cpu_s=WALL_S)
+    return between([(before, after)])
+
+
+def write_tree(root: Path, seconds: float, change: Mapping[str, float]) -> None:
+    """The files of a machine whose CPUs we kept busy for `seconds` in all."""
+    cpus = sorted(allowed_cpus())
+    steal = change.get("steal", 0) * seconds
+    lines = []
+    for index in cpus:
+        busy = seconds / len(cpus) / JIFFY_S
+        lines.append(f"cpu{index} {busy:.0f} 0 0 0 0 0 0 {steal / JIFFY_S:.0f} 0 0")
+    throttled = change.get("throttled", 0) * seconds
+    clock = 3e6 * change.get("clock", 1)
+    files = {
+        "proc/stat": "\n".join(lines),
+        "proc/self/cgroup": "0::/",
+        "sys/fs/cgroup/cpu.stat": f"nr_throttled {throttled:.0f}\n"
+        f"throttled_usec {throttled * 1e6:.0f}",
+    }
+    clocks = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
+    files |= {clocks.format(index): f"{clock:.0f}" for index in cpus}
+    if change.get("blind"):
+        (root / "proc/stat").unlink()
+        del files["proc/stat"]
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

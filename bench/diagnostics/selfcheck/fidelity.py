@@ -1,0 +1,90 @@
+"""Whether the harness times a network as a bare loop does: both in one process, in turns.
+
+A process of its own: `python -m bench.diagnostics.selfcheck.fidelity DEVICE THREADS SECONDS
+BACKEND` prints a JSON list of pairs: seconds of an iteration by the harness and by the loop. For
+`eager` this is the latency that a caller sees, for `cudagraph` the time by the device's own clock.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from bench.backends import BACKENDS
+from bench.devices import DEVICES, Device
+from bench.diagnostics.selfcheck.plant import resnet18_0
+from bench.harness.worker.timing import timed_block
+from bench.records import Case
+
+ITERATIONS = 8
+
+Call = Callable[[], object]
+Seconds = Callable[[], float]
+
+
+def main() -> None:
+    """Time pairs until the seconds are over, each second one in reverse order."""
+    name, threads, seconds, backend = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+    device = DEVICES[name]
+    pairs: list[tuple[float, float]] = []
+    with device.session(Case("resnet18", "plain", backend, device=name, threads=threads)):
+        net = resnet18_0().eval().to(device.torch_device)
+        images = torch.randn(1, 3, 224, 224, device=device.torch_device)
+        call = BACKENDS[backend].load(net, images, "fp32")
+        harness, loop = (_replays if backend == "cudagraph" else _waited)(call, device)
+        for _ in range(3):
+            harness(), loop()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pairs.append((harness(), loop()))
+            bare = loop()
+            pairs.append((harness(), bare))
+    print(json.dumps(pairs))
+
+
+def _waited(call: Call, device: Device) -> tuple[Seconds, Seconds]:
+    """Seconds that a caller waits: by the harness, and by a loop that reads the clock twice."""
+
+    def harness() -> float:
+        return statistics.fmean(timed_block(call, device.now, ITERATIONS).samples_s)
+
+    def loop() -> float:
+        if device.has_queue:
+            began = time.perf_counter()
+            for _ in range(ITERATIONS):
+                call()
+                torch.cuda.synchronize()
+            return (time.perf_counter() - began) / ITERATIONS
+        began = time.perf_counter()
+        for _ in range(ITERATIONS):
+            call()
+        return (time.perf_counter() - began) / ITERATIONS
+
+    return harness, loop
+
+
+def _replays(call: Call, device: Device) -> tuple[Seconds, Seconds]:
+    """Seconds by the device's clock: by the harness, and of replays queued one after another."""
+
+    def harness() -> float:
+        return statistics.fmean(device.device_times(call, ITERATIONS))
+
+    def loop() -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(ITERATIONS):
+            call()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3 / ITERATIONS
+
+    return harness, loop
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The channel between parent and child: one JSON message a line over a socket.
+
+Also the pipe through which the parent hears a child's stdout and stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from bench.harness.protocol.messages import Reply, Request
+
+LONGEST_LINE = 2**26  # bytes; the longest messages hold a trace of some MB
+CHUNK = 2**16  # bytes, as many as a pipe holds
+TAIL_BYTES = 2000
+
+
+class ChannelClosedError(Exception):
+    """The other side is gone."""
+
+
+class GarbageError(Exception):
+    """What came is no message."""
+
+
+class Voice:
+    """What a process says on stdout and stderr, through a pipe; only the last of it is kept.
+
+    It is heard while its parent waits for an answer of it. If it says more than a pipe holds in
+    between, it waits until then, and the blocks of others are left alone.
+    """
+
+    def __init__(self, reading: int) -> None:
+        os.set_blocking(reading, False)
+        self._reading = reading
+        self._last = b""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether there may be more to hear."""
+        return self._reading >= 0
+
+    @property
+    def last_words(self) -> str:
+        """The last of what it said."""
+        self.hear()
+        return self._last.decode(errors="replace")
+
+    def fileno(self) -> int:
+        """The end of the pipe that is read."""
+        return self._reading
+
+    def hear(self) -> None:
+        """Take what is there, at most what a pipe holds, without waiting."""
+        if not self.lasts:
+            return
+        try:
+            said = os.read(self._reading, CHUNK)
+        except BlockingIOError:
+            return
+        self._last = (self._last + said)[-TAIL_BYTES:]
+        if not said:
+            self.close()
+
+    def close(self) -> None:
+        """Hear no more; what was heard stays."""
+        if self.lasts:
+            os.close(self._reading)
+            self._reading = -1
+
+
+def wait_for(sock: socket.socket, voices: Sequence[Voice], timeout_s: float | None) -> None:
+    """Sleep until something comes over `sock`; wake up besides only to hear `voices`.
+
+    Raises TimeoutError after `timeout_s` seconds.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0)
+        heard = [voice for voice in voices if voice.lasts]
+        poll = select.poll()  # `select` takes no number above 1,023
+        for number in (sock.fileno(), *(voice.fileno() for voice in heard)):
+            poll.register(number, select.POLLIN)
+        ready = {number for number, _ in poll.poll(None if left is None else 1000 * left)}
+        if sock.fileno() in ready:
+            return
+        for voice in heard:
+            voice.hear()
+        if left == 0:
+            raise TimeoutError
+
+
+class Channel:
+    """Messages over a stream socket; `voices` are heard while one waits for them."""
+
+    def __init__(self, sock: socket.socket, voices: Sequence[Voice] = ()) -> None:
+        self._socket = sock
+        self._voices = voices
+        self._received = bytearray()
+        self._searched = 0  # bytes without an end of line
+
+    def send(self, message: Request | Reply) -> None:
+        """Send one message. Raises ChannelClosedError."""
+        try:
+            self._socket.sendall(msgspec.json.encode(message) + b"\n")
+        except OSError as error:
+            raise ChannelClosedError(str(error)) from error
+
+    def receive_request(self) -> Request:
+        """Wait for the parent's next message. Raises ChannelClosedError."""
+        return msgspec.json.decode(self._line(None), type=Request)
+
+    def receive_reply(self, timeout_s: float) -> Reply:
+        """Wait for the child's next message.
+
+        Raises ChannelClosedError, TimeoutError after `timeout_s` seconds without one, or
+        GarbageError for what is no message, as where a network writes to all that is open.
+        """
+        line = self._line(timeout_s)
+        try:
+            return msgspec.json.decode(line, type=Reply)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise GarbageError(str(error)) from error
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    def _line(self, timeout_s: float | None) -> bytes:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while (end := self._received.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._received)
+            if self._searched > LONGEST_LINE:
+                self._received.clear()
+                raise GarbageError(f"a line of more than {LONGEST_LINE} bytes")
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            wait_for(self._socket, self._voices, left)
+            try:
+                chunk = self._socket.recv(CHUNK)
+            except OSError as error:
+                raise ChannelClosedError(str(error)) from error
+            if not chunk:
+                raise ChannelClosedError("end of stream")
+            self._received += chunk
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        self._searched = 0
+        return line

@@ -1,0 +1,1 @@
+"""The parent process: decides what runs when, and writes the records."""

@@ -1,0 +1,124 @@
+"""How long a run takes: what the plan asks for, and what is known of each case so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bench.harness.plan import Plan, is_done, is_slow
+from bench.records import Case
+from bench.storage.results import History
+
+# Guesses for what nobody has measured yet: set-up of a case-round, and multiply-accumulates per
+# second and thread of a small CPU at batch 1 and at large batches, where memory is the bound.
+SETUP_S = 2.5
+FAKE_SETUP_S = 0.1
+GPU_CALL_S = 0.004  # a network's launches, one by one
+GPU_MACS_PER_S = {"cuda": 8e12, "orin": 0.8e12}
+MACS_PER_S = 35e9
+MACS_PER_S_LARGE = 16e9
+LARGE_BATCH = 16
+UNKNOWN_MACS = 4.5e9
+
+
+class CaseProgress(msgspec.Struct, frozen=True):
+    """What is known of one case: seconds of an iteration, rounds done, samples of this round."""
+
+    iteration_s: float
+    rounds_done: int = 0
+    samples: int = 0
+
+
+def guess_iteration_s(case: Case, macs: float | None) -> float:
+    """Seconds of an iteration of a network with so many multiply-accumulates an image."""
+    macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
+    if case.device in GPU_MACS_PER_S:
+        return GPU_CALL_S + case.batch * macs / GPU_MACS_PER_S[case.device]
+    rate = MACS_PER_S if case.batch < LARGE_BATCH else MACS_PER_S_LARGE
+    return case.batch * macs / (rate * case.threads)
+
+
+def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
+    """Seconds of the first call and the warm-up of a case-round."""
+    if is_slow(plan, batch, iteration_s):
+        return iteration_s
+    return (1 + max(2.0, plan.warmup_s / iteration_s)) * iteration_s
+
+
+def kinds_of_block(case: Case) -> int:
+    """On a GPU blocks are timed by the device's clock too, and of batches pipelined as well."""
+    if case.device not in GPU_MACS_PER_S:
+        return 1
+    return 2 if case.batch == 1 else 3
+
+
+def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
+    """Seconds that one case-round lets the network run: first call, warm-up, blocks, discards."""
+    if is_slow(plan, batch, iteration_s):
+        return (1 + plan.slow_samples * kinds) * iteration_s
+    samples = max(plan.min_samples, plan.timed_s / iteration_s)
+    discarded = samples / max(1, round(plan.block_s / iteration_s))
+    return warm_up_s(plan, batch, iteration_s) + (discarded + samples * kinds) * iteration_s
+
+
+def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
+    """Seconds that a case-round takes; `setup_s` is what it costs besides the network, if known.
+
+    The fake device's time is scripted: what it takes for real is a pause in each block.
+    """
+    if case.device != "fake":
+        setup_s = SETUP_S if setup_s is None else setup_s
+        return work_s(plan, case.batch, iteration_s, kinds_of_block(case)) + setup_s
+    samples = max(plan.min_samples, plan.timed_s / iteration_s)
+    blocks = samples / max(1, round(plan.block_s / iteration_s))
+    return blocks * plan.pace_s + FAKE_SETUP_S
+
+
+def planned_rounds(
+    plan: Plan, case: Case, progress: CaseProgress, setup_s: float | None = None
+) -> int:
+    """How many rounds the plan's number and its budget let a case have."""
+    slow = is_slow(plan, case.batch, progress.iteration_s)
+    budget_s = plan.slow_budget_s if slow else plan.budget_s
+    if budget_s is None:
+        return plan.rounds
+    each_s = round_s(plan, case, progress.iteration_s, setup_s)
+    return max(1, min(plan.rounds, int(budget_s / each_s)))
+
+
+def remaining_s(
+    plan: Plan, progress: Mapping[Case, CaseProgress], setup_s: float | None = None
+) -> float:
+    """Seconds until every case has its rounds."""
+    total = 0.0
+    for case, known in progress.items():
+        rounds = planned_rounds(plan, case, known, setup_s) - known.rounds_done
+        if rounds > 0:
+            each_s = round_s(plan, case, known.iteration_s, setup_s)
+            work = work_s(plan, case.batch, known.iteration_s, kinds_of_block(case))
+            done = known.samples * known.iteration_s / work
+            total += each_s * (rounds - min(done, 1.0))
+            if case.device in GPU_MACS_PER_S and not known.rounds_done:
+                total += plan.observe_s
+    return total
+
+
+def initial(
+    plan: Plan,
+    histories: Mapping[Case, History],
+    macs: Mapping[str, float],
+    *,
+    retry_failed: bool = False,
+) -> dict[Case, CaseProgress]:
+    """Of the cases that need a round: from records where there are any, else from MACs."""
+    progress = {}
+    for case, (rounds, failure) in histories.items():
+        if is_done(plan, rounds) or (failure and not retry_failed):
+            continue
+        if rounds:
+            iteration_s = min(min(record.samples_s) for record in rounds)
+        else:
+            iteration_s = guess_iteration_s(case, macs.get(case.name))
+        progress[case] = CaseProgress(iteration_s, len(rounds))
+    return progress

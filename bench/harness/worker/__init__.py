@@ -1,0 +1,1 @@
+"""The child process: prepares one case and times it."""

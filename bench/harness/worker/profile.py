@@ -1,0 +1,59 @@
+"""In the child: a prepared case is profiled, and what its plan asks for besides is found out."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from bench.analysis.profile.breakdown import ProfilerCost, break_down
+from bench.analysis.profile.trace import TraceError, has_kernels
+from bench.analysis.stats import mean_of_known
+from bench.devices import Device, precision
+from bench.harness.plan import ProfilePlan
+from bench.harness.protocol.messages import Job, Profiled
+from bench.harness.worker.profiled_pass import (
+    event_cost_s,
+    fault_cost_s,
+    peaks,
+    run_pass,
+    without_host,
+)
+from bench.harness.worker.telemetry import observe
+from bench.harness.worker.timing import Subject
+from bench.records import Utilisation
+
+
+def profiled(job: Job, plan: ProfilePlan, device: Device, subject: Subject) -> Profiled:
+    """Profile `subject`. Raises TraceError for a trace from which nothing may be said."""
+    anatomy = subject.anatomy()
+    reached = peaks(device, precision.dtype(job.case.precision)) if plan.peaks else None
+    seen = run_pass(subject.call, device, plan.seconds, plan.block_s)
+    if device.has_queue and not has_kernels(seen.iterations):
+        raise TraceError("no kernel is in the trace: CUPTI is missing, or another profiler has it")
+    count = device.settings().get("sm_count")
+    sm_count = count if isinstance(count, int) else None
+    cost = ProfilerCost(event_cost_s(device), max(seen.faults, 0.0) * fault_cost_s())
+    found = break_down(seen.iterations, anatomy, seen.samples, cost, sm_count)
+    utilisation = found.utilisation
+    if device.has_queue:
+        utilisation = structs.replace(utilisation, sampled=_sampled(plan, device, subject))
+    else:
+        utilisation = Utilisation(busy=min(seen.cores / job.case.threads, 1.0))
+    return Profiled(
+        rows=found.rows,
+        waterfall=found.waterfall,
+        utilisation=utilisation,
+        plain_samples_s=[sample for block in seen.samples.plain for sample in block],
+        profiled_samples_s=[sample for block in seen.samples.profiled for sample in block],
+        events=found.events,
+        macs_per_s=reached.macs_per_s if reached else None,
+        bytes_per_s=reached.bytes_per_s if reached else None,
+        trace=without_host(seen.last_trace) if plan.trace else None,
+    )
+
+
+def _sampled(plan: ProfilePlan, device: Device, subject: Subject) -> float | None:
+    """The driver's own counter, in a steady loop of its own."""
+    sensor = device.sensor()
+    if sensor is None or not plan.observe_s:
+        return None
+    return mean_of_known(observe(subject.call, device.now, sensor, plan.observe_s).utilisation)

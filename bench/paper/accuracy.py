@@ -1,0 +1,256 @@
+"""Top-1 accuracy of networks, and who says so: never without its source, data set and size.
+
+`bench/data/timm_imagenet1k.csv` has names, sizes and top-1 of `results/results-imagenet.csv` in
+https://github.com/huggingface/pytorch-image-models (code: Apache-2.0) at commit aa4b5850 of
+2026-08-08, see docs/accuracy.md. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bench.errors import UsageError
+from bench.models import user, zoo
+from bench.paper import tables
+
+IMAGENET = "imagenet1k"
+TIMM_FILE = tables.DATA / "timm_imagenet1k.csv"
+
+# What `read` takes: the columns of the user's file, and what an empty or absent cell means.
+COLUMNS = {"model": "", "top1": "", "dataset": IMAGENET, "input_size": "224", "detail": ""}
+REQUIRED = ("model", "top1")
+MAX_BYTES = 1_000_000
+SHOWN = 40  # letters of a cell in a message
+FORMAT = "The file is CSV, for example two lines: `model,top1` and `nets/mine.py:net,81.3`."
+HEADER = (
+    f"It must have {' and '.join(REQUIRED)}, and may have "
+    f"{', '.join(name for name in COLUMNS if name not in REQUIRED)}, separated by commas."
+)
+
+_HASH = re.compile(rf"#[0-9a-f]{{{user.HASH_LETTERS}}}(?=\+|\Z)")
+_DATASET = re.compile("[a-z0-9]+")
+
+# In a tag of timm's: images beyond ImageNet-1K that its weights saw, by the name of their data
+# set, by their number (`m38m`, `ig1b`), or by the method that takes them (CLIP, SWAG, SEER, SSLD).
+_MORE_DATA = re.compile(
+    r"in(?!1k)[0-9]+k|.*[0-9]+[mb]|laion.*|webli|jft|clip|openai|swag|seer|ssld"
+)
+
+Source = Literal["measured", "paper", "timm"]
+
+
+class Accuracy(msgspec.Struct, frozen=True):
+    """Top-1 accuracy in per cent on a data set, of images of `input_size` pixels a side.
+
+    `source` is who says so: `paper` (its tables), `timm` (its published results of the weights
+    named in `detail`), or `measured` (given by the user).
+    """
+
+    top1: float
+    dataset: str
+    input_size: int
+    source: Source
+    detail: str
+
+    @property
+    def more_data(self) -> bool:
+        """Whether timm's weights saw more images than ImageNet-1K's, as their tag says.
+
+        Of what the user gives, and of the teachers of distilled weights, nothing is known.
+        """
+        words = self.detail.partition(".")[2].split("_")
+        return self.source == "timm" and any(map(_MORE_DATA.fullmatch, words))
+
+
+class Given(msgspec.Struct, frozen=True):
+    """An accuracy that the user gives, and the model that has it."""
+
+    model: str
+    accuracy: Accuracy
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What timm publishes of one set of weights, `<name>.<tag>`, at one size.
+
+    `default` marks the weights that timm takes for the bare name.
+    """
+
+    model: str
+    default: bool
+    input_size: int
+    top1: float
+
+
+def of(model: str, input_size: int, given: Sequence[Given] = ()) -> list[Accuracy]:
+    """What is known of `model`, as a case calls it, at `input_size` pixels: one of each data set.
+
+    What the user gives outweighs the paper, the paper outweighs timm's published results.
+    """
+    own = [
+        each.accuracy
+        for name in _names(model)
+        for each in given
+        if each.model == name and each.accuracy.input_size == input_size
+    ]
+    found: dict[str, Accuracy] = {}
+    for accuracy in [*own, *_known().get((model, input_size), [])]:
+        found.setdefault(accuracy.dataset, accuracy)
+    return list(found.values())
+
+
+def unmatched(given: Sequence[Given], measured: Iterable[tuple[str, int]]) -> list[Given]:
+    """What the user gives of a model that was not `measured` (model, resolution): often a slip."""
+    names = {(name, size) for model, size in measured for name in _names(model)}
+    return [each for each in given if (each.model, each.accuracy.input_size) not in names]
+
+
+def read(path: Path) -> list[Given]:
+    """The accuracies of the user's file: CSV, with a header of COLUMNS, see docs/accuracy.md.
+
+    Raises UsageError, with the line, where it cannot be read or is anything else.
+    """
+    lines = _lines(path)
+    number, header = next(lines, (1, []))
+    if not set(REQUIRED) <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
+        raise _wrong(path, number, f"the header is {_shown(','.join(header))}", HEADER)
+    first: dict[tuple[str, str, int], int] = {}
+    found = []
+    for number, cells in lines:
+        if len(cells) > len(header):
+            raise _wrong(path, number, f"{len(cells)} cells under a header of {len(header)}")
+        filled = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+        try:
+            given = _given({**COLUMNS, "detail": path.name, **filled})
+        except ValueError as error:
+            raise _wrong(path, number, str(error)) from error
+        key = (given.model, given.accuracy.dataset, given.accuracy.input_size)
+        if first.setdefault(key, number) != number:
+            raise _wrong(
+                path,
+                number,
+                f"{_shown(given.model)} on {key[1]} at {key[2]} stands in line {first[key]} too",
+                "Leave one of them.",
+            )
+        found.append(given)
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _known() -> dict[tuple[str, int], list[Accuracy]]:
+    """By model and size: the paper's, then timm's."""
+    found: dict[tuple[str, int], list[Accuracy]] = {}
+    for model, accuracy in itertools.chain(_of_paper(), _of_timm()):
+        found.setdefault((model, accuracy.input_size), []).append(accuracy)
+    return found
+
+
+def _of_paper() -> Iterator[tuple[str, Accuracy]]:
+    for row in tables.reported():
+        if row.top1 is not None:
+            source = f"Table {row.table}"
+            yield row.model, Accuracy(row.top1, row.dataset, row.input_size, "paper", source)
+
+
+def _of_timm() -> Iterator[tuple[str, Accuracy]]:
+    """By full name; the default weights by the bare name too, and by the zoo's."""
+    ours: dict[str, list[str]] = {}
+    for name, there in zoo.TIMM_NAMES.items():
+        ours.setdefault(there.timm, []).append(name)
+    for row in published():
+        accuracy = Accuracy(row.top1, IMAGENET, row.input_size, "timm", row.model)
+        yield zoo.TIMM_PREFIX + row.model, accuracy
+        if row.default:
+            bare = row.model.partition(".")[0]
+            for name in (zoo.TIMM_PREFIX + bare, *ours.get(bare, [])):
+                yield name, accuracy
+
+
+def published() -> list[Published]:
+    """timm's results on ImageNet-1k, in the order of the file."""
+    with TIMM_FILE.open(newline="", encoding="utf-8") as file:
+        return [msgspec.convert(row, Published, strict=False) for row in csv.DictReader(file)]
+
+
+def _names(model: str) -> list[str]:
+    """What the user may call it: as the case does, or without the hashes of its files."""
+    return list(dict.fromkeys([model, _HASH.sub("", model)]))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line that is not empty, and its number."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield reader.line_num, stripped
+    except csv.Error as error:
+        raise _wrong(path, reader.line_num, f"not CSV: {error}") from error
+
+
+def _text(path: Path) -> str:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UsageError(f"{path} is not a file", FORMAT)  # a pipe might never end
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", FORMAT) from error
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_BYTES / 1e6:g} MB", FORMAT)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise _wrong(path, number, "not UTF-8", "Save it as CSV in UTF-8.") from error
+    before, nul, _ = text.partition("\0")
+    if nul:
+        raise _wrong(path, before.count("\n") + 1, "a NUL byte", "Save it as CSV in UTF-8.")
+    return text
+
+
+def _given(cells: Mapping[str, str]) -> Given:
+    """One line; raises ValueError with what is wrong."""
+    if not cells["model"]:
+        raise ValueError("no model")
+    if not _DATASET.fullmatch(cells["dataset"]):
+        raise ValueError(
+            f"dataset is {_shown(cells['dataset'])}, not lower-case letters and digits "
+            f"such as {IMAGENET}"
+        )
+    top1 = _number(cells["top1"])
+    if not 0 <= top1 <= 100:  # NaN is not either
+        raise ValueError(f"top1 is {_shown(cells['top1'])}, not a number from 0 to 100 (per cent)")
+    size = _number(cells["input_size"])
+    if not (size > 0 and size.is_integer()):
+        raise ValueError(
+            f"input_size is {_shown(cells['input_size'])}, not a positive whole number of pixels"
+        )
+    accuracy = Accuracy(top1, cells["dataset"], int(size), "measured", cells["detail"])
+    return Given(cells["model"], accuracy)
+
+
+def _number(cell: str) -> float:
+    """NaN for what is none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _shown(cell: str) -> str:
+    return repr(cell if len(cell) <= SHOWN else cell[:SHOWN] + "…")
+
+
+def _wrong(path: Path, number: int, what: str, remedy: str = FORMAT) -> UsageError:
+    return UsageError(f"{path}:{number}: {what}", remedy)

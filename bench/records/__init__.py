@@ -1,0 +1,81 @@
+"""What flows through `bench` and what is kept: frozen, typed, JSON both ways.
+
+SI units: seconds unless the name says otherwise, bytes, multiply-accumulates. Samples are kept,
+statistics are derived. A field that is None was not measured; it is never 0 for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeGuard
+
+from bench.records.case import Case, Source
+from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
+from bench.records.environment import Chip, Environment
+from bench.records.fields import (
+    OUT_OF_MEMORY,
+    SCHEMA,
+    Category,
+    Seconds,
+    Setting,
+    Stage,
+    StopReason,
+)
+from bench.records.measurement import Check, Cost, Failure, Measurement, Passport, Stages
+from bench.records.operator import Operator
+from bench.records.profile import Peaks, Profile, ProfileRow, Utilisation, Waterfall
+
+__all__ = [
+    "OUT_OF_MEMORY",
+    "SCHEMA",
+    "Case",
+    "Category",
+    "Check",
+    "Chip",
+    "Conditions",
+    "Cost",
+    "Counters",
+    "Environment",
+    "Failure",
+    "Gauges",
+    "Jump",
+    "Measurement",
+    "Operator",
+    "Passport",
+    "Peaks",
+    "Profile",
+    "ProfileRow",
+    "Reading",
+    "Record",
+    "Seconds",
+    "Setting",
+    "Source",
+    "Stage",
+    "Stages",
+    "StopReason",
+    "Telemetry",
+    "Utilisation",
+    "Waterfall",
+    "of_cases",
+    "of_profiles",
+]
+
+Record = Measurement | Failure | Environment | Profile | Peaks
+
+
+def of_cases(records: Iterable[Record]) -> Iterator[Measurement | Failure]:
+    """The measurements among `records`, and the failures of measuring: not those of a profile."""
+    for record in records:
+        if isinstance(record, Measurement) or _failed(record, profiling=False):
+            yield record
+
+
+def of_profiles(records: Iterable[Record]) -> Iterator[Profile | Failure]:
+    """The profiles among `records`, and the failures of profiling."""
+    for record in records:
+        if isinstance(record, Profile) or _failed(record, profiling=True):
+            yield record
+
+
+def _failed(record: Record, *, profiling: bool) -> TypeGuard[Failure]:
+    return isinstance(record, Failure) and (record.stage == "profile") == profiling

@@ -1,0 +1,211 @@
+"""How the samples of each case are spread, process by process, so that "±" can be seen. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from bench.analysis.rows import Row
+from bench.analysis.stats import Summary
+from bench.report import doubts
+from bench.report.devices import DeviceResults
+from bench.report.figures.canvas import (
+    PALE,
+    compact,
+    literal,
+    mixed,
+    painted,
+    positive_axis,
+    shortened,
+)
+from bench.report.figures.labels import name_of
+from bench.text import USUAL_RESOLUTION, plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST = 50  # cases
+MOST_DOTS = 400  # of a process: evenly spaced ranks of its samples, the first and the last too
+RASTER_FROM = 2000  # dots, which an SVG then holds as one image
+WIDTH, TOP, ROW, LEAST, LINE = 10.0, 1.7, 0.3, 1.2, 0.16  # inches
+LONGEST_TITLE = 44  # of the device
+PLAIN_MS = (1e-4, 1e7)  # what is outside has an exponent
+GAP, LETTER = 9.0, 5.2  # points, between columns and of a figure in them
+TALL = 20  # cases, from which the scale is above them too
+STRIP = (-0.42, 0.16)  # of a row: the dots, a lane for each process
+BAR = 0.30  # of a row: where the bars are
+DOT_COLOURS = ("#0072B2", "#56B4E9")  # of processes in turn
+INK = "#222222"
+SPREAD: dict[str, Any] = {"color": "#f0c48a", "linewidth": 5}
+MEAN: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.6}
+INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 2}
+MEDIAN: dict[str, Any] = {"color": INK, "linewidth": 1}
+DOT: dict[str, Any] = {"marker": ".", "markersize": 3.2, "alpha": 0.6, "markeredgewidth": 0}
+NOTE = (
+    "A dot is an iteration; the lanes of a case are its processes in turn, within each from top "
+    "to bottom in order of time."
+)
+THINNED = f"Of a process with more than {MOST_DOTS} iterations so many evenly spaced ranks."
+
+
+class Lane(NamedTuple):
+    """One process: milliseconds, and where between 0 and 1 of its time each sample was taken."""
+
+    ms: NDArray[np.float64]
+    when: NDArray[np.float64]
+    median_ms: float
+
+
+def distributions(device: DeviceResults, batch: int) -> dict[str, bytes]:
+    """The samples of each case of a batch, the fastest 50 at most.
+
+    Those at 224 pixels come first; what is in doubt is pale and marked. Returns nothing where
+    nothing of that batch was measured.
+    """
+    timed = [row for row in device.rows if row.summary and row.case.batch == batch]
+    timed.sort(key=lambda row: (row.case.resolution != USUAL_RESOLUTION, _summary(row).median))
+    if not timed:
+        return {}
+    shown = timed[:MOST]
+    title = f"Latency on {shortened(device.label, LONGEST_TITLE)}, batch {batch}"
+    notes = _notes(timed)
+    size = (WIDTH, TOP + LINE * len(notes) + max(ROW * len(shown), LEAST))
+    return painted(lambda figure: paint(figure, shown, literal(title), notes), size)
+
+
+def _notes(timed: Sequence[Row]) -> list[str]:
+    """Lines on what is drawn, what is in doubt, and what there is no place for."""
+    shown = timed[:MOST]
+    notes = [NOTE, *doubts.legend(map(doubts.marks, shown))]
+    if any(len(record.samples_s) > MOST_DOTS for row in shown for record in row.rounds):
+        notes.append(THINNED)
+    if len(timed) > MOST:
+        first = {row.case.resolution for row in timed} > {USUAL_RESOLUTION}
+        notes.append(f"The {MOST} fastest of {len(timed)} cases{', at 224² first' * first}.")
+    return notes
+
+
+def paint(figure: Figure, rows: Sequence[Row], title: str, notes: Sequence[str]) -> None:
+    """The same on a figure that is there already."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    axes = figure.subplots()
+    lanes = [list(_lanes(row)) for row in rows]
+    every = [lane.ms for case in lanes for lane in case]
+    positive_axis(axes, min(ms.min() for ms in every), max(ms.max() for ms in every))
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.set_yticks(range(len(rows)), [name_of(row) for row in rows], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labeltop=len(rows) > TALL)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("Latency (ms)")
+    edges = [place + 0.5 for place in range(len(rows) - 1)]
+    axes.hlines(edges, 0, 1, transform=axes.get_yaxis_transform(), color="#e6e6e6", linewidth=0.6)
+    _draw_dots(axes, lanes, [doubts.level(row) for row in rows])
+    _draw_bars(axes, rows)
+    _write_numbers(axes, rows)
+    figure.legend(
+        handles=_handles(rows),
+        loc="outside lower left",
+        ncols=5,
+        fontsize=8,
+        title="\n".join(notes),
+        title_fontsize=8,
+        alignment="left",
+    )
+
+
+def _summary(row: Row) -> Summary:
+    assert row.summary is not None
+    return row.summary
+
+
+def _lanes(row: Row) -> Iterator[Lane]:
+    """The processes of a case in order of time."""
+    for record in row.rounds:
+        ms = 1e3 * np.array(record.samples_s)
+        order = np.argsort(ms, kind="stable")
+        kept = order[np.linspace(0, len(ms) - 1, min(len(ms), MOST_DOTS)).astype(int)]
+        yield Lane(ms[kept], (kept + 0.5) / len(ms), float(np.median(ms)))
+
+
+def _draw_dots(axes: Axes, lanes: Sequence[Sequence[Lane]], levels: Sequence[str]) -> None:
+    """The samples, and the median of each process; those of a colour are one line."""
+    dots: dict[str, list[Any]] = {}
+    medians, shades = [], []
+    for place, (case, level) in enumerate(zip(lanes, levels, strict=True)):
+        height = (STRIP[1] - STRIP[0]) / len(case)
+        for number, lane in enumerate(case):
+            top = place + STRIP[0] + number * height
+            colour = mixed(DOT_COLOURS[number % 2], "white", PALE[level])
+            found = dots.setdefault(colour, [])
+            found.append((lane.ms, top + height * (0.1 + 0.8 * lane.when)))
+            medians.append((lane.median_ms, top, top + height))
+            shades.append(mixed(INK, "white", PALE[level]))
+    raster = sum(len(lane.ms) for case in lanes for lane in case) >= RASTER_FROM
+    for colour, found in dots.items():
+        across, down = (np.concatenate(part) for part in zip(*found, strict=True))
+        axes.plot(across, down, linestyle="", color=colour, rasterized=raster, zorder=2, **DOT)
+    axes.vlines(*zip(*medians, strict=True), zorder=4, **MEDIAN).set_color(shades)
+
+
+def _draw_bars(axes: Axes, rows: Sequence[Row]) -> None:
+    """Mean ± standard deviation of all samples, and the interval of the latency."""
+    for place, row in enumerate(rows):
+        mean, std = 1e3 * _summary(row).mean, 1e3 * _summary(row).std
+        where, (low, high) = place + BAR, axes.get_xlim()
+        shown: dict[str, Any] = {"alpha": 1 - PALE[doubts.level(row)], "solid_capstyle": "butt"}
+        if std >= 0:  # not known of a single sample
+            ends = np.clip([mean - std, mean + std], low, high)
+            axes.plot(ends, [where] * 2, zorder=3, **shown, **SPREAD)
+        axes.plot([mean] * 2, [where - 0.14, where + 0.14], zorder=5, **shown, **MEAN)
+        if row.interval:
+            ends = np.clip([1e3 * row.interval.low, 1e3 * row.interval.high], low, high)
+            axes.plot(ends, [where] * 2, zorder=4, **shown, **INTERVAL)
+
+
+def _write_numbers(axes: Axes, rows: Sequence[Row]) -> None:
+    """Beside each case: mean ± standard deviation, and how many samples of how many processes."""
+    found = [_summary(row) for row in rows]
+    columns = {
+        "mean ± std": [
+            _plus_minus(1e3 * each.mean, 1e3 * each.std) + doubts.marks(row)
+            for each, row in zip(found, rows, strict=True)
+        ],
+        "samples (processes)": [f"{each.samples} ({each.processes})" for each in found],
+    }
+    across = GAP
+    for head, cells in columns.items():
+        for height, text in [(-0.6, head), *enumerate(cells)]:
+            axes.annotate(
+                text,
+                (1.0, height),
+                (across, 0),
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                fontsize=8,
+                va="bottom" if height < 0 else "center",
+            )
+        across += LETTER * max(map(len, [head, *cells])) + GAP
+
+
+def _handles(rows: Sequence[Row]) -> list[Line2D]:
+    handles = [
+        Line2D([], [], label="iteration", linestyle="", color=DOT_COLOURS[0], **DOT),
+        Line2D([], [], label="median of a process", marker="|", linestyle="", **MEDIAN),
+        Line2D([], [], label="mean", marker="|", linestyle="", **MEAN),
+        Line2D([], [], label="± standard deviation", **SPREAD),
+        Line2D([], [], label="95 % interval of the latency", **INTERVAL),
+    ]
+    return handles if any(row.interval for row in rows) else handles[:-1]
+
+
+def _plus_minus(mean: float, std: float) -> str:
+    """To the decimals of the mean, where that is short."""
+    if PLAIN_MS[0] <= mean < PLAIN_MS[1]:
+        return plus_minus(mean, std)
+    return f"{compact(mean)} ± {compact(std)}" if std >= 0 else compact(mean)

@@ -1,0 +1,55 @@
+"""A picture of ratios: a point and its interval a line, and the margin of no consequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.analysis.stats import Estimate, Finding
+from bench.report.figures.canvas import drawn, literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FINDING_COLOURS: dict[Finding, str] = {
+    "FASTER": "#009E73",
+    "SLOWER": "#D55E00",
+    "SAME": "#0072B2",
+    "UNDECIDED": "#888888",
+}
+WIDTH, TOP, LINE = 9.0, 1.6, 0.32  # inches
+
+
+class Bar(NamedTuple):
+    """One ratio with its interval, under a name."""
+
+    name: str
+    ratio: Estimate
+    finding: Finding
+
+
+def forest(bars: Sequence[Bar], margin: float, title: str, below: str) -> bytes:
+    """A PNG of `bars` from the top down."""
+    height = TOP + LINE * max(len(bars), 3)
+    return drawn(lambda axes: paint(axes, bars, margin, title, below), (WIDTH, height))
+
+
+def paint(axes: Axes, bars: Sequence[Bar], margin: float, title: str, below: str) -> None:
+    """The same on axes that are there already."""
+    axes.set_title(literal(title))
+    axes.set_xlabel(below)
+    axes.axvspan(1 / (1 + margin), 1 + margin, color="#eeeeee", zorder=0)
+    axes.axvline(1.0, color="#999999", linewidth=1, zorder=1)
+    if not bars:
+        axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center")
+    for place, bar in enumerate(bars):
+        colour = FINDING_COLOURS[bar.finding]
+        axes.plot([bar.ratio.low, bar.ratio.high], [place, place], color=colour, linewidth=2)
+        axes.plot([bar.ratio.point], [place], "o", color=colour, markersize=6)
+    axes.set_yticks(range(len(bars)), [literal(bar.name) for bar in bars])
+    axes.set_ylim(max(len(bars), 1) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    for finding in dict.fromkeys(bar.finding for bar in bars):
+        axes.plot([], [], "o-", color=FINDING_COLOURS[finding], label=finding)
+    if bars:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)

@@ -1,0 +1,253 @@
+"""How much faster each re-parameterised form is than the network as trained. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+from matplotlib.lines import Line2D
+
+from bench import paper
+from bench.analysis.ratio import compare
+from bench.analysis.rows import Row
+from bench.analysis.stats import Estimate
+from bench.records import Case
+from bench.report import doubts
+from bench.report.devices import DeviceResults
+from bench.report.figures.canvas import (
+    FORM_MARKERS,
+    PALE,
+    compact,
+    listed,
+    literal,
+    mixed,
+    painted,
+    positive_axis,
+    shortened,
+)
+from bench.report.figures.labels import LONGEST, setting_of
+from bench.text import display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BATCH = 1
+BASE = "train"
+FORMS = {"rrep": "rRep", "rrep_fc": "rRep-fc", "srep": "sRep"}
+FORM_COLOURS = {"rrep": "#0072B2", "rrep_fc": "#CC79A7", "srep": "#D55E00"}
+PANELS, MOST = 4, 30  # devices, chains of each
+TABLES = (4, 5, 2, 3)  # of the paper, the first that has both forms
+WIDTH, TOP, HEAD, LINE, SPACE, NOTE = 9.5, 1.0, 0.75, 0.17, 0.14, 0.16  # inches
+WRAP, LONGEST_TITLE = 135, 60
+ROOM = 1.25  # a factor beyond the points, to which intervals are drawn
+PAPER_COLOUR, INK = "#777777", "#222222"
+
+
+class Step(NamedTuple):
+    """latency(train) / latency(form): ours, its interval, and the paper's; None if not known.
+
+    `level` is the worse verdict of the two latencies, `marks` are those of `doubts`.
+    """
+
+    form: str
+    ratio: float
+    interval: Estimate | None
+    reported: float | None
+    level: str
+    marks: str
+
+
+class Chain(NamedTuple):
+    """A model in one setting, and what its forms gain."""
+
+    name: str
+    steps: list[Step]
+
+
+class Panel(NamedTuple):
+    """One device."""
+
+    title: str
+    chains: list[Chain]
+
+
+def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
+    """Chains train, rrep, rrep_fc, srep at batch 1, a panel for each of the first four devices.
+
+    Beside each measured ratio is that of the paper's A100. Returns nothing where no model was
+    measured as trained and in another form.
+    """
+    found = [
+        Panel(literal(shortened(each.label, LONGEST_TITLE)), chains(each.rows)) for each in devices
+    ]
+    panels = [each for each in found if each.chains]
+    if not panels:
+        return {}
+    shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
+    notes = _notes(panels)
+    heights = [_height(each) for each in shown]
+    size = (WIDTH, TOP + sum(heights) + HEAD * len(shown) + NOTE * len(notes))
+    return painted(lambda figure: paint(figure, shown, notes), size)
+
+
+def chains(rows: Sequence[Row]) -> list[Chain]:
+    """The models that were measured as trained and in other forms, in the order measured."""
+    found: dict[Case, dict[str, Row]] = {}
+    for row in rows:
+        if row.summary and row.case.batch == BATCH:
+            alike = msgspec.structs.replace(row.case, form=BASE)
+            found.setdefault(alike, {})[row.case.form] = row
+    return [
+        Chain(_name(forms[BASE]), [_step(forms[BASE], forms[f]) for f in FORMS if f in forms])
+        for forms in found.values()
+        if BASE in forms and not forms.keys().isdisjoint(FORMS)
+    ]
+
+
+def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
+    """The same on a figure that is there already."""
+    figure.suptitle(f"Speed-up over the network as trained, batch {BATCH}", fontsize=12)
+    heights = [_height(each) for each in panels]
+    found = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
+    steps = [step for each in panels for chain in each.chains for step in chain.steps]
+    points = [value for step in steps for value in (step.ratio, step.reported or step.ratio)]
+    positive_axis(found[-1, 0], min([1.0, *points]) / ROOM, max([1.0, *points]) * ROOM)
+    for axes, each in zip(found[:, 0], panels, strict=True):
+        _plot(axes, each)
+    found[-1, 0].set_xlabel("Latency as trained / latency of the form: above 1 is faster")
+    figure.legend(
+        handles=_handles(steps),
+        loc="outside lower left",
+        ncols=len(FORMS) + 3,
+        fontsize=8,
+        title="\n".join(notes),
+        title_fontsize=8,
+        alignment="left",
+    )
+
+
+def _name(base: Row) -> str:
+    name = display(base.case.model, BASE) + setting_of(base)
+    return literal(shortened(name, LONGEST))
+
+
+def _step(base: Row, row: Row) -> Step:
+    found = compare(base.rounds, row.rounds)
+    ratio = found.ratio
+    return Step(
+        form=row.case.form,
+        ratio=1 / ratio.point if ratio else found.base_s / found.candidate_s,
+        interval=Estimate(*map(_inverse, (ratio.point, ratio.high, ratio.low))) if ratio else None,
+        reported=_reported(row.case),
+        level=doubts.level(base, row),
+        marks=doubts.marks(base, row),
+    )
+
+
+def _inverse(value: float) -> float:
+    return 1 / value if value else math.inf
+
+
+def _reported(case: Case) -> float | None:
+    """The paper's ratio on its A100, of two rows of one table, with images of the same size."""
+    for table in TABLES:
+        forms = [paper.find(table, "a100", case.model, form) for form in (BASE, case.form)]
+        base, row = (
+            each.latency_ms if each and each.input_size == case.resolution else None
+            for each in forms
+        )
+        if base and row:
+            return base / row
+    return None
+
+
+def _height(panel: Panel) -> float:
+    return sum(LINE * len(chain.steps) + SPACE for chain in panel.chains)
+
+
+def _plot(axes: Axes, panel: Panel) -> None:
+    """A line for each form, the chains one below the other; heights are in inches."""
+    axes.set_title(panel.title, loc="left")
+    axes.axvline(1.0, color="#999999", linewidth=1, zorder=1)
+    ticks, edges, top = [], [], 0.0
+    for chain in panel.chains:
+        bottom = top + LINE * len(chain.steps) + SPACE
+        ticks.append((top + bottom) / 2)
+        edges.append(bottom)
+        for number, step in enumerate(chain.steps):
+            _draw(axes, step, top + SPACE / 2 + (number + 0.5) * LINE)
+        top = bottom
+    where = axes.get_yaxis_transform()
+    axes.hlines(edges[:-1], 0, 1, transform=where, color="#e6e6e6", linewidth=0.6)
+    axes.set_ylim(top, 0)
+    axes.set_yticks(ticks, [chain.name for chain in panel.chains], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelbottom=True)
+    axes.grid(visible=False, axis="y")
+
+
+def _draw(axes: Axes, step: Step, height: float) -> None:
+    marker = FORM_MARKERS[step.form]
+    colour = mixed(FORM_COLOURS[step.form], "white", PALE[step.level])
+    if step.reported:
+        axes.plot([step.reported], [height], zorder=3, **_hollow(marker))
+    text = compact(step.ratio) + step.marks
+    if step.interval:
+        low, high = step.interval.low, step.interval.high
+        ends = np.clip([low, high], *axes.get_xlim())
+        axes.plot(ends, [height] * 2, color=colour, linewidth=1.8, zorder=4)
+        text += f"  [{compact(low)}, {compact(high)}]"
+    axes.plot([step.ratio], [height], marker, color=colour, markersize=5, zorder=5)
+    where = axes.get_yaxis_transform()
+    axes.text(1.015, height, text, transform=where, fontsize=7.5, va="center", color=INK)
+
+
+def _hollow(marker: str) -> dict[str, Any]:
+    return {
+        "marker": marker,
+        "markersize": 6.5,
+        "markerfacecolor": "white",
+        "markeredgecolor": PAPER_COLOUR,
+        "linestyle": "",
+    }
+
+
+def _handles(steps: Sequence[Step]) -> list[Line2D]:
+    handles = [
+        Line2D(
+            [], [], label=words, linestyle="", marker=FORM_MARKERS[form], color=FORM_COLOURS[form]
+        )
+        for form, words in FORMS.items()
+        if any(step.form == form for step in steps)
+    ]
+    if any(step.interval for step in steps):
+        handles.append(Line2D([], [], label="95 % interval", color=INK, linewidth=1.8))
+    if any(step.reported for step in steps):
+        handles.append(Line2D([], [], label="paper, A100", **_hollow("o")))
+    return handles
+
+
+def _notes(panels: Sequence[Panel]) -> list[str]:
+    """Lines on what is in doubt, what has no interval, and what there is no place for."""
+    shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
+    several = len(shown) > 1
+    bare = [
+        chain.name + (f" on {each.title}" if several else "")
+        for each in shown
+        for chain in each.chains
+        if any(step.interval is None for step in chain.steps)
+    ]
+    rest = [chain.name for each in panels[:PANELS] for chain in each.chains[MOST:]]
+    texts = [step.marks for each in shown for chain in each.chains for step in chain.steps]
+    return [
+        *doubts.legend(texts, " as trained or in this form"),
+        *listed("Without an interval, too few processes: ", bare, WRAP),
+        *listed("Not shown, for want of room: ", rest, WRAP),
+        *listed(
+            f"Not shown, more than {PANELS} devices: ", [e.title for e in panels[PANELS:]], WRAP
+        ),
+    ]

@@ -1,0 +1,144 @@
+"""What stands where in a plot of accuracy over latency, and what has no place in it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bench.analysis.rows import Row
+from bench.paper.accuracy import Accuracy
+from bench.report import doubts
+from bench.report.devices import DeviceResults
+from bench.report.figures.canvas import FORM_MARKERS, listed, literal, shortened
+from bench.report.figures.labels import family_of, name_of, setting_of
+
+BATCH = 1
+LONGEST_TITLE = 80
+
+
+class Spot(NamedTuple):
+    """A case: its latency in milliseconds, and its accuracy on ImageNet-1K."""
+
+    row: Row
+    family: str
+    size: str
+    ms: float
+    accuracy: Accuracy
+
+    @property
+    def top1(self) -> float:
+        """Its accuracy in per cent."""
+        return self.accuracy.top1
+
+    @property
+    def form(self) -> str:
+        """The marker of its form."""
+        return FORM_MARKERS.get(self.row.case.form, "o")
+
+    @property
+    def level(self) -> str:
+        """What its verdict comes to."""
+        return doubts.level(self.row)
+
+    @property
+    def fill(self) -> str:
+        """Who says its accuracy; `more data` of timm's where its weights saw more images."""
+        return "more data" if self.accuracy.more_data else self.accuracy.source
+
+    @property
+    def counts(self) -> bool:
+        """Whether it may be on the front: not INVALID, of weights of ImageNet-1K alone."""
+        return self.level != "INVALID" and not self.accuracy.more_data
+
+
+class Panel(NamedTuple):
+    """One device in one setting, and what there is no place for: names, and cases by setting."""
+
+    title: str
+    spots: list[Spot]
+    unknown: list[str]
+    failed: list[str]
+    far: list[str]
+    elsewhere: Counter[str]
+
+
+def panel(device: DeviceResults, most: int) -> Panel:
+    """What is shown of a device, `most` spots of one setting, and what is not."""
+    rows = [row for row in device.rows if row.case.batch == BATCH]
+    spots = [spot for spot in map(_spot, rows) if spot]
+    settings = Counter(setting_of(spot.row) for spot in spots)
+    chosen = "" if "" in settings or not settings else settings.most_common(1)[0][0]
+    here = [row for row in rows if setting_of(row) == chosen]
+    near, far = nearest([spot for spot in spots if setting_of(spot.row) == chosen], most)
+    other = [setting_of(row).strip() or "eager fp32" for row in rows if setting_of(row) != chosen]
+    return Panel(
+        title=literal(shortened(device.label, LONGEST_TITLE)) + (chosen and f",{chosen}"),
+        spots=near,
+        unknown=[name_of(row) for row in here if row.summary and not row.accuracy()],
+        failed=[name_of(row) for row in here if not row.summary],
+        far=[name_of(spot.row) for spot in far],
+        elsewhere=Counter(other),
+    )
+
+
+def nearest(spots: Sequence[Spot], most: int) -> tuple[list[Spot], list[Spot]]:
+    """The spots that are least inferior to a faster one, and the others, in the order given."""
+    best, lost = 0.0, [0.0] * len(spots)
+    for place in sorted(range(len(spots)), key=lambda i: (spots[i].ms, -spots[i].top1)):
+        if spots[place].counts:
+            best = max(best, spots[place].top1)
+        lost[place] = max(best - spots[place].top1, 0.0)
+    order = sorted(range(len(spots)), key=lambda i: (lost[i], i))
+    near, far = ([spots[i] for i in sorted(part)] for part in (order[:most], order[most:]))
+    return near, far
+
+
+def front(spots: Iterable[Spot]) -> list[Spot]:
+    """The Pareto front, the fastest first: those that are more accurate than all faster ones.
+
+    What is INVALID, and weights that saw more than ImageNet-1K, do not count.
+    """
+    found: list[Spot] = []
+    for spot in sorted(spots, key=lambda spot: (spot.ms, -spot.top1)):
+        if spot.counts and (not found or spot.top1 > found[-1].top1):
+            found.append(spot)
+    return found
+
+
+def _spot(row: Row) -> Spot | None:
+    known = row.accuracy()
+    if not row.summary or not known:
+        return None
+    latency = row.interval.point if row.interval else row.summary.median
+    return Spot(row, *family_of(row.case.model), 1e3 * latency, known)
+
+
+def series(spots: Iterable[Spot]) -> list[list[Spot]]:
+    """The sizes of a family in one form, the fastest first."""
+    found: dict[tuple[str, str], list[Spot]] = {}
+    for spot in sorted(spots, key=lambda spot: spot.ms):
+        found.setdefault((spot.family, spot.row.case.form), []).append(spot)
+    return list(found.values())
+
+
+def left_out(shown: Sequence[Panel], others: Sequence[Panel], width: int) -> list[str]:
+    """Lines of `width` letters that name what the picture has no place for."""
+    unknown = dict.fromkeys(name for each in shown for name in each.unknown)
+    several = len(shown) > 1
+    failed = [
+        f"{name} on {each.title}" if several else name for each in shown for name in each.failed
+    ]
+    far = dict.fromkeys(name for each in shown for name in each.far)
+    elsewhere = sum((each.elsewhere for each in shown), Counter[str]())
+    cases = [f"{where} ({count})" for where, count in elsewhere.items()]
+    kinds = {
+        "no accuracy on ImageNet-1K known: ": list(unknown),
+        "failed: ": failed,
+        "further from the front: ": list(far),
+        "cases in other settings: ": cases,
+        f"more than {len(shown)} devices: ": [each.title for each in others],
+    }
+    return [
+        line for kind, names in kinds.items() for line in listed(f"Not shown, {kind}", names, width)
+    ]

@@ -1,0 +1,162 @@
+"""Tables as LaTeX: documents that compile as they are, with a table to paste into a paper."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+
+from bench.report.tables.grid import BRACKETS, Cell, Column, Grid
+
+WIDE = 8  # columns, from which on a page is turned
+LETTERS = 11  # of a line of a heading, for each column below it
+HEAD_LINES = 4
+NUMBER = re.compile(r"([\d.]+)(?: ± ([\d.]+))?")
+# An arrow with its letter, what TeX would join (-- and ''), or any one character.
+TOKEN = re.compile(r"→[rs]\b|-+|'+|.", re.DOTALL)
+SPECIAL = {
+    **{char: f"\\{char}" for char in "{}&#%_"},
+    **{char: f"{{{char}}}" for char in "[]*`"},  # after \\, or in a pair, they are more
+    **{char: f"${char}$" for char in "<>|"},
+    "\\": r"$\backslash$",
+    "$": r"$\$$",  # outside a formula it is of a font that not every TeX has
+    "^": r"\^{}",
+    "~": r"\~{}",
+    '"': "''",
+    "→r": r"$\xrightarrow{r}$",
+    "→s": r"$\xrightarrow{s}$",
+    "→": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "°": r"$^{\circ}$",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "®": "(R)",
+    "©": "(C)",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "§": r"$^{\S}$",
+    "✓": r"$\checkmark$",
+    "✗": r"$\times$",
+}
+MARKS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}
+
+DOCUMENT = r"""% Table {number} of the paper beside our numbers; compiles as it is with pdflatex.
+% To use it in a paper, paste what stands between the two rules; it needs the packages
+% amsmath (arrows), amssymb (check marks), booktabs (rules) and graphicx (a table that fits).
+\documentclass[10pt]{{article}}
+\usepackage[a4paper{turned},margin=15mm]{{geometry}}
+\usepackage{{amsmath,amssymb,booktabs,graphicx}}
+\pagestyle{{empty}}
+\begin{{document}}
+% ------------------------------------------------------------------ paste from here
+\begin{{table}}[htp]
+\centering
+\setlength{{\tabcolsep}}{{4pt}}
+\caption{{Table~{number} of the paper beside our own numbers: {title}.}}
+\label{{tab:table{number}}}
+\par\smallskip
+\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
+\begin{{tabular}}{{l{columns}}}
+\toprule
+{head}
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}}}
+\par\medskip
+\begin{{minipage}}{{\linewidth}}
+\footnotesize\raggedright
+{notes}
+\end{{minipage}}
+\end{{table}}
+% ------------------------------------------------------------------ to here
+\end{{document}}
+"""
+
+
+def document(table: Grid) -> str:
+    """The table as a document of its own, of packages that every TeX has; pure ASCII."""
+    cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
+    return DOCUMENT.format(
+        number=table.number,
+        title=escape(table.title),
+        turned=",landscape" if len(table.columns) > WIDE else "",
+        columns="c" * (len(table.columns) - 1),
+        head=_head(table.columns),
+        body="\n".join(" & ".join(line) + r" \\" for line in zip(*cells, strict=True)),
+        notes="\n".join(f"{escape(text)}\\par" for text in (*table.footnotes, *table.notes)),
+    )
+
+
+def escape(text: str) -> str:
+    r"""`text` as LaTeX sets it, in ASCII: no command, no formula, one line.
+
+    Letters with accents lose them; what has no likeness in ASCII is shown as its code point,
+    `[U+4E2D]`.
+    """
+    line = " ".join(unicodedata.normalize("NFC", text).split())
+    return TOKEN.sub(lambda token: _set(token.group()), line)
+
+
+def _set(token: str) -> str:
+    if token in SPECIAL:
+        return SPECIAL[token]
+    if token.isascii() and token.isprintable():
+        return "{}".join(token)
+    likeness = unicodedata.normalize("NFKD", token)
+    plain = "".join(char for char in likeness if not unicodedata.combining(char))
+    if plain and plain != token and plain.isascii() and plain.isprintable():
+        return "".join(SPECIAL.get(char, char) for char in plain)
+    return "".join(f"{{[}}U+{ord(char):04X}{{]}}" for char in token)
+
+
+def _head(columns: Sequence[Column]) -> str:
+    """Two lines: the groups with rules below them, and the headings."""
+    groups, rules, at = [], [], 1
+    for group, members in itertools.groupby(columns, key=lambda column: column.group):
+        width = len(list(members))
+        if group:
+            groups.append(f"\\multicolumn{{{width}}}{{c}}{{{_stacked(group, width)}}}")
+            rules.append(f"\\cmidrule(lr){{{at}-{at + width - 1}}}")
+        else:
+            groups += [""] * width
+        at += width
+    headings = " & ".join(_stacked(column.heading) for column in columns)
+    return f"{' & '.join(groups)} \\\\\n{' '.join(rules)}\n{headings} \\\\"
+
+
+def _stacked(text: str, columns: int = 1) -> str:
+    """A long heading in several lines, a very long one cut."""
+    lines = textwrap.wrap(text, LETTERS * columns, max_lines=HEAD_LINES, placeholder=" …")
+    shown = r" \\ ".join(escape(line) for line in lines)
+    return rf"\begin{{tabular}}[b]{{@{{}}c@{{}}}}{shown}\end{{tabular}}" if lines[1:] else shown
+
+
+def _cell(cell: Cell) -> str:
+    """Numbers and arrows as one formula; words alone as text."""
+    if not any(link.arrow or link.marks or NUMBER.fullmatch(link.text) for link in cell):
+        return " ".join(escape(link.text) for link in cell)
+    formula = ""
+    for arrow, text, marks in cell:
+        part = _part(text, marks)
+        if arrow == BRACKETS:
+            formula += rf" \; ({part})"
+        else:
+            formula += rf" \xrightarrow{{{arrow}}} {part}" if arrow else part
+    return f"${formula}$"
+
+
+def _part(text: str, marks: str) -> str:
+    number = NUMBER.fullmatch(text)
+    shown = " \\pm ".join(filter(None, number.groups())) if number else f"\\text{{{escape(text)}}}"
+    raised = "".join(MARKS[mark] for mark in marks)
+    return f"{shown}^{{{raised}}}" if raised else shown

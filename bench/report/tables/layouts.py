@@ -1,0 +1,245 @@
+"""What the paper's Tables 2-6 hold, and what a device has to show for each.
+
+What is shown is the paper's setting: eager, fp32, the table's resolution, and one number of threads
+for each device, here and wherever else the setting is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bench import paper
+from bench.analysis.rows import Row, ranked
+from bench.records import Case, Cost
+from bench.report.devices import DeviceResults
+from bench.text import USUAL, USUAL_RESOLUTION, display
+
+LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
+FORMS = ("plain", "train", "rrep", "rrep_fc", "srep")  # in the order of a chain
+
+Place = tuple[str, str, int]  # model, form, batch
+
+
+class PaperDevice(NamedTuple):
+    """A device of the paper: in the data, in print, and its kind."""
+
+    key: str
+    name: str
+    kind: str
+
+
+A100 = PaperDevice("a100", "A100", "gpu")
+OF_TABLE_6 = (
+    PaperDevice("xeon_8260", "Xeon 8260", "cpu"),
+    A100,
+    PaperDevice("orin", "Jetson Orin", "edge"),
+)
+
+
+class Line(NamedTuple):
+    """A row of a table: a model in some of its forms."""
+
+    name: str
+    model: str
+    forms: tuple[str, ...]
+
+    @property
+    def timed(self) -> tuple[str, ...]:
+        """The forms with a latency: the paper gives `rrep_fc` none."""
+        return tuple(form for form in self.forms if form != "rrep_fc")
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """How the paper prints one table.
+
+    `chained` has all forms of a model in one cell, else each has a row. An `ablation` has a column
+    Rep. in place of parameters and MACs. `spread` is whether our latencies have a ±.
+    """
+
+    number: int
+    title: str
+    dataset: str
+    devices: tuple[PaperDevice, ...] = (A100,)
+    resolution: int = USUAL_RESOLUTION
+    order: tuple[str, ...] = ()
+    chained: bool = True
+    ablation: bool = False
+    spread: bool = False
+    throughput: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[Line]:
+        """The rows, in the order in which they are printed."""
+        reported = [row for row in paper.reported() if row.table == self.number]
+        lines = []
+        for model in self.order or dict.fromkeys(row.model for row in reported):
+            has = {row.form for row in reported if row.model == model}
+            forms = tuple(form for form in FORMS if form in has)
+            if self.chained:
+                lines.append(Line(display(model, "plain"), model, forms))
+            else:
+                lines += [Line(display(model, form), model, (form,)) for form in forms]
+        return lines
+
+    @property
+    def places(self) -> list[Place]:
+        """What is to be measured for it."""
+        latency = [(line.model, form, LATENCY_BATCH) for line in self.lines for form in line.timed]
+        if not self.throughput:
+            return latency
+        return latency + [
+            (line.model, form, THROUGHPUT_BATCH) for line in self.lines for form in line.forms
+        ]
+
+    def reported(self, model: str, form: str, device: str = "") -> paper.Reported | None:
+        """What the paper has there of a device, by default of its first."""
+        return paper.find(self.number, device or self.devices[0].key, model, form)
+
+
+FULL = (
+    "Where the paper prints →r, this table has →s: its numbers are those of the full "
+    "re-parameterisation."
+)
+HEADS = "Ours have heads for 1,000 classes."
+MOBILENET = "The paper has 0.2 GMACs of MobileNetV3-L in Table 4 and 0.4 in Table 6."
+LAYOUTS = (
+    Layout(2, "ImageWoof classification", "ImageWoof", notes=(FULL, HEADS)),
+    Layout(
+        3,
+        "Cifar100 classification at 64 pixels",
+        "Cifar100",
+        resolution=64,
+        notes=(
+            FULL,
+            HEADS,
+            "The paper prints MACs of this table in units of 10 M; here they are in G.",
+            "The paper's 0.22 GMACs of ViT-B are not those of ViT-B/16 at 64 pixels (about 1.45).",
+        ),
+    ),
+    Layout(
+        4,
+        "ImageNet-1K classification",
+        "ImageNet-1K",
+        throughput=True,
+        notes=("In brackets: rrep_fc, each 1×1 convolution a fully connected layer.", MOBILENET),
+        order=(
+            *("resnet50", "resnet101", "resnet152", "mobilenetv3_s", "mobilenetv3_l"),
+            *("efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "deit_s", "deit_b"),
+            *("repvgg_b1", "repvgg_b2", "replknet_31b", "repghost_2_0x", "maxvit_t"),
+            *("swin_t", "convnext_t", "repnext_u3_t"),
+            *("swin_s", "convnext_s", "repnext_u3_s"),
+            *("swin_b", "convnext_b", "repnext_u3_b"),
+        ),
+    ),
+    Layout(
+        5,
+        "ablation from ConvNeXt to RepNeXt",
+        "ImageNet-1K",
+        ablation=True,
+        spread=True,
+        notes=("Rep.: whether the shortcuts can be merged.", FULL),
+    ),
+    Layout(
+        6,
+        "different devices",
+        "ImageNet-1K",
+        devices=OF_TABLE_6,
+        chained=False,
+        spread=True,
+        throughput=True,
+        notes=(
+            MOBILENET,
+            "The paper's A100 throughput of RepNeXt-u3-T-rRep is that of rrep_fc, where each 1×1 "
+            "convolution is a fully connected layer.",
+        ),
+    ),
+)
+
+
+class Shown(NamedTuple):
+    """What a table shows of one device; ranks count what the table has of it alone."""
+
+    device: DeviceResults
+    name: str
+    rows: dict[Place, Row]
+
+
+class Setting(NamedTuple):
+    """How networks were run on a device, their precision and size apart."""
+
+    backend: str
+    driver: str
+    threads: int
+
+
+def run_as(case: Case) -> Setting:
+    """How a case was run."""
+    return Setting(case.backend, case.device, case.threads)
+
+
+def setting_of(device: DeviceResults) -> Setting:
+    """How the networks were run whose numbers tables and claims show of a device.
+
+    Eager; threads are the chip's default, or else those of the last case of the paper's tables.
+    """
+    chip = device.environment.chip
+    cases = [row.case for row in device.rows]
+    cases = cases or [each.rounds[0].case for each in device.profiles if each.rounds]
+    counts = [
+        case.threads
+        for case in cases
+        if (case.backend, case.precision, case.device) == (*USUAL, chip.device)
+        and (case.resolution, _place(case)) in _tabled()
+    ]
+    threads = counts[-1] if counts and chip.threads not in counts else chip.threads
+    return Setting(USUAL[0], chip.device, threads)
+
+
+def in_words(setting: Setting) -> str:
+    """Its threads: `2 threads`."""
+    return f"{setting.threads} thread" + "s" * (setting.threads != 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _tabled() -> frozenset[tuple[int, Place]]:
+    """What the tables are made of."""
+    return frozenset((layout.resolution, place) for layout in LAYOUTS for place in layout.places)
+
+
+def fitting(device: DeviceResults, layout: Layout) -> list[Row]:
+    """Its rows in the setting of the table."""
+    wanted, setting = set(layout.places), setting_of(device)
+    return [
+        row
+        for row in device.rows
+        if _place(row.case) in wanted
+        and run_as(row.case) == setting
+        and (row.case.precision, row.case.resolution) == (USUAL[1], layout.resolution)
+    ]
+
+
+def _place(case: Case) -> Place:
+    return (case.model, case.form, case.batch)
+
+
+def shown_of(device: DeviceResults, layout: Layout) -> Shown | None:
+    """None without a row."""
+    rows = ranked(fitting(device, layout))
+    if not rows:
+        return None
+    threads = f", {in_words(setting_of(device))}" if device.kind == "cpu" else ""
+    return Shown(device, device.label + threads, {_place(row.case): row for row in rows})
+
+
+def costs_of(layout: Layout, devices: Sequence[DeviceResults]) -> dict[tuple[str, str], Cost]:
+    """What models in their forms cost at the table's resolution, as any of the devices counted."""
+    found: dict[tuple[str, str], Cost] = {}
+    for row in (row for device in devices for row in device.rows):
+        if row.cost and row.case.resolution == layout.resolution:
+            found.setdefault((row.case.model, row.case.form), row.cost)
+    return found

@@ -1,0 +1,149 @@
+"""The paper's Tables 2-6 from our own numbers, beside the reported ones: Markdown, CSV, LaTeX.
+
+Units stand in the headings; reported and measured numbers never share a column.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from bench.analysis.rows import Row
+from bench.records import Cost
+from bench.report.devices import DeviceResults
+from bench.report.tables import grid, latex
+from bench.report.tables.csv import Value, to_csv
+from bench.report.tables.grid import BRACKETS, Cell, Grid
+from bench.report.tables.layouts import (
+    LATENCY_BATCH,
+    LAYOUTS,
+    THROUGHPUT_BATCH,
+    Layout,
+    Line,
+    Shown,
+    costs_of,
+    fitting,
+    shown_of,
+)
+from bench.report.tables.markdown import to_markdown_table
+from bench.text import GIGA, MEGA, NOT_MEASURED, in_unit, markdown
+
+Field = tuple[str, Value]
+
+
+def measured_on(device: DeviceResults) -> list[int]:
+    """The numbers of the tables of which the device has a row, measured or failed."""
+    return [layout.number for layout in LAYOUTS if fitting(device, layout)]
+
+
+def render(
+    devices: Sequence[DeviceResults], only: Container[int] | None = None
+) -> dict[str, bytes]:
+    """`table2.md`, `table2.csv`, `table2.tex` to `table6.tex`; of the numbers in `only`, or all.
+
+    A device with no row in a table is left out of that table, and a note says so.
+    """
+    pages = {}
+    for layout in LAYOUTS:
+        if only is None or layout.number in only:
+            shown = [found for device in devices if (found := shown_of(device, layout))]
+            table = grid.build(layout, devices, shown)
+            name = f"table{layout.number}"
+            pages[f"{name}.md"] = _to_markdown(table).encode()
+            pages[f"{name}.csv"] = _to_csv(layout, costs_of(layout, devices), shown).encode()
+            pages[f"{name}.tex"] = latex.document(table).encode()
+    return pages
+
+
+def _to_markdown(table: Grid) -> str:
+    """The table, what its marks mean, and how to read it."""
+    cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
+    titles = [markdown(column.title) for column in table.columns]
+    frame = pd.DataFrame(list(zip(*cells, strict=True)), columns=titles)
+    parts = [f"# Table {table.number}: {table.title}", to_markdown_table(frame)]
+    if table.footnotes:
+        parts.append("\n".join(f"- {markdown(text)}" for text in table.footnotes))
+    return "\n\n".join([*parts, *(markdown(text) for text in table.notes)]) + "\n"
+
+
+def _cell(cell: Cell) -> str:
+    text = ""
+    for arrow, shown, marks in cell:
+        part = markdown(shown) + marks
+        if arrow == BRACKETS:
+            text += f" ({part})"
+        else:
+            text += f" →{arrow} {part}" if arrow else part
+    return text
+
+
+def _to_csv(layout: Layout, costs: Mapping[tuple[str, str], Cost], shown: Sequence[Shown]) -> str:
+    """A line for each form of each model; empty is what the paper's table has no place for."""
+    lines = [
+        dict(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form))
+        for line in layout.lines
+        for form in line.forms
+    ]
+    return to_csv(lines[0], (line.values() for line in lines))
+
+
+def _csv_line(
+    layout: Layout, cost: Cost, shown: Sequence[Shown], line: Line, form: str
+) -> Iterator[Field]:
+    reported = layout.reported(line.model, form)
+    assert reported is not None
+    yield from (("model", line.model), ("form", form))
+    if not layout.ablation:
+        yield from (("params_m_paper", reported.params_m), ("params_m", in_unit(MEGA, cost.params)))
+        yield from (("gmacs_paper", reported.gmacs), ("gmacs", in_unit(GIGA, cost.macs)))
+    for device, _, _ in layout.devices:
+        theirs = layout.reported(line.model, form, device)
+        assert theirs is not None
+        yield f"{device}_latency_ms_paper", theirs.latency_ms
+        if layout.ablation:
+            yield f"{device}_latency_std_ms_paper", theirs.latency_std_ms
+        if layout.throughput:
+            yield f"{device}_img_s_paper", theirs.throughput_img_s
+    for prefix, each in zip(_prefixes(shown), shown, strict=True):
+        for key, value in _csv_measured(layout, each, line, form):
+            yield f"{prefix}_{key}", value
+    yield from (("top1_paper", reported.top1), ("dataset", reported.dataset))
+
+
+def _prefixes(shown: Sequence[Shown]) -> list[str]:
+    """Of columns, from the names of folders: `a_b` for `a-b`, and `a_b_2` for `a_b` after it."""
+    found: list[str] = []
+    for each in shown:
+        name = each.device.slug.replace("-", "_")
+        every = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        found.append(next(one for one in every if one not in found))
+    return found
+
+
+def _csv_measured(layout: Layout, shown: Shown, line: Line, form: str) -> Iterator[Field]:
+    row = shown.rows.get((line.model, form, LATENCY_BATCH))
+    summary, interval = (row.summary, row.interval) if row else (None, None)
+    seconds = {
+        "latency_ms": summary.mean if summary else None,
+        "latency_std_ms": summary.std if summary else None,
+        "latency_low_ms": interval.low if interval else None,
+        "latency_high_ms": interval.high if interval else None,
+    }
+    yield from ((key, in_unit(1e-3, value)) for key, value in seconds.items())
+    batched = shown.rows.get((line.model, form, THROUGHPUT_BATCH))
+    if layout.throughput:
+        yield "img_s", batched.throughput if batched else None
+    yield "rank", row.rank if row else None
+    yield "verdict", row.verdict.level if row and row.verdict else None
+    yield "status", _status(row) if form in line.timed else None
+    if layout.throughput:
+        yield "img_s_verdict", batched.verdict.level if batched and batched.verdict else None
+        yield "img_s_status", _status(batched)
+
+
+def _status(row: Row | None) -> str:
+    if row is None or row.summary is None:
+        return f"failed ({row.failure.stage})" if row and row.failure else NOT_MEASURED
+    return "unfinished" if row.unfinished else "measured"

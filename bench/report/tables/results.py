@@ -1,0 +1,120 @@
+"""Every case a line, in Markdown and CSV. Units stand in the headings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.analysis.rows import Row
+from bench.records import Cost
+from bench.report.frame import frame
+from bench.report.tables.csv import CSV_DIGITS
+from bench.report.tables.markdown import describe, to_markdown_table
+from bench.text import (
+    GIGA,
+    MEGA,
+    MIB,
+    NOTHING,
+    in_unit,
+    markdown,
+    milliseconds,
+    plus_minus,
+    significant,
+)
+
+OF_SOME_DEVICES = [
+    "Device time (ms)",
+    "Pipelined (img/s)",
+    "GPU busy (%)",
+    "Power (W)",
+    "Energy (mJ/img)",
+]
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Every case a line, raw numbers in SI units."""
+    return str(
+        frame(rows).to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g")
+    )
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Every case a line, environment by environment and batch by batch; failures last."""
+    parts = []
+    for environment, group in itertools.groupby(rows, key=lambda row: row.environment):
+        members = list(group)
+        parts.append(f"# {markdown(environment.chip.name)}\n\n{describe(environment)}")
+        members.sort(key=lambda row: row.case.group)
+        for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
+            lines = _without_empty(pd.DataFrame([_line(row) for row in cases]))
+            parts.append(f"## Batch {batch} at {resolution}²\n\n{to_markdown_table(lines)}")
+        parts += [*_doubts(members), *_failures(members)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns that only some devices fill, where none of the rows does."""
+    empty = [name for name in OF_SOME_DEVICES if (lines[name] == NOTHING).all()]
+    return lines.drop(columns=empty)
+
+
+def _line(row: Row) -> dict[str, str]:
+    case, summary, cost = row.case, row.summary, row.cost or Cost()
+    failed = f"failed ({row.failure.stage})" if row.failure else NOTHING
+    return {
+        "Model": markdown(case.model),
+        "Form": markdown(case.form),
+        "Backend": case.backend,
+        "Precision": case.precision,
+        "Threads": str(case.threads),
+        "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
+        "Median (ms)": significant(milliseconds(summary.median if summary else None)),
+        "95 % interval (ms)": _interval(row),
+        "Rank": str(row.rank or NOTHING),
+        "Throughput (img/s)": significant(row.throughput),
+        "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
+        "Params (M)": significant(in_unit(MEGA, cost.params), 4),
+        "MACs (G)": significant(in_unit(GIGA, cost.macs)),
+        "Peak memory (MiB)": significant(in_unit(MIB, cost.peak_memory_bytes)),
+        "Device time (ms)": significant(milliseconds(row.beside.device_s)),
+        "Pipelined (img/s)": significant(row.beside.pipelined_img_s),
+        "GPU busy (%)": significant(in_unit(0.01, row.beside.utilisation)),
+        "Power (W)": significant(row.beside.power_w),
+        "Energy (mJ/img)": significant(in_unit(0.001, row.beside.energy_per_image_j)),
+        "Top-1 (%)": _top1(row),
+        "Ended by": row.stopped_by or NOTHING,
+        "Verdict": row.verdict.level if row.verdict else NOTHING,
+    }
+
+
+def _interval(row: Row) -> str:
+    if row.interval is None:
+        return NOTHING
+    return " to ".join(significant(milliseconds(bound)) for bound in row.interval[1:])
+
+
+def _doubts(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        f"- {markdown(row.case.name)}, batch {row.case.batch}: {markdown(row.verdict.text)}"
+        for row in rows
+        if row.verdict and row.verdict.reasons
+    ]
+    return ["## Doubts\n\n" + "\n".join(lines)] if lines else []
+
+
+def _failures(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        f"- {markdown(row.case.name)}, batch {row.case.batch}: failed at {row.failure.stage} "
+        f"with {markdown(row.failure.error)}: {markdown(row.failure.message)}"
+        for row in rows
+        if row.failure
+    ]
+    return ["## Failures\n\n" + "\n".join(lines)] if lines else []
+
+
+def _top1(row: Row) -> str:
+    """Top-1 on ImageNet-1K and who says so."""
+    known = row.accuracy()
+    return f"{significant(known.top1)} ({known.source})" if known else NOTHING

@@ -1,0 +1,266 @@
+"""`bench compare` and `bench explain`, from records on disk to exit codes."""
+
+import json
+
+import msgspec
+import pytest
+from support.records import CHIP, ENVIRONMENT, failure, measurement
+
+from bench.records import Case, Conditions, Telemetry
+
+CONDITIONS = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
+
+
+def timed(model, seconds, number, form="plain", batch=1, **changes):
+    case = Case(model, form, batch=batch, threads=2)
+    fields = {
+        "samples_s": [seconds] * 4,
+        "block_sizes": [2, 2],
+        "block_starts_s": [10.0 * number, 10.0 * number + 2],
+        "block_compute_s": [0.001, 0.001],
+        "block_memory_s": [0.002, 0.002],
+        "conditions": CONDITIONS,
+        "steady": True,
+    }
+    return measurement(case, number, **{**fields, **changes})
+
+
+def rounds(model, seconds, **changes):
+    spread = (0.99, 1.0, 1.01, 1.0)
+    return [timed(model, seconds * f, n, **changes) for n, f in enumerate(spread, 1)]
+
+
+def record(folder, *records, environment=ENVIRONMENT):
+    folder = folder / environment.chip.slug
+    folder.mkdir(parents=True)
+    lines = [msgspec.json.encode(each) + b"\n" for each in (environment, *records)]
+    (folder / "results.jsonl").write_bytes(b"".join(lines))
+
+
+@pytest.fixture
+def results(tmp_path):
+    record(
+        tmp_path / "out",
+        *rounds("resnet50", 0.10),
+        *rounds("swin_t", 0.15),
+        *rounds("resnet50", 1.0, batch=128),
+        *rounds("swin_t", 0.8, batch=128),
+        *rounds("repnext_u3_t", 0.1, form="train"),
+        *rounds("repnext_u3_t", 0.1, form="srep"),
+        failure(Case("convnext_t", "plain", threads=2)),
+    )
+    return tmp_path
+
+
+def test_two_cases_are_compared_in_every_setting(bench, results):
+    done = bench("compare", "resnet50", "swin_t", "--in", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    (group,) = json.loads(done.stdout)
+    assert [(c["base"]["batch"], c["finding"]) for c in group["compared"]] == [
+        (1, "SLOWER"),
+        (128, "FASTER"),
+    ]
+    assert group["compared"][0]["ratio"][0] == pytest.approx(1.5)
+
+
+def test_the_page_names_ratio_interval_and_finding(bench, results):
+    done = bench("compare", "resnet50", "swin_t", "--in", "out", "--to", "page")
+    (row,) = [line for line in done.stdout.splitlines() if "| SLOWER" in line]
+    assert "1.50" in row
+    assert (results / "page" / "compare.md").read_text().strip() == done.stdout.strip()
+    assert (results / "page" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((results / "page" / "compare.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["resnet50", "swin_t", "--fail-on", "slower"], 1),
+        (["resnet50", "swin_t"], 0),
+        (["resnet50", "swin_t", "--threshold", "60%", "--fail-on", "slower"], 0),
+        (["repnext_u3_t@train", "repnext_u3_t@srep", "--fail-on", "slower,undecided"], 0),
+        (["repnext_u3_t@train", "repnext_u3_t@srep", "--threshold", "0.01%"], 0),
+        (["resnet50", "convnext_t", "--fail-on", "slower"], 1),
+    ],
+)
+def test_exit_codes_are_those_of_the_flags(bench, results, arguments, code):
+    done = bench("compare", *arguments, "--in", "out")
+    assert done.returncode == code, done.stderr + done.stdout
+
+
+def test_undecided_fails_only_when_asked(bench, tmp_path):
+    base, candidate = rounds("resnet50", 0.1), rounds("swin_t", 0.103)
+    uneven = [msgspec.structs.replace(r, samples_s=[0.06 + 0.02 * r.round] * 4) for r in candidate]
+    record(tmp_path / "out", *base, *uneven)
+    command = ["compare", "resnet50", "swin_t", "--in", "out"]
+    assert "UNDECIDED" in bench(*command).stdout
+    assert bench(*command, "--fail-on", "slower").returncode == 0
+    assert bench(*command, "--fail-on", "undecided").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resnet50", "nope"], "nothing called 'nope'"),
+        (["resnet50", "resnet50"], "the same case"),
+        (["resnet50", "repnext_u3_t"], "several forms"),
+        (["resnet50", "swin_t", "--threshold", "3"], "no percentage"),
+        (["resnet50", "swin_t", "--threshold", "nan%"], "no percentage"),
+        (["resnet50", "swin_t", "--threshold", "0%"], "no percentage"),
+        (["resnet50", "swin_t", "--fail-on", "faster"], "unknown --fail-on"),
+        (["resnet50", "out"], "out is a folder, resnet50 is none"),
+        (["resnet50", "swin_t", "--in", "nowhere"], "does not exist"),
+    ],
+)
+def test_bad_input_is_one_message_with_its_remedy(bench, results, arguments, message):
+    done = bench("compare", "--in", "out", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_last_version_of_a_file_of_yours_is_found_without_its_hash(bench, tmp_path):
+    old, new = "base/net.py:net#00000000", "base/net.py:net#11111111"
+    record(
+        tmp_path / "out",
+        *rounds(old, 0.3),
+        *rounds(new, 0.1),
+        *rounds("head/net.py:net#22222222", 0.2, form="rrep"),
+    )
+    command = ["compare", "base/net.py:net", "head/net.py:net@rrep", "--in", "out", "--json"]
+    (group,) = json.loads(bench(*command).stdout)
+    assert [c["ratio"][0] for c in group["compared"]] == [pytest.approx(2.0)]
+
+
+def test_a_spoilt_measurement_decides_nothing_and_is_named(bench, tmp_path):
+    hog = msgspec.structs.replace(CONDITIONS, own_cpu_s=1.0)
+    record(tmp_path / "out", *rounds("resnet50", 0.1), *rounds("swin_t", 0.2, conditions=hog))
+    text = bench("compare", "resnet50", "swin_t", "--in", "out").stdout
+    assert "UNDECIDED" in text
+    assert "others used 50 % of the CPUs" in text
+
+
+def test_a_setting_that_one_side_lacks_is_named(bench, tmp_path):
+    record(
+        tmp_path / "out",
+        *rounds("resnet50", 0.1),
+        *rounds("resnet50", 0.1, batch=128),
+        *rounds("swin_t", 0.1),
+    )
+    done = bench("compare", "resnet50", "swin_t", "--in", "out", "--fail-on", "slower")
+    assert "was not measured in this setting" in done.stdout
+    assert done.returncode == 1
+
+
+def test_damaged_lines_are_warned_of_and_a_lost_environment_is_no_end(bench, tmp_path):
+    record(tmp_path / "out", *rounds("resnet50", 0.1), *rounds("swin_t", 0.2))
+    path = tmp_path / "out" / "test-chip-9000" / "results.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([b"no record\n", *lines[1:]]))
+    done = bench("compare", "resnet50", "swin_t", "--in", "out")
+    assert done.returncode == 0, done.stderr
+    assert "is not a record" in done.stderr
+    assert "SLOWER" in done.stdout
+
+
+def test_runs_without_a_case_in_common_and_one_folder_twice_do_not_compare(bench, tmp_path):
+    record(tmp_path / "a", *rounds("resnet50", 0.1))
+    record(tmp_path / "b", *rounds("swin_t", 0.1))
+    for other, message in (("b", "no case in common"), ("a", "the same folder")):
+        done = bench("compare", "a", other)
+        assert (done.returncode, message in done.stderr) == (2, True)
+
+
+def test_two_runs_are_compared_case_by_case_their_environments_first(bench, tmp_path):
+    now = msgspec.structs.replace(
+        ENVIRONMENT, run_id="now", versions={"torch": "2.1", "bench": "0"}
+    )
+    record(tmp_path / "then", *rounds("resnet50", 0.1), *rounds("swin_t", 0.1))
+    slower = rounds("resnet50", 0.15, run_id="now")
+    record(tmp_path / "now", *slower, failure(Case("swin_t", "plain", threads=2)), environment=now)
+    done = bench("compare", "then", "now")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout
+    assert text.index("torch 2.0 → torch 2.1") < text.index("SLOWER")
+    assert "failed at check" in text
+    assert bench("compare", "then", "now", "--fail-on", "slower").returncode == 1
+
+
+def test_different_devices_power_modes_and_schemas_do_not_compare(bench, tmp_path):
+    chip = msgspec.structs.replace(CHIP, name="Other")
+    other = msgspec.structs.replace(ENVIRONMENT, chip=chip)
+    record(tmp_path / "a", *rounds("resnet50", 0.1))
+    record(tmp_path / "b", *rounds("resnet50", 0.1), environment=other)
+    assert "different devices" in bench("compare", "a", "b").stderr
+    for name, mode in (("c", "15W"), ("d", "30W")):
+        mine = msgspec.structs.replace(CONDITIONS, power_modes=[mode])
+        record(tmp_path / name, *rounds("resnet50", 0.1, conditions=mine))
+    assert "different power modes: 15W in c, 30W in d" in bench("compare", "c", "d").stderr
+    record(tmp_path / "e", *rounds("resnet50", 0.1, schema=2))
+    done = bench("compare", "a", "e")
+    assert (done.returncode, "has schema 2" in done.stderr) == (2, True)
+    (tmp_path / "empty").mkdir()
+    done = bench("compare", "a", "empty")
+    assert (done.returncode, "no results in empty" in done.stderr) == (2, True)
+
+
+def test_a_number_is_explained_in_words(bench, results):
+    done = bench("explain", "swin_t", "--in", "out")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    for words in (
+        "150 ± 1 ms: mean ± standard deviation of all iterations",
+        "holds the mean of the processes' medians with 95 % confidence",
+        "16 iterations in 8 blocks of 4 processes",
+        "nothing yet: more rounds were to come",
+        "our process used 2 CPUs",
+        "verdict VALID",
+        "--models swin_t --batch 128",
+    ):
+        assert words in text, words
+
+
+def test_a_case_is_found_by_the_first_letters_of_its_id(bench, results):
+    case = Case("resnet50", "plain", batch=128, threads=2)
+    done = bench("explain", case.case_id[:8], "--in", "out", "--json")
+    (found,) = json.loads(done.stdout)
+    assert found["case"].startswith(case.case_id)
+
+
+def test_a_failure_is_explained_too(bench, results):
+    done = bench("explain", "convnext_t", "--in", "out")
+    assert "at check, round 1: CheckError: output is not finite" in done.stdout
+
+
+def test_explaining_what_is_not_there_names_what_is(bench, results):
+    done = bench("explain", "nope", "--in", "out")
+    assert done.returncode == 2
+    assert "resnet50" in done.stderr
+
+
+def test_what_a_gpu_says_is_explained(bench, tmp_path):
+    conditions = msgspec.structs.replace(
+        CONDITIONS,
+        highest_temperature_c=71.0,
+        highest_power_w=300.0,
+        throttled_by=["hw_slowdown"],
+    )
+    seen = Telemetry(seconds=10.0, iterations=500, utilisation=[0.5], missing={"power_w": "no"})
+    measured = measurement(
+        Case("resnet50", "plain", device="cuda"),
+        conditions=conditions,
+        device_samples_s=[0.009, 0.010, 0.011],
+        settings={"matmul_tf32": False},
+        telemetry=seen,
+    )
+    record(tmp_path / "out", measured)
+    text = bench("explain", "resnet50", "--in", "out").stdout
+    for said in (
+        "10.0 ms an iteration by the device's own clock",
+        "a kernel ran 50 % of the time; no power_w: no",
+        "at most 71 °C; at most 300 W; the clock was held down by hw_slowdown",
+        "matmul_tf32 False",
+        "SUSPECT",
+    ):
+        assert said in " ".join(text.split()), said

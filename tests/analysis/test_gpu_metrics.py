@@ -1,0 +1,51 @@
+import pytest
+from support.records import ENVIRONMENT, failure, measurement
+
+from bench.analysis import rows
+from bench.analysis.gpu_metrics import beside
+from bench.records import Case, Telemetry
+from bench.report.tables import results
+
+CASE = Case("resnet50", "plain", "cudagraph", "tf32", batch=4, device="cuda")
+SEEN = Telemetry(
+    seconds=10.0,
+    iterations=500,
+    utilisation=[0.5, 0.7],
+    power_w=[300.0, 320.0],
+    energy_j=3100.0,
+)
+
+
+def on_a_gpu(number=1, **changes):
+    gpu = {"device_samples_s": [0.009, 0.010, 0.011], "block_pipelined_s": [0.008]}
+    return measurement(CASE, number, **{**gpu, **changes})
+
+
+def test_device_time_pipelining_power_and_energy_are_derived_from_records():
+    found = beside([on_a_gpu(telemetry=SEEN), on_a_gpu(2)])
+    assert found.device_s == 0.010
+    assert found.pipelined_img_s == pytest.approx(4 / 0.008)
+    assert found.utilisation == pytest.approx(0.6)
+    assert found.power_w == 310.0
+    assert found.energy_per_image_j == pytest.approx(3100 / (500 * 4))
+
+
+def test_what_no_record_has_is_none():
+    assert set(beside([measurement(CASE)])) == {None}
+    assert set(beside([])) == {None}
+
+
+def test_the_report_has_columns_for_it_only_where_a_row_fills_them():
+    with_, without = (
+        results.to_markdown(rows.of([ENVIRONMENT, record]))
+        for record in (on_a_gpu(telemetry=SEEN), measurement(CASE))
+    )
+    for heading in ("Device time (ms)", "Pipelined (img/s)", "GPU busy (%)", "Energy (mJ/img)"):
+        assert heading in with_
+        assert heading not in without
+    assert "1550" in with_  # 1.55 J an image
+
+
+def test_a_failed_case_has_nothing_beside():
+    (row,) = rows.of([ENVIRONMENT, on_a_gpu(telemetry=SEEN), failure(CASE)])
+    assert set(row.beside) == {None}

@@ -1,0 +1,217 @@
+"""Each function against SciPy or a worked case, and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from bench.analysis import stats
+from bench.analysis.stats import Estimate
+
+RUNS = 3000
+PROCESS_SPREAD = 0.03
+
+
+def test_pools_all_iterations_of_all_processes():
+    summary = stats.summarise([[1.0, 2.0, 4.0], [3.0, 10.0]])
+    pooled = np.array([1.0, 2.0, 4.0, 3.0, 10.0])
+    assert summary.mean == pytest.approx(pooled.mean())
+    assert summary.std == pytest.approx(pooled.std(ddof=1))
+    assert summary.median == np.median(pooled)
+    assert (summary.samples, summary.processes) == (5, 2)
+
+
+def test_one_sample_has_no_spread():
+    assert math.isnan(stats.summarise([[1.0]]).std)
+
+
+def test_nothing_has_no_summary():
+    with pytest.raises(ValueError, match="no samples"):
+        stats.summarise([[], []])
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [3.1, 2.9, 3.3, 3.0, 2.7, 3.4]])
+def test_the_interval_of_a_mean_is_scipys(values):
+    low, high = scipy_stats.t.interval(
+        0.95, len(values) - 1, loc=np.mean(values), scale=scipy_stats.sem(values)
+    )
+    assert stats.mean_interval(values) == pytest.approx((np.mean(values), low, high))
+
+
+def test_one_value_has_no_interval():
+    assert stats.mean_interval([1.0]) is None
+    assert stats.latency([[1.0, 1.1]]) is None
+    assert stats.paired_ratio([[0.1, 0.2]]) is None
+    assert stats.separate_ratio([1.0], [1.0, 1.1], 0.1) is None
+
+
+def test_the_latency_is_the_mean_of_the_processes_medians():
+    found = stats.latency([[1.0, 2.0, 9.0], [4.0, 4.0]])
+    assert found == pytest.approx(stats.mean_interval([2.0, 4.0]))
+    assert found.half_width == pytest.approx((found.high - found.low) / 2 / 3)
+
+
+def test_the_interval_of_a_median_holds_it_as_often_as_the_binomial_says():
+    assert stats.median_interval(range(10)) is None
+    # n = 11: x(2) and x(10), coverage 1 - 2 P(X <= 1) = 0.988
+    assert stats.median_interval(list(range(11))) == (5, 1, 9)
+    for n in (11, 30, 100):
+        _, low, high = stats.median_interval(list(range(n)))
+        beyond = low  # so many samples lie below the lower bound
+        assert (
+            scipy_stats.binom.cdf(beyond, n, 0.5) <= 0.025 < scipy_stats.binom.cdf(low + 1, n, 0.5)
+        )
+        assert low + high == n - 1
+
+
+@pytest.mark.parametrize(("share", "fewest"), [(0.9, 64), (0.95, 130), (0.99, 662)])
+def test_a_percentile_takes_enough_samples_beyond_it(share, fewest):
+    samples = list(np.random.default_rng(0).normal(size=fewest))
+    assert stats.percentile(samples[:-1], share) is None
+    assert stats.percentile(samples, share) == pytest.approx(np.quantile(samples, share))
+
+
+def test_nothing_has_no_percentile():
+    assert stats.percentile([], 0.9) is None
+
+
+def test_outliers_are_counted_by_tukeys_fences():
+    calm = [10.0, 11.0, 12.0, 13.0, 14.0]  # quartiles 11 and 13: fences 8 and 16
+    assert stats.count_outliers(calm) == 0
+    assert stats.count_outliers([*calm, 40.0]) == 1
+    assert stats.count_outliers([1.0, 100.0]) == 0
+
+
+def test_a_paired_ratio_is_a_one_sample_t_interval_of_logarithms():
+    rounds = [[0.10, 0.12], [0.05], [0.08, 0.10, 0.09]]
+    means = [0.11, 0.05, 0.09]
+    low, high = scipy_stats.t.interval(0.95, 2, loc=np.mean(means), scale=scipy_stats.sem(means))
+    assert stats.paired_ratio(rounds) == pytest.approx(np.exp([np.mean(means), low, high]))
+
+
+def test_separate_runs_without_drift_are_welchs_interval():
+    base, candidate = [1.0, 1.1, 0.95, 1.02], [1.3, 1.2, 1.25, 1.4, 1.22]
+    welch = scipy_stats.ttest_ind(np.log(candidate), np.log(base), equal_var=False)
+    low, high = welch.confidence_interval(0.95)
+    found = stats.separate_ratio(base, candidate, 0.0)
+    assert (found.low, found.high) == pytest.approx((math.exp(low), math.exp(high)))
+    wider = stats.separate_ratio(base, candidate, 0.1)
+    assert wider.low < found.low < found.high < wider.high
+
+
+def test_equal_values_have_an_interval_without_width():
+    assert stats.separate_ratio([1.0, 1.0], [1.0, 1.0], 0.0) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "finding"),
+    [
+        (0.90, 0.97, "FASTER"),
+        (0.90, 0.985, "UNDECIDED"),
+        (1.03, 1.10, "SLOWER"),
+        (1.01, 1.10, "UNDECIDED"),
+        (0.99, 1.01, "SAME"),
+        (0.97, 1.01, "UNDECIDED"),
+    ],
+)
+def test_an_interval_wholly_beyond_or_within_the_margin_is_a_finding(low, high, finding):
+    assert stats.find(Estimate((low + high) / 2, low, high)) == finding
+
+
+def test_what_cannot_be_estimated_is_undecided():
+    assert stats.find(None) == "UNDECIDED"
+
+
+def test_more_rounds_would_decide_what_is_near_to_it():
+    near = stats.paired_ratio([[v] for v in (0.04, 0.10, 0.02, 0.09)])
+    assert stats.find(near) == "UNDECIDED"
+    more = stats.more_rounds(near, 4)
+    spread = np.std([0.04, 0.10, 0.02, 0.09], ddof=1)
+    low = 0.0625 - scipy_stats.t.ppf(0.975, 4 + more - 1) * spread / math.sqrt(4 + more)
+    before = 0.0625 - scipy_stats.t.ppf(0.975, 4 + more - 2) * spread / math.sqrt(3 + more)
+    assert before <= math.log(1.02) < low
+
+
+def test_hundreds_of_rounds_do_not_decide_what_lies_on_the_margin():
+    on_it = math.log(1.02)
+    ratio = stats.paired_ratio([[on_it - 0.05], [on_it + 0.05], [on_it - 0.04], [on_it + 0.04]])
+    assert stats.more_rounds(ratio, 4) is None
+
+
+def coverage(estimates, truth):
+    return np.mean([low <= truth <= high for _, low, high in estimates])
+
+
+@pytest.mark.parametrize("processes", [5, 6, 8, 12])
+def test_the_interval_of_a_latency_covers_as_often_as_it_says(processes):
+    """Samples share what their process has: pooling them would cover far less."""
+    draw = np.random.default_rng(processes)
+    effects = draw.lognormal(math.log(0.05), PROCESS_SPREAD, (RUNS, processes, 1))
+    samples = effects * draw.lognormal(0, 0.05, (RUNS, processes, 15))
+    truth = 0.05 * math.exp(PROCESS_SPREAD**2 / 2)
+    found = [stats.latency(run) for run in samples.tolist()]
+    assert 0.93 <= coverage(found, truth) <= 0.97
+
+
+@pytest.mark.parametrize("processes", [5, 6, 8, 12])
+def test_a_paired_ratio_covers_under_drift_too(processes):
+    """The machine walks from block to block; what both sides share of it cancels."""
+    draw = np.random.default_rng(processes)
+    blocks, truth = 5, 1.07
+    walk = np.cumsum(draw.normal(0, 0.04, (RUNS, processes * blocks * 2)), axis=1)
+    walk = walk.reshape(RUNS, processes, blocks, 2)
+    turned = walk.copy()
+    turned[:, :, 1::2] = walk[:, :, 1::2, ::-1]  # the order reverses each turn
+    effect = draw.normal(0, PROCESS_SPREAD, (RUNS, processes, 1, 2))
+    noise = draw.normal(0, 0.03, walk.shape)
+    logs = turned + effect + noise
+    ratios = logs[..., 1] - logs[..., 0] + math.log(truth)
+    found = [stats.paired_ratio(run) for run in ratios.tolist()]
+    assert 0.93 <= coverage(found, truth) <= 0.97
+
+
+def test_separate_runs_cover_when_the_machine_moved_between_them():
+    draw = np.random.default_rng(1)
+    drift = 0.1
+    moved = draw.normal(0, drift, (RUNS, 2, 1))
+    logs = moved + draw.normal(0, PROCESS_SPREAD, (RUNS, 2, 6))
+    found = [stats.separate_ratio(*np.exp(run).tolist(), drift) for run in logs]
+    assert coverage(found, 1.0) >= 0.93
+
+
+def in_two_states(draw, processes, slope):
+    """Rounds of a ratio that depends on a state which changes from round to round."""
+    states = draw.choice([0.0, 0.4], (processes, 1)) + draw.normal(0, 0.02, (processes, 5))
+    logs = (
+        slope * states + draw.normal(0, 0.02, (processes, 1)) + draw.normal(0, 0.02, (processes, 5))
+    )
+    return logs.tolist(), states[..., None].tolist()
+
+
+def test_an_adjusted_ratio_is_that_of_the_reference_state():
+    draw = np.random.default_rng(2)
+    rounds, states = zip(*[in_two_states(draw, 12, 0.5) for _ in range(300)], strict=True)
+    found = [stats.adjusted_ratio(r, s, [0.2]) for r, s in zip(rounds, states, strict=True)]
+    plain = [stats.paired_ratio(r) for r in rounds]
+    truth = math.exp(0.1)
+    assert np.mean([each.point for each in found]) == pytest.approx(truth, rel=0.01)
+    assert 0.90 <= coverage(found, truth) <= 0.99
+    assert np.std([each.point for each in found]) < np.std([each.point for each in plain]) / 2
+
+
+def test_a_steady_machine_needs_no_adjustment():
+    draw = np.random.default_rng(3)
+    rounds = draw.normal(0.1, 0.03, (8, 5)).tolist()
+    states = draw.normal(0, 1e-4, (8, 5, 2)).tolist()
+    adjusted, plain = stats.adjusted_ratio(rounds, states, [0, 0]), stats.paired_ratio(rounds)
+    assert adjusted.point == pytest.approx(plain.point, rel=1e-3)
+
+
+def test_equal_rounds_in_one_state_need_no_adjustment_either():
+    found = stats.adjusted_ratio([[0.1]] * 6, [[[0.0, 0.0]]] * 6, [0, 0])
+    assert found == pytest.approx([math.exp(0.1)] * 3)
+
+
+def test_too_few_rounds_have_no_adjusted_ratio():
+    assert stats.adjusted_ratio([[0.1]] * 4, [[[0.0, 0.0]]] * 4, [0, 0]) is None

@@ -1,0 +1,113 @@
+"""What a person sees while a run works: exact text, on consoles of several widths."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+from support.records import failure, measurement
+
+from bench.analysis.verdict import Doubt, Reason, Verdict
+from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude
+from bench.harness.plan import PRESETS
+from bench.harness.scheduler.estimate import CaseProgress
+from bench.records import Case
+from bench.storage.results import History
+
+QUICK = PRESETS["quick"]
+FAST = Case("mobilenetv3_l", "plain")
+FORM = Case("repnext_u3_t", "rrep_fc")
+BROKEN = Case("timm/[red]trap", "plain")
+
+
+class Screen:
+    """A console that remembers what it printed."""
+
+    def __init__(self, width, terminal):
+        self.file = io.StringIO()
+        self.console = Console(
+            file=self.file, width=width, height=30, force_terminal=terminal, highlight=False
+        )
+
+    @property
+    def text(self):
+        return self.file.getvalue()
+
+
+def play(display):
+    """A short run: two cases, one of them failing in the end."""
+    with display:
+        display.started([FAST, FORM, BROKEN], [])
+        for case, iteration_s in ((FAST, 0.012), (FORM, 0.070)):
+            display.warmed(case, iteration_s)
+        display.failed(failure(BROKEN, message="no\nsuch thing"))
+        display.sampled(FAST, [], [0.0121, 0.0119])
+        display.measured(FAST, [measurement(FAST)])
+        display.measured(FORM, [measurement(FORM, stopped_by="rounds")])
+
+
+def tracker():
+    return Tracker(QUICK, {case: CaseProgress(0.1) for case in (FAST, FORM, BROKEN)})
+
+
+def test_plain_lines_have_a_row_for_each_case_and_each_round():
+    screen = Screen(200, terminal=False)
+    play(PlainLines(screen.console, tracker()))
+    lines = screen.text.splitlines()
+    assert lines[0].startswith("3 to measure, about ")
+    first = "mobilenetv3_l batch 1 12.0 ms 83.3 img/s n=1 provisional"
+    assert " ".join(lines[1].split()) == first
+    assert lines[3] == "timm/[red]trap at batch 1 failed at check: CheckError: no such thing"
+    assert "round 1," in lines[4]
+    assert lines[5].endswith("done after 1 (rounds)")
+    assert "\x1b" not in screen.text
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_the_live_table_fits_its_terminal(width):
+    screen = Screen(width, terminal=True)
+    play(LiveTable(screen.console, tracker()))
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.text)
+    assert "latency" in shown
+    assert "mobilenetv3" in shown
+    rows = [line for line in shown.replace("\r", "\n").splitlines() if line.startswith("repnext")]
+    assert rows
+    assert max(len(line) for line in rows) <= width
+    assert rows[-1].split()[1:4] == ["11.0", "±", "1.0"]
+
+
+def test_names_are_never_taken_for_markup():
+    screen = Screen(100, terminal=True)
+    play(LiveTable(screen.console, tracker()))
+    assert "timm/[red]trap" in screen.text
+
+
+def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
+    screen = Screen(100, terminal=False)
+    histories = {
+        FAST: History([measurement(FAST, stopped_by="rounds")], None),
+        BROKEN: History([], failure(BROKEN)),
+    }
+    seen = Reason(Doubt.OTHERS, "SUSPECT", "others used 12 % of the CPUs")
+    verdicts = {FAST: Verdict("SUSPECT", [seen])}
+    path = tmp_path / "results.jsonl"
+    conclude(screen.console, histories, verdicts, path, "python -m bench report out")
+    lines = [line.rstrip() for line in screen.text.splitlines() if line.strip()]
+    assert lines[1].split() == ["mobilenetv3_l", "1", "11.0", "±", "1.0", "90.9", "3"]
+    assert lines[2].split() == ["timm/[red]trap", "1", "failed:", "check"]
+    doubt = "mobilenetv3_l at batch 1 is SUSPECT: others used 12 % of the CPUs"
+    assert doubt in lines
+    assert "timm/[red]trap at batch 1 failed at check: CheckError: output is not finite" in lines
+    assert "again:   --retry-failed tries once more what failed" in lines
+    assert lines[-1] == "next:    python -m bench report out"
+
+
+def test_the_time_left_shrinks_to_nothing():
+    follow = tracker()
+    before = follow.left_s()
+    follow.warmed(FAST, 0.02)
+    follow.measured(measurement(FAST, stopped_by="rounds"))
+    assert 0 < follow.left_s() < before
+    follow.failed(BROKEN)
+    follow.measured(measurement(FORM, stopped_by="budget"))
+    assert follow.left_s() == 0

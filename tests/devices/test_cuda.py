@@ -1,0 +1,239 @@
+"""The CUDA driver on stand-ins for torch.cuda and NVML: what it asks, in which order."""
+
+import contextlib
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+
+from bench import devices
+from bench.devices import cuda, nvml, proof
+from bench.devices.cuda import Cuda, with_gauges
+from bench.errors import UnavailableError
+from bench.harness.worker.case import _kind
+from bench.process import command_for_module
+from bench.records import Case, Gauges, Reading
+
+CASE = Case("resnet50", "plain", precision="tf32", device="cuda", threads=1)
+
+
+class Gpu(nvml.Gpu):
+    """An open GPU with one set of gauges."""
+
+    def __init__(self):
+        self.name = "NVIDIA H200"
+        self.closed = False
+
+    def gauges(self):
+        return Gauges(clock_hz=1.98e9, power_w=300.0, missing={"temperature_c": "no", "x": "y"})
+
+    def facts(self):
+        return {}
+
+    def free_bytes(self):
+        return 10
+
+    def process_bytes(self, pid):
+        return 700
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """An open GPU, and a torch.cuda that answers without one."""
+    opened = Gpu()
+    monkeypatch.setattr(nvml, "open_gpu", lambda: opened)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 500)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 600)
+    threads = torch.get_num_threads()
+    yield opened
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def test_a_session_sets_precision_and_threads_and_has_the_sensor_open(gpu):
+    device = Cuda()
+    with device.session(CASE):
+        assert torch.is_inference_mode_enabled()
+        assert torch.get_num_threads() == 1
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cuda.matmul.allow_tf32
+        assert device.sensor() is gpu
+        assert device.memory() == (500, 600, 700)
+        assert not gpu.closed
+    assert gpu.closed
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_the_host_and_the_gpu_are_sensed_together(gpu):
+    device = Cuda()
+    with device.session(CASE):
+        reading = device.sense()
+    assert reading.busy_cpu_s > 0
+    assert (reading.clock_hz, reading.power_w, reading.temperature_c) == (1.98e9, 300.0, None)
+    assert reading.missing == {"temperature_c": "no"}
+
+
+def test_the_hosts_missing_clock_is_not_the_gpus():
+    host = Reading(at_s=0, missing={"clock_hz": "no cpufreq", "busy_cpu_s": "no /proc/stat"})
+    reading = with_gauges(host, Gauges(clock_hz=1e9))
+    assert (reading.clock_hz, reading.missing) == (1e9, {"busy_cpu_s": "no /proc/stat"})
+
+
+def test_what_the_kernels_hold_is_not_the_networks(gpu, monkeypatch):
+    device = Cuda()
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
+    monkeypatch.setattr(cuda, "torch_kernels", lambda size, where: None)
+    with device.session(CASE):
+        device.kernels()
+        assert device.memory() == (400, 500, 600)
+
+
+def test_room_is_the_hosts_where_that_is_less(gpu, monkeypatch):
+    monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(gpu))
+    assert Cuda().free_bytes() == 10
+
+
+def test_where_nvml_finds_nothing_the_reason_stands_in_each_reading(monkeypatch):
+    def refuse():
+        raise UnavailableError("no NVIDIA GPU here: NVML says no", "")
+
+    monkeypatch.setattr(nvml, "open_gpu", refuse)
+    device = Cuda()
+    with device.session(CASE):
+        reading = device.sense()
+        assert device._process_bytes() is None
+    assert "NVML says no" in reading.missing["clock_hz"]
+
+
+class Event:
+    """Stands for a CUDA event: the clock of the chip when it was recorded."""
+
+    chip = 0.0
+    log: list = []  # noqa: RUF012
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+        Event.log.append("made")
+
+    def record(self):
+        Event.log.append("recorded")
+        self.at = Event.chip
+
+    def elapsed_time(self, end):
+        return end.at - self.at  # milliseconds
+
+
+def test_device_time_is_between_events_around_each_call_waited_for_once(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: Event.log.append("waited"))
+    Event.log.clear()
+
+    def call():
+        Event.log.append("called")
+        Event.chip += 5.0
+
+    assert Cuda().device_times(call, 2) == [0.005, 0.005]
+    each = ["recorded", "called", "recorded"]
+    assert Event.log == ["made"] * 4 + each * 2 + ["waited"]  # none is made while it is timed
+
+
+@pytest.mark.parametrize(
+    ("alias", "name", "accepted"),
+    [
+        ("a100", "NVIDIA A100-SXM4-40GB", True),
+        ("a100", "NVIDIA RTX A1000", False),
+        ("h100", "NVIDIA H100 80GB HBM3", True),
+        ("h200", "NVIDIA H200", True),
+        ("h200", "NVIDIA GH200 480GB", False),
+        ("h100", "NVIDIA H200", False),
+    ],
+)
+def test_an_alias_wants_the_chip_that_bears_its_name(monkeypatch, alias, name, accepted):
+    chip = types.SimpleNamespace(name=name)
+    monkeypatch.setattr(devices.DEVICES["cuda"], "identify", lambda: chip)
+    if accepted:
+        assert devices.select(alias)[1] is chip
+    else:
+        with pytest.raises(UnavailableError, match=f"no {alias.upper()} here: the chip is {name}"):
+            devices.select(alias)
+
+
+def test_cuda_counts_gpus_as_nvml_does(monkeypatch):
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(Gpu()))
+    Cuda().identify()
+    assert cuda.os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "OutOfMemory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "OutOfMemory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "OutOfMemory"),
+        (RuntimeError("NvMapMemAllocInternalTagged: 1075072515 error 12"), "OutOfMemory"),
+        (MemoryError(), "OutOfMemory"),
+        (RuntimeError("CUDA error: out of memory"), "OutOfMemory"),
+        (RuntimeError("CUDA driver error: out of memory"), "OutOfMemory"),
+        (RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED when calling cublasCreate"), "OutOfMemory"),
+        (RuntimeError("std::bad_alloc"), "OutOfMemory"),
+        (type("Long" * 10**6, (Exception,), {})(), "Long" * 20),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "RuntimeError"),
+    ],
+)
+def test_a_lack_of_memory_has_one_name(error, kind):
+    assert _kind(error) == kind
+
+
+def test_the_proof_is_a_convolution_that_is_right():
+    assert proof.convolve("cpu") < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("", None),
+        ("import sys; sys.exit('RuntimeError: no kernel image is available')", "no kernel image"),
+        ("import os; os.abort()", "exit code -6"),
+        ("import time; time.sleep(60)", "no answer within 1 s"),
+    ],
+)
+def test_a_torch_that_cannot_compute_on_the_chip_is_refused(monkeypatch, script, said):
+    real = subprocess.run
+
+    def run(command, **options):
+        assert command == command_for_module("bench.devices.proof")
+        return real([sys.executable, "-c", script], **options)
+
+    monkeypatch.setattr(proof.subprocess, "run", run)
+    monkeypatch.setattr(proof, "DEADLINE_S", 1.0 if "sleep" in script else 30.0)
+    if said is None:
+        proof.prove("Test GPU")
+    else:
+        with pytest.raises(UnavailableError, match=f"torch cannot compute on Test GPU: .*{said}"):
+            proof.prove("Test GPU")
+
+
+def test_where_there_is_no_gpu_the_proof_says_so_in_a_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.devices.proof"],
+        env={"CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().count("\n") <= 1
+
+
+def test_a_convolution_that_is_wrong_is_refused(monkeypatch):
+    monkeypatch.setattr(proof, "convolve", lambda torch_device: 0.25)
+    with pytest.raises(SystemExit, match=r"wrong by 0\.25"):
+        proof.main()

@@ -1,0 +1,682 @@
+import ast
+import inspect
+import sys
+import types
+from pathlib import Path
+
+import pynvml as real_pynvml
+import pytest
+from support import fake_pynvml
+from support.fake_pynvml import (
+    MEM,
+    MIB,
+    PROCESSES,
+    SM,
+    a100,
+    h200,
+    instance,
+    mig_a100,
+    orin,
+    process,
+)
+
+from bench.devices import nvml
+from bench.devices.nvml import THERMAL, THROTTLES, open_gpu, throttles_of
+from bench.errors import UnavailableError
+from bench.records import Gauges
+
+FACTS = {
+    "driver": "570.86.15",
+    "memory_gib": 140,
+    "sm_count": 132,
+    "compute_capability": "9.0",
+    "max_clock_mhz": 1980,
+    "power_limit_w": 700,
+    "ecc": "on",
+    "mig": "off",
+}
+STATE = {
+    "persistence": "on",
+    "temperature_c": 34,
+    "idle_power_w": 76.5,
+    "clock_mhz": 345,
+    "memory_used_gib": 1.8,
+    "foreign_processes": 4,
+}
+LEVELS = {
+    "utilisation": 0.37,
+    "clock_hz": 345e6,
+    "memory_clock_hz": 3201e6,
+    "temperature_c": 34,
+    "power_w": 76.543,
+    "throttles": ["sw_power_cap", "sw_thermal_slowdown"],
+}
+# What is no longer known, or differs, when the function is the only one that fails.
+LOST = {
+    "nvmlSystemGetDriverVersion": {"facts driver": None},
+    "nvmlDeviceGetName": {"name": "unnamed NVIDIA GPU"},
+    "nvmlDeviceGetMemoryInfo": {
+        "facts memory_gib": None,
+        "state memory_used_gib": None,
+        "free_bytes": None,
+    },
+    "nvmlDeviceGetCudaComputeCapability": {
+        "facts compute_capability": None,
+        "facts sm_count": None,
+    },
+    "nvmlDeviceGetNumGpuCores": {"facts sm_count": None},
+    "nvmlDeviceGetMaxClockInfo": {"facts max_clock_mhz": None},
+    "nvmlDeviceGetPowerManagementLimit": {"facts power_limit_w": None},
+    "nvmlDeviceGetEccMode": {"facts ecc": None},
+    "nvmlDeviceGetMigMode": {"facts mig": None},
+    "nvmlDeviceGetPersistenceMode": {"state persistence": None},
+    "nvmlDeviceGetClockInfo": {
+        "state clock_mhz": None,
+        "gauges clock_hz": None,
+        "gauges memory_clock_hz": None,
+    },
+    "nvmlDeviceGetTemperature": {"state temperature_c": None, "gauges temperature_c": None},
+    "nvmlDeviceGetPowerUsage": {"state idle_power_w": None, "gauges power_w": None},
+    "nvmlDeviceGetUtilizationRates": {"gauges utilisation": None},
+    "nvmlDeviceGetCurrentClocksEventReasons": {"gauges throttles": None},
+    "nvmlDeviceGetCurrentClocksThrottleReasons": {},
+    "nvmlDeviceGetTotalEnergyConsumption": {"energy_j": None},
+    "nvmlDeviceGetComputeRunningProcesses": {
+        "state foreign_processes": 3,
+        "foreign_processes": 3,
+        "process_bytes": None,
+    },
+    "nvmlDeviceGetGraphicsRunningProcesses": {
+        "state foreign_processes": 3,
+        "foreign_processes": 3,
+    },
+    "nvmlDeviceGetMPSComputeRunningProcesses": {
+        "state foreign_processes": 3,
+        "foreign_processes": 3,
+    },
+    "nvmlShutdown": {},
+    # To find the GPU there are other ways, or it needs no finding.
+    "nvmlDeviceGetCount": {},
+    "nvmlDeviceGetUUID": {},
+    "nvmlDeviceGetHandleByUUID": {},
+    "nvmlDeviceGetAttributes": {},
+    "nvmlDeviceGetMaxMigDeviceCount": {},
+    "nvmlDeviceGetMigDeviceHandleByIndex": {},
+    "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": {},
+}
+INDISPENSABLE = {"nvmlInit", "nvmlDeviceGetHandleByIndex"}
+FAILURES = {
+    "NotSupported": "NVML: Not Supported",
+    "NoPermission": "NVML: Insufficient Permissions",
+    "GpuIsLost": "NVML: GPU is lost",
+    "Unknown": "NVML: Unknown Error",
+    "FunctionNotFound": "NVML: Function Not Found",
+    "absent": "NVML: Function Not Found",
+}
+
+
+@pytest.fixture(autouse=True)
+def all_gpus_visible(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Open the first visible of some GPUs; `visible` is CUDA_VISIBLE_DEVICES."""
+
+    def open_one(*boards, visible=None, **options):
+        module = fake_pynvml.pynvml(*boards, **options)
+        monkeypatch.setitem(sys.modules, "pynvml", module)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        return open_gpu()
+
+    return open_one
+
+
+def levels_of(gauges):
+    return {name: getattr(gauges, name) for name in LEVELS}
+
+
+def all_of(gpu):
+    """Everything that a GPU tells, under one flat set of names."""
+    return {
+        "name": gpu.name,
+        **{f"facts {name}": value for name, value in gpu.facts().items()},
+        **{f"state {name}": value for name, value in gpu.state().items()},
+        **{f"gauges {name}": value for name, value in levels_of(gpu.gauges()).items()},
+        "energy_j": gpu.energy_j(),
+        "free_bytes": gpu.free_bytes(),
+        "foreign_processes": gpu.foreign_processes(),
+        "process_bytes": gpu.process_bytes(11),
+    }
+
+
+def names_in_the_module():
+    """Functions of pynvml that the module asks, by their whole names."""
+    tree = ast.parse(Path(nvml.__file__).read_text())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    asked = {text for text in texts if isinstance(text, str) and text.isidentifier()}
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {name for name in asked | attributes if name.lower().startswith("nvml")}
+
+
+def test_an_h200_tells_what_it_is(opened):
+    gpu = opened(h200())
+    assert gpu.name == "NVIDIA H200"
+    assert gpu.facts() == FACTS
+
+
+def test_an_h200_tells_its_state(opened):
+    assert opened(h200()).state() == STATE
+
+
+def test_an_h200_tells_its_levels_and_nothing_is_missing(opened):
+    gauges = opened(h200()).gauges()
+    assert levels_of(gauges) == LEVELS
+    assert gauges.missing == {}
+
+
+def test_energy_memory_and_processes_are_in_joules_bytes_and_heads(opened):
+    gpu = opened(h200())
+    assert gpu.energy_j() == 123_456.789
+    assert gpu.free_bytes() == (143771 - 1843) * MIB
+    assert gpu.foreign_processes() == 4
+    assert opened(a100()).foreign_processes() == 0
+
+
+def test_an_a100_has_64_cores_in_a_multiprocessor(opened):
+    assert opened(a100()).facts()["sm_count"] == 108
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"nvmlDeviceGetCudaComputeCapability": (99, 0)},
+        {"nvmlDeviceGetNumGpuCores": 16897},
+        {"nvmlDeviceGetNumGpuCores": 0},
+    ],
+)
+def test_multiprocessors_are_not_guessed(opened, answers):
+    assert opened(h200(**answers)).facts()["sm_count"] is None
+
+
+def test_ecc_and_mig_are_those_of_now_not_those_after_a_reset(opened):
+    gpu = opened(h200(nvmlDeviceGetEccMode=[0, 1], nvmlDeviceGetMigMode=[0, 1]))
+    assert (gpu.facts()["ecc"], gpu.facts()["mig"]) == ("off", "off")
+
+
+def test_text_of_an_old_pynvml_is_bytes(opened):
+    gpu = opened(h200(nvmlDeviceGetName=b"NVIDIA \xffH200"), driver=b"470.1")
+    assert (gpu.name, gpu.facts()["driver"]) == ("NVIDIA \ufffdH200", "470.1")
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("function", LOST)
+def test_a_function_that_fails_leaves_all_others_intact(opened, function, failure):
+    before = all_of(opened(h200()))
+    if failure == "absent":
+        gpu = opened(h200(), lacking=[function])
+    else:
+        gpu = opened(h200(), errors={function: failure})
+    after, gauges = all_of(gpu), gpu.gauges()
+    lost = LOST[function]
+    if function.endswith("EventReasons") and FAILURES[failure] == nvml.LACKING:
+        lost = {}  # the older function of the same answers instead
+    assert {name: after[name] for name in after if after[name] != before[name]} == lost
+    levels = [name.removeprefix("gauges ") for name in lost if name.startswith("gauges ")]
+    assert gauges.missing == dict.fromkeys(levels, FAILURES[failure])
+    gpu.close()
+
+
+def test_no_function_that_is_asked_was_left_out_of_the_test_above():
+    functions = {name for name in names_in_the_module() if name.startswith("nvml")}
+    assert functions == set(LOST) | INDISPENSABLE
+    assert functions == set(fake_pynvml.ARGUMENTS)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_where_everything_fails_all_levels_are_missing_with_the_reason(opened, failure):
+    functions = set(LOST) - {"nvmlShutdown"}
+    if failure == "absent":
+        gpu = opened(h200(), lacking=functions)
+    else:
+        gpu = opened(h200(), errors=dict.fromkeys(functions, failure))
+    told = all_of(gpu)
+    assert told.pop("name") == "unnamed NVIDIA GPU"
+    assert set(told.values()) == {None}
+    assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, FAILURES[failure]))
+
+
+def test_a_gpu_lost_in_the_middle_raises_nothing(opened):
+    gpu = opened(h200())
+    assert gpu.gauges().missing == {}
+    sys.modules["pynvml"].errors.update(dict.fromkeys(fake_pynvml.ARGUMENTS, "GpuIsLost"))
+    assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, "NVML: GPU is lost"))
+    assert set(gpu.state().values()) == set(gpu.facts().values()) == {None}
+    assert (gpu.energy_j(), gpu.free_bytes(), gpu.process_bytes(11)) == (None, None, None)
+    gpu.close()
+
+
+def test_an_error_of_pynvml_itself_is_a_reason_too(opened):
+    gpu = opened(h200())
+
+    def undecodable(board):
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    sys.modules["pynvml"].nvmlDeviceGetPowerUsage = undecodable
+    assert gpu.gauges().missing == {"power_w": "NVML: UnicodeDecodeError"}
+
+
+@pytest.mark.parametrize(
+    ("function", "answer", "missing"),
+    [
+        (
+            "nvmlDeviceGetClockInfo",
+            {SM: 0, MEM: 3201},
+            {"clock_hz": "NVML: 0 cannot be"},
+        ),
+        (
+            "nvmlDeviceGetClockInfo",
+            {SM: 345, MEM: 2**32 - 1},
+            {"memory_clock_hz": "NVML: 4294967295 cannot be"},
+        ),
+        (
+            "nvmlDeviceGetUtilizationRates",
+            types.SimpleNamespace(gpu=101),
+            {"utilisation": "NVML: 101 cannot be"},
+        ),
+        ("nvmlDeviceGetTemperature", {0: 0}, {"temperature_c": "NVML: 0 cannot be"}),
+        ("nvmlDeviceGetTemperature", {0: 151}, {"temperature_c": "NVML: 151 cannot be"}),
+        ("nvmlDeviceGetPowerUsage", 0, {"power_w": "NVML: 0 cannot be"}),
+        ("nvmlDeviceGetPowerUsage", 2**32 - 1, {"power_w": "NVML: 4294967295 cannot be"}),
+        (
+            "nvmlDeviceGetCurrentClocksEventReasons",
+            2**64 - 1,
+            {"throttles": "NVML: 18446744073709551615 cannot be"},
+        ),
+    ],
+)
+def test_a_level_that_cannot_be_is_missing_with_a_reason(opened, function, answer, missing):
+    gauges = opened(h200(**{function: answer})).gauges()
+    assert gauges.missing == missing
+    (name,) = missing
+    assert {**levels_of(gauges), name: LEVELS[name]} == LEVELS
+    assert getattr(gauges, name) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "answer", "where"),
+    [
+        ("nvmlDeviceGetMemoryInfo", fake_pynvml.sizes(0, 0), "facts memory_gib"),
+        ("nvmlDeviceGetMemoryInfo", fake_pynvml.sizes(2**64 - 1, 0), "free_bytes"),
+        ("nvmlDeviceGetMaxClockInfo", {SM: 0}, "facts max_clock_mhz"),
+        ("nvmlDeviceGetPowerManagementLimit", 2**32 - 1, "facts power_limit_w"),
+        ("nvmlDeviceGetCudaComputeCapability", (0, 0), "facts compute_capability"),
+        ("nvmlDeviceGetEccMode", [7, 0], "facts ecc"),
+        ("nvmlDeviceGetMigMode", [7, 0], "facts mig"),
+        ("nvmlDeviceGetPersistenceMode", 7, "state persistence"),
+        ("nvmlDeviceGetClockInfo", {SM: 0}, "state clock_mhz"),
+        ("nvmlDeviceGetTemperature", {0: 255}, "state temperature_c"),
+        ("nvmlDeviceGetPowerUsage", 0, "state idle_power_w"),
+        ("nvmlDeviceGetTotalEnergyConsumption", 0, "energy_j"),
+        ("nvmlDeviceGetTotalEnergyConsumption", 2**64 - 1, "energy_j"),
+    ],
+)
+def test_a_fact_that_cannot_be_is_unknown(opened, function, answer, where):
+    assert all_of(opened(h200()))[where] is not None
+    assert all_of(opened(h200(**{function: answer})))[where] is None
+
+
+def test_an_idle_gpu_that_is_used_for_no_part_of_a_second_is_no_missing_value(opened):
+    idle = h200(
+        nvmlDeviceGetUtilizationRates=types.SimpleNamespace(gpu=0),
+        nvmlDeviceGetCurrentClocksEventReasons=0x1,
+    )
+    gauges = opened(idle).gauges()
+    assert (gauges.utilisation, gauges.throttles, gauges.missing) == (0.0, [], {})
+
+
+@pytest.mark.parametrize(
+    ("mask", "names"),
+    [
+        (0, []),
+        (0x1, []),
+        (0x2, ["applications_clocks_setting"]),
+        (0x5, ["sw_power_cap"]),
+        (0x68, ["hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown"]),
+        (0x90, ["sync_boost", "hw_power_brake_slowdown"]),
+        (0x100, ["display_clock_setting"]),
+        (0x20000 | 0x4, ["sw_power_cap", "bit_0x20000"]),
+    ],
+)
+def test_throttles_are_named_by_their_bits(opened, mask, names):
+    assert throttles_of(mask) == names
+    assert opened(h200(nvmlDeviceGetCurrentClocksEventReasons=mask)).gauges().throttles == names
+
+
+def test_heat_and_brakes_of_the_hardware_are_thermal_and_limits_that_somebody_set_are_not():
+    assert set(THROTTLES.values()) - THERMAL == {
+        "applications_clocks_setting",
+        "sw_power_cap",
+        "sync_boost",
+        "display_clock_setting",
+    }
+
+
+def test_an_older_driver_is_asked_for_throttles_by_the_older_name(opened):
+    old = h200(nvmlDeviceGetCurrentClocksThrottleReasons=0x40)
+    assert opened(old).gauges().throttles == LEVELS["throttles"]
+    lacking = {"nvmlDeviceGetCurrentClocksEventReasons": "FunctionNotFound"}
+    assert opened(old, errors=lacking).gauges().throttles == ["hw_thermal_slowdown"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "held"),
+    [
+        ([[process(9, 5 * MIB)], [], []], 5 * MIB),
+        ([[], [], [process(9, 5 * MIB)]], 5 * MIB),
+        ([[process(9, 5 * MIB)], [process(9, 5 * MIB)], []], 5 * MIB),
+        ([[process(9, None)], [process(9, 5 * MIB)], []], 5 * MIB),
+        ([[process(9, None)], [], []], None),
+        ([[process(9, 2**64 - 1)], [], []], None),
+        ([[process(9, 0)], [], []], None),
+        ([[process(8, 5 * MIB)], [], []], None),
+        ([[], [], []], None),
+    ],
+)
+def test_memory_of_a_process_is_known_only_where_nvml_lists_it_and_says_so(opened, lists, held):
+    board = h200(**dict(zip(PROCESSES, lists, strict=True)))
+    assert opened(board).process_bytes(9) == held
+
+
+def test_a_process_on_several_lists_is_one(opened):
+    board = h200(**{name: [process(9, MIB), process(10, None)] for name in PROCESSES})
+    assert opened(board).foreign_processes() == 2
+
+
+def test_processes_are_unknown_where_no_list_can_be_read(opened):
+    gpu = opened(h200(), errors=dict.fromkeys(PROCESSES, "NoPermission"))
+    assert gpu.foreign_processes() is None
+    assert gpu.state()["foreign_processes"] is None
+
+
+def test_a_text_that_is_empty_is_none(opened):
+    gpu = opened(h200(nvmlDeviceGetName=""), driver="")
+    assert (gpu.name, gpu.facts()["driver"]) == ("unnamed NVIDIA GPU", None)
+
+
+def test_an_orin_opens_and_says_of_everything_that_it_is_not_supported(opened):
+    gpu = opened(orin(), errors={"nvmlSystemGetDriverVersion": "NotSupported"})
+    assert gpu.name == "unnamed NVIDIA GPU"
+    assert gpu.facts() == dict.fromkeys(FACTS)
+    assert gpu.state() == dict.fromkeys(STATE)
+    assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, "NVML: Not Supported"))
+    assert (gpu.energy_j(), gpu.free_bytes(), gpu.process_bytes(1)) == (None, None, None)
+    assert gpu.foreign_processes() is None
+
+
+def test_an_orin_that_tells_its_name_is_named(opened):
+    gpu = opened(orin(nvmlDeviceGetName="Orin (nvgpu)"), driver="540.4.0")
+    assert gpu.name == "Orin (nvgpu)"
+    assert gpu.facts() == {**dict.fromkeys(FACTS), "driver": "540.4.0"}
+
+
+UUIDS = [board.answers["nvmlDeviceGetUUID"] for board in (h200(), a100())]
+
+
+@pytest.mark.parametrize(
+    ("visible", "name"),
+    [
+        (None, "NVIDIA H200"),
+        ("0", "NVIDIA H200"),
+        ("1", "NVIDIA A100-SXM4-80GB"),
+        (" 1,0", "NVIDIA A100-SXM4-80GB"),
+        ("1,-1", "NVIDIA A100-SXM4-80GB"),
+        (UUIDS[0], "NVIDIA H200"),
+        (UUIDS[1], "NVIDIA A100-SXM4-80GB"),
+        ("GPU-1f2e9,0", "NVIDIA A100-SXM4-80GB"),
+        ("GPU-1f2e3d4c-00", "NVIDIA H200"),
+    ],
+)
+def test_the_first_of_cuda_visible_devices_is_opened(opened, visible, name):
+    assert opened(h200(), a100(), visible=visible).name == name
+
+
+@pytest.mark.parametrize(
+    ("visible", "message"),
+    [
+        ("", "CUDA_VISIBLE_DEVICES '' hides all"),
+        ("-1", "CUDA_VISIBLE_DEVICES '-1' hides all"),
+        ("-1,0", "CUDA_VISIBLE_DEVICES '-1,0' hides all"),
+        (",0", "CUDA_VISIBLE_DEVICES ',0' hides all"),
+        ("NoDevFiles", "CUDA_VISIBLE_DEVICES 'NoDevFiles' hides all"),
+        ("2", "CUDA_VISIBLE_DEVICES begins with 2, and NVML finds 2"),
+        ("GPU-1f2e", "CUDA_VISIBLE_DEVICES begins with GPU-1f2e, which is that of 2 GPUs"),
+        ("GPU-0,1", "CUDA_VISIBLE_DEVICES begins with GPU-0, which is that of 0 GPUs"),
+        ("MIG-0", "CUDA_VISIBLE_DEVICES begins with MIG-0, which is that of 0 GPUs"),
+    ],
+)
+def test_gpus_that_cuda_visible_devices_hides_are_not_available(opened, visible, message):
+    with pytest.raises(UnavailableError) as refused:
+        opened(h200(), a100(), visible=visible)
+    assert refused.value.message == f"no NVIDIA GPU here: {message}"
+    assert "CUDA_VISIBLE_DEVICES" in refused.value.remedy
+    assert sys.modules["pynvml"].users == 0
+
+
+@pytest.mark.parametrize("function", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetUUID"])
+def test_a_whole_uuid_is_found_either_way(opened, function):
+    gpu = opened(h200(), a100(), visible=UUIDS[1], errors={function: "NotSupported"})
+    assert gpu.name == "NVIDIA A100-SXM4-80GB"
+
+
+@pytest.mark.parametrize("error", ["DriverNotLoaded", "LibraryNotFound"])
+def test_without_a_driver_there_is_no_gpu(opened, error):
+    with pytest.raises(UnavailableError) as refused:
+        opened(h200(), errors={"nvmlInit": error})
+    text = fake_pynvml.ERRORS[error][1]
+    assert refused.value.message == f"no NVIDIA GPU here: NVML says {text}"
+    assert "--device cpu" in refused.value.remedy
+
+
+@pytest.mark.parametrize("visible", [None, "0", "GPU-1"])
+def test_a_driver_that_finds_no_gpu_says_so(opened, visible):
+    with pytest.raises(UnavailableError) as refused:
+        opened(visible=visible)
+    assert refused.value.message == "no NVIDIA GPU here: NVML finds none"
+    assert "--device cpu" in refused.value.remedy
+    assert sys.modules["pynvml"].users == 0
+
+
+def test_a_gpu_that_may_not_be_opened_is_not_available(opened):
+    with pytest.raises(UnavailableError) as refused:
+        opened(h200(), errors={"nvmlDeviceGetHandleByIndex": "NoPermission"})
+    assert "of GPU 0 NVML says Insufficient Permissions" in refused.value.message
+    assert "--device cpu" in refused.value.remedy
+
+
+def test_without_pynvml_the_remedy_is_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(UnavailableError) as refused:
+        open_gpu()
+    assert refused.value.message == "no NVIDIA GPU here: pynvml is not installed"
+    assert "pip install nvidia-ml-py" in refused.value.remedy
+
+
+def test_a_gpu_closes_once_and_then_tells_nothing(opened):
+    with opened(h200()) as gpu:
+        assert sys.modules["pynvml"].users == 1
+    gpu.close()
+    assert sys.modules["pynvml"].users == 0
+    assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, "NVML: Uninitialized"))
+
+
+def test_a_gpu_closed_twice_does_not_close_another_that_is_open(opened):
+    gpu = opened(h200())
+    with open_gpu() as other:
+        gpu.close()
+        gpu.close()
+        assert levels_of(other.gauges()) == LEVELS
+    assert sys.modules["pynvml"].users == 0
+
+
+MIG = {
+    "driver": "570.86.15",
+    "memory_gib": 10,
+    "sm_count": 14,
+    "compute_capability": "8.0",
+    "max_clock_mhz": 1410,
+    "power_limit_w": 400,
+    "ecc": "on",
+    "mig": "on",
+}
+
+
+@pytest.mark.parametrize(
+    ("visible", "process_id"),
+    [
+        (None, 21),
+        ("0", 21),
+        ("GPU-1f2e9999", 21),
+        (instance(1).answers["nvmlDeviceGetUUID"], 21),
+        (instance(2).answers["nvmlDeviceGetUUID"], 22),
+    ],
+)
+def test_of_a_mig_instance_is_told_what_is_its_own_or_the_same_for_all(opened, visible, process_id):
+    gpu = opened(mig_a100(), visible=visible)
+    assert gpu.name == "NVIDIA A100-SXM4-80GB MIG 1g.10gb"
+    assert gpu.facts() == MIG
+    assert gpu.free_bytes() == (9728 - 12) * MIB
+    assert gpu.process_bytes(process_id) == 300 * MIB
+    assert gpu.state() == {
+        "persistence": "on",
+        "temperature_c": 34,
+        "idle_power_w": None,
+        "clock_mhz": 1410,
+        "memory_used_gib": 0.0,
+        "foreign_processes": 1,
+    }
+
+
+def test_of_a_mig_instance_is_not_told_what_is_summed_over_the_chip(opened):
+    chip = mig_a100()
+    chip.answers["nvmlDeviceGetUtilizationRates"] = types.SimpleNamespace(gpu=50)
+    gpu = opened(chip)
+    gauges = gpu.gauges()
+    assert gauges == Gauges(
+        clock_hz=1410e6,
+        memory_clock_hz=1593e6,
+        temperature_c=34,
+        throttles=["sw_power_cap", "sw_thermal_slowdown"],
+        missing=dict.fromkeys(["utilisation", "power_w"], "of a MIG instance it cannot be told"),
+    )
+    assert gpu.energy_j() is None
+
+
+def test_a_mig_instance_without_a_name_is_not_taken_for_the_whole_chip(opened):
+    part = instance(1)
+    del part.answers["nvmlDeviceGetName"]
+    assert opened(mig_a100(part)).name == "NVIDIA A100-SXM4-80GB MIG"
+
+
+def test_a_mig_instance_whose_chip_is_not_told_is_still_no_whole_chip(opened):
+    gpu = opened(
+        mig_a100(),
+        visible=instance(2).answers["nvmlDeviceGetUUID"],
+        errors={"nvmlDeviceGetDeviceHandleFromMigDeviceHandle": "NoPermission"},
+    )
+    assert gpu.facts()["sm_count"] == 14
+    assert gpu.gauges().missing == {
+        **dict.fromkeys(LEVELS, "NVML: Not Supported"),
+        **dict.fromkeys(["utilisation", "power_w"], "of a MIG instance it cannot be told"),
+    }
+
+
+def test_a_chip_with_mig_on_and_no_instance_is_not_available(opened):
+    chip = mig_a100()
+    chip.instances = []
+    with pytest.raises(UnavailableError) as refused:
+        opened(chip)
+    assert "MIG is on and there is no instance" in refused.value.message
+    assert "turn MIG off" in refused.value.remedy
+    assert sys.modules["pynvml"].users == 0
+
+
+def test_the_first_instance_is_found_where_their_number_is_not_told(opened):
+    gpu = opened(mig_a100(), errors={"nvmlDeviceGetMaxMigDeviceCount": "NotSupported"})
+    assert gpu.facts() == MIG
+
+
+MIG_LOST = {
+    **{name: lost for name, lost in LOST.items() if name not in PROCESSES},
+    "nvmlDeviceGetName": {"name": "unnamed NVIDIA GPU"},
+    "nvmlDeviceGetCudaComputeCapability": {"facts compute_capability": None},
+    "nvmlDeviceGetNumGpuCores": {},
+    "nvmlDeviceGetAttributes": {"facts sm_count": None},
+    "nvmlDeviceGetPowerUsage": {},
+    "nvmlDeviceGetUtilizationRates": {},
+    "nvmlDeviceGetTotalEnergyConsumption": {},
+    "nvmlDeviceGetComputeRunningProcesses": {
+        "state foreign_processes": None,
+        "foreign_processes": None,
+    },
+    "nvmlDeviceGetGraphicsRunningProcesses": {},
+    "nvmlDeviceGetMPSComputeRunningProcesses": {},
+    "nvmlDeviceGetHandleByIndex": {},
+}
+# Without these it is not found by its UUID, or all that is the chip's is unknown.
+MIG_NEEDS = {"nvmlDeviceGetHandleByUUID", "nvmlDeviceGetDeviceHandleFromMigDeviceHandle"}
+
+
+@pytest.mark.parametrize("function", sorted(set(MIG_LOST) - MIG_NEEDS))
+def test_a_function_that_fails_leaves_all_others_of_a_mig_instance_intact(opened, function):
+    visible = instance(2).answers["nvmlDeviceGetUUID"]
+    before = all_of(opened(mig_a100(), visible=visible))
+    after = all_of(opened(mig_a100(), visible=visible, errors={function: "NoPermission"}))
+    assert {name: after[name] for name in after if after[name] != before[name]} == MIG_LOST[
+        function
+    ]
+
+
+EITHER_OR = {
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+}
+
+
+def test_the_real_pynvml_has_every_name_that_is_asked():
+    names = names_in_the_module()
+    assert {"NVMLError", "NVMLLibraryMismatchError"} <= names
+    lacking = {name for name in names if not hasattr(real_pynvml, name)}
+    assert lacking < EITHER_OR
+
+
+@pytest.mark.parametrize("function", sorted(fake_pynvml.ARGUMENTS))
+def test_the_fake_takes_the_arguments_of_the_real_pynvml(function):
+    if function in EITHER_OR and not hasattr(real_pynvml, function):
+        (function,) = EITHER_OR - {function}
+    signature = inspect.signature(getattr(real_pynvml, function))
+    signature.bind(*range(fake_pynvml.ARGUMENTS[function]))
+
+
+@pytest.mark.parametrize("name", fake_pynvml.ERRORS)
+def test_the_fake_raises_the_errors_of_the_real_pynvml(name):
+    value, text = fake_pynvml.ERRORS[name]
+    error = getattr(real_pynvml, f"NVMLError_{name}")()
+    assert (error.value, str(error)) == (value, text)
+    assert isinstance(error, real_pynvml.NVMLError)
+
+
+def test_constants_are_those_of_the_real_pynvml():
+    for name, value in fake_pynvml.CONSTANTS.items():
+        assert getattr(nvml, name.removeprefix("NVML_")) == value == getattr(real_pynvml, name)
+    mode = (real_pynvml.NVML_FEATURE_DISABLED, real_pynvml.NVML_FEATURE_ENABLED)
+    assert [nvml.SWITCH[state] for state in mode] == ["off", "on"]
+
+
+def test_bits_of_throttles_are_those_of_the_real_pynvml():
+    kinds = ("nvmlClocksEventReason", "nvmlClocksThrottleReason")
+    kind = next(each for each in kinds if hasattr(real_pynvml, f"{each}SwPowerCap"))
+    for bit, name in {nvml.IDLE: "gpu_idle", **THROTTLES}.items():
+        assert getattr(real_pynvml, kind + name.title().replace("_", "")) == bit

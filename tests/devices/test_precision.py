@@ -1,0 +1,85 @@
+"""The switches for TF32 in one place, and what a chip must have for a precision."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.devices import precision
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    yield
+    precision.set_switches("fp32")
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("fp32", False), ("tf32", True), ("fp16", False), ("bf16", False)]
+)
+def test_tf32_is_on_in_products_and_convolutions_for_tf32_alone(name, allowed):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
+    torch.backends.cudnn.benchmark = True
+    precision.set_switches(name)
+    assert precision.switches() == {
+        "matmul_tf32": allowed,
+        "cudnn_tf32": allowed,
+        "cudnn_benchmark": False,
+        "float32_matmul_precision": "high" if allowed else "highest",
+    }
+
+
+def test_the_switches_can_be_set_and_read_again_after_each_other():
+    """PyTorch's older and newer switches raise where they are mixed; warnings are errors here."""
+    code = """
+import warnings; warnings.simplefilter("error")
+from bench.devices import precision
+for name in [*precision.PRECISIONS] * 2:
+    precision.set_switches(name); precision.switches()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", precision.PRECISIONS)
+def test_a_precision_has_a_type_of_torch(name):
+    assert precision.dtype(name).is_floating_point
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "said"),
+    [
+        ("cpu", "", "mode of NVIDIA GPUs"),
+        ("cuda", "7.5", "this chip has 7.5"),
+        ("cuda", "8.0", None),
+        ("cuda", "10.0", None),
+        ("orin", "8.7", None),
+        ("cuda", "", None),
+        ("fake", "", None),
+    ],
+)
+def test_tf32_wants_a_chip_that_has_it(device, capability, said):
+    found = precision.missing("tf32", device, capability)
+    assert (found is None) == (said is None)
+    assert (said or "") in (found or "")
+    assert precision.missing("fp32", device, capability) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "tolerated"),
+    [
+        ("fp32", 0.3, 5e-4),
+        ("bf16", 0.05, 0.2),
+        ("bf16", 0.001, 0.05),
+        ("bf16", 0.5, 0.7),
+        ("fp16", 0.08, 0.04),
+        ("tf32", 0.001, 0.01),
+        ("tf32", 9.0, 0.1),
+        ("bf16", None, 0.7),
+        ("bf16", float("nan"), 0.7),
+    ],
+)
+def test_what_is_tolerated_is_four_times_what_the_precision_costs_the_network(
+    name, error, tolerated
+):
+    assert precision.tolerance(name, error) == pytest.approx(tolerated)

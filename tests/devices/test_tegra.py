@@ -1,0 +1,311 @@
+import errno
+import os
+
+import pytest
+from support.jetson_trees import (
+    AGX_POWER_W,
+    ALERT,
+    BANDWIDTH,
+    COMPATIBLE,
+    EMC,
+    EVENTS,
+    HWMON,
+    MODE,
+    MODEL,
+    MODES,
+    MODULE_POWER_W,
+    RELEASE,
+    THERMAL,
+    TREES,
+    release,
+    write,
+)
+
+from bench.devices.tegra import SM_COUNTS, Board, total_of
+from bench.records import Gauges
+
+NANO = TREES["JetPack 6, Orin Nano 8GB"]
+AGX = TREES["JetPack 6, AGX Orin"]
+LEVELS = {name for name in Gauges.__struct_fields__ if name != "missing"}
+
+
+def levels_of(gauges):
+    return {name: getattr(gauges, name) for name in LEVELS}
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("JetPack 5, AGX Orin", ["35.4.1", "5.1.2", "MODE_50W", 29.9, 16, "8.7"]),
+        ("JetPack 6, AGX Orin", ["36.4.3", "6.2", "MAXN", 61.4, 16, "8.7"]),
+        ("JetPack 6, Orin Nano 8GB", ["36.4.4", "6.2.1", "MAXN_SUPER", 7.4, 8, "8.7"]),
+        ("JetPack 7, Orin NX", ["39.2.0", "7.2", "40W", 15.2, 8, "8.7"]),
+        ("JetPack 7, AGX Thor", ["38.2.0", "7.0", "120W", 122.8, None, None]),
+    ],
+)
+def test_a_board_tells_its_facts(tmp_path, name, facts):
+    names = ["l4t", "jetpack", "power_mode", "memory_gib", "sm_count", "compute_capability"]
+    board = Board(write(tmp_path, TREES[name].files))
+    assert board.facts() == dict(zip(names, facts, strict=True))
+    assert board.module() == TREES[name].files[MODEL].rstrip("\0")
+    assert set(board.missing) <= {"sm_count"}
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("JetPack 5, AGX Orin", [0.734, 624.75e6, 3.199e9, 46.218, AGX_POWER_W]),
+        ("JetPack 6, AGX Orin", [1.0, 1300.5e6, 3.199e9, 58.5, AGX_POWER_W]),
+        ("JetPack 6, Orin Nano 8GB", [0.0, 1020e6, None, 51.25, MODULE_POWER_W]),
+        ("JetPack 7, Orin NX", [0.512, 918e6, 3.199e9, 55.062, MODULE_POWER_W]),
+        ("JetPack 7, AGX Thor", [None, 1575e6, 4.266e9, 64.5, None]),
+    ],
+)
+def test_a_board_tells_its_levels_in_si_units(tmp_path, name, levels):
+    names = ["utilisation", "clock_hz", "memory_clock_hz", "temperature_c", "power_w"]
+    board = Board(write(tmp_path, TREES[name].files))
+    seen = board.gauges()
+    assert [getattr(seen, each) for each in names] == pytest.approx(levels)
+    assert seen.throttles == []
+    absent = {each for each, level in zip(names, levels, strict=True) if level is None}
+    assert set(seen.missing) == absent
+    assert board.energy_j() is None
+    board.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "locked", "clock_mhz"),
+    [("JetPack 6, AGX Orin", "on", 1300.5), ("JetPack 7, Orin NX", "off", 918.0)],
+)
+def test_jetson_clocks_shows_in_the_lowest_clock(tmp_path, name, locked, clock_mhz):
+    board = Board(write(tmp_path, TREES[name].files))
+    assert board.clocks_locked() is (locked == "on")
+    state = board.state()
+    assert (state["jetson_clocks"], state["clock_mhz"]) == (locked, clock_mhz)
+    assert state["power_w"] == board.gauges().power_w
+    assert state["temperature_c"] == board.gauges().temperature_c
+
+
+def test_what_is_no_board_has_a_reason_for_every_level_and_fact(tmp_path):
+    board = Board(tmp_path)
+    seen = board.gauges()
+    assert set(seen.missing) == LEVELS
+    assert set(levels_of(seen).values()) == {None}
+    assert set(board.facts().values()) == {None}
+    assert set(board.state().values()) == {None}
+    assert board.module() == ""
+    asked = {"l4t", "jetpack", "power_mode", "memory_gib", "sm_count", "jetson_clocks", "module"}
+    assert set(board.missing) == asked
+    assert f"no GPU in {tmp_path}/sys/class/devfreq" in board.missing["jetson_clocks"]
+
+
+NEEDED = [
+    (f"{NANO.gpu}/device/load", "utilisation"),
+    (f"{NANO.gpu}/cur_freq", "clock_hz"),
+    (EMC, "memory_clock_hz"),
+    (f"{NANO.zone}/type", "temperature_c"),
+    (f"{NANO.zone}/temp", "temperature_c"),
+    (f"{HWMON}/hwmon1/name", "power_w"),
+    (f"{HWMON}/hwmon1/in1_label", "power_w"),
+    (f"{HWMON}/hwmon1/in1_input", "power_w"),
+    (f"{HWMON}/hwmon1/curr1_input", "power_w"),
+]
+SPOILT = ["removed", "empty", "garbage", "folder"]
+
+
+def spoil(path, how):
+    path.unlink()
+    if how == "folder":  # no file that a read succeeds on, whoever reads
+        path.mkdir()
+    elif how != "removed":
+        path.write_text({"empty": "\n", "garbage": "n/a\n"}[how])
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize(("path", "level"), NEEDED)
+def test_a_spoilt_file_takes_its_level_and_no_other(tmp_path, path, level, how):
+    root = write(tmp_path, {**NANO.files, EMC: "3199000000\n"})
+    whole = levels_of(Board(root).gauges())
+    assert None not in whole.values()
+    spoil(root / path, how)
+    seen = Board(root).gauges()
+    assert levels_of(seen) == {**whole, level: None}
+    assert set(seen.missing) == {level}
+    assert seen.missing[level]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in NEEDED if path.endswith(("load", "freq"))])
+def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypatch, path):
+    root = write(tmp_path, NANO.files)
+    really = os.open
+
+    def refuse(wanted, *arguments):
+        if wanted == root / path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(wanted))
+        return really(wanted, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+    missing = Board(root).gauges().missing
+    assert f"{root / path}: Permission denied" in missing.values()
+
+
+def test_the_zone_of_a_gpu_that_sleeps_is_missing_and_comes_back(tmp_path, monkeypatch):
+    board = Board(write(tmp_path, NANO.files))
+    assert board.gauges().temperature_c == 51.25
+    really = os.read
+
+    def asleep(file, most):
+        if os.readlink(f"/proc/self/fd/{file}").endswith("thermal_zone1/temp"):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return really(file, most)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", asleep)
+        assert "Resource temporarily unavailable" in board.gauges().missing["temperature_c"]
+        assert board.gauges().clock_hz == 1020e6
+    assert board.gauges().temperature_c == 51.25
+
+
+@pytest.mark.parametrize("load", ["-1", "1001", "4294967295"])
+def test_a_load_beyond_per_mille_is_nonsense(tmp_path, load):
+    seen = Board(write(tmp_path, {**NANO.files, f"{NANO.gpu}/device/load": load})).gauges()
+    assert seen.utilisation is None
+    assert "nonsense" in seen.missing["utilisation"]
+
+
+def test_an_offline_zone_is_no_temperature(tmp_path):
+    seen = Board(write(tmp_path, {**NANO.files, f"{NANO.zone}/temp": "-256000"})).gauges()
+    assert seen.temperature_c is None
+    assert "nonsense" in seen.missing["temperature_c"]
+
+
+def test_load_is_found_where_only_older_kernels_have_it(tmp_path):
+    files = {path: text for path, text in NANO.files.items() if not path.endswith("load")}
+    root = write(tmp_path, {**files, "sys/devices/platform/gpu.0/load": "250"})
+    assert Board(root).gauges().utilisation == 0.25
+
+
+def test_files_that_vanish_later_are_missing_and_nothing_is_raised(tmp_path):
+    root = write(tmp_path, AGX.files)
+    board = Board(root)
+    assert not board.gauges().missing
+    (root / "sys").rename(root / "gone")
+    assert set(board.gauges().missing) == LEVELS
+    (root / "gone").rename(root / "sys")
+    assert not board.gauges().missing
+
+
+def test_heat_holds_the_clock_down_while_the_kernel_says_so(tmp_path):
+    root = write(tmp_path, {**NANO.files, ALERT: "1\n"})
+    board = Board(root)
+    assert board.gauges().throttles == ["sw_thermal_slowdown"]
+    (root / ALERT).write_text("0\n")
+    assert board.gauges().throttles == []
+
+
+def test_over_current_is_what_was_counted_since_the_last_look(tmp_path):
+    root = write(tmp_path, AGX.files)
+    board = Board(root)
+    assert board.gauges().throttles == []  # 52 events, but of the past
+    (root / EVENTS[2]).write_text("38\n")
+    assert board.gauges().throttles == ["over_current"]
+    assert board.gauges().throttles == []
+
+
+def test_throttles_are_missing_only_where_neither_heat_nor_current_is_told(tmp_path):
+    neither = {
+        path: text
+        for path, text in AGX.files.items()
+        if "cooling_device" not in path and path not in EVENTS
+    }
+    seen = Board(write(tmp_path, neither)).gauges()
+    assert seen.throttles is None
+    assert "gpu-throttle-alert" in seen.missing["throttles"]
+    assert "over-current" in seen.missing["throttles"]
+    write(tmp_path, {f"{THERMAL}/cooling_device4/type": "gpu-throttle-alert", ALERT: "2"})
+    assert Board(tmp_path).gauges().throttles == ["sw_thermal_slowdown"]
+
+
+def test_power_of_an_agx_orin_counts_no_rail_twice(tmp_path):
+    root = write(tmp_path, AGX.files)
+    (root / f"{HWMON}/hwmon3/in2_input").unlink()  # of VDDQ_VDD2_1V8AO
+    assert Board(root).gauges().power_w == pytest.approx(AGX_POWER_W)
+
+
+def test_rails_without_the_total_are_no_total(tmp_path):
+    root = write(tmp_path, NANO.files)
+    (root / f"{HWMON}/hwmon1/in1_label").unlink()
+    why = Board(root).gauges().missing["power_w"]
+    assert why == "no total among the rails VDD_CPU_GPU_CV, VDD_SOC"
+    assert total_of(["VDD_SOC", "VDD_IN"]) == ("VDD_IN",)
+
+
+def test_the_memory_clock_is_for_root_except_where_devfreq_has_it(tmp_path):
+    root = write(tmp_path, NANO.files)
+    assert EMC in Board(root).gauges().missing["memory_clock_hz"]
+    write(root, {BANDWIDTH: "2133000000"})
+    assert Board(root).gauges().memory_clock_hz == 2.133e9
+
+
+@pytest.mark.parametrize(
+    ("text", "l4t", "jetpack"),
+    [
+        (release(35, "6.3"), "35.6.3", "5"),
+        (release(36, "99.1"), "36.99.1", "6"),
+        (release(39, "2.1"), "39.2.1", "7.2.1"),
+        (release(41, "0.0"), "41.0.0", None),
+        ("# R36\n", None, None),
+        ("", None, None),
+    ],
+)
+def test_jetpack_is_as_fine_as_is_known_of_its_l4t(tmp_path, text, l4t, jetpack):
+    board = Board(write(tmp_path, {RELEASE: text}))
+    assert (board.l4t(), board.jetpack()) == (l4t, jetpack)
+    assert ("jetpack" in board.missing) == (jetpack is None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "mode"),
+    [
+        ({}, "MAXN_SUPER"),
+        ({MODE: "pmode:0000"}, "15W"),
+        ({MODE: "pmode:0007"}, "mode 7"),
+        ({MODES: ""}, "mode 2"),
+        ({MODES: "binary\0nonsense"}, "mode 2"),
+        ({MODE: "fmode:quiet"}, None),
+        ({MODE: ""}, None),
+    ],
+)
+def test_the_power_mode_is_named_by_the_configuration(tmp_path, changed, mode):
+    board = Board(write(tmp_path, {**NANO.files, **changed}))
+    assert board.power_mode() == mode
+    assert ("power_mode" in board.missing) == (mode is None)
+
+
+def test_a_reason_goes_when_the_fact_comes(tmp_path):
+    board = Board(tmp_path)
+    assert board.power_mode() is None
+    assert board.missing["power_mode"] == f"no {tmp_path / MODE}"
+    write(tmp_path, NANO.files)
+    assert board.power_mode() == "MAXN_SUPER"
+    assert "power_mode" not in board.missing
+
+
+@pytest.mark.parametrize(
+    ("model", "part", "count"),
+    [
+        ("NVIDIA Jetson AGX Orin Developer Kit", "p3701-0004", 14),
+        ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit", "p3767-0004", 4),
+        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", "", 8),
+        ("NVIDIA Jetson AGX Orin 32GB", "", 14),
+        ("NVIDIA Jetson AGX Orin 64GB", "", 16),
+        ("NVIDIA Jetson Orin Nano (4GB ram)", "", 4),
+        ("NVIDIA Jetson Orin Nano 8GB", "", 8),
+        ("NVIDIA Jetson AGX Orin Developer Kit", "", None),
+        ("NVIDIA Jetson Orin Nano Developer Kit", "", None),
+    ],
+)
+def test_multiprocessors_are_known_by_part_number_then_by_name(tmp_path, model, part, count):
+    board = Board(write(tmp_path, {MODEL: model + "\0", COMPATIBLE: part}))
+    assert board.facts()["sm_count"] == count
+    assert count in {None, *(known for _, known in SM_COUNTS)}

@@ -1,0 +1,159 @@
+"""The harness proved on the fake device, whose truth is scripted, and its parts one by one."""
+
+import re
+
+import msgspec
+import pytest
+from support.paths import ROOT
+from support.records import measurement
+
+from bench.analysis.verdict import Doubt
+from bench.diagnostics.selfcheck import PLANTS, Parts, faults, findings
+from bench.records import Case, Conditions
+
+CLEAN = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
+
+
+def test_selfcheck_passes_where_the_truth_is_scripted_and_resumes(bench, tmp_path):
+    done = bench("selfcheck", "--device", "fake", "--full", "--out", "out")
+    page = (tmp_path / "out" / "fake" / "selfcheck.md").read_text()
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
+    # Scripted processes differ by 3 %, which is more than a plant of 5 % always shows through.
+    failed = [line for line in lines if line.startswith("FAIL") and "+5 %" not in line]
+    assert failed == []
+    assert done.returncode in (0, 1)
+    for claim in ("false alarms", "sensitivity: a plant of +10 %", "in 6 separate runs"):
+        assert any(claim in line for line in lines), claim
+    for fault in ("CPU hog", "cgroup quota", "steal", "throttled clock", "missing sensor", "NaN"):
+        assert any(f"fault: {fault}" in line for line in lines), fault
+    assert any("20 of 20 VALID" in line for line in lines)
+    assert "The numbers behind it" in page
+    assert (tmp_path / "out" / "fake" / "selfcheck.png").read_bytes().startswith(b"\x89PNG")
+    again = bench("selfcheck", "--device", "fake", "--full", "--out", "out")
+    assert "pool: done" in again.stderr
+    assert (tmp_path / "out" / "fake" / "selfcheck.md").read_text() == page
+
+
+def test_its_records_are_no_results_of_the_device(bench, tmp_path):
+    bench("selfcheck", "--device", "fake", "--out", "out")
+    assert "no results" in bench("report", "out").stderr
+
+
+def pool(*, shift=0.0, rounds=8):
+    """Processes without noise: plants are found exactly, `shift` is an error of the harness."""
+    records = []
+    for number in range(1, rounds + 1):
+        for percent in PLANTS:
+            for replica in ("a", "b"):
+                case = Case(f"self/resnet18+{percent}/{replica}", "plain", device="fake")
+                slower = 1 + percent / 100 + (shift if replica == "b" else 0)
+                noisy = 0.01 * slower * (1 + 0.0001 * (number % 3))
+                records.append(
+                    measurement(
+                        case,
+                        number,
+                        samples_s=[noisy] * 4,
+                        block_sizes=[2, 2],
+                        block_starts_s=[number * 10.0, number * 10.0 + 5],
+                        conditions=CLEAN,
+                    )
+                )
+    return records
+
+
+def bars(parts):
+    return {bar.claim: bar for bar in findings.of(parts).bars}
+
+
+def test_an_exact_harness_meets_its_bars():
+    found = bars(Parts(pool(), [], [], {"eager": [(1.0, 1.0), (1.001, 1.0)]}, []))
+    assert found["false alarms: a network against itself"].passed
+    assert found["sensitivity: a plant of +5 %"].passed
+    assert found["fidelity: harness / bare loop"].passed
+
+
+def test_a_harness_that_favours_one_side_raises_false_alarms():
+    found = bars(Parts(pool(shift=-0.2), [], [], {}, []))
+    assert not found["false alarms: a network against itself"].passed
+
+
+def test_a_harness_that_is_blind_to_plants_fails_too():
+    blind = [
+        msgspec.structs.replace(record, samples_s=[0.01 + 1e-6 * record.round] * 4)
+        for record in pool()
+    ]
+    found = bars(Parts(blind, [], [], {}, []))
+    assert found["false alarms: a network against itself"].passed
+    assert not found["sensitivity: a plant of +10 %"].passed
+
+
+def test_a_harness_that_adds_two_per_cent_is_not_faithful():
+    found = bars(Parts(pool(), [], [], {"cudagraph": [(1.02, 1.0), (1.03, 1.0), (1.02, 1.0)]}, []))
+    assert not found["fidelity: device time of a graph / bare replays"].passed
+
+
+def test_each_scripted_fault_is_named_and_nothing_else_is():
+    found = faults.scripted(measurement(Case("resnet50", "plain"), **kernels()))
+    assert [each.fault for each in found] == [
+        "nothing",
+        "steal",
+        "cgroup quota",
+        "throttled clock",
+        "missing sensor",
+    ]
+    assert all(each.passed for each in found), found
+    assert found[0].verdict == "VALID"
+    words = ("host gave 30 %", "quota stopped us for 20 %", "clock fell by 30 %", "no /proc/stat")
+    for each, word in zip(found[1:], words, strict=True):
+        assert word in each.verdict
+
+
+def test_a_fault_that_nobody_notices_fails():
+    clean = measurement(Case("resnet50", "plain"), conditions=CLEAN, **kernels())
+    assert not faults.found("hog", "", clean, Doubt.OTHERS).passed
+
+
+def kernels():
+    return {"block_compute_s": [0.001], "block_memory_s": [0.002]}
+
+
+@pytest.mark.parametrize(("factory", "percent"), [("resnet18_5", 5), ("resnet18_10", 10)])
+def test_a_plant_spins_for_its_share_of_the_call(factory, percent, monkeypatch):
+    import torch
+    from torch import nn
+
+    from bench.diagnostics.selfcheck import plant
+
+    class Slow(nn.Module):
+        def forward(self, images):
+            clock.time += 1.0
+            return images
+
+    class Clock:
+        time = 0.0
+
+        def perf_counter(self):
+            self.time += 1e-4
+            return self.time
+
+    clock = Clock()
+    monkeypatch.setattr(plant.timm, "create_model", lambda _: Slow())
+    monkeypatch.setattr(plant, "time", clock)
+    net = getattr(plant, factory)()
+    net(torch.zeros(1))
+    assert clock.time == pytest.approx(1 + percent / 100, abs=0.002)
+
+
+def test_the_hog_keeps_a_cpu_busy_and_leaves_none_behind():
+    with faults.Hog() as hog:
+        assert all(process.poll() is None for process in hog._processes)
+    assert all(process.poll() is not None for process in hog._processes)
+
+
+def test_the_committed_page_has_every_bar_and_the_command_that_remakes_it():
+
+    page = (ROOT / "reports" / "amd-epyc" / "selfcheck.md").read_text()
+    assert "python -m bench selfcheck --device cpu --full" in page
+    claims = re.findall(r"^\| (.+?) +\|", page, re.M)
+    for claim in ("false alarms", "sensitivity", "fidelity", "separate runs", "fault: CPU hog"):
+        assert any(claim in each for each in claims), claim

@@ -1,0 +1,125 @@
+import msgspec
+import numpy as np
+import pytest
+from support.records import measurement
+
+from bench.analysis import stats
+from bench.harness.plan import PRESETS, Plan, is_done, stopped_by
+from bench.records import Case, Stages
+
+CASE = Case("resnet50", "plain")
+PLAN = Plan(
+    preset="quick",
+    rounds=3,
+    timed_s=1,
+    block_s=0.25,
+    warmup_s=0.1,
+    budget_s=10,
+    slow_budget_s=50,
+)
+
+
+def spent(seconds: float, samples_s: tuple[float, ...] = (0.01,), case: Case = CASE):
+    return measurement(case, samples_s=list(samples_s), stages_s=Stages(timed=seconds), share_s=0.0)
+
+
+def test_goes_on_until_the_planned_number_of_rounds():
+    assert stopped_by(PLAN, [spent(1)]) == "round"
+    assert stopped_by(PLAN, [spent(1), spent(1)]) == "round"
+    assert stopped_by(PLAN, [spent(1), spent(1), spent(1)]) == "rounds"
+
+
+@pytest.mark.parametrize(("each", "expected"), [(4.9, "round"), (5.1, "budget")])
+def test_begins_no_round_that_would_exceed_the_budget(each, expected):
+    assert stopped_by(PLAN, [spent(each)]) == expected
+
+
+def test_the_share_of_the_template_counts_towards_the_budget():
+    record = msgspec.structs.replace(spent(4.9), share_s=0.2)
+    assert stopped_by(PLAN, [record]) == "budget"
+
+
+def test_slow_iterations_of_a_large_batch_have_a_budget_of_their_own():
+    big = Case("resnet50", "plain", batch=128)
+    assert stopped_by(PLAN, [spent(20, (9.0, 10.0), big)]) == "round"
+    assert stopped_by(PLAN, [spent(26, (9.0, 10.0), big)]) == "budget"
+    assert stopped_by(PLAN, [spent(20, (9.0, 10.0))]) == "budget"
+
+
+def test_no_budget_is_no_bound():
+    plan = msgspec.structs.replace(PLAN, budget_s=None)
+    assert stopped_by(plan, [spent(1000)]) == "round"
+
+
+def of_latency(*seconds: float):
+    """A round each, every sample of it so long."""
+    return [measurement(CASE, i, samples_s=[s] * 3) for i, s in enumerate(seconds, 1)]
+
+
+PRECISE = msgspec.structs.replace(PLAN, rounds=20, budget_s=None)
+
+
+def test_an_interval_that_is_narrow_twice_in_succession_ends_a_case():
+    equal = of_latency(*[0.1] * 6)
+    assert stopped_by(PRECISE, equal[:5]) == "round"
+    assert stopped_by(PRECISE, equal) == "precision"
+    # of five, t(4) s / sqrt(5) / mean: 2.776 * 0.00158 / 2.236 / 0.102 = 1.9 %
+    narrow = (0.100, 0.101, 0.102, 0.103, 0.104)
+    assert stopped_by(PRECISE, of_latency(*narrow, 0.102)) == "precision"
+    wide_before = (0.098, 0.100, 0.102, 0.104, 0.106)
+    assert stopped_by(PRECISE, of_latency(*wide_before, 0.102)) == "round"
+
+
+def test_stopping_on_precision_keeps_the_interval_honest():
+    """As `paper` does: looked at round after round, and ended when it is narrow."""
+    draw = np.random.default_rng(0)
+    plan = msgspec.structs.replace(PRESETS["paper"], budget_s=None)
+    held = 0
+    for _ in range(600):
+        records = of_latency(*draw.normal(0.1, 0.0025, plan.rounds))
+        ended = next(n for n in range(1, 13) if stopped_by(plan, records[:n]) != "round")
+        found = stats.latency([record.samples_s for record in records[:ended]])
+        held += found.low <= 0.1 <= found.high
+    assert 0.92 <= held / 600 <= 0.98
+
+
+def test_an_interval_that_no_longer_narrows_ends_a_case():
+    calm = (0.096, 0.104, 0.100, 0.104, 0.096, 0.100)
+    assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160, 0.170)) == "noise"
+    assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160)) == "round"
+
+
+def test_a_fixed_number_of_rounds_is_not_ended_by_precision():
+    fixed = msgspec.structs.replace(PRECISE, precision=None)
+    assert stopped_by(fixed, of_latency(*[0.1] * 19)) == "round"
+    assert stopped_by(fixed, of_latency(*[0.1] * 20)) == "rounds"
+
+
+def test_a_case_is_done_when_it_was_ended_and_no_more_is_asked():
+    equal = of_latency(*[0.1] * 6)
+    assert is_done(PRECISE, equal)
+    assert not is_done(PRECISE, equal[:5])
+    assert not is_done(PRECISE, [])
+    assert not is_done(msgspec.structs.replace(PRECISE, precision=None), equal)
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended():
+    ended = [msgspec.structs.replace(spent(6), stopped_by="budget")]
+    assert is_done(PLAN, ended)
+    assert not is_done(msgspec.structs.replace(PLAN, budget_s=100), ended)
+
+
+def test_a_case_ended_by_fewer_rounds_than_asked_for_goes_on():
+    ended = [measurement(CASE, stopped_by="rounds")]
+    assert not is_done(PLAN, ended)
+    assert is_done(msgspec.structs.replace(PLAN, rounds=1), ended)
+
+
+def test_default_keeps_a_case_at_batch_1_within_40_seconds():
+    assert PRESETS["default"].budget_s < 40  # the rest is for what no stage counts
+
+
+def test_presets_promise_five_samples_and_three_where_an_iteration_is_slow():
+    for plan in PRESETS.values():
+        assert plan.min_samples >= 5
+        assert plan.slow_samples >= 3

@@ -1,0 +1,280 @@
+"""No number for a wrong answer: what is refused before it could be timed."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from bench.devices.cpu import Cpu
+from bench.devices.precision import PRECISIONS
+from bench.harness.plan import PRESETS
+from bench.harness.protocol.messages import Job, Known
+from bench.harness.worker import prepare
+from bench.harness.worker.prepare import CheckError
+from bench.harness.worker.timing import StageClock
+from bench.models import repnext
+from bench.records import Case, Check, Cost
+
+NOTHING_KNOWN = Known(Check(), Cost(), "")
+SREP = Case("repnext_u3_t", "srep", resolution=64)
+
+
+class Prepared(NamedTuple):
+    """A network that may be timed, and what its first output told."""
+
+    call: Callable
+    known: Known
+    clock: StageClock
+
+
+def prepared(case=SREP, known=None):
+    cpu = Cpu()
+    clock = StageClock(cpu.now, lambda stage: None)
+    with torch.inference_mode():
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], known), cpu, clock)
+        return Prepared(subject.call, subject.inspect(subject.call()), clock)
+
+
+def test_a_fused_form_is_checked_against_the_one_it_was_made_of():
+    subject = prepared()
+    check = subject.known.check
+    assert check.against == "train"
+    assert check.largest_relative_error < 2e-5 < check.tolerance == prepare.FORM_TOLERANCE
+    assert (subject.known.cost.params, subject.known.cost.macs // 10**6) == (51_547_720, 670)
+    assert subject.known.cost.weight_bytes == 4 * subject.known.cost.params
+    assert all(
+        getattr(subject.clock.stages, stage) > 0 for stage in ("build", "fuse", "load", "check")
+    )
+
+
+BLOCKS = 3 + 3 + 9 + 3
+
+
+@pytest.mark.parametrize(
+    ("model", "form", "convolutions", "normalisations", "additions", "concatenations"),
+    [
+        # Stem, three downsamplings, and per block three branches and two 1x1; BN after the stem
+        # and each branch, before each downsampling and the classifier; two additions of branches.
+        ("repnext_u3_t", "train", 4 + 5 * BLOCKS, 5 + 3 * BLOCKS, 3 * BLOCKS, 0),
+        ("repnext_u1_t", "train", 4 + 5 * BLOCKS, 5 + BLOCKS, BLOCKS, BLOCKS),
+        ("repnext_u3_t", "rrep", 4 + 3 * BLOCKS, 0, BLOCKS, 0),
+        ("repnext_u3_t", "rrep_fc", 4 + BLOCKS, 0, BLOCKS, 0),
+        ("repnext_u3_t", "srep", 4 + 3 * BLOCKS, 0, 0, 0),
+    ],
+)
+def test_the_passport_counts_what_one_image_runs(
+    model, form, convolutions, normalisations, additions, concatenations
+):
+    passport = prepared(Case(model, form, resolution=32)).known.passport
+    assert passport.convolutions == convolutions
+    assert passport.normalisations == normalisations
+    assert passport.additions == additions
+    assert passport.concatenations == concatenations
+
+
+def test_the_passport_says_how_sparse_and_how_exact_a_fusion_is():
+    passport = prepared().known.passport
+    assert passport.params_before == 28_655_272
+    assert passport.params_after == 51_547_720
+    assert 0.4 < passport.zero_share < 0.5
+    assert 0 < passport.largest_relative_error < 2e-5
+    assert passport.largest_absolute_error > 0
+    train = prepared(Case("repnext_u3_t", "train", resolution=32)).known.passport
+    assert train.macs_before == train.macs_after
+    assert train.largest_relative_error is None
+    assert train.zero_share < 0.01
+
+
+def test_a_network_without_forms_has_no_passport():
+    assert prepared(Case("mobilenetv3_l", "plain", resolution=32)).known.passport is None
+
+
+def test_its_call_gives_one_row_per_image():
+    subject = prepared(Case("repnext_u3_t", "rrep", resolution=32, batch=3))
+    with torch.inference_mode():
+        assert subject.call().shape == (3, 1000)
+
+
+def drop_the_mean(affine_of):
+    def sabotaged(norm):
+        with torch.no_grad():
+            norm.running_mean.zero_()
+        return affine_of(norm)
+
+    return sabotaged
+
+
+def ones_for_dirac(dirac):
+    return lambda *args, **kw: dirac(*args, **kw)._replace(
+        weight=torch.ones_like(dirac(*args, **kw).weight)
+    )
+
+
+def swapped_interleaving(interleave):
+    return lambda first, second: interleave(second, first)
+
+
+def one_channel_off(widen):
+    return lambda kernel: widen(kernel)._replace(weight=widen(kernel).weight.roll(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "sabotage"),
+    [
+        ("bench.models.repnext", "affine_of", drop_the_mean),
+        ("bench.models.reparam", "dirac", ones_for_dirac),
+        ("bench.models.reparam", "interleave", swapped_interleaving),
+        ("bench.models.reparam", "widen_last_pointwise", one_channel_off),
+    ],
+)
+def test_a_sabotaged_fuse_is_never_timed(monkeypatch, owner, name, sabotage):
+    import importlib
+
+    module = importlib.import_module(owner)
+    monkeypatch.setattr(module, name, sabotage(getattr(module, name)))
+    with pytest.raises(CheckError, match=r"differs from that of 'train'|not finite"):
+        prepared()
+
+
+def test_a_later_round_compares_the_structure_with_that_of_the_first():
+    known = prepared().known
+    assert prepared(known=known).known == known
+    with pytest.raises(CheckError, match="structure"):
+        prepared(Case("repnext_u3_t", "rrep", resolution=64), known)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (torch.full((2, 10), float("nan")), "not finite"),
+        (torch.full((2, 10), float("inf")), "not finite"),
+        (torch.zeros(3, 10), "shape"),
+        ([torch.zeros(2, 10)], "not a tensor"),
+    ],
+)
+def test_an_output_that_is_no_answer_is_refused(output, said):
+    with pytest.raises(CheckError, match=said):
+        prepare._inspect(output, Case("resnet50", "plain", batch=2), NOTHING_KNOWN, None, 0.0)
+
+
+def test_preparing_leaves_the_random_state_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    prepared(Case("repnext_u3_t", "train", resolution=32))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_reduced_precision_computes_in_it_and_is_checked_against_fp32(precision):
+    subject = prepared(Case("repnext_u3_t", "srep", precision=precision, resolution=32))
+    with torch.inference_mode():
+        assert subject.call().dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    check = subject.known.check
+    assert check.against == "train, fp32"
+    assert 1e-3 < check.largest_relative_error < check.tolerance <= PRECISIONS[precision].tolerance
+    assert subject.known.passport.largest_relative_error < 2e-5  # of the form alone, in fp32
+
+
+def test_a_reduced_precision_does_not_hide_a_wrong_form(monkeypatch):
+    monkeypatch.setattr("bench.models.repnext.affine_of", drop_the_mean(repnext.affine_of))
+    with pytest.raises(CheckError, match="differs from that of 'train'"):
+        prepared(Case("repnext_u3_t", "srep", precision="bf16", resolution=64))
+
+
+def test_another_layout_is_used_and_checked_against_eager():
+    subject = prepared(Case("resnet50", "plain", "channels_last", resolution=32))
+    assert subject.known.check.against == "eager"
+    assert subject.known.check.largest_relative_error < 1e-4
+
+
+def test_a_backend_that_computes_something_else_is_refused(monkeypatch):
+    def load(model, example, precision):
+        return lambda: model(example.flip(0)) * 1.01
+
+    monkeypatch.setattr(prepare.BACKENDS["channels_last"], "load", load)
+    with pytest.raises(CheckError, match="differs from that of 'eager' by"):
+        prepared(Case("resnet50", "plain", "channels_last", resolution=32))
+
+
+def on_zeros(model, example):
+    return lambda: model(torch.zeros_like(example))
+
+
+def misread_layout(model, example):
+    batch, channels, height, width = example.shape
+    return lambda: model(
+        example.permute(0, 2, 3, 1).reshape(batch, channels, height, width).contiguous()
+    )
+
+
+def without(kind):
+    def load(model, example):
+        removed = []
+        for name, module in list(model.named_modules()):
+            if type(module).__name__ == kind:
+                parent = model.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], torch.nn.Identity())
+                removed.append(name)
+        assert removed
+        return lambda: model(example)
+
+    return load
+
+
+def without_depthwise(model, example):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.groups > 1:
+            module.weight.zero_()
+    return lambda: model(example)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("model", "form", "sabotage"),
+    [
+        *[("repnext_u3_t", "srep", s) for s in (on_zeros, misread_layout, without_depthwise)],
+        *[("convnext_t", "plain", s) for s in (on_zeros, without("GELU"), without_depthwise)],
+        *[("resnet50", "plain", s) for s in (on_zeros, without("ReLU"))],
+    ],
+)
+def test_what_a_backend_may_get_wrong_shows_in_any_precision(
+    monkeypatch, model, form, precision, sabotage
+):
+    def load(net, example, _):
+        return sabotage(net, example)
+
+    monkeypatch.setattr(prepare.BACKENDS["channels_last"], "load", load)
+    case = Case(model, form, "channels_last", precision, resolution=64)
+    with pytest.raises(CheckError, match=r"differs from|not finite"):
+        prepared(case)
+
+
+def test_what_a_graph_reads_stays_alive_with_its_call(monkeypatch):
+    import weakref
+
+    from bench.backends import cudagraph
+
+    alive = []
+
+    def load(model, example, precision):
+        alive.extend(weakref.ref(tensor) for tensor in (example, next(model.parameters())))
+        return cudagraph._Replay(None, None, model, example)
+
+    monkeypatch.setattr(prepare.BACKENDS["cudagraph"], "load", load)
+    case = Case("resnet50", "plain", "cudagraph", resolution=32)
+    cpu = Cpu()
+    with torch.inference_mode():
+        clock = StageClock(cpu.now, lambda stage: None)
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], None), cpu, clock)
+    assert all(each() is not None for each in alive)
+    assert subject.call is not None
+
+
+def test_of_a_batch_the_first_images_are_checked():
+    case = Case("resnet50", "plain", "channels_last", batch=5, resolution=32)
+    subject = prepared(case)
+    with torch.inference_mode():
+        assert len(subject.call()) == 5
+    assert subject.known.check.against == "eager"

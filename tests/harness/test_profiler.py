@@ -1,0 +1,373 @@
+"""`bench profile` end to end on the CPU at hand, with a small network; and its parts."""
+
+import contextlib
+import json
+from collections import Counter
+
+import msgspec
+import pytest
+import torch
+from support.records import ENVIRONMENT, failure, measurement
+from support.traces import encoded, mark
+
+from bench import report
+from bench.analysis.profile import summary
+from bench.analysis.profile.recorded import known_of, latest, peaks_of
+from bench.analysis.profile.trace import TraceError
+from bench.devices.cpu import Cpu
+from bench.errors import UsageError
+from bench.harness.plan import PRESETS, ProfilePlan
+from bench.harness.protocol.messages import Job
+from bench.harness.scheduler import profiler
+from bench.harness.scheduler.child import TemplateDiedError
+from bench.harness.worker import profile as profiled
+from bench.harness.worker import profiled_pass as passes
+from bench.harness.worker.timing import Subject
+from bench.records import (
+    Case,
+    Environment,
+    Failure,
+    Peaks,
+    Profile,
+    ProfileRow,
+    Record,
+    Utilisation,
+    Waterfall,
+    of_cases,
+)
+from bench.report import devices
+from bench.report.tables import profiles
+from bench.storage.results import Store
+
+FLAGS = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1")
+
+
+def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, round=1, **rows):
+    """A profile with a row for each keyword, in ms; what is left are gaps."""
+    kinds = {"conv": "depthwise or group conv", "norm": "batch norm", "add": "addition"}
+    case = Case(model, form, threads=2)
+    made_rows = [
+        ProfileRow(kind, f"block.{kind}", kinds[kind], 2, ms / 1e3, 4_000_000, 1_000_000)
+        for kind, ms in rows.items()
+    ]
+    busy = sum(rows.values())
+    gaps = plain_ms - busy - residual_ms
+    terms = (plain_ms, busy, gaps, 0.0, residual_ms, 0.2, 0.2)
+    return Profile(
+        run_id="run",
+        case_id=case.case_id,
+        case=case,
+        environment_id="env",
+        round=round,
+        seconds=1.0,
+        rows=made_rows,
+        waterfall=Waterfall(*(term / 1e3 for term in terms)),
+        utilisation=Utilisation(busy=0.97),
+        plain_samples_s=[plain_ms / 1e3],
+        profiled_samples_s=[plain_ms / 1e3],
+        events=100,
+    )
+
+
+TRAIN = made(conv=5.0, norm=2.0, add=1.0)
+RREP = made(form="rrep", plain_ms=6.0, conv=4.5, add=0.5)
+PEAKS = Peaks("run", "env", "fp32", 2, macs_per_s=50e9, bytes_per_s=10e9)
+
+
+def test_terms_add_up_to_the_latency():
+    terms = summary.by_term(TRAIN)
+    assert sum(terms.values()) == pytest.approx(TRAIN.waterfall.plain_s)
+    assert terms["batch norm"] == pytest.approx(2e-3)
+    assert terms[summary.GAPS] == pytest.approx(2e-3)
+
+
+def test_a_difference_adds_up_to_that_of_the_latencies_and_begins_with_the_largest():
+    *changes, total = summary.difference([TRAIN], [RREP])
+    assert sum(change.seconds for change in changes) == pytest.approx(-4e-3)
+    assert (total.term, total.seconds, total.within_s) == ("latency", pytest.approx(-4e-3), None)
+    assert changes[0].term == "batch norm"
+    assert [change.term for change in changes if change.term == "attention"] == []
+    page = profiles.difference_page([TRAIN], [RREP])
+    assert "| batch norm | 2.00 | 0 | -2000 | – |" in " ".join(page.split())
+    assert "| **latency** | 10.0 | 6.00 | -4000 | – |" in " ".join(page.split())
+
+
+def test_the_share_of_the_roofline_is_of_what_the_ratio_of_products_to_bytes_allows():
+    row = ProfileRow("conv2d", "a", "other conv", 1, 1e-3, macs=20_000_000, bytes=1_000_000)
+    assert summary.roofline_share(row, PEAKS) == pytest.approx(20e9 / 50e9)  # bound by products
+    lean = msgspec.structs.replace(row, macs=2_000_000)
+    assert summary.roofline_share(lean, PEAKS) == pytest.approx(2e9 / 20e9)  # bound by the copy
+    assert summary.roofline_share(msgspec.structs.replace(row, macs=None), PEAKS) is None
+    assert summary.roofline_share(row, None) is None
+
+
+def test_a_profile_that_does_not_add_up_is_marked_wherever_it_is_shown():
+    marked = made(residual_ms=0.6, conv=5.0)
+    assert "residual is +6.0 %" in summary.doubts(marked)[0]
+    assert "**Marked:**" in profiles.notes(marked)
+    assert summary.doubts(TRAIN) == []
+    assert "**Marked:**" not in profiles.notes(TRAIN)
+
+
+def test_the_page_has_terms_operators_and_the_share_of_the_roofline():
+    page = profiles.page([TRAIN, RREP], {TRAIN.case_id: PEAKS})
+    assert "| batch norm |" in " ".join(page.split())
+    assert "block.norm" in page
+    assert "cores busy 97 %" in page
+    row = next(line for line in page.splitlines() if "block.conv" in line)
+    # 4 M products in 5 ms are 0.8 G/s, 1.6 GFLOP/s; 4 products a byte at 10 GB/s allow 40 G/s.
+    assert [cell.strip() for cell in row.strip("|").split("|")][-3:] == ["1.60", "0.200", "2.00"]
+
+
+def pages_of(records):
+    return report.of_device(devices.of("chip", records))
+
+
+def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measurements():
+    case = Case("resnet50", "plain", threads=2)
+    records: list[Record] = [
+        ENVIRONMENT,
+        measurement(case),
+        failure(case, stage="profile", message="no kernel is in the trace"),
+        PEAKS,
+        TRAIN,
+        RREP,
+    ]
+    pages = pages_of(records)
+    assert {"results.md", "profile.md", "figure5.png", "figure5.svg", "roofline.png"} <= set(pages)
+    assert "failed" not in pages["results.md"].decode()
+    assert pages_of(records) == pages
+    alone = pages_of([ENVIRONMENT, TRAIN])
+    assert "results.md" not in alone
+    assert "roofline.png" not in alone  # there are no peaks
+    assert list(of_cases(records)) == [records[1]]
+
+
+def test_rounds_are_merged_to_means_that_add_up():
+    second = made(plain_ms=12.0, round=2, conv=7.0, norm=2.0)
+    both = summary.merged([TRAIN, second])
+    terms = summary.by_term(both)
+    assert both.waterfall.plain_s == pytest.approx(11e-3)
+    assert sum(terms.values()) == pytest.approx(11e-3)
+    assert terms["depthwise or group conv"] == pytest.approx(6e-3)
+    assert terms["addition"] == pytest.approx(0.5e-3)  # the second round had none
+    assert len(both.plain_samples_s) == 2
+
+
+def test_residuals_that_cancel_in_the_mean_are_marked_all_the_same():
+    apart = [made(residual_ms=r, round=n, conv=5.0) for n, r in ((1, 0.8), (2, -0.9), (3, 0.1))]
+    both = summary.merged(apart)
+    assert abs(both.waterfall.residual_s) < 1e-6
+    (doubt,) = summary.doubts(both)
+    assert doubt == ("2 of 3 processes do not add up to 5 %: residuals from -9.0 to +8.0 %")
+    assert "**Marked:** 2 of 3 processes" in profiles.notes(both)
+
+
+def test_a_failed_case_is_on_the_page_and_keeps_what_was_profiled_before():
+    failed = failure(Case("swin_t", "plain"), stage="profile", message="no kernel in the trace")
+    later = failure(TRAIN.case, stage="profile", message="killed")
+    page = pages_of([ENVIRONMENT, TRAIN, failed, later])["profile.md"].decode()
+    assert "**Failed:** swin_t, with CheckError: no kernel in the trace" in page
+    assert "killed" in page
+    assert "block.conv" in page
+    assert list(pages_of([ENVIRONMENT, failed])) == ["profile.md"]
+
+
+def test_a_kept_trace_does_not_name_the_machine():
+    content = b'{"traceName": "/x/y.json", "distributedInfo": {"host": "vm"}, "traceEvents": []}'
+    assert passes.without_host(content) == b'{"traceEvents": []}'
+
+
+def test_a_change_has_an_interval_from_rounds_next_to_each_other():
+    before = [made(round=n, conv=5.0 + n) for n in (1, 2, 3)]
+    same = [made(form="rrep", round=n, conv=4.0 + n) for n in (1, 2, 3)]
+    (change, *_), total = summary.difference(before, same)[:2], summary.difference(before, same)[-1]
+    assert change.seconds == pytest.approx(-1e-3)
+    assert change.within_s == pytest.approx(0, abs=1e-12)  # they moved alike
+    drifting = [made(form="rrep", round=n, conv=4.0 + 2 * n) for n in (1, 2, 3)]
+    unsure = next(c for c in summary.difference(before, drifting) if c.term.startswith("depthwise"))
+    # Changes of 0, 1 and 2 ms: a standard error of 0.577 ms, and t is 4.303 of two degrees.
+    assert unsure.within_s == pytest.approx(4.303 * 0.57735e-3, rel=1e-3)
+    assert total.term == "latency"
+
+
+def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
+    again, second = made(conv=4.0), made(round=2, conv=6.0)
+    failed = failure(TRAIN.case, stage="profile")
+    (train, rrep) = latest([TRAIN, RREP, second, again])
+    assert (train.rounds, rrep.rounds) == ([again, second], [RREP])
+    assert known_of([TRAIN, failed], TRAIN.case, "env").failure is failed
+    assert known_of([failed, TRAIN], TRAIN.case, "env").failure is None
+    assert known_of([TRAIN, failure(TRAIN.case)], TRAIN.case, "env").failure is None
+    assert known_of([TRAIN], TRAIN.case, "other").rounds == []
+    assert [known.failure for known in latest([TRAIN, failed, RREP])] == [failed, None]
+    assert latest([ENVIRONMENT]) == []
+    assert peaks_of([PEAKS], TRAIN) is PEAKS
+    other = msgspec.structs.replace(PEAKS, threads=1)
+    assert peaks_of([other], TRAIN) is None
+
+
+def test_cases_are_profiled_and_compared_and_traces_kept_and_none_is_profiled_again(
+    bench, tmp_path
+):
+    done = bench(
+        "profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *FLAGS, "--trace"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "residual" in done.stderr
+    assert "# From timm/test_resnet 64² to timm/test_resnet bf16 64²" in done.stdout
+    assert "**latency**" in done.stdout
+    traces = list(tmp_path.glob("out/*/traces/*.json"))
+    assert len(traces) == 6
+    assert all("traceEvents" in json.loads(trace.read_text()) for trace in traces)
+
+    path = next(tmp_path.glob("out/*/results.jsonl"))
+    records = msgspec.json.Decoder(Record).decode_lines(path.read_bytes())
+    assert isinstance(records[0], Environment)
+    assert len(records) == 1 + 2 + 6  # peaks of each precision, three profiles of each
+    assert [r.precision for r in records if isinstance(r, Peaks)] == ["fp32", "bf16"]
+    profiles = [record for record in records if isinstance(record, Profile)]
+    assert sorted(Counter(each.case.precision for each in profiles).items()) == [
+        ("bf16", 3),
+        ("fp32", 3),
+    ]
+    for each in profiles:
+        waterfall = each.waterfall
+        terms = waterfall.busy_s + waterfall.gaps_s + waterfall.sync_s + waterfall.residual_s
+        assert terms == pytest.approx(waterfall.plain_s)
+        assert sum(row.time_s for row in each.rows) == pytest.approx(waterfall.busy_s)
+        assert all(row.module for row in each.rows if row.category == "other conv")
+        assert each.seconds == pytest.approx(1 / 3)
+
+    before = path.read_bytes()
+    again = bench("profile", "--models", "timm/test_resnet", *FLAGS)
+    assert "layer1.0.conv1" in again.stdout
+    again = bench("profile", "--models", "timm/test_resnet", *FLAGS, "--json")
+    assert json.loads(again.stdout)[0]["case"]["model"] == "timm/test_resnet"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--models", "resnet50", "--device", "fake"), 2, "the fake device has no operators"),
+        (("--diff", "resnet50", "repnext_u3_t"), 2, "--diff is between two cases, not 5"),
+        (("--diff", "resnet50", "resnet50 fast"), 2, "unknown backend or precision 'fast'"),
+        (("--diff", "resnet50", "swin_t", "--models", "a"), 2, "--diff names its two cases itself"),
+        (("--models", "resnet50", "--preset", "fast"), 2, "unknown preset 'fast'"),
+        (("--models", "resnet50", "--precision", "tf32"), 3, "no tf32 on"),
+        (("--models", "resnet50", "--seconds", "0"), 2, "0 seconds"),
+        ((), 2, "nothing to measure"),
+    ],
+)
+def test_bad_input_gets_one_message(bench, arguments, code, said):
+    done = bench("profile", *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_network_that_cannot_run_is_a_failure_of_the_profile_and_no_row_of_zeros(bench, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(5, 3, 1))\n"
+    )
+    done = bench("profile", "--models", "net.py:net", "--resolution", "32", "--out", "out")
+    assert done.returncode == 1
+    path = next(tmp_path.glob("out/*/results.jsonl"))
+    record = msgspec.json.decode(path.read_bytes().splitlines()[-1], type=Record)
+    assert isinstance(record, Failure)
+    assert record.stage == "profile"
+    assert record.message.startswith("at check: ")
+
+
+def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'models = ["timm/test_resnet"]\nbatch = [1, 2]\nresolution = [32]\nprofile = true\n'
+    )
+    run = ("--suite", "mine.toml", "--preset", "quick", "--rounds", "1", "--threads", "1")
+    done = bench("run", *run, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    lines = next(tmp_path.glob("out/*/results.jsonl")).read_text().splitlines()
+    kinds = [json.loads(line)["type"] for line in lines]
+    assert (kinds.count("measurement"), kinds.count("profile")) == (2, 3)
+
+
+def test_a_round_whose_template_is_killed_goes_on_with_the_rest(monkeypatch, tmp_path):
+    cases = [Case(model, "plain", threads=2) for model in ("resnet50", "swin_t", "convnext_t")]
+    asked, deaths = [], [1, 4, 5]
+
+    def one(case, number, seconds, store, *_):
+        asked.append((case.model, number))
+        if len(asked) - 1 in deaths:
+            raise TemplateDiedError
+        record = msgspec.structs.replace(
+            TRAIN, case=case, case_id=case.case_id, round=number, seconds=1 / 3
+        )
+        store.append(record)
+        return record
+
+    monkeypatch.setattr(profiler, "_profile", one)
+    monkeypatch.setattr(profiler, "Template", lambda device: contextlib.nullcontext())
+    store, said = Store(tmp_path), []
+    store.open()
+    with contextlib.closing(store):
+        known = profiler.profile(cases, 1.0, store, ENVIRONMENT, said.append)
+        assert [[each.round for each in one.rounds] for one in known] == [[1, 2, 3]] * 3
+        assert len(said) == 3
+        assert len(asked) == 9 + len(deaths)
+        deaths[:] = range(100)
+        other = [Case("deit_s", "plain", threads=2)]
+        with pytest.raises(UsageError, match="killed 3 times"):
+            profiler.profile(other, 1.0, store, ENVIRONMENT, said.append)
+
+
+def subject(call):
+    return Subject(call, lambda output: None)
+
+
+PLAN = ProfilePlan(seconds=0.05, block_s=0.01)
+JOB = Job(Case("resnet50", "plain", threads=1), 1, PRESETS["quick"], None, None, PLAN)
+
+
+class Queue(Cpu):
+    """A CPU that says that it has a queue: its traces hold no kernel."""
+
+    has_queue = True
+
+
+def test_a_gpu_without_kernels_in_its_trace_is_no_row_of_zeros():
+    images = torch.randn(1, 3, 8, 8)
+    with pytest.raises(TraceError, match="CUPTI is missing"):
+        profiled.profiled(JOB, PLAN, Queue(), subject(lambda: torch.relu(images)))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"{}", "cannot be read"), (encoded(mark(0, 5)), "1 of ")],
+)
+def test_a_trace_that_lost_iterations_is_refused(monkeypatch, content, said):
+    monkeypatch.setattr(passes, "_export", lambda profiler: content)
+    images = torch.randn(1, 3, 8, 8)
+    with pytest.raises(TraceError, match=said):
+        passes.run_pass(lambda: torch.relu(images), Cpu(), 0.05, 0.01)
+
+
+def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
+    images = torch.randn(1, 3, 64, 64)
+    seen = passes.run_pass(lambda: torch.relu(images), Cpu(), 0.2, 0.01)
+    assert len(seen.samples.plain) == len(seen.samples.profiled) >= 2
+    lengths = {len(block) for block in (*seen.samples.plain, *seen.samples.profiled)}
+    assert len(lengths) == 1
+    assert len(seen.iterations) == lengths.pop() * len(seen.samples.profiled)
+    assert {operator.name for each in seen.iterations for operator in each.operators} == {
+        "aten::relu"
+    }
+
+
+def test_an_event_costs_little_and_peaks_are_rates():
+    assert 0 <= passes.event_cost_s(Cpu()) < 1e-4
+    assert 0 <= passes.fault_cost_s() < 1e-4
+    reached = passes.peaks(Cpu(), torch.float32)
+    assert reached.macs_per_s > 1e8
+    assert reached.bytes_per_s > 1e8

@@ -1,0 +1,384 @@
+"""The whole pipeline on the fake device: real processes, scripted time."""
+
+import os
+
+import msgspec
+import pytest
+from support.records import ENVIRONMENT
+
+from bench.harness.plan import Plan
+from bench.harness.scheduler import runner
+from bench.harness.scheduler.child import CaseError
+from bench.harness.scheduler.runner import has_room, run, without_paths
+from bench.harness.scheduler.template import Template
+from bench.harness.scheduler.turn import Turn
+from bench.records import Case, Conditions, Failure, Measurement
+from bench.storage.results import Store, history
+
+PLAN = Plan(
+    preset="quick",
+    rounds=2,
+    timed_s=0.5,
+    block_s=0.1,
+    warmup_s=0.05,
+    budget_s=None,
+    slow_budget_s=None,
+    deadline_s=20.0,
+)
+HERE = msgspec.structs.replace(
+    ENVIRONMENT, chip=msgspec.structs.replace(ENVIRONMENT.chip, threads=1, device="fake")
+)
+
+
+class Listener:
+    def __init__(self):
+        self.events = []
+
+    def started(self, todo, done):
+        self.events.append(("started", len(todo), len(done)))
+
+    def warmed(self, case, iteration_s):
+        self.events.append(("warmed", case.name, iteration_s))
+
+    def sampled(self, case, earlier, samples):
+        self.events.append(("sampled", case.name, len(earlier), len(samples)))
+
+    def measured(self, case, rounds):
+        self.events.append(("measured", case.name, len(rounds)))
+
+    def failed(self, record):
+        self.events.append(("failed", record.case.name))
+
+
+def fake(model, form="plain", batch=1):
+    return Case(model, form, batch=batch, device="fake")
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Run cases into one store: (cases, plan) -> failures; `.store` and `.listener` stay."""
+
+    def call(cases, plan=PLAN, **options):
+        call.store = Store(tmp_path)
+        call.store.open()
+        call.listener = Listener()
+        try:
+            return run(cases, plan, call.store, HERE, call.listener, **options)
+        finally:
+            call.store.close()
+
+    return call
+
+
+def records(measure, kind=Measurement):
+    return [record for record in measure.store.records if isinstance(record, kind)]
+
+
+def test_every_case_has_its_rounds_with_every_sample(measure):
+    cases = [fake("resnet50"), fake("swin_t"), fake("resnet50", batch=128)]
+    assert measure(cases) == []
+    assert [(r.case.name, r.case.batch, r.round, r.stopped_by) for r in records(measure)] == [
+        ("resnet50", 1, 1, "round"),
+        ("swin_t", 1, 1, "round"),
+        ("resnet50", 1, 2, "rounds"),
+        ("swin_t", 1, 2, "rounds"),
+        ("resnet50", 128, 1, "round"),
+        ("resnet50", 128, 2, "rounds"),
+    ]
+    for record in records(measure):
+        assert sum(record.block_sizes) == len(record.samples_s) >= 5
+        assert len(record.block_starts_s) == len(record.block_sizes)
+        assert sum(record.samples_s) >= PLAN.timed_s
+        assert record.stages_s.timed == pytest.approx(sum(record.samples_s))
+        assert record.warnings == []
+
+
+def test_blocks_of_a_group_alternate_in_an_order_that_reverses(measure):
+    measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")], PLAN)
+    first_round = [name for kind, name, *_ in measure.listener.events if kind == "sampled"][:6]
+    assert first_round == ["resnet50", "swin_t", "convnext_t", "convnext_t", "swin_t", "resnet50"]
+
+
+def test_later_rounds_begin_in_an_order_that_is_shuffled_and_always_the_same(measure, tmp_path):
+    cases = [fake(name) for name in ("resnet50", "swin_t", "convnext_t", "vit_b", "deit_s")]
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    begun = [name for kind, name, *_ in measure.listener.events if kind == "warmed"]
+    rounds = [begun[i : i + 5] for i in (0, 5, 10)]
+    assert rounds[0] == [case.name for case in cases]
+    assert rounds[0] != rounds[1] != rounds[2]
+    assert {tuple(sorted(names)) for names in rounds} == {tuple(sorted(rounds[0]))}
+    measure.store.path.unlink()
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    assert begun == [name for kind, name, *_ in measure.listener.events if kind == "warmed"]
+
+
+def test_every_block_has_its_kernels_and_every_round_its_conditions(measure):
+    measure([fake("resnet50"), fake("swin_t")])
+    for record in records(measure):
+        blocks = len(record.block_sizes)
+        assert len(record.block_compute_s) == len(record.block_memory_s) == blocks
+        assert record.conditions.wall_s == pytest.approx(sum(record.samples_s))
+        assert record.conditions.stolen_cpu_s == 0
+        assert record.steady is True
+        assert record.stages_s.calibrate == pytest.approx(0.009 * blocks)
+
+
+def test_cases_that_memory_cannot_hold_at_once_go_in_waves_and_say_so(measure, monkeypatch):
+    monkeypatch.setattr(runner, "has_room", lambda free, peaks: len(peaks) < 2)
+    measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")])
+    assert len(records(measure)) == 6
+    for record in records(measure):
+        assert "of 3 cases at once" in record.warnings[0]
+
+
+class Crowded:
+    """Children of a network fail for want of memory while others live."""
+
+    def __init__(self, monkeypatch, name, alone=True):
+        self.alive, self.name, self.alone = 0, name, alone
+        monkeypatch.setattr(runner, "Turn", self.turn)
+
+    def turn(self, job, child, earlier):
+        made, crowd = Turn(job, child, earlier), self
+
+        class Crowding(Turn):
+            def await_ready(self):
+                made.await_ready()
+                if job.case.model == crowd.name and (crowd.alive or not crowd.alone):
+                    child.kill()
+                    raise CaseError("first", "OutOfMemory", "tried to allocate 2.00 GiB")
+                crowd.alive += 1
+                self.iteration_s, self.peak_bytes = made.iteration_s, made.peak_bytes
+
+            def finish(self):
+                crowd.alive -= 1
+                return super().finish()
+
+        return Crowding(job, child, earlier)
+
+
+def test_a_case_that_has_no_room_beside_others_is_measured_without_them(measure, monkeypatch):
+    Crowded(monkeypatch, "swin_t")
+    assert measure([fake("resnet50"), fake("swin_t")]) == []
+    assert len(records(measure)) == 4
+    assert "there was room for 1 of 2 cases at once" in records(measure)[0].warnings[0]
+
+
+def test_a_case_that_does_not_fit_alone_is_a_failure_with_the_size_and_the_next_goes_on(
+    measure, monkeypatch
+):
+    Crowded(monkeypatch, "resnet50", alone=False)
+    (failed,) = measure([fake("resnet50"), fake("swin_t")])
+    assert (failed.stage, failed.error) == ("first", "OutOfMemory")
+    assert "2.00 GiB" in failed.message
+    assert [record.case.model for record in records(measure)] == ["swin_t"] * 2
+
+
+def test_blocks_by_the_devices_clock_and_pipelined_ones_stand_beside_the_others(measure):
+    measure([fake("resnet50"), fake("resnet50", batch=128)])
+    for record in records(measure):
+        assert len(record.device_samples_s) == len(record.samples_s)
+        assert sum(record.device_samples_s) == pytest.approx(0.9 * sum(record.samples_s), rel=0.05)
+        assert record.stages_s.timed == pytest.approx(sum(record.samples_s))
+        pipelined = len(record.block_sizes) if record.case.batch > 1 else 0
+        assert len(record.block_pipelined_s) == pipelined
+
+
+def test_the_chip_is_observed_once_a_case_and_not_on_its_budget(measure):
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, budget_s=5.0))
+    first, second = records(measure)
+    assert first.telemetry.seconds == pytest.approx(10, abs=0.1)
+    assert first.telemetry.energy_j == pytest.approx(100 * first.telemetry.seconds)
+    assert first.stages_s.observe >= 10
+    assert second.telemetry is None
+
+
+def test_where_the_chip_cannot_be_observed_the_blocks_are_kept_and_it_is_said(measure, monkeypatch):
+    def die(self, seconds):
+        raise CaseError("observe", "Killed", "the process died of SIGKILL")
+
+    monkeypatch.setattr(Turn, "observe", die)
+    assert measure([fake("resnet50")]) == []
+    first, second = records(measure)
+    assert first.telemetry is second.telemetry is None
+    said = "the chip could not be observed: Killed: the process died of SIGKILL"
+    assert said in first.warnings
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "short"),
+    [
+        ("OutOfMemory", "tried to allocate", True),
+        ("Killed", "the process died of SIGKILL", True),
+        ("Killed", "the process died of SIGSEGV", False),
+        ("Timeout", "no answer within 5 s", False),
+    ],
+)
+def test_the_kernels_way_to_say_that_memory_is_short_is_sigkill(error, message, short):
+    assert runner.is_short_of_memory(CaseError("first", error, message)) == short
+
+
+def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monkeypatch):
+    monkeypatch.setattr(runner.DEVICES["fake"], "foreign_processes", lambda: 3)
+    measure([fake("resnet50")])
+    assert {record.conditions.foreign_processes for record in records(measure)} == {3}
+
+
+@pytest.mark.parametrize(
+    ("declared", "seen", "recorded"),
+    [
+        ("15W", ["15W"], ["15W"]),
+        ("15W", ["MAXN"], ["15W", "MAXN"]),
+        ("15W", [], []),
+        (None, ["performance"], ["performance"]),
+    ],
+)
+def test_a_power_mode_other_than_the_runs_stands_beside_it(tmp_path, declared, seen, recorded):
+    chip = msgspec.structs.replace(HERE.chip, device="fake", facts={"power_mode": declared})
+    environment = msgspec.structs.replace(HERE, chip=chip)
+    made = runner._Runner(PLAN, Store(tmp_path), environment, Listener(), False, {})
+    assert made._as_declared(Conditions(power_modes=seen)).power_modes == recorded
+
+
+def test_room_is_for_twice_the_largest_and_something_to_spare():
+    gib = 2**30
+    assert has_room(0, [])  # one always goes
+    assert has_room(None, [gib])
+    assert has_room(3 * gib, [gib, None])
+    assert not has_room(2 * gib, [gib])
+    assert not has_room(3 * gib, [gib, 2 * gib])
+
+
+def test_a_call_after_each_switch_is_discarded_and_counted(measure):
+    measure([fake("resnet50"), fake("swin_t")])
+    for record in records(measure):
+        warmed = record.discarded - 1 - len(record.block_sizes)
+        assert warmed >= 2
+
+
+def test_a_slow_batch_is_timed_once_a_turn_and_discards_nothing(measure):
+    slow = msgspec.structs.replace(PLAN, slow_s=0.0001, rounds=1)
+    measure([fake("resnet50", batch=128), fake("swin_t", batch=128)], slow)
+    for record in records(measure):
+        assert record.block_sizes == [1, 1, 1]
+        assert record.discarded == 1
+
+
+def test_batch_1_has_five_samples_however_slow(measure):
+    slow = msgspec.structs.replace(PLAN, slow_s=0.0001, timed_s=0.0001, rounds=1)
+    measure([fake("resnet50")], slow)
+    assert len(records(measure)[0].samples_s) >= 5
+
+
+def test_a_damaged_line_costs_its_round_and_no_more(measure):
+    cases = [fake("resnet50"), fake("swin_t")]
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    lines = measure.store.path.read_bytes().splitlines(keepends=True)
+    measure.store.path.write_bytes(b"".join([*lines[:3], b"no record\n", *lines[4:]]))
+    measure(cases, msgspec.structs.replace(PLAN, rounds=3))
+    for case in cases:
+        assert len(history(measure.store.records, case, "env").rounds) == 3
+
+
+def test_cases_that_take_turns_have_a_sitting_in_common(measure):
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1))
+    measure([fake("resnet50"), fake("swin_t")], msgspec.structs.replace(PLAN, rounds=3))
+    sittings = [(r.case.name, r.round, r.sitting) for r in records(measure)]
+    assert sittings == [
+        ("resnet50", 1, 1),
+        ("resnet50", 2, 1),
+        ("swin_t", 1, 1),
+        ("resnet50", 3, 2),
+        ("swin_t", 2, 2),
+        ("swin_t", 3, 3),
+    ]
+
+
+def test_the_same_command_again_measures_nothing(measure):
+    cases = [fake("resnet50"), fake("swin_t")]
+    measure(cases)
+    before = measure.store.path.read_bytes()
+    measure(cases)
+    assert measure.listener.events == [("started", 0, 2)]
+    assert measure.store.path.read_bytes() == before
+
+
+def test_more_rounds_than_on_record_are_added(measure):
+    measure([fake("resnet50")])
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=3))
+    assert [r.round for r in records(measure)] == [1, 2, 3]
+
+
+def test_a_resumed_run_measures_the_rounds_of_one_left_alone(measure):
+    cases = [fake("resnet50"), fake("swin_t")]
+    measure(cases)
+    whole = [(r.case_id, r.round, r.stopped_by) for r in records(measure)]
+    lines = measure.store.path.read_bytes().splitlines(keepends=True)
+    measure.store.path.write_bytes(b"".join(lines[:2]) + lines[2][:50])
+    measure(cases)
+    again = [(r.case_id, r.round, r.stopped_by) for r in records(measure)]
+    assert sorted(again) == sorted(whole)
+
+
+@pytest.mark.parametrize(
+    ("fault", "stage", "error", "message"),
+    [
+        ("raise", "build", "RuntimeError", "scripted fault"),
+        ("nan", "check", "ArithmeticError", "not finite"),
+        ("segfault", "build", "Killed", "SIGSEGV"),
+        ("exit", "build", "Exited", "exit code 7"),
+    ],
+)
+def test_a_case_that_fails_is_a_row_and_the_sweep_goes_on(measure, fault, stage, error, message):
+    failures = measure([fake(f"fault/{fault}"), fake("resnet50")])
+    (failed,) = records(measure, Failure)
+    assert failures == [failed]
+    assert (failed.stage, failed.error) == (stage, error)
+    assert message in failed.message
+    assert [r.case.name for r in records(measure)] == ["resnet50", "resnet50"]
+
+
+def test_a_case_that_hangs_is_given_up_at_its_deadline(measure):
+    plan = msgspec.structs.replace(PLAN, deadline_s=1.0, rounds=1)
+    (failed,) = measure([fake("fault/hang"), fake("resnet50")], plan)
+    assert (failed.stage, failed.error) == ("build", "Timeout")
+    assert len(records(measure)) == 1
+
+
+def test_a_failure_is_remembered_and_tried_again_only_when_asked(measure):
+    cases = [fake("fault/raise")]
+    measure(cases)
+    assert len(measure(cases)) == 1
+    assert len(records(measure, Failure)) == 1
+    assert len(measure(cases, retry_failed=True)) == 1
+    assert len(records(measure, Failure)) == 2
+
+
+def test_more_threads_than_cpus_is_a_warning_on_the_record(measure):
+    measure([Case("resnet50", "plain", device="fake", threads=64)])
+    assert records(measure)[0].warnings == ["64 threads on 1 usable CPUs"]
+
+
+def test_no_child_outlives_its_template():
+    from bench.harness.protocol.messages import Job, Ready
+
+    with Template("fake") as template:
+        child = template.fork(Job(fake("resnet50"), 1, PLAN, None))
+        assert isinstance(child.answer(10), Ready)
+        pid = child._pid
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("No module named 'x' in /home/ann/code/net.py:3", "No module named 'x' in net.py:3"),
+        ("img/s and 1/2 stay, nets/mine.py too", "img/s and 1/2 stay, nets/mine.py too"),
+        ("'/tmp/a/b.pt'", "'b.pt'"),
+        ("/alice ~/x/y ../../home/alice/z ./w/ --suite=/a/s.toml", "alice y z w --suite=s.toml"),
+    ],
+)
+def test_records_carry_no_absolute_path(text, kept):
+    assert without_paths(text) == kept

@@ -1,0 +1,153 @@
+import msgspec
+import pytest
+from support.records import CHIP
+
+from bench.errors import UnavailableError, UsageError
+from bench.harness import suite as suites
+from bench.harness.suite import Overrides, Suite, expand, plan_for
+
+NOTHING = Overrides()
+
+
+def expanded(*models, chip=CHIP, threads=None, **overrides):
+    return expand(Suite(), Overrides(models=models, **overrides), chip, threads)
+
+
+def test_a_bare_name_is_every_form_and_a_form_is_one():
+    names = [case.name for case in expanded("repnext_u3_t", "resnet50", batch=(1,))]
+    forms = ["train", "rrep", "rrep_fc", "srep"]
+    assert names == [f"repnext_u3_t@{form}" for form in forms] + ["resnet50"]
+    assert [case.form for case in expanded("repnext_u3_t@srep", batch=(1,))] == ["srep"]
+
+
+def test_latency_and_throughput_unless_told_otherwise_smallest_batch_first():
+    assert [case.batch for case in expanded("resnet50")] == [1, 128]
+    assert [case.batch for case in expanded("resnet50", batch=(64, 2))] == [2, 64]
+
+
+def test_each_case_once():
+    assert len(expanded("resnet50", "resnet50", batch=(1, 1))) == 1
+
+
+def test_threads_are_the_chips_unless_given():
+    assert expanded("resnet50")[0].threads == CHIP.threads
+    assert expanded("resnet50", threads=7)[0].threads == 7
+
+
+def test_flags_override_the_suite():
+    suite = Suite(models=("resnet50",), batch=(4,))
+    assert [case.batch for case in expand(suite, NOTHING, CHIP, None)] == [4]
+    cases = expand(suite, Overrides(batch=(2,), models=("swin_t",)), CHIP, None)
+    assert [(case.model, case.batch) for case in cases] == [("swin_t", 2)]
+
+
+@pytest.mark.parametrize(
+    ("models", "overrides", "said"),
+    [
+        (("resnet_50",), {}, "Did you mean resnet50"),
+        (("repnext_u3_t@plain",), {}, "It has: train, rrep, rrep_fc, srep"),
+        (("resnet50@",), {}, "has no form ''"),
+        (("fault/nan",), {}, "unknown model"),
+        (("resnet50",), {"backend": ("eagre",)}, "Did you mean eager"),
+        (("resnet50",), {"precision": ("fp33",)}, "Did you mean fp32"),
+        (("resnet50",), {"batch": (0,)}, "batch 0"),
+        (("resnet50",), {"batch": (-1,)}, "batch -1"),
+        (("resnet50",), {"resolution": (0,)}, "resolution 0"),
+        ((), {}, "nothing to measure"),
+    ],
+)
+def test_what_there_is_not_is_refused_with_a_remedy(models, overrides, said):
+    with pytest.raises(UsageError) as refused:
+        expanded(*models, **overrides)
+    assert said in str(refused.value)
+
+
+def test_every_shipped_suite_expands():
+    chip = msgspec.structs.replace(CHIP, device="fake")  # which has every backend and precision
+    for name in suites.names():
+        assert expand(suites.load(name), NOTHING, chip, None)
+
+
+def test_the_suite_of_backends_is_a_full_grid():
+    chip = msgspec.structs.replace(CHIP, device="fake")
+    cases = expand(suites.load("backends"), NOTHING, chip, None)
+    assert len(cases) == len(set(cases)) == 4 * 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "flags", "said"),
+    [
+        ({}, {"backend": ("cudagraph",)}, "no backend cudagraph here"),
+        ({"compute_capability": "7.5"}, {"precision": ("tf32",)}, "this chip has 7.5"),
+    ],
+)
+def test_what_the_machine_or_chip_lacks_is_said_before_anything_runs(facts, flags, said):
+    device = "cuda" if facts else "cpu"
+    chip = msgspec.structs.replace(CHIP, device=device, facts=facts)
+    with pytest.raises(UnavailableError, match=said):
+        expanded("resnet50", chip=chip, **flags)
+
+
+def test_table6_is_the_seven_rows_of_the_paper():
+    cases = expand(suites.load("table6"), Overrides(batch=(1,)), CHIP, None)
+    assert [case.name for case in cases] == [
+        "mobilenetv3_l",
+        "resnet50",
+        "swin_t",
+        "convnext_t",
+        "repnext_u3_t@train",
+        "repnext_u3_t@rrep",
+        "repnext_u3_t@srep",
+    ]
+
+
+def test_smoke_has_at_least_forty_case_rounds_whatever_the_preset():
+    suite = suites.load("smoke")
+    cases = expand(suite, NOTHING, CHIP, None)
+    for preset in ("quick", "default", "paper"):
+        plan = plan_for(preset, suite, None, None)
+        assert len(cases) * plan.rounds >= 40
+        assert plan.budget_s is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("models = [", "not a valid suite"),
+        ('modles = ["resnet50"]', "modles"),
+        ('batch = "many"', "batch"),
+        ("models = [1]", "models"),
+        ("pace_s = nan", "pace_s"),
+        ("batch = [1]\nbatch = [1]", "batch"),
+    ],
+)
+def test_a_malformed_suite_is_refused_by_name(tmp_path, text, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        suites.load(str(path))
+    assert said in str(refused.value)
+
+
+def test_a_missing_suite_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(UsageError, match="table6"):
+        suites.load("tabel6")
+    with pytest.raises(UsageError, match="cannot read"):
+        suites.load(str(tmp_path / "none.toml"))
+
+
+def test_who_fixes_the_rounds_gets_just_those():
+    plan = plan_for("quick", Suite(), 7, None)
+    assert (plan.rounds, plan.budget_s) == (7, None)
+    assert plan_for("quick", Suite(), 7, 60.0).budget_s == 60
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_that_is_none_is_refused(budget):
+    with pytest.raises(UsageError, match="budget"):
+        plan_for("quick", Suite(), None, budget)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(UsageError, match="quick"):
+        plan_for("quik", Suite(), None, None)

@@ -1,0 +1,82 @@
+import pytest
+
+from bench.harness.worker.telemetry import observe
+from bench.records import Gauges
+
+
+class Sensor:
+    """Says what it is told, reading after reading; the first is that before the loop."""
+
+    def __init__(self, *readings, energy=None):
+        self.readings = list(readings)
+        self.read = 0
+        self.energy = iter(energy or [])
+
+    def gauges(self):
+        self.read += 1
+        return self.readings[min(self.read - 1, len(self.readings) - 1)]
+
+    def energy_j(self):
+        return next(self.energy, None)
+
+
+class Chip:
+    """A clock that each call moves."""
+
+    def __init__(self, step):
+        self.time, self.step = 5.0, step
+
+    def now(self):
+        return self.time
+
+    def call(self):
+        self.time += self.step
+
+
+def observed(sensor, seconds=5.0, step=0.02):
+    chip = Chip(step)
+    return observe(chip.call, chip.now, sensor, seconds)
+
+
+def test_the_loop_lasts_its_seconds_and_is_sampled_ten_times_a_second():
+    seen = observed(Sensor(Gauges(utilisation=0.7, power_w=50.0)))
+    assert seen.seconds == pytest.approx(5.0, abs=0.03)
+    assert seen.iterations == pytest.approx(250, abs=1)
+    assert 40 <= len(seen.utilisation) <= 50
+    assert set(seen.utilisation) == {0.7}
+    assert set(seen.power_w) == {50.0}
+
+
+def test_a_call_longer_than_the_pause_between_samples_is_sampled_once_each():
+    seen = observed(Sensor(Gauges(utilisation=1.0)), step=0.5)
+    assert (seen.iterations, len(seen.utilisation)) == (10, 9)
+
+
+def test_a_call_longer_than_the_loop_is_sampled_all_the_same():
+    seen = observed(Sensor(Gauges(utilisation=0.9, missing={"power_w": "no"})), step=12.0)
+    assert (seen.iterations, seen.utilisation) == (1, [0.9])
+    assert seen.missing["power_w"] == "no"
+
+
+def test_energy_is_what_its_counter_grew_by():
+    assert observed(Sensor(Gauges(), energy=[100.0, 850.0])).energy_j == 750.0
+
+
+@pytest.mark.parametrize("energy", [None, [5.0], [5.0, 5.0], [5.0, 4.0]])
+def test_a_counter_that_is_missing_or_stands_still_gives_no_energy_but_a_reason(energy):
+    seen = observed(Sensor(Gauges(), energy=energy))
+    assert seen.energy_j is None
+    assert "no counter of energy" in seen.missing["energy_j"]
+
+
+def test_what_could_not_be_read_once_is_left_out_and_its_reason_kept():
+    blind = Gauges(power_w=9.0, missing={"utilisation": "NVML: Not Supported"})
+    seen = observed(Sensor(Gauges(), Gauges(utilisation=0.5, power_w=8.0), blind))
+    assert seen.utilisation == [0.5]
+    assert seen.power_w[:2] == [8.0, 9.0]
+    assert seen.missing["utilisation"] == "NVML: Not Supported"
+
+
+def test_throttles_are_those_seen_at_any_time():
+    heat, cap = Gauges(throttles=["hw_slowdown"]), Gauges(throttles=["sw_power_cap"])
+    assert observed(Sensor(Gauges(), heat, cap)).throttled_by == ["hw_slowdown", "sw_power_cap"]

@@ -1,0 +1,249 @@
+"""The child, played by a thread: what it tells of a device with a queue and sensors of its own."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+import msgspec
+import pytest
+import torch
+
+from bench.devices import clocks
+from bench.devices.clocks import Moment
+from bench.devices.cuda import Cuda
+from bench.devices.kernels import KernelSize
+from bench.devices.sensor import Memory
+from bench.harness.plan import PRESETS
+from bench.harness.protocol.channel import TAIL_BYTES, Channel, GarbageError, Voice, wait_for
+from bench.harness.protocol.messages import Broken, Entered, Finish, Job, Observe, RunBlock
+from bench.harness.worker import case as worker
+from bench.records import Case, Gauges, Jump, Reading
+
+PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
+
+
+class Pretended(Cuda):
+    """Everything that CUDA is but the GPU: the work is done on the CPU, at once."""
+
+    torch_device = "cpu"
+    kernel_size = KernelSize(8, 4, "float32", 4096)
+
+    def __init__(self):
+        super().__init__()
+        self.memory_is_read_after = []
+
+    @contextlib.contextmanager
+    def session(self, case):
+        with torch.inference_mode():
+            yield
+
+    def now(self):
+        return time.perf_counter()
+
+    def kernels(self):
+        return worker.Kernels(lambda: None, lambda: None)
+
+    def sense(self):
+        return Reading(at_s=time.monotonic(), clock_hz=1e9, throttles=["sw_power_cap"])
+
+    def sensor(self):
+        return self
+
+    def gauges(self):
+        return Gauges(utilisation=0.5, power_w=200.0)
+
+    def energy_j(self):
+        return 200.0 * time.monotonic()
+
+    def close(self):
+        pass
+
+    def device_times(self, call, iterations):
+        return [0.001 for _ in range(iterations) if call() is not None]
+
+    def settings(self):
+        return {"matmul_tf32": False}
+
+    def reset_peak_memory(self):
+        pass
+
+    def memory(self):
+        return Memory(500, 600, 700)
+
+
+@pytest.fixture
+def child():
+    """Start a child on a case; returns the parent's channel."""
+    ours, theirs = socket.socketpair()
+    threads = []
+
+    def start(case, device=None):
+        job = Job(case, 1, PLAN, None)
+        arguments = (Channel(theirs), job, device or Pretended())
+        threads.append(threading.Thread(target=worker.work, args=arguments))
+        threads[0].start()
+        return Channel(ours)
+
+    yield start
+    ours.close()
+    threads[0].join(30)
+    theirs.close()
+    assert not threads[0].is_alive()
+
+
+def answer(channel):
+    """The next reply that is no stage, and the stages entered before it."""
+    stages = []
+    while isinstance(reply := channel.receive_reply(60), Entered):
+        stages.append(reply.stage)
+    return reply, stages
+
+
+def case(**changes):
+    given = {"resolution": 32, "device": "cuda", "threads": 2}
+    return Case("repnext_u3_t", "srep", **{**given, **changes})
+
+
+def test_a_queue_has_blocks_by_its_own_clock_and_of_batches_pipelined_ones(child):
+    channel = child(case(batch=2))
+    ready, stages = answer(channel)
+    assert stages == ["build", "fuse", "check", "load", "first", "check", "warmup", "timed"]
+    assert ready.peak_bytes == 700  # the largest of what is known
+    channel.send(RunBlock(3, 1))
+    block, _ = answer(channel)
+    assert len(block.samples_s) == len(block.device_samples_s) == 3
+    assert block.pipelined_s > 0
+    channel.send(Finish())
+    finished, _ = answer(channel)
+    channel.send(Observe(0.3))
+    observed, stages = answer(channel)
+    assert stages == ["observe"]
+    assert 0.3 <= observed.telemetry.seconds < 5
+    assert observed.telemetry.energy_j == pytest.approx(200 * observed.telemetry.seconds, rel=0.2)
+    assert observed.seconds >= 0.3
+    assert finished.settings == {"matmul_tf32": False}
+    assert finished.stages.events > 0
+    assert finished.stages.start > 0
+    assert finished.conditions.throttled_by == ["sw_power_cap"]
+    cost = finished.known.cost
+    memory = (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.process_bytes)
+    assert memory == (500, 600, 700)
+    assert finished.known.check.against == "train, cpu"
+
+
+def test_batch_1_is_not_pipelined(child):
+    channel = child(case())
+    answer(channel)
+    channel.send(RunBlock(2, 0))
+    block, _ = answer(channel)
+    assert (len(block.device_samples_s), block.pipelined_s) == (2, None)
+
+
+def test_memory_that_is_short_in_the_first_call_is_told_with_its_size(child):
+    class Small(Pretended):
+        def reset_peak_memory(self):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    broken, stages = answer(child(case(), Small()))
+    assert isinstance(broken, Broken)
+    assert (broken.error, stages[-1]) == ("OutOfMemory", "load")
+    assert "2.00 GiB" in broken.message
+
+
+@pytest.mark.parametrize(
+    ("after", "seen"),
+    [
+        (Moment(11.0, 11.0, 1e9 + 1), None),
+        (Moment(11.0, 11.1, 1e9 + 1.5), None),  # a busy machine reads one after the other
+        (Moment(11.0, 41.0, 1e9 + 31), Jump(3, 30.0, 0.0)),
+        (Moment(11.0, 11.0, 1e9 - 3599), Jump(3, 0.0, -3600.0)),
+        (Moment(11.0, 11.0, 1e9 + 61), Jump(3, 0.0, 60.0)),
+        (Moment(11.0, 41.0, 1e9 + 91), Jump(3, 30.0, 60.0)),
+    ],
+)
+def test_clocks_that_disagree_say_what_befell_the_machine(after, seen):
+    assert clocks.jump(3, Moment(10.0, 10.0, 1e9), after) == seen
+
+
+def test_the_clocks_of_this_machine_agree():
+    assert clocks.jump(1, clocks.moment(), clocks.moment()) is None
+
+
+@pytest.fixture
+def pipe():
+    """A voice, and the descriptor that is written to."""
+    reading, writing = os.pipe()
+    voice = Voice(reading)
+    yield voice, writing
+    voice.close()
+    with contextlib.suppress(OSError):
+        os.close(writing)
+
+
+def test_while_a_parent_waits_it_hears_and_keeps_the_last(pipe):
+    voice, writing = pipe
+    ours, theirs = socket.socketpair()
+
+    def speak():
+        for number in range(50_000):
+            os.write(writing, b"line %d\n" % number)
+        theirs.sendall(b"done")
+
+    speaker = threading.Thread(target=speak)
+    with ours, theirs:
+        speaker.start()
+        wait_for(ours, [voice], 60)
+        speaker.join()
+    assert voice.last_words.endswith("line 49999\n")
+    assert len(voice.last_words) == TAIL_BYTES
+
+
+def test_a_flood_does_not_put_off_the_deadline(pipe):
+    voice, writing = pipe
+    ours, theirs = socket.socketpair()
+
+    def flood():
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(writing, bytes(2**16))
+
+    flooding = threading.Thread(target=flood)
+    with ours, theirs:
+        flooding.start()
+        with pytest.raises(TimeoutError):
+            wait_for(ours, [voice], 0.2)
+        voice.close()  # which also ends the flood
+        flooding.join()
+
+
+def test_a_parent_sleeps_beside_a_process_that_has_closed_its_stderr(pipe):
+    voice, writing = pipe
+    os.close(writing)
+    ours, theirs = socket.socketpair()
+    before = time.process_time()
+    with ours, theirs, pytest.raises(TimeoutError):
+        wait_for(ours, [voice], 0.5)
+    assert time.process_time() - before < 0.25
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no message",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"type":"entered","stage":"lunch"}',
+        b'{"type":"ready","iteration_s":-1.0,"peak_bytes":null}',
+        b'{"type":"block","start_s":1,"samples_s":[],"compute_s":1,"memory_s":1}',
+        b'{"type":"block","start_s":1,"samples_s":[-1],"compute_s":1,"memory_s":1}',
+        b'{"type":"block","start_s":1,"samples_s":[null],"compute_s":1,"memory_s":1}',
+    ],
+)
+def test_what_is_no_message_or_tells_no_duration_is_refused(line):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(line + b"\n")
+        with pytest.raises(GarbageError):
+            Channel(ours).receive_reply(10)

@@ -1,0 +1,251 @@
+"""Costs against counts made by hand from Table 1, and against the numbers the paper prints."""
+
+import copy
+import csv
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.paths import TESTS
+from torch import nn
+from torch.nn import functional
+
+import bench
+from bench import models
+from bench.models import cost, repnext
+
+FORMS = ["train", "rrep", "rrep_fc", "srep"]
+NETWORKS = ["u1_t", "u2_t", "u3_t", "u3_s", "u3_b"]
+WIDTHS = {"t": (96, 192, 384, 768), "s": (96, 192, 384, 768), "b": (128, 256, 512, 1024)}
+DEPTHS = {"t": (3, 3, 9, 3), "s": (3, 3, 27, 3), "b": (3, 3, 27, 3)}
+CLASSES = 1000
+
+
+@pytest.fixture(scope="module")
+def nets():
+    """Every network in every form, without weights."""
+    made = {}
+    for name in NETWORKS:
+        with torch.device("meta"):
+            net = repnext.repnext(*name.split("_")).eval()
+        made |= {(name, form): models.fuse(net, form) for form in FORMS}
+    return made
+
+
+# RepNeXt, by hand
+
+
+def depthwise_taps(unit, channels):
+    third = channels // 3
+    return {
+        "u1": third * 9 + third * 25 + (channels - 2 * third) * 49,
+        "u2": channels * (9 + 25 + 49),
+        "u3": channels * (3 + 5 + 49),
+    }[unit]
+
+
+def macs_by_hand(name, form, resolution):
+    unit, size = name.split("_")
+    side, previous = resolution // 4, 3
+    macs = 0
+    for c, blocks in zip(WIDTHS[size], DEPTHS[size], strict=True):
+        patch = 4 * 4 if previous == 3 else 2 * 2
+        macs += side**2 * patch * previous * c
+        per_pixel = {
+            "train": depthwise_taps(unit, c) + 4 * c * c + 4 * c * c,
+            "rrep": 49 * c + 4 * c * c + 4 * c * c,
+            "rrep_fc": 49 * c + 4 * c * c + 4 * c * c,
+            "srep": 49 * 2 * c + 2 * c * 5 * c + 5 * c * c,
+        }[form]
+        macs += blocks * side**2 * per_pixel
+        side, previous = side // 2, c
+    return macs + previous * CLASSES
+
+
+def params_by_hand(name, form):
+    unit, size = name.split("_")
+    widths, depths = WIDTHS[size], DEPTHS[size]
+    norms = 1 if unit == "u1" else 3
+    params = 4 * 4 * 3 * widths[0] + (2 * widths[0] if form == "train" else widths[0])
+    for before, c in itertools.pairwise(widths):
+        params += 2 * 2 * before * c + c + (2 * before if form == "train" else 0)
+    for c, blocks in zip(widths, depths, strict=True):
+        pointwise = 4 * c * c + 4 * c + 4 * c * c + c
+        params += (
+            blocks
+            * {
+                "train": depthwise_taps(unit, c) + norms * 2 * c + pointwise,
+                "rrep": 49 * c + c + pointwise,
+                "rrep_fc": 49 * c + c + pointwise,
+                "srep": (49 + 1) * 2 * c + (2 * c * 5 * c + 5 * c) + (5 * c * c + c),
+            }[form]
+        )
+    return params + (2 * widths[-1] if form == "train" else 0) + widths[-1] * CLASSES + CLASSES
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_and_macs_are_those_of_table_1(nets, name, form):
+    assert cost.count_params(nets[name, form]) == params_by_hand(name, form)
+    assert cost.count_macs(nets[name, form], 64) == macs_by_hand(name, form, 64)
+    assert cost.count_macs(nets[name, form], 224) == macs_by_hand(name, form, 224)
+
+
+@pytest.mark.parametrize(
+    ("form", "params_m", "gmacs"),
+    [
+        ("train", 28.66, 4.47),
+        ("rrep", 28.57, 4.46),
+        ("rrep_fc", 28.57, 4.46),
+        ("srep", 51.55, 8.20),
+    ],
+)
+def test_repnext_u3_t_costs_what_it_does(nets, form, params_m, gmacs):
+    net = nets["u3_t", form]
+    assert round(cost.count_params(net) / 1e6, 2) == params_m
+    assert round(cost.count_macs(net, 224) / 1e9, 2) == gmacs
+
+
+def reported():
+    path = Path(bench.__file__).parent / "paper" / "data" / "reported_results.csv"
+    rows = csv.DictReader(path.read_text().splitlines())
+    wanted = [row for row in rows if row["model"].startswith("repnext") and row["params_m"]]
+    keys = ("model", "form", "input_size", "params_m", "gmacs")
+    return sorted({tuple(row[key] for key in keys) for row in wanted})
+
+
+@pytest.mark.parametrize(("model", "form", "resolution", "params_m", "gmacs"), reported())
+def test_costs_are_near_those_the_paper_prints(nets, model, form, resolution, params_m, gmacs):
+    net = nets[model.removeprefix("repnext_"), form]
+    counted_m, counted_g = cost.count_params(net) / 1e6, cost.count_macs(net, int(resolution)) / 1e9
+    assert counted_m == pytest.approx(float(params_m), abs=0.6)  # u1-T: 28.43 is printed as 29
+    assert counted_g == pytest.approx(float(gmacs), rel=0.02)  # u3-T@rrep: 4.46 is printed as 4.4
+
+
+# Single layers, by hand
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize(("stride", "out"), [(1, 16), (2, 8), (3, 6)])
+def test_macs_of_a_convolution(groups, stride, out):
+    conv = nn.Conv2d(6, 12, (3, 5), stride, padding=(1, 2), groups=groups)
+    net = nn.Sequential(nn.Conv2d(3, 6, 1), conv)
+    assert cost.count_macs(net, 16) == 16 * 16 * 3 * 6 + out * out * 12 * (6 // groups) * 3 * 5
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_macs_of_a_linear_layer_on_one_vector_and_on_many(bias):
+    one = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10, bias))
+    assert cost.count_macs(one, 8) == 3 * 8 * 8 * 10
+    assert cost.count_macs(nn.Linear(8, 10, bias), 8) == 3 * 8 * 8 * 10
+
+
+def test_what_multiplies_no_matrices_costs_no_macs():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.GELU(), nn.AvgPool2d(2), nn.ReLU())
+    assert cost.count_macs(net, 8) == 0
+
+
+class Attention(nn.Module):
+    """Patches of 4 x 4 as tokens, and the fused attention among them."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = heads
+        self.embed = nn.Conv2d(3, 24, 4, stride=4)
+
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        q = tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (N, heads, L, D)
+        return functional.scaled_dot_product_attention(q, q, q)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 6])
+def test_macs_of_fused_attention_are_those_of_its_two_products(heads):
+    length, width = (16 // 4) ** 2, 24 // heads
+    scores = length * length * width  # L x D times D x L
+    values = length * length * width  # L x L times L x D
+    embedding = length * 24 * 3 * 4 * 4
+    assert cost.count_macs(Attention(heads), 16) == embedding + heads * (scores + values)
+
+
+class TorchAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        tokens = x.flatten(1, 2)  # (1, 3 * 8, 8)
+        return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_macs_of_torchs_own_attention_do_not_depend_on_its_fast_path(training):
+    projections = 24 * 8 * (3 * 8) + 24 * 8 * 8
+    products = 2 * (24 * 24 * 8)
+    net = TorchAttention().train(training)
+    assert cost.count_macs(net, 8) == projections + products
+
+
+def test_counting_leaves_the_network_as_it_was():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    before = copy.deepcopy(net.state_dict())
+    cost.count_macs(net, 8)
+    assert net.training
+    assert all(tensor.device.type == "cpu" for tensor in net.state_dict().values())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+# Parameters, bytes, structure
+
+
+def small(stride=1, padding=0, act=nn.GELU):
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride, padding), nn.BatchNorm2d(4), act())
+
+
+def test_running_statistics_are_no_parameters():
+    assert cost.count_params(small()) == 4 * 3 * 3 * 3 + 4 + 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float64, 8), (torch.float32, 4), (torch.bfloat16, 2)]
+)
+def test_bytes_are_those_of_parameters_and_buffers(dtype, size):
+    counter_of_batches = 8  # an int64, which no cast to a float type changes
+    values = (4 * 3 * 3 * 3 + 4) + 2 * 4 + 2 * 4
+    assert cost.weight_bytes(small().to(dtype)) == values * size + counter_of_batches
+
+
+def test_the_structure_of_two_builds_is_the_same_whatever_the_weights(nets):
+    first, second = models.build("repnext_u3_t", seed=0), models.build("repnext_u3_t", seed=1)
+    assert cost.structural_hash(first) == cost.structural_hash(second)
+    assert cost.structural_hash(first) == cost.structural_hash(nets["u3_t", "train"])
+
+
+def test_the_structure_of_every_network_and_form_is_another(nets):
+    trained = [cost.structural_hash(nets[name, "train"]) for name in NETWORKS]
+    assert len(set(trained)) == len(NETWORKS)
+    forms = [cost.structural_hash(nets["u3_t", form]) for form in FORMS]
+    assert len(set(forms)) == len(FORMS)
+
+
+@pytest.mark.parametrize("other", [{"stride": 2}, {"padding": 1}, {"act": nn.ReLU}], ids=str)
+def test_a_setting_that_changes_no_shape_changes_the_structure(other):
+    assert cost.structural_hash(small(**other)) != cost.structural_hash(small())
+
+
+def test_another_process_agrees_on_the_structure():
+    script = (
+        "from bench.models.cost import structural_hash; from test_cost import small; "
+        "print(structural_hash(small()))"
+    )
+    env = {
+        **os.environ,
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(TESTS)]),
+    }
+    asked = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert asked.stdout.strip() == cost.structural_hash(small()), asked.stderr

@@ -1,0 +1,306 @@
+"""Every model-form of the paper: what it is called, what it costs, that its forms agree."""
+
+import csv
+import io
+
+import pytest
+import torch
+from support.tensors import assert_same, randomise
+from torch import nn
+
+from bench import models, paper
+from bench.models import ablation, cost, fold, replknet, zoo
+from bench.paper import census
+
+FOUR = [row for row in paper.reported() if row.table == 4 and row.params_m]
+
+
+def on_meta(name, form):
+    """The network without its weights: enough to count."""
+    with torch.device("meta"):
+        return models.build(name, form)
+
+
+def test_the_zoo_is_the_papers_models_and_the_sizes_that_it_names():
+    reported = {(row.model, row.form) for row in paper.reported()}
+    ours = {(spec.name, form) for spec in zoo.ZOO.values() for form in spec.forms}
+    assert reported <= ours
+    assert len({model for model, _ in reported}) == 32
+    unmeasured = {spec.name for spec in zoo.ZOO.values()} - {model for model, _ in reported}
+    assert unmeasured == {f"repnext_{unit}_{size}" for unit in ("u1", "u2") for size in "sb"}
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """What the census counts now."""
+    return census.table()
+
+
+def test_the_zoos_csv_is_what_the_code_counts(counted):
+    now = list(csv.DictReader(io.StringIO(counted)))
+    kept = list(csv.DictReader(io.StringIO(census.ZOO_FILE.read_text())))
+    assert len(now) == len(kept), "run `python -m bench.paper.census`"
+    for ours, theirs in zip(now, kept, strict=True):
+        # Releases of torch cut networks into operators a little differently.
+        written = int(theirs.pop("activation_bytes"))
+        assert int(ours.pop("activation_bytes")) == pytest.approx(written, rel=0.1)
+        assert ours == theirs, "run `python -m bench.paper.census`"
+
+
+@pytest.mark.parametrize("row", FOUR, ids=lambda row: f"{row.model}@{row.form}")
+def test_parameters_and_macs_identify_the_papers_network(row):
+    (ours,) = [c for c in paper.counted() if (c.model, c.form) == (row.model, row.form)]
+    if (row.model, row.form) not in paper.DIFFERENCES:
+        for count, printed in ((ours.params / 1e6, row.params_m), (ours.macs / 1e9, row.gmacs)):
+            decimals = len(f"{printed:g}".partition(".")[2])
+            assert round(count, decimals) == printed
+
+
+def test_every_difference_that_is_explained_is_one():
+    pairs = {(row.model, row.form) for row in paper.counted()}
+    assert set(paper.DIFFERENCES) <= pairs
+
+
+@pytest.mark.parametrize("name", ["repvgg_b1", "repghost_2_0x", "replknet_31b", "shortcut_act_t"])
+def test_forms_agree_in_float64_and_have_no_batchnorm_left(name):
+    first, *others = zoo.ZOO[name].forms
+    with torch.inference_mode():
+        original = models.build(name, first, resolution=64).double()
+        images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+        expected = original(images)
+        before = {key: value.clone() for key, value in original.state_dict().items()}
+        for form in others:
+            fused = models.fuse(original, form)
+            assert_same(fused(images), expected, 1e-12)
+            assert_same(models.fuse(original, form)(images), expected, 1e-12)
+            norms = [m for m in fused.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+            assert norms == []
+        for key, value in original.state_dict().items():
+            assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize("name", ["repvgg_b1", "repghost_2_0x", "replknet_31b"])
+def test_what_is_merged_cannot_be_merged_again(name):
+    fused = on_meta(name, "rrep")
+    with pytest.raises(models.zoo.UsageError, match="already merged"):
+        models.fuse(fused, "rrep")
+
+
+def test_lc2pwconv_computes_what_convnext_does():
+    import timm
+
+    torch.manual_seed(0)
+    theirs = timm.create_model("convnext_tiny").eval()
+    ours = ablation.lc2pwconv("t").eval()
+    named = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        value = named[timm_name(name)]
+        with torch.no_grad():
+            parameter.copy_(value.reshape(parameter.shape))
+    assert len(named) == len(list(ours.parameters()))
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert_same(ours(images), theirs(images), 1e-5)
+
+
+def timm_name(name):
+    """Our name of a ConvNeXt's parameter to timm's."""
+    parts = name.split(".")
+    kind = parts[-1]
+    if parts[0] == "stem":
+        return name
+    if parts[0].startswith("downsample"):
+        return f"stages.{parts[0][-1]}.downsample.{parts[1]}.{kind}"
+    if parts[0].startswith("stage"):
+        block = f"stages.{int(parts[0][-1]) - 1}.blocks.{parts[1]}"
+        if parts[2] == "scale":
+            return f"{block}.gamma"
+        inner = {"dw": "conv_dw", "norm": "norm", "pw1": "mlp.fc1", "pw2": "mlp.fc2"}[parts[2]]
+        return f"{block}.{inner}.{kind}"
+    return {"norm": "head.norm", "fc": "head.fc"}[parts[0]] + f".{kind}"
+
+
+def test_each_step_of_the_ablation_is_on_top_of_the_one_before():
+    lc, ln = ablation.lc2pwconv("t"), ablation.ln2bn("t")
+    assert not [m for m in lc.modules() if isinstance(m, nn.Linear) and m.out_features != 1000]
+    kinds = [type(m).__name__ for m in lc.modules()]
+    swapped = [type(m).__name__ for m in ln.modules()]
+    assert [k.replace("LayerNorm2d", "BatchNorm2d") for k in kinds] == swapped
+    assert kinds.count("LayerNorm2d") == 18 + 4 + 1
+
+
+def naive_norm(x, bn):
+    mean, variance, scale, shift = (
+        values.reshape(1, -1, 1, 1)
+        for values in (bn.running_mean, bn.running_var, bn.weight, bn.bias)
+    )
+    return (x - mean) / (variance + bn.eps).sqrt() * scale + shift
+
+
+def naive_conv(x, conv):
+    settings = (conv.stride, conv.padding, 1, conv.groups)
+    return nn.functional.conv2d(x, conv.weight, conv.bias, *settings)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(4, 31), (5, 29), (6, 27), (3, 13)])
+def test_a_large_kernel_block_computes_its_papers_formula(channels, size):
+    block = randomise(replknet.LargeKernelBlock(channels, size).double().eval())
+    x = torch.randn(2, channels, 9, 11, dtype=torch.float64)
+    first = naive_norm(x, block.pw1.before)
+    first = naive_norm(naive_conv(first, block.pw1.conv), block.pw1.after).relu()
+    large, small = block.dw.large, block.dw.small
+    both = naive_norm(naive_conv(first, large.conv), large.bn)
+    both = both + naive_norm(naive_conv(first, small.conv), small.bn)
+    expected = x + naive_norm(naive_conv(both.relu(), block.pw2.conv), block.pw2.bn)
+    with torch.no_grad():
+        assert_same(block(x), expected, 1e-12)
+        models._replace(block, "fuse")
+        assert_same(block(x), expected, 1e-12)
+    assert block.dw.kernel_size == (size, size)
+
+
+FUSERS = {
+    "NormPointwise": lambda: replknet.NormPointwise(5, 7),
+    "LargeKernel": lambda: replknet.LargeKernel(5, 13),
+    "Classifier": lambda: replknet.Classifier(5, 3),
+}
+
+
+def test_everything_of_replknet_that_fuses_is_below():
+    own = [c for c in vars(replknet).values() if getattr(c, "__module__", "") == replknet.__name__]
+    assert {thing.__name__ for thing in own if hasattr(thing, "fuse")} == set(FUSERS)
+
+
+@pytest.mark.parametrize("name", FUSERS)
+def test_what_fuses_keeps_its_output_and_its_own_weights(name):
+    module = randomise(FUSERS[name]())
+    x = torch.randn(3, 5, 6, 4, dtype=torch.float64)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    with torch.no_grad():
+        expected = module(x)
+        fused = module.fuse()
+        assert_same(fused(x), expected, 1e-12)
+        assert_same(module.fuse()(x), expected, 1e-12)
+        assert_same(module(x), expected, 0)
+    assert all(torch.equal(module.state_dict()[key], value) for key, value in before.items())
+    assert not [m for m in fused.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert not fused.training
+
+
+def test_a_feed_forward_block_computes_its_papers_formula():
+    block = randomise(replknet.FeedForwardBlock(5).double().eval())
+    x = torch.randn(2, 5, 4, 3, dtype=torch.float64)
+    hidden = naive_conv(naive_norm(x, block.pw1.before), block.pw1.conv)
+    hidden = naive_norm(hidden, block.pw1.after)
+    hidden = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2
+    expected = x + naive_norm(naive_conv(hidden, block.pw2.conv), block.pw2.bn)
+    with torch.no_grad():
+        assert_same(block(x), expected, 1e-12)
+
+
+class Foreign(nn.Module):
+    """Code that is not ours: one BatchNorm that can be folded, two that cannot."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.bn_a = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.b, self.bn_b = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+        self.bn_c = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.b(self.bn_a(self.a(x)))
+        return self.bn_b(y) + y + self.bn_c(y.relu())
+
+
+def test_only_a_batchnorm_that_alone_reads_a_convolution_is_folded():
+    net = randomise(Foreign().double().eval())
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        expected = net(x)
+        fold.fold_batchnorms(net)
+        assert_same(net(x), expected, 1e-12)
+    left = [type(m).__name__ for m in (net.bn_a, net.bn_b, net.bn_c)]
+    assert left == ["Identity", "BatchNorm2d", "BatchNorm2d"]
+
+
+class Shared(nn.Module):
+    """One convolution read by two BatchNorms in turn: neither can be folded into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.bn_a, self.bn_b = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.bn_a(self.conv(x)) + self.bn_b(self.conv(x.relu()))
+
+
+class Squashed(nn.Conv2d):
+    """A convolution whose forward is its own."""
+
+    def forward(self, x):
+        return super().forward(x).tanh()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Shared(),
+        nn.Sequential(Squashed(3, 3, 3), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.Conv2d(3, 3, 3, dilation=2), nn.BatchNorm2d(3)),
+        nn.Sequential(nn.Conv2d(3, 3, 3, padding="same"), nn.BatchNorm2d(3)),
+    ],
+    ids=["shared", "subclass", "dilated", "same"],
+)
+def test_what_cannot_be_folded_stays_and_computes_the_same(net):
+    net = randomise(net.double().eval())
+    x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    with torch.no_grad():
+        expected = net(x)
+        fold.fold_batchnorms(net)
+        assert_same(net(x), expected, 1e-12)
+    assert [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def test_mobileone_has_its_well_known_parameters_before_and_after():
+    # Its paper prints 1.09 G before: ours counts convolutions and linear layers only.
+    counts = [on_meta("timm/mobileone_s0", form) for form in ("train", "rrep")]
+    assert [round(cost.count_params(net) / 1e6, 2) for net in counts] == [5.29, 2.08]
+    assert [round(cost.count_macs(net, 224) / 1e9, 2) for net in counts] == [1.05, 0.28]
+
+
+def test_a_network_that_is_itself_a_block_is_merged_whole():
+    from timm.models.byobnet import RepVggBlock
+
+    block = randomise(RepVggBlock(4, 4).double().eval())
+    x = torch.randn(1, 4, 5, 5, dtype=torch.float64)
+    with torch.no_grad():
+        fused = models.fuse(block, "rrep")
+        assert_same(fused(x), block(x), 1e-12)
+    assert [type(m).__name__ for m in fused.modules() if "BatchNorm" in type(m).__name__] == []
+
+
+@pytest.mark.parametrize("name", ["resnet50", "mobilenetv3_l", "convnext_t", "repnext_u2_t"])
+def test_macs_are_those_of_an_independent_counter(name):
+    """Hooks on every convolution and linear layer, which are all the products of these networks."""
+    net, total = on_meta(name, None), []
+
+    def count(module, inputs, output):
+        per_output = module.weight[0].numel()
+        total.append(output.numel() * per_output)
+
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        net(torch.empty(1, 3, 224, 224, device="meta"))
+    expected = sum(total)
+    assert cost.count_macs(net, 224) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_survey_is_the_same_inside_inference_mode_and_outside():
+    net = models.build("swin_t")
+    outside = cost.survey(net, 224)
+    with torch.inference_mode():
+        inside = cost.survey(models.build("swin_t"), 224)
+    assert inside == outside

@@ -1,0 +1,506 @@
+"""The paper's claims: its own numbers recomputed, and the verdicts on records of known ratios."""
+
+import csv
+import io
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.paths import ROOT
+from support.records import ENVIRONMENT, failure, measurement
+
+from bench import paper
+from bench.analysis.stats import Estimate
+from bench.records import Case, Chip, Conditions, Cost
+from bench.report import claims, devices, page
+from bench.report.claims import catalogue
+from bench.report.claims.claim import BEYOND, CHANGE, FASTER, SHARE, TIMES
+from bench.report.claims.evidence import Found, exactly
+from bench.report.claims.verdicts import VERDICTS, holding, mean, reported_of, together, verdict_of
+from bench.report.claims.words import contradicting, of_label, own_tables
+from bench.report.tables import paper_tables
+from bench.storage import results as store
+
+QUIET = Conditions(
+    own_cpu_s=1.0, busy_cpu_s=1.0, stolen_cpu_s=0.0, throttled_s=0.0, wall_s=1.0, cpus=2
+)
+BUSY = msgspec.structs.replace(QUIET, busy_cpu_s=1.26)
+TAKEN = msgspec.structs.replace(QUIET, busy_cpu_s=2.0)
+GPU = Chip("cuda", "gpu", "Test GPU", threads=8, facts={})
+CPU = Chip("cpu", "cpu", "Test CPU", threads=2, facts={})
+NOISE = (0.99, 1.0, 1.01)
+U3 = ("repnext_u3_t", "repnext_u3_s", "repnext_u3_b")
+REGULAR = "Regular re-parameterisation alone speeds up a GPU"
+CONVNEXT = "RepNeXt is faster than ConvNeXt by 62 % on average"
+
+
+def timed(chip, name, ms, noise=NOISE, **changes):
+    """A round for each factor of `noise`, all of one run."""
+    model, _, form = name.partition("@")
+    setting = {key: changes.pop(key) for key in ("batch", "resolution") if key in changes}
+    case = Case(model, form or "plain", device=chip.device, threads=chip.threads, **setting)
+    fields = {
+        "environment_id": chip.name,
+        "conditions": QUIET,
+        "block_compute_s": [1e-3],
+        "block_memory_s": [1e-3],
+        "stopped_by": "precision",
+        **changes,
+    }
+    return [
+        measurement(case, number, samples_s=[ms / 1e3 * factor] * 3, **fields)
+        for number, factor in enumerate(noise, 1)
+    ]
+
+
+def on(chip, *rounds):
+    """The results of a chip."""
+    environment = msgspec.structs.replace(ENVIRONMENT, chip=chip, environment_id=chip.name)
+    records = [environment, *(record for each in rounds for record in each)]
+    return devices.of(chip.slug, records)[-1]
+
+
+def regular(chip, *ratios, noise=NOISE, **changes):
+    """RepNeXt T, S and B before and after regular re-parameterisation, by these ratios."""
+    return on(
+        chip,
+        *(timed(chip, f"{m}@rrep", 10.0, (1.0,) * len(noise), **changes) for m in U3),
+        *(
+            timed(chip, f"{m}@train", 10.0 * ratio, noise, **changes)
+            for m, ratio in zip(U3, ratios, strict=False)
+        ),
+    )
+
+
+def judged(title, *found):
+    return next(each for each in claims.judge(found) if each.claim.title == title)
+
+
+def claim(title):
+    return next(each for each in catalogue.claims() if each.title == title)
+
+
+def in_print(title):
+    found = claim(title)
+    return [found.scale.convert(value) for value in reported_of(found)]
+
+
+# What the paper's own tables have of it.
+
+
+def test_62_and_148_per_cent_are_what_table_4_gives():
+    (convnext,) = in_print(CONVNEXT)
+    (efficientnet,) = in_print("RepNeXt is faster than EfficientNet by 148 % on average")
+    assert convnext == pytest.approx(100 * ((10.7 / 6.4 + 19.2 / 11.1 + 21.2 / 14.5) / 3 - 1))
+    assert efficientnet == pytest.approx(100 * ((19.7 / 6.4 + 24.6 / 11.1 + 31.1 / 14.5) / 3 - 1))
+    assert (round(convnext), round(efficientnet)) == (62, 148)
+    assert judged(CONVNEXT).own is True
+
+
+def test_the_paper_contradicts_its_54_per_cent():
+    title = "Full re-parameterisation cuts latency by at least 54 %"
+    found = in_print(title)
+    assert sorted(map(round, found)) == [-51, -50, -48, -46, -46, -42, -38, -35]
+    assert found[2] == pytest.approx(100 * (6.4 / 11.9 - 1))
+    assert judged(title).own is False
+    assert own_tables(judged(title)) == "no: −51 to −35 %"
+    left = paper.find(2, "a100", U3[0], "srep").latency_ms
+    assert round(100 * left / paper.find(2, "a100", U3[0], "train").latency_ms) == 54
+
+
+def test_86_per_cent_is_the_most_that_the_tables_have_and_the_most_that_we_count():
+    title = "Full re-parameterisation adds at most 86 % to parameters and FLOPs"
+    found = judged(title)
+    assert max(map(round, in_print(title))) == 86
+    assert (found.own, found.verdict) == (True, "reproduced")
+    ours = {part.name: CHANGE.convert(part.found.point) for part in found.devices[0].parts}
+    macs = ours["RepNeXt-u1-T to RepNeXt-u1-T-sRep, MACs of Table 2"]
+    assert macs == pytest.approx(100 * (8202210816 / 4409770752 - 1))
+    paper_of = {part.name: CHANGE.convert(part.reported) for part in found.devices[0].parts}
+    table_3 = paper_of["RepNeXt-u1-T to RepNeXt-u1-T-sRep, MACs of Table 3"]
+    assert table_3 == pytest.approx(100 * (0.67 / 0.36 - 1))
+
+
+def test_steps_of_re_parameterisation():
+    assert in_print(REGULAR) == pytest.approx([11.9 / 8.5, 20.5 / 15.3, 22.4 / 16.0])
+    assert claim(REGULAR).said == "11.9 → 8.5 ms"
+    assert in_print(REGULAR.replace("a GPU", "a CPU")) == [48.2 / 36.7]
+    slower = in_print("Merging the shortcuts too makes a CPU slower than rRep, and than train")
+    assert slower == [49.8 / 36.7, 49.8 / 48.2]
+    costs = in_print("Merging the shortcuts costs throughput on a GPU")
+    assert costs == pytest.approx([1150 / 639, 561 / 335, 354 / 207])
+
+
+def test_the_standard_deviation_falls_in_the_paper_and_the_coefficient_of_variation_does_not():
+    steadier = "Re-parameterisation steadies latency: its {} falls"
+    std = steadier.format("standard deviation")
+    cv = steadier.format("coefficient of variation")
+    assert in_print(std)[3:] == pytest.approx([3.0 / 1.6, 3.7 / 2.0, 3.5 / 2.2])
+    assert in_print(cv)[3] == pytest.approx((3.0 / 11.9) / (1.6 / 6.4))
+    assert (judged(std).own, judged(cv).own) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("title", "rival"),
+    [
+        ("rRep has the leading CPU latency", "MobileNetV3-L"),
+        ("rRep has the leading GPU throughput", "MobileNetV3-L"),
+        ("SOTA inference speed: every other network of Table 4 is slower", "RepVGG-B1-rRep"),
+    ],
+)
+def test_leads_that_the_paper_does_not_have(title, rival):
+    found = judged(title)
+    assert found.own is False
+    assert rival in contradicting(found)
+
+
+def test_leads_that_it_has():
+    for kind in ("GPU", "edge"):
+        assert judged(f"sRep has the lowest {kind} latency").own is True
+    assert judged("A better accuracy–speed trade-off: none as accurate is as fast").own is True
+
+
+def test_the_order_of_table_6_is_of_pairs_that_differ_by_more_than_2_per_cent():
+    title = "The order of latencies on {}, every pair of rows"
+    assert len(reported_of(claim(title.format("a CPU")))) == 21
+    assert len(reported_of(claim(title.format("a GPU")))) == 20  # 10.7 and 10.8 ms
+    for each in ("a CPU", "a GPU", "an edge board"):
+        assert all(holding(claim(title.format(each))))
+
+
+def test_tables_say_nothing_of_tf32():
+    (found,) = (each for each in catalogue.claims() if "TF32" in each.title)
+    assert reported_of(found) == []
+
+
+def test_numbers_quoted_are_in_the_tables():
+    printed = {row.throughput_img_s for row in paper.reported()}
+    assert {2052.0, 1150.0} <= printed
+    assert paper.find(4, "a100", U3[0], "rrep_fc").throughput_img_s == 2052
+
+
+def test_every_claim_has_a_place_and_no_two_are_the_same():
+    every = catalogue.claims()
+    assert len({each.title for each in every}) == len(every) >= 40
+    assert all(each.where and each.said and each.quantities for each in every)
+    names = [[quantity.name for quantity in each.quantities] for each in every]
+    assert all(len(set(each)) == len(each) for each in names)
+
+
+# The rule.
+
+
+@pytest.mark.parametrize(
+    ("interval", "size", "verdict"),
+    [
+        ((1.5, 1.7), 1.6, "reproduced"),
+        ((1.8, 1.9), 1.6, "reproduced"),
+        ((1.03, 3.0), None, "reproduced"),
+        ((1.2, 1.5), 1.6, "same direction"),
+        ((1.01, 1.9), 1.6, "undecided"),
+        ((0.9, 1.1), None, "undecided"),
+        ((0.5, 0.6), 1.6, "not reproduced"),
+        ((0.99, 1.01), 1.6, "not reproduced"),
+        ((0.9, 1.02), None, "not reproduced"),
+    ],
+)
+def test_verdicts(interval, size, verdict):
+    found = Found(Estimate(1.0, *interval), 1.0)
+    assert verdict_of(found, BEYOND, size) == verdict
+
+
+def test_no_verdict_without_an_interval():
+    assert verdict_of(Found(point=2.0), BEYOND, None) == "not measured"
+
+
+@given(st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=9))
+def test_of_most_more_than_half_reach_the_verdict(verdicts):
+    rank = VERDICTS.index
+    found = together(verdicts, most=True)
+    assert sum(rank(each) >= rank(found) for each in verdicts) > len(verdicts) / 2
+    better = VERDICTS[rank(found) + 1 :]
+    assert sum(each in better for each in verdicts) <= len(verdicts) / 2
+    assert together(verdicts, most=False) == min(verdicts, key=rank)
+
+
+def test_a_mean_has_the_means_of_the_ends_and_needs_all():
+    parts = [Found(Estimate(1.5, 1.4, 1.7), 1.5, doubted=True), exactly(2.0)]
+    assert mean(parts).estimate == pytest.approx((1.75, 1.7, 1.85))
+    assert mean(parts).doubted
+    assert mean([*parts, Found(point=1.0)]).estimate is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "value", "text", "interval"),
+    [
+        (TIMES, 1.404, "1.40×", "[1.26, 1.54]"),
+        (FASTER, 1.62, "+62 %", "[+46, +78]"),
+        (CHANGE, 2.0, "−50 %", "[−55, −44]"),
+        (SHARE, 0.05, "5.00 %", "[4.50, 5.50]"),
+    ],
+)
+def test_numbers_are_shown_in_the_papers_units(scale, value, text, interval):
+    assert scale.span([value]) == text
+    assert scale.interval([Estimate(value, 0.9 * value, 1.1 * value)]) == interval
+
+
+# Records of known ratios.
+
+
+@pytest.mark.parametrize(
+    ("ratios", "noise", "verdict"),
+    [
+        ((1.4, 1.35, 1.41), NOISE, "reproduced"),
+        ((2.0, 2.0, 2.0), NOISE, "reproduced"),
+        ((1.4, 1.35, 1.2), NOISE, "same direction"),
+        ((1.4, 1.35, 0.8), NOISE, "not reproduced"),
+        ((1.0, 1.0, 1.0), (0.999, 1.0, 1.001), "not reproduced"),
+        ((1.4, 1.35, 1.2), (0.7, 1.0, 1.3), "undecided"),
+        ((1.4, 1.35), NOISE, "not measured"),
+        ((1.4, 0.8), NOISE, "not reproduced"),
+        ((1.4, 1.35, 1.4), (1.0,), "not measured"),
+    ],
+)
+def test_a_claim_about_three_networks(ratios, noise, verdict):
+    found = judged(REGULAR, regular(GPU, *ratios, noise=noise))
+    assert found.verdict == verdict
+    point = found.devices[0].parts[0].found.point
+    assert point == pytest.approx(ratios[0], rel=0.05)
+
+
+def test_what_is_missing_is_named():
+    found = judged(REGULAR, regular(GPU, 1.4, 1.35))
+    assert found.why == "RepNeXt-u3-B is not on record"
+    one = judged(REGULAR, regular(GPU, 1.4, 1.4, 1.4, noise=(1.0,)))
+    assert one.why == "one process has no interval"
+    assert "1.40× no interval" in table_cell(one, 0)
+
+
+def table_cell(found, index):
+    return claims.words.on_device(found.claim, found.devices[index])
+
+
+def test_a_cpu_says_only_whether_a_claim_about_a_gpu_carries_over():
+    found = judged(REGULAR, regular(CPU, 1.4, 1.4, 1.5))
+    assert (found.verdict, found.why) == ("not measured", "no GPU on record")
+    assert found.devices[0].verdict == "reproduced"
+    assert table_cell(found, 0).endswith(", carries over")
+    own = judged(REGULAR.replace("a GPU", "a CPU"), regular(CPU, 1.4, 1.4, 1.5))
+    assert own.verdict == "reproduced"
+    assert table_cell(own, 0).endswith(", reproduced")
+
+
+def test_where_devices_differ_the_least_favourable_counts():
+    other = msgspec.structs.replace(GPU, name="Other GPU")
+    silent = msgspec.structs.replace(GPU, name="Third GPU")
+    found = judged(
+        REGULAR,
+        regular(GPU, 1.5, 1.5, 1.5),
+        regular(other, 1.2, 1.2, 1.2),
+        on(silent, timed(silent, "resnet50", 10.0)),
+    )
+    assert [each.verdict for each in found.devices] == [
+        "reproduced",
+        "same direction",
+        "not measured",
+    ]
+    assert found.verdict == "same direction"
+    assert judged(REGULAR).why == "no GPU on record"
+
+
+def test_failed_and_invalid_rows_are_not_used_and_suspect_ones_are_marked():
+    suspect = judged(REGULAR, regular(GPU, 1.4, 1.4, 1.5, conditions=BUSY))
+    assert "†" in table_cell(suspect, 0)
+    assert suspect.verdict == "reproduced"
+    invalid = judged(REGULAR, regular(GPU, 1.4, 1.4, 1.5, conditions=TAKEN))
+    assert invalid.why.startswith("RepNeXt-u3-T is INVALID")
+    broken = timed(GPU, f"{U3[0]}@rrep", 10.0)[0].case
+    records = [
+        *timed(GPU, f"{U3[0]}@train", 14.0),
+        failure(broken, environment_id=GPU.name, stage="first"),
+    ]
+    assert judged(REGULAR, on(GPU, records)).why.startswith("RepNeXt-u3-T-rRep failed (first)")
+
+
+def test_networks_that_did_not_take_turns_are_marked():
+    later = timed(GPU, f"{U3[0]}@train", 14.0, run_id="later")
+    found = judged(REGULAR, on(GPU, timed(GPU, f"{U3[0]}@rrep", 10.0), later))
+    part = found.devices[0].parts[0]
+    assert part.found.apart
+    assert part.found.estimate.low < 1.4 < part.found.estimate.high
+
+
+def test_only_the_papers_setting_counts():
+    odd = msgspec.structs.replace(GPU, threads=4)  # the chip has eight
+    records = [*timed(odd, f"{U3[0]}@rrep", 10.0), *timed(GPU, f"{U3[0]}@train", 14.0)]
+    found = judged(REGULAR, on(GPU, records))
+    assert found.devices[0].parts[0].found.why == "RepNeXt-u3-T-rRep is not on record"
+
+
+def test_a_run_on_another_number_of_threads_counts_here_as_in_the_tables():
+    one = msgspec.structs.replace(CPU, threads=1)
+    records = [*timed(one, f"{U3[0]}@rrep", 10.0), *timed(one, f"{U3[0]}@train", 14.0)]
+    found = on(CPU, records)
+    assert judged(REGULAR.replace("a GPU", "a CPU"), found).verdict == "reproduced"
+    assert "10.0 " in paper_tables.render([found])["table6.md"].decode()
+    assert "(CPU, 1 thread)" in everything(found)["claims.md"].decode()
+    several = on(GPU, timed(GPU, "resnet50", 10.0))
+    assert "Test GPU (GPU)." in everything(several)["claims.md"].decode()  # not the host's CPUs
+
+
+SPARSE = "The sparse parameters of merged shortcuts do not slow inference significantly"
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.5, "undecided"), (0.6, "not reproduced")])
+def test_what_can_only_be_refuted_is_not_reproduced_nor_borne_out(ratio, verdict):
+    rounds = [
+        timed(GPU, f"{m}@{f}", ms) for m in U3 for f, ms in (("srep", 10), ("rrep", ratio * 10))
+    ]
+    found = judged(SPARSE, on(GPU, *rounds))
+    assert found.verdict == verdict
+    assert found.own is None
+    assert own_tables(found) == "not against it: 1.10 to 1.38×"
+
+
+ACCESS = "Merging shortcuts improves memory access: operators move fewer bytes"
+
+
+def test_a_device_without_a_name_is_not_what_was_counted():
+    nameless = regular(msgspec.structs.replace(CPU, name=""), 1.4, 1.4, 1.4)
+    nameless = msgspec.structs.replace(nameless, label="")
+    named = regular(GPU, 1.2, 1.2, 1.2)
+    found = judged(REGULAR, nameless, named)
+    assert "1.20×" in of_label(found, GPU.name)
+    assert "1.40×" in of_label(found, "")
+    text = everything(nameless, named)["claims.md"].decode()
+    assert "Counted: RepNeXt-u3-T / " not in text
+    counted = judged("Merging shortcuts adds “a very small number” of parameters", nameless)
+    assert of_label(counted, "") == of_label(counted, "any") != "not measured"
+
+
+def test_a_verdict_that_rests_on_suspect_rows_says_so():
+    busy = regular(GPU, 1.4, 1.4, 1.5, conditions=BUSY)
+    found = judged(REGULAR, busy)
+    assert found.doubted
+    assert claims.words.headline(found) == "reproduced †"
+    text = everything(busy)["claims.md"].decode()
+    assert "**reproduced †**" in text
+    decided = [each for each in claims.judge([busy]) if each.verdict != "not measured"]
+    doubted = sum(each.doubted for each in decided)
+    assert 0 < doubted < len(decided)
+    assert f"- {doubted} of these {len(decided)} verdicts rest on SUSPECT rows" in text
+    quiet = regular(GPU, 1.4, 1.4, 1.5)
+    assert not judged(REGULAR, quiet).doubted
+    assert "rest on SUSPECT" not in everything(quiet)["claims.md"].decode()
+    other = regular(CPU, 1.4, 1.4, 1.5, conditions=BUSY)  # it is not about a CPU
+    assert not judged(REGULAR, quiet, other).doubted
+
+
+def test_memory_is_not_judged_by_what_a_cpu_holds():
+    cost = Cost(weight_bytes=1, peak_memory_bytes=1000)
+    rounds = [timed(CPU, f"{m}@{f}", 10, cost=cost) for m in U3 for f in ("train", "rrep", "srep")]
+    for each in claims.judge([on(CPU, *rounds)])[3:5]:
+        assert "memory footprint" in each.claim.title
+        assert each.devices[0].verdict == "not measured"
+        assert "no allocator" in each.devices[0].parts[0].found.why
+    assert judged(ACCESS, on(CPU, *rounds)).verdict == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ((1.67, 1.73, 1.46), "reproduced"),
+        ((2.5, 1.7, 0.66), "reproduced"),  # it is the mean that is claimed
+        ((1.3, 1.3, 1.3), "same direction"),
+        ((0.6, 0.6, 0.6), "not reproduced"),
+        ((1.7, 1.7), "not measured"),
+    ],
+)
+def test_a_claim_about_a_mean(ratios, verdict):
+    sizes = [f"convnext_{size}" for size in "tsb"]
+    found = judged(
+        CONVNEXT,
+        on(
+            GPU,
+            *(timed(GPU, f"{model}@srep", 10.0, (1.0,) * 3) for model in U3),
+            *(timed(GPU, m, 10.0 * ratio) for m, ratio in zip(sizes, ratios, strict=False)),
+        ),
+    )
+    assert found.verdict == verdict
+
+
+def test_throughput_is_compared_at_batch_128():
+    title = "Merging the shortcuts costs throughput on a CPU"
+    rounds = [timed(CPU, f"{U3[0]}@{f}", ms, batch=128) for f, ms in (("rrep", 10), ("srep", 30))]
+    found = judged(title, on(CPU, *rounds))
+    assert found.verdict == "reproduced"
+    assert found.devices[0].parts[0].found.point == pytest.approx(3.0, rel=0.01)
+
+
+# The page.
+
+
+def everything(*found):
+    return claims.render(claims.judge(found), found)
+
+
+def test_hostile_labels_are_shown_as_they_are():
+    name = "<script>|*x*\n[a](b)"
+    chip = msgspec.structs.replace(GPU, name=name)
+    text = everything(regular(chip, 1.4, 1.35, 1.41))["claims.md"].decode()
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    assert r"\<script\>\|\*x\* \[a\](b)" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {9}
+
+
+def test_the_same_records_give_the_same_bytes():
+    found = regular(GPU, 1.4, 1.35, 1.2)
+    assert everything(found) == everything(found)
+
+
+def test_the_page_without_any_device():
+    text = everything()["claims.md"].decode()
+    assert "On record: no device." in text
+    assert "no GPU on record" in text
+
+
+def test_the_csv_has_a_line_for_each_quantity_on_each_device():
+    found = (regular(GPU, 1.4, 1.35, 1.2), regular(CPU, 1.1, 1.1, 1.1))
+    lines = list(csv.DictReader(io.StringIO(everything(*found)["claims.csv"].decode())))
+    every = catalogue.claims()
+    per_claim = [len(c.quantities) + (c.rule == "mean") for c in every]
+    copies = [1 if c.kind == "none" else 2 for c in every]
+    assert len(lines) == sum(n * m for n, m in zip(per_claim, copies, strict=True))
+    mine = [line for line in lines if line["claim"] == REGULAR and line["device"] == GPU.name]
+    assert [line["verdict"] for line in mine] == ["reproduced", "reproduced", "same direction"]
+    assert float(mine[0]["ours"]) == pytest.approx(1.4, rel=0.01)
+    assert float(mine[0]["low"]) < 1.4 < float(mine[0]["high"])
+    assert float(mine[0]["paper"]) == pytest.approx(11.9 / 8.5, rel=1e-5)
+
+
+def test_lines_of_the_html_page():
+    found = [regular(GPU, 1.4, 1.35, 1.41)]
+    lines = claims.lines(claims.judge(found), found)
+    assert all(isinstance(line, page.Claim) for line in lines)
+    (mine,) = (line for line in lines if line.title == REGULAR)
+    assert mine.verdict == "reproduced"
+    assert mine.recomputed == "yes: 1.34 to 1.40×"
+    assert mine.ours[GPU.name].startswith("1.35 to 1.41× [")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("reports/*/results.jsonl")), ids=lambda path: path.parent.name
+)
+def test_the_committed_records_are_judged(path):
+    records, _ = store.read(path)
+    found = [each for each in devices.of(path.parent.name, records) if each.latest]
+    pages = everything(*found)
+    assert len(pages["claims.md"].decode().splitlines()) < 250
+    verdicts = {each.verdict for each in claims.judge(found)}
+    assert verdicts <= set(VERDICTS)
+    for each in claims.judge(found):  # no verdict without an interval
+        for device in each.devices:
+            measured = [part.found.estimate for part in device.parts if part.found.estimate]
+            assert measured or device.verdict == "not measured"

@@ -1,0 +1,332 @@
+"""Accuracy over latency: what is a spot, what is named below, and where there is room for names."""
+
+import contextlib
+import itertools
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.paths import MEASURED
+from support.records import CHIP, ENVIRONMENT, failure, measurement
+
+from bench.paper import accuracy
+from bench.records import Case
+from bench.report import devices
+from bench.report.figures import figure1, labels, spots
+from bench.report.figures.canvas import canvas
+from bench.report.figures.labels import family_of, places
+from bench.storage import results as store
+
+FAMILY = ("convnext_t", "convnext_s", "convnext_b")
+
+
+def timed(model, form="plain", ms=10.0, rounds=3, **case):
+    settings_ = {"threads": 2, **case}
+    return [
+        measurement(
+            Case(model, form, **settings_),
+            number,
+            samples_s=[ms / 1e3 * f * (1 + number / 100) for f in (0.95, 1.0, 1.06)],
+        )
+        for number in range(1, rounds + 1)
+    ]
+
+
+def device(*records, name="Test Chip 9000", given=()):
+    environment = msgspec.structs.replace(
+        ENVIRONMENT, chip=msgspec.structs.replace(CHIP, name=name)
+    )
+    (found,) = devices.of("chip", [environment, *itertools.chain(*records)], given)
+    return found
+
+
+@contextlib.contextmanager
+def painted(*shown):
+    panels = [spots.panel(each, figure1.MOST) for each in shown]
+    notes = spots.left_out(panels, [], figure1.WRAP)
+    with canvas((figure1.WIDTH, 8.0 * len(panels))) as figure:
+        figure1.paint(figure, panels, notes)
+        figure.canvas.draw()
+        yield figure
+
+
+def notes(*shown):
+    panels = [spots.panel(each, figure1.MOST) for each in shown]
+    return spots.left_out(panels, [], figure1.WRAP)
+
+
+def names(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+NETS = device(
+    timed("convnext_t", ms=50),
+    timed("convnext_s", ms=90),
+    timed("repnext_u3_t", "train", ms=60),
+    timed("repnext_u3_t", "srep", ms=40),
+)
+
+
+def assert_nothing_overlaps(figure):
+    """Neither names with each other, nor with spots, titles, axes' labels or the legend."""
+    others = [figure.legends[0].get_window_extent()]
+    for axes in figure.axes:
+        texts = [text.get_window_extent() for text in axes.texts]
+        others += [axes.title.get_window_extent(), axes.xaxis.label.get_window_extent()]
+        places_ = [line.get_xydata()[0] for line in axes.lines if line.get_zorder() == 4]
+        dots = axes.transData.transform(places_)
+        for number, box in enumerate(texts):
+            assert not any(box.overlaps(other) for other in texts[number + 1 :])
+            assert not any(box.overlaps(other) for other in others)
+            assert not any(box.contains(*dot) for dot in dots)
+            assert axes.bbox.padded(1).contains(box.x0, box.y0)
+            assert axes.bbox.padded(1).contains(box.x1, box.y1)
+
+
+def test_names_of_the_real_run_all_have_room_and_overlap_nothing():
+    (found,) = devices.of("amd-epyc", store.read(MEASURED)[0])[-1:]
+    with painted(found, found) as figure:
+        assert_nothing_overlaps(figure)
+        for axes in figure.axes:
+            shown = [line for line in axes.lines if line.get_zorder() == 4]
+            assert len(axes.texts) == len(shown) >= 30
+
+
+def test_spots_at_one_place_have_names_that_do_not_overlap():
+    same = [timed(model, ms=50) for model in ("convnext_t", "repvgg_b1", "swin_t", "deit_s")]
+    with painted(device(*same)) as figure:
+        assert_nothing_overlaps(figure)
+        assert sorted(names(figure.axes[0])) == ["ConvNeXt-T", "DeiT-S", "RepVGG-B1", "Swin-T"]
+
+
+POINT = st.tuples(st.floats(0, 600), st.floats(0, 300))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(POINT, st.sampled_from([6.0, 30.0, 90.0])), min_size=1, max_size=25))
+def test_names_at_random_places_never_overlap(found):
+    where = np.array([point for point, _ in found])
+    sizes = np.array([(width, 9.0) for _, width in found])
+    got = places(where, 4.0, sizes, (600.0, 300.0), np.empty((0, 2, 2)))
+    placed = [(place, size) for place, size in zip(got, sizes, strict=True) if place]
+    assert len(placed) >= len(found) - 2
+    for (one, size), (other, other_size) in itertools.combinations(placed, 2):
+        apart = abs(np.subtract(one[:2], other[:2])) - (size + other_size) / 2
+        assert apart.max() > 0
+    for place, size in placed:
+        assert (abs(where - place[:2]) - size / 2 - 4.0).max(axis=1).min() >= -1e-6
+        assert 0 <= place.x - size[0] / 2 <= place.x + size[0] / 2 <= 600
+        assert 0 <= place.y - size[1] / 2 <= place.y + size[1] / 2 <= 300
+
+
+def test_a_name_far_from_its_spot_is_led_to_from_there():
+    crowd = np.array([(300.0, 150.0)] * 12)
+    got = places(crowd, 4.0, np.full((12, 2), (30.0, 9.0)), (600.0, 300.0), np.empty((0, 2, 2)))
+    assert None not in got
+    assert sum(place.leader is not None for place in got) >= 4
+
+
+def test_a_line_joins_the_sizes_of_a_family_and_is_named_once():
+    with painted(NETS) as figure:
+        (axes,) = figure.axes
+        lines = [line.get_xdata() for line in axes.lines if line.get_zorder() == 2]
+        assert sorted(map(len, lines)) == [1, 1, 2]
+        assert sorted(names(axes)) == ["ConvNeXt-S", "RepNeXt-u3-T", "RepNeXt-u3-T-sRep", "T"]
+        assert axes.get_title() == "Top-1 accuracy over latency on Test Chip 9000"
+
+
+def test_a_spot_is_within_its_interval_and_a_single_process_has_none():
+    found = spots.panel(device(timed("swin_t"), timed("deit_s", rounds=1)), 9).spots
+    assert [spot.ms for spot in found] == pytest.approx([10.2, 10.1])
+    assert found[0].row.interval.point == pytest.approx(found[0].ms / 1e3)
+    with painted(device(timed("deit_s", rounds=1))) as figure:
+        assert not any(line.get_zorder() == 3 for line in figure.axes[0].lines)
+        assert "95 % interval of the latency" not in legend(figure)
+
+
+def test_the_front_is_what_nothing_faster_reaches():
+    found = spots.panel(NETS, 9).spots
+    assert [(s.row.case.name, s.top1) for s in spots.front(found)] == [
+        ("repnext_u3_t@srep", 82.1),
+        ("convnext_s", 83.1),
+    ]
+    with painted(NETS) as figure:
+        under = [line for line in figure.axes[0].lines if line.get_zorder() == 1]
+        assert under[0].get_xdata() == pytest.approx([40.8, 91.8, figure.axes[0].get_xlim()[1]])
+        assert under[0].get_ydata() == pytest.approx([82.1, 83.1, 83.1])
+        assert under[0].get_drawstyle() == "steps-post"
+        assert legend(figure)[-1] == "Pareto front"
+
+
+def test_a_front_of_one_spot_is_seen_and_none_is_not_in_the_legend():
+    with painted(device(timed("swin_t"))) as figure:
+        (under,) = [line for line in figure.axes[0].lines if line.get_zorder() == 1]
+        assert under.get_xdata()[0] < under.get_xdata()[1]
+    with painted(device(timed("vit_b"))) as figure:
+        assert not any(line.get_zorder() == 1 for line in figure.axes[0].lines)
+        assert not any("Pareto" in text for text in legend(figure))
+
+
+def test_weights_that_saw_more_images_are_not_on_the_front():
+    nets = device(timed("vit_b", ms=20), timed("convnext_t", ms=50), timed("timm/resnet18", ms=9))
+    found = spots.panel(nets, 9).spots
+    assert [spot.row.case.model for spot in spots.front(found)] == ["timm/resnet18", "convnext_t"]
+    near, _ = spots.nearest(found, 2)
+    assert "convnext_t" in [spot.row.case.model for spot in near]
+    with painted(nets) as figure:
+        words = "accuracy as timm publishes it"
+        assert {words, f"{words}, weights also trained on more data"} < set(legend(figure))
+        assert legend(figure)[-1] == "Pareto front, more data left out"
+        dots = [line for line in figure.axes[0].lines if line.get_zorder() == 4.5]
+        assert [line.get_xdata()[0] for line in dots] == pytest.approx([20.4])
+
+
+def judged(found, level):
+    doubted = found.row.verdict._replace(level=level)
+    return found._replace(row=msgspec.structs.replace(found.row, verdict=doubted))
+
+
+def test_what_is_invalid_is_pale_and_not_on_the_front():
+    panel = spots.panel(NETS, 9)
+    first, *rest = sorted(panel.spots, key=lambda spot: spot.ms)
+    doubted = [judged(first, "INVALID"), *(judged(spot, "VALID") for spot in rest)]
+    assert [spot.ms for spot in spots.front(doubted)] == pytest.approx([51, 91.8])
+    with canvas() as figure:
+        figure1.paint(figure, [panel._replace(spots=doubted)], [])
+        assert "INVALID" in legend(figure)
+        assert "SUSPECT" not in legend(figure)
+        colours = {line.get_markerfacecolor() for line in figure.axes[0].lines if line.zorder == 4}
+    assert len(colours) == 3  # two families, and what is pale of one
+
+
+def test_the_longest_legend_is_within_the_picture():
+    mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", ""))
+    nets = [timed("repnext_u3_t", form) for form in ("train", "rrep", "rrep_fc", "srep")]
+    nets += [timed(name) for name in ("mine", "vit_b", "timm/resnet18", "convnext_t", "swin_t")]
+    panel = spots.panel(device(*nets, given=[mine]), 20)
+    *rest, other, last = panel.spots
+    doubted = [*rest, judged(other, "SUSPECT"), judged(last, "INVALID")]
+    with canvas((figure1.WIDTH, 8.0)) as figure:
+        figure1.paint(figure, [panel._replace(spots=doubted)], [])
+        figure.canvas.draw()
+        assert len(legend(figure)) == 11
+        box = figure.legends[0].get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
+def test_accuracies_that_are_not_the_papers_are_marked():
+    mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", "a.csv"))
+    nets = [timed("swin_t"), timed("timm/resnet18"), timed("mine", ms=20)]
+    with painted(device(*nets, given=[mine])) as figure:
+        assert {"accuracy as timm publishes it", "accuracy given by the user"} < set(legend(figure))
+        assert figure.axes[0].get_ylabel().endswith("as the paper reports it where filled")
+        looks = {
+            (line.get_fillstyle(), line.get_markerfacecolor() == "white")
+            for line in figure.axes[0].lines
+            if line.get_zorder() == 4
+        }
+    for model, ends in (("swin_t", "as the paper reports it"), ("timm/resnet18", "(%)")):
+        with painted(device(timed(model))) as figure:
+            assert figure.axes[0].get_ylabel().endswith(ends)
+    assert looks == {("full", False), ("full", True), ("bottom", False)}
+
+
+def test_what_has_no_place_is_named_below():
+    nets = [
+        timed("swin_t"),
+        timed("mine"),
+        timed("swin_t", backend="compile"),
+        [failure(Case("timm/<script>", "plain", threads=2))],
+    ]
+    assert notes(device(*nets)) == [
+        "Not shown, no accuracy on ImageNet-1K known: mine",
+        "Not shown, failed: timm/<script>",
+        "Not shown, cases in other settings: compile (1)",
+    ]
+
+
+def test_other_data_sets_and_other_sizes_have_no_place():
+    found = spots.panel(device(timed("repnext_u1_t", "train"), timed("swin_t", resolution=64)), 9)
+    assert found.spots == []
+
+
+def test_without_the_usual_setting_the_most_frequent_is_shown_and_named():
+    nets = [timed(model, backend="compile", precision="fp16") for model in FAMILY[:2]]
+    found = spots.panel(device(*nets, timed("swin_t", threads=1)), 9)
+    assert found.title == "Test Chip 9000, compile fp16"
+    assert [spot.row.case.model for spot in found.spots] == ["convnext_t", "convnext_s"]
+    assert found.elsewhere == {"1 thread": 1}
+
+
+def test_a_panel_a_device_and_all_share_the_scale_of_accuracy():
+    slow = device(timed("mobilenetv3_s", ms=500), timed("swin_t", ms=900), name="Slow")
+    with painted(NETS, slow) as figure:
+        assert [axes.get_title() for axes in figure.axes] == ["Test Chip 9000", "Slow"]
+        assert len({axes.get_ylim() for axes in figure.axes}) == 1
+        assert_nothing_overlaps(figure)
+    pictures = figure1.figure1([NETS, slow, NETS, NETS, device(timed("swin_t"), name="Fifth")])
+    assert pictures["png"].startswith(b"\x89PNG")
+
+
+def test_nothing_with_an_accuracy_is_no_picture():
+    assert figure1.figure1([]) == {}
+    broken = [failure(Case("swin_t", "plain", threads=2))]
+    assert figure1.figure1([device(timed("mine"), broken, timed("swin_t", batch=128))]) == {}
+
+
+def test_of_many_spots_those_nearest_to_the_front_are_drawn():
+    published = [each.model for each in accuracy.published() if each.input_size == 224][:80]
+    many = [timed(f"timm/{model}", ms=10 + number) for number, model in enumerate(published)]
+    found = spots.panel(device(*many), 30)
+    assert (len(found.spots), len(found.far)) == (30, 50)
+    every = spots.panel(device(*many), 80).spots
+    assert set(map(id, spots.front(every))) <= set(map(id, every))
+    assert [s.ms for s in spots.front(found.spots)] == [s.ms for s in spots.front(every)]
+
+
+def test_the_same_records_give_the_same_bytes_in_both_formats():
+    first = figure1.figure1([NETS])
+    assert first == figure1.figure1([NETS])
+    assert set(first) == {"png", "svg"}
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_names_that_are_hostile_or_long_are_drawn_as_they_are(rounds):
+    name = "nets/<script>$x$网络" + "y" * 200
+    mine = accuracy.Given(name, accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", ""))
+    odd = device(timed(name, rounds=rounds), name="$a_b$ 🚀" * 90, given=[mine])
+    with painted(odd) as figure:
+        (text,) = names(figure.axes[0])
+        assert text.startswith("nets/<script>$x$□")
+        assert len(text) <= figure1.LONGEST_NAME
+        assert_nothing_overlaps(figure)
+    assert b"<script>" not in figure1.figure1([odd])["svg"]
+
+
+@pytest.mark.parametrize(
+    ("model", "family", "size"),
+    [
+        ("resnet101", "ResNet", "101"),
+        ("efficientnet_b3", "EffNet", "B3"),
+        ("repnext_u3_s", "RepNeXt-u3", "S"),
+        ("repghost_2_0x", "RepGhost", "2.0x"),
+        ("mine", "mine", ""),
+    ],
+)
+def test_a_model_is_a_size_of_a_family(model, family, size):
+    assert family_of(model) == (family, size)
+
+
+def test_a_name_says_what_is_unusual():
+    rows = device(
+        timed("swin_t"),
+        timed("swin_t", threads=1),
+        timed("swin_t", precision="bf16", resolution=64),
+    ).rows
+    assert [labels.name_of(row) for row in rows] == ["Swin-T", "Swin-T 1 thread", "Swin-T bf16 64²"]

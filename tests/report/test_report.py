@@ -1,0 +1,270 @@
+"""Records in, text and pictures out: golden files under tests/golden, reviewed in diffs."""
+
+import csv
+import io
+import re
+
+import msgspec
+import pytest
+from support.paths import GOLDEN
+from support.records import CHIP, ENVIRONMENT, failure, measurement
+
+import bench
+from bench import paper, report
+from bench.analysis import rows
+from bench.errors import UsageError
+from bench.paper import accuracy
+from bench.records import Case, Cost
+from bench.report import devices
+from bench.report.tables import results
+
+
+def timed(model, form="plain", ms=10.0, batch=1, **changes):
+    case = Case(model, form, batch=batch, threads=2)
+    return measurement(case, samples_s=[ms / 1e3 * f for f in (0.95, 1.0, 1.06)], **changes)
+
+
+RECORDS = [
+    ENVIRONMENT,
+    timed("resnet50", ms=59.2),
+    timed("resnet50", ms=61.0, round_number=2, stopped_by="rounds"),
+    timed("resnet50", ms=14_000, batch=128, stopped_by="budget"),
+    timed("repnext_u3_t", "train", ms=76.9),
+    timed("repnext_u3_t", "rrep_fc", ms=70.1),
+    timed("timm/resnet18", ms=20.0, cost=Cost(params=11_689_512, macs=1_814_073_344)),
+    failure(Case("repnext_u3_t", "srep", threads=2)),
+    failure(Case("timm/<script>", "plain", threads=2), message="a|b"),
+]
+
+
+def pages_of(records):
+    return report.of_device(devices.of("chip", records))
+
+
+@pytest.mark.parametrize("name", ["results.md", "results.csv"])
+def test_text_is_that_of_the_golden_file(name):
+    text = {"results.md": results.to_markdown, "results.csv": results.to_csv}[name]
+    assert text(rows.of(RECORDS)) == (GOLDEN / name).read_text()
+
+
+def test_the_same_records_give_the_same_bytes_in_every_page(tmp_path):
+    other = msgspec.structs.replace(CHIP, kind="gpu", name="Other Chip")
+    write_records(tmp_path / "in" / "chip", RECORDS)
+    write_records(
+        tmp_path / "in" / "other",
+        [msgspec.structs.replace(ENVIRONMENT, chip=other), *RECORDS[1:]],
+    )
+    for again in ("one", "two"):
+        report.write([tmp_path / "in"], tmp_path / again)
+    names = [path for path in sorted((tmp_path / "one").rglob("*")) if path.is_file()]
+    assert len(names) > 60
+    for path in names:
+        assert (
+            path.read_bytes()
+            == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+        )
+
+
+def parsed(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_case_is_a_row_failed_ones_too():
+    lines = parsed(results.to_csv(rows.of(RECORDS)))
+    assert [(line["model"], line["form"], line["batch"]) for line in lines] == [
+        ("resnet50", "plain", "1"),
+        ("resnet50", "plain", "128"),
+        ("repnext_u3_t", "train", "1"),
+        ("repnext_u3_t", "rrep_fc", "1"),
+        ("timm/resnet18", "plain", "1"),
+        ("repnext_u3_t", "srep", "1"),
+        ("timm/<script>", "plain", "1"),
+    ]
+    assert [line["failed_at"] for line in lines[-2:]] == ["check", "check"]
+    assert lines[-1]["latency_median_s"] == ""
+
+
+def test_throughput_is_batch_over_median():
+    row = rows.of([ENVIRONMENT, timed("resnet50", ms=200, batch=128)])[0]
+    assert row.throughput == pytest.approx(640)
+
+
+def test_the_paper_has_what_its_table_says():
+    row = paper.find(6, "orin", "repnext_u3_t", "srep")
+    assert (row.latency_ms, row.throughput_img_s, row.top1) == (9.3, 168, 82.1)
+    assert len(paper.reported()) == 91
+
+
+def test_the_environment_measured_last_is_shown_also_when_it_was_there_before():
+    other = msgspec.structs.replace(ENVIRONMENT, environment_id="other")
+    middle = timed("resnet50", ms=30.0, environment_id="other")
+    again = timed("resnet50", ms=59.2, round_number=2)
+    page = pages_of([ENVIRONMENT, RECORDS[1], other, middle, again])["table6.md"].decode()
+    assert "59.4" in page
+    assert "30.1" not in page
+
+
+def test_a_file_named_twice_counts_once(tmp_path):
+    write_records(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
+    report.write([tmp_path / "a", tmp_path / "a" / "chip"], tmp_path / "to")
+    (line,) = parsed((tmp_path / "to" / "chip" / "results.csv").read_text())
+    assert line["samples"] == "3"
+
+
+def test_environments_are_never_merged():
+    other = msgspec.structs.replace(ENVIRONMENT, environment_id="later")
+    later = timed("resnet50", ms=30.0, environment_id="later")
+    both = rows.of([*RECORDS[:3], other, later])
+    assert [row.summary.samples for row in both] == [6, 3]
+    pages = pages_of([*RECORDS[:3], other, later])
+    assert "30.1" in pages["table6.md"].decode()
+    assert "60.3" not in pages["table6.md"].decode()
+
+
+def write_records(folder, records):
+    folder.mkdir(parents=True)
+    lines = [msgspec.json.encode(record) + b"\n" for record in records]
+    (folder / "results.jsonl").write_bytes(b"".join(lines))
+
+
+def test_a_report_goes_beside_its_records(tmp_path):
+    write_records(tmp_path / "chip", RECORDS)
+    written, warnings = report.write([tmp_path])
+    assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
+    joint = {path.name for path in written if path.parent == tmp_path}
+    beside = {path.name for path in written if path.parent == tmp_path / "chip"}
+    tables = {f"table{n}.{kind}" for n in range(2, 7) for kind in ("md", "csv", "tex")}
+    assert {"report.md", "report.html", "claims.md", "figure1.png", "figure1.svg"} | tables <= joint
+    assert {"results.md", "results.csv", "figure1.png", "table6.tex", "distributions.png"} <= beside
+    assert "table3.md" not in beside  # nothing of it was measured
+    assert len(written) == len(joint) + len(beside)
+    on_disk = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(on_disk) == len(written) + 1
+
+
+def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
+    chip = tmp_path / "chip"
+    write_records(chip, [*RECORDS, timed("swin_t")])
+    with (chip / "results.jsonl").open("ab") as file:
+        file.write(b"<script>\n")
+    _, warnings = report.write([tmp_path])
+    index = (tmp_path / "report.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", index)
+    assert len(links) > 30
+    assert [link for link in links if not (tmp_path / link).exists()] == []
+    assert "unfinished, more rounds were to come" in index
+    assert "failed: repnext_u3_t@srep, timm/\\<script\\>" in index
+    assert len(warnings) == 3
+    assert "results.jsonl:11 is not a record" in index
+
+
+def test_two_devices_have_a_column_group_each_and_names_of_their_own(tmp_path):
+    write_records(tmp_path / "a", [ENVIRONMENT, timed("resnet50")])
+    write_records(tmp_path / "b", [ENVIRONMENT, timed("resnet50", ms=20.0)])
+    report.write([tmp_path])
+    heading = (tmp_path / "table4.md").read_text().splitlines()[2]
+    assert "Test Chip 9000 in a" in heading
+    assert "Test Chip 9000 in b" in heading
+    assert bench.load(tmp_path)["slug"].tolist() == ["a", "b"]
+
+
+def test_older_environments_are_told_from_the_latest_and_noted():
+    other = msgspec.structs.replace(ENVIRONMENT, environment_id="later")
+    later = timed("resnet50", ms=30.0, environment_id="later")
+    old, new = devices.of("chip", [*RECORDS[:3], other, later])
+    assert (old.label, new.label) == ("Test Chip 9000 (env)", "Test Chip 9000")
+    assert (old.latest, new.latest) == (False, True)
+    assert "2 environments" in new.notes[0]
+
+
+def test_what_was_measured_last_is_told_by_its_date_whatever_the_order_of_the_folders(tmp_path):
+    for name, year in (("new", 2026), ("old", 2025)):
+        environment = msgspec.structs.replace(
+            ENVIRONMENT, environment_id=name, started_at=f"{year}-01-01T00:00:00+00:00"
+        )
+        write_records(
+            tmp_path / name / "chip", [environment, timed("resnet50", environment_id=name)]
+        )
+    for order in (("new", "old"), ("old", "new")):
+        report.write([tmp_path / each for each in order], tmp_path / "to")
+        assert "Environment new" in (tmp_path / "to" / "report.md").read_text()
+        lines = bench.load([tmp_path / each for each in order])
+        assert lines.loc[lines["latest"], "environment_id"].tolist() == ["new"]
+
+
+def test_records_that_contradict_each_other_are_said_to():
+    other = msgspec.structs.replace(CHIP, device="cuda", kind="gpu", name="Other Chip")
+    contrary = msgspec.structs.replace(ENVIRONMENT, chip=other)
+    (found,) = devices.of("chip", [ENVIRONMENT, timed("resnet50", stopped_by="rounds"), contrary])
+    assert found.notes == [
+        "its environment is said to be of Test Chip 9000 (cpu), Other Chip (cuda): "
+        "do not believe what follows",
+        "cases of cpu are said to be of cuda",
+    ]
+
+
+def test_the_report_goes_beside_a_link_to_results_and_not_where_it_leads(tmp_path):
+    write_records(tmp_path / "kept" / "1234", RECORDS[:2])
+    (tmp_path / "out" / "chip").mkdir(parents=True)
+    (tmp_path / "out" / "chip" / "results.jsonl").symlink_to(
+        tmp_path / "kept" / "1234" / "results.jsonl"
+    )
+    report.write([tmp_path / "out"])
+    assert (tmp_path / "out" / "chip" / "results.md").exists()
+    assert len(list((tmp_path / "kept" / "1234").iterdir())) == 1
+
+
+def test_what_an_earlier_report_left_is_named(tmp_path):
+    write_records(tmp_path / "chip", RECORDS[:2])
+    (tmp_path / "chip" / "figure5.png").write_bytes(b"old")
+    (tmp_path / "chip" / "notes.md").write_text("mine")
+    _, warnings = report.write([tmp_path])
+    assert [w for w in warnings if "earlier" in w] == [
+        f"{tmp_path / 'chip' / 'figure5.png'} is of an earlier report: remove it"
+    ]
+
+
+def test_an_invalid_row_has_no_rank():
+    slow = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
+    fine = [timed("resnet50", **slow), timed("swin_t", ms=5.0, **slow)]
+    away = timed("vit_b", ms=1.0, block_compute_s=[0.1], block_memory_s=[0.2])
+    found = rows.of([ENVIRONMENT, *fine, away])
+    assert [row.verdict.level for row in found] == ["SUSPECT", "SUSPECT", "INVALID"]
+    assert [row.rank for row in found] == [1, 1, None]
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_path, monkeypatch):
+    write_records(tmp_path / "in" / "chip", RECORDS[:2])
+    (tmp_path / "to").write_text("a file where a folder should be")
+    with pytest.raises(UsageError, match="cannot write to"):
+        report.write([tmp_path / "in"], tmp_path / "to")
+
+
+def test_accuracies_that_nobody_can_use_are_warned_of(tmp_path):
+    write_records(tmp_path / "chip", RECORDS[:2])
+    top1 = tmp_path / "top1.csv"
+    top1.write_text("model,top1\nresnet50,80.1\nnobody,81\n")
+    _, warnings = report.write([tmp_path], given=accuracy.read(top1))
+    assert warnings[0] == "no case of nobody at 224 pixels, whose top-1 is given"
+    assert "80.1 (measured)" in (tmp_path / "chip" / "results.md").read_text()
+
+
+def test_several_folders_join_by_chip_in_the_one_named(tmp_path):
+    write_records(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
+    write_records(tmp_path / "b" / "chip", [ENVIRONMENT, timed("swin_t")])
+    report.write([tmp_path / "a", tmp_path / "b"], tmp_path / "to")
+    text = (tmp_path / "to" / "chip" / "results.csv").read_text()
+    assert [line["model"] for line in parsed(text)] == ["resnet50", "swin_t"]
+    with pytest.raises(UsageError, match="--to"):
+        report.write([tmp_path / "a", tmp_path / "b"])
+
+
+def test_an_environment_alone_is_nothing_to_report(tmp_path):
+    write_records(tmp_path / "chip", [ENVIRONMENT])
+    with pytest.raises(UsageError, match="no results"):
+        report.write([tmp_path])
+
+
+def test_records_whose_environment_is_lost_are_shown_all_the_same():
+    pages = pages_of([timed("resnet50")])
+    assert "unknown cpu" in pages["results.md"].decode()

@@ -1,0 +1,163 @@
+"""Operators under the roof: where the points are, how large, and what is said of them."""
+
+import contextlib
+import math
+
+import pytest
+from matplotlib.colors import to_rgb
+from msgspec import structs
+
+from bench.records import Case, Peaks, Profile, ProfileRow, Utilisation, Waterfall
+from bench.report.figures import roofline as roofs
+from bench.report.figures.canvas import canvas
+from bench.report.figures.figure5 import CATEGORY_COLOURS
+from bench.report.figures.roofline import roofline
+
+PEAKS = Peaks("r", "e", "fp32", 2, macs_per_s=100e9, bytes_per_s=20e9)
+ROWS = [
+    ProfileRow("conv2d", "a", "pointwise conv", 1, 4e-3, macs=400_000_000, bytes=10_000_000),
+    ProfileRow("conv2d", "b", "depthwise or group conv", 1, 1e-3, macs=5_000_000, bytes=5_000_000),
+    ProfileRow("linear", "c", "fully connected", 1, 2e-3, macs=8_000_000, bytes=32_000_000),
+    ProfileRow("gelu", "d", "activation", 1, 2e-3, bytes=1_000_000),
+    ProfileRow("conv2d", "e", "other conv", 1, 0.0, macs=1, bytes=1),
+]
+
+
+def profile(model="resnet50", rows=ROWS, residual_s=1e-4, **case):
+    return Profile(
+        run_id="r",
+        case_id="c",
+        case=Case(model, "plain", **({"threads": 2} | case)),
+        environment_id="e",
+        round=1,
+        seconds=1.0,
+        rows=rows,
+        waterfall=Waterfall(10e-3, 9e-3, 1e-3 - residual_s, 0.0, residual_s, 1e-4, 1e-4),
+        utilisation=Utilisation(busy=0.99),
+        plain_samples_s=[10e-3],
+        profiled_samples_s=[10e-3],
+        events=10,
+    )
+
+
+@contextlib.contextmanager
+def painted(*profiles, peaks=PEAKS):
+    with canvas((9.5, 7)) as figure:
+        roofs.paint(figure, profiles, peaks, "title", roofs._notes(profiles, []))
+        figure.canvas.draw()
+        yield figure
+
+
+def test_the_same_profiles_give_the_same_bytes():
+    shown = [profile(), profile("swin_t")]
+    assert roofline(shown, PEAKS, "Chip") == roofline(shown, PEAKS, "Chip")
+
+
+def test_points_are_the_operators_with_products_bytes_and_time():
+    with painted(profile()) as figure:
+        spots = figure.axes[0].collections
+        places = [tuple(spot.get_offsets()[0]) for spot in spots]
+        colours = [tuple(spot.get_facecolor()[0][:3]) for spot in spots]
+    assert places == [
+        pytest.approx((40, 100)),
+        pytest.approx((0.25, 4)),
+        pytest.approx((1, 5)),
+    ]
+    names = ["pointwise conv", "fully connected", "depthwise or group conv"]
+    expected = [to_rgb(CATEGORY_COLOURS[name]) for name in names]
+    assert colours == [pytest.approx(colour) for colour in expected]
+
+
+def test_area_is_proportional_to_time_over_all_panels():
+    faster = [structs.replace(row, time_s=row.time_s / 2) for row in ROWS]
+    with painted(profile(), profile(rows=faster)) as figure:
+        disc, square, small = [spot.get_sizes()[0] for spot in figure.axes[0].collections]
+        other = figure.axes[1].collections[0].get_sizes()[0]
+    assert disc == pytest.approx(4 * small)
+    assert square == pytest.approx(disc / 2 * math.pi / 4)
+    assert other == pytest.approx(disc / 2)
+
+
+def test_the_roof_is_the_peak_or_the_bandwidth_whichever_is_lower():
+    with painted(profile()) as figure:
+        axes = figure.axes[0]
+        (left, corner, right), heights = axes.lines[0].get_data()
+        assert (left, right) == pytest.approx(axes.get_xlim())
+    assert corner == pytest.approx(5)
+    assert list(heights) == pytest.approx([left * 20, 100, 100])
+
+
+def test_a_point_above_the_roof_is_inside_the_panel():
+    cached = [structs.replace(ROWS[0], time_s=1e-4)]
+    with painted(profile(rows=cached)) as figure:
+        assert figure.axes[0].get_ylim()[1] > 4000
+
+
+def test_the_panel_says_which_share_of_the_latency_its_points_are():
+    with painted(profile()) as figure:
+        assert figure.axes[0].get_title() == "ResNet50\npoints are 70 % of the latency, 10.0 ms"
+
+
+@pytest.mark.parametrize(("count", "panels"), [(1, 1), (2, 2), (3, 3), (4, 4)])
+def test_a_panel_a_case_and_all_share_the_axes(count, panels):
+    with painted(*[profile()] * count) as figure:
+        assert len(figure.axes) == panels
+        assert len({axes.get_xlim() + axes.get_ylim() for axes in figure.axes}) == 1
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+        boxes.append(figure.legends[0].get_window_extent())
+        for i, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_the_legend_has_the_categories_of_the_points_and_says_what_area_is():
+    with painted(profile()) as figure:
+        (legend,) = figure.legends
+        names = [text.get_text() for text in legend.get_texts()]
+        note = legend.get_title().get_text().replace("\n", " ")
+    assert names == ["depthwise or group conv", "pointwise conv", "fully connected"]
+    assert "its area proportional to the time it takes" in note
+    assert "largest: 4.00 ms" in note
+
+
+def test_only_the_first_four_that_share_the_peaks_are_drawn_and_the_rest_is_named(monkeypatch):
+    seen = []
+    monkeypatch.setattr(roofs, "paint", lambda figure, *rest: seen.append(rest))
+    models = ["resnet50", "resnet101", "swin_t", "swin_s", "swin_b"]
+    others = [profile("deit_s", precision="bf16"), profile("deit_b", threads=1)]
+    roofline([*others, *map(profile, models)], PEAKS, "Chip")
+    ((shown, peaks, title, notes),) = seen
+    assert [each.case.model for each in shown] == models[:4]
+    assert peaks == PEAKS
+    assert title == "Roofline of Chip, fp32, 2 threads, batch 1"
+    assert notes[-1] == "Not shown: Swin-B"
+
+
+def test_batches_that_differ_are_named_panel_by_panel():
+    with painted(profile(), profile(batch=8)) as figure:
+        heads = [axes.get_title().partition("\n")[0] for axes in figure.axes]
+    assert heads == ["ResNet50, batch 1", "ResNet50, batch 8"]
+
+
+def test_a_profile_that_does_not_add_up_is_marked():
+    with painted(profile(residual_s=-1e-3)) as figure:
+        assert figure.axes[0].get_title().startswith("ResNet50 *\n")
+        assert "* ResNet50: the terms do not" in figure.legends[0].get_title().get_text()
+
+
+def test_a_case_without_points_says_so():
+    with painted(profile(rows=ROWS[3:4]), profile()) as figure:
+        assert "no operator with known products" in [t.get_text() for t in figure.axes[0].texts]
+    assert roofline([profile(rows=ROWS[3:4])], PEAKS, "Chip")["png"].startswith(b"\x89PNG")
+
+
+def test_names_are_drawn_as_they_are():
+    odd = profile("timm/$x_1$<script>--")
+    with painted(odd) as figure:
+        assert figure.axes[0].get_title().startswith("timm/$x_1$<script>--")
+    assert b"<script>" not in roofline([odd], PEAKS, "$<script>$")["svg"]
+
+
+@pytest.mark.parametrize("profiles", [[], [profile(precision="bf16")], [profile(threads=1)]])
+def test_nothing_that_shares_the_peaks_is_refused(profiles):
+    with pytest.raises(ValueError, match="no profile in fp32 on 2 threads"):
+        roofline(profiles, PEAKS, "Chip")

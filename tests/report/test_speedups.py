@@ -1,0 +1,180 @@
+"""Speed-ups of re-parameterised forms: the right way round, with their interval or without."""
+
+import contextlib
+
+import pytest
+from msgspec import structs
+from support.records import ENVIRONMENT, failure, measurement
+
+from bench.records import Case
+from bench.report import devices
+from bench.report.figures import speedups
+from bench.report.figures.canvas import canvas
+
+
+def timed(model, form, *ms, **case):
+    settings = {"threads": 2, **case}
+    return [
+        measurement(
+            Case(model, form, **settings),
+            number,
+            samples_s=[each / 1e3] * 4,
+            block_sizes=[2, 2],
+            block_starts_s=[1.0, 2.0],
+        )
+        for number, each in enumerate(ms, 1)
+    ]
+
+
+def device(*groups):
+    (found,) = devices.of("chip", [ENVIRONMENT, *(r for group in groups for r in group)])
+    return found
+
+
+TRAIN = timed("repnext_u3_t", "train", 20, 22, 21)
+RREP = timed("repnext_u3_t", "rrep", 10, 11.1, 10.4)
+SREP = timed("repnext_u3_t", "srep", 40, 43, 42.5)
+
+
+@contextlib.contextmanager
+def painted(*groups):
+    panel = speedups.Panel("Chip", speedups.chains(device(*groups).rows))
+    with canvas((9.5, 4)) as figure:
+        speedups.paint(figure, [panel], speedups._notes([panel]))
+        figure.canvas.draw()
+        yield figure
+
+
+def test_a_speed_up_is_latency_as_trained_over_that_of_the_form():
+    (chain,) = speedups.chains(device(SREP, TRAIN, RREP).rows)
+    assert chain.name == "RepNeXt-u3-T"
+    assert [step.form for step in chain.steps] == ["rrep", "srep"]
+    rrep, srep = chain.steps
+    assert rrep.ratio == pytest.approx(2.0, abs=0.01)
+    assert rrep.interval.low < rrep.ratio < rrep.interval.high
+    assert srep.ratio == pytest.approx(0.5, abs=0.01)
+
+
+def test_beside_it_is_the_papers_ratio_of_one_table_and_size():
+    groups = [TRAIN, RREP, SREP, timed("repnext_u3_t", "rrep_fc", 10)]
+    (chain,) = speedups.chains(device(*groups).rows)
+    assert [step.reported for step in chain.steps] == [
+        pytest.approx(11.9 / 8.5),
+        None,  # the paper has no latency of it
+        pytest.approx(11.9 / 6.4),
+    ]
+    small = [timed("repnext_u1_t", form, 10, resolution=64) for form in ("train", "srep")]
+    ((step,),) = [chain.steps for chain in speedups.chains(device(*small).rows)]
+    assert step.reported == pytest.approx(10.8 / 6.3)
+
+
+def test_settings_are_never_mixed():
+    others = [
+        timed("repnext_u3_t", "srep", 5, backend="compile"),
+        timed("repnext_u3_t", "srep", 5, batch=8),
+        timed("repnext_u3_t", "srep", 5, threads=1),
+    ]
+    assert speedups.chains(device(TRAIN, *others).rows) == []
+    found = speedups.chains(device(*others, timed("repnext_u3_t", "train", 9, threads=1)).rows)
+    assert [chain.name for chain in found] == ["RepNeXt-u3-T 1 thread"]
+
+
+def test_one_process_has_no_interval_and_that_is_said():
+    with painted(TRAIN[:1], RREP[:1]) as figure:
+        (axes,) = figure.axes
+        assert [text.get_text() for text in axes.texts] == ["2.00†§"]
+        below = figure.legends[0].get_title().get_text()
+        assert below.endswith("\nWithout an interval, too few processes: RepNeXt-u3-T")
+        legend = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert legend == ["rRep", "paper, A100"]
+
+
+def test_ours_are_filled_the_papers_hollow_and_a_line_is_at_one():
+    with painted(TRAIN, RREP, SREP) as figure:
+        (axes,) = figure.axes
+        ours = [line.get_xdata()[0] for line in axes.lines if line.get_zorder() == 5]
+        theirs = [line for line in axes.lines if line.get_zorder() == 3]
+        assert ours == pytest.approx([2.0, 0.5], abs=0.01)
+        assert [line.get_xdata()[0] for line in theirs] == pytest.approx([1.4, 1.859], abs=1e-3)
+        assert {line.get_markerfacecolor() for line in theirs} == {"white"}
+        assert axes.lines[0].get_xdata() == [1.0, 1.0]
+        left, right = axes.get_xlim()
+        assert left < 0.5 < 2.0 < right
+        assert "[" in axes.texts[0].get_text()
+
+
+def judged(row, level):
+    return structs.replace(row, verdict=row.verdict._replace(level=level))
+
+
+@pytest.mark.parametrize(
+    ("levels", "mark", "note"),
+    [
+        (("VALID", "VALID"), "", ""),
+        (("SUSPECT", "VALID"), "†", "Pale: † SUSPECT as trained or in this form."),
+        (("SUSPECT", "INVALID"), "‡", "Pale: ‡ INVALID as trained or in this form."),
+    ],
+)
+def test_what_is_in_doubt_is_marked_and_pale(levels, mark, note):
+    base, row = (
+        structs.replace(judged(row, level), stopped_by="rounds")
+        for row, level in zip(device(TRAIN, RREP).rows, levels, strict=True)
+    )
+    panel = speedups.Panel("Chip", speedups.chains([base, row]))
+    with canvas((9.5, 4)) as figure:
+        speedups.paint(figure, [panel], speedups._notes([panel]))
+        (axes,) = figure.axes
+        assert axes.texts[0].get_text().partition("  ")[0] == f"2.00{mark}"
+        (ours,) = [line for line in axes.lines if line.get_zorder() == 5]
+        assert (ours.get_color() == speedups.FORM_COLOURS["rrep"].lower()) == (not mark)
+        assert figure.legends[0].get_title().get_text().startswith(note)
+        assert bool(speedups._notes([panel])) == bool(mark)
+
+
+def test_extreme_spreads_are_short_and_within_the_axes():
+    far = [timed("repnext_u3_t", "train", 1e-6, 1e12), timed("repnext_u3_t", "srep", 1e12, 1e-6)]
+    with painted(*far) as figure:
+        (axes,) = figure.axes
+        assert all(len(text.get_text()) < 30 for text in axes.texts)
+        (bar,) = [line for line in axes.lines if line.get_zorder() == 4]
+        assert tuple(bar.get_xdata()) == pytest.approx(axes.get_xlim())
+        assert axes.bbox.width > 0.6 * figure.bbox.width
+
+
+def test_labels_overlap_nothing():
+    groups = [timed(f"repvgg_{n}", form, 9, 8) for n in range(9) for form in ("train", "rrep")]
+    with painted(*groups, TRAIN, RREP, SREP) as figure:
+        (axes,) = figure.axes
+        figure.set_size_inches(9.5, 5)
+        figure.canvas.draw()
+        texts = [*axes.texts, *axes.get_yticklabels(), axes._left_title]
+        boxes = [text.get_window_extent() for text in texts if text.get_text()]
+        for number, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+
+
+def test_the_same_records_give_the_same_bytes_also_of_many_devices_and_odd_names():
+    odd = [timed("$x$<script>网" + "y" * 99, form, 3, 4) for form in ("train", "rrep")]
+    found = [device(TRAIN, RREP, SREP), device(*odd), *[device(TRAIN, SREP)] * 3]
+    first = speedups.speedups(found)
+    assert set(first) == {"png", "svg"}
+    assert first == speedups.speedups(found)
+    assert b"<script>" not in first["svg"]
+
+
+def test_what_there_is_no_room_for_is_named_below(monkeypatch):
+    seen = []
+    monkeypatch.setattr(speedups, "paint", lambda figure, *rest: seen.append(rest))
+    forms = ("train", "rrep")
+    many = device(*[timed(f"net{n}", form, 9, 8) for n in range(32) for form in forms])
+    speedups.speedups([many] * 5)
+    ((panels, notes),) = seen
+    assert [len(panel.chains) for panel in panels] == [30] * 4
+    assert notes[1].startswith("Not shown, for want of room: net30, net31")
+    assert notes[-1] == "Not shown, more than 4 devices: Test Chip 9000"
+
+
+def test_without_two_forms_there_is_no_picture():
+    broken = [failure(Case("repnext_u3_t", "srep", threads=2))]
+    assert speedups.speedups([]) == {}
+    assert speedups.speedups([device(TRAIN, broken, timed("swin_t", "plain", 9))]) == {}

@@ -1,0 +1,252 @@
+"""The paper's Tables 2-6 beside our numbers; golden files under tests/golden, seen in diffs."""
+
+import csv
+import io
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.paths import GOLDEN
+from support.records import CHIP, ENVIRONMENT, failure
+from support.table_rows import BOTH, BUSY, device, timed
+
+from bench import paper
+from bench.harness import suite
+from bench.records import Case, Cost
+from bench.report.tables import paper_tables
+from bench.report.tables.layouts import LAYOUTS
+
+
+def lines(pages, number):
+    return list(csv.DictReader(io.StringIO(pages[f"table{number}.csv"].decode())))
+
+
+def rows_of(pages, number):
+    """Cells of the Markdown table by the name of its line and its heading."""
+    text = pages[f"table{number}.md"].decode().splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text if "|" in line]
+    return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
+
+
+@pytest.mark.parametrize("name", ["table4.md", "table6.md", "table6.csv", "table6.tex"])
+def test_text_is_that_of_the_golden_file(name):
+    assert paper_tables.render(BOTH)[name].decode() == (GOLDEN / name).read_text()
+
+
+def test_all_five_tables_in_three_formats_the_same_bytes_each_time():
+    pages = paper_tables.render(BOTH)
+    assert list(pages) == [f"table{n}.{kind}" for n in range(2, 7) for kind in ("md", "csv", "tex")]
+    assert paper_tables.render(BOTH) == pages
+
+
+def test_a_device_alone_has_the_tables_that_it_has_a_row_of():
+    assert paper_tables.measured_on(BOTH[1]) == [2, 4, 5, 6]
+    only = device([ENVIRONMENT, failure(Case("vit_b", "plain", threads=2, resolution=64))])
+    assert paper_tables.measured_on(only) == [3]
+    assert set(paper_tables.render([only], only=[3])) == {"table3.md", "table3.csv", "table3.tex"}
+    assert paper_tables.measured_on(device([ENVIRONMENT, *timed("timm/resnet18")])) == []
+
+
+def test_models_stand_in_the_order_in_which_the_paper_prints_them():
+    for layout in LAYOUTS:
+        printed = dict.fromkeys(
+            name.split("@")[0] for name in suite.load(f"table{layout.number}").models
+        )
+        assert list(dict.fromkeys(line.model for line in layout.lines)) == list(printed)
+
+
+def test_reported_numbers_are_the_papers():
+    pages = paper_tables.render(BOTH)
+    seen = 0
+    for number in range(2, 7):
+        for line in lines(pages, number):
+            for key in ("a100", "xeon_8260", "orin"):
+                if f"{key}_latency_ms_paper" not in line:
+                    continue
+                row = paper.find(number, key, line["model"], line["form"])
+                told = {f"{key}_latency_ms": row.latency_ms, "top1": row.top1}
+                told |= {"params_m": row.params_m, "gmacs": row.gmacs} if number != 5 else {}
+                told |= {f"{key}_latency_std_ms": row.latency_std_ms} if number == 5 else {}
+                told |= {f"{key}_img_s": row.throughput_img_s} if number in (4, 6) else {}
+                shown = {name: line[f"{name}_paper"] for name in told}
+                assert shown == {n: "" if v is None else f"{v:g}" for n, v in told.items()}
+                seen += 1
+    assert seen == len(paper.reported())
+
+
+def test_chains_are_printed_as_in_the_paper():
+    pages = paper_tables.render([])
+    theirs = rows_of(pages, 4)["RepNeXt-u3-B"]
+    assert theirs["Params (M), paper"] == "89 →r 89 →s 163"
+    assert theirs["A100, paper: Latency (ms)"] == "22.4 →r 16.0 →s 14.5"
+    assert theirs["A100, paper: Throughput (img/s)"] == "316 →r 354 (919) →s 207"
+    ablation = rows_of(pages, 5)["RepNeXt-u3-T"]
+    assert ablation["A100, paper: Latency (ms)"] == "11.9 ± 3.0 →s 6.4 ± 1.6"
+    assert ablation["Rep."] == "✓"
+    assert rows_of(pages, 3)["RepNeXt-u1-T"]["MACs (G), paper"] == "0.36 →s 0.67"
+
+
+def test_the_mean_alone_but_in_tables_5_and_6():
+    pages = paper_tables.render([device([ENVIRONMENT, *timed("convnext_t", ms=60)])])
+    name = "Test Chip 9000, 2 threads: Latency (ms)"
+    assert [rows_of(pages, n)["ConvNeXt-T"][name] for n in (2, 4, 5, 6)] == [
+        "60.3",
+        "60.3",
+        "60.3 ± 3.0",
+        "60.3 ± 3.0",
+    ]
+    (line,) = [line for line in lines(pages, 4) if line["model"] == "convnext_t"]
+    assert float(line["test_chip_9000_latency_low_ms"]) < 60.1
+    assert float(line["test_chip_9000_latency_high_ms"]) > 60.1
+
+
+def test_ties_share_a_rank_and_ranks_count_the_table_alone():
+    named = {"resnet50": 59.2, "convnext_t": 59.3, "deit_b": 20.0, "mobilenetv3_l": 9.0}
+    records = [record for model, ms in named.items() for record in timed(model, ms=ms)]
+    pages = paper_tables.render([device([ENVIRONMENT, *records, *timed("swin_t", ms=80)])])
+    ranks = {line["model"]: line["test_chip_9000_rank"] for line in lines(pages, 6)}
+    assert ranks["mobilenetv3_l"] == "1"
+    assert ranks["resnet50"] == ranks["convnext_t"] == "2"
+    assert ranks["swin_t"] == "4"
+    assert {line["test_chip_9000_rank"] for line in lines(pages, 4)} == {"", "1", "2", "3", "5"}
+
+
+def test_what_is_missing_failed_or_unfinished_is_said():
+    pages = paper_tables.render(BOTH)
+    name = "Test Chip 9000, 2 threads"
+    chain = rows_of(pages, 4)["RepNeXt-u3-T"]
+    assert chain[f"{name}: Latency (ms)"] == "77.3 →r 51.5§ →s failed (first)"
+    assert chain[f"{name}: Throughput (img/s)"] == "– →r 16.0 (19.7) →s failed (first)"
+    assert chain["NVIDIA Test H100: Throughput (img/s)"] == "not measured"
+    assert rows_of(pages, 4)["Swin-S"][f"{name}: Rank"] == "–"
+    assert rows_of(pages, 6)["ResNet50"][f"{name}: Throughput (img/s)"].endswith("‡")
+    assert rows_of(pages, 6)["MobileNetV3-L"][f"{name}: Latency (ms)"] == "failed (check)"
+    status = {line["form"]: line for line in lines(pages, 4) if line["model"] == "repnext_u3_t"}
+    latency = {form: line["test_chip_9000_status"] for form, line in status.items()}
+    assert latency == {
+        "train": "measured",
+        "rrep": "unfinished",
+        "rrep_fc": "",
+        "srep": "failed (first)",
+    }
+    assert status["train"]["test_chip_9000_img_s_status"] == "not measured"
+    assert float(status["rrep_fc"]["test_chip_9000_img_s"]) == pytest.approx(19.65, abs=0.01)
+
+
+def test_footnotes_join_reasons_that_differ_in_numbers_alone():
+    text = paper_tables.render(BOTH)["table6.md"].decode()
+    assert "others used 13 to 20 % of the CPUs (Swin-T, ConvNeXt-T)" in text
+    assert "INVALID on Test Chip 9000, 2 threads: others used 50 % of the CPUs (ResNet50 at" in text
+    many = [record for model in PLAIN for record in timed(model, conditions=BUSY)]
+    text = paper_tables.render([device([ENVIRONMENT, *many])])["table4.md"].decode()
+    assert "others used 13 % of the CPUs (ResNet50, " in text
+    assert f"and {len(PLAIN) - 6} more)" in text
+    assert len([line for line in text.splitlines() if line.startswith("- ")]) == 2
+
+
+PLAIN = ["resnet50", "resnet101", "resnet152", "deit_s", "deit_b", "swin_t", "swin_s", "swin_b"]
+
+
+def test_a_table_without_doubts_has_no_footnotes():
+    text = paper_tables.render([device([ENVIRONMENT, *timed("vit_b", ms=20)])])[
+        "table2.md"
+    ].decode()
+    assert "\n- " not in text
+    assert "†" not in text
+
+
+def test_devices_without_a_row_have_no_columns_and_are_named():
+    pages = paper_tables.render(BOTH)
+    assert "H100" not in pages["table3.md"].decode().split("Columns that say")[0]
+    assert (
+        pages["table3.md"].decode().endswith("Not measured on: Test Chip 9000, NVIDIA Test H100.\n")
+    )
+    assert "test_chip" not in pages["table3.csv"].decode()
+    assert "Params (M) " not in pages["table3.md"].decode().replace("Params (M), paper", "")
+
+
+def test_ours_follow_the_papers_device_of_their_kind_and_others_come_last():
+    chip = msgspec.structs.replace(CHIP, kind="", name="fake")
+    fake = msgspec.structs.replace(ENVIRONMENT, chip=chip)
+    pages = paper_tables.render([device([fake, *timed("resnet50")], "fake"), *reversed(BOTH)])
+    (titles,) = {tuple(row) for row in rows_of(pages, 6).values()}
+    groups = dict.fromkeys(title.rpartition(":")[0] for title in titles if ":" in title)
+    assert list(groups) == [
+        "Xeon 8260, paper",
+        "Test Chip 9000, 2 threads",
+        "A100, paper",
+        "NVIDIA Test H100",
+        "Jetson Orin, paper",
+        "fake",
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"backend": "compile"}, {"precision": "fp16"}, {"resolution": 288}, {"batch": 2}]
+)
+def test_other_settings_are_not_the_papers(changes):
+    records = [ENVIRONMENT, *timed("swin_t", ms=77), *timed("resnet50", ms=33, **changes)]
+    line = rows_of(paper_tables.render([device(records)]), 6)["ResNet50"]
+    assert line["Test Chip 9000, 2 threads: Latency (ms)"] == "not measured"
+
+
+def test_one_number_of_threads_the_default_or_else_the_last():
+    one, two = timed("resnet50", ms=100, threads=1), timed("resnet50", ms=60)
+    line = rows_of(paper_tables.render([device([ENVIRONMENT, *two, *one])]), 2)["ResNet50"]
+    assert line["Test Chip 9000, 2 threads: Latency (ms)"] == "60.3"
+    four = timed("vit_b", ms=50, threads=4)
+    found = rows_of(paper_tables.render([device([ENVIRONMENT, *one, *four])]), 2)
+    name = "Test Chip 9000, 4 threads: Latency (ms)"
+    assert [found[model][name] for model in ("ResNet50", "ViT-B")] == ["not measured", "50.3"]
+
+
+def test_a_device_has_one_number_of_threads_in_all_tables():
+    one = timed("resnet50", ms=100, threads=1)
+    four = timed("resnet50", ms=50, threads=4, resolution=64)
+    own = device([ENVIRONMENT, *timed("timm/resnet18"), *one, *four])
+    assert paper_tables.measured_on(own) == [3]
+    alone = device([ENVIRONMENT, *timed("timm/resnet18"), *one])
+    assert paper_tables.measured_on(alone) == [2, 4, 6]
+    line = rows_of(paper_tables.render([alone]), 2)["ResNet50"]
+    assert line["Test Chip 9000, 1 thread: Latency (ms)"] == "101"
+
+
+def test_columns_of_folders_that_are_alike_have_names_of_their_own():
+    records = [ENVIRONMENT, *timed("resnet50")]
+    alike = [device(records, slug) for slug in ("a-b", "a_b", "a-b-2", "a-b")]
+    (header,) = csv.reader([paper_tables.render(alike)["table6.csv"].decode().splitlines()[0]])
+    assert len(set(header)) == len(header)
+    latencies = [name for name in header if name.endswith("_latency_ms")]
+    assert latencies == [f"a_b{end}_latency_ms" for end in ("", "_2", "_2_2", "_3")]
+
+
+def test_macs_are_those_at_the_resolution_of_the_table():
+    at64 = timed("resnet50", resolution=64, cost=Cost(params=25_557_032, macs=340_000_000))
+    pages = paper_tables.render([device([ENVIRONMENT, *timed("resnet50"), *at64])])
+    assert rows_of(pages, 3)["ResNet50"]["MACs (G)"] == "0.340"
+    assert rows_of(pages, 2)["ResNet50"]["MACs (G)"] == "4.46"
+
+
+def test_names_from_records_are_no_markup():
+    chip = msgspec.structs.replace(CHIP, name="<b>a|b*c*</b>\n# x")
+    environment = msgspec.structs.replace(ENVIRONMENT, chip=chip)
+    text = paper_tables.render([device([environment, *timed("resnet50")])])["table2.md"].decode()
+    assert r"\<b\>a\|b\*c\*\</b\> \# x, 2 threads: Latency (ms)" in text
+    assert "<b>" not in text
+
+
+@given(st.lists(st.sampled_from(["train", "rrep", "srep"]), unique=True), st.booleans())
+def test_a_chain_has_a_part_for_each_form_or_says_that_there_is_none(forms, batch):
+    batch = 128 if batch else 1
+    records = [record for form in forms for record in timed("repnext_u3_s", form, batch=batch)]
+    own = [device([ENVIRONMENT, *records])] if records else []
+    column = "Throughput (img/s)" if batch == 128 else "Latency (ms)"
+    found = rows_of(paper_tables.render(own, only=[4]), 4)["RepNeXt-u3-S"]
+    cells = [text for title, text in found.items() if title.endswith(f"threads: {column}")]
+    assert len(cells) == bool(forms)
+    for cell in cells:
+        parts = cell.replace("→r", "→").replace("→s", "→").split("→")
+        assert [part.strip()[0] != "–" for part in parts] == [
+            form in forms for form in ("train", "rrep", "srep")
+        ]

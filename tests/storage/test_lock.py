@@ -1,0 +1,315 @@
+"""Locks: a second run is refused or waits, whoever it is; nothing of a dead one is in its way."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from support.paths import TESTS
+from support.records import CHIP, measurement
+
+from bench.devices import DEVICES
+from bench.errors import UsageError
+from bench.records import Case
+from bench.storage import lock
+from bench.storage.results import Store
+
+FAKE = msgspec.structs.replace(CHIP, device="fake", name="fake")
+NOBODY = 65534
+
+# A run as far as locks go: it has both, and below it a template, a child and what that started.
+HOLDER = """
+import subprocess, sys, time
+from pathlib import Path
+from support.records import CHIP
+from bench.storage import lock
+from bench.harness.protocol.messages import Job
+from bench.harness.plan import PRESETS
+from bench.records import Case
+from bench.storage.results import Store
+from bench.harness.scheduler.template import Template
+
+results = Store(Path("chip"))
+results.open()
+with lock.device(CHIP), Template("fake") as template:
+    template.fork(Job(Case("fault/hang", "plain", device="fake"), 1, PRESETS["quick"], None))
+    words = ["sh", "-c", "sleep 600 & wait"]
+    subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL)
+    time.sleep(1)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+OTHER_USER = f"""
+import os
+from bench.storage import lock
+from support.records import CHIP
+
+lock.PATIENCE_S = 0.2
+"".encode("unicode_escape")  # what is not imported yet may be out of reach then
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+with lock.device(CHIP):
+    print("alone")
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path, monkeypatch):
+    """No run of anybody else's is in the way, and none is in theirs."""
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *sys.path]))
+    return folder
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
+
+
+def test_a_second_run_on_a_device_is_refused_and_told_who_is_there(hasty):
+    with lock.device(CHIP):
+        with pytest.raises(UsageError) as raised, lock.device(CHIP):
+            pass
+        mine = f"another run is measuring on test-chip-9000: process {os.getpid()} ("
+        assert raised.value.message.startswith(mine)
+        assert psutil.Process().cmdline()[0] in raised.value.message
+        assert "--wait" in raised.value.remedy
+    with lock.device(CHIP):
+        pass
+
+
+def test_another_device_is_free_and_the_fake_one_has_no_lock(own_locks):
+    other = msgspec.structs.replace(CHIP, name="other")
+    with lock.device(CHIP), lock.device(other), lock.device(FAKE), lock.device(FAKE):
+        names = {path.name for path in own_locks.iterdir()}
+    assert names == {"bench-test-chip-9000.lock", "bench-other.lock"}
+
+
+def test_who_waits_is_told_once_for_whom_and_goes_on_when_that_ends(hasty):
+    said = []
+    first = contextlib.ExitStack()
+    first.enter_context(lock.device(CHIP))
+    threading.Timer(1.0, first.close).start()
+    began = time.monotonic()
+    with lock.device(CHIP, said.append):
+        assert time.monotonic() - began > 0.5
+    (line,) = said
+    assert line.startswith("waiting: another run is measuring on test-chip-9000: process")
+
+
+def test_a_command_is_shown_on_one_line_and_not_at_full_length():
+    words = [sys.executable, "-c", "import time; time.sleep(60)", "\n\x1b[2J", "x" * 999]
+    with subprocess.Popen(words) as process:
+        try:
+            shown = lock.named(process.pid)
+        finally:
+            process.kill()
+    assert shown.startswith(f"process {process.pid} (")
+    assert shown.isprintable()
+    assert len(shown) < 150
+
+
+def test_the_kernel_frees_the_locks_of_a_run_that_is_killed_whatever_it_started(
+    tmp_path, own_locks, hasty
+):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    below = []
+    try:
+        assert holder.stdout.readline() == "ready\n"
+        below = psutil.Process(holder.pid).children(recursive=True)
+        assert len(below) == 4  # the template and its child, the shell and what it started
+        files = {str(tmp_path / "chip" / "results.jsonl"), str(lock.device_file(CHIP.slug))}
+        assert files <= open_files(holder.pid)
+        for process in below:
+            assert not files & open_files(process.pid)
+        with pytest.raises(UsageError, match=f"process {holder.pid} "), lock.device(CHIP):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        sleeping = [process for process in below if process.is_running() and is_sleep(process)]
+        assert len(sleeping) == 2
+        with lock.device(CHIP):
+            results = Store(tmp_path / "chip")
+            results.open()
+            results.close()
+        assert all(process.is_running() for process in sleeping)
+    finally:
+        holder.kill()
+        holder.communicate()
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def open_files(pid):
+    return {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def is_sleep(process):
+    return process.name() in ("sh", "sleep", "dash", "bash")
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_anybody_may_lock_a_device_and_nobody_write_to_its_file(own_locks, umask):
+    before = os.umask(umask)
+    try:
+        with lock.device(CHIP):
+            mode = lock.device_file(CHIP.slug).stat().st_mode
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(mode) == 0o444
+
+
+def test_another_user_is_refused_by_the_same_lock(own_locks, monkeypatch):
+    if os.getuid() != 0:
+        pytest.skip("needs root, to be two users")
+    everybodys = Path(tempfile.mkdtemp(dir="/tmp"))
+    everybodys.chmod(0o1777)
+    monkeypatch.setenv("TMPDIR", str(everybodys))
+    words = [sys.executable, "-c", OTHER_USER]
+    setting = {"env": {**os.environ, "TMPDIR": str(everybodys)}, "cwd": "/", "text": True}
+    try:
+        first = subprocess.run(words, check=False, capture_output=True, **setting)
+        assert first.stdout == "alone\n", first.stderr
+        assert lock.device_file(CHIP.slug).stat().st_uid == NOBODY
+        with lock.device(CHIP):  # a file of theirs is ours to lock too
+            second = subprocess.run(words, check=False, capture_output=True, **setting)
+        assert second.stdout == ""
+        assert f"process {os.getpid()}" in second.stderr
+    finally:
+        shutil.rmtree(everybodys)
+
+
+def test_a_lock_is_where_it_was_when_the_disk_is_full(own_locks, hasty, monkeypatch):
+    """`tempfile` would go elsewhere, where nobody is in the way."""
+
+    def full(*_, **__):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    with lock.device(CHIP):
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "_get_default_tempdir", full)
+        with pytest.raises(UsageError, match="another run is measuring"), lock.device(CHIP):
+            pass
+
+
+def test_a_lock_whose_file_is_removed_while_one_waits_is_not_enough(own_locks, hasty):
+    """Who waited has the lock of a file that is gone: others are beside him on a new one."""
+    entered = threading.Event()
+    told = []
+
+    def remove(text):
+        told.append(text)
+        lock.device_file(CHIP.slug).unlink()
+
+    def wait():
+        with lock.device(CHIP, remove), pytest.raises(UsageError), lock.device(CHIP):
+            pass
+        entered.set()
+
+    waiting = threading.Thread(target=wait)
+    with lock.device(CHIP):
+        waiting.start()
+        while not told:
+            time.sleep(0.01)
+    waiting.join(10)
+    assert entered.is_set()
+
+
+def test_a_lock_whose_holder_cannot_be_seen_is_held_all_the_same(own_locks):
+    path = lock.device_file(CHIP.slug)
+    with lock.device(CHIP):
+        assert lock.is_held(path)
+    assert not lock.is_held(path)
+    with lock.device(CHIP):
+        pass
+
+
+def link(path):
+    target = path.parent / "target"
+    target.write_text("not ours")
+    path.symlink_to(target)
+
+
+def dangling(path):
+    path.symlink_to(path.parent / "nowhere")
+
+
+@pytest.mark.parametrize("make", [link, dangling, os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_neither_followed_nor_waited_for(own_locks, make):
+    make(lock.device_file(CHIP.slug))
+    before = sorted(own_locks.iterdir())
+    with pytest.raises(UsageError, match="cannot lock") as raised, lock.device(CHIP):
+        pass
+    assert "TMPDIR" in raised.value.remedy
+    assert sorted(own_locks.iterdir()) == before
+
+
+def test_a_run_on_a_device_that_is_in_use_makes_nothing(bench, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    with lock.device(DEVICES["cpu"].identify()):
+        for command in ("run", "profile"):
+            words = ("--device", "cpu", "--models", "resnet50", "--batch", "1", "--out", "out")
+            done = bench(command, *words)
+            assert done.returncode == 2
+            assert f": process {os.getpid()} (" in done.stderr
+            assert "--wait" in done.stderr
+        done = bench("selfcheck", "--out", "out")
+        assert done.returncode == 2
+        assert f": process {os.getpid()} (" in done.stderr
+    after = [path for path in sorted(tmp_path.rglob("*")) if path.suffix != ".lock"]
+    assert after == before
+
+
+def test_a_run_waits_for_another_on_its_file_and_says_so_once(tmp_path):
+    results = Store(tmp_path / "out" / "fake")
+    results.open()
+    words = ["run", "--device", "fake", "--models", "resnet50", "--batch", "1", "--rounds", "1"]
+    with contextlib.closing(results):
+        run = subprocess.Popen(
+            [sys.executable, "-m", "bench", *words, "--out", "out", "--wait"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        first = run.stdout.readline()
+        assert re.match(r"waiting: another run is writing to out/fake/results.jsonl: proc", first)
+        time.sleep(0.5)
+    rest, _ = run.communicate(timeout=60)
+    assert run.returncode == 0
+    assert "waiting" not in rest
+    assert len(results.path.read_bytes().splitlines()) == 2
+
+
+def test_reading_commands_need_no_lock(bench, tmp_path):
+    results = Store(tmp_path / "out" / "chip")
+    results.open()
+    with contextlib.closing(results), lock.device(DEVICES["cpu"].identify()):
+        results.append(measurement(Case("resnet50", "plain")))
+        results.append(measurement(Case("swin_t", "plain")))
+        for words in (
+            ["report", "out"],
+            ["compare", "resnet50", "swin_t", "--in", "out"],
+            ["list", "devices"],
+            ["run", "--device", "fake", "--models", "resnet50", "--dry-run"],
+        ):
+            done = bench(*words)
+            assert done.returncode == 0, done.stderr
+        assert f"process {os.getpid()} (" in bench("doctor", "--out", "out").stdout

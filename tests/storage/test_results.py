@@ -1,0 +1,281 @@
+import contextlib
+import errno
+import json
+import os
+
+import msgspec
+import pytest
+from support.records import ENVIRONMENT, failure, measurement
+
+from bench.errors import UsageError
+from bench.records import Case, Cost, Peaks
+from bench.storage import lock
+from bench.storage import results as store
+from bench.storage.results import Store
+
+CASE = Case("resnet50", "plain")
+
+
+def opened(folder, *records):
+    """What is read from a folder to which `records` were appended."""
+    results = Store(folder)
+    results.open()
+    with contextlib.closing(results):
+        for record in records:
+            results.append(record)
+    return results
+
+
+def test_what_was_appended_is_read_back(tmp_path):
+    records = [ENVIRONMENT, measurement(CASE), failure(CASE)]
+    assert opened(tmp_path / "chip", *records).records == records
+    assert opened(tmp_path / "chip").records == records
+
+
+def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
+    results = opened(tmp_path, measurement(CASE))
+    (line,) = results.path.read_text().splitlines()
+    record = json.loads(line)
+    assert record["type"] == "measurement"
+    assert record["case"] == {
+        "model": "resnet50",
+        "form": "plain",
+        "backend": "eager",
+        "precision": "fp32",
+        "batch": 1,
+        "resolution": 224,
+        "device": "cpu",
+        "threads": 1,
+    }
+    assert set(record["stages_s"]) == {
+        "start",
+        "build",
+        "fuse",
+        "load",
+        "check",
+        "first",
+        "warmup",
+        "timed",
+        "calibrate",
+        "events",
+        "observe",
+    }
+    wanted = "schema run_id case_id round samples_s block_sizes block_starts_s cost stopped_by"
+    assert set(wanted.split()) | {"environment_id", "warnings"} <= set(record)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"type":"measurement"', b"\0" * 4096, b'{"type":"meas\0\0', b"\xff"],
+    ids=["killed", "power cut", "power cut in a line", "no text"],
+)
+def test_a_torn_last_line_is_set_aside_and_said(tmp_path, torn):
+    results = opened(tmp_path, measurement(CASE))
+    whole = results.path.read_bytes()
+    results.path.write_bytes(whole + torn)
+    again = opened(tmp_path)
+    assert len(again.records) == 1
+    assert results.path.read_bytes() == whole
+    assert (tmp_path / "results.jsonl.torn").read_bytes() == torn + b"\n"
+    assert f"torn line of {len(torn)} bytes" in again.warnings[0]
+
+
+def test_a_whole_record_that_lacks_only_its_end_of_line_is_kept(tmp_path):
+    results = opened(tmp_path, measurement(CASE, 1), measurement(CASE, 2))
+    whole = results.path.read_bytes()
+    results.path.write_bytes(whole[:-1])
+    again = opened(tmp_path)
+    assert [record.round for record in again.records] == [1, 2]
+    assert results.path.read_bytes() == whole
+    assert not (tmp_path / "results.jsonl.torn").exists()
+    assert "ended in a whole record" in again.warnings[0]
+
+
+def test_a_line_that_is_no_record_is_left_out_and_said(tmp_path):
+    (tmp_path / "results.jsonl").write_text('{"type": "nonsense"}\nnot json\n')
+    again = opened(tmp_path, measurement(CASE))
+    assert len(again.records) == 1
+    again = opened(tmp_path)
+    assert len(again.records) == 1
+    assert [warning.split(" ")[0].rpartition(":")[2] for warning in again.warnings] == ["1", "2"]
+
+
+def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
+    opened(tmp_path, measurement(CASE, schema=99))
+    again = opened(tmp_path)
+    assert again.records == []
+    assert "schema 99" in again.warnings[0]
+
+
+def test_history_is_of_one_case_in_one_environment():
+    other = Case("resnet50", "plain", batch=128)
+    records = [
+        measurement(CASE, 1),
+        measurement(other, 1),
+        measurement(CASE, 1, environment_id="elsewhere"),
+        measurement(CASE, 2),
+    ]
+    rounds, failed = store.history(records, CASE, "env")
+    assert [record.round for record in rounds] == [1, 2]
+    assert failed is None
+
+
+def test_a_failure_counts_until_a_later_round_succeeds():
+    assert store.history([failure(CASE)], CASE, "env").failure is not None
+    assert store.history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
+
+
+def test_a_round_that_is_there_twice_counts_once():
+    rounds, _ = store.history([measurement(CASE), measurement(CASE)], CASE, "env")
+    assert len(rounds) == 1
+
+
+def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
+    first, second = Store(tmp_path), Store(tmp_path)
+    with contextlib.closing(first), contextlib.closing(second):
+        first.open()
+        with pytest.raises(UsageError, match="another run is writing"):
+            second.open()
+        first.close()
+        second.open()
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        {"samples_s": [], "block_sizes": []},
+        {"samples_s": [0.0], "block_sizes": [1]},
+        {"samples_s": [-1.0], "block_sizes": [1]},
+        {"samples_s": [1e300], "block_sizes": [1]},
+        {"block_sizes": [2]},
+        {"block_starts_s": [1.0, 2.0]},
+        {"block_compute_s": [0.1]},
+        {"cost": Cost(params=10**30)},
+        {"case": Case("resnet50", "plain", batch=0)},
+    ],
+)
+def test_a_record_that_cannot_be_is_left_out_and_said(tmp_path, impossible):
+    opened(tmp_path)
+    line = msgspec.json.encode(
+        {**msgspec.to_builtins(measurement(CASE)), **msgspec.to_builtins(impossible)}
+    )
+    (tmp_path / "results.jsonl").write_bytes(line + b"\n")
+    again = opened(tmp_path)
+    assert again.records == []
+    assert len(again.warnings) == 1
+
+
+def test_a_line_nested_without_end_is_left_out(tmp_path):
+    opened(tmp_path)
+    (tmp_path / "results.jsonl").write_text('{"a":' * 100_000 + "\n")
+    assert "not a record" in opened(tmp_path).warnings[0]
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        opened(tmp_path / "file" / "chip")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "results.jsonl")
+    with pytest.raises(UsageError, match="cannot write"):
+        opened(tmp_path)
+
+
+def test_a_record_that_does_not_fit_leaves_no_half_line(tmp_path, monkeypatch):
+    """The first write takes a part, as a disk that is nearly full does."""
+    before = opened(tmp_path, measurement(CASE)).path.read_bytes()
+    write = os.write
+    results = Store(tmp_path)
+    results.open()
+
+    def nearly_full(number, data):
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(number, data[: len(data) // 2])
+
+    monkeypatch.setattr(store.os, "write", nearly_full)
+    with contextlib.closing(results), pytest.raises(UsageError, match="No space left") as raised:
+        results.append(measurement(CASE, 2))
+    assert "Make room" in raised.value.remedy
+    assert len(results.records) == 1
+    assert results.path.read_bytes() == before
+
+
+def test_what_is_on_record_of_a_case_is_read_where_it_was_written(tmp_path):
+    other = Case("swin_t", "plain")
+    peaks = Peaks("run", "env", "fp32", 2, macs_per_s=50e9, bytes_per_s=10e9)
+    results = opened(tmp_path, ENVIRONMENT, measurement(CASE), measurement(other, 1), peaks)
+    results.open()
+    with contextlib.closing(results):
+        results.append(measurement(CASE, 2))
+        assert results.history(CASE, "env").rounds == [measurement(CASE), measurement(CASE, 2)]
+        assert results.history(other, "env").rounds == [measurement(other, 1)]
+        assert results.history(CASE, "elsewhere").rounds == []
+        assert results.of(None, "env") == [ENVIRONMENT, peaks]
+
+
+def test_a_file_that_another_has_written_into_is_no_longer_read(tmp_path):
+    results = Store(tmp_path)
+    results.open()
+    results.append(measurement(CASE))
+    results.path.write_bytes(b"x" + results.path.read_bytes())
+    with contextlib.closing(results), pytest.raises(UsageError, match="was changed while this run"):
+        results.history(CASE, "env")
+
+
+def test_a_record_whose_case_id_is_of_another_case_is_left_out_and_said(tmp_path):
+    results = opened(tmp_path, measurement(CASE))
+    line = results.path.read_bytes()
+    results.path.write_bytes(line.replace(CASE.case_id.encode(), b"another") + line)
+    found, (warning,) = store.read(results.path)
+    assert found == [measurement(CASE)]
+    assert warning.endswith("its case_id is another's")
+
+
+def test_of_very_many_lines_that_are_no_records_the_number_is_told(tmp_path, monkeypatch):
+    results = opened(tmp_path, measurement(CASE))
+    monkeypatch.setattr(store, "MOST_WARNINGS", 3)
+    results.path.write_bytes(b"x\n" * 9 + results.path.read_bytes() + b"x\n")
+    found, warnings = store.read(results.path)
+    assert found == [measurement(CASE)]
+    assert len(warnings) == 4
+    assert warnings[-1] == f"{results.path}: 7 more lines are not records and were left out"
+
+
+def test_the_last_line_is_looked_for_from_the_end_and_not_for_ever(tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    monkeypatch.setattr(store, "CHUNK_BYTES", 4)
+    for content, last in (
+        (b"", b""),
+        (b"ab\n", b""),
+        (b"ab\ncdefghij", b"cdefghij"),
+        (b"ab", b"ab"),
+    ):
+        path.write_bytes(content)
+        assert store.unfinished(path) == last
+    monkeypatch.setattr(store, "LINE_BYTES", 20)
+    path.write_bytes(b"ab\n" + bytes(40))
+    with pytest.raises(OSError, match="has more than 20 bytes"):
+        store.unfinished(path)
+    results = Store(tmp_path)
+    with pytest.raises(UsageError, match="its last line has more than 20 bytes"):
+        results.open()
+    assert path.read_bytes() == b"ab\n" + bytes(40)
+
+
+def test_a_new_file_and_its_folders_are_flushed_once(tmp_path, monkeypatch):
+    flushed = []
+
+    def fsync(number):
+        flushed.append(os.readlink(f"/proc/self/fd/{number}"))
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
+    opened(tmp_path / "out" / "chip")
+    wanted = [tmp_path / "out" / "chip", tmp_path / "out", tmp_path]
+    assert flushed == [str(path) for path in wanted]
+    opened(tmp_path / "out" / "chip")
+    assert len(flushed) == 3

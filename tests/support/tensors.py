@@ -1,0 +1,43 @@
+"""Weights and statistics that no fold can ignore, and how outputs are compared."""
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def randomise(model, seed=0):
+    """Float64, eval, every weight and statistic drawn at random; scales of both signs."""
+    rng = torch.Generator().manual_seed(seed)
+    for module in model.double().eval().modules():
+        own = dict(module.named_parameters(recurse=False))
+        is_norm = isinstance(module, _BatchNorm)
+        if is_norm and module.running_mean is not None:
+            module.running_mean.uniform_(-1, 1, generator=rng)
+            module.running_var.uniform_(0.2, 2, generator=rng)
+        fan_in = own["weight"][0].numel() if "weight" in own and not is_norm else 1
+        for tensor in own.values():
+            tensor.data.uniform_(-1.5, 1.5, generator=rng).mul_(fan_in**-0.5)
+    return model
+
+
+def randn(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def relative_error(actual, expected):
+    """The largest difference over the largest expected output."""
+    return float(((actual - expected).abs().max() / expected.abs().max()).detach())
+
+
+def assert_same(actual, expected, tolerance=1e-12):
+    assert actual.shape == expected.shape
+    assert actual.dtype == expected.dtype
+    assert relative_error(actual, expected) <= tolerance
+
+
+def batch_norm(x, norm):
+    """(x - mean) gamma / sigma + beta, as Eqs. 1 and 3 have it; channels are axis 1."""
+    mean, variance = norm.running_mean, norm.running_var
+    sigma = (variance + norm.eps).sqrt()
+    columns = [t.reshape(-1, *[1] * (x.dim() - 2)) for t in (mean, norm.weight, sigma, norm.bias)]
+    mean, gamma, sigma, beta = columns
+    return (x - mean) * gamma / sigma + beta
