@@ -4,49 +4,49 @@ import json
 
 import msgspec
 import pytest
-from support.records import CHIP, ENVIRONMENT, failure, measurement
+from support.records import CHIP, ENVIRONMENT, FULLY_USED, failure, measurement, timed
+from support.results import write
 
-from bench.records import Case, Conditions, Telemetry
-
-CONDITIONS = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
+from bench.records import Case, Telemetry
 
 
-def timed(model, seconds, number, form="plain", batch=1, **changes):
-    case = Case(model, form, batch=batch, threads=2)
+def four_rounds(model, seconds, **changes):
+    """Four rounds that differ by one percent, each of two blocks."""
     fields = {
-        "samples_s": [seconds] * 4,
+        "spread": (1.0,) * 4,
         "block_sizes": [2, 2],
-        "block_starts_s": [10.0 * number, 10.0 * number + 2],
         "block_compute_s": [0.001, 0.001],
         "block_memory_s": [0.002, 0.002],
-        "conditions": CONDITIONS,
+        "conditions": FULLY_USED,
         "steady": True,
+        **changes,
     }
-    return measurement(case, number, **{**fields, **changes})
-
-
-def rounds(model, seconds, **changes):
-    spread = (0.99, 1.0, 1.01, 1.0)
-    return [timed(model, seconds * f, n, **changes) for n, f in enumerate(spread, 1)]
+    return [
+        timed(
+            model,
+            ms=1e3 * seconds * factor,
+            round_number=number,
+            block_starts_s=[10.0 * number, 10.0 * number + 2],
+            **fields,
+        )
+        for number, factor in enumerate((0.99, 1.0, 1.01, 1.0), 1)
+    ]
 
 
 def record(folder, *records, environment=ENVIRONMENT):
-    folder = folder / environment.chip.slug
-    folder.mkdir(parents=True)
-    lines = [msgspec.json.encode(each) + b"\n" for each in (environment, *records)]
-    (folder / "results.jsonl").write_bytes(b"".join(lines))
+    write(folder / environment.chip.slug, [environment, *records])
 
 
 @pytest.fixture
 def results(tmp_path):
     record(
         tmp_path / "out",
-        *rounds("resnet50", 0.10),
-        *rounds("swin_t", 0.15),
-        *rounds("resnet50", 1.0, batch=128),
-        *rounds("swin_t", 0.8, batch=128),
-        *rounds("repnext_u3_t", 0.1, form="train"),
-        *rounds("repnext_u3_t", 0.1, form="srep"),
+        *four_rounds("resnet50", 0.10),
+        *four_rounds("swin_t", 0.15),
+        *four_rounds("resnet50", 1.0, batch=128),
+        *four_rounds("swin_t", 0.8, batch=128),
+        *four_rounds("repnext_u3_t", 0.1, form="train"),
+        *four_rounds("repnext_u3_t", 0.1, form="srep"),
         failure(Case("convnext_t", "plain", threads=2)),
     )
     return tmp_path
@@ -89,7 +89,7 @@ def test_exit_codes_are_those_of_the_flags(bench, results, arguments, code):
 
 
 def test_undecided_fails_only_when_asked(bench, tmp_path):
-    base, candidate = rounds("resnet50", 0.1), rounds("swin_t", 0.103)
+    base, candidate = four_rounds("resnet50", 0.1), four_rounds("swin_t", 0.103)
     uneven = [msgspec.structs.replace(r, samples_s=[0.06 + 0.02 * r.round] * 4) for r in candidate]
     record(tmp_path / "out", *base, *uneven)
     command = ["compare", "resnet50", "swin_t", "--in", "out"]
@@ -124,9 +124,9 @@ def test_the_last_version_of_a_file_of_yours_is_found_without_its_hash(bench, tm
     old, new = "base/net.py:net#00000000", "base/net.py:net#11111111"
     record(
         tmp_path / "out",
-        *rounds(old, 0.3),
-        *rounds(new, 0.1),
-        *rounds("head/net.py:net#22222222", 0.2, form="rrep"),
+        *four_rounds(old, 0.3),
+        *four_rounds(new, 0.1),
+        *four_rounds("head/net.py:net#22222222", 0.2, form="rrep"),
     )
     command = ["compare", "base/net.py:net", "head/net.py:net@rrep", "--in", "out", "--json"]
     (group,) = json.loads(bench(*command).stdout)
@@ -134,8 +134,10 @@ def test_the_last_version_of_a_file_of_yours_is_found_without_its_hash(bench, tm
 
 
 def test_a_spoilt_measurement_decides_nothing_and_is_named(bench, tmp_path):
-    hog = msgspec.structs.replace(CONDITIONS, own_cpu_s=1.0)
-    record(tmp_path / "out", *rounds("resnet50", 0.1), *rounds("swin_t", 0.2, conditions=hog))
+    hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
+    record(
+        tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2, conditions=hog)
+    )
     text = bench("compare", "resnet50", "swin_t", "--in", "out").stdout
     assert "UNDECIDED" in text
     assert "others used 50 % of the CPUs" in text
@@ -144,9 +146,9 @@ def test_a_spoilt_measurement_decides_nothing_and_is_named(bench, tmp_path):
 def test_a_setting_that_one_side_lacks_is_named(bench, tmp_path):
     record(
         tmp_path / "out",
-        *rounds("resnet50", 0.1),
-        *rounds("resnet50", 0.1, batch=128),
-        *rounds("swin_t", 0.1),
+        *four_rounds("resnet50", 0.1),
+        *four_rounds("resnet50", 0.1, batch=128),
+        *four_rounds("swin_t", 0.1),
     )
     done = bench("compare", "resnet50", "swin_t", "--in", "out", "--fail-on", "slower")
     assert "was not measured in this setting" in done.stdout
@@ -154,7 +156,7 @@ def test_a_setting_that_one_side_lacks_is_named(bench, tmp_path):
 
 
 def test_damaged_lines_are_warned_of_and_a_lost_environment_is_no_end(bench, tmp_path):
-    record(tmp_path / "out", *rounds("resnet50", 0.1), *rounds("swin_t", 0.2))
+    record(tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2))
     path = tmp_path / "out" / "test-chip-9000" / "results.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([b"no record\n", *lines[1:]]))
@@ -165,8 +167,8 @@ def test_damaged_lines_are_warned_of_and_a_lost_environment_is_no_end(bench, tmp
 
 
 def test_runs_without_a_case_in_common_and_one_folder_twice_do_not_compare(bench, tmp_path):
-    record(tmp_path / "a", *rounds("resnet50", 0.1))
-    record(tmp_path / "b", *rounds("swin_t", 0.1))
+    record(tmp_path / "a", *four_rounds("resnet50", 0.1))
+    record(tmp_path / "b", *four_rounds("swin_t", 0.1))
     for other, message in (("b", "no case in common"), ("a", "the same folder")):
         done = bench("compare", "a", other)
         assert (done.returncode, message in done.stderr) == (2, True)
@@ -176,8 +178,8 @@ def test_two_runs_are_compared_case_by_case_their_environments_first(bench, tmp_
     now = msgspec.structs.replace(
         ENVIRONMENT, run_id="now", versions={"torch": "2.1", "bench": "0"}
     )
-    record(tmp_path / "then", *rounds("resnet50", 0.1), *rounds("swin_t", 0.1))
-    slower = rounds("resnet50", 0.15, run_id="now")
+    record(tmp_path / "then", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.1))
+    slower = four_rounds("resnet50", 0.15, run_id="now")
     record(tmp_path / "now", *slower, failure(Case("swin_t", "plain", threads=2)), environment=now)
     done = bench("compare", "then", "now")
     assert done.returncode == 0, done.stderr
@@ -190,14 +192,14 @@ def test_two_runs_are_compared_case_by_case_their_environments_first(bench, tmp_
 def test_different_devices_power_modes_and_schemas_do_not_compare(bench, tmp_path):
     chip = msgspec.structs.replace(CHIP, name="Other")
     other = msgspec.structs.replace(ENVIRONMENT, chip=chip)
-    record(tmp_path / "a", *rounds("resnet50", 0.1))
-    record(tmp_path / "b", *rounds("resnet50", 0.1), environment=other)
+    record(tmp_path / "a", *four_rounds("resnet50", 0.1))
+    record(tmp_path / "b", *four_rounds("resnet50", 0.1), environment=other)
     assert "different devices" in bench("compare", "a", "b").stderr
     for name, mode in (("c", "15W"), ("d", "30W")):
-        mine = msgspec.structs.replace(CONDITIONS, power_modes=[mode])
-        record(tmp_path / name, *rounds("resnet50", 0.1, conditions=mine))
+        mine = msgspec.structs.replace(FULLY_USED, power_modes=[mode])
+        record(tmp_path / name, *four_rounds("resnet50", 0.1, conditions=mine))
     assert "different power modes: 15W in c, 30W in d" in bench("compare", "c", "d").stderr
-    record(tmp_path / "e", *rounds("resnet50", 0.1, schema=2))
+    record(tmp_path / "e", *four_rounds("resnet50", 0.1, schema=2))
     done = bench("compare", "a", "e")
     assert (done.returncode, "has schema 2" in done.stderr) == (2, True)
     (tmp_path / "empty").mkdir()
@@ -241,7 +243,7 @@ def test_explaining_what_is_not_there_names_what_is(bench, results):
 
 def test_what_a_gpu_says_is_explained(bench, tmp_path):
     conditions = msgspec.structs.replace(
-        CONDITIONS,
+        FULLY_USED,
         highest_temperature_c=71.0,
         highest_power_w=300.0,
         throttled_by=["hw_slowdown"],

@@ -5,13 +5,11 @@ import re
 import msgspec
 import pytest
 from support.paths import ROOT
-from support.records import measurement
+from support.records import FULLY_USED, measurement
 
 from bench.analysis.verdict import Doubt
 from bench.diagnostics.selfcheck import PLANTS, Parts, faults, findings
-from bench.records import Case, Conditions
-
-CLEAN = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
+from bench.records import Case
 
 
 def test_selfcheck_passes_where_the_truth_is_scripted_and_resumes(bench, tmp_path):
@@ -55,7 +53,7 @@ def pool(*, shift=0.0, rounds=8):
                         samples_s=[noisy] * 4,
                         block_sizes=[2, 2],
                         block_starts_s=[number * 10.0, number * 10.0 + 5],
-                        conditions=CLEAN,
+                        conditions=FULLY_USED,
                     )
                 )
     return records
@@ -109,7 +107,7 @@ def test_each_scripted_fault_is_named_and_nothing_else_is():
 
 
 def test_a_fault_that_nobody_notices_fails():
-    clean = measurement(Case("resnet50", "plain"), conditions=CLEAN, **kernels())
+    clean = measurement(Case("resnet50", "plain"), conditions=FULLY_USED, **kernels())
     assert not faults.found("hog", "", clean, Doubt.OTHERS).passed
 
 

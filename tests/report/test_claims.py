@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.paths import ROOT
-from support.records import ENVIRONMENT, failure, measurement
+from support.records import BUSY, ENVIRONMENT, GPU, OBSERVED, TAKEN, failure, rounds
+from support.results import device
 
 from bench import paper
 from bench.analysis.stats import Estimate
-from bench.records import Case, Chip, Conditions, Cost
+from bench.records import Chip, Cost
 from bench.report import claims, devices, page
 from bench.report.claims import catalogue
 from bench.report.claims.claim import BEYOND, CHANGE, FASTER, SHARE, TIMES
@@ -22,12 +23,6 @@ from bench.report.claims.words import contradicting, of_label, own_tables
 from bench.report.tables import paper_tables
 from bench.storage import results as store
 
-QUIET = Conditions(
-    own_cpu_s=1.0, busy_cpu_s=1.0, stolen_cpu_s=0.0, throttled_s=0.0, wall_s=1.0, cpus=2
-)
-BUSY = msgspec.structs.replace(QUIET, busy_cpu_s=1.26)
-TAKEN = msgspec.structs.replace(QUIET, busy_cpu_s=2.0)
-GPU = Chip("cuda", "gpu", "Test GPU", threads=8, facts={})
 CPU = Chip("cpu", "cpu", "Test CPU", threads=2, facts={})
 NOISE = (0.99, 1.0, 1.01)
 U3 = ("repnext_u3_t", "repnext_u3_s", "repnext_u3_b")
@@ -35,39 +30,27 @@ REGULAR = "Regular re-parameterisation alone speeds up a GPU"
 CONVNEXT = "RepNeXt is faster than ConvNeXt by 62 % on average"
 
 
-def timed(chip, name, ms, noise=NOISE, **changes):
+def rounds_on(chip, name, ms, noise=NOISE, **changes):
     """A round for each factor of `noise`, all of one run."""
     model, _, form = name.partition("@")
-    setting = {key: changes.pop(key) for key in ("batch", "resolution") if key in changes}
-    case = Case(model, form or "plain", device=chip.device, threads=chip.threads, **setting)
-    fields = {
-        "environment_id": chip.name,
-        "conditions": QUIET,
-        "block_compute_s": [1e-3],
-        "block_memory_s": [1e-3],
-        "stopped_by": "precision",
-        **changes,
-    }
-    return [
-        measurement(case, number, samples_s=[ms / 1e3 * factor] * 3, **fields)
-        for number, factor in enumerate(noise, 1)
-    ]
+    place = {"device": chip.device, "threads": chip.threads, "environment_id": chip.name}
+    fields = {"stopped_by": "precision", "spread": (1.0,) * 3, **OBSERVED, **place, **changes}
+    return rounds(model, form or "plain", [ms * factor for factor in noise], **fields)
 
 
-def on(chip, *rounds):
+def on(chip, *groups):
     """The results of a chip."""
     environment = msgspec.structs.replace(ENVIRONMENT, chip=chip, environment_id=chip.name)
-    records = [environment, *(record for each in rounds for record in each)]
-    return devices.of(chip.slug, records)[-1]
+    return device(*groups, environment=environment)
 
 
 def regular(chip, *ratios, noise=NOISE, **changes):
     """RepNeXt T, S and B before and after regular re-parameterisation, by these ratios."""
     return on(
         chip,
-        *(timed(chip, f"{m}@rrep", 10.0, (1.0,) * len(noise), **changes) for m in U3),
+        *(rounds_on(chip, f"{m}@rrep", 10.0, (1.0,) * len(noise), **changes) for m in U3),
         *(
-            timed(chip, f"{m}@train", 10.0 * ratio, noise, **changes)
+            rounds_on(chip, f"{m}@train", 10.0 * ratio, noise, **changes)
             for m, ratio in zip(U3, ratios, strict=False)
         ),
     )
@@ -298,7 +281,7 @@ def test_where_devices_differ_the_least_favourable_counts():
         REGULAR,
         regular(GPU, 1.5, 1.5, 1.5),
         regular(other, 1.2, 1.2, 1.2),
-        on(silent, timed(silent, "resnet50", 10.0)),
+        on(silent, rounds_on(silent, "resnet50", 10.0)),
     )
     assert [each.verdict for each in found.devices] == [
         "reproduced",
@@ -315,17 +298,17 @@ def test_failed_and_invalid_rows_are_not_used_and_suspect_ones_are_marked():
     assert suspect.verdict == "reproduced"
     invalid = judged(REGULAR, regular(GPU, 1.4, 1.4, 1.5, conditions=TAKEN))
     assert invalid.why.startswith("RepNeXt-u3-T is INVALID")
-    broken = timed(GPU, f"{U3[0]}@rrep", 10.0)[0].case
+    broken = rounds_on(GPU, f"{U3[0]}@rrep", 10.0)[0].case
     records = [
-        *timed(GPU, f"{U3[0]}@train", 14.0),
+        *rounds_on(GPU, f"{U3[0]}@train", 14.0),
         failure(broken, environment_id=GPU.name, stage="first"),
     ]
     assert judged(REGULAR, on(GPU, records)).why.startswith("RepNeXt-u3-T-rRep failed (first)")
 
 
 def test_networks_that_did_not_take_turns_are_marked():
-    later = timed(GPU, f"{U3[0]}@train", 14.0, run_id="later")
-    found = judged(REGULAR, on(GPU, timed(GPU, f"{U3[0]}@rrep", 10.0), later))
+    later = rounds_on(GPU, f"{U3[0]}@train", 14.0, run_id="later")
+    found = judged(REGULAR, on(GPU, rounds_on(GPU, f"{U3[0]}@rrep", 10.0), later))
     part = found.devices[0].parts[0]
     assert part.found.apart
     assert part.found.estimate.low < 1.4 < part.found.estimate.high
@@ -333,19 +316,19 @@ def test_networks_that_did_not_take_turns_are_marked():
 
 def test_only_the_papers_setting_counts():
     odd = msgspec.structs.replace(GPU, threads=4)  # the chip has eight
-    records = [*timed(odd, f"{U3[0]}@rrep", 10.0), *timed(GPU, f"{U3[0]}@train", 14.0)]
+    records = [*rounds_on(odd, f"{U3[0]}@rrep", 10.0), *rounds_on(GPU, f"{U3[0]}@train", 14.0)]
     found = judged(REGULAR, on(GPU, records))
     assert found.devices[0].parts[0].found.why == "RepNeXt-u3-T-rRep is not on record"
 
 
 def test_a_run_on_another_number_of_threads_counts_here_as_in_the_tables():
     one = msgspec.structs.replace(CPU, threads=1)
-    records = [*timed(one, f"{U3[0]}@rrep", 10.0), *timed(one, f"{U3[0]}@train", 14.0)]
+    records = [*rounds_on(one, f"{U3[0]}@rrep", 10.0), *rounds_on(one, f"{U3[0]}@train", 14.0)]
     found = on(CPU, records)
     assert judged(REGULAR.replace("a GPU", "a CPU"), found).verdict == "reproduced"
     assert "10.0 " in paper_tables.render([found])["table6.md"].decode()
     assert "(CPU, 1 thread)" in everything(found)["claims.md"].decode()
-    several = on(GPU, timed(GPU, "resnet50", 10.0))
+    several = on(GPU, rounds_on(GPU, "resnet50", 10.0))
     assert "Test GPU (GPU)." in everything(several)["claims.md"].decode()  # not the host's CPUs
 
 
@@ -354,10 +337,10 @@ SPARSE = "The sparse parameters of merged shortcuts do not slow inference signif
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.5, "undecided"), (0.6, "not reproduced")])
 def test_what_can_only_be_refuted_is_not_reproduced_nor_borne_out(ratio, verdict):
-    rounds = [
-        timed(GPU, f"{m}@{f}", ms) for m in U3 for f, ms in (("srep", 10), ("rrep", ratio * 10))
+    alternated = [
+        rounds_on(GPU, f"{m}@{f}", ms) for m in U3 for f, ms in (("srep", 10), ("rrep", ratio * 10))
     ]
-    found = judged(SPARSE, on(GPU, *rounds))
+    found = judged(SPARSE, on(GPU, *alternated))
     assert found.verdict == verdict
     assert found.own is None
     assert own_tables(found) == "not against it: 1.10 to 1.38×"
@@ -399,12 +382,14 @@ def test_a_verdict_that_rests_on_suspect_rows_says_so():
 
 def test_memory_is_not_judged_by_what_a_cpu_holds():
     cost = Cost(weight_bytes=1, peak_memory_bytes=1000)
-    rounds = [timed(CPU, f"{m}@{f}", 10, cost=cost) for m in U3 for f in ("train", "rrep", "srep")]
-    for each in claims.judge([on(CPU, *rounds)])[3:5]:
+    alternated = [
+        rounds_on(CPU, f"{m}@{f}", 10, cost=cost) for m in U3 for f in ("train", "rrep", "srep")
+    ]
+    for each in claims.judge([on(CPU, *alternated)])[3:5]:
         assert "memory footprint" in each.claim.title
         assert each.devices[0].verdict == "not measured"
         assert "no allocator" in each.devices[0].parts[0].found.why
-    assert judged(ACCESS, on(CPU, *rounds)).verdict == "not measured"
+    assert judged(ACCESS, on(CPU, *alternated)).verdict == "not measured"
 
 
 @pytest.mark.parametrize(
@@ -423,8 +408,8 @@ def test_a_claim_about_a_mean(ratios, verdict):
         CONVNEXT,
         on(
             GPU,
-            *(timed(GPU, f"{model}@srep", 10.0, (1.0,) * 3) for model in U3),
-            *(timed(GPU, m, 10.0 * ratio) for m, ratio in zip(sizes, ratios, strict=False)),
+            *(rounds_on(GPU, f"{model}@srep", 10.0, (1.0,) * 3) for model in U3),
+            *(rounds_on(GPU, m, 10.0 * ratio) for m, ratio in zip(sizes, ratios, strict=False)),
         ),
     )
     assert found.verdict == verdict
@@ -432,8 +417,10 @@ def test_a_claim_about_a_mean(ratios, verdict):
 
 def test_throughput_is_compared_at_batch_128():
     title = "Merging the shortcuts costs throughput on a CPU"
-    rounds = [timed(CPU, f"{U3[0]}@{f}", ms, batch=128) for f, ms in (("rrep", 10), ("srep", 30))]
-    found = judged(title, on(CPU, *rounds))
+    alternated = [
+        rounds_on(CPU, f"{U3[0]}@{f}", ms, batch=128) for f, ms in (("rrep", 10), ("srep", 30))
+    ]
+    found = judged(title, on(CPU, *alternated))
     assert found.verdict == "reproduced"
     assert found.devices[0].parts[0].found.point == pytest.approx(3.0, rel=0.01)
 
@@ -501,6 +488,6 @@ def test_the_committed_records_are_judged(path):
     verdicts = {each.verdict for each in claims.judge(found)}
     assert verdicts <= set(VERDICTS)
     for each in claims.judge(found):  # no verdict without an interval
-        for device in each.devices:
-            measured = [part.found.estimate for part in device.parts if part.found.estimate]
-            assert measured or device.verdict == "not measured"
+        for one in each.devices:
+            measured = [part.found.estimate for part in one.parts if part.found.estimate]
+            assert measured or one.verdict == "not measured"

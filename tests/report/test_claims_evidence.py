@@ -5,17 +5,16 @@ import statistics
 
 import msgspec
 import pytest
-from support.records import ENVIRONMENT, measurement
+from support.records import ENVIRONMENT, GPU, measurement
+from support.results import device
 
 from bench import paper
-from bench.records import Case, Chip, Cost, Passport, Profile, ProfileRow, Utilisation, Waterfall
-from bench.report import devices
+from bench.records import Case, Cost, Passport, Profile, ProfileRow, Utilisation, Waterfall
 from bench.report.claims.evidence import Evidence, Place
 from bench.report.claims.memory import Moved, Peak
 from bench.report.claims.quantities import Count, Ratio, Same, Spread, Zeros
 from bench.report.claims.shares import Gauge, Share
 
-GPU = Chip("cuda", "gpu", "Test GPU", threads=8, facts={})
 T = "repnext_u3_t"
 TRAIN, RREP, SREP = (Place(T, form) for form in ("train", "rrep", "srep"))
 NOTHING = Evidence({}, {})
@@ -27,7 +26,7 @@ def case(place):
 
 def evidence(*records):
     environment = msgspec.structs.replace(ENVIRONMENT, chip=GPU)
-    return Evidence.of(devices.of("gpu", [environment, *records])[-1])
+    return Evidence.of(device(records, environment=environment))
 
 
 def series(mean, std, count=8):
@@ -37,14 +36,14 @@ def series(mean, std, count=8):
     return [mean + std * each / unit for each in shape]
 
 
-def rounds(place, *samples, **changes):
+def rounds_at(place, *samples, **changes):
     return [
         measurement(case(place), number, samples_s=each, stopped_by="precision", **changes)
         for number, each in enumerate(samples, 1)
     ]
 
 
-def profile(place, number, *, used=None, run_id="r", **seconds):
+def profile_at(place, number, *, used=None, run_id="r", **seconds):
     """10 ms, of which the categories of `seconds` take so much."""
     rows = [ProfileRow("op", "m", c.replace("_", " "), 1, s) for c, s in seconds.items()]
     busy = sum(seconds.values())
@@ -66,8 +65,8 @@ def profile(place, number, *, used=None, run_id="r", **seconds):
 
 def test_the_standard_deviation_may_fall_while_the_coefficient_of_variation_does_not():
     records = [
-        *rounds(TRAIN, *(series(0.012, f * 0.0030) for f in (0.95, 1.0, 1.05))),
-        *rounds(SREP, *(series(0.006, f * 0.0015) for f in (1.0, 1.0, 1.0))),
+        *rounds_at(TRAIN, *(series(0.012, f * 0.0030) for f in (0.95, 1.0, 1.05))),
+        *rounds_at(SREP, *(series(0.006, f * 0.0015) for f in (1.0, 1.0, 1.0))),
     ]
     std = Spread(TRAIN, SREP, relative=False).ours(evidence(*records))
     cv = Spread(TRAIN, SREP, relative=True).ours(evidence(*records))
@@ -80,8 +79,8 @@ def test_the_standard_deviation_may_fall_while_the_coefficient_of_variation_does
 def test_a_longer_series_has_no_larger_spread_for_it():
     drifting = [0.010 + 0.0001 * n for n in range(40)]
     records = [
-        *rounds(TRAIN, drifting, drifting),
-        *rounds(SREP, drifting[::4], drifting[::4]),
+        *rounds_at(TRAIN, drifting, drifting),
+        *rounds_at(SREP, drifting[::4], drifting[::4]),
     ]
     assert Spread(TRAIN, SREP, relative=False).ours(evidence(*records)).point == 1.0
 
@@ -96,14 +95,14 @@ def test_a_longer_series_has_no_larger_spread_for_it():
 )
 def test_a_spread_that_has_no_interval(before, after):
     found = Spread(TRAIN, SREP, relative=False).ours(
-        evidence(*rounds(TRAIN, *before), *rounds(SREP, *after))
+        evidence(*rounds_at(TRAIN, *before), *rounds_at(SREP, *after))
     )
     assert found.estimate is None
     assert found.why == "too few processes that took turns"
 
 
 def test_a_share_is_that_of_the_latency_with_an_interval_over_processes():
-    made = [profile(TRAIN, n, addition=s) for n, s in ((1, 0.0010), (2, 0.0012), (3, 0.0011))]
+    made = [profile_at(TRAIN, n, addition=s) for n, s in ((1, 0.0010), (2, 0.0012), (3, 0.0011))]
     found = Share(TRAIN, "addition").ours(evidence(*made))
     assert found.point == pytest.approx(0.11)
     assert 0.08 < found.estimate.low < 0.11 < found.estimate.high < 0.14
@@ -117,8 +116,8 @@ def test_branches_are_what_the_merged_form_does_not_take():
         each
         for n in (1, 2, 3)
         for each in (
-            profile(TRAIN, n, **{"depthwise or group conv": 0.0040 + n * 1e-5}),
-            profile(RREP, n, **{"depthwise or group conv": 0.0030}),
+            profile_at(TRAIN, n, **{"depthwise or group conv": 0.0040 + n * 1e-5}),
+            profile_at(RREP, n, **{"depthwise or group conv": 0.0030}),
         )
     ]
     assert share.ours(evidence(*made)).point == pytest.approx(0.102)
@@ -129,14 +128,14 @@ def test_branches_are_what_the_merged_form_does_not_take():
 def test_utilisation_is_that_of_a_gpu():
     gauge = Gauge(TRAIN, SREP, "sm_fill")
     made = [
-        profile(place, n, used=Utilisation(busy=0.9, sm_fill=fill + n * 0.001))
+        profile_at(place, n, used=Utilisation(busy=0.9, sm_fill=fill + n * 0.001))
         for place, fill in ((TRAIN, 0.2), (SREP, 0.4))
         for n in (1, 2, 3)
     ]
     found = gauge.ours(evidence(*made))
     assert found.point == pytest.approx(2.0, rel=0.02)
     assert found.estimate.low > 1.9
-    none = gauge.ours(evidence(*(profile(p, n) for p in (TRAIN, SREP) for n in (1, 2))))
+    none = gauge.ours(evidence(*(profile_at(p, n) for p in (TRAIN, SREP) for n in (1, 2))))
     assert (none.estimate, none.point) == (None, None)
     assert none.why == "its profiles have no utilisation of a GPU"
 
@@ -156,10 +155,10 @@ def test_zeros_are_counted_among_the_parameters_that_were_added():
         zero_share=0.9 * added / counts["srep"],
         structure="s",
     )
-    found = Zeros(T).ours(evidence(*rounds(SREP, [0.01] * 3, passport=passport)))
+    found = Zeros(T).ours(evidence(*rounds_at(SREP, [0.01] * 3, passport=passport)))
     assert found.point == pytest.approx(0.9)
     assert found.exact
-    assert Zeros(T).ours(evidence(*rounds(SREP, [0.01] * 3))).why == "no zeros were counted"
+    assert Zeros(T).ours(evidence(*rounds_at(SREP, [0.01] * 3))).why == "no zeros were counted"
     assert Zeros(T).ours(NOTHING).why == "RepNeXt-u3-T-sRep is not on record"
 
 
@@ -167,8 +166,8 @@ def test_zeros_are_counted_among_the_parameters_that_were_added():
 def test_networks_are_the_same_by_their_structure(structure, point):
     other = Place("repnext_u1_t", "srep")
     records = [
-        *rounds(SREP, [0.01] * 3, structure="same"),
-        *rounds(other, [0.02] * 3, structure=structure),
+        *rounds_at(SREP, [0.01] * 3, structure="same"),
+        *rounds_at(other, [0.02] * 3, structure=structure),
     ]
     assert Same(other, SREP, 2).ours(evidence(*records)).point == point
     assert Same(other, SREP, 2).reported() == 1.0
@@ -226,7 +225,7 @@ def moving(place, moved, lacks=0):
         "op", "m", "other", 1, 0.001, counted.macs - lacks, moved + counted.weight_bytes
     )
     view = ProfileRow("view", "m", "dimension transform", 1, 0.001)
-    return msgspec.structs.replace(profile(place, 1), rows=[row, view])
+    return msgspec.structs.replace(profile_at(place, 1), rows=[row, view])
 
 
 def test_bytes_moved_are_counted_with_the_weights_and_without():

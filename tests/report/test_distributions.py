@@ -4,27 +4,21 @@ import contextlib
 
 import pytest
 from msgspec import structs
-from support.records import ENVIRONMENT, measurement
+from support.records import timed
+from support.results import device
 
-from bench.records import Case
-from bench.report import devices
 from bench.report.figures import distributions
 from bench.report.figures.canvas import canvas
 
 SAMPLES = [0.010, 0.012, 0.011, 0.013, 0.010]
 
 
-def timed(model, *rounds, **case):
-    settings = {"threads": 2, **case}
+def processes(model, *samples_s, **case):
+    """A round for each list of samples."""
     return [
-        measurement(Case(model, "plain", **settings), number, samples_s=samples)
-        for number, samples in enumerate(rounds, 1)
+        timed(model, samples_s=each, round_number=number, **case)
+        for number, each in enumerate(samples_s, 1)
     ]
-
-
-def device(*groups):
-    (found,) = devices.of("chip", [ENVIRONMENT, *(r for group in groups for r in group)])
-    return found
 
 
 @contextlib.contextmanager
@@ -47,7 +41,7 @@ def longest(axes, style):
 
 def test_every_sample_is_a_dot_in_the_lane_of_its_process_in_order_of_time():
     second = [0.02, 0.03]
-    with painted(timed("swin_t", SAMPLES, second)) as figure:
+    with painted(processes("swin_t", SAMPLES, second)) as figure:
         one, other = dots(figure.axes[0])
     assert sorted(one.get_xdata()) == pytest.approx(sorted(1e3 * s for s in SAMPLES))
     assert sorted(other.get_xdata()) == pytest.approx([20, 30])
@@ -57,8 +51,8 @@ def test_every_sample_is_a_dot_in_the_lane_of_its_process_in_order_of_time():
 
 
 def test_bars_are_mean_and_deviation_and_the_interval():
-    found = device(timed("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])).rows[0]
-    with painted(timed("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])) as figure:
+    found = device(processes("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])).rows[0]
+    with painted(processes("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])) as figure:
         (axes,) = figure.axes
         ((low, high),) = longest(axes, distributions.SPREAD)
         assert (high + low) / 2 == pytest.approx(1e3 * found.summary.mean)
@@ -71,11 +65,11 @@ def test_bars_are_mean_and_deviation_and_the_interval():
 
 
 def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():
-    with painted(timed("swin_t", SAMPLES)) as figure:
+    with painted(processes("swin_t", SAMPLES)) as figure:
         assert longest(figure.axes[0], distributions.INTERVAL) == []
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
         assert "95 % interval of the latency" not in legend
-    with painted(timed("swin_t", [0.01])) as figure:
+    with painted(processes("swin_t", [0.01])) as figure:
         assert longest(figure.axes[0], distributions.SPREAD) == []
         assert "10.0†§" in [text.get_text() for text in figure.axes[0].texts]
 
@@ -90,11 +84,11 @@ def shown(monkeypatch, *groups, batch=1):
 
 def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
     groups = [
-        timed("swin_t", [0.03]),
-        timed("deit_s", [0.02]),
-        timed("vit_b", [0.001], resolution=64),
-        timed("swin_b", [0.001], batch=8),
-        timed("swin_t", [0.01], backend="compile"),
+        processes("swin_t", [0.03]),
+        processes("deit_s", [0.02]),
+        processes("vit_b", [0.001], resolution=64),
+        processes("swin_b", [0.001], batch=8),
+        processes("swin_t", [0.01], backend="compile"),
     ]
     cases, title, _ = shown(monkeypatch, *groups)
     assert [(case.model, case.backend) for case in cases] == [
@@ -107,17 +101,17 @@ def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
 
 
 def test_fifty_at_most_and_a_note_says_so(monkeypatch):
-    groups = [timed(f"net{number}", [0.01 + number / 1e4]) for number in range(60)]
+    groups = [processes(f"net{number}", [0.01 + number / 1e4]) for number in range(60)]
     cases, _, notes = shown(monkeypatch, *groups)
     assert [case.model for case in cases] == [f"net{number}" for number in range(50)]
     assert notes[-1] == "The 50 fastest of 60 cases."
-    other = timed("net0", [0.01], resolution=64)
+    other = processes("net0", [0.01], resolution=64)
     assert shown(monkeypatch, *groups, other)[2][-1] == "The 50 fastest of 61 cases, at 224² first."
 
 
 @pytest.mark.parametrize("letter", ["y", "M", "网"])
 def test_a_title_of_a_long_name_is_within_the_picture(monkeypatch, letter):
-    found = device(timed("swin_t", SAMPLES))
+    found = device(processes("swin_t", SAMPLES))
     found = structs.replace(found, label=letter * 200)
     seen = []
 
@@ -136,7 +130,7 @@ def test_what_is_in_doubt_is_marked_and_pale():
     rows = [
         structs.replace(row, stopped_by="rounds", verdict=row.verdict._replace(level=level))
         for row, level in zip(
-            device(*[timed(name, SAMPLES) for name in ("swin_t", "deit_s", "vit_b")]).rows,
+            device(*[processes(name, SAMPLES) for name in ("swin_t", "deit_s", "vit_b")]).rows,
             ("VALID", "SUSPECT", "INVALID"),
             strict=True,
         )
@@ -154,7 +148,7 @@ def test_what_is_in_doubt_is_marked_and_pale():
 
 
 def test_extreme_numbers_are_short_and_overlap_nothing():
-    with painted(timed("swin_t", [1e-9, 1e9], [1.0, 2.0])) as figure:
+    with painted(processes("swin_t", [1e-9, 1e9], [1.0, 2.0])) as figure:
         texts = figure.axes[0].texts
         boxes = [text.get_window_extent() for text in texts]
         assert max(len(text.get_text()) for text in texts) < 25
@@ -165,7 +159,7 @@ def test_extreme_numbers_are_short_and_overlap_nothing():
 def test_many_samples_are_evenly_spaced_ranks_with_both_ends_and_that_is_said():
     many = [0.01 + number / 1e6 for number in range(5000)]
     many[2500] = 0.5
-    with painted(timed("swin_t", many)) as figure:
+    with painted(processes("swin_t", many)) as figure:
         across = [x for line in dots(figure.axes[0]) for x in line.get_xdata()]
         assert len(across) == distributions.MOST_DOTS
         assert (min(across), max(across)) == pytest.approx((10, 500))
@@ -174,7 +168,7 @@ def test_many_samples_are_evenly_spaced_ranks_with_both_ends_and_that_is_said():
 
 
 def test_a_large_svg_holds_its_dots_as_an_image():
-    groups = [timed(f"net{n}", *([SAMPLES * 60] * 4)) for n in range(50)]
+    groups = [processes(f"net{n}", *([SAMPLES * 60] * 4)) for n in range(50)]
     pictures = distributions.distributions(device(*groups), 1)
     assert b"<image" in pictures["svg"]
     assert len(pictures["svg"]) < 1e6
@@ -182,7 +176,7 @@ def test_a_large_svg_holds_its_dots_as_an_image():
 
 
 def test_hostile_names_are_drawn_as_they_are():
-    odd = timed("$x$<script>网" + "y" * 99, SAMPLES, backend="compile")
+    odd = processes("$x$<script>网" + "y" * 99, SAMPLES, backend="compile")
     with painted(odd) as figure:
         (label,) = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         assert label.startswith("$x$<script>□")
@@ -191,7 +185,7 @@ def test_hostile_names_are_drawn_as_they_are():
 
 
 def test_labels_overlap_nothing():
-    groups = [timed(f"a_network_of_mine_{n}", SAMPLES, SAMPLES) for n in range(12)]
+    groups = [processes(f"a_network_of_mine_{n}", SAMPLES, SAMPLES) for n in range(12)]
     with painted(*groups) as figure:
         (axes,) = figure.axes
         texts = [*axes.texts, *axes.get_yticklabels(), figure._suptitle]
@@ -201,4 +195,4 @@ def test_labels_overlap_nothing():
 
 
 def test_nothing_of_the_batch_is_no_picture():
-    assert distributions.distributions(device(timed("swin_t", SAMPLES)), 8) == {}
+    assert distributions.distributions(device(processes("swin_t", SAMPLES)), 8) == {}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.paths import MEASURED
-from support.records import CHIP, ENVIRONMENT, failure, measurement
+from support.records import CHIP, ENVIRONMENT, failure, rounds
+from support.results import device
 
 from bench.paper import accuracy
 from bench.records import Case
@@ -22,24 +23,14 @@ from bench.storage import results as store
 FAMILY = ("convnext_t", "convnext_s", "convnext_b")
 
 
-def timed(model, form="plain", ms=10.0, rounds=3, **case):
-    settings_ = {"threads": 2, **case}
-    return [
-        measurement(
-            Case(model, form, **settings_),
-            number,
-            samples_s=[ms / 1e3 * f * (1 + number / 100) for f in (0.95, 1.0, 1.06)],
-        )
-        for number in range(1, rounds + 1)
-    ]
+def slowing(model, form="plain", ms=10.0, count=3, **case):
+    """Rounds of which each is one percent of `ms` slower than the one before."""
+    return rounds(model, form, [ms * (1 + number / 100) for number in range(1, count + 1)], **case)
 
 
-def device(*records, name="Test Chip 9000", given=()):
-    environment = msgspec.structs.replace(
-        ENVIRONMENT, chip=msgspec.structs.replace(CHIP, name=name)
-    )
-    (found,) = devices.of("chip", [environment, *itertools.chain(*records)], given)
-    return found
+def named(name):
+    """The tests' environment, on a chip of this name."""
+    return msgspec.structs.replace(ENVIRONMENT, chip=msgspec.structs.replace(CHIP, name=name))
 
 
 @contextlib.contextmanager
@@ -66,10 +57,10 @@ def legend(figure):
 
 
 NETS = device(
-    timed("convnext_t", ms=50),
-    timed("convnext_s", ms=90),
-    timed("repnext_u3_t", "train", ms=60),
-    timed("repnext_u3_t", "srep", ms=40),
+    slowing("convnext_t", ms=50),
+    slowing("convnext_s", ms=90),
+    slowing("repnext_u3_t", "train", ms=60),
+    slowing("repnext_u3_t", "srep", ms=40),
 )
 
 
@@ -99,7 +90,7 @@ def test_names_of_the_real_run_all_have_room_and_overlap_nothing():
 
 
 def test_spots_at_one_place_have_names_that_do_not_overlap():
-    same = [timed(model, ms=50) for model in ("convnext_t", "repvgg_b1", "swin_t", "deit_s")]
+    same = [slowing(model, ms=50) for model in ("convnext_t", "repvgg_b1", "swin_t", "deit_s")]
     with painted(device(*same)) as figure:
         assert_nothing_overlaps(figure)
         assert sorted(names(figure.axes[0])) == ["ConvNeXt-T", "DeiT-S", "RepVGG-B1", "Swin-T"]
@@ -142,10 +133,10 @@ def test_a_line_joins_the_sizes_of_a_family_and_is_named_once():
 
 
 def test_a_spot_is_within_its_interval_and_a_single_process_has_none():
-    found = spots.panel(device(timed("swin_t"), timed("deit_s", rounds=1)), 9).spots
+    found = spots.panel(device(slowing("swin_t"), slowing("deit_s", count=1)), 9).spots
     assert [spot.ms for spot in found] == pytest.approx([10.2, 10.1])
     assert found[0].row.interval.point == pytest.approx(found[0].ms / 1e3)
-    with painted(device(timed("deit_s", rounds=1))) as figure:
+    with painted(device(slowing("deit_s", count=1))) as figure:
         assert not any(line.get_zorder() == 3 for line in figure.axes[0].lines)
         assert "95 % interval of the latency" not in legend(figure)
 
@@ -165,16 +156,18 @@ def test_the_front_is_what_nothing_faster_reaches():
 
 
 def test_a_front_of_one_spot_is_seen_and_none_is_not_in_the_legend():
-    with painted(device(timed("swin_t"))) as figure:
+    with painted(device(slowing("swin_t"))) as figure:
         (under,) = [line for line in figure.axes[0].lines if line.get_zorder() == 1]
         assert under.get_xdata()[0] < under.get_xdata()[1]
-    with painted(device(timed("vit_b"))) as figure:
+    with painted(device(slowing("vit_b"))) as figure:
         assert not any(line.get_zorder() == 1 for line in figure.axes[0].lines)
         assert not any("Pareto" in text for text in legend(figure))
 
 
 def test_weights_that_saw_more_images_are_not_on_the_front():
-    nets = device(timed("vit_b", ms=20), timed("convnext_t", ms=50), timed("timm/resnet18", ms=9))
+    nets = device(
+        slowing("vit_b", ms=20), slowing("convnext_t", ms=50), slowing("timm/resnet18", ms=9)
+    )
     found = spots.panel(nets, 9).spots
     assert [spot.row.case.model for spot in spots.front(found)] == ["timm/resnet18", "convnext_t"]
     near, _ = spots.nearest(found, 2)
@@ -207,8 +200,8 @@ def test_what_is_invalid_is_pale_and_not_on_the_front():
 
 def test_the_longest_legend_is_within_the_picture():
     mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", ""))
-    nets = [timed("repnext_u3_t", form) for form in ("train", "rrep", "rrep_fc", "srep")]
-    nets += [timed(name) for name in ("mine", "vit_b", "timm/resnet18", "convnext_t", "swin_t")]
+    nets = [slowing("repnext_u3_t", form) for form in ("train", "rrep", "rrep_fc", "srep")]
+    nets += [slowing(name) for name in ("mine", "vit_b", "timm/resnet18", "convnext_t", "swin_t")]
     panel = spots.panel(device(*nets, given=[mine]), 20)
     *rest, other, last = panel.spots
     doubted = [*rest, judged(other, "SUSPECT"), judged(last, "INVALID")]
@@ -222,7 +215,7 @@ def test_the_longest_legend_is_within_the_picture():
 
 def test_accuracies_that_are_not_the_papers_are_marked():
     mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", "a.csv"))
-    nets = [timed("swin_t"), timed("timm/resnet18"), timed("mine", ms=20)]
+    nets = [slowing("swin_t"), slowing("timm/resnet18"), slowing("mine", ms=20)]
     with painted(device(*nets, given=[mine])) as figure:
         assert {"accuracy as timm publishes it", "accuracy given by the user"} < set(legend(figure))
         assert figure.axes[0].get_ylabel().endswith("as the paper reports it where filled")
@@ -232,16 +225,16 @@ def test_accuracies_that_are_not_the_papers_are_marked():
             if line.get_zorder() == 4
         }
     for model, ends in (("swin_t", "as the paper reports it"), ("timm/resnet18", "(%)")):
-        with painted(device(timed(model))) as figure:
+        with painted(device(slowing(model))) as figure:
             assert figure.axes[0].get_ylabel().endswith(ends)
     assert looks == {("full", False), ("full", True), ("bottom", False)}
 
 
 def test_what_has_no_place_is_named_below():
     nets = [
-        timed("swin_t"),
-        timed("mine"),
-        timed("swin_t", backend="compile"),
+        slowing("swin_t"),
+        slowing("mine"),
+        slowing("swin_t", backend="compile"),
         [failure(Case("timm/<script>", "plain", threads=2))],
     ]
     assert notes(device(*nets)) == [
@@ -252,37 +245,43 @@ def test_what_has_no_place_is_named_below():
 
 
 def test_other_data_sets_and_other_sizes_have_no_place():
-    found = spots.panel(device(timed("repnext_u1_t", "train"), timed("swin_t", resolution=64)), 9)
+    found = spots.panel(
+        device(slowing("repnext_u1_t", "train"), slowing("swin_t", resolution=64)), 9
+    )
     assert found.spots == []
 
 
 def test_without_the_usual_setting_the_most_frequent_is_shown_and_named():
-    nets = [timed(model, backend="compile", precision="fp16") for model in FAMILY[:2]]
-    found = spots.panel(device(*nets, timed("swin_t", threads=1)), 9)
+    nets = [slowing(model, backend="compile", precision="fp16") for model in FAMILY[:2]]
+    found = spots.panel(device(*nets, slowing("swin_t", threads=1)), 9)
     assert found.title == "Test Chip 9000, compile fp16"
     assert [spot.row.case.model for spot in found.spots] == ["convnext_t", "convnext_s"]
     assert found.elsewhere == {"1 thread": 1}
 
 
 def test_a_panel_a_device_and_all_share_the_scale_of_accuracy():
-    slow = device(timed("mobilenetv3_s", ms=500), timed("swin_t", ms=900), name="Slow")
+    slow = device(
+        slowing("mobilenetv3_s", ms=500), slowing("swin_t", ms=900), environment=named("Slow")
+    )
     with painted(NETS, slow) as figure:
         assert [axes.get_title() for axes in figure.axes] == ["Test Chip 9000", "Slow"]
         assert len({axes.get_ylim() for axes in figure.axes}) == 1
         assert_nothing_overlaps(figure)
-    pictures = figure1.figure1([NETS, slow, NETS, NETS, device(timed("swin_t"), name="Fifth")])
+    pictures = figure1.figure1(
+        [NETS, slow, NETS, NETS, device(slowing("swin_t"), environment=named("Fifth"))]
+    )
     assert pictures["png"].startswith(b"\x89PNG")
 
 
 def test_nothing_with_an_accuracy_is_no_picture():
     assert figure1.figure1([]) == {}
     broken = [failure(Case("swin_t", "plain", threads=2))]
-    assert figure1.figure1([device(timed("mine"), broken, timed("swin_t", batch=128))]) == {}
+    assert figure1.figure1([device(slowing("mine"), broken, slowing("swin_t", batch=128))]) == {}
 
 
 def test_of_many_spots_those_nearest_to_the_front_are_drawn():
     published = [each.model for each in accuracy.published() if each.input_size == 224][:80]
-    many = [timed(f"timm/{model}", ms=10 + number) for number, model in enumerate(published)]
+    many = [slowing(f"timm/{model}", ms=10 + number) for number, model in enumerate(published)]
     found = spots.panel(device(*many), 30)
     assert (len(found.spots), len(found.far)) == (30, 50)
     every = spots.panel(device(*many), 80).spots
@@ -296,11 +295,11 @@ def test_the_same_records_give_the_same_bytes_in_both_formats():
     assert set(first) == {"png", "svg"}
 
 
-@pytest.mark.parametrize("rounds", [1, 3])
-def test_names_that_are_hostile_or_long_are_drawn_as_they_are(rounds):
+@pytest.mark.parametrize("count", [1, 3])
+def test_names_that_are_hostile_or_long_are_drawn_as_they_are(count):
     name = "nets/<script>$x$网络" + "y" * 200
     mine = accuracy.Given(name, accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", ""))
-    odd = device(timed(name, rounds=rounds), name="$a_b$ 🚀" * 90, given=[mine])
+    odd = device(slowing(name, count=count), environment=named("$a_b$ 🚀" * 90), given=[mine])
     with painted(odd) as figure:
         (text,) = names(figure.axes[0])
         assert text.startswith("nets/<script>$x$□")
@@ -325,8 +324,8 @@ def test_a_model_is_a_size_of_a_family(model, family, size):
 
 def test_a_name_says_what_is_unusual():
     rows = device(
-        timed("swin_t"),
-        timed("swin_t", threads=1),
-        timed("swin_t", precision="bf16", resolution=64),
+        slowing("swin_t"),
+        slowing("swin_t", threads=1),
+        slowing("swin_t", precision="bf16", resolution=64),
     ).rows
     assert [labels.name_of(row) for row in rows] == ["Swin-T", "Swin-T 1 thread", "Swin-T bf16 64²"]

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import matplotlib as mpl
-import msgspec
 import pytest
 from support.paths import ROOT
 from support.records import CHIP, ENVIRONMENT, failure, measurement
+from support.results import write
 
 import bench
 from bench.errors import UsageError
@@ -22,20 +22,12 @@ RREP = Case("repnext_u3_t", "rrep")
 BROKEN = Case("convnext_t", "plain")
 
 
-def recorded(folder, *records):
-    """A device's folder with these records, of the environment of the tests."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [msgspec.json.encode(record) for record in (ENVIRONMENT, *records)]
-    (folder / store.FILE_NAME).write_bytes(b"\n".join(lines) + b"\n")
-    return folder.parent
-
-
 @pytest.fixture
 def results(tmp_path):
     """Two devices; on one of them a case failed, on the other all did."""
     rounds = [measurement(case, number) for number in (1, 2) for case in (TRAIN, RREP)]
-    recorded(tmp_path / "results" / "chip-a", *rounds, failure(BROKEN))
-    return recorded(tmp_path / "results" / "chip-b", failure(BROKEN))
+    write(tmp_path / "results" / "chip-a", [ENVIRONMENT, *rounds, failure(BROKEN)])
+    return write(tmp_path / "results" / "chip-b", [ENVIRONMENT, failure(BROKEN)])
 
 
 def test_a_line_for_each_case_of_each_device(results):
@@ -67,8 +59,8 @@ def test_a_path_or_several_as_text_or_path(results):
 
 def test_nothing_to_load_is_said(tmp_path, results):
     (tmp_path / "empty").mkdir()
-    recorded(tmp_path / "bare" / "chip")
-    recorded(tmp_path / "profiled" / "chip", failure(TRAIN, stage="profile"))
+    write(tmp_path / "bare" / "chip", [ENVIRONMENT])
+    write(tmp_path / "profiled" / "chip", [ENVIRONMENT, failure(TRAIN, stage="profile")])
     for paths in [*(tmp_path / name for name in ("none", "empty", "bare", "profiled")), []]:
         with pytest.raises(UsageError):
             bench.load(paths)

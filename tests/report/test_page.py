@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from support.page_rows import EVIL, of, timed
 from support.profiles import profile
-from support.records import CHIP, ENVIRONMENT, failure
+from support.records import CHIP, ENVIRONMENT, EVIL, failure, timed
 
 from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case
-from bench.report import page
+from bench.report import devices, page
 from bench.report.page import data
 
 LIMIT = 6_000_000  # bytes
@@ -59,12 +58,12 @@ def ours(html):
     return html.replace(max(scripts, key=len), b"").decode()
 
 
-PAGE = page.render(of(RECORDS))
+PAGE = page.render(devices.of("chip", RECORDS))
 HELD = held(PAGE)
 
 
 def test_the_same_records_give_the_same_bytes():
-    assert page.render(of(RECORDS)) == PAGE
+    assert page.render(devices.of("chip", RECORDS)) == PAGE
 
 
 def test_every_row_of_every_environment_is_in_it():
@@ -127,7 +126,10 @@ def test_it_asks_the_network_for_nothing_and_runs_two_scripts():
 
 def test_accuracies_of_two_data_sets_are_apart_and_at_the_resolution_of_the_case():
     own = Given(EVIL, Accuracy(50.0, "mine & yours", 224, "measured", ""))
-    found = {each["name"]: each for each in held(page.render(of(RECORDS, [own])))["accuracies"]}
+    found = {
+        each["name"]: each
+        for each in held(page.render(devices.of("chip", RECORDS, [own])))["accuracies"]
+    }
     assert list(found) == ["ImageNet-1K", "CIFAR-100", "ImageWoof", "mine & yours"]
     assert found["ImageNet-1K"]["top1"] == [77.2, 82.1, None, None, 82.1, 77.2]
     assert found["ImageNet-1K"]["source"][0] == "paper, Table 4"
@@ -142,7 +144,7 @@ def test_bars_add_up_to_the_latency_and_failures_stand_beside_them():
         structs.replace(each, environment_id="env", case_id=each.case.case_id)
         for each in (good, profile("convnext_t", ms=9.0), profile("resnet50", batch=8), lost)
     ]
-    content = held(page.render(of([ENVIRONMENT, *records])))
+    content = held(page.render(devices.of("chip", [ENVIRONMENT, *records])))
     assert content["rows"] == {}
     first, second = content["profiles"]
     assert (first["batch"], second["batch"]) == (1, 8)
@@ -163,7 +165,7 @@ def test_bars_add_up_to_the_latency_and_failures_stand_beside_them():
 
 def test_claims_stand_as_they_are_given():
     claim = page.Claim("It is <faster>", "Section 1", "54 %", "35–51 %", {"Chip": "2 %"}, "no")
-    assert held(page.render(of(RECORDS), [claim]))["claims"] == [claim._asdict()]
+    assert held(page.render(devices.of("chip", RECORDS), [claim]))["claims"] == [claim._asdict()]
     assert HELD["claims"] == []
 
 
@@ -178,7 +180,9 @@ def test_two_thousand_cases_stay_below_the_limit():
         for precision in ("fp32", "fp16")
     ]
     moved = [structs.replace(each, environment_id="far") for each in cases]
-    html = page.render([*of([ENVIRONMENT, *cases]), *of([far, *moved], slug="another")])
+    html = page.render(
+        [*devices.of("chip", [ENVIRONMENT, *cases]), *devices.of("another", [far, *moved])]
+    )
     assert len(held(html)["rows"]["case"]) == 2000
     assert len(html) < LIMIT
 

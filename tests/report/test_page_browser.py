@@ -14,13 +14,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
-from support.page_rows import EVIL, of, timed
 from support.profiles import profile
-from support.records import CHIP, ENVIRONMENT, failure
+from support.records import CHIP, ENVIRONMENT, EVIL, failure, timed
 
 from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case
-from bench.report import page
+from bench.report import devices, page
 
 pytestmark = pytest.mark.pages
 
@@ -73,7 +72,9 @@ def everything():
         for name, top1 in [(EVIL, 70.0), (LINK, 60.0)]
     ]
     claims = [page.Claim("<u>lower</u>", "Table 4", "54 %", "35 %", {"Test": "1 %"}, "reproduced")]
-    return page.render([*of(first, own), *of([far, *second], own, slug="other")], claims)
+    return page.render(
+        [*devices.of("chip", first, own), *devices.of("other", [far, *second], own)], claims
+    )
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +290,7 @@ def test_hollow_is_not_the_papers_pale_is_in_doubt_and_the_front_is_of_equal_dat
     names += ["repvgg_b1", "mobilenetv3_s", "maxvit_t", "efficientnet_b3"]
     records = [timed(name, ms=10.0 + number) for number, name in enumerate(names)]
     file = tmp_path / "report.html"
-    file.write_bytes(page.render(of([ENVIRONMENT, *records])))
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, *records])))
     with visited(driver, file):
         front, *series = traces(driver)
         symbols = {each["name"]: each["symbol"] for each in series}
@@ -314,7 +315,7 @@ def test_hollow_is_not_the_papers_pale_is_in_doubt_and_the_front_is_of_equal_dat
 def test_latencies_far_apart_have_some_ticks(driver, tmp_path):
     file = tmp_path / "report.html"
     records = [timed("resnet50", ms=1e-6), timed("swin_t", ms=1e12)]
-    file.write_bytes(page.render(of([ENVIRONMENT, *records])))
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, *records])))
     with visited(driver, file):
         ticks = driver.find_elements(By.CSS_SELECTOR, "#plot .xtick")
         assert 4 <= len(ticks) <= 14
@@ -440,7 +441,7 @@ def test_it_fits_its_window_and_is_not_blank(opened, tmp_path, width):
 
 def test_without_any_accuracy_or_profile_it_says_so(driver, tmp_path):
     file = tmp_path / "report.html"
-    file.write_bytes(page.render(of([ENVIRONMENT, timed("timm/unknown")])))
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, timed("timm/unknown")])))
     with visited(driver, file):
         assert count(driver) == "1 of 1 rows"
         assert not find(driver, "#plot").is_displayed()
@@ -458,7 +459,7 @@ def test_without_any_accuracy_or_profile_it_says_so(driver, tmp_path):
 def test_of_very_many_rows_the_table_shows_some_and_more_when_asked(driver, tmp_path):
     file = tmp_path / "report.html"
     records = [timed(f"timm/net{number}", ms=1.0 + number) for number in range(1200)]
-    file.write_bytes(page.render(of([ENVIRONMENT, *records])))
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, *records])))
     with visited(driver, file):
         assert count(driver) == "1200 of 1200 rows"
         assert len(column(driver, "Model")) == 500

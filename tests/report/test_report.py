@@ -7,7 +7,8 @@ import re
 import msgspec
 import pytest
 from support.paths import GOLDEN
-from support.records import CHIP, ENVIRONMENT, failure, measurement
+from support.records import CHIP, ENVIRONMENT, failure, timed
+from support.results import write
 
 import bench
 from bench import paper, report
@@ -17,12 +18,6 @@ from bench.paper import accuracy
 from bench.records import Case, Cost
 from bench.report import devices
 from bench.report.tables import results
-
-
-def timed(model, form="plain", ms=10.0, batch=1, **changes):
-    case = Case(model, form, batch=batch, threads=2)
-    return measurement(case, samples_s=[ms / 1e3 * f for f in (0.95, 1.0, 1.06)], **changes)
-
 
 RECORDS = [
     ENVIRONMENT,
@@ -49,8 +44,8 @@ def test_text_is_that_of_the_golden_file(name):
 
 def test_the_same_records_give_the_same_bytes_in_every_page(tmp_path):
     other = msgspec.structs.replace(CHIP, kind="gpu", name="Other Chip")
-    write_records(tmp_path / "in" / "chip", RECORDS)
-    write_records(
+    write(tmp_path / "in" / "chip", RECORDS)
+    write(
         tmp_path / "in" / "other",
         [msgspec.structs.replace(ENVIRONMENT, chip=other), *RECORDS[1:]],
     )
@@ -105,7 +100,7 @@ def test_the_environment_measured_last_is_shown_also_when_it_was_there_before():
 
 
 def test_a_file_named_twice_counts_once(tmp_path):
-    write_records(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
+    write(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
     report.write([tmp_path / "a", tmp_path / "a" / "chip"], tmp_path / "to")
     (line,) = parsed((tmp_path / "to" / "chip" / "results.csv").read_text())
     assert line["samples"] == "3"
@@ -121,14 +116,8 @@ def test_environments_are_never_merged():
     assert "60.3" not in pages["table6.md"].decode()
 
 
-def write_records(folder, records):
-    folder.mkdir(parents=True)
-    lines = [msgspec.json.encode(record) + b"\n" for record in records]
-    (folder / "results.jsonl").write_bytes(b"".join(lines))
-
-
 def test_a_report_goes_beside_its_records(tmp_path):
-    write_records(tmp_path / "chip", RECORDS)
+    write(tmp_path / "chip", RECORDS)
     written, warnings = report.write([tmp_path])
     assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
     joint = {path.name for path in written if path.parent == tmp_path}
@@ -144,7 +133,7 @@ def test_a_report_goes_beside_its_records(tmp_path):
 
 def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     chip = tmp_path / "chip"
-    write_records(chip, [*RECORDS, timed("swin_t")])
+    write(chip, [*RECORDS, timed("swin_t")])
     with (chip / "results.jsonl").open("ab") as file:
         file.write(b"<script>\n")
     _, warnings = report.write([tmp_path])
@@ -159,8 +148,8 @@ def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
 
 
 def test_two_devices_have_a_column_group_each_and_names_of_their_own(tmp_path):
-    write_records(tmp_path / "a", [ENVIRONMENT, timed("resnet50")])
-    write_records(tmp_path / "b", [ENVIRONMENT, timed("resnet50", ms=20.0)])
+    write(tmp_path / "a", [ENVIRONMENT, timed("resnet50")])
+    write(tmp_path / "b", [ENVIRONMENT, timed("resnet50", ms=20.0)])
     report.write([tmp_path])
     heading = (tmp_path / "table4.md").read_text().splitlines()[2]
     assert "Test Chip 9000 in a" in heading
@@ -182,9 +171,7 @@ def test_what_was_measured_last_is_told_by_its_date_whatever_the_order_of_the_fo
         environment = msgspec.structs.replace(
             ENVIRONMENT, environment_id=name, started_at=f"{year}-01-01T00:00:00+00:00"
         )
-        write_records(
-            tmp_path / name / "chip", [environment, timed("resnet50", environment_id=name)]
-        )
+        write(tmp_path / name / "chip", [environment, timed("resnet50", environment_id=name)])
     for order in (("new", "old"), ("old", "new")):
         report.write([tmp_path / each for each in order], tmp_path / "to")
         assert "Environment new" in (tmp_path / "to" / "report.md").read_text()
@@ -204,7 +191,7 @@ def test_records_that_contradict_each_other_are_said_to():
 
 
 def test_the_report_goes_beside_a_link_to_results_and_not_where_it_leads(tmp_path):
-    write_records(tmp_path / "kept" / "1234", RECORDS[:2])
+    write(tmp_path / "kept" / "1234", RECORDS[:2])
     (tmp_path / "out" / "chip").mkdir(parents=True)
     (tmp_path / "out" / "chip" / "results.jsonl").symlink_to(
         tmp_path / "kept" / "1234" / "results.jsonl"
@@ -215,7 +202,7 @@ def test_the_report_goes_beside_a_link_to_results_and_not_where_it_leads(tmp_pat
 
 
 def test_what_an_earlier_report_left_is_named(tmp_path):
-    write_records(tmp_path / "chip", RECORDS[:2])
+    write(tmp_path / "chip", RECORDS[:2])
     (tmp_path / "chip" / "figure5.png").write_bytes(b"old")
     (tmp_path / "chip" / "notes.md").write_text("mine")
     _, warnings = report.write([tmp_path])
@@ -234,14 +221,14 @@ def test_an_invalid_row_has_no_rank():
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_path, monkeypatch):
-    write_records(tmp_path / "in" / "chip", RECORDS[:2])
+    write(tmp_path / "in" / "chip", RECORDS[:2])
     (tmp_path / "to").write_text("a file where a folder should be")
     with pytest.raises(UsageError, match="cannot write to"):
         report.write([tmp_path / "in"], tmp_path / "to")
 
 
 def test_accuracies_that_nobody_can_use_are_warned_of(tmp_path):
-    write_records(tmp_path / "chip", RECORDS[:2])
+    write(tmp_path / "chip", RECORDS[:2])
     top1 = tmp_path / "top1.csv"
     top1.write_text("model,top1\nresnet50,80.1\nnobody,81\n")
     _, warnings = report.write([tmp_path], given=accuracy.read(top1))
@@ -250,8 +237,8 @@ def test_accuracies_that_nobody_can_use_are_warned_of(tmp_path):
 
 
 def test_several_folders_join_by_chip_in_the_one_named(tmp_path):
-    write_records(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
-    write_records(tmp_path / "b" / "chip", [ENVIRONMENT, timed("swin_t")])
+    write(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
+    write(tmp_path / "b" / "chip", [ENVIRONMENT, timed("swin_t")])
     report.write([tmp_path / "a", tmp_path / "b"], tmp_path / "to")
     text = (tmp_path / "to" / "chip" / "results.csv").read_text()
     assert [line["model"] for line in parsed(text)] == ["resnet50", "swin_t"]
@@ -260,7 +247,7 @@ def test_several_folders_join_by_chip_in_the_one_named(tmp_path):
 
 
 def test_an_environment_alone_is_nothing_to_report(tmp_path):
-    write_records(tmp_path / "chip", [ENVIRONMENT])
+    write(tmp_path / "chip", [ENVIRONMENT])
     with pytest.raises(UsageError, match="no results"):
         report.write([tmp_path])
 

@@ -4,36 +4,23 @@ import contextlib
 
 import pytest
 from msgspec import structs
-from support.records import ENVIRONMENT, failure, measurement
+from support.records import failure, rounds
+from support.results import device
 
 from bench.records import Case
-from bench.report import devices
 from bench.report.figures import speedups
 from bench.report.figures.canvas import canvas
 
 
-def timed(model, form, *ms, **case):
-    settings = {"threads": 2, **case}
-    return [
-        measurement(
-            Case(model, form, **settings),
-            number,
-            samples_s=[each / 1e3] * 4,
-            block_sizes=[2, 2],
-            block_starts_s=[1.0, 2.0],
-        )
-        for number, each in enumerate(ms, 1)
-    ]
+def steady(model, form, *latencies_ms, **case):
+    """A round for each latency: two blocks of two samples that are alike."""
+    blocks = {"block_sizes": [2, 2], "block_starts_s": [1.0, 2.0]}
+    return rounds(model, form, latencies_ms, spread=(1.0,) * 4, **blocks, **case)
 
 
-def device(*groups):
-    (found,) = devices.of("chip", [ENVIRONMENT, *(r for group in groups for r in group)])
-    return found
-
-
-TRAIN = timed("repnext_u3_t", "train", 20, 22, 21)
-RREP = timed("repnext_u3_t", "rrep", 10, 11.1, 10.4)
-SREP = timed("repnext_u3_t", "srep", 40, 43, 42.5)
+TRAIN = steady("repnext_u3_t", "train", 20, 22, 21)
+RREP = steady("repnext_u3_t", "rrep", 10, 11.1, 10.4)
+SREP = steady("repnext_u3_t", "srep", 40, 43, 42.5)
 
 
 @contextlib.contextmanager
@@ -56,26 +43,26 @@ def test_a_speed_up_is_latency_as_trained_over_that_of_the_form():
 
 
 def test_beside_it_is_the_papers_ratio_of_one_table_and_size():
-    groups = [TRAIN, RREP, SREP, timed("repnext_u3_t", "rrep_fc", 10)]
+    groups = [TRAIN, RREP, SREP, steady("repnext_u3_t", "rrep_fc", 10)]
     (chain,) = speedups.chains(device(*groups).rows)
     assert [step.reported for step in chain.steps] == [
         pytest.approx(11.9 / 8.5),
         None,  # the paper has no latency of it
         pytest.approx(11.9 / 6.4),
     ]
-    small = [timed("repnext_u1_t", form, 10, resolution=64) for form in ("train", "srep")]
+    small = [steady("repnext_u1_t", form, 10, resolution=64) for form in ("train", "srep")]
     ((step,),) = [chain.steps for chain in speedups.chains(device(*small).rows)]
     assert step.reported == pytest.approx(10.8 / 6.3)
 
 
 def test_settings_are_never_mixed():
     others = [
-        timed("repnext_u3_t", "srep", 5, backend="compile"),
-        timed("repnext_u3_t", "srep", 5, batch=8),
-        timed("repnext_u3_t", "srep", 5, threads=1),
+        steady("repnext_u3_t", "srep", 5, backend="compile"),
+        steady("repnext_u3_t", "srep", 5, batch=8),
+        steady("repnext_u3_t", "srep", 5, threads=1),
     ]
     assert speedups.chains(device(TRAIN, *others).rows) == []
-    found = speedups.chains(device(*others, timed("repnext_u3_t", "train", 9, threads=1)).rows)
+    found = speedups.chains(device(*others, steady("repnext_u3_t", "train", 9, threads=1)).rows)
     assert [chain.name for chain in found] == ["RepNeXt-u3-T 1 thread"]
 
 
@@ -132,7 +119,7 @@ def test_what_is_in_doubt_is_marked_and_pale(levels, mark, note):
 
 
 def test_extreme_spreads_are_short_and_within_the_axes():
-    far = [timed("repnext_u3_t", "train", 1e-6, 1e12), timed("repnext_u3_t", "srep", 1e12, 1e-6)]
+    far = [steady("repnext_u3_t", "train", 1e-6, 1e12), steady("repnext_u3_t", "srep", 1e12, 1e-6)]
     with painted(*far) as figure:
         (axes,) = figure.axes
         assert all(len(text.get_text()) < 30 for text in axes.texts)
@@ -142,7 +129,7 @@ def test_extreme_spreads_are_short_and_within_the_axes():
 
 
 def test_labels_overlap_nothing():
-    groups = [timed(f"repvgg_{n}", form, 9, 8) for n in range(9) for form in ("train", "rrep")]
+    groups = [steady(f"repvgg_{n}", form, 9, 8) for n in range(9) for form in ("train", "rrep")]
     with painted(*groups, TRAIN, RREP, SREP) as figure:
         (axes,) = figure.axes
         figure.set_size_inches(9.5, 5)
@@ -154,7 +141,7 @@ def test_labels_overlap_nothing():
 
 
 def test_the_same_records_give_the_same_bytes_also_of_many_devices_and_odd_names():
-    odd = [timed("$x$<script>网" + "y" * 99, form, 3, 4) for form in ("train", "rrep")]
+    odd = [steady("$x$<script>网" + "y" * 99, form, 3, 4) for form in ("train", "rrep")]
     found = [device(TRAIN, RREP, SREP), device(*odd), *[device(TRAIN, SREP)] * 3]
     first = speedups.speedups(found)
     assert set(first) == {"png", "svg"}
@@ -166,7 +153,7 @@ def test_what_there_is_no_room_for_is_named_below(monkeypatch):
     seen = []
     monkeypatch.setattr(speedups, "paint", lambda figure, *rest: seen.append(rest))
     forms = ("train", "rrep")
-    many = device(*[timed(f"net{n}", form, 9, 8) for n in range(32) for form in forms])
+    many = device(*[steady(f"net{n}", form, 9, 8) for n in range(32) for form in forms])
     speedups.speedups([many] * 5)
     ((panels, notes),) = seen
     assert [len(panel.chains) for panel in panels] == [30] * 4
@@ -177,4 +164,4 @@ def test_what_there_is_no_room_for_is_named_below(monkeypatch):
 def test_without_two_forms_there_is_no_picture():
     broken = [failure(Case("repnext_u3_t", "srep", threads=2))]
     assert speedups.speedups([]) == {}
-    assert speedups.speedups([device(TRAIN, broken, timed("swin_t", "plain", 9))]) == {}
+    assert speedups.speedups([device(TRAIN, broken, steady("swin_t", "plain", 9))]) == {}

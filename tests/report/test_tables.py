@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.paths import GOLDEN
-from support.records import CHIP, ENVIRONMENT, failure
-from support.table_rows import BOTH, BUSY, device, timed
+from support.records import BUSY, CHIP, ENVIRONMENT, failure
+from support.results import device
+from support.table_rows import BOTH, twice
 
 from bench import paper
 from bench.harness import suite
@@ -42,10 +43,10 @@ def test_all_five_tables_in_three_formats_the_same_bytes_each_time():
 
 def test_a_device_alone_has_the_tables_that_it_has_a_row_of():
     assert paper_tables.measured_on(BOTH[1]) == [2, 4, 5, 6]
-    only = device([ENVIRONMENT, failure(Case("vit_b", "plain", threads=2, resolution=64))])
+    only = device([failure(Case("vit_b", "plain", threads=2, resolution=64))])
     assert paper_tables.measured_on(only) == [3]
     assert set(paper_tables.render([only], only=[3])) == {"table3.md", "table3.csv", "table3.tex"}
-    assert paper_tables.measured_on(device([ENVIRONMENT, *timed("timm/resnet18")])) == []
+    assert paper_tables.measured_on(device(twice("timm/resnet18"))) == []
 
 
 def test_models_stand_in_the_order_in_which_the_paper_prints_them():
@@ -88,7 +89,7 @@ def test_chains_are_printed_as_in_the_paper():
 
 
 def test_the_mean_alone_but_in_tables_5_and_6():
-    pages = paper_tables.render([device([ENVIRONMENT, *timed("convnext_t", ms=60)])])
+    pages = paper_tables.render([device(twice("convnext_t", ms=60))])
     name = "Test Chip 9000, 2 threads: Latency (ms)"
     assert [rows_of(pages, n)["ConvNeXt-T"][name] for n in (2, 4, 5, 6)] == [
         "60.3",
@@ -103,8 +104,8 @@ def test_the_mean_alone_but_in_tables_5_and_6():
 
 def test_ties_share_a_rank_and_ranks_count_the_table_alone():
     named = {"resnet50": 59.2, "convnext_t": 59.3, "deit_b": 20.0, "mobilenetv3_l": 9.0}
-    records = [record for model, ms in named.items() for record in timed(model, ms=ms)]
-    pages = paper_tables.render([device([ENVIRONMENT, *records, *timed("swin_t", ms=80)])])
+    records = [record for model, ms in named.items() for record in twice(model, ms=ms)]
+    pages = paper_tables.render([device(records, twice("swin_t", ms=80))])
     ranks = {line["model"]: line["test_chip_9000_rank"] for line in lines(pages, 6)}
     assert ranks["mobilenetv3_l"] == "1"
     assert ranks["resnet50"] == ranks["convnext_t"] == "2"
@@ -138,8 +139,8 @@ def test_footnotes_join_reasons_that_differ_in_numbers_alone():
     text = paper_tables.render(BOTH)["table6.md"].decode()
     assert "others used 13 to 20 % of the CPUs (Swin-T, ConvNeXt-T)" in text
     assert "INVALID on Test Chip 9000, 2 threads: others used 50 % of the CPUs (ResNet50 at" in text
-    many = [record for model in PLAIN for record in timed(model, conditions=BUSY)]
-    text = paper_tables.render([device([ENVIRONMENT, *many])])["table4.md"].decode()
+    many = [record for model in PLAIN for record in twice(model, conditions=BUSY)]
+    text = paper_tables.render([device(many)])["table4.md"].decode()
     assert "others used 13 % of the CPUs (ResNet50, " in text
     assert f"and {len(PLAIN) - 6} more)" in text
     assert len([line for line in text.splitlines() if line.startswith("- ")]) == 2
@@ -149,9 +150,7 @@ PLAIN = ["resnet50", "resnet101", "resnet152", "deit_s", "deit_b", "swin_t", "sw
 
 
 def test_a_table_without_doubts_has_no_footnotes():
-    text = paper_tables.render([device([ENVIRONMENT, *timed("vit_b", ms=20)])])[
-        "table2.md"
-    ].decode()
+    text = paper_tables.render([device(twice("vit_b", ms=20))])["table2.md"].decode()
     assert "\n- " not in text
     assert "†" not in text
 
@@ -169,7 +168,7 @@ def test_devices_without_a_row_have_no_columns_and_are_named():
 def test_ours_follow_the_papers_device_of_their_kind_and_others_come_last():
     chip = msgspec.structs.replace(CHIP, kind="", name="fake")
     fake = msgspec.structs.replace(ENVIRONMENT, chip=chip)
-    pages = paper_tables.render([device([fake, *timed("resnet50")], "fake"), *reversed(BOTH)])
+    pages = paper_tables.render([device(twice("resnet50"), environment=fake), *reversed(BOTH)])
     (titles,) = {tuple(row) for row in rows_of(pages, 6).values()}
     groups = dict.fromkeys(title.rpartition(":")[0] for title in titles if ":" in title)
     assert list(groups) == [
@@ -186,35 +185,34 @@ def test_ours_follow_the_papers_device_of_their_kind_and_others_come_last():
     "changes", [{"backend": "compile"}, {"precision": "fp16"}, {"resolution": 288}, {"batch": 2}]
 )
 def test_other_settings_are_not_the_papers(changes):
-    records = [ENVIRONMENT, *timed("swin_t", ms=77), *timed("resnet50", ms=33, **changes)]
-    line = rows_of(paper_tables.render([device(records)]), 6)["ResNet50"]
+    own = device(twice("swin_t", ms=77), twice("resnet50", ms=33, **changes))
+    line = rows_of(paper_tables.render([own]), 6)["ResNet50"]
     assert line["Test Chip 9000, 2 threads: Latency (ms)"] == "not measured"
 
 
 def test_one_number_of_threads_the_default_or_else_the_last():
-    one, two = timed("resnet50", ms=100, threads=1), timed("resnet50", ms=60)
-    line = rows_of(paper_tables.render([device([ENVIRONMENT, *two, *one])]), 2)["ResNet50"]
+    one, two = twice("resnet50", ms=100, threads=1), twice("resnet50", ms=60)
+    line = rows_of(paper_tables.render([device(two, one)]), 2)["ResNet50"]
     assert line["Test Chip 9000, 2 threads: Latency (ms)"] == "60.3"
-    four = timed("vit_b", ms=50, threads=4)
-    found = rows_of(paper_tables.render([device([ENVIRONMENT, *one, *four])]), 2)
+    four = twice("vit_b", ms=50, threads=4)
+    found = rows_of(paper_tables.render([device(one, four)]), 2)
     name = "Test Chip 9000, 4 threads: Latency (ms)"
     assert [found[model][name] for model in ("ResNet50", "ViT-B")] == ["not measured", "50.3"]
 
 
 def test_a_device_has_one_number_of_threads_in_all_tables():
-    one = timed("resnet50", ms=100, threads=1)
-    four = timed("resnet50", ms=50, threads=4, resolution=64)
-    own = device([ENVIRONMENT, *timed("timm/resnet18"), *one, *four])
+    one = twice("resnet50", ms=100, threads=1)
+    four = twice("resnet50", ms=50, threads=4, resolution=64)
+    own = device(twice("timm/resnet18"), one, four)
     assert paper_tables.measured_on(own) == [3]
-    alone = device([ENVIRONMENT, *timed("timm/resnet18"), *one])
+    alone = device(twice("timm/resnet18"), one)
     assert paper_tables.measured_on(alone) == [2, 4, 6]
     line = rows_of(paper_tables.render([alone]), 2)["ResNet50"]
     assert line["Test Chip 9000, 1 thread: Latency (ms)"] == "101"
 
 
 def test_columns_of_folders_that_are_alike_have_names_of_their_own():
-    records = [ENVIRONMENT, *timed("resnet50")]
-    alike = [device(records, slug) for slug in ("a-b", "a_b", "a-b-2", "a-b")]
+    alike = [device(twice("resnet50"), slug=slug) for slug in ("a-b", "a_b", "a-b-2", "a-b")]
     (header,) = csv.reader([paper_tables.render(alike)["table6.csv"].decode().splitlines()[0]])
     assert len(set(header)) == len(header)
     latencies = [name for name in header if name.endswith("_latency_ms")]
@@ -222,8 +220,8 @@ def test_columns_of_folders_that_are_alike_have_names_of_their_own():
 
 
 def test_macs_are_those_at_the_resolution_of_the_table():
-    at64 = timed("resnet50", resolution=64, cost=Cost(params=25_557_032, macs=340_000_000))
-    pages = paper_tables.render([device([ENVIRONMENT, *timed("resnet50"), *at64])])
+    at64 = twice("resnet50", resolution=64, cost=Cost(params=25_557_032, macs=340_000_000))
+    pages = paper_tables.render([device(twice("resnet50"), at64)])
     assert rows_of(pages, 3)["ResNet50"]["MACs (G)"] == "0.340"
     assert rows_of(pages, 2)["ResNet50"]["MACs (G)"] == "4.46"
 
@@ -231,7 +229,9 @@ def test_macs_are_those_at_the_resolution_of_the_table():
 def test_names_from_records_are_no_markup():
     chip = msgspec.structs.replace(CHIP, name="<b>a|b*c*</b>\n# x")
     environment = msgspec.structs.replace(ENVIRONMENT, chip=chip)
-    text = paper_tables.render([device([environment, *timed("resnet50")])])["table2.md"].decode()
+    text = paper_tables.render([device(twice("resnet50"), environment=environment)])[
+        "table2.md"
+    ].decode()
     assert r"\<b\>a\|b\*c\*\</b\> \# x, 2 threads: Latency (ms)" in text
     assert "<b>" not in text
 
@@ -239,8 +239,8 @@ def test_names_from_records_are_no_markup():
 @given(st.lists(st.sampled_from(["train", "rrep", "srep"]), unique=True), st.booleans())
 def test_a_chain_has_a_part_for_each_form_or_says_that_there_is_none(forms, batch):
     batch = 128 if batch else 1
-    records = [record for form in forms for record in timed("repnext_u3_s", form, batch=batch)]
-    own = [device([ENVIRONMENT, *records])] if records else []
+    records = [record for form in forms for record in twice("repnext_u3_s", form, batch=batch)]
+    own = [device(records)] if records else []
     column = "Throughput (img/s)" if batch == 128 else "Latency (ms)"
     found = rows_of(paper_tables.render(own, only=[4]), 4)["RepNeXt-u3-S"]
     cells = [text for title, text in found.items() if title.endswith(f"threads: {column}")]

@@ -1,11 +1,15 @@
-"""A stand-in for the module `pynvml`, with GPUs that are tables of what each function answers.
+"""A fake of the module `pynvml`. Each simulated GPU is a table: function -> answer.
 
-A function that is not in a GPU's table is not supported by it. `errors` of the module names the
-error that a function raises from then on, whatever the table says.
+A GPU does not support a function that is absent from its table. The module's `errors` is a table
+function -> error, which overrules the GPU's table and may be changed at any time.
 """
 
+import ast
 import types
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.devices.sensors import nvml, nvml_answer, nvml_handle
 
 MIB = 2**20
 ERRORS = {
@@ -22,12 +26,12 @@ ERRORS = {
 }
 CONSTANTS = {"NVML_CLOCK_SM": 1, "NVML_CLOCK_MEM": 2, "NVML_TEMPERATURE_GPU": 0}
 SM, MEM = CONSTANTS["NVML_CLOCK_SM"], CONSTANTS["NVML_CLOCK_MEM"]
-PROCESSES = (  # of these pynvml makes an error of its own where the driver lacks the function
+PROCESSES = (  # where the driver lacks one of these, pynvml raises an error class of its own
     "nvmlDeviceGetComputeRunningProcesses",
     "nvmlDeviceGetGraphicsRunningProcesses",
     "nvmlDeviceGetMPSComputeRunningProcesses",
 )
-ARGUMENTS = {  # how many each takes; the first is a handle of a GPU where the name says Device
+ARGUMENTS = {  # the number of arguments; the first of a function with "Device" is a GPU's handle
     "nvmlInit": 0,
     "nvmlShutdown": 0,
     "nvmlSystemGetDriverVersion": 0,
@@ -61,7 +65,10 @@ ARGUMENTS = {  # how many each takes; the first is a handle of a GPU where the n
 
 @dataclass(eq=False)
 class Board:
-    """A GPU or MIG instance, and its own handle. Answers by a second argument are a dict."""
+    """A GPU or a MIG instance; the object is its own handle.
+
+    An answer that depends on the function's second argument is a dict.
+    """
 
     answers: dict
     instances: list["Board"] = field(default_factory=list)
@@ -76,7 +83,7 @@ def process(pid, used):
 
 
 def h200(**answers):
-    """Idle, with a process that computes, one that draws too, and the server of MPS with it."""
+    """An idle H200 with four processes: 11 and 12 compute, 12 and 13 draw, 14 uses MPS."""
     return Board(
         {
             "nvmlDeviceGetName": "NVIDIA H200",
@@ -106,7 +113,7 @@ def h200(**answers):
 
 
 def a100(**answers):
-    """80 GB, and nothing runs there."""
+    """An A100 with 80 GB and no process."""
     return h200(
         **{
             "nvmlDeviceGetName": "NVIDIA A100-SXM4-80GB",
@@ -124,7 +131,7 @@ def a100(**answers):
 
 
 def instance(number, **answers):
-    """A seventh of an A100: NVML answers little of it."""
+    """A MIG instance, one seventh of an A100; NVML answers few questions about it."""
     return Board(
         {
             "nvmlDeviceGetName": "NVIDIA A100-SXM4-80GB MIG 1g.10gb",
@@ -138,7 +145,7 @@ def instance(number, **answers):
 
 
 def mig_a100(*instances):
-    """With two instances unless others are given; it tells no utilisation, as real ones do not."""
+    """An A100 with MIG on, by default with two instances; as a real one, without utilisation."""
     chip = a100(nvmlDeviceGetMigMode=[1, 1])
     del chip.answers["nvmlDeviceGetUtilizationRates"]
     chip.instances = list(instances or (instance(1), instance(2)))
@@ -146,12 +153,12 @@ def mig_a100(*instances):
 
 
 def orin(**answers):
-    """NVML starts there and finds a GPU, and then supports nothing."""
+    """A Jetson Orin: NVML starts and finds a GPU, and then supports no other function."""
     return Board(answers)
 
 
 def pynvml(*boards, driver="570.86.15", errors=None, lacking=()):
-    """The module with these GPUs. `users` counts nvmlInit less nvmlShutdown."""
+    """The fake module with these GPUs; `users` is the calls of nvmlInit minus nvmlShutdown."""
     module = types.ModuleType("pynvml")
     module.errors, module.users = dict(errors or {}), 0
     _add_errors(module)
@@ -246,3 +253,14 @@ def _functions_of_the_system(module, boards, driver):
         ),
         "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": chip_of,
     }
+
+
+def names_asked():
+    """The names of pynvml that the sensor of NVML uses, found in its source."""
+    asked = set()
+    for module in (nvml, nvml_answer, nvml_handle):
+        tree = ast.parse(Path(module.__file__).read_text())
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        asked |= {text for text in texts if isinstance(text, str) and text.isidentifier()}
+        asked |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {name for name in asked if name.lower().startswith("nvml")}

@@ -1,9 +1,14 @@
 """Records made without measuring."""
 
+from collections.abc import Iterable
+
+import msgspec
+
 from bench.records import (
     Case,
     Check,
     Chip,
+    Conditions,
     Cost,
     Environment,
     Failure,
@@ -21,6 +26,19 @@ ENVIRONMENT = Environment(
     started_at="2026-01-01T00:00:00+00:00",
     command="bench run",
 )
+GPU = Chip("cuda", "gpu", "Test GPU", threads=8, facts={})
+
+# Conditions of a round: a VALID one, two SUSPECT ones and an INVALID one, by the load of others.
+QUIET = Conditions(
+    own_cpu_s=1.0, busy_cpu_s=1.0, stolen_cpu_s=0.0, throttled_s=0.0, wall_s=1.0, cpus=2
+)
+BUSY = msgspec.structs.replace(QUIET, busy_cpu_s=1.26)
+BUSIER = msgspec.structs.replace(QUIET, busy_cpu_s=1.4)
+TAKEN = msgspec.structs.replace(QUIET, busy_cpu_s=2.0)
+FULLY_USED = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
+OBSERVED = {"conditions": QUIET, "block_compute_s": [1e-3], "block_memory_s": [1e-3]}
+SPREAD = (0.95, 1.0, 1.06)
+EVIL = "timm/<script>alert(1)</script>"  # a name that a browser would run
 
 
 def measurement(case: Case, round_number: int = 1, **changes: object) -> Measurement:
@@ -45,6 +63,42 @@ def measurement(case: Case, round_number: int = 1, **changes: object) -> Measure
         "preset": "quick",
     }
     return Measurement(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def timed(
+    model: str,
+    form: str = "plain",
+    ms: float = 10.0,
+    *,
+    spread: Iterable[float] = SPREAD,
+    round_number: int = 1,
+    **changes: object,
+) -> Measurement:
+    """A round with a sample of `ms` times each factor of `spread`.
+
+    `changes` are fields of the case or of the measurement; the case has two threads if not given.
+    """
+    of_case = {name: changes.pop(name) for name in Case.__struct_fields__ if name in changes}
+    case = Case(model, form, **{"threads": 2, **of_case})  # type: ignore[arg-type]
+    samples_s = [ms / 1e3 * factor for factor in spread]
+    return measurement(case, round_number, **{"samples_s": samples_s, **changes})
+
+
+def rounds(
+    model: str,
+    form: str = "plain",
+    latencies_ms: Iterable[float] = (10.0,),
+    *,
+    last: str = "round",
+    **changes: object,
+) -> list[Measurement]:
+    """A round for each latency; `last` is what ended the last one."""
+    found = [
+        timed(model, form, ms, round_number=number, **changes)
+        for number, ms in enumerate(latencies_ms, 1)
+    ]
+    ended = changes.get("stopped_by", last)
+    return [*found[:-1], msgspec.structs.replace(found[-1], stopped_by=ended)]
 
 
 def failure(case: Case, **changes: object) -> Failure:
