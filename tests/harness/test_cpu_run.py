@@ -1,22 +1,15 @@
 """A real network on the CPU at hand, from the command line to the report."""
 
-import json
+from support.runs import REAL_RUN, recorded
 
-RUN = ["run", "--device", "cpu", "--batch", "1", "--rounds", "1", "--preset", "quick"]
-RUN += ["--out", "out"]
-
-
-def records(folder, kind):
-    (path,) = folder.glob("out/*/results.jsonl")
-    every = [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in every if record["type"] == kind]
+RUN = (*REAL_RUN, "--device", "cpu")
 
 
 def test_forms_are_checked_and_timed_and_reported(bench, tmp_path):
     models = "repnext_u3_t,timm/test_resnet.r160_in1k"
-    done = bench(*RUN, "--resolution", "64", "--models", models, "--threads", "1")
+    done = bench(*RUN, "--resolution", "64", "--models", models)
     assert done.returncode == 0, done.stderr
-    found = records(tmp_path, "measurement")
+    found = recorded(tmp_path, "measurement")
     assert [r["case"]["form"] for r in found] == ["train", "rrep", "rrep_fc", "srep", "plain"]
     for record in found:
         assert len(record["samples_s"]) >= 5
@@ -24,7 +17,7 @@ def test_forms_are_checked_and_timed_and_reported(bench, tmp_path):
         assert record["cost"]["macs"] > 0
         assert record["cost"]["peak_memory_bytes"] > 0
     assert [r["check"]["against"] for r in found] == [None, "train", "train", "train", None]
-    (environment,) = records(tmp_path, "environment")
+    (environment,) = recorded(tmp_path, "environment")
     assert environment["versions"]["torch"]
     assert environment["environment_id"] == found[0]["environment_id"]
     assert bench("report", "out").returncode == 0
@@ -35,5 +28,5 @@ def test_forms_are_checked_and_timed_and_reported(bench, tmp_path):
 def test_a_network_that_rejects_its_input_is_a_failure(bench, tmp_path):
     done = bench(*RUN, "--resolution", "65", "--models", "timm/test_vit")
     assert done.returncode == 1
-    (failed,) = records(tmp_path, "failure")
+    (failed,) = recorded(tmp_path, "failure")
     assert failed["stage"] in ("build", "check")

@@ -1,13 +1,12 @@
 import msgspec
 import numpy as np
 import pytest
-from support.records import measurement
+from support.records import CASE, measurement
 
 from bench.analysis import stats
 from bench.harness.plan import PRESETS, Plan, is_done, stopped_by
 from bench.records import Case, Stages
 
-CASE = Case("resnet50", "plain")
 PLAN = Plan(
     preset="quick",
     rounds=3,

@@ -11,14 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tensors import assert_same, randn, randomise, relative_error
+from support.tensors import (
+    assert_same,
+    assert_same_weights,
+    norms_of,
+    randn,
+    randomise,
+    relative_error,
+)
 from torch import fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import bench
 from bench import models
 from bench.errors import BAD_INPUT, UsageError
-from bench.models import cost, repnext, user, zoo
+from bench.models import cost, forms, repnext, user, zoo
 
 FORMS = ["train", "rrep", "rrep_fc", "srep"]
 FUSED = FORMS[1:]
@@ -34,7 +40,8 @@ def build(monkeypatch):
     """Build "tiny", a RepNeXt-u3 of a few thousand weights that the zoo has for one test."""
     size = repnext.Size((7, 10, 12, 17), (1, 1, 2, 1))
     monkeypatch.setitem(repnext.SIZES, "tiny", size)
-    monkeypatch.setitem(zoo.ZOO, "tiny", zoo.Spec("tiny", zoo.BRANCHED, "repnext", "u3_tiny"))
+    spec = zoo.Spec("tiny", "Tiny", forms.of(forms.REPNEXT), "repnext", "u3_tiny")
+    monkeypatch.setitem(zoo.ZOO, "tiny", spec)
     return functools.partial(models.build, "tiny", num_classes=5)
 
 
@@ -45,16 +52,6 @@ def tiny(build):
 
 def images(count=2, resolution=64, dtype=torch.float64):
     return randn(count, 3, resolution, resolution).to(dtype)
-
-
-def norms_of(net):
-    return [module for module in net.modules() if isinstance(module, _BatchNorm)]
-
-
-def assert_equal(first, second):
-    first, second = first.state_dict(), second.state_dict()
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 # build
@@ -69,7 +66,7 @@ def test_is_built_in_eval_mode_on_the_cpu_in_float32(build, form):
 
 
 def test_the_form_is_the_first_unless_given(build):
-    assert_equal(build(), build("train"))
+    assert_same_weights(build(), build("train"))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -77,7 +74,7 @@ def test_a_seed_gives_the_same_network_whatever_the_global_state(build, form):
     torch.manual_seed(1)
     first = build(form, seed=3)
     torch.manual_seed(2)
-    assert_equal(first, build(form, seed=3))
+    assert_same_weights(first, build(form, seed=3))
 
 
 def test_another_seed_gives_another_network(build):
@@ -207,14 +204,14 @@ def test_a_network_of_timm_takes_images_of_the_resolution_asked_for(name):
 def test_fuse_leaves_the_original_as_it_was(tiny, form):
     before, output, repr_before = copy.deepcopy(tiny), tiny(images()), repr(tiny)
     models.fuse(tiny, form)
-    assert_equal(tiny, before)
+    assert_same_weights(tiny, before)
     assert torch.equal(tiny(images()), output)
     assert repr(tiny) == repr_before
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_fuse_twice_gives_the_same_twice(tiny, form):
-    assert_equal(models.fuse(tiny, form), models.fuse(tiny, form))
+    assert_same_weights(models.fuse(tiny, form), models.fuse(tiny, form))
 
 
 @torch.no_grad()
@@ -239,7 +236,7 @@ def test_fuse_computes_in_float64_and_casts_back(build, form, dtype):
     net = build().to(dtype)
     fused = models.fuse(net, form)
     assert {tensor.dtype for tensor in fused.state_dict().values()} == {dtype}
-    assert_equal(fused, models.fuse(copy.deepcopy(net).double(), form).to(dtype))
+    assert_same_weights(fused, models.fuse(copy.deepcopy(net).double(), form).to(dtype))
 
 
 @torch.no_grad()
@@ -262,7 +259,7 @@ def test_a_network_without_branches_has_only_the_plain_form(form):
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     with pytest.raises(UsageError, match="plain"):
         models.fuse(net, form)
-    assert_equal(models.fuse(net, "plain"), net)
+    assert_same_weights(models.fuse(net, "plain"), net)
     assert models.fuse(net, "plain") is not net
 
 

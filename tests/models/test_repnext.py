@@ -7,10 +7,17 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from support.tensors import assert_same, batch_norm, randn, randomise, relative_error
+from support.tensors import (
+    assert_equal,
+    assert_same,
+    batch_norm,
+    norms_of,
+    randn,
+    randomise,
+    relative_error,
+)
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench import models
 from bench.models import repnext
@@ -155,11 +162,6 @@ def x(fusable, channels):
 
 def state(module):
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def assert_equal(first, second):
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def storages(module):
@@ -387,10 +389,6 @@ def test_every_form_computes_table_1(tiny, unit, form):
 
 def blocks_of(srep):
     return [each for number in range(1, 5) for each in srep.get_submodule(f"stage{number}")]
-
-
-def norms_of(net):
-    return [module for module in net.modules() if isinstance(module, _BatchNorm)]
 
 
 def drop_the_running_mean(net):

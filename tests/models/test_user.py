@@ -1,11 +1,11 @@
 """Models of the user's own: found by file, package or entry point, with weights or without."""
 
-import json
-import os
 import pickle
 
 import pytest
 import torch
+from support.runs import REAL_RUN, recorded
+from support.weights import Payload
 
 from bench import models
 from bench.errors import UsageError
@@ -37,8 +37,7 @@ def merging():
     import timm
     return timm.create_model("mobileone_s0", num_classes=10)
 '''
-RUN = ("run", "--batch", "1", "--resolution", "32", "--rounds", "1", "--preset", "quick")
-RUN += ("--threads", "1", "--out", "out")
+RUN = (*REAL_RUN, "--resolution", "32")
 
 
 @pytest.fixture
@@ -49,11 +48,6 @@ def nets(tmp_path, monkeypatch):
     (tmp_path / "nets" / "part.py").write_text("WIDTH = 6\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def records(folder, kind):
-    lines = next(folder.glob("out/*/results.jsonl")).read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["type"] == kind]
 
 
 def test_a_file_is_named_by_its_relative_path_and_content(nets):
@@ -120,11 +114,6 @@ def test_weights_are_loaded_from_safetensors_and_from_torch(nets, suffix, nested
     assert all(torch.equal(built[name], value) for name, value in wanted.items())
 
 
-class Payload:
-    def __reduce__(self):
-        return (os.mkdir, ("harm",))
-
-
 def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(nets):
     (nets / "evil.pt").write_bytes(pickle.dumps({"weight": Payload()}, protocol=2))
     model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "evil.pt")
@@ -149,10 +138,10 @@ def test_a_users_file_is_measured_and_what_raises_is_a_failure(bench, nets):
     listed = "nets/mine.py:net,nets/mine.py:broken,nets/mine.py:nothing,nets/mine.py:absent"
     done = bench(*RUN, "--models", listed, cwd=nets)
     assert done.returncode == 1, done.stderr
-    (measured,) = records(nets, "measurement")
+    (measured,) = recorded(nets, "measurement")
     assert measured["case"]["model"].startswith("nets/mine.py:net#")
     assert measured["cost"]["params"] == 3 * 9 * 6 + 12 + 70
-    failures = {r["case"]["model"].split("#")[0]: r for r in records(nets, "failure")}
+    failures = {r["case"]["model"].split("#")[0]: r for r in recorded(nets, "failure")}
     assert [r["stage"] for r in failures.values()] == ["build"] * 3
     assert failures["nets/mine.py:broken"]["message"] == "out of ideas"
     assert "not an nn.Module" in failures["nets/mine.py:nothing"]["message"]
@@ -163,7 +152,7 @@ def test_a_users_file_is_measured_and_what_raises_is_a_failure(bench, nets):
 def test_a_users_network_with_branches_has_rrep_when_asked(bench, nets):
     done = bench(*RUN, "--models", "nets/mine.py:merging,nets/mine.py:merging@rrep", cwd=nets)
     assert done.returncode == 0, done.stdout + done.stderr
-    plain, merged = records(nets, "measurement")
+    plain, merged = recorded(nets, "measurement")
     assert (plain["case"]["form"], merged["case"]["form"]) == ("plain", "rrep")
     assert merged["cost"]["params"] < plain["cost"]["params"] / 2
     assert merged["check"]["largest_relative_error"] < 1e-5
@@ -184,7 +173,7 @@ def test_a_model_of_the_zoo_takes_weights_too(bench, nets):
     torch.save(net.state_dict(), nets / "w.pt")
     done = bench(*RUN, "--models", "mobilenetv3_s", "--weights", "w.pt", cwd=nets)
     assert done.returncode == 0, done.stdout + done.stderr
-    (measured,) = records(nets, "measurement")
+    (measured,) = recorded(nets, "measurement")
     assert measured["case"]["model"].startswith("mobilenetv3_s+w.pt#")
 
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 from support.paths import ROOT
+from support.runs import REAL_RUN, recorded
 
-RUN = ("run", "--batch", "1", "--resolution", "32", "--rounds", "1", "--preset", "quick")
-RUN += ("--threads", "1", "--out", "out")
+RUN = (*REAL_RUN, "--resolution", "32")
 
 
 @pytest.fixture
@@ -30,9 +30,8 @@ def measured(bench, checkout, *arguments):
     """The cases that a run of the copy measures."""
     done = bench(*RUN, *arguments, cwd=checkout)
     assert done.returncode == 0, done.stderr + done.stdout
-    lines = next(checkout.glob("out/*/results.jsonl")).read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    return [r["case"] | {"macs": r["cost"]["macs"]} for r in records if r["type"] == "measurement"]
+    records = recorded(checkout, "measurement")
+    return [record["case"] | {"macs": record["cost"]["macs"]} for record in records]
 
 
 def test_add_a_model_of_timm(bench, checkout):

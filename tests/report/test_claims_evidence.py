@@ -5,11 +5,12 @@ import statistics
 
 import msgspec
 import pytest
+from support.profiles import profile
 from support.records import ENVIRONMENT, GPU, measurement
 from support.results import device
 
 from bench import paper
-from bench.records import Case, Cost, Passport, Profile, ProfileRow, Utilisation, Waterfall
+from bench.records import Case, Cost, Passport, ProfileRow, Utilisation, Waterfall
 from bench.report.claims.evidence import Evidence, Place
 from bench.report.claims.memory import Moved, Peak
 from bench.report.claims.quantities import Count, Ratio, Same, Spread, Zeros
@@ -45,21 +46,18 @@ def rounds_at(place, *samples, **changes):
 
 def profile_at(place, number, *, used=None, run_id="r", **seconds):
     """10 ms, of which the categories of `seconds` take so much."""
-    rows = [ProfileRow("op", "m", c.replace("_", " "), 1, s) for c, s in seconds.items()]
     busy = sum(seconds.values())
-    return Profile(
+    setting = {"device": "cuda", "threads": 8, "resolution": place.resolution}
+    return profile(
+        place.model,
+        place.form,
         run_id=run_id,
-        case_id=case(place).case_id,
-        case=case(place),
         environment_id="env",
         round=number,
-        seconds=1.0,
-        rows=rows,
+        rows=[ProfileRow("op", "m", c.replace("_", " "), 1, s) for c, s in seconds.items()],
         waterfall=Waterfall(0.010, busy, 0.010 - busy, 0.0, 0.0, 1e-4, 1e-4),
         utilisation=used or Utilisation(),
-        plain_samples_s=[0.010],
-        profiled_samples_s=[0.010],
-        events=10,
+        **setting,
     )
 
 

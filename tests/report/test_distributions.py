@@ -1,9 +1,8 @@
 """Samples of each case: every process is there, and what is drawn is what was measured."""
 
-import contextlib
-
 import pytest
 from msgspec import structs
+from support.pictures import drawn, legend
 from support.records import timed
 from support.results import device
 
@@ -21,13 +20,9 @@ def processes(model, *samples_s, **case):
     ]
 
 
-@contextlib.contextmanager
 def painted(*groups):
-    with canvas((10, 5)) as figure:
-        rows = device(*groups).rows
-        distributions.paint(figure, rows, "title", distributions._notes(rows))
-        figure.canvas.draw()
-        yield figure
+    rows = device(*groups).rows
+    return drawn((10, 5), distributions.paint, rows, "title", distributions._notes(rows))
 
 
 def dots(axes):
@@ -67,8 +62,7 @@ def test_bars_are_mean_and_deviation_and_the_interval():
 def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():
     with painted(processes("swin_t", SAMPLES)) as figure:
         assert longest(figure.axes[0], distributions.INTERVAL) == []
-        legend = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert "95 % interval of the latency" not in legend
+        assert "95 % interval of the latency" not in legend(figure)
     with painted(processes("swin_t", [0.01])) as figure:
         assert longest(figure.axes[0], distributions.SPREAD) == []
         assert "10.0†§" in [text.get_text() for text in figure.axes[0].texts]

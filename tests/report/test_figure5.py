@@ -1,16 +1,14 @@
 """Bars of where the time goes: what is drawn is what the profile says, and can be told apart."""
 
-import contextlib
-
 import pytest
 from matplotlib.colors import to_hex
 from msgspec import structs
+from support.pictures import drawn, legend
 from support.profiles import profile
 
 from bench.analysis.profile import summary
 from bench.records import Utilisation
 from bench.report.figures import figure5 as bars
-from bench.report.figures.canvas import canvas
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, figure5
 
 GPU = Utilisation(busy=0.2, busy_corrected=0.25, sm_fill=0.7, occupancy=0.4, sampled=0.97)
@@ -23,12 +21,8 @@ MANY = [
 ]
 
 
-@contextlib.contextmanager
 def painted(profiles):
-    with canvas(bars._size(profiles)) as figure:
-        bars.paint(figure, profiles, "title")
-        figure.canvas.draw()
-        yield figure
+    return drawn(bars._size(profiles), bars.paint, profiles, "title")
 
 
 def pieces(axes, place):
@@ -39,10 +33,6 @@ def pieces(axes, place):
         if round(bar.get_y() + bar.get_height() / 2) == place:
             found[container.get_label()] = bar.get_width()
     return found
-
-
-def legend_texts(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_the_same_profiles_give_the_same_bytes():
@@ -63,9 +53,9 @@ def test_every_term_has_a_look_of_its_own():
 def test_the_legend_has_the_terms_that_occur_in_the_order_of_the_stack():
     expected = ["pointwise conv", "batch norm", "activation", summary.GAPS]
     with painted([profile(), profile("swin_t")]) as figure:
-        assert legend_texts(figure) == [*expected, bars.LATENCY]
+        assert legend(figure) == [*expected, bars.LATENCY]
     with painted([profile(), profile("swin_t", residual_s=1e-4)]) as figure:
-        assert legend_texts(figure) == [*expected, summary.RESIDUAL, bars.LATENCY]
+        assert legend(figure) == [*expected, summary.RESIDUAL, bars.LATENCY]
 
 
 @pytest.mark.parametrize("residual_s", [0.0, 3e-4, -3e-4, -4e-3])
@@ -141,9 +131,9 @@ def test_names_are_drawn_as_they_are():
 
 def test_setting_and_differing_threads_are_in_the_label():
     other = profile(backend="compile", precision="fp16")
-    assert bars.label(other, [other]) == "ResNet50 compile fp16"
+    assert bars.labels([other]) == ["ResNet50 compile fp16"]
     more = structs.replace(other, case=structs.replace(other.case, threads=4))
-    assert bars.label(more, [other, more]) == "ResNet50\ncompile fp16 4 threads"
+    assert bars.labels([other, more])[1] == "ResNet50\ncompile fp16 4 threads"
 
 
 def test_no_profiles_or_several_batches_are_refused():

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from support.paths import GOLDEN
 from support.records import CHIP, ENVIRONMENT, failure, timed
-from support.results import write
+from support.results import pages_of, write
 
 import bench
 from bench import paper, report
@@ -30,10 +30,6 @@ RECORDS = [
     failure(Case("repnext_u3_t", "srep", threads=2)),
     failure(Case("timm/<script>", "plain", threads=2), message="a|b"),
 ]
-
-
-def pages_of(records):
-    return report.of_device(devices.of("chip", records))
 
 
 @pytest.mark.parametrize("name", ["results.md", "results.csv"])

@@ -1,15 +1,15 @@
 """Operators under the roof: where the points are, how large, and what is said of them."""
 
-import contextlib
 import math
 
 import pytest
 from matplotlib.colors import to_rgb
 from msgspec import structs
+from support.pictures import drawn
+from support.profiles import profile
 
-from bench.records import Case, Peaks, Profile, ProfileRow, Utilisation, Waterfall
+from bench.records import Peaks, ProfileRow, Waterfall
 from bench.report.figures import roofline as roofs
-from bench.report.figures.canvas import canvas
 from bench.report.figures.figure5 import CATEGORY_COLOURS
 from bench.report.figures.roofline import roofline
 
@@ -23,38 +23,22 @@ ROWS = [
 ]
 
 
-def profile(model="resnet50", rows=ROWS, residual_s=1e-4, **case):
-    return Profile(
-        run_id="r",
-        case_id="c",
-        case=Case(model, "plain", **({"threads": 2} | case)),
-        environment_id="e",
-        round=1,
-        seconds=1.0,
-        rows=rows,
-        waterfall=Waterfall(10e-3, 9e-3, 1e-3 - residual_s, 0.0, residual_s, 1e-4, 1e-4),
-        utilisation=Utilisation(busy=0.99),
-        plain_samples_s=[10e-3],
-        profiled_samples_s=[10e-3],
-        events=10,
-    )
+def profile_of(model="resnet50", rows=ROWS, residual_s=1e-4, **case):
+    waterfall = Waterfall(10e-3, 9e-3, 1e-3 - residual_s, 0.0, residual_s, 1e-4, 1e-4)
+    return profile(model, rows=rows, waterfall=waterfall, **case)
 
 
-@contextlib.contextmanager
-def painted(*profiles, peaks=PEAKS):
-    with canvas((9.5, 7)) as figure:
-        roofs.paint(figure, profiles, peaks, "title", roofs._notes(profiles, []))
-        figure.canvas.draw()
-        yield figure
+def painted(*shown, peaks=PEAKS):
+    return drawn((9.5, 7), roofs.paint, shown, peaks, "title", roofs._notes(shown, []))
 
 
 def test_the_same_profiles_give_the_same_bytes():
-    shown = [profile(), profile("swin_t")]
+    shown = [profile_of(), profile_of("swin_t")]
     assert roofline(shown, PEAKS, "Chip") == roofline(shown, PEAKS, "Chip")
 
 
 def test_points_are_the_operators_with_products_bytes_and_time():
-    with painted(profile()) as figure:
+    with painted(profile_of()) as figure:
         spots = figure.axes[0].collections
         places = [tuple(spot.get_offsets()[0]) for spot in spots]
         colours = [tuple(spot.get_facecolor()[0][:3]) for spot in spots]
@@ -70,7 +54,7 @@ def test_points_are_the_operators_with_products_bytes_and_time():
 
 def test_area_is_proportional_to_time_over_all_panels():
     faster = [structs.replace(row, time_s=row.time_s / 2) for row in ROWS]
-    with painted(profile(), profile(rows=faster)) as figure:
+    with painted(profile_of(), profile_of(rows=faster)) as figure:
         disc, square, small = [spot.get_sizes()[0] for spot in figure.axes[0].collections]
         other = figure.axes[1].collections[0].get_sizes()[0]
     assert disc == pytest.approx(4 * small)
@@ -79,7 +63,7 @@ def test_area_is_proportional_to_time_over_all_panels():
 
 
 def test_the_roof_is_the_peak_or_the_bandwidth_whichever_is_lower():
-    with painted(profile()) as figure:
+    with painted(profile_of()) as figure:
         axes = figure.axes[0]
         (left, corner, right), heights = axes.lines[0].get_data()
         assert (left, right) == pytest.approx(axes.get_xlim())
@@ -89,18 +73,18 @@ def test_the_roof_is_the_peak_or_the_bandwidth_whichever_is_lower():
 
 def test_a_point_above_the_roof_is_inside_the_panel():
     cached = [structs.replace(ROWS[0], time_s=1e-4)]
-    with painted(profile(rows=cached)) as figure:
+    with painted(profile_of(rows=cached)) as figure:
         assert figure.axes[0].get_ylim()[1] > 4000
 
 
 def test_the_panel_says_which_share_of_the_latency_its_points_are():
-    with painted(profile()) as figure:
+    with painted(profile_of()) as figure:
         assert figure.axes[0].get_title() == "ResNet50\npoints are 70 % of the latency, 10.0 ms"
 
 
 @pytest.mark.parametrize(("count", "panels"), [(1, 1), (2, 2), (3, 3), (4, 4)])
 def test_a_panel_a_case_and_all_share_the_axes(count, panels):
-    with painted(*[profile()] * count) as figure:
+    with painted(*[profile_of()] * count) as figure:
         assert len(figure.axes) == panels
         assert len({axes.get_xlim() + axes.get_ylim() for axes in figure.axes}) == 1
         boxes = [axes.get_tightbbox() for axes in figure.axes]
@@ -110,7 +94,7 @@ def test_a_panel_a_case_and_all_share_the_axes(count, panels):
 
 
 def test_the_legend_has_the_categories_of_the_points_and_says_what_area_is():
-    with painted(profile()) as figure:
+    with painted(profile_of()) as figure:
         (legend,) = figure.legends
         names = [text.get_text() for text in legend.get_texts()]
         note = legend.get_title().get_text().replace("\n", " ")
@@ -123,7 +107,7 @@ def test_only_the_first_four_that_share_the_peaks_are_drawn_and_the_rest_is_name
     seen = []
     monkeypatch.setattr(roofs, "paint", lambda figure, *rest: seen.append(rest))
     models = ["resnet50", "resnet101", "swin_t", "swin_s", "swin_b"]
-    others = [profile("deit_s", precision="bf16"), profile("deit_b", threads=1)]
+    others = [profile_of("deit_s", precision="bf16"), profile_of("deit_b", threads=1)]
     roofline([*others, *map(profile, models)], PEAKS, "Chip")
     ((shown, peaks, title, notes),) = seen
     assert [each.case.model for each in shown] == models[:4]
@@ -133,31 +117,31 @@ def test_only_the_first_four_that_share_the_peaks_are_drawn_and_the_rest_is_name
 
 
 def test_batches_that_differ_are_named_panel_by_panel():
-    with painted(profile(), profile(batch=8)) as figure:
+    with painted(profile_of(), profile_of(batch=8)) as figure:
         heads = [axes.get_title().partition("\n")[0] for axes in figure.axes]
     assert heads == ["ResNet50, batch 1", "ResNet50, batch 8"]
 
 
 def test_a_profile_that_does_not_add_up_is_marked():
-    with painted(profile(residual_s=-1e-3)) as figure:
+    with painted(profile_of(residual_s=-1e-3)) as figure:
         assert figure.axes[0].get_title().startswith("ResNet50 *\n")
         assert "* ResNet50: the terms do not" in figure.legends[0].get_title().get_text()
 
 
 def test_a_case_without_points_says_so():
-    with painted(profile(rows=ROWS[3:4]), profile()) as figure:
+    with painted(profile_of(rows=ROWS[3:4]), profile_of()) as figure:
         assert "no operator with known products" in [t.get_text() for t in figure.axes[0].texts]
-    assert roofline([profile(rows=ROWS[3:4])], PEAKS, "Chip")["png"].startswith(b"\x89PNG")
+    assert roofline([profile_of(rows=ROWS[3:4])], PEAKS, "Chip")["png"].startswith(b"\x89PNG")
 
 
 def test_names_are_drawn_as_they_are():
-    odd = profile("timm/$x_1$<script>--")
+    odd = profile_of("timm/$x_1$<script>--")
     with painted(odd) as figure:
         assert figure.axes[0].get_title().startswith("timm/$x_1$<script>--")
     assert b"<script>" not in roofline([odd], PEAKS, "$<script>$")["svg"]
 
 
-@pytest.mark.parametrize("profiles", [[], [profile(precision="bf16")], [profile(threads=1)]])
+@pytest.mark.parametrize("profiles", [[], [profile_of(precision="bf16")], [profile_of(threads=1)]])
 def test_nothing_that_shares_the_peaks_is_refused(profiles):
     with pytest.raises(ValueError, match="no profile in fp32 on 2 threads"):
         roofline(profiles, PEAKS, "Chip")

@@ -1,12 +1,12 @@
 """Speed-ups of re-parameterised forms: the right way round, with their interval or without."""
 
-import contextlib
-
 import pytest
 from msgspec import structs
+from support.pictures import drawn, legend
 from support.records import failure, rounds
 from support.results import device
 
+from bench.models import forms
 from bench.records import Case
 from bench.report.figures import speedups
 from bench.report.figures.canvas import canvas
@@ -23,13 +23,9 @@ RREP = steady("repnext_u3_t", "rrep", 10, 11.1, 10.4)
 SREP = steady("repnext_u3_t", "srep", 40, 43, 42.5)
 
 
-@contextlib.contextmanager
 def painted(*groups):
     panel = speedups.Panel("Chip", speedups.chains(device(*groups).rows))
-    with canvas((9.5, 4)) as figure:
-        speedups.paint(figure, [panel], speedups._notes([panel]))
-        figure.canvas.draw()
-        yield figure
+    return drawn((9.5, 4), speedups.paint, [panel], speedups._notes([panel]))
 
 
 def test_a_speed_up_is_latency_as_trained_over_that_of_the_form():
@@ -72,8 +68,7 @@ def test_one_process_has_no_interval_and_that_is_said():
         assert [text.get_text() for text in axes.texts] == ["2.00†§"]
         below = figure.legends[0].get_title().get_text()
         assert below.endswith("\nWithout an interval, too few processes: RepNeXt-u3-T")
-        legend = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert legend == ["rRep", "paper, A100"]
+        assert legend(figure) == ["rRep", "paper, A100"]
 
 
 def test_ours_are_filled_the_papers_hollow_and_a_line_is_at_one():
@@ -113,7 +108,7 @@ def test_what_is_in_doubt_is_marked_and_pale(levels, mark, note):
         (axes,) = figure.axes
         assert axes.texts[0].get_text().partition("  ")[0] == f"2.00{mark}"
         (ours,) = [line for line in axes.lines if line.get_zorder() == 5]
-        assert (ours.get_color() == speedups.FORM_COLOURS["rrep"].lower()) == (not mark)
+        assert (ours.get_color() == forms.find("rrep").colour.lower()) == (not mark)
         assert figure.legends[0].get_title().get_text().startswith(note)
         assert bool(speedups._notes([panel])) == bool(mark)
 

@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import pytest
 from support.paths import TESTS
-from support.records import CHIP, measurement
+from support.records import CHIP, FAKE_CHIP, measurement
 
 from bench.devices import DEVICES
 from bench.errors import UsageError
@@ -25,7 +25,6 @@ from bench.records import Case
 from bench.storage import lock
 from bench.storage.results import Store
 
-FAKE = msgspec.structs.replace(CHIP, device="fake", name="fake")
 NOBODY = 65534
 
 # A run as far as locks go: it has both, and below it a template, a child and what that started.
@@ -95,7 +94,7 @@ def test_a_second_run_on_a_device_is_refused_and_told_who_is_there(hasty):
 
 def test_another_device_is_free_and_the_fake_one_has_no_lock(own_locks):
     other = msgspec.structs.replace(CHIP, name="other")
-    with lock.device(CHIP), lock.device(other), lock.device(FAKE), lock.device(FAKE):
+    with lock.device(CHIP), lock.device(other), lock.device(FAKE_CHIP), lock.device(FAKE_CHIP):
         names = {path.name for path in own_locks.iterdir()}
     assert names == {"bench-test-chip-9000.lock", "bench-other.lock"}
 

@@ -16,7 +16,9 @@ from bench.records import (
     Stages,
 )
 
+CASE = Case("resnet50", "plain")
 CHIP = Chip(device="cpu", kind="cpu", name="Test Chip 9000", threads=2, facts={"memory_gib": 8})
+FAKE_CHIP = msgspec.structs.replace(CHIP, device="fake", name="fake")
 ENVIRONMENT = Environment(
     run_id="run",
     environment_id="env",

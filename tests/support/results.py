@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import report
 from bench.report import devices
 from bench.storage.results import FILE_NAME
 from support.records import ENVIRONMENT
@@ -23,3 +24,8 @@ def device(*groups, environment=ENVIRONMENT, given=(), slug=None):
     folder = slug or environment.chip.slug
     (found,) = devices.of(folder, [environment, *itertools.chain(*groups)], given)
     return found
+
+
+def pages_of(records):
+    """The pages of a device's folder."""
+    return report.of_device(devices.of("chip", records))

@@ -41,3 +41,19 @@ def batch_norm(x, norm):
     columns = [t.reshape(-1, *[1] * (x.dim() - 2)) for t in (mean, norm.weight, sigma, norm.bias)]
     mean, gamma, sigma, beta = columns
     return (x - mean) * gamma / sigma + beta
+
+
+def norms_of(net):
+    """Its layers of batch normalisation."""
+    return [module for module in net.modules() if isinstance(module, _BatchNorm)]
+
+
+def assert_equal(first, second):
+    """Two state dicts have the same tensors, bit for bit."""
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def assert_same_weights(first, second):
+    """Two modules have the same state."""
+    assert_equal(first.state_dict(), second.state_dict())
