@@ -13,7 +13,7 @@ from bench.analysis.recorded import Recorded, latest, nothing_called, unhashed
 from bench.analysis.stats import Finding
 from bench.errors import UsageError
 from bench.records import Case, Environment, Failure, Measurement
-from bench.storage.results import History
+from bench.storage.history import History
 from bench.text import facts
 
 VOLATILE = ("load_1min",)

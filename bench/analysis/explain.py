@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bench.analysis import stats
-from bench.analysis.gpu_metrics import beside
+from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded, unhashed
 from bench.records import Case, Conditions, Failure, Measurement
@@ -73,7 +73,7 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     discarded = sum(record.discarded for record in rounds)
     unsteady = sum(record.steady is False for record in rounds)
     settled = f"; in {unsteady} of them the warm-up had not settled" if unsteady else ""
-    yield from _beside(rounds)
+    yield from _of_gpu(rounds)
     yield "discarded", f"{discarded} calls: the first, the warm-up, one before each block{settled}"
     yield "ended by", WHY_ENDED[rounds[-1].stopped_by]
     spent = [record.stages_s.total + record.share_s for record in rounds]
@@ -82,9 +82,9 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     yield "check", _check(rounds[0])
 
 
-def _beside(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+def _of_gpu(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     """What only a device with a queue and sensors of its own has."""
-    found = beside(rounds)
+    found = gpu_metrics(rounds)
     if found.device_s is not None:
         yield "device", f"{_ms(found.device_s)} ms an iteration by the device's own clock, median"
     if found.pipelined_img_s is not None:
@@ -203,8 +203,8 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
 def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     preset = ["--preset", rounds[0].preset] if rounds else []
     model, plus, weights = unhashed(case.model).partition("+")
-    model += "" if case.form == "plain" else f"@{case.form}"
-    words = ["python", "-m", "bench", "run", "--device", case.device, "--models", model]
+    name = Case(model, case.form).name
+    words = ["python", "-m", "bench", "run", "--device", case.device, "--models", name]
     words += ["--batch", str(case.batch), "--resolution", str(case.resolution)]
     words += ["--backend", case.backend, "--precision", case.precision]
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]

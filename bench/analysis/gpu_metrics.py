@@ -1,4 +1,4 @@
-"""What was measured of a case beside its latency: device time, pipelining, what the chip did."""
+"""What was measured of a GPU besides latency: its own time, pipelining, utilisation, energy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bench.analysis.stats import mean_of_known, summarise
 from bench.records import Measurement, Telemetry
 
 
-class Beside(NamedTuple):
-    """Derived from records; None of what none of them has.
+class GpuMetrics(NamedTuple):
+    """Metrics of all rounds of a case; None where no round has the samples.
 
-    `device_s` is the median iteration by the device's clock, `pipelined_img_s` the throughput
-    where blocks were queued without waiting; of the steady loop are the mean utilisation (0 to
-    1), the mean power in watts, and joules an image by the chip's counter, idle power included.
+    `device_s` is the median iteration by the device's clock. `pipelined_img_s` is the throughput
+    of blocks that were queued without waiting. The steady loop gives the mean utilisation (0 to
+    1), the mean power in watts, and the joules an image by the chip's counter, idle power included.
     """
 
     device_s: float | None
@@ -25,12 +25,12 @@ class Beside(NamedTuple):
     energy_per_image_j: float | None
 
 
-def beside(rounds: Sequence[Measurement]) -> Beside:
-    """Of all rounds of a case."""
+def gpu_metrics(rounds: Sequence[Measurement]) -> GpuMetrics:
+    """The metrics of a case, from all its rounds."""
     device = [record.device_samples_s for record in rounds if record.device_samples_s]
     pipelined = [seconds for record in rounds for seconds in record.block_pipelined_s]
     seen = [record.telemetry for record in rounds if record.telemetry]
-    return Beside(
+    return GpuMetrics(
         device_s=summarise(device).median if device else None,
         pipelined_img_s=rounds[0].case.batch / statistics.median(pipelined) if pipelined else None,
         utilisation=mean_of_known(value for each in seen for value in each.utilisation),

@@ -9,13 +9,21 @@ from pathlib import Path
 import msgspec
 
 from bench.analysis.ratio import State, usual_state
-from bench.analysis.verdict import Quiet, Verdict, judge_case, quiet_of
+from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of
 from bench.errors import UsageError
-from bench.records import Case, Environment, Failure, Measurement, Record, of_cases
-from bench.storage import results as store
-from bench.storage.results import History, unknown_environment
+from bench.records import (
+    Case,
+    Chip,
+    Environment,
+    Failure,
+    Measurement,
+    Profile,
+    Record,
+    of_cases,
+)
+from bench.storage.history import History, history
+from bench.storage.reader import Flaw, Unread, files_below, read
 
-FOREIGN = re.compile(r":[0-9]+ has schema -?[0-9]+, ")  # as `store.read` says it of a line
 HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
 NAMES_SHOWN = 40
 FEWEST_LETTERS = 6  # of a case_id that stands for the whole
@@ -37,7 +45,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
     def history(self, case: Case) -> History:
         """The rounds of `case`, and its failure if that came last."""
-        return store.history(self.records, case, self.environment.environment_id)
+        return history(self.records, case, self.environment.environment_id)
 
     def matching(self, selector: str) -> list[Case]:
         """Cases whose id begins with `selector`, or whose name it is, with or without form."""
@@ -71,7 +79,8 @@ class Recorded(msgspec.Struct, frozen=True):
 
     def verdict(self, case: Case) -> Verdict:
         """What to think of what was measured of `case`."""
-        return judge_case(self.history(case).rounds, self.quiet(case))
+        machine = Machine.of(self.environment.chip, self.quiet(case))
+        return judge_case(self.history(case).rounds, machine)
 
 
 def latest(source: Path) -> list[Recorded]:
@@ -80,12 +89,13 @@ def latest(source: Path) -> list[Recorded]:
     Raises UsageError where there is nothing, or where records are of another version.
     """
     found = []
-    for path in store.files_below(source):
-        records, warnings = store.read(path)
-        foreign = next((w for w in warnings if FOREIGN.match(w.removeprefix(str(path)))), None)
-        if foreign:
-            raise UsageError(foreign, "Read these with the version of bench that wrote them.")
-        newest = _newest(path.parent, records, warnings)
+    for path in files_below(source):
+        records, unread = read(path)
+        for each in unread:
+            if each.flaw is Flaw.SCHEMA:
+                remedy = "Read these with the version of bench that wrote them."
+                raise UsageError(str(each), remedy)
+        newest = _newest(path.parent, records, unread)
         if newest:
             found.append(newest)
     if not found:
@@ -105,7 +115,14 @@ def unhashed(name: str) -> str:
     return HASH.sub("", name)
 
 
-def _newest(folder: Path, records: Sequence[Record], warnings: Sequence[str]) -> Recorded | None:
+def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
+    """For records whose environment is not on record, which `bench run` never leaves."""
+    device = record.case.device
+    chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})
+    return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")
+
+
+def _newest(folder: Path, records: Sequence[Record], unread: Sequence[Unread]) -> Recorded | None:
     measured = list(of_cases(records))
     if not measured:
         return None
@@ -115,4 +132,4 @@ def _newest(folder: Path, records: Sequence[Record], warnings: Sequence[str]) ->
     ]
     own = [r for r in measured if r.environment_id == last_id]
     environment = environments[-1] if environments else unknown_environment(measured[-1])
-    return Recorded(folder, environment, own, list(warnings))
+    return Recorded(folder, environment, own, [str(each) for each in unread])

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.analysis.gpu_metrics import Beside, beside
+from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.ratio import compare
+from bench.analysis.recorded import unknown_environment
 from bench.analysis.stats import Estimate, Summary, latency, summarise
-from bench.analysis.verdict import Quiet, Verdict, judge_case, quiet_of
+from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of
 from bench.paper import accuracy
 from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record, of_cases
-from bench.storage.results import history, unknown_environment
+from bench.storage.history import history
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -49,9 +50,9 @@ class Row(msgspec.Struct, frozen=True):
         return self.case.batch / self.summary.median if self.summary else None
 
     @property
-    def beside(self) -> Beside:
-        """What was measured beside the latency."""
-        return beside([] if self.failure else self.rounds)
+    def gpu(self) -> GpuMetrics:
+        """What was measured of the GPU besides the latency."""
+        return gpu_metrics([] if self.failure else self.rounds)
 
     @property
     def unfinished(self) -> bool:
@@ -125,10 +126,12 @@ def _row(
     rounds, failure = history(group, first.case, first.environment_id)
     warned = [*(r.warnings for r in rounds), failure.warnings if failure else []]
     processes = [] if failure else [r.samples_s for r in rounds]
+    environment = environment or unknown_environment(first)
     state = quiet.get((first.environment_id, first.case.threads))
+    machine = Machine.of(environment.chip, state)
     return Row(
         case=first.case,
-        environment=environment or unknown_environment(first),
+        environment=environment,
         summary=summarise(processes) if processes else None,
         cost=_cost(rounds) if rounds else None,
         failure=failure,
@@ -136,7 +139,7 @@ def _row(
         warnings=list(dict.fromkeys(itertools.chain(*warned))),
         rounds=rounds,
         interval=latency(processes),
-        verdict=judge_case(rounds, state) if processes else None,
+        verdict=judge_case(rounds, machine) if processes else None,
         accuracies=accuracy.of(first.case.model, first.case.resolution, given),
     )
 

@@ -6,23 +6,27 @@ is compared with what it takes on this machine when nothing is in its way.
 
 from __future__ import annotations
 
-import enum
-import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from bench.devices.nvml import THERMAL
-from bench.records import Conditions, Measurement
-from bench.text import duration
-
-Level = Literal["VALID", "SUSPECT", "INVALID"]
-LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
+from bench.analysis.reasons import (
+    LEVELS,
+    Level,
+    Observation,
+    Reason,
+    count,
+    elapsed,
+    factor,
+    percent,
+)
+from bench.devices import driver_of
+from bench.devices.sensors.throttles import THERMAL
+from bench.records import Chip, Conditions, Measurement
 
 # Heat, brakes and over-current are not how a chip usually computes; a power cap is, under such a
 # load: it is said, and is no doubt.
 BRAKES = THERMAL | {"over_current"}
-GPUS = ("cuda", "orin")
 POWER_CAP = "sw_power_cap"
 
 # From where on a number is SUSPECT, and from where on INVALID.
@@ -30,43 +34,12 @@ OTHERS = (0.10, 0.40)  # share of the CPUs that we may use
 STOLEN = (0.02, 0.20)
 THROTTLED = (0.001, 0.05)
 CLOCK_FELL = (0.10, 0.40)
-GPU_CLOCK_FELL = (0.10, 1.0)  # it follows the load by itself, so never INVALID
+FOLLOWING_CLOCK_FELL = (0.10, 1.0)  # of a clock that follows the load, so never INVALID
 COMPUTE_SLOWER = (1.35, 2.5)
 MEMORY_SLOWER = (2.2, 5.0)
 QUIET_SHARE = 0.1  # of the rounds on record are quieter than the quiet state
-NUMBER = re.compile(r"[0-9.]+")  # reasons that differ in nothing else are one
 SHARE_OF_ROUNDS = 0.5  # that must be INVALID for a case to be
-
-
-class Doubt(enum.Enum):
-    """What may spoil a number; the value is the remedy."""
-
-    OTHERS = "Stop other programs while you measure; `bench doctor` names the busy ones."
-    STOLEN = "Other guests of this host take its time: measure at another hour, or on your own."
-    QUOTA = "Lift the CPU quota of the container, or measure with as many --threads as it has CPUs."
-    CLOCK = (
-        "Fix the clock (`sudo cpupower frequency-set -g performance`, of a GPU `nvidia-smi -lgc`, "
-        "on a Jetson `sudo jetson_clocks`) and let the chip cool."
-    )
-    COMPUTE = "Something slowed all computing: a clock, a neighbour, heat. Measure again later."
-    MEMORY = "Something else used the memory or the last cache. Measure again later."
-    HEAT = "Let the chip cool, and see to its fan and supply, before you measure again."
-    POWER = "This load draws all the power that the chip may take; `nvidia-smi -pl` sets the limit."
-    FOREIGN = "Stop what else uses the GPU: `nvidia-smi` lists it."
-    MODE = "Set the power mode once, before the run, and measure again."
-    SENSOR = "Nobody looked: believe it as far as you know the machine was idle."
-    WARM_UP = "The first samples may be slow; a longer warm-up has --preset paper."
-    SUSPENDED = "Keep the machine awake (`systemd-inhibit python -m bench run ...`), measure again."
-    SET = "Let the time service settle before you measure; what sets a clock may disturb more."
-    THREADS = "Leave out --threads, or give at most as many as there are CPUs."
-
-
-class Reason(NamedTuple):
-    """One doubt about a measurement, how grave it is, and what was seen."""
-
-    doubt: Doubt
-    level: Level
-    seen: str
+NO_REASON = "no reason given"
 
 
 class Quiet(NamedTuple):
@@ -74,6 +47,21 @@ class Quiet(NamedTuple):
 
     compute_s: float
     memory_s: float
+
+
+class Machine(NamedTuple):
+    """What a verdict needs to know of the machine: its quiet state, and the CPUs we may use.
+
+    Each is None where it is not known; nothing is then judged by it.
+    """
+
+    quiet: Quiet | None = None
+    usable_cpus: int | None = None
+
+    @classmethod
+    def of(cls, chip: Chip, quiet: Quiet | None) -> Machine:
+        """The machine of `chip`, whose number of threads is 0 where it is not on record."""
+        return cls(quiet, chip.threads if chip.threads > 0 else None)
 
 
 class Verdict(NamedTuple):
@@ -100,75 +88,83 @@ def quiet_of(records: Iterable[Measurement]) -> Quiet | None:
     return Quiet(compute[nth], memory[nth])
 
 
-def judge(record: Measurement, quiet: Quiet | None) -> Verdict:
+def judge(record: Measurement, machine: Machine) -> Verdict:
     """What to think of one round."""
-    return _verdict([*_of_conditions(record), *_of_kernels(record, quiet), *_of_course(record)])
+    reasons = [
+        *_of_conditions(record),
+        *_of_kernels(record, machine.quiet),
+        *_of_course(record, machine.usable_cpus),
+    ]
+    return Verdict(max((r.level for r in reasons), key=LEVELS.index, default="VALID"), reasons)
 
 
-def judge_case(rounds: Sequence[Measurement], quiet: Quiet | None) -> Verdict:
+def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
     """What to think of a case: SUSPECT where any round is not VALID, INVALID where half are not."""
-    verdicts = [judge(record, quiet) for record in rounds]
+    verdicts = [judge(record, machine) for record in rounds]
     level: Level = "SUSPECT" if any(each.level != "VALID" for each in verdicts) else "VALID"
     invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
     if invalid and invalid >= SHARE_OF_ROUNDS * len(rounds):
         level = "INVALID"
-    worst: dict[tuple[Doubt, str], list[Reason]] = {}
-    for reason in (reason for verdict in verdicts for reason in verdict.reasons):
-        kind = NUMBER.sub("", reason.seen)
-        worst.setdefault((reason.doubt, kind), []).append(reason)
-    return Verdict(level, [_worst(reasons, len(rounds)) for reasons in worst.values()])
+    return Verdict(level, _of_rounds([verdict.reasons for verdict in verdicts]))
 
 
-def _worst(reasons: Sequence[Reason], rounds: int) -> Reason:
-    reason = max(reasons, key=lambda each: LEVELS.index(each.level))
-    if rounds == 1:
-        return reason
-    return reason._replace(seen=f"{reason.seen} ({len(reasons)} of {rounds} rounds)")
-
-
-def _verdict(reasons: list[Reason]) -> Verdict:
-    return Verdict(max((r.level for r in reasons), key=LEVELS.index, default="VALID"), reasons)
+def _of_rounds(found: Sequence[Sequence[Reason]]) -> list[Reason]:
+    """The worst reason of each kind, with the number of rounds that it was found in."""
+    alike: dict[tuple[object, ...], list[tuple[int, Reason]]] = {}
+    for number, reasons in enumerate(found):
+        for reason in reasons:
+            alike.setdefault(reason.kind, []).append((number, reason))
+    return [
+        max((reason for _, reason in each), key=lambda one: LEVELS.index(one.level))._replace(
+            in_rounds=len({number for number, _ in each}), of_rounds=len(found)
+        )
+        for each in alike.values()
+    ]
 
 
 def _of_conditions(record: Measurement) -> Iterator[Reason]:
     seen = record.conditions
     if seen is None:
-        yield Reason(Doubt.SENSOR, "SUSPECT", "the state of the machine was not recorded")
+        yield Reason(Observation.UNRECORDED, "SUSPECT")
         return
-    for name in ("busy_cpu_s", "stolen_cpu_s"):
-        if getattr(seen, name) is None:
-            why = seen.missing.get(name, "no reason given")
-            what = "what others did" if name == "busy_cpu_s" else "steal time"
-            yield Reason(Doubt.SENSOR, "SUSPECT", f"{what} could not be read: {why}")
+    yield from _unread(seen)
     cpus = max(seen.cpus or 1, 1)
-    yield from _share(Doubt.OTHERS, OTHERS, _others(seen, cpus), "others used {} of the CPUs")
-    stolen = _per(seen.stolen_cpu_s, seen.wall_s * cpus)
-    yield from _share(Doubt.STOLEN, STOLEN, stolen, "the host gave {} of our CPU time to others")
-    throttled = _per(seen.throttled_s, seen.wall_s)
-    yield from _share(Doubt.QUOTA, THROTTLED, throttled, "a quota stopped us for {} of the time")
+    yield from _share(Observation.OTHERS, OTHERS, _others(seen, cpus))
+    yield from _share(Observation.STOLEN, STOLEN, _per(seen.stolen_cpu_s, seen.wall_s * cpus))
+    yield from _share(Observation.THROTTLED, THROTTLED, _per(seen.throttled_s, seen.wall_s))
     low, high = seen.lowest_clock_hz, seen.highest_clock_hz
     fell = 1 - low / high if low and high else None
-    limits = GPU_CLOCK_FELL if record.case.device in GPUS else CLOCK_FELL
-    yield from _share(Doubt.CLOCK, limits, fell, "the clock fell by {}")
+    driver = driver_of(record.case.device)
+    follows = driver is not None and driver.clock_follows_load
+    limits = FOLLOWING_CLOCK_FELL if follows else CLOCK_FELL
+    yield from _share(Observation.CLOCK_FELL, limits, fell)
     if seen.overheated:
-        yield Reason(Doubt.CLOCK, "SUSPECT", f"{seen.overheated} thermal events")
+        yield Reason(Observation.OVERHEATED, "SUSPECT", (count(seen.overheated),))
     yield from _of_chip(seen)
     yield from of_clocks(seen)
     if len(seen.power_modes) > 1:
-        changed = " to ".join(seen.power_modes)
-        yield Reason(Doubt.MODE, "INVALID", f"the power mode changed: {changed}")
+        yield Reason(Observation.MODE_CHANGED, "INVALID", (" to ".join(seen.power_modes),))
+
+
+def _unread(seen: Conditions) -> Iterator[Reason]:
+    """Counters that no sensor gave, and why."""
+    if seen.busy_cpu_s is None:
+        why = seen.missing.get("busy_cpu_s", NO_REASON)
+        yield Reason(Observation.OTHERS_UNREAD, "SUSPECT", (why,))
+    if seen.stolen_cpu_s is None:
+        why = seen.missing.get("stolen_cpu_s", NO_REASON)
+        yield Reason(Observation.STOLEN_UNREAD, "SUSPECT", (why,))
 
 
 def _of_chip(seen: Conditions) -> Iterator[Reason]:
     """What holds a GPU back, and who else is on it."""
     throttles = set(seen.throttled_by or [])
     if braked := sorted(throttles & BRAKES):
-        yield Reason(Doubt.HEAT, "SUSPECT", f"the clock was held down: {', '.join(braked)}")
+        yield Reason(Observation.BRAKED, "SUSPECT", (", ".join(braked),))
     if POWER_CAP in throttles:
-        yield Reason(Doubt.POWER, "VALID", "the power limit held the clock down")
+        yield Reason(Observation.POWER_CAP, "VALID")
     if seen.foreign_processes:
-        others = f"{seen.foreign_processes} other processes were on the GPU"
-        yield Reason(Doubt.FOREIGN, "SUSPECT", others)
+        yield Reason(Observation.FOREIGN_PROCESSES, "SUSPECT", (count(seen.foreign_processes),))
 
 
 def of_clocks(seen: Conditions) -> Iterator[Reason]:
@@ -177,33 +173,32 @@ def of_clocks(seen: Conditions) -> Iterator[Reason]:
     Durations come from a clock that nobody sets, so the latter only makes them suspect.
     """
     for each in seen.jumps:
-        where = f"in block {each.block}"
         if each.suspended_s:
-            slept = f"the machine was suspended for {duration(each.suspended_s)} {where}"
-            yield Reason(Doubt.SUSPENDED, "INVALID", slept)
+            slept = (elapsed(each.suspended_s), count(each.block))
+            yield Reason(Observation.SUSPENDED, "INVALID", slept)
         if each.set_s:
-            way = "forward" if each.set_s > 0 else "back"
-            moved = f"the clock was set {way} by {duration(abs(each.set_s))} {where}"
-            yield Reason(Doubt.SET, "SUSPECT", moved)
+            way = Observation.SET_FORWARD if each.set_s > 0 else Observation.SET_BACK
+            yield Reason(way, "SUSPECT", (elapsed(abs(each.set_s)), count(each.block)))
 
 
 def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:
     if quiet is None or not record.block_compute_s:
         if record.conditions is not None:
-            yield Reason(Doubt.SENSOR, "SUSPECT", "no calibration kernel was run")
+            yield Reason(Observation.NO_KERNEL, "SUSPECT")
         return
     compute = statistics.median(record.block_compute_s) / quiet.compute_s
     memory = statistics.median(record.block_memory_s) / quiet.memory_s
-    yield from _slower(Doubt.COMPUTE, COMPUTE_SLOWER, compute, "computing")
-    yield from _slower(Doubt.MEMORY, MEMORY_SLOWER, memory, "copying memory")
+    yield from _slower(Observation.SLOW_COMPUTE, COMPUTE_SLOWER, compute)
+    yield from _slower(Observation.SLOW_MEMORY, MEMORY_SLOWER, memory)
 
 
-def _of_course(record: Measurement) -> Iterator[Reason]:
+def _of_course(record: Measurement, usable_cpus: int | None) -> Iterator[Reason]:
+    """How the round went: whether its warm-up settled, and whether each thread had a CPU."""
     if record.steady is False:
-        yield Reason(Doubt.WARM_UP, "SUSPECT", "calls were still getting faster after the warm-up")
-    for warning in record.warnings:
-        if "threads on" in warning:
-            yield Reason(Doubt.THREADS, "SUSPECT", warning)
+        yield Reason(Observation.UNSTEADY, "SUSPECT")
+    threads = record.case.threads
+    if usable_cpus is not None and threads > usable_cpus:
+        yield Reason(Observation.MORE_THREADS, "SUSPECT", (count(threads), count(usable_cpus)))
 
 
 def _others(seen: Conditions, cpus: int) -> float | None:
@@ -217,16 +212,18 @@ def _per(part: float | None, whole: float) -> float | None:
 
 
 def _share(
-    doubt: Doubt, limits: tuple[float, float], share: float | None, text: str
+    observation: Observation, limits: tuple[float, float], share: float | None
 ) -> Iterator[Reason]:
     if share is not None and share > limits[0]:
-        level: Level = "INVALID" if share > limits[1] else "SUSPECT"
-        yield Reason(doubt, level, text.format(f"{100 * share:.2g} %"))
+        yield Reason(observation, _beyond(limits, share), (percent(share),))
 
 
 def _slower(
-    doubt: Doubt, limits: tuple[float, float], factor: float, what: str
+    observation: Observation, limits: tuple[float, float], ratio: float
 ) -> Iterator[Reason]:
-    if factor > limits[0]:
-        level: Level = "INVALID" if factor > limits[1] else "SUSPECT"
-        yield Reason(doubt, level, f"{what} took {factor:.1f} times as long as when it is quiet")
+    if ratio > limits[0]:
+        yield Reason(observation, _beyond(limits, ratio), (factor(ratio),))
+
+
+def _beyond(limits: tuple[float, float], value: float) -> Level:
+    return "INVALID" if value > limits[1] else "SUSPECT"

@@ -17,7 +17,8 @@ from bench.diagnostics.doctor import Finding
 from bench.errors import UsageError
 from bench.harness.scheduler import template
 from bench.storage import lock
-from bench.storage import results as store
+from bench.storage.reader import FILE_NAME, files_below, unfinished
+from bench.storage.results import Store
 
 FOLDERS = (Path("reports"), Path("results"))  # what `bench run` and `nox -s bench_cpu` write to
 OLD_S = 60.0  # nobody writes a page for so long, or has just made a folder
@@ -57,7 +58,7 @@ def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
 
 
 def _results(folder: Path) -> list[Path]:
-    return [*store.files_below(folder), *sorted(folder.glob(f"*/selfcheck/*/{store.FILE_NAME}"))]
+    return [*files_below(folder), *sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))]
 
 
 def _at_work(files: Sequence[Path]) -> Iterator[Finding]:
@@ -82,7 +83,7 @@ def _in(folder: Path, files: Sequence[Path]) -> Iterator[Leftover]:
     idle = [path for path in files if not _holder(path)]
     for path in idle:
         try:
-            line = store.unfinished(path)
+            line = unfinished(path)
         except OSError as error:
             yield Leftover(
                 f"{path} cannot be read: {error.strerror}", partial(_mend_last_line, path)
@@ -101,7 +102,7 @@ def _in(folder: Path, files: Sequence[Path]) -> Iterator[Leftover]:
 
 def _mend_last_line(path: Path) -> str:
     """Opening it does that."""
-    results = store.Store(path.parent)
+    results = Store(path.parent)
     with contextlib.closing(results):
         results.open()
     return results.warnings[0] if results.warnings else f"{path} is whole by now"

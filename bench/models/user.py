@@ -36,6 +36,8 @@ CODE_BYTES = 2**24  # of a user's file, at most
 CHUNK_BYTES = 2**20
 TRY_WEIGHTS = "import sys; from bench.models import user; user.try_weights(sys.argv[1])"
 REFUSED = 3  # exit code of that; torch, where it dies of a file, ends otherwise
+# torch raises one type for a damaged file and for one that holds more than tensors: only the words
+# of its message, which then advise on `weights_only`, tell them apart.
 ADVICE = re.compile("weights.only", re.IGNORECASE)
 SAVE_TENSORS = (
     "Save tensors alone: safetensors.torch.save_file(net.state_dict(), 'net.safetensors'), or "

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from bench.analysis import rows
-from bench.analysis.profile.recorded import Known, known_of, peaks_for
+from bench.analysis.profile.recorded import ProfileHistory, peaks_for, profile_history
+from bench.analysis.recorded import unknown_environment
 from bench.analysis.rows import Row
 from bench.paper.accuracy import Given
 from bench.records import Environment, Peaks, Profile, Record, of_cases, of_profiles
-from bench.storage.results import unknown_environment
 
 ID_SHOWN = 8  # letters of an environment_id
 
@@ -31,7 +31,7 @@ class DeviceResults(msgspec.Struct, frozen=True):
     environment: Environment
     latest: bool
     rows: list[Row]
-    profiles: list[Known] = []
+    profiles: list[ProfileHistory] = []
     peaks: dict[str, Peaks] = {}
     notes: list[str] = []
 
@@ -65,7 +65,7 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
                 environment=environment,
                 latest=is_last,
                 rows=own,
-                profiles=[known_of(records, case, environment_id) for case in cases],
+                profiles=[profile_history(records, case, environment_id) for case in cases],
                 peaks={key: value for key, value in peaks.items() if value},
                 notes=list(_notes(own, records, environment, ids if is_last else [])),
             )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.analysis.reasons import LEVELS, Level, Reason, sentence
 from bench.analysis.rows import Row
-from bench.analysis.verdict import LEVELS, Level
-from bench.text import display
+from bench.models import naming
 
 MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"
 NAMED = 6  # cases of one reason
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
-ROUNDS = re.compile(r" \(\d+ of \d+ rounds\)$")
 
 
 def level(*rows: Row) -> Level:
@@ -28,12 +25,12 @@ def marks(*rows: Row) -> str:
     return MARKS.get(level(*rows), "") + UNFINISHED * any(row.unfinished for row in rows)
 
 
-def legend(texts: Iterable[str], whose: str = "") -> list[str]:
-    """A line below a picture that says what the marks at `texts` mean; none without a mark.
+def legend(each: Iterable[str], whose: str = "") -> list[str]:
+    """A line below a picture that says what the marks of `each` number mean; none without a mark.
 
     `whose` says what is in doubt, where it is not the number alone.
     """
-    seen = "".join(texts)
+    seen = "".join(each)
     pale = [f"{mark} {level}" for level, mark in MARKS.items() if mark in seen]
     found = [f"Pale: {', '.join(pale)}{whose}. "] * bool(pale)
     found += [f"{UNFINISHED} Unfinished, more rounds were to come. "] * (UNFINISHED in seen)
@@ -53,28 +50,18 @@ def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _reasons(rows: Sequence[Row]) -> Iterator[str]:
-    alike: dict[str, list[tuple[str, str]]] = {}
+    alike: dict[tuple[object, ...], list[tuple[Reason, str]]] = {}
     for row in rows:
         for reason in row.verdict.reasons if row.verdict else []:
             if reason.level != "VALID":
-                seen = ROUNDS.sub("", reason.seen)
-                alike.setdefault(NUMBER.sub("#", seen), []).append((seen, _name(row)))
+                alike.setdefault(reason.kind, []).append((reason, _name(row)))
     for found in alike.values():
-        texts, names = zip(*found, strict=True)
-        yield f"{_spanning(texts)} ({_some(names)})"
-
-
-def _spanning(texts: Sequence[str]) -> str:
-    """Texts that differ in numbers alone as one: `others used 11 to 14 % of the CPUs`."""
-    numbers = zip(*(NUMBER.findall(text) for text in texts), strict=True)
-    ends = ((min(column, key=float), max(column, key=float)) for column in numbers)
-    spans = iter([low if low == high else f"{low} to {high}" for low, high in ends])
-    return NUMBER.sub(lambda _: next(spans), texts[0])
+        yield f"{sentence([reason for reason, _ in found])} ({_some(name for _, name in found)})"
 
 
 def _name(row: Row) -> str:
     batch = f" at batch {row.case.batch}" if row.case.batch > 1 else ""
-    return display(row.case.model, row.case.form) + batch
+    return naming.network_title(row.case.model, row.case.form) + batch
 
 
 def _some(names: Iterable[str]) -> str:

@@ -64,7 +64,7 @@ def _line(row: Row) -> dict[str, object]:
         "processes": row.summary.processes if row.summary else 0,
         "stopped_by": row.stopped_by,
         **msgspec.structs.asdict(row.cost or Cost()),
-        **row.beside._asdict(),
+        **row.gpu._asdict(),
         "top1": known.top1 if known else None,
         "top1_source": f"{known.source}: {known.detail}" if known else None,
         "failed_at": row.failure.stage if row.failure else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.analysis.recorded import MEASURE_FIRST
 from bench.errors import UsageError
 from bench.records import Record, of_cases, of_profiles
-from bench.storage import results as store
+from bench.storage.reader import files_below, read
 
 
 def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:
@@ -21,10 +21,10 @@ def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]
     by_slug: dict[str, Path] = {}
     warnings: list[str] = []
     empty: list[str] = []
-    paths = {path.resolve(): path for source in sources for path in store.files_below(source)}
+    paths = {path.resolve(): path for source in sources for path in files_below(source)}
     for path in paths.values():
-        records, warned = store.read(path)
-        warnings += warned
+        records, unread = read(path)
+        warnings += map(str, unread)
         if any(of_cases(records)) or any(of_profiles(records)):
             home = path.parent.resolve()  # of a link to results kept elsewhere, the link's own
             folder = by_slug.setdefault(home.name, home)

@@ -1,55 +1,32 @@
-"""`results.jsonl`: append one record, read them all, and what they say of a case."""
+"""The store: `results.jsonl` of one device, to which one process at a time appends records."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import (
-    SCHEMA,
-    Case,
-    Chip,
-    Environment,
-    Failure,
-    Measurement,
-    Profile,
-    Record,
-    of_cases,
-)
+from bench.records import Case, Record
 from bench.storage import lock
 from bench.storage.files import created, is_at, made, opened
-from bench.text import printable
+from bench.storage.history import History, history
+from bench.storage.reader import (
+    FILE_NAME,
+    FlawedLineError,
+    Place,
+    Unread,
+    decoded,
+    read,
+    records_of,
+    unfinished,
+)
 
-FILE_NAME = "results.jsonl"
 TORN_SUFFIX = ".torn"
-CHUNK_BYTES = 2**23
-MOST_WARNINGS = 1000
-LINE_BYTES = 2**26  # more than any record has
 CHOOSE_OUT = "Choose a folder that you may write to with --out."
-
-
-class Place(NamedTuple):
-    """Where in a file a line is, in bytes."""
-
-    start: int
-    size: int
-
-
-class History(NamedTuple):
-    """What is on record of one case in one environment.
-
-    `failure` is the last one, unless a later round succeeded.
-    """
-
-    rounds: list[Measurement]
-    failure: Failure | None
 
 
 class Store:
@@ -129,13 +106,13 @@ class Store:
         assert self._file is not None
         places = self._places.get((environment_id, case.case_id if case else ""), [])
         lines = [os.pread(self._file.fileno(), place.size, place.start) for place in places]
-        records = [record for line in lines if not isinstance(record := _decoded(line), str)]
-        if len(records) < len(lines):
+        try:
+            return [decoded(line) for line in lines]
+        except FlawedLineError:
             raise UsageError(
                 f"{self.path} was changed while this run was writing to it",
                 "Run the same command again: it goes on with what is there.",
-            )
-        return records
+            ) from None
 
     def history(self, case: Case, environment_id: str) -> History:
         """What is on record of `case` in this environment."""
@@ -144,11 +121,11 @@ class Store:
     def _find_records(self) -> None:
         self._places = {}
         with opened(self.path) as file:
-            for place, record in _each(file, self.path):
-                if isinstance(record, str):
-                    self.warnings.append(record)
+            for place, found in records_of(file, self.path):
+                if isinstance(found, Unread):
+                    self.warnings.append(str(found))
                 else:
-                    self._remember(record, place)
+                    self._remember(found, place)
 
     def _remember(self, record: Record, place: Place) -> None:
         key = (record.environment_id, getattr(record, "case_id", ""))
@@ -172,7 +149,9 @@ class Store:
         line = unfinished(self.path)
         if not line:
             return
-        if isinstance(_decoded(line), str):
+        try:
+            decoded(line)
+        except FlawedLineError:
             aside = self.path.with_name(FILE_NAME + TORN_SUFFIX)
             with created(aside, os.O_APPEND) as torn:
                 _write(torn, line + b"\n")
@@ -182,21 +161,6 @@ class Store:
             _write(file, b"\n")
             said = "ended in a whole record without the end of its line, which it now has"
         self.warnings.append(f"{self.path} {said}")
-
-
-def unfinished(path: Path) -> bytes:
-    """What follows the last end of a line: nothing, unless a run was killed while writing."""
-    with opened(path) as file:
-        start = end = file.seek(0, os.SEEK_END)
-        line = b""
-        while start and b"\n" not in line:
-            if len(line) > LINE_BYTES:
-                raise OSError(errno.EFBIG, f"its last line has more than {LINE_BYTES} bytes")
-            start = max(start - CHUNK_BYTES, 0)
-            file.seek(start)
-            line = file.read(min(end - start, CHUNK_BYTES)) + line
-            end = start
-        return line.rpartition(b"\n")[2]
 
 
 def _made(path: Path) -> IO[bytes]:
@@ -230,117 +194,3 @@ def _write(file: IO[bytes], line: bytes) -> int:
         os.ftruncate(file.fileno(), size)
         raise
     return size
-
-
-def files_below(source: Path) -> list[Path]:
-    """The results of one folder: of the devices below it, or its own.
-
-    Raises UsageError where it is no folder that can be read.
-    """
-    try:
-        if source.is_dir():
-            return sorted({*source.glob(f"*/{FILE_NAME}"), *source.glob(FILE_NAME)})
-        reason = "is a file, not a folder" if source.exists() else "does not exist"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
-
-
-def read(path: Path) -> tuple[list[Record], list[str]]:
-    """All records of a file in order, and a warning for each line that is none.
-
-    Raises UsageError where the file cannot be read.
-    """
-    records: list[Record] = []
-    warnings: list[str] = []
-    try:
-        with opened(path) as file:
-            for _, record in _each(file, path):
-                if isinstance(record, str):
-                    warnings.append(record)
-                else:
-                    records.append(record)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", "Move it away, or choose another folder."
-        ) from error
-    return records, warnings
-
-
-def _each(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | str]]:
-    """The records of a file and where they are; a warning in place of what is none.
-
-    Of very many of those the last warning says only how many there are.
-    """
-    left_out = 0
-    place = Place(0, 0)
-    for number, (start, line) in enumerate(_lines(file), 1):
-        place, record = Place(start, len(line)), _of_ours(line)
-        if isinstance(record, str):
-            left_out += 1
-            if left_out > MOST_WARNINGS:
-                continue
-            record = f"{path}:{number} {record}"
-        yield place, record
-    if left_out > MOST_WARNINGS:
-        more = left_out - MOST_WARNINGS
-        yield place, f"{path}: {more} more lines are not records and were left out"
-
-
-def _of_ours(line: bytes) -> Record | str:
-    """The record; or why it is left out."""
-    record = _decoded(line)
-    if isinstance(record, str):
-        return f"is not a record and was left out: {record}"
-    if record.schema != SCHEMA:
-        return f"has schema {record.schema}, not {SCHEMA}: left out"
-    if isinstance(record, Measurement | Failure | Profile) and (
-        record.case_id != record.case.case_id
-    ):
-        return "is not a record and was left out: its case_id is another's"
-    return record
-
-
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines and where they begin; of one that is too long, no more than shows that it is."""
-    start = 0
-    while line := file.readline(LINE_BYTES + 1):
-        yield start, line
-        start += len(line)
-        while len(line) > LINE_BYTES and not line.endswith(b"\n"):
-            line = file.readline(LINE_BYTES + 1)
-            start += len(line)
-
-
-def _decoded(line: bytes) -> Record | str:
-    """The record, or why it is none: in words that may hold some of the line's."""
-    if len(line) > LINE_BYTES:
-        return f"it has more than {LINE_BYTES} bytes"
-    try:
-        record: Record = msgspec.json.decode(line, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return printable(str(error))
-    return record
-
-
-def history(records: Iterable[Record], case: Case, environment_id: str) -> History:
-    """The rounds of `case` in one environment, each once, and its failure if that came last."""
-    wanted = (environment_id, case.case_id)
-    rounds: dict[int, Measurement] = {}
-    failure: Failure | None = None
-    for record in of_cases(records):
-        if (record.environment_id, record.case_id) != wanted:
-            continue
-        if isinstance(record, Failure):
-            failure = record
-        else:
-            rounds.setdefault(record.round, record)
-            failure = None
-    return History(list(rounds.values()), failure)
-
-
-def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
-    """For records whose environment is not on record, which `bench run` never leaves."""
-    device = record.case.device
-    chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})
-    return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")

@@ -2,7 +2,7 @@ import pytest
 from support.records import ENVIRONMENT, failure, measurement
 
 from bench.analysis import rows
-from bench.analysis.gpu_metrics import beside
+from bench.analysis.gpu_metrics import gpu_metrics
 from bench.records import Case, Telemetry
 from bench.report.tables import results
 
@@ -22,7 +22,7 @@ def on_a_gpu(number=1, **changes):
 
 
 def test_device_time_pipelining_power_and_energy_are_derived_from_records():
-    found = beside([on_a_gpu(telemetry=SEEN), on_a_gpu(2)])
+    found = gpu_metrics([on_a_gpu(telemetry=SEEN), on_a_gpu(2)])
     assert found.device_s == 0.010
     assert found.pipelined_img_s == pytest.approx(4 / 0.008)
     assert found.utilisation == pytest.approx(0.6)
@@ -31,8 +31,8 @@ def test_device_time_pipelining_power_and_energy_are_derived_from_records():
 
 
 def test_what_no_record_has_is_none():
-    assert set(beside([measurement(CASE)])) == {None}
-    assert set(beside([])) == {None}
+    assert set(gpu_metrics([measurement(CASE)])) == {None}
+    assert set(gpu_metrics([])) == {None}
 
 
 def test_the_report_has_columns_for_it_only_where_a_row_fills_them():
@@ -46,6 +46,6 @@ def test_the_report_has_columns_for_it_only_where_a_row_fills_them():
     assert "1550" in with_  # 1.55 J an image
 
 
-def test_a_failed_case_has_nothing_beside():
+def test_a_failed_case_has_no_gpu_metrics():
     (row,) = rows.of([ENVIRONMENT, on_a_gpu(telemetry=SEEN), failure(CASE)])
-    assert set(row.beside) == {None}
+    assert set(row.gpu) == {None}

@@ -1,25 +1,33 @@
 import msgspec
 import pytest
-from support.records import measurement
+from support.records import CASE, measurement
 
-from bench.analysis.verdict import Doubt, Quiet, judge, judge_case, quiet_of
-from bench.records import Case, Conditions
+from bench.analysis.reasons import Doubt
+from bench.analysis.verdict import Machine, Quiet, judge, judge_case, quiet_of
+from bench.records import Case, Chip, Conditions, Jump
 
-CASE = Case("resnet50", "plain")
 CLEAN = Conditions(wall_s=10, cpus=2, own_cpu_s=19, busy_cpu_s=19.5, stolen_cpu_s=0, throttled_s=0)
-QUIET = Quiet(0.001, 0.002)
+MACHINE = Machine(Quiet(0.001, 0.002), usable_cpus=2)
 
 
-def judged(quiet=QUIET, conditions=CLEAN, kernels=(0.001, 0.002), **changes):
+def a_round(number=1, case=CASE, conditions=CLEAN, kernels=(0.001, 0.002), **changes):
     compute, memory = kernels
-    record = measurement(
-        CASE,
+    return measurement(
+        case,
+        number,
         conditions=conditions,
         block_compute_s=[compute],
         block_memory_s=[memory],
         **changes,
     )
-    return judge(record, quiet)
+
+
+def with_modes(number, *modes):
+    return a_round(number, conditions=msgspec.structs.replace(CLEAN, power_modes=list(modes)))
+
+
+def judged(**changes):
+    return judge(a_round(**changes), MACHINE)
 
 
 def spoilt(**changes):
@@ -74,41 +82,75 @@ def test_slow_kernels_flip_the_verdict(kernels, level, doubt):
     assert (verdict.level, verdict.reasons[0].doubt) == (level, doubt)
 
 
-def test_a_warm_up_that_did_not_settle_and_too_many_threads_are_doubts():
+def test_a_warm_up_that_did_not_settle_is_a_doubt():
     assert judged(steady=False).reasons[0].doubt == Doubt.WARM_UP
-    assert judged(warnings=["4 threads on 2 usable CPUs"]).reasons[0].doubt == Doubt.THREADS
+
+
+def test_more_threads_than_usable_cpus_are_a_doubt_whatever_the_warnings_say():
+    four = Case("resnet50", "plain", threads=4)
+    verdict = judged(case=four)
+    assert [reason.doubt for reason in verdict.reasons] == [Doubt.THREADS]
+    assert verdict.text == "SUSPECT: 4 threads on 2 usable CPUs"
+    assert judged(case=four, warnings=["4 threads on 2 usable CPUs"]) == verdict
+    assert judged(case=Case("resnet50", "plain", threads=2)).level == "VALID"
+
+
+def test_a_warning_that_speaks_of_threads_is_no_doubt():
+    said = ["threads on.py:net warns: 4 threads on 2 usable CPUs"]
+    assert judged(warnings=said) == ("VALID", [])
+
+
+def test_without_the_number_of_usable_cpus_threads_are_not_judged():
+    unknown = Chip(device="cpu", kind="", name="unknown cpu", threads=0, facts={})
+    machine = Machine.of(unknown, MACHINE.quiet)
+    assert machine.usable_cpus is None
+    record = a_round(case=Case("resnet50", "plain", threads=64))
+    assert judge(record, machine).level == "VALID"
 
 
 def test_a_record_without_conditions_is_suspect():
-    assert judge(measurement(CASE), None).reasons[0].doubt == Doubt.SENSOR
+    assert judge(measurement(CASE), Machine()).reasons[0].doubt == Doubt.SENSOR
 
 
 def test_a_case_is_as_suspect_as_its_rounds():
     def rounds(*busy):
+        idle = msgspec.structs.replace(CLEAN, own_cpu_s=0.0)
         return [
-            measurement(
-                CASE,
-                number,
-                conditions=msgspec.structs.replace(CLEAN, own_cpu_s=0.0, busy_cpu_s=seconds),
-                block_compute_s=[0.001],
-                block_memory_s=[0.002],
-            )
+            a_round(number, conditions=msgspec.structs.replace(idle, busy_cpu_s=seconds))
             for number, seconds in enumerate(busy, 1)
         ]
 
-    assert judge_case(rounds(0, 0, 0), QUIET).level == "VALID"
-    one = judge_case(rounds(0, 10, 0, 3), QUIET)
+    assert judge_case(rounds(0, 0, 0), MACHINE).level == "VALID"
+    one = judge_case(rounds(0, 10, 0, 3), MACHINE)
     assert one.level == "SUSPECT"
     assert one.text == "SUSPECT: others used 50 % of the CPUs (2 of 4 rounds)"
-    assert judge_case(rounds(0, 10, 10), QUIET).level == "INVALID"
+    assert judge_case(rounds(0, 10, 10), MACHINE).level == "INVALID"
+
+
+def test_rounds_whose_power_modes_have_other_numbers_have_two_reasons():
+    rounds = [
+        with_modes(1, "MODE_15W", "MODE_30W"),
+        with_modes(2, "MODE_30W", "MODE_15W"),
+        with_modes(3, "MODE_15W", "MODE_30W"),
+    ]
+    assert [reason.seen for reason in judge_case(rounds, MACHINE).reasons] == [
+        "the power mode changed: MODE_15W to MODE_30W (2 of 3 rounds)",
+        "the power mode changed: MODE_30W to MODE_15W (1 of 3 rounds)",
+    ]
+
+
+def test_two_jumps_in_one_round_are_one_round():
+    slept = [Jump(block=1, suspended_s=30.0), Jump(block=3, suspended_s=40.0)]
+    jumped = a_round(1, conditions=msgspec.structs.replace(CLEAN, jumps=slept))
+    (reason,) = judge_case([jumped, a_round(2)], MACHINE).reasons
+    assert reason.seen == "the machine was suspended for 30 s in block 1 (1 of 2 rounds)"
 
 
 def test_what_is_said_without_being_a_doubt_leaves_a_case_valid():
     capped = msgspec.structs.replace(CLEAN, throttled_by=["sw_power_cap"])
-    kernels = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
-    rounds = [measurement(CASE, n, conditions=capped, **kernels) for n in (1, 2)]
+    rounds = [a_round(number, conditions=capped) for number in (1, 2)]
     said = "VALID: the power limit held the clock down (2 of 2 rounds)"
-    assert judge_case(rounds, QUIET).text == said
+    assert judge_case(rounds, MACHINE).text == said
 
 
 def test_reasons_of_idleness_and_settings_are_none():
@@ -118,22 +160,16 @@ def test_reasons_of_idleness_and_settings_are_none():
 
 def test_two_sensors_that_are_missing_in_each_round_are_two_reasons():
     blind = Conditions(wall_s=1, cpus=2)
-    rounds = [
-        measurement(CASE, n, conditions=blind, block_compute_s=[0.001], block_memory_s=[0.002])
-        for n in (1, 2, 3)
-    ]
-    reasons = judge_case(rounds, QUIET).reasons
+    rounds = [a_round(number, conditions=blind) for number in (1, 2, 3)]
+    reasons = judge_case(rounds, MACHINE).reasons
     assert [reason.seen.endswith("(3 of 3 rounds)") for reason in reasons] == [True, True]
 
 
-def test_a_gpus_clock_follows_the_load_and_is_never_invalid_for_it():
+def test_a_clock_that_follows_the_load_is_never_invalid_for_it():
     fell = msgspec.structs.replace(CLEAN, lowest_clock_hz=3e8, highest_clock_hz=2e9)
-    kernels = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
-    on_gpu, on_cpu = (
-        judge(measurement(Case("resnet50", "plain", device=d), conditions=fell, **kernels), QUIET)
-        for d in ("cuda", "cpu")
-    )
-    assert (on_gpu.level, on_cpu.level) == ("SUSPECT", "INVALID")
+    cases = [Case("resnet50", "plain", device=name) for name in ("cuda", "orin", "cpu", "no-such")]
+    levels = [judged(case=case, conditions=fell).level for case in cases]
+    assert levels == ["SUSPECT", "SUSPECT", "INVALID", "INVALID"]
 
 
 def test_a_clock_of_zero_is_no_clock():

@@ -7,12 +7,13 @@ import pytest
 from rich.console import Console
 from support.records import failure, measurement
 
-from bench.analysis.verdict import Doubt, Reason, Verdict
+from bench.analysis.reasons import Observation, Reason, percent
+from bench.analysis.verdict import Verdict
 from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude
 from bench.harness.plan import PRESETS
 from bench.harness.scheduler.estimate import CaseProgress
 from bench.records import Case
-from bench.storage.results import History
+from bench.storage.history import History
 
 QUICK = PRESETS["quick"]
 FAST = Case("mobilenetv3_l", "plain")
@@ -88,7 +89,7 @@ def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
         FAST: History([measurement(FAST, stopped_by="rounds")], None),
         BROKEN: History([], failure(BROKEN)),
     }
-    seen = Reason(Doubt.OTHERS, "SUSPECT", "others used 12 % of the CPUs")
+    seen = Reason(Observation.OTHERS, "SUSPECT", (percent(0.12),))
     verdicts = {FAST: Verdict("SUSPECT", [seen])}
     path = tmp_path / "results.jsonl"
     conclude(screen.console, histories, verdicts, path, "python -m bench report out")

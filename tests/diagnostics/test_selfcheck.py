@@ -7,11 +7,12 @@ import pytest
 from support.paths import ROOT
 from support.records import FULLY_USED, measurement
 
-from bench.analysis.verdict import Doubt
+from bench.analysis.reasons import Doubt
 from bench.diagnostics.selfcheck import PLANTS, Parts, faults, findings
 from bench.records import Case
 
 
+@pytest.mark.slow
 def test_selfcheck_passes_where_the_truth_is_scripted_and_resumes(bench, tmp_path):
     done = bench("selfcheck", "--device", "fake", "--full", "--out", "out")
     page = (tmp_path / "out" / "fake" / "selfcheck.md").read_text()

@@ -13,7 +13,7 @@ from support.results import write
 import bench
 from bench.errors import UsageError
 from bench.records import Case
-from bench.storage import results as store
+from bench.storage.reader import FILE_NAME
 
 PAGE = (ROOT / "docs" / "notebooks.md").read_text()
 
@@ -68,7 +68,7 @@ def test_nothing_to_load_is_said(tmp_path, results):
 
 
 def test_a_line_that_is_no_record_is_a_warning(results):
-    with (results / "chip-a" / store.FILE_NAME).open("a") as file:
+    with (results / "chip-a" / FILE_NAME).open("a") as file:
         file.write("{\n")
     with pytest.warns(UserWarning, match=r"chip-a.*not a record") as warned:
         assert len(bench.load(results)) == 4

@@ -5,15 +5,13 @@ import os
 
 import msgspec
 import pytest
-from support.records import ENVIRONMENT, failure, measurement
+from support.records import CASE, ENVIRONMENT, failure, measurement
 
 from bench.errors import UsageError
 from bench.records import Case, Cost, Peaks
 from bench.storage import lock
 from bench.storage import results as store
 from bench.storage.results import Store
-
-CASE = Case("resnet50", "plain")
 
 
 def opened(folder, *records):
@@ -105,29 +103,6 @@ def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
     again = opened(tmp_path)
     assert again.records == []
     assert "schema 99" in again.warnings[0]
-
-
-def test_history_is_of_one_case_in_one_environment():
-    other = Case("resnet50", "plain", batch=128)
-    records = [
-        measurement(CASE, 1),
-        measurement(other, 1),
-        measurement(CASE, 1, environment_id="elsewhere"),
-        measurement(CASE, 2),
-    ]
-    rounds, failed = store.history(records, CASE, "env")
-    assert [record.round for record in rounds] == [1, 2]
-    assert failed is None
-
-
-def test_a_failure_counts_until_a_later_round_succeeds():
-    assert store.history([failure(CASE)], CASE, "env").failure is not None
-    assert store.history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
-
-
-def test_a_round_that_is_there_twice_counts_once():
-    rounds, _ = store.history([measurement(CASE), measurement(CASE)], CASE, "env")
-    assert len(rounds) == 1
 
 
 def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
@@ -225,46 +200,6 @@ def test_a_file_that_another_has_written_into_is_no_longer_read(tmp_path):
     results.path.write_bytes(b"x" + results.path.read_bytes())
     with contextlib.closing(results), pytest.raises(UsageError, match="was changed while this run"):
         results.history(CASE, "env")
-
-
-def test_a_record_whose_case_id_is_of_another_case_is_left_out_and_said(tmp_path):
-    results = opened(tmp_path, measurement(CASE))
-    line = results.path.read_bytes()
-    results.path.write_bytes(line.replace(CASE.case_id.encode(), b"another") + line)
-    found, (warning,) = store.read(results.path)
-    assert found == [measurement(CASE)]
-    assert warning.endswith("its case_id is another's")
-
-
-def test_of_very_many_lines_that_are_no_records_the_number_is_told(tmp_path, monkeypatch):
-    results = opened(tmp_path, measurement(CASE))
-    monkeypatch.setattr(store, "MOST_WARNINGS", 3)
-    results.path.write_bytes(b"x\n" * 9 + results.path.read_bytes() + b"x\n")
-    found, warnings = store.read(results.path)
-    assert found == [measurement(CASE)]
-    assert len(warnings) == 4
-    assert warnings[-1] == f"{results.path}: 7 more lines are not records and were left out"
-
-
-def test_the_last_line_is_looked_for_from_the_end_and_not_for_ever(tmp_path, monkeypatch):
-    path = tmp_path / "results.jsonl"
-    monkeypatch.setattr(store, "CHUNK_BYTES", 4)
-    for content, last in (
-        (b"", b""),
-        (b"ab\n", b""),
-        (b"ab\ncdefghij", b"cdefghij"),
-        (b"ab", b"ab"),
-    ):
-        path.write_bytes(content)
-        assert store.unfinished(path) == last
-    monkeypatch.setattr(store, "LINE_BYTES", 20)
-    path.write_bytes(b"ab\n" + bytes(40))
-    with pytest.raises(OSError, match="has more than 20 bytes"):
-        store.unfinished(path)
-    results = Store(tmp_path)
-    with pytest.raises(UsageError, match="its last line has more than 20 bytes"):
-        results.open()
-    assert path.read_bytes() == b"ab\n" + bytes(40)
 
 
 def test_a_new_file_and_its_folders_are_flushed_once(tmp_path, monkeypatch):

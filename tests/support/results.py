@@ -7,7 +7,7 @@ import msgspec
 
 from bench import report
 from bench.report import devices
-from bench.storage.results import FILE_NAME
+from bench.storage.reader import FILE_NAME
 from support.records import ENVIRONMENT
 
 

@@ -80,21 +80,18 @@ def break_down(
     graph. Raises TraceError where iterations are not alike, or not those of the anatomy.
     """
     _check(iterations, anatomy)
-    on_gpu = has_kernels(iterations)
     events = statistics.fmean(iteration.events for iteration in iterations)
     wall_s = statistics.fmean(iteration.mark.seconds for iteration in iterations)
     scale = samples.plain_s * samples.slowdown / wall_s  # to the machine of the plain blocks
+    on_gpu = has_kernels(iterations)
     if on_gpu:  # whose clock knows nothing of what slowed the host
         rows = _rows(_kernel_parts(iterations, anatomy), 1.0, 0.0)
         busy_s = statistics.fmean(union_s(iteration.kernels) for iteration in iterations)
-        summed_s = sum(row.time_s for row in rows)
-        rows = [structs.replace(r, time_s=r.time_s * busy_s / summed_s) for r in rows]
         sync_s = statistics.fmean(map(_sync_s, iterations))
     else:
         rows = _rows(_host_parts(iterations, anatomy), scale, cost.event_s)
-        with_faults_s = sum(row.time_s for row in rows)
-        busy_s, sync_s = max(with_faults_s - cost.faults_s, 0.0), 0.0
-        rows = [structs.replace(r, time_s=r.time_s * busy_s / with_faults_s) for r in rows]
+        busy_s = max(sum(row.time_s for row in rows) - cost.faults_s, 0.0)
+        sync_s = 0.0
     expected_s = events * cost.event_s + cost.faults_s
     gaps_s = max(wall_s * scale - busy_s - sync_s - expected_s, 0.0)
     waterfall = Waterfall(
@@ -107,7 +104,13 @@ def break_down(
         overhead_expected_s=expected_s,
     )
     utilisation = _of_gpu(iterations, waterfall, sm_count) if on_gpu else Utilisation()
-    return Breakdown(rows, waterfall, utilisation, round(events))
+    return Breakdown(_adding_up(rows, busy_s), waterfall, utilisation, round(events))
+
+
+def _adding_up(rows: Sequence[ProfileRow], busy_s: float) -> list[ProfileRow]:
+    """The rows, scaled so that their times add up to `busy_s`."""
+    summed_s = sum(row.time_s for row in rows)
+    return [structs.replace(row, time_s=row.time_s * busy_s / summed_s) for row in rows]
 
 
 def adds_up(waterfall: Waterfall) -> bool:

@@ -9,7 +9,7 @@ from bench.analysis.profile.summary import merged
 from bench.records import Case, Environment, Failure, Peaks, Profile, Record, of_profiles
 
 
-class Known(NamedTuple):
+class ProfileHistory(NamedTuple):
     """What is on record of a case in one environment: its rounds, or why there are none.
 
     `failure` is the last one, unless a later round succeeded.
@@ -24,7 +24,7 @@ class Known(NamedTuple):
         return merged(self.rounds)
 
 
-def known_of(records: Sequence[Record], case: Case, environment_id: str) -> Known:
+def profile_history(records: Sequence[Record], case: Case, environment_id: str) -> ProfileHistory:
     """The profiles of `case`; of a round that was profiled anew the last counts."""
     rounds: dict[int, Profile] = {}
     failure: Failure | None = None
@@ -36,17 +36,17 @@ def known_of(records: Sequence[Record], case: Case, environment_id: str) -> Know
         else:
             rounds[record.round] = record
             failure = None
-    return Known(list(rounds.values()), failure)
+    return ProfileHistory(list(rounds.values()), failure)
 
 
-def latest(records: Sequence[Record]) -> list[Known]:
-    """What is known of each case in the environment profiled last, as they first came."""
+def latest(records: Sequence[Record]) -> list[ProfileHistory]:
+    """The history of each case in the environment profiled last, in order of first profile."""
     every = list(of_profiles(records))
     if not every:
         return []
     here = every[-1].environment_id
     cases = dict.fromkeys(each.case for each in every if each.environment_id == here)
-    return [known_of(records, case, here) for case in cases]
+    return [profile_history(records, case, here) for case in cases]
 
 
 def chip_name(records: Sequence[Record], profile: Profile) -> str:

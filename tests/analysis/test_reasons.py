@@ -1,0 +1,58 @@
+import pytest
+
+from bench.analysis.reasons import (
+    Observation,
+    Reason,
+    count,
+    elapsed,
+    factor,
+    percent,
+    sentence,
+)
+
+
+def suspect(observation, *values):
+    return Reason(observation, "SUSPECT", values)
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (suspect(Observation.OTHERS, percent(0.123)), "others used 12 % of the CPUs"),
+        (suspect(Observation.OVERHEATED, count(3)), "3 thermal events"),
+        (
+            suspect(Observation.SLOW_COMPUTE, factor(1.44)),
+            "computing took 1.4 times as long as when it is quiet",
+        ),
+        (
+            suspect(Observation.SET_BACK, elapsed(120), count(2)),
+            "the clock was set back by 2 min in block 2",
+        ),
+        (suspect(Observation.BRAKED, "{0} %"), "the clock was held down: {0} %"),
+    ],
+)
+def test_a_reason_is_told_with_its_values(reason, text):
+    assert reason.seen == text
+    assert reason._replace(in_rounds=2, of_rounds=3).seen == f"{text} (2 of 3 rounds)"
+
+
+def test_each_observation_has_its_own_sentence_and_a_doubt():
+    every = list(Observation)
+    assert len({each.sentence for each in every}) == len(Observation.__members__)
+    assert all(each.doubt.value for each in every)
+
+
+def test_reasons_of_one_kind_differ_in_numbers_alone():
+    few, many = (suspect(Observation.OTHERS, percent(share)) for share in (0.11, 0.2))
+    assert few.kind == many.kind
+    assert few.kind != suspect(Observation.STOLEN, percent(0.11)).kind
+    seconds, minutes = (
+        suspect(Observation.SET_BACK, elapsed(long), count(1)) for long in (30, 300)
+    )
+    assert seconds.kind != minutes.kind  # `30 to 5 s` would be false
+
+
+def test_a_sentence_spans_numbers_by_their_size_and_not_by_their_digits():
+    found = [suspect(Observation.OTHERS, percent(share)) for share in (0.2, 0.095, 1.0)]
+    assert sentence(found) == "others used 9.5 to 1e+02 % of the CPUs"
+    assert sentence([found[0], suspect(Observation.OTHERS, percent(0.201))]) == found[0].seen

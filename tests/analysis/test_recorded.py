@@ -1,0 +1,46 @@
+import json
+
+import msgspec
+import pytest
+from support.records import CASE, ENVIRONMENT, OBSERVED, measurement
+from support.results import write
+
+from bench.analysis.reasons import Doubt
+from bench.analysis.recorded import latest
+from bench.errors import UsageError
+from bench.records import Case
+from bench.storage.reader import FILE_NAME
+
+
+def test_a_record_of_another_schema_is_refused(tmp_path):
+    write(tmp_path / "chip", [ENVIRONMENT, measurement(CASE), measurement(CASE, schema=2)])
+    with pytest.raises(UsageError, match="has schema 2, not 1") as raised:
+        latest(tmp_path)
+    assert "version of bench that wrote them" in raised.value.remedy
+
+
+def test_a_damaged_line_that_speaks_of_a_schema_is_left_out(tmp_path):
+    folder = tmp_path / "results:1 has schema 2, not 1"
+    write(folder / "chip", [ENVIRONMENT, measurement(CASE)])
+    path = folder / "chip" / FILE_NAME
+    said = f"{path}:1 has schema 2, not 1: left out"
+    with path.open("a") as file:
+        file.write(json.dumps({"type": said}) + "\n")
+    (recorded,) = latest(folder)
+    assert recorded.cases == [CASE]
+    (warning,) = recorded.warnings
+    assert warning.startswith(f"{path}:3 is not a record and was left out: ")
+    assert said in warning
+
+
+@pytest.mark.parametrize(("cpus", "doubts"), [(2, {Doubt.THREADS}), (4, set()), (None, set())])
+def test_threads_are_judged_by_the_cpus_of_the_environment(tmp_path, cpus, doubts):
+    """Without an environment on record, the number of CPUs is not known."""
+    four = Case("resnet50", "plain", threads=4)
+    records = [measurement(four, **OBSERVED)]
+    if cpus is not None:
+        chip = msgspec.structs.replace(ENVIRONMENT.chip, threads=cpus)
+        records.insert(0, msgspec.structs.replace(ENVIRONMENT, chip=chip))
+    write(tmp_path / "chip", records)
+    (recorded,) = latest(tmp_path)
+    assert {reason.doubt for reason in recorded.verdict(four).reasons} == doubts

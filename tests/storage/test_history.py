@@ -1,0 +1,29 @@
+from support.records import failure, measurement
+
+from bench.records import Case
+from bench.storage.history import history
+
+CASE = Case("resnet50", "plain")
+
+
+def test_history_is_of_one_case_in_one_environment():
+    other = Case("resnet50", "plain", batch=128)
+    records = [
+        measurement(CASE, 1),
+        measurement(other, 1),
+        measurement(CASE, 1, environment_id="elsewhere"),
+        measurement(CASE, 2),
+    ]
+    rounds, failed = history(records, CASE, "env")
+    assert [record.round for record in rounds] == [1, 2]
+    assert failed is None
+
+
+def test_a_failure_counts_until_a_later_round_succeeds():
+    assert history([failure(CASE)], CASE, "env").failure is not None
+    assert history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
+
+
+def test_a_round_that_is_there_twice_counts_once():
+    rounds, _ = history([measurement(CASE), measurement(CASE)], CASE, "env")
+    assert len(rounds) == 1
