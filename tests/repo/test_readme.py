@@ -1,14 +1,26 @@
-"""What the README shows is what is committed, and what it says to type exists."""
+"""README and docs: the table shown is the committed one, and commands, links and names exist."""
 
 import csv
 import re
+import shlex
 
+import pytest
+import typer
 from support.paths import ROOT
 
-from bench.text import display, plus_minus, significant
+from bench.cli import app
+from bench.models.naming import network_title
+from bench.text import plus_minus, significant
 
 DOUBTED = {"VALID": "", "SUSPECT": " †"}
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+LINES = 170
+FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+CODE = re.compile(r"`([^`]+)`")
+TESTS = re.compile(r"\b(?:tests/)?((?:\w+/)+test_\w+\.py)")
+GROUP = typer.main.get_command(app)
+USAGE_ERROR = typer.BadParameter.__base__  # typer has it from click, or from a copy of its own
 
 
 def test_the_table_is_that_of_the_committed_report():
@@ -18,7 +30,7 @@ def test_the_table_is_that_of_the_committed_report():
     for line in lines:
         mean, std = (float(line[f"amd_epyc_latency_{key}"]) for key in ("ms", "std_ms"))
         latency = plus_minus(mean, std)
-        name = display(line["model"], line["form"])
+        name = network_title(line["model"], line["form"])
         (row,) = [row for row in README.splitlines() if row.startswith(f"| {name} |")]
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells[3] == latency + DOUBTED[line["amd_epyc_verdict"]]
@@ -28,6 +40,13 @@ def test_the_table_is_that_of_the_committed_report():
         assert cells[7] == line["amd_epyc_rank"]
 
 
+def test_output_that_is_shown_is_what_the_command_prints(bench):
+    shown = re.findall(r"```\n\$ bench ([^\n]+)\n(.*?)```", README, re.DOTALL)
+    assert shown
+    for line, output in shown:
+        assert bench(*shlex.split(line), cwd=ROOT).stdout.strip() == output.strip()
+
+
 def test_the_page_of_models_is_what_the_command_prints(bench):
     page = (ROOT / "docs" / "models.md").read_text()
     printed = bench("list", "models", "--paper").stdout
@@ -35,19 +54,123 @@ def test_the_page_of_models_is_what_the_command_prints(bench):
     assert len(printed.splitlines()) > 50
 
 
-def test_links_lead_to_files():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= LINES
 
 
-def test_sessions_it_names_are_sessions():
-    sessions = set(re.findall(r"nox -s (\w+)", README))
+def anchors(text):
+    """The anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\(([^)]+)\)", FENCE.sub("", page.read_text())):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), target
+
+
+def test_every_page_of_docs_is_reached_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README))
+    assert linked == {f"docs/{page.name}" for page in PAGES[1:]}
+
+
+def commands(text):
+    """The `bench` commands of the code blocks, whole, and those named within sentences."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    yaml = re.sub(r">-?\n\s+(.+)\n\s+(?=--)", r"\1 ", joined)
+    for line in "\n".join(block for _, block in FENCE.findall(yaml)).splitlines():
+        line = re.sub(r"^\s*(- )?(run: |\$ )?", "", line)
+        for part in line.split("&&"):
+            if re.match(r"(\.\w+/(env/)?bin/)?bench [a-z-]", part.strip()):
+                yield shlex.split(part, comments=True)[1:], True
+    for code in CODE.findall(FENCE.sub("", text)):
+        if code.startswith("bench "):
+            yield shlex.split(" ".join(code.split()))[1:], False
+
+
+def check(words, whole):
+    """Raise for a command, flag or argument that the command line does not take."""
+    words = words[: words.index("|")] if "|" in words else words
+    if words[0].startswith("-"):
+        assert words[0] in known_flags(GROUP), words
+        return
+    assert words[0] in GROUP.commands, words
+    command = GROUP.commands[words[0]]
+    if whole:
+        with GROUP.context_class(GROUP) as parent:
+            command.make_context(words[0], words[1:], parent=parent)
+    for word in words[1:]:
+        assert not word.startswith("-") or word.split("=")[0] in known_flags(command), words
+
+
+def known_flags(command):
+    with command.context_class(command) as context:
+        return {flag for each in command.get_params(context) for flag in each.opts}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_one_that_the_command_line_takes(page):
+    for words, whole in commands(page.read_text()):
+        check(words, whole)
+
+
+def test_commands_are_found_in_all_their_places():
+    found = [
+        *commands(
+            "```\n.nox/env/bin/bench doctor\nbench run \\\n    --batch 1 && bench compare a b\n```"
+        ),
+        *commands("```yaml\n - run: >-\n     bench compare a b\n     --in results  # a word\n```"),
+        *commands("say `bench list\nmodels`, not `python`"),
+    ]
+    assert found == [
+        (["doctor"], True),
+        (["run", "--batch", "1"], True),
+        (["compare", "a", "b"], True),
+        (["compare", "a", "b", "--in", "results"], True),
+        (["list", "models"], False),
+    ]
+
+
+@pytest.mark.parametrize("line", ["rum --batch 1", "run --batches 1", "compare a", "--vers"])
+def test_a_command_that_does_not_exist_is_noticed(line):
+    with pytest.raises((AssertionError, USAGE_ERROR)):
+        check(line.split(), whole=True)
+
+
+def test_the_command_has_one_spelling():
+    for page in PAGES:
+        assert not re.search(r"python3? -m bench(?!\.)", page.read_text()), page
+
+
+def test_sessions_that_are_named_are_sessions():
+    named = {page: set(re.findall(r"nox -s (\w+)", page.read_text())) for page in PAGES}
     defined = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.M))
-    assert sessions >= {"tests", "bench_cpu", "bench_gpu", "bench_orin"}
-    assert sessions <= defined
+    assert named[PAGES[0]] >= {"tests", "bench_cpu", "bench_gpu", "bench_orin"}
+    assert set().union(*named.values()) <= defined
+
+
+def test_tests_that_are_named_are_files():
+    named = {name for page in PAGES for name in TESTS.findall(page.read_text())}
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_the_glossary_has_ten_words_that_a_report_prints(bench):
+    section = README.split("## Ten words that a report uses")[1].split("\n## ")[0]
+    words = re.findall(r"^\| ([\w -]+) \|", section, re.MULTILINE)[1:]
+    printed = "\n".join(path.read_text() for path in ROOT.glob("reports/**/*.md"))
+    printed += bench("explain", "repnext_u3_t@srep", "--in", str(ROOT / "reports")).stdout
+    assert len(words) == len(set(words)) == 10
+    assert [word for word in words if not re.search(rf"\b{word}s?\b", printed, re.I)] == []
 
 
 def test_it_speaks_of_no_machine_path_or_host():
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("bench/**/*.py"), *ROOT.glob("reports/**/*.md")]:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("reports/**/*.md")]
+    for path in [*pages, *ROOT.glob("bench/**/*.py")]:
         assert not re.search(r"/(root|home|tmp|work)/", path.read_text()), path
