@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.analysis.conditions import known
-from bench.devices.sensor import Sensor
+from bench.devices.sensors.sensor import Sensor
 from bench.harness.worker.timing import Clock
 from bench.records import Gauges, Telemetry
 

@@ -1,10 +1,8 @@
-import ast
-import inspect
+"""An NVIDIA GPU through NVML: facts, state and gauges, and what is lost where NVML refuses."""
+
 import sys
 import types
-from pathlib import Path
 
-import pynvml as real_pynvml
 import pytest
 from support import fake_pynvml
 from support.fake_pynvml import (
@@ -16,13 +14,14 @@ from support.fake_pynvml import (
     h200,
     instance,
     mig_a100,
+    names_asked,
     orin,
     process,
 )
 
-from bench.devices import nvml
-from bench.devices.nvml import THERMAL, THROTTLES, open_gpu, throttles_of
-from bench.errors import UnavailableError
+from bench.devices.sensors.nvml import open_gpu
+from bench.devices.sensors.nvml_answer import LACKING
+from bench.devices.sensors.throttles import throttles_of
 from bench.records import Gauges
 
 FACTS = {
@@ -115,25 +114,6 @@ FAILURES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def all_gpus_visible(monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """Open the first visible of some GPUs; `visible` is CUDA_VISIBLE_DEVICES."""
-
-    def open_one(*boards, visible=None, **options):
-        module = fake_pynvml.pynvml(*boards, **options)
-        monkeypatch.setitem(sys.modules, "pynvml", module)
-        if visible is not None:
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        return open_gpu()
-
-    return open_one
-
-
 def levels_of(gauges):
     return {name: getattr(gauges, name) for name in LEVELS}
 
@@ -152,32 +132,23 @@ def all_of(gpu):
     }
 
 
-def names_in_the_module():
-    """Functions of pynvml that the module asks, by their whole names."""
-    tree = ast.parse(Path(nvml.__file__).read_text())
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    asked = {text for text in texts if isinstance(text, str) and text.isidentifier()}
-    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return {name for name in asked | attributes if name.lower().startswith("nvml")}
-
-
-def test_an_h200_tells_what_it_is(opened):
+def test_facts_of_an_h200(opened):
     gpu = opened(h200())
     assert gpu.name == "NVIDIA H200"
     assert gpu.facts() == FACTS
 
 
-def test_an_h200_tells_its_state(opened):
+def test_state_of_an_h200(opened):
     assert opened(h200()).state() == STATE
 
 
-def test_an_h200_tells_its_levels_and_nothing_is_missing(opened):
+def test_gauges_of_an_h200_have_every_level(opened):
     gauges = opened(h200()).gauges()
     assert levels_of(gauges) == LEVELS
     assert gauges.missing == {}
 
 
-def test_energy_memory_and_processes_are_in_joules_bytes_and_heads(opened):
+def test_units_of_energy_memory_and_processes(opened):
     gpu = opened(h200())
     assert gpu.energy_j() == 123_456.789
     assert gpu.free_bytes() == (143771 - 1843) * MIB
@@ -197,16 +168,16 @@ def test_an_a100_has_64_cores_in_a_multiprocessor(opened):
         {"nvmlDeviceGetNumGpuCores": 0},
     ],
 )
-def test_multiprocessors_are_not_guessed(opened, answers):
+def test_multiprocessors_are_unknown_where_the_cores_do_not_fit(opened, answers):
     assert opened(h200(**answers)).facts()["sm_count"] is None
 
 
-def test_ecc_and_mig_are_those_of_now_not_those_after_a_reset(opened):
+def test_ecc_and_mig_are_the_current_ones_not_the_pending_ones(opened):
     gpu = opened(h200(nvmlDeviceGetEccMode=[0, 1], nvmlDeviceGetMigMode=[0, 1]))
     assert (gpu.facts()["ecc"], gpu.facts()["mig"]) == ("off", "off")
 
 
-def test_text_of_an_old_pynvml_is_bytes(opened):
+def test_bytes_of_an_old_pynvml_are_decoded(opened):
     gpu = opened(h200(nvmlDeviceGetName=b"NVIDIA \xffH200"), driver=b"470.1")
     assert (gpu.name, gpu.facts()["driver"]) == ("NVIDIA \ufffdH200", "470.1")
 
@@ -221,7 +192,7 @@ def test_a_function_that_fails_leaves_all_others_intact(opened, function, failur
         gpu = opened(h200(), errors={function: failure})
     after, gauges = all_of(gpu), gpu.gauges()
     lost = LOST[function]
-    if function.endswith("EventReasons") and FAILURES[failure] == nvml.LACKING:
+    if function.endswith("EventReasons") and FAILURES[failure] == LACKING:
         lost = {}  # the older function of the same answers instead
     assert {name: after[name] for name in after if after[name] != before[name]} == lost
     levels = [name.removeprefix("gauges ") for name in lost if name.startswith("gauges ")]
@@ -229,8 +200,8 @@ def test_a_function_that_fails_leaves_all_others_intact(opened, function, failur
     gpu.close()
 
 
-def test_no_function_that_is_asked_was_left_out_of_the_test_above():
-    functions = {name for name in names_in_the_module() if name.startswith("nvml")}
+def test_the_test_above_covers_every_function_that_is_asked():
+    functions = {name for name in names_asked() if name.startswith("nvml")}
     assert functions == set(LOST) | INDISPENSABLE
     assert functions == set(fake_pynvml.ARGUMENTS)
 
@@ -248,7 +219,7 @@ def test_where_everything_fails_all_levels_are_missing_with_the_reason(opened, f
     assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, FAILURES[failure]))
 
 
-def test_a_gpu_lost_in_the_middle_raises_nothing(opened):
+def test_a_gpu_lost_while_open_raises_nothing(opened):
     gpu = opened(h200())
     assert gpu.gauges().missing == {}
     sys.modules["pynvml"].errors.update(dict.fromkeys(fake_pynvml.ARGUMENTS, "GpuIsLost"))
@@ -297,7 +268,7 @@ def test_an_error_of_pynvml_itself_is_a_reason_too(opened):
         ),
     ],
 )
-def test_a_level_that_cannot_be_is_missing_with_a_reason(opened, function, answer, missing):
+def test_an_impossible_level_is_missing_with_a_reason(opened, function, answer, missing):
     gauges = opened(h200(**{function: answer})).gauges()
     assert gauges.missing == missing
     (name,) = missing
@@ -323,12 +294,12 @@ def test_a_level_that_cannot_be_is_missing_with_a_reason(opened, function, answe
         ("nvmlDeviceGetTotalEnergyConsumption", 2**64 - 1, "energy_j"),
     ],
 )
-def test_a_fact_that_cannot_be_is_unknown(opened, function, answer, where):
+def test_an_impossible_fact_is_unknown(opened, function, answer, where):
     assert all_of(opened(h200()))[where] is not None
     assert all_of(opened(h200(**{function: answer})))[where] is None
 
 
-def test_an_idle_gpu_that_is_used_for_no_part_of_a_second_is_no_missing_value(opened):
+def test_zero_utilisation_and_no_throttle_are_values_not_missing(opened):
     idle = h200(
         nvmlDeviceGetUtilizationRates=types.SimpleNamespace(gpu=0),
         nvmlDeviceGetCurrentClocksEventReasons=0x1,
@@ -355,15 +326,6 @@ def test_throttles_are_named_by_their_bits(opened, mask, names):
     assert opened(h200(nvmlDeviceGetCurrentClocksEventReasons=mask)).gauges().throttles == names
 
 
-def test_heat_and_brakes_of_the_hardware_are_thermal_and_limits_that_somebody_set_are_not():
-    assert set(THROTTLES.values()) - THERMAL == {
-        "applications_clocks_setting",
-        "sw_power_cap",
-        "sync_boost",
-        "display_clock_setting",
-    }
-
-
 def test_an_older_driver_is_asked_for_throttles_by_the_older_name(opened):
     old = h200(nvmlDeviceGetCurrentClocksThrottleReasons=0x40)
     assert opened(old).gauges().throttles == LEVELS["throttles"]
@@ -385,12 +347,12 @@ def test_an_older_driver_is_asked_for_throttles_by_the_older_name(opened):
         ([[], [], []], None),
     ],
 )
-def test_memory_of_a_process_is_known_only_where_nvml_lists_it_and_says_so(opened, lists, held):
+def test_memory_of_a_process_is_known_where_nvml_lists_it_with_a_size(opened, lists, held):
     board = h200(**dict(zip(PROCESSES, lists, strict=True)))
     assert opened(board).process_bytes(9) == held
 
 
-def test_a_process_on_several_lists_is_one(opened):
+def test_a_process_in_several_lists_counts_once(opened):
     board = h200(**{name: [process(9, MIB), process(10, None)] for name in PROCESSES})
     assert opened(board).foreign_processes() == 2
 
@@ -401,12 +363,12 @@ def test_processes_are_unknown_where_no_list_can_be_read(opened):
     assert gpu.state()["foreign_processes"] is None
 
 
-def test_a_text_that_is_empty_is_none(opened):
+def test_an_empty_text_is_none(opened):
     gpu = opened(h200(nvmlDeviceGetName=""), driver="")
     assert (gpu.name, gpu.facts()["driver"]) == ("unnamed NVIDIA GPU", None)
 
 
-def test_an_orin_opens_and_says_of_everything_that_it_is_not_supported(opened):
+def test_nvml_on_an_orin_supports_nothing(opened):
     gpu = opened(orin(), errors={"nvmlSystemGetDriverVersion": "NotSupported"})
     assert gpu.name == "unnamed NVIDIA GPU"
     assert gpu.facts() == dict.fromkeys(FACTS)
@@ -416,95 +378,13 @@ def test_an_orin_opens_and_says_of_everything_that_it_is_not_supported(opened):
     assert gpu.foreign_processes() is None
 
 
-def test_an_orin_that_tells_its_name_is_named(opened):
+def test_nvml_on_an_orin_may_give_its_name(opened):
     gpu = opened(orin(nvmlDeviceGetName="Orin (nvgpu)"), driver="540.4.0")
     assert gpu.name == "Orin (nvgpu)"
     assert gpu.facts() == {**dict.fromkeys(FACTS), "driver": "540.4.0"}
 
 
-UUIDS = [board.answers["nvmlDeviceGetUUID"] for board in (h200(), a100())]
-
-
-@pytest.mark.parametrize(
-    ("visible", "name"),
-    [
-        (None, "NVIDIA H200"),
-        ("0", "NVIDIA H200"),
-        ("1", "NVIDIA A100-SXM4-80GB"),
-        (" 1,0", "NVIDIA A100-SXM4-80GB"),
-        ("1,-1", "NVIDIA A100-SXM4-80GB"),
-        (UUIDS[0], "NVIDIA H200"),
-        (UUIDS[1], "NVIDIA A100-SXM4-80GB"),
-        ("GPU-1f2e9,0", "NVIDIA A100-SXM4-80GB"),
-        ("GPU-1f2e3d4c-00", "NVIDIA H200"),
-    ],
-)
-def test_the_first_of_cuda_visible_devices_is_opened(opened, visible, name):
-    assert opened(h200(), a100(), visible=visible).name == name
-
-
-@pytest.mark.parametrize(
-    ("visible", "message"),
-    [
-        ("", "CUDA_VISIBLE_DEVICES '' hides all"),
-        ("-1", "CUDA_VISIBLE_DEVICES '-1' hides all"),
-        ("-1,0", "CUDA_VISIBLE_DEVICES '-1,0' hides all"),
-        (",0", "CUDA_VISIBLE_DEVICES ',0' hides all"),
-        ("NoDevFiles", "CUDA_VISIBLE_DEVICES 'NoDevFiles' hides all"),
-        ("2", "CUDA_VISIBLE_DEVICES begins with 2, and NVML finds 2"),
-        ("GPU-1f2e", "CUDA_VISIBLE_DEVICES begins with GPU-1f2e, which is that of 2 GPUs"),
-        ("GPU-0,1", "CUDA_VISIBLE_DEVICES begins with GPU-0, which is that of 0 GPUs"),
-        ("MIG-0", "CUDA_VISIBLE_DEVICES begins with MIG-0, which is that of 0 GPUs"),
-    ],
-)
-def test_gpus_that_cuda_visible_devices_hides_are_not_available(opened, visible, message):
-    with pytest.raises(UnavailableError) as refused:
-        opened(h200(), a100(), visible=visible)
-    assert refused.value.message == f"no NVIDIA GPU here: {message}"
-    assert "CUDA_VISIBLE_DEVICES" in refused.value.remedy
-    assert sys.modules["pynvml"].users == 0
-
-
-@pytest.mark.parametrize("function", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetUUID"])
-def test_a_whole_uuid_is_found_either_way(opened, function):
-    gpu = opened(h200(), a100(), visible=UUIDS[1], errors={function: "NotSupported"})
-    assert gpu.name == "NVIDIA A100-SXM4-80GB"
-
-
-@pytest.mark.parametrize("error", ["DriverNotLoaded", "LibraryNotFound"])
-def test_without_a_driver_there_is_no_gpu(opened, error):
-    with pytest.raises(UnavailableError) as refused:
-        opened(h200(), errors={"nvmlInit": error})
-    text = fake_pynvml.ERRORS[error][1]
-    assert refused.value.message == f"no NVIDIA GPU here: NVML says {text}"
-    assert "--device cpu" in refused.value.remedy
-
-
-@pytest.mark.parametrize("visible", [None, "0", "GPU-1"])
-def test_a_driver_that_finds_no_gpu_says_so(opened, visible):
-    with pytest.raises(UnavailableError) as refused:
-        opened(visible=visible)
-    assert refused.value.message == "no NVIDIA GPU here: NVML finds none"
-    assert "--device cpu" in refused.value.remedy
-    assert sys.modules["pynvml"].users == 0
-
-
-def test_a_gpu_that_may_not_be_opened_is_not_available(opened):
-    with pytest.raises(UnavailableError) as refused:
-        opened(h200(), errors={"nvmlDeviceGetHandleByIndex": "NoPermission"})
-    assert "of GPU 0 NVML says Insufficient Permissions" in refused.value.message
-    assert "--device cpu" in refused.value.remedy
-
-
-def test_without_pynvml_the_remedy_is_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    with pytest.raises(UnavailableError) as refused:
-        open_gpu()
-    assert refused.value.message == "no NVIDIA GPU here: pynvml is not installed"
-    assert "pip install nvidia-ml-py" in refused.value.remedy
-
-
-def test_a_gpu_closes_once_and_then_tells_nothing(opened):
+def test_a_closed_gpu_has_no_level(opened):
     with opened(h200()) as gpu:
         assert sys.modules["pynvml"].users == 1
     gpu.close()
@@ -543,7 +423,9 @@ MIG = {
         (instance(2).answers["nvmlDeviceGetUUID"], 22),
     ],
 )
-def test_of_a_mig_instance_is_told_what_is_its_own_or_the_same_for_all(opened, visible, process_id):
+def test_a_mig_instance_has_its_own_values_and_those_that_all_instances_share(
+    opened, visible, process_id
+):
     gpu = opened(mig_a100(), visible=visible)
     assert gpu.name == "NVIDIA A100-SXM4-80GB MIG 1g.10gb"
     assert gpu.facts() == MIG
@@ -559,7 +441,7 @@ def test_of_a_mig_instance_is_told_what_is_its_own_or_the_same_for_all(opened, v
     }
 
 
-def test_of_a_mig_instance_is_not_told_what_is_summed_over_the_chip(opened):
+def test_a_mig_instance_has_no_value_that_is_a_sum_over_the_chip(opened):
     chip = mig_a100()
     chip.answers["nvmlDeviceGetUtilizationRates"] = types.SimpleNamespace(gpu=50)
     gpu = opened(chip)
@@ -574,13 +456,13 @@ def test_of_a_mig_instance_is_not_told_what_is_summed_over_the_chip(opened):
     assert gpu.energy_j() is None
 
 
-def test_a_mig_instance_without_a_name_is_not_taken_for_the_whole_chip(opened):
+def test_a_mig_instance_without_a_name_gets_the_name_of_the_chip_and_mig(opened):
     part = instance(1)
     del part.answers["nvmlDeviceGetName"]
     assert opened(mig_a100(part)).name == "NVIDIA A100-SXM4-80GB MIG"
 
 
-def test_a_mig_instance_whose_chip_is_not_told_is_still_no_whole_chip(opened):
+def test_a_mig_instance_with_an_unknown_chip_is_still_an_instance(opened):
     gpu = opened(
         mig_a100(),
         visible=instance(2).answers["nvmlDeviceGetUUID"],
@@ -593,17 +475,7 @@ def test_a_mig_instance_whose_chip_is_not_told_is_still_no_whole_chip(opened):
     }
 
 
-def test_a_chip_with_mig_on_and_no_instance_is_not_available(opened):
-    chip = mig_a100()
-    chip.instances = []
-    with pytest.raises(UnavailableError) as refused:
-        opened(chip)
-    assert "MIG is on and there is no instance" in refused.value.message
-    assert "turn MIG off" in refused.value.remedy
-    assert sys.modules["pynvml"].users == 0
-
-
-def test_the_first_instance_is_found_where_their_number_is_not_told(opened):
+def test_the_first_instance_is_found_where_the_number_of_instances_is_unknown(opened):
     gpu = opened(mig_a100(), errors={"nvmlDeviceGetMaxMigDeviceCount": "NotSupported"})
     assert gpu.facts() == MIG
 
@@ -637,46 +509,3 @@ def test_a_function_that_fails_leaves_all_others_of_a_mig_instance_intact(opened
     assert {name: after[name] for name in after if after[name] != before[name]} == MIG_LOST[
         function
     ]
-
-
-EITHER_OR = {
-    "nvmlDeviceGetCurrentClocksEventReasons",
-    "nvmlDeviceGetCurrentClocksThrottleReasons",
-}
-
-
-def test_the_real_pynvml_has_every_name_that_is_asked():
-    names = names_in_the_module()
-    assert {"NVMLError", "NVMLLibraryMismatchError"} <= names
-    lacking = {name for name in names if not hasattr(real_pynvml, name)}
-    assert lacking < EITHER_OR
-
-
-@pytest.mark.parametrize("function", sorted(fake_pynvml.ARGUMENTS))
-def test_the_fake_takes_the_arguments_of_the_real_pynvml(function):
-    if function in EITHER_OR and not hasattr(real_pynvml, function):
-        (function,) = EITHER_OR - {function}
-    signature = inspect.signature(getattr(real_pynvml, function))
-    signature.bind(*range(fake_pynvml.ARGUMENTS[function]))
-
-
-@pytest.mark.parametrize("name", fake_pynvml.ERRORS)
-def test_the_fake_raises_the_errors_of_the_real_pynvml(name):
-    value, text = fake_pynvml.ERRORS[name]
-    error = getattr(real_pynvml, f"NVMLError_{name}")()
-    assert (error.value, str(error)) == (value, text)
-    assert isinstance(error, real_pynvml.NVMLError)
-
-
-def test_constants_are_those_of_the_real_pynvml():
-    for name, value in fake_pynvml.CONSTANTS.items():
-        assert getattr(nvml, name.removeprefix("NVML_")) == value == getattr(real_pynvml, name)
-    mode = (real_pynvml.NVML_FEATURE_DISABLED, real_pynvml.NVML_FEATURE_ENABLED)
-    assert [nvml.SWITCH[state] for state in mode] == ["off", "on"]
-
-
-def test_bits_of_throttles_are_those_of_the_real_pynvml():
-    kinds = ("nvmlClocksEventReason", "nvmlClocksThrottleReason")
-    kind = next(each for each in kinds if hasattr(real_pynvml, f"{each}SwPowerCap"))
-    for bit, name in {nvml.IDLE: "gpu_idle", **THROTTLES}.items():
-        assert getattr(real_pynvml, kind + name.title().replace("_", "")) == bit

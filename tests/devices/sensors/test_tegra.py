@@ -1,3 +1,5 @@
+"""A Jetson board on recorded sysfs trees: its facts and levels, and what a spoilt file costs."""
+
 import errno
 import os
 
@@ -21,12 +23,13 @@ from support.jetson_trees import (
     write,
 )
 
-from bench.devices.tegra import SM_COUNTS, Board, total_of
-from bench.records import Gauges
+from bench.devices.sensors.sensor import LEVELS
+from bench.devices.sensors.tegra import Board
+from bench.devices.sensors.tegra_facts import SM_COUNTS
+from bench.devices.sensors.tegra_rails import total_of
 
 NANO = TREES["JetPack 6, Orin Nano 8GB"]
 AGX = TREES["JetPack 6, AGX Orin"]
-LEVELS = {name for name in Gauges.__struct_fields__ if name != "missing"}
 
 
 def levels_of(gauges):
@@ -43,7 +46,7 @@ def levels_of(gauges):
         ("JetPack 7, AGX Thor", ["38.2.0", "7.0", "120W", 122.8, None, None]),
     ],
 )
-def test_a_board_tells_its_facts(tmp_path, name, facts):
+def test_facts_of_a_board(tmp_path, name, facts):
     names = ["l4t", "jetpack", "power_mode", "memory_gib", "sm_count", "compute_capability"]
     board = Board(write(tmp_path, TREES[name].files))
     assert board.facts() == dict(zip(names, facts, strict=True))
@@ -61,7 +64,7 @@ def test_a_board_tells_its_facts(tmp_path, name, facts):
         ("JetPack 7, AGX Thor", [None, 1575e6, 4.266e9, 64.5, None]),
     ],
 )
-def test_a_board_tells_its_levels_in_si_units(tmp_path, name, levels):
+def test_levels_of_a_board_are_in_si_units(tmp_path, name, levels):
     names = ["utilisation", "clock_hz", "memory_clock_hz", "temperature_c", "power_w"]
     board = Board(write(tmp_path, TREES[name].files))
     seen = board.gauges()
@@ -77,7 +80,7 @@ def test_a_board_tells_its_levels_in_si_units(tmp_path, name, levels):
     ("name", "locked", "clock_mhz"),
     [("JetPack 6, AGX Orin", "on", 1300.5), ("JetPack 7, Orin NX", "off", 918.0)],
 )
-def test_jetson_clocks_shows_in_the_lowest_clock(tmp_path, name, locked, clock_mhz):
+def test_jetson_clocks_raises_the_lowest_clock_to_the_highest(tmp_path, name, locked, clock_mhz):
     board = Board(write(tmp_path, TREES[name].files))
     assert board.clocks_locked() is (locked == "on")
     state = board.state()
@@ -86,10 +89,10 @@ def test_jetson_clocks_shows_in_the_lowest_clock(tmp_path, name, locked, clock_m
     assert state["temperature_c"] == board.gauges().temperature_c
 
 
-def test_what_is_no_board_has_a_reason_for_every_level_and_fact(tmp_path):
+def test_another_machine_has_a_reason_for_every_level_and_fact(tmp_path):
     board = Board(tmp_path)
     seen = board.gauges()
-    assert set(seen.missing) == LEVELS
+    assert set(seen.missing) == set(LEVELS)
     assert set(levels_of(seen).values()) == {None}
     assert set(board.facts().values()) == {None}
     assert set(board.state().values()) == {None}
@@ -123,7 +126,7 @@ def spoil(path, how):
 
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize(("path", "level"), NEEDED)
-def test_a_spoilt_file_takes_its_level_and_no_other(tmp_path, path, level, how):
+def test_a_spoilt_file_loses_its_own_level_only(tmp_path, path, level, how):
     root = write(tmp_path, {**NANO.files, EMC: "3199000000\n"})
     whole = levels_of(Board(root).gauges())
     assert None not in whole.values()
@@ -149,7 +152,7 @@ def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypa
     assert f"{root / path}: Permission denied" in missing.values()
 
 
-def test_the_zone_of_a_gpu_that_sleeps_is_missing_and_comes_back(tmp_path, monkeypatch):
+def test_the_temperature_of_a_sleeping_gpu_is_missing_until_it_wakes(tmp_path, monkeypatch):
     board = Board(write(tmp_path, NANO.files))
     assert board.gauges().temperature_c == 51.25
     really = os.read
@@ -190,12 +193,12 @@ def test_files_that_vanish_later_are_missing_and_nothing_is_raised(tmp_path):
     board = Board(root)
     assert not board.gauges().missing
     (root / "sys").rename(root / "gone")
-    assert set(board.gauges().missing) == LEVELS
+    assert set(board.gauges().missing) == set(LEVELS)
     (root / "gone").rename(root / "sys")
     assert not board.gauges().missing
 
 
-def test_heat_holds_the_clock_down_while_the_kernel_says_so(tmp_path):
+def test_thermal_slowdown_lasts_while_the_kernel_reports_it(tmp_path):
     root = write(tmp_path, {**NANO.files, ALERT: "1\n"})
     board = Board(root)
     assert board.gauges().throttles == ["sw_thermal_slowdown"]
@@ -203,7 +206,7 @@ def test_heat_holds_the_clock_down_while_the_kernel_says_so(tmp_path):
     assert board.gauges().throttles == []
 
 
-def test_over_current_is_what_was_counted_since_the_last_look(tmp_path):
+def test_over_current_needs_an_event_since_the_previous_call(tmp_path):
     root = write(tmp_path, AGX.files)
     board = Board(root)
     assert board.gauges().throttles == []  # 52 events, but of the past
@@ -212,7 +215,7 @@ def test_over_current_is_what_was_counted_since_the_last_look(tmp_path):
     assert board.gauges().throttles == []
 
 
-def test_throttles_are_missing_only_where_neither_heat_nor_current_is_told(tmp_path):
+def test_throttles_are_missing_where_the_board_shows_neither_heat_nor_current(tmp_path):
     neither = {
         path: text
         for path, text in AGX.files.items()
@@ -232,7 +235,7 @@ def test_power_of_an_agx_orin_counts_no_rail_twice(tmp_path):
     assert Board(root).gauges().power_w == pytest.approx(AGX_POWER_W)
 
 
-def test_rails_without_the_total_are_no_total(tmp_path):
+def test_power_is_missing_where_no_rails_add_up_to_the_total(tmp_path):
     root = write(tmp_path, NANO.files)
     (root / f"{HWMON}/hwmon1/in1_label").unlink()
     why = Board(root).gauges().missing["power_w"]
@@ -240,7 +243,7 @@ def test_rails_without_the_total_are_no_total(tmp_path):
     assert total_of(["VDD_SOC", "VDD_IN"]) == ("VDD_IN",)
 
 
-def test_the_memory_clock_is_for_root_except_where_devfreq_has_it(tmp_path):
+def test_the_memory_clock_needs_root_or_devfreq(tmp_path):
     root = write(tmp_path, NANO.files)
     assert EMC in Board(root).gauges().missing["memory_clock_hz"]
     write(root, {BANDWIDTH: "2133000000"})
@@ -258,7 +261,7 @@ def test_the_memory_clock_is_for_root_except_where_devfreq_has_it(tmp_path):
         ("", None, None),
     ],
 )
-def test_jetpack_is_as_fine_as_is_known_of_its_l4t(tmp_path, text, l4t, jetpack):
+def test_jetpack_of_an_unlisted_l4t_is_its_major_number(tmp_path, text, l4t, jetpack):
     board = Board(write(tmp_path, {RELEASE: text}))
     assert (board.l4t(), board.jetpack()) == (l4t, jetpack)
     assert ("jetpack" in board.missing) == (jetpack is None)
@@ -282,7 +285,7 @@ def test_the_power_mode_is_named_by_the_configuration(tmp_path, changed, mode):
     assert ("power_mode" in board.missing) == (mode is None)
 
 
-def test_a_reason_goes_when_the_fact_comes(tmp_path):
+def test_the_reason_disappears_when_the_fact_can_be_read(tmp_path):
     board = Board(tmp_path)
     assert board.power_mode() is None
     assert board.missing["power_mode"] == f"no {tmp_path / MODE}"

@@ -1,3 +1,5 @@
+"""jtop through its child process, with a fake package: levels, failures, and no process left."""
+
 import os
 import signal
 import subprocess
@@ -7,151 +9,24 @@ from contextlib import closing
 
 import psutil
 import pytest
+from support import fake_jtop
+from support.fake_jtop import START_S, samplers, until
 from support.jetson_trees import AGX_POWER_W, AGX_RAILS, TREES, write
 
-from bench.devices import jtop_sampler
-from bench.devices.jtop_sampler import JtopSensor, combined, gauges_of, nothing
-from bench.devices.tegra import Board
+from bench.devices.sensors import jtop, jtop_reading
+from bench.devices.sensors.jtop import JtopSensor, combined
+from bench.devices.sensors.jtop_reading import gauges_of
+from bench.devices.sensors.sensor import LEVELS, Blind
+from bench.devices.sensors.tegra import Board
 from bench.records import Gauges
 
-LEVELS = [name for name in Gauges.__struct_fields__ if name != "missing"]
 BETWEEN_S = 0.02
-START_S = 20.0  # far beyond what a start takes, for a machine under load
-
-# A stand-in for jetson-stats, with its names, its exceptions and what they say.
-PACKAGE = """
-import os, queue, sys, threading, time
-
-print("Skip for setup.py")  # as the real one does, on stdout
-BEHAVIOUR = os.environ["FAKE_JTOP"]
-if BEHAVIOUR == "not installed":
-    raise ModuleNotFoundError("No module named 'jtop'", name="jtop")
-if BEHAVIOUR == "broken":
-    raise ModuleNotFoundError("No module named 'smbus2'", name="smbus2")
-
-
-class JtopException(Exception):
-    def __init__(self, message, errors=""):
-        super().__init__(message, errors)
-        self.message = message
-
-    def __str__(self):
-        return str(self.message)
-
-
-REFUSALS = {
-    "absent": JtopException(
-        "The jtop.service is not active. Please run:\\nsudo systemctl restart jtop.service"
-    ),
-    "mismatch": JtopException(
-        "Mismatch version jtop service: [4.2.9] and client: [7.2.0]. Please run:\\n\\n"
-        "sudo systemctl restart jtop.service"
-    ),
-    "forbidden": JtopException(
-        "I can't access jtop.service.\\nPlease logout or reboot this board."
-    ),
-    "forbidden socket": PermissionError(13, "Permission denied"),
-    "stranger": JtopException("Authentication with jetson-stats server failed"),
-    "pythons": JtopException("Mismatch of Python versions between library and service"),
-    "no greeting": queue.Empty(),
-    "no data": JtopException("Error connection"),
-    "unknown": KeyError("load"),
-    "exits": SystemExit(3),
-}
-DEATHS = {
-    "dies": JtopException("Lost connection with jtop server"),
-    "breaks": BrokenPipeError(32, "Broken pipe"),
-}
-
-
-class jtop(threading.Thread):
-    def __init__(self, interval=1.0):
-        super().__init__(daemon=True)
-        self._interval = interval
-        self._observers = set()
-        self._error = None
-        self._running = False
-        self._reads = 0
-
-    def attach(self, observer):
-        self._observers.add(observer)
-
-    def start(self):
-        if BEHAVIOUR == "silent":
-            time.sleep(600)
-        if BEHAVIOUR in REFUSALS:
-            raise REFUSALS[BEHAVIOUR]
-        self._read()
-        self._running = True
-        super().start()
-
-    def _read(self):
-        self._reads += 1
-        self.gpu = {
-            "gpu": {
-                "type": "integrated",
-                "status": {"load": min(self._reads, 100) / 2},
-                "freq": {"governor": "nvhost_podgov", "cur": 1020000, "max": 1020000},
-                "power_control": "auto",
-            }
-        }
-        self.memory = {"EMC": {"cur": 2133000, "val": 3}}
-        self.temperature = {"cpu": {"temp": 61.0}, "gpu": {"temp": 51.25, "online": True}}
-        total = {"name": "VDD_IN", "power": 9250}
-        self.power = {"rail": {"VDD_SOC": {"power": 2073}}, "tot": total}
-        for observer in self._observers:
-            observer(self)
-
-    def run(self):
-        while True:
-            time.sleep(self._interval)
-            if self._reads >= 3:
-                if BEHAVIOUR == "goes silent":
-                    time.sleep(600)
-                if BEHAVIOUR == "stops":
-                    self._running = False
-                    return
-                if BEHAVIOUR in DEATHS:
-                    self._error = DEATHS[BEHAVIOUR]
-                    return
-                if BEHAVIOUR == "crashes":
-                    os._exit(1)
-            self._read()
-
-    def ok(self, spin=False):
-        if self._error:
-            raise self._error
-        return self._running
-"""
 
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Put a jtop with a behaviour where the sampler finds it."""
-    folder = write(tmp_path / "site", {"jtop/__init__.py": PACKAGE})
-    here = os.path.dirname(os.path.dirname(os.path.dirname(jtop_sampler.__file__)))
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), here]))
-    return lambda behaviour: monkeypatch.setenv("FAKE_JTOP", behaviour)
-
-
-def samplers():
-    """Processes of the sampler below us that have not ended, or that nobody reaped."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        if child.status() == psutil.STATUS_ZOMBIE or "jtop_sampler" in " ".join(child.cmdline()):
-            found.append(child)
-    return found
-
-
-def until(condition, seconds=START_S):
-    """Wait for it, and say whether it came."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
+    """Install a jtop with the behaviour that is the argument."""
+    return lambda behaviour: fake_jtop.install(monkeypatch, tmp_path / "site", behaviour)
 
 
 def failure(deadline_s=START_S):
@@ -167,7 +42,7 @@ def failure(deadline_s=START_S):
     return reason
 
 
-def test_a_good_service_gives_levels_in_si_units_that_move_on(fake):
+def test_levels_of_a_good_service_are_in_si_units_and_change(fake):
     fake("good")
     with closing(JtopSensor(START_S, BETWEEN_S)) as sensor:
         first = sensor.gauges()
@@ -182,7 +57,7 @@ def test_a_good_service_gives_levels_in_si_units_that_move_on(fake):
         assert sensor.energy_j() is None
 
 
-def test_answers_are_new_however_long_nobody_asked(fake):
+def test_an_answer_is_new_after_a_long_pause(fake):
     fake("good")
     with closing(JtopSensor(START_S, BETWEEN_S)) as sensor:
         first = sensor.gauges().utilisation
@@ -199,7 +74,7 @@ def test_a_sensor_that_was_never_asked_starts_nothing(fake):
     assert samplers() == []
 
 
-def test_close_ends_the_process_within_a_second_and_twice_is_once(fake):
+def test_close_ends_the_process_within_a_second_and_may_be_called_twice(fake):
     fake("good")
     sensor = JtopSensor(START_S, BETWEEN_S)
     sensor.gauges()
@@ -215,26 +90,26 @@ def test_close_ends_the_process_within_a_second_and_twice_is_once(fake):
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        ("not installed", jtop_sampler.NOT_INSTALLED),
+        ("not installed", jtop_reading.NOT_INSTALLED),
         ("broken", "jtop failed: ModuleNotFoundError: No module named 'smbus2'"),
-        ("absent", jtop_sampler.NOT_RUNNING),
+        ("absent", jtop_reading.NOT_RUNNING),
         (
             "mismatch",
             "jtop's service is 4.2.9 and its client 7.2.0: install the same jetson-stats for "
             "both, then sudo systemctl restart jtop.service",
         ),
-        ("forbidden", jtop_sampler.NOT_ALLOWED),
-        ("forbidden socket", jtop_sampler.NOT_ALLOWED),
-        ("stranger", dict(jtop_sampler.MEANINGS)["Authentication"]),
-        ("pythons", dict(jtop_sampler.MEANINGS)["Python versions"]),
-        ("no greeting", jtop_sampler.SILENT),
-        ("no data", jtop_sampler.SILENT),
+        ("forbidden", jtop_reading.NOT_ALLOWED),
+        ("forbidden socket", jtop_reading.NOT_ALLOWED),
+        ("stranger", dict(jtop_reading.MEANINGS)["Authentication"]),
+        ("pythons", dict(jtop_reading.MEANINGS)["Python versions"]),
+        ("no greeting", jtop_reading.SILENT),
+        ("no data", jtop_reading.SILENT),
         ("unknown", "jtop failed: KeyError: 'load'"),
         ("exits", "jtop failed: SystemExit: 3"),
-        ("dies", jtop_sampler.LOST),
-        ("breaks", jtop_sampler.LOST),
-        ("stops", jtop_sampler.LOST),
-        ("crashes", jtop_sampler.DIED),
+        ("dies", jtop_reading.LOST),
+        ("breaks", jtop_reading.LOST),
+        ("stops", jtop_reading.LOST),
+        ("crashes", jtop.DIED),
     ],
 )
 def test_every_failure_has_its_own_reason(fake, behaviour, reason):
@@ -243,22 +118,22 @@ def test_every_failure_has_its_own_reason(fake, behaviour, reason):
 
 
 def test_remedies_are_commands():
-    assert "sudo usermod -aG jtop $USER" in jtop_sampler.NOT_ALLOWED
-    assert "pip install 'bench[orin]'" in jtop_sampler.NOT_INSTALLED
-    assert "sudo systemctl restart jtop.service" in jtop_sampler.NOT_RUNNING
+    assert "sudo usermod -aG jtop $USER" in jtop_reading.NOT_ALLOWED
+    assert "pip install 'bench[orin]'" in jtop_reading.NOT_INSTALLED
+    assert "sudo systemctl restart jtop.service" in jtop_reading.NOT_RUNNING
 
 
 def test_a_silent_service_is_given_up_at_the_deadline(fake):
     fake("silent")
     began = time.monotonic()
     reason = failure(deadline_s=0.4)
-    assert reason.startswith(jtop_sampler.SILENT)
-    assert time.monotonic() - began < 0.4 + jtop_sampler.CLOSE_S + 1
+    assert reason.startswith(jtop_reading.SILENT)
+    assert time.monotonic() - began < 0.4 + jtop.CLOSE_S + 1
 
 
-def test_a_service_that_goes_silent_is_not_believed_for_ever(fake):
+def test_a_service_that_goes_silent_later_is_given_up(fake):
     fake("goes silent")
-    assert failure(deadline_s=2.0).startswith(f"{jtop_sampler.SILENT}: nothing new for")
+    assert failure(deadline_s=2.0).startswith(f"{jtop_reading.SILENT}: nothing new for")
 
 
 def test_a_process_that_cannot_start_is_a_reason(monkeypatch):
@@ -268,7 +143,7 @@ def test_a_process_that_cannot_start_is_a_reason(monkeypatch):
 
 PARENT = """
 import os, time
-from bench.devices.jtop_sampler import JtopSensor
+from bench.devices.sensors.jtop import JtopSensor
 
 sensor = JtopSensor(20.0, 0.02)
 assert sensor.gauges().clock_hz
@@ -318,7 +193,7 @@ class Client:
         vars(self).update(changes)
 
 
-def test_the_total_of_an_agx_orin_is_not_that_of_jtop_which_counts_a_rail_twice():
+def test_the_total_of_an_agx_orin_counts_no_rail_twice_as_jtop_does():
     seen = gauges_of(Client())
     assert seen.power_w == pytest.approx(AGX_POWER_W, abs=3e-3)  # jtop has whole milliwatts
     assert seen.utilisation == pytest.approx(0.734)
@@ -339,13 +214,13 @@ def test_the_total_of_an_agx_orin_is_not_that_of_jtop_which_counts_a_rail_twice(
         ({"power": {"rail": {"VDD_SOC": {"power": 5}}, "tot": {"power": 5}}}, {"power_w"}),
     ],
 )
-def test_what_jtop_lacks_is_missing_and_nothing_else(changes, absent):
+def test_only_what_jtop_lacks_is_missing(changes, absent):
     seen = gauges_of(Client(**changes))
     assert {name for name in LEVELS if getattr(seen, name) is None} == absent | {"throttles"}
     assert set(seen.missing) == absent | {"throttles"}
 
 
-def test_zeros_that_jtop_has_of_nvml_are_not_believed():
+def test_zeros_that_jtop_got_from_nvml_are_missing():
     shown = {
         "type": "integrated",
         "status": {"load": 0.0},
@@ -354,11 +229,11 @@ def test_zeros_that_jtop_has_of_nvml_are_not_believed():
     }
     seen = gauges_of(Client(gpu={"Orin": shown}))
     assert seen.utilisation is None
-    assert seen.missing["utilisation"] == seen.missing["clock_hz"] == jtop_sampler.OF_NVML
+    assert seen.missing["utilisation"] == seen.missing["clock_hz"] == jtop_reading.OF_NVML
     assert seen.temperature_c == 46.218
 
 
-def test_the_boards_files_come_first_and_jtop_fills_in(tmp_path):
+def test_jtop_fills_in_what_the_boards_files_lack(tmp_path):
     board = Board(write(tmp_path, TREES["JetPack 6, Orin Nano 8GB"].files)).gauges()
     both = combined(board, gauges_of(Client()))
     assert both.memory_clock_hz == 3199e6  # for root only in the files
@@ -368,8 +243,10 @@ def test_the_boards_files_come_first_and_jtop_fills_in(tmp_path):
     assert both.missing == {}
 
 
-def test_what_neither_has_has_both_reasons():
-    both = combined(Gauges(clock_hz=1e9, missing={"power_w": "no rail"}), nothing("not installed"))
+def test_a_level_that_both_lack_has_both_reasons():
+    both = combined(
+        Gauges(clock_hz=1e9, missing={"power_w": "no rail"}), Blind("not installed").gauges()
+    )
     assert both.clock_hz == 1e9
     assert set(both.missing) == set(LEVELS) - {"clock_hz"}
     assert both.missing["power_w"] == "sysfs: no rail; jtop: not installed"
