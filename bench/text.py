@@ -8,59 +8,11 @@ from collections.abc import Mapping
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"
-GIGA, MEGA, MIB = 1e9, 1e6, 2**20
+GIGA, MEGA, MIB, GIB = 1e9, 1e6, 2**20, 2**30
 ENDS_SHOWN = 1000  # letters of a long text, of its beginning and of its end
+# Absolute, or beginning with ~ or dots; ends at white space, a quote or a colon.
+OUTSIDE_PATH = re.compile(r"(?<![\w.~])(?:~|\.{1,2})?(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)/?")
 MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")
-
-DISPLAY = {
-    "resnet50": "ResNet50",
-    "resnet101": "ResNet101",
-    "resnet152": "ResNet152",
-    "mobilenetv3_s": "MobileNetV3-S",
-    "mobilenetv3_l": "MobileNetV3-L",
-    "efficientnet_b3": "EffNet-B3",
-    "efficientnet_b4": "EffNet-B4",
-    "efficientnet_b5": "EffNet-B5",
-    "deit_s": "DeiT-S",
-    "deit_b": "DeiT-B",
-    "vit_b": "ViT-B",
-    "maxvit_t": "MaxViT-T",
-    "swin_t": "Swin-T",
-    "swin_s": "Swin-S",
-    "swin_b": "Swin-B",
-    "convnext_t": "ConvNeXt-T",
-    "convnext_s": "ConvNeXt-S",
-    "convnext_b": "ConvNeXt-B",
-    "repvgg_b1": "RepVGG-B1",
-    "repvgg_b2": "RepVGG-B2",
-    "replknet_31b": "RepLKNet-31B",
-    "repghost_2_0x": "RepGhost-2.0x",
-    "lc2pwconv_t": "Lc2pwconv-T",
-    "ln2bn_t": "Ln2bn-T",
-    "shortcut_act_t": "Shortcut-act-T",
-    "shortcut_act_s": "Shortcut-act-S",
-    "shortcut_act_b": "Shortcut-act-B",
-}
-USUAL = ("eager", "fp32")
-USUAL_RESOLUTION = 224
-FORM_SUFFIX = {"rrep": "-rRep", "rrep_fc": "-rRep-fc", "srep": "-sRep"}
-
-
-def display(model: str, form: str) -> str:
-    """The name as the paper prints it, its re-parameterisation appended: RepNeXt-u3-T-sRep."""
-    name = DISPLAY.get(model, model)
-    if re.fullmatch("repnext_u[123]_[a-z]", model):
-        _, unit, size = model.split("_")
-        name = f"RepNeXt-{unit}-{size.upper()}"
-    return name + FORM_SUFFIX.get(form, "")
-
-
-def setting(backend: str, precision: str, resolution: int) -> str:
-    """What sets a case apart from the usual one, eager fp32 at 224 pixels: ` compile fp16 288²`."""
-    words = [word for word in (backend, precision) if word not in USUAL]
-    if resolution != USUAL_RESOLUTION:
-        words.append(f"{resolution}²")
-    return "".join(f" {word}" for word in words)
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -84,11 +36,16 @@ def plus_minus(mean: float, std: float, digits: int = 3) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: 40 s, 6 min, 2.5 h."""
+    return " ".join(duration_in_unit(seconds))
+
+
+def duration_in_unit(seconds: float) -> tuple[str, str]:
+    """A duration's digits and its unit, as people say them: ("40", "s"), ("2.5", "h")."""
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f}", "s"
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f}", "min"
+    return f"{seconds / 3600:.1f}", "h"
 
 
 def milliseconds(seconds: float | None) -> float | None:
@@ -132,3 +89,11 @@ def printable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in shown
     )
+
+
+def without_paths(text: str) -> str:
+    """`text` with every path that leaves the working folder cut to its last part.
+
+    Records leave the machine, and such a path names its user.
+    """
+    return OUTSIDE_PATH.sub(r"\1", text)

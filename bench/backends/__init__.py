@@ -14,7 +14,19 @@ __all__ = ["BACKENDS", "Backend", "about"]
 
 
 class Backend(Protocol):
-    """What executes a network."""
+    """What executes a network: a module of this shape.
+
+    `one_by_one` says that it runs each operator as the network calls it, so that a profile can
+    book every operator to its module.
+    """
+
+    one_by_one: bool
+
+    def preload(self) -> None:
+        """Import what loading needs, before memory is measured; start no thread."""
+
+    def name_kernels(self) -> None:
+        """Before a profile: have kernels that are compiled from now on tell their names."""
 
     def load(self, model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
         """Return a call that runs `model` on `example` (N, 3, H, W), the same tensor each time.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+one_by_one = True
+
 
 def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
     """Lay out weights and input anew, once; a server would take its images in that order."""
@@ -21,3 +23,11 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
 def missing(torch_device: str) -> str | None:
     """Nothing but torch is needed."""
     return None
+
+
+def preload() -> None:
+    """Nothing but torch is needed."""
+
+
+def name_kernels() -> None:
+    """Operators have names."""

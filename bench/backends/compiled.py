@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+one_by_one = False
 WARM_CALLS = 2  # the first compiles, the second may find out that it has to again
 
 
@@ -27,12 +28,12 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
 
 
 def preload() -> None:
-    """Import the compiler: what it holds is not the network's."""
+    """Import the compiler: its memory is not the network's."""
     import torch._inductor.compile_fx  # noqa: F401
 
 
 def name_kernels() -> None:
-    """Have what is compiled from now on tell a profiler the names of its C++ kernels."""
+    """Have C++ kernels that are compiled from now on tell a profiler their names."""
     from torch._inductor import config
 
     config.cpp.enable_kernel_profile = True

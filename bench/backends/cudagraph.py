@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+one_by_one = False
 WARM_CALLS = 3  # libraries allocate workspaces and choose kernels in their first calls
 
 
@@ -49,3 +50,11 @@ class _Replay:
 def missing(torch_device: str) -> str | None:
     """Graphs are CUDA's."""
     return None if torch_device == "cuda" else "CUDA graphs need an NVIDIA GPU: --device cuda"
+
+
+def preload() -> None:
+    """Nothing but torch is needed."""
+
+
+def name_kernels() -> None:
+    """The kernels that a graph replays have names."""

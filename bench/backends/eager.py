@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+one_by_one = True
+
 
 def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
     """Call the network itself."""
@@ -17,3 +19,11 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
 def missing(torch_device: str) -> str | None:
     """Nothing but torch is needed."""
     return None
+
+
+def preload() -> None:
+    """Nothing but torch is needed."""
+
+
+def name_kernels() -> None:
+    """Operators have names."""

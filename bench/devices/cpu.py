@@ -1,40 +1,40 @@
-"""The processor: what it is, how much of it this process may use, its clock and its memory."""
+"""The processor as a device: what it is, and how a child times with it."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
-import os
 import platform
-import re
-import resource
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from bench.devices.kernels import CPU, Kernels, torch_kernels
-from bench.devices.precision import set_switches, switches
-from bench.devices.sensor import Memory, Sensor
+from bench.devices import precision
+from bench.devices.driver import Kind, Script, Speed
+from bench.devices.host import Host, status_bytes, tidy_brand, usable_cpus
+from bench.devices.kernels import CPU, CPU_PEAK, Kernels, torch_kernels
+from bench.devices.sensors.sensor import Memory, Sensor
 from bench.records import Case, Chip, Reading, Setting
+from bench.text import GIB
 
-GIB = 2**30
-JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
-CLOCKS_READ = 8  # at most; each read may interrupt the CPU it asks
+SPEED = Speed(macs_per_s=35e9, macs_per_s_large=16e9, per_thread=True)
+INSTRUCTIONS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve"}
 
 
 class Cpu:
     """Any processor that torch runs on."""
 
     name = "cpu"
+    kind: Kind = "cpu"
     torch_device = "cpu"
+    runs_torch = True
     has_queue = False
+    is_shared = False
+    clock_follows_load = False
+    speed = SPEED
+    own_models: Container[str] = frozenset()
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
-        self._resident_at_open = 0
 
     def identify(self) -> Chip:
         """Ask py-cpuinfo (about a second) and psutil."""
@@ -42,10 +42,9 @@ class Cpu:
         import psutil
 
         info = cpuinfo.get_cpu_info()
-        flags = {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve"}
         return Chip(
             device=self.name,
-            kind="cpu",
+            kind=self.kind,
             name=tidy_brand(info.get("brand_raw") or platform.processor() or platform.machine()),
             threads=usable_cpus(),
             facts={
@@ -53,31 +52,55 @@ class Cpu:
                 "logical_cores": psutil.cpu_count(),
                 "physical_cores": psutil.cpu_count(logical=False),
                 "memory_gib": round(psutil.virtual_memory().total / GIB),
-                "instructions": " ".join(sorted(flags & set(info.get("flags", [])))),
+                "instructions": " ".join(sorted(INSTRUCTIONS & set(info.get("flags", [])))),
             },
         )
 
+    def prove(self, chip: Chip) -> None:
+        """Every build of torch computes on a CPU."""
+
+    def missing_precision(self, name: str, chip: Chip) -> str | None:
+        """A CPU has no TF32 units."""
+        return "TF32 is a mode of NVIDIA GPUs" if name == "tf32" else None
+
     def state(self) -> dict[str, str | int | float | None]:
         """Load, governor and quota."""
-        return {
-            "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-            "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "quota_cpus": cgroup_quota(),
-            "affinity_cpus": affinity(),
-        }
+        return Host(self._root).state()
+
+    def free_bytes(self) -> int | None:
+        """Memory that is available without swapping."""
+        return Host(self._root).free_bytes()
+
+    def foreign_processes(self) -> int | None:
+        """Not counted: the CPU time of other processes is sensed instead."""
+        return None
 
     def preload(self) -> None:
         """Import torch and timm."""
         import_torch()
 
-    def session(self, case: Case) -> AbstractContextManager[object]:
+    @contextlib.contextmanager
+    def session(self, case: Case) -> Iterator[CpuSession]:
         """Set the number of threads and the switches of the precision; inference mode."""
         import torch
 
-        set_switches(case.precision)
+        precision.set_switches(case.precision)
         torch.set_num_threads(case.threads)
+        with torch.inference_mode():
+            yield CpuSession(Host(self._root))
+
+
+class CpuSession:
+    """Times on the host's clock; memory is the resident set of this process."""
+
+    torch_device = "cpu"
+    has_queue = False
+    peak_work = CPU_PEAK
+    script: Script | None = None
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._resident_at_open = status_bytes("VmRSS")
-        return torch.inference_mode()
 
     def now(self) -> float:
         """A CPU has no queue to wait for."""
@@ -89,140 +112,38 @@ class Cpu:
         self._resident_at_open = status_bytes("VmRSS")
         return kernels
 
-    def free_bytes(self) -> int | None:
-        """Memory that is available without swapping."""
-        import psutil
-
-        return int(psutil.virtual_memory().available)
+    def sense(self) -> Reading:
+        """The host's counters and clocks."""
+        return self._host.sense()
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """A CPU has no clock but the host's."""
+        """None: a CPU has no clock but the host's."""
         return []
 
     def sensor(self) -> Sensor | None:
-        """What `sense` reads is enough."""
+        """None: `sense` reads enough."""
         return None
 
     def settings(self) -> dict[str, Setting]:
-        """Threads of torch, and what it may take of the processor."""
+        """Threads of torch, and the instructions that it may use."""
         import torch
 
         return {
             "threads": torch.get_num_threads(),
             "mkldnn": bool(torch.backends.mkldnn.enabled),
             "instructions": torch.backends.cpu.get_cpu_capability(),
-            **switches(),
+            **precision.switches(),
         }
-
-    def foreign_processes(self) -> int | None:
-        """Their CPU time is sensed instead."""
-        return None
-
-    def sense(self) -> Reading:
-        """CPU time from /proc/stat, throttling of the cgroup, clocks and thermal events."""
-        missing: dict[str, str] = {}
-        busy, stolen = self._cpu_seconds()
-        if busy is None:
-            missing["busy_cpu_s"] = missing["stolen_cpu_s"] = "no /proc/stat"
-        clock = self._clock_hz()
-        if clock is None:
-            missing["clock_hz"] = "no cpufreq, as in most virtual machines"
-        throttled_s, periods = self._throttled()
-        used = own_usage()
-        return Reading(
-            at_s=time.monotonic(),
-            cpus=affinity(),
-            own_cpu_s=used.cpu_s,
-            busy_cpu_s=busy,
-            stolen_cpu_s=stolen,
-            throttled_s=throttled_s,
-            throttled_periods=periods,
-            overheated=self._overheated(),
-            page_faults=used.page_faults,
-            clock_hz=clock,
-            power_mode=_read(self._cpu_folder(0) / "cpufreq/scaling_governor"),
-            missing=missing,
-        )
-
-    def _cpu_folder(self, index: int) -> Path:
-        return self._root / f"sys/devices/system/cpu/cpu{index}"
-
-    def _cpu_seconds(self) -> tuple[float | None, float | None]:
-        """Seconds that the CPUs we may use were busy, and stolen by other guests."""
-        busy = stolen = 0
-        mine = {f"cpu{index}" for index in allowed_cpus()}
-        seen = False
-        for line in (_read(self._root / "proc/stat") or "").splitlines():
-            name, *jiffies = line.split()
-            if name in mine and len(jiffies) >= 8:
-                user, nice, system, _, _, irq, softirq, steal = map(int, jiffies[:8])
-                busy += user + nice + system + irq + softirq
-                stolen += steal
-                seen = True
-        return (busy * JIFFY_S, stolen * JIFFY_S) if seen else (None, None)
-
-    def _throttled(self) -> tuple[float | None, int | None]:
-        """Seconds and periods for which quotas stopped this process's cgroups (v2 and v1)."""
-        seconds: list[float] = []
-        periods: list[int] = []
-        for path in self._cpu_stats:
-            words = (_read(path) or "").split()
-            known = dict(zip(words[::2], words[1::2], strict=False))
-            if "nr_throttled" in known:
-                periods.append(int(known["nr_throttled"]))
-                micros = float(known.get("throttled_usec", 0))
-                seconds.append(micros / 1e6 + float(known.get("throttled_time", 0)) / 1e9)
-        return (sum(seconds), sum(periods)) if periods else (None, None)
-
-    @functools.cached_property
-    def _cpu_stats(self) -> list[Path]:
-        found = {
-            path.resolve()
-            for folder in _cgroup_folders(self._root)
-            for path in [folder / "cpu.stat"]
-            if path.exists()
-        }
-        return sorted(found)
-
-    def _clock_hz(self) -> float | None:
-        """The fastest clock of the CPUs we may use: an idle one may sleep."""
-        texts = [
-            _read(self._cpu_folder(index) / "cpufreq/scaling_cur_freq")
-            for index in sorted(allowed_cpus())[:CLOCKS_READ]
-        ]
-        return max((int(t) * 1e3 for t in texts if t and t.isdigit() and int(t)), default=None)
-
-    def _overheated(self) -> int | None:
-        """Thermal events of the CPUs we may use, where the processor counts them."""
-        texts = [
-            _read(self._cpu_folder(index) / "thermal_throttle/core_throttle_count")
-            for index in sorted(allowed_cpus())[:CLOCKS_READ]
-        ]
-        counts = [int(text) for text in texts if text and text.isdigit()]
-        return sum(counts) if counts else None
 
     def reset_peak_memory(self) -> None:
-        """Where the kernel lets us; elsewhere the peak counts from the start of the process."""
+        """Where the kernel allows it; elsewhere the peak counts from the start of the process."""
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 
     def memory(self) -> Memory:
-        """Peak resident set beyond that of the process before it built anything."""
+        """Peak resident set beyond what the process held before it built a network."""
         peak = status_bytes("VmHWM")
         return Memory(max(peak - self._resident_at_open, 0) if peak else None)
-
-
-class Usage(NamedTuple):
-    """CPU seconds and page faults of this process so far."""
-
-    cpu_s: float
-    page_faults: int
-
-
-def own_usage() -> Usage:
-    """What the kernel counts of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return Usage(used.ru_utime + used.ru_stime, used.ru_minflt + used.ru_majflt)
 
 
 def import_torch() -> None:
@@ -231,79 +152,3 @@ def import_torch() -> None:
     import torch
 
     torch.nn.Conv2d(3, 3, 1, device="meta")(torch.empty(1, 3, 1, 1, device="meta"))
-
-
-def usable_cpus(root: Path = Path("/")) -> int:
-    """CPUs that this process may really use: affinity, and the cgroup's quota rounded up."""
-    quota = cgroup_quota(root)
-    allowed = affinity()
-    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
-
-
-def allowed_cpus() -> set[int]:
-    """Indices of the CPUs that the scheduler may place this process on."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def affinity() -> int:
-    """How many CPUs the scheduler may place this process on."""
-    return len(allowed_cpus())
-
-
-def cgroup_quota(root: Path = Path("/")) -> float | None:
-    """The tightest CPU quota of this process's cgroups, in CPUs; None where none is set.
-
-    Reads v2 `cpu.max` and v1 `cpu.cfs_quota_us`, of the process's own group and all above it.
-    """
-    quotas = [
-        quota
-        for folder in _cgroup_folders(root)
-        if (quota := _quota_v2(folder) or _quota_v1(folder)) is not None
-    ]
-    return min(quotas, default=None)
-
-
-def _cgroup_folders(root: Path) -> list[Path]:
-    mount = root / "sys/fs/cgroup"
-    folders = [mount, mount / "cpu", mount / "cpu,cpuacct"]
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = mount / controllers if controllers else mount
-        inner = base / path.lstrip("/")
-        folders += [inner, *[up for up in inner.parents if up.is_relative_to(base)]]
-    return list(dict.fromkeys(folders))
-
-
-def _quota_v2(folder: Path) -> float | None:
-    words = (_read(folder / "cpu.max") or "").split()
-    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
-
-
-def _quota_v1(folder: Path) -> float | None:
-    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-    return int(quota) / int(period) if quota and period and int(quota) > 0 else None
-
-
-def tidy_brand(brand: str) -> str:
-    """`Intel(R) Xeon(R) Platinum 8260 CPU @ 2.40GHz` to `Intel Xeon Platinum 8260`."""
-    brand = re.sub(r"\((R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\d+-Core\b", " ", brand)
-    return " ".join(brand.split())
-
-
-def _read(path: str | Path) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
-
-
-def status_bytes(field: str) -> int:
-    """A field of /proc/self/status in bytes; 0 where there is no such file."""
-    for line in (_read("/proc/self/status") or "").splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    return 0

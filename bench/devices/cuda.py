@@ -1,69 +1,115 @@
-"""An NVIDIA GPU through torch.cuda. What it is, is asked of NVML, which starts no CUDA."""
+"""An NVIDIA GPU through torch.cuda. NVML says what the chip is, since NVML starts no CUDA."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from msgspec import structs
 
-from bench.devices import nvml
-from bench.devices.cpu import Cpu, import_torch, usable_cpus
-from bench.devices.kernels import GPU, Kernels, torch_kernels
-from bench.devices.precision import set_switches, switches
-from bench.devices.sensor import Blind, Memory, Sensor
+from bench.devices import precision, proof
+from bench.devices.cpu import import_torch
+from bench.devices.driver import Kind, Script, Speed
+from bench.devices.host import Host, usable_cpus
+from bench.devices.kernels import GPU, GPU_PEAK, Kernels, KernelSize, torch_kernels
+from bench.devices.sensors import nvml
+from bench.devices.sensors.sensor import Blind, Memory, Sensor
 from bench.errors import UnavailableError
 from bench.records import Case, Chip, Gauges, Reading, Setting
+
+SPEED = Speed(macs_per_s=8e12, macs_per_s_large=8e12, call_s=0.004)
 
 
 class Cuda:
     """The GPU that torch calls cuda:0."""
 
     name = "cuda"
+    kind: Kind = "gpu"
     torch_device = "cuda"
+    runs_torch = True
     has_queue = True
-    kernel_size = GPU
-
-    def __init__(self) -> None:
-        self._held_by_kernels = 0
-        self._sensor: Sensor = Blind("no session is open")
+    is_shared = False
+    clock_follows_load = True
+    speed = SPEED
+    own_models: Container[str] = frozenset()
 
     def identify(self) -> Chip:
         """Ask NVML. Raises UnavailableError where there is no driver or no GPU.
 
-        Processes that are started from here on count GPUs as NVML does, by their bus.
+        Processes that start after this call number GPUs as NVML does, by their bus.
         """
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         with nvml.open_gpu() as gpu:
             return Chip(
                 device=self.name,
-                kind="gpu",
+                kind=self.kind,
                 name=gpu.name,
                 threads=usable_cpus(),
                 facts=gpu.facts(),
             )
 
+    def prove(self, chip: Chip) -> None:
+        """In a process of its own, a convolution on the GPU must come out right."""
+        proof.prove(chip.name)
+
+    def missing_precision(self, name: str, chip: Chip) -> str | None:
+        """TF32 needs compute capability 8.0."""
+        capability = str(chip.facts.get("compute_capability") or "")
+        return precision.missing_on_nvidia(name, capability)
+
     def state(self) -> dict[str, str | int | float | None]:
-        """What NVML says while nothing of ours runs: power and clock are those of idleness."""
+        """What NVML says while nothing of ours runs: power and clock of the idle chip."""
         with nvml.open_gpu() as gpu:
             return gpu.state()
+
+    def free_bytes(self) -> int | None:
+        """Free memory of the GPU by NVML, or of the host where that is less."""
+        with nvml.open_gpu() as gpu:
+            known = (gpu.free_bytes(), Host().free_bytes())
+        return min((size for size in known if size is not None), default=None)
+
+    def foreign_processes(self) -> int | None:
+        """By NVML's lists of processes that compute or draw."""
+        with nvml.open_gpu() as gpu:
+            return gpu.foreign_processes()
 
     def preload(self) -> None:
         """Import torch and timm, and start no CUDA."""
         import_torch()
 
     @contextlib.contextmanager
-    def session(self, case: Case) -> Iterator[None]:
+    def session(self, case: Case) -> Iterator[CudaSession]:
         """Inference mode, host threads, the switches of the precision, and the sensor open."""
-        import torch
+        with computing(case), contextlib.closing(_open_gpu()) as sensor:
+            yield CudaSession(sensor, GPU)
 
-        torch.set_num_threads(case.threads)
-        set_switches(case.precision)
-        self._sensor = self._open_sensor()
-        with contextlib.closing(self._sensor), torch.inference_mode():
-            yield
+
+@contextlib.contextmanager
+def computing(case: Case) -> Iterator[None]:
+    """Host threads and precision of the case, in inference mode."""
+    import torch
+
+    torch.set_num_threads(case.threads)
+    precision.set_switches(case.precision)
+    with torch.inference_mode():
+        yield
+
+
+class CudaSession:
+    """Times on the host's clock after all queued work is done, and by CUDA events."""
+
+    torch_device = "cuda"
+    has_queue = True
+    peak_work = GPU_PEAK
+    script: Script | None = None
+
+    def __init__(self, sensor: Sensor, kernel_size: KernelSize) -> None:
+        self._host = Host()
+        self._sensor = sensor
+        self._kernel_size = kernel_size
+        self._held_by_kernels = 0
 
     def now(self) -> float:
         """Host clock after all queued work is done."""
@@ -76,15 +122,19 @@ class Cuda:
         """On the GPU."""
         import torch
 
-        kernels = torch_kernels(self.kernel_size, self.torch_device)
+        kernels = torch_kernels(self._kernel_size, self.torch_device)
         self._held_by_kernels = torch.cuda.memory_allocated()
         return kernels
 
-    def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """By CUDA events around each call, queued one after another and waited for at the end.
+    def sense(self) -> Reading:
+        """The host's CPUs, and the GPU's clock, temperature, power and throttle reasons."""
+        return with_gauges(self._host.sense(), self._sensor.gauges())
 
-        So it is the GPU's own time as long as the host keeps ahead of it; where it does not, as
-        at batch 1 in eager mode it may, the GPU's waiting for launches is in it.
+    def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
+        """By CUDA events around each call; calls are queued one after another, waited for once.
+
+        This is the GPU's own time as long as the host queues faster than the GPU computes. Where
+        it does not, as often at batch 1 in eager mode, it includes the GPU's waiting for launches.
         """
         import torch
 
@@ -113,28 +163,13 @@ class Cuda:
             "cudnn": torch.backends.cudnn.version(),
             "gpu": chip.name,
             "sm_count": chip.multi_processor_count,
-            **switches(),
+            **precision.switches(),
         }
 
-    def free_bytes(self) -> int | None:
-        """Of the GPU's memory, by NVML, or of the host's where that is less."""
-        with nvml.open_gpu() as gpu:
-            known = (gpu.free_bytes(), Cpu().free_bytes())
-        return min((size for size in known if size is not None), default=None)
-
-    def foreign_processes(self) -> int | None:
-        """By NVML's lists of processes that compute or draw."""
-        with nvml.open_gpu() as gpu:
-            return gpu.foreign_processes()
-
-    def sense(self) -> Reading:
-        """The host's CPUs, and the GPU's clock, temperature, power and throttles."""
-        return with_gauges(Cpu().sense(), self._sensor.gauges())
-
     def reset_peak_memory(self) -> None:
-        """Nothing to forget: before its network a process holds the kernels alone.
+        """Do nothing: before its network a process holds the kernels alone.
 
-        What loading takes is meant to be in the peak: a graph keeps its activations from then on.
+        The peak includes what loading takes: a CUDA graph keeps its activations from then on.
         """
 
     def memory(self) -> Memory:
@@ -149,19 +184,20 @@ class Cuda:
             process=None if process is None else process - held,
         )
 
-    def _open_sensor(self) -> Sensor:
-        try:
-            return nvml.open_gpu()
-        except UnavailableError as error:  # torch found a GPU that NVML does not
-            return Blind(error.message)
-
     def _process_bytes(self) -> int | None:
         sensor = self._sensor
         return sensor.process_bytes(os.getpid()) if isinstance(sensor, nvml.Gpu) else None
 
 
+def _open_gpu() -> Sensor:
+    try:
+        return nvml.open_gpu()
+    except UnavailableError as error:  # torch found a GPU that NVML does not
+        return Blind(error.message)
+
+
 def with_gauges(host: Reading, gauges: Gauges, power_mode: str | None = None) -> Reading:
-    """What the host's reading says, with clock and levels of the GPU in place of the host's."""
+    """The host's reading, with clock and levels of the GPU in place of the host's."""
     missing = {name: why for name, why in host.missing.items() if name != "clock_hz"}
     shown = {name: why for name, why in gauges.missing.items() if hasattr(host, name)}
     return structs.replace(

@@ -29,6 +29,20 @@ GPU = KernelSize(4096, 56, "float16", 96 * 2**20)
 BOARD = KernelSize(2048, 28, "float16", 32 * 2**20)
 
 
+class PeakWork(NamedTuple):
+    """Square matrix products of these sides, and a copy of so many bytes.
+
+    They show what a device reaches at best: multiply-accumulates and bytes a second.
+    """
+
+    sides: tuple[int, ...]
+    copied_bytes: int
+
+
+CPU_PEAK = PeakWork((512, 1024, 2048), 64 * 2**20)
+GPU_PEAK = PeakWork((4096, 8192), 512 * 2**20)
+
+
 class Kernels(NamedTuple):
     """Two calls that do the same work each time."""
 

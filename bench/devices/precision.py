@@ -88,16 +88,12 @@ def tolerance(name: str, error_in_bfloat16: float | None) -> float:
     return min(max(SAFETY * rule.of_bfloat16 * error_in_bfloat16, rule.least), rule.tolerance)
 
 
-def missing(name: str, device: str, capability: str) -> str | None:
-    """Why a chip cannot compute in the precision `name`; None where it can.
+def missing_on_nvidia(name: str, capability: str) -> str | None:
+    """Why an NVIDIA chip cannot compute in the precision `name`; None where it can.
 
-    `capability` is CUDA's, such as `8.7`, empty where it is not known.
+    `capability` is CUDA's compute capability, such as `8.7`, empty where it is not known.
     """
-    if name != "tf32" or device == "fake":
-        return None
-    if device == "cpu":
-        return "TF32 is a mode of NVIDIA GPUs"
     known = tuple(int(part) for part in capability.split(".") if part.isdigit())
-    if known and known < TF32_CAPABILITY:
+    if name == "tf32" and known and known < TF32_CAPABILITY:
         return f"TF32 needs compute capability 8.0, this chip has {capability}"
     return None

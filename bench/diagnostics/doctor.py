@@ -14,11 +14,11 @@ import psutil
 
 import bench
 from bench.backends import BACKENDS, about
-from bench.devices import DEVICES, Device, torch_device_here
-from bench.devices.cpu import GIB, affinity, cgroup_quota
-from bench.devices.proof import prove
+from bench.devices import DEVICES, Driver, torch_device_here
+from bench.devices.host import Host, affinity, cgroup_quota
 from bench.errors import UnavailableError
-from bench.text import facts
+from bench.records import Chip
+from bench.text import GIB, facts
 
 BUSY_PERCENT = 20.0  # of one CPU, by another process
 LOOK_S = 0.5
@@ -54,31 +54,32 @@ def _software() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    for name, device in DEVICES.items():
+    for name, driver in DEVICES.items():
         try:
-            chip = device.identify()
+            chip = driver.identify()
         except UnavailableError as error:
             yield Finding("lack", f"device {name}", error.message, error.remedy)
         else:
             known = facts(chip.facts)
             yield Finding("ok", f"device {name}", f"{chip.name}: {known}" if known else chip.name)
-            if device.torch_device == "cuda":
-                yield _proof(name, chip.name)
-                yield from _gpu_fitness(device)
+            if driver.kind in ("gpu", "edge"):
+                yield _proof(driver, chip)
+                yield from _gpu_fitness(driver)
 
 
-def _proof(name: str, chip_name: str) -> Finding:
+def _proof(driver: Driver, chip: Chip) -> Finding:
+    about = f"torch on {driver.name}"
     try:
-        prove(chip_name)
+        driver.prove(chip)
     except UnavailableError as error:
-        return Finding("lack", f"torch on {name}", error.message, error.remedy)
-    return Finding("ok", f"torch on {name}", "a convolution there gives what it gives on the CPU")
+        return Finding("lack", about, error.message, error.remedy)
+    return Finding("ok", about, "a convolution there gives what it gives on the CPU")
 
 
-def _gpu_fitness(device: Device) -> Iterator[Finding]:
-    state = device.state()
+def _gpu_fitness(driver: Driver) -> Iterator[Finding]:
+    state = driver.state()
     known = facts({name: value for name, value in state.items() if name != "foreign_processes"})
-    yield Finding("ok", f"state of {device.name}", known or "cannot be read")
+    yield Finding("ok", f"state of {driver.name}", known or "cannot be read")
     others = state.get("foreign_processes")
     if others:
         text = f"{others} are on the GPU"
@@ -156,7 +157,7 @@ def _percent(process: psutil.Process) -> float:
 
 
 def _power() -> Iterator[Finding]:
-    governor = DEVICES["cpu"].state()["governor"]
+    governor = Host().state()["governor"]
     if governor is None:
         yield Finding("ok", "governor", "not to be read here (usual in a virtual machine)")
     elif governor == "performance":

@@ -6,9 +6,9 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,10 +16,9 @@ import bench
 from bench.backends import BACKENDS
 from bench.devices import DEVICES
 from bench.devices import precision as precisions
-from bench.devices.fake import FAULTS, fault_of
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness.plan import PRESETS, Plan
-from bench.models import user, zoo
+from bench.models import forms, user, zoo
 from bench.records import Case, Chip, Source
 from bench.storage import files
 
@@ -119,21 +118,9 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             "Say --suite table6, or --models repnext_u3_t,resnet50.",
         )
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
-    for key, values in grid.items():
-        if not values:
-            raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
-    forms = list(dict.fromkeys(_forms(chosen["models"], chip.device, overrides.weights)))
-    _check_names([name for name, _ in forms])
-    count = math.prod(map(len, (forms, *grid.values())))
-    if count > MAX_CASES:
-        raise UsageError(f"{count} cases are too many", f"Measure {MAX_CASES} at a time at most.")
-    for backend in grid["backend"]:
-        _check_backend(backend, chip)
-    for precision in grid["precision"]:
-        _check_precision(precision, chip)
-    for key in ("batch", "resolution"):
-        for number in grid[key]:
-            check_positive(key, number)
+    networks = list(dict.fromkeys(_forms(chosen["models"], chip.device, overrides.weights)))
+    _check_names([name for name, _ in networks])
+    _check_grid(grid, len(networks), chip)
     if overrides.weights is not None:
         user.check_weights(overrides.weights)
     return [
@@ -148,9 +135,26 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             threads=threads or chip.threads,
         )
         for batch, resolution, precision, backend, (model, form) in itertools.product(
-            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], forms
+            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], networks
         )
     ]
+
+
+def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
+    """Raise UsageError or UnavailableError for a value that cannot be measured on `chip`."""
+    for key, values in grid.items():
+        if not values:
+            raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
+    count = networks * math.prod(map(len, grid.values()))
+    if count > MAX_CASES:
+        raise UsageError(f"{count} cases are too many", f"Measure {MAX_CASES} at a time at most.")
+    for backend in grid["backend"]:
+        _check_backend(backend, chip)
+    for precision in grid["precision"]:
+        _check_precision(precision, chip)
+    for key in ("batch", "resolution"):
+        for number in grid[key]:
+            check_positive(key, number)
 
 
 def _check_names(models: Sequence[str]) -> None:
@@ -171,8 +175,7 @@ def _check_backend(name: str, chip: Chip) -> None:
 def _check_precision(name: str, chip: Chip) -> None:
     if name not in precisions.PRECISIONS:
         raise unknown("precision", name, precisions.PRECISIONS)
-    capability = str(chip.facts.get("compute_capability") or "")
-    if lack := precisions.missing(name, chip.device, capability):
+    if lack := DEVICES[chip.device].missing_precision(name, chip):
         raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or leave it out.")
 
 
@@ -233,12 +236,12 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
     pairs: list[tuple[str, str]] = []
     for name, at, form in entries:
         own = _own(name, weights)
-        if device == "fake" and fault_of(name) in FAULTS:
-            pairs.append((name, "plain"))
+        if name in DEVICES[device].own_models:
+            pairs.append((name, forms.ONLY))
         elif own and own.source.factory:  # what forms it has is known once its code has run
-            if at and form not in zoo.FORMS:
-                raise unknown("form", form, zoo.FORMS)
-            pairs.append((own.name, form if at else "plain"))
+            if at and form not in forms.FORMS:
+                raise unknown("form", form, forms.FORMS)
+            pairs.append((own.name, form if at else forms.ONLY))
         else:
             spec = zoo.find(name)
             if _timm_name(name):

@@ -52,12 +52,14 @@ def hold(file: IO[bytes], doing: str, on_wait: OnWait | None = None) -> None:
 
 
 @contextlib.contextmanager
-def device(chip: Chip, on_wait: OnWait | None = None) -> Iterator[None]:
-    """Be the only run on `chip`, of whatever user of this machine; the fake one has no lock.
+def device(
+    chip: Chip, on_wait: OnWait | None = None, *, is_shared: bool = False
+) -> Iterator[None]:
+    """Be the only run on `chip`, of any user of this machine, unless several may share it.
 
     Raises UsageError as `hold` does, or where the lock's file cannot be opened.
     """
-    if chip.device == "fake":
+    if is_shared:
         yield
         return
     path = device_file(chip.slug)

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from bench import devices
-from bench.devices import cuda, nvml, proof
-from bench.devices.cuda import Cuda, with_gauges
+from bench.devices import cuda, proof
+from bench.devices.cuda import Cuda, CudaSession, with_gauges
+from bench.devices.kernels import GPU
+from bench.devices.sensors import nvml
 from bench.errors import UnavailableError
 from bench.harness.worker.case import _kind
 from bench.process import command_for_module
@@ -57,23 +59,21 @@ def gpu(monkeypatch):
 
 
 def test_a_session_sets_precision_and_threads_and_has_the_sensor_open(gpu):
-    device = Cuda()
-    with device.session(CASE):
+    with Cuda().session(CASE) as session:
         assert torch.is_inference_mode_enabled()
         assert torch.get_num_threads() == 1
         assert torch.backends.cudnn.allow_tf32
         assert torch.backends.cuda.matmul.allow_tf32
-        assert device.sensor() is gpu
-        assert device.memory() == (500, 600, 700)
+        assert session.sensor() is gpu
+        assert session.memory() == (500, 600, 700)
         assert not gpu.closed
     assert gpu.closed
     assert not torch.is_inference_mode_enabled()
 
 
 def test_the_host_and_the_gpu_are_sensed_together(gpu):
-    device = Cuda()
-    with device.session(CASE):
-        reading = device.sense()
+    with Cuda().session(CASE) as session:
+        reading = session.sense()
     assert reading.busy_cpu_s > 0
     assert (reading.clock_hz, reading.power_w, reading.temperature_c) == (1.98e9, 300.0, None)
     assert reading.missing == {"temperature_c": "no"}
@@ -86,12 +86,11 @@ def test_the_hosts_missing_clock_is_not_the_gpus():
 
 
 def test_what_the_kernels_hold_is_not_the_networks(gpu, monkeypatch):
-    device = Cuda()
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
     monkeypatch.setattr(cuda, "torch_kernels", lambda size, where: None)
-    with device.session(CASE):
-        device.kernels()
-        assert device.memory() == (400, 500, 600)
+    with Cuda().session(CASE) as session:
+        session.kernels()
+        assert session.memory() == (400, 500, 600)
 
 
 def test_room_is_the_hosts_where_that_is_less(gpu, monkeypatch):
@@ -104,10 +103,9 @@ def test_where_nvml_finds_nothing_the_reason_stands_in_each_reading(monkeypatch)
         raise UnavailableError("no NVIDIA GPU here: NVML says no", "")
 
     monkeypatch.setattr(nvml, "open_gpu", refuse)
-    device = Cuda()
-    with device.session(CASE):
-        reading = device.sense()
-        assert device._process_bytes() is None
+    with Cuda().session(CASE) as session:
+        reading = session.sense()
+        assert session._process_bytes() is None
     assert "NVML says no" in reading.missing["clock_hz"]
 
 
@@ -138,7 +136,7 @@ def test_device_time_is_between_events_around_each_call_waited_for_once(monkeypa
         Event.log.append("called")
         Event.chip += 5.0
 
-    assert Cuda().device_times(call, 2) == [0.005, 0.005]
+    assert CudaSession(Gpu(), GPU).device_times(call, 2) == [0.005, 0.005]
     each = ["recorded", "called", "recorded"]
     assert Event.log == ["made"] * 4 + each * 2 + ["waited"]  # none is made while it is timed
 

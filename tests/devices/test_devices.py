@@ -4,9 +4,10 @@ import pytest
 
 from bench import devices
 from bench.analysis.conditions import between
-from bench.devices import cpu
-from bench.devices.cpu import Cpu, cgroup_quota, tidy_brand, usable_cpus
-from bench.devices.fake import Fake
+from bench.devices import host
+from bench.devices.cpu import Cpu
+from bench.devices.fake import Fake, FakeSession
+from bench.devices.host import Host, cgroup_quota, tidy_brand, usable_cpus
 from bench.devices.kernels import calibrate
 from bench.errors import UsageError
 from bench.records import Case, Chip
@@ -98,12 +99,12 @@ def test_a_session_on_the_cpu_sets_threads_and_measures_memory():
     cpu, before = Cpu(), torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with cpu.session(Case("resnet50", "plain", threads=1)):
+        with cpu.session(Case("resnet50", "plain", threads=1)) as session:
             assert torch.get_num_threads() == 1
             assert torch.is_inference_mode_enabled()
-            cpu.reset_peak_memory()
+            session.reset_peak_memory()
             block = torch.ones(256 * 2**20 // 4)  # so large that it is mapped afresh
-            assert cpu.memory().peak >= block.nbytes // 2
+            assert session.memory().peak >= block.nbytes // 2
     finally:
         torch.set_num_threads(before)
 
@@ -114,8 +115,8 @@ def test_a_device_that_there_is_not_is_bad_input():
 
 
 def scripted(case, round_number, calls=50):
-    fake = Fake()
-    call = fake.simulate(case, round_number)
+    fake = FakeSession()
+    call = fake.network(case, round_number)
     times = []
     for _ in range(calls):
         started = fake.now()
@@ -145,11 +146,11 @@ def test_on_the_fake_device_each_fusion_is_faster():
 
 
 def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
-    monkeypatch.setattr(cpu, "allowed_cpus", lambda: {1})
+    monkeypatch.setattr(host, "allowed_cpus", lambda: {1})
     stat = "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 30 999 7 4 6 50 0 0\n"
-    reading = Cpu(tree(tmp_path, {"proc/stat": stat})).sense()
-    assert reading.busy_cpu_s == pytest.approx(160 * cpu.JIFFY_S)
-    assert reading.stolen_cpu_s == pytest.approx(50 * cpu.JIFFY_S)
+    reading = Host(tree(tmp_path, {"proc/stat": stat})).sense()
+    assert reading.busy_cpu_s == pytest.approx(160 * host.JIFFY_S)
+    assert reading.stolen_cpu_s == pytest.approx(50 * host.JIFFY_S)
 
 
 @pytest.mark.parametrize(
@@ -165,12 +166,12 @@ def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
 )
 def test_throttling_is_read_from_either_cgroup_version(tmp_path, folder, groups, text):
     files = {f"{folder}/cpu.stat": text, "proc/self/cgroup": groups}
-    reading = Cpu(tree(tmp_path, files)).sense()
+    reading = Host(tree(tmp_path, files)).sense()
     assert (reading.throttled_s, reading.throttled_periods) == (0.25, 3)
 
 
 def test_what_cannot_be_read_is_none_with_a_reason(tmp_path):
-    reading = Cpu(tmp_path).sense()
+    reading = Host(tmp_path).sense()
     assert (reading.busy_cpu_s, reading.stolen_cpu_s, reading.clock_hz) == (None, None, None)
     assert (reading.throttled_s, reading.overheated, reading.power_mode) == (None, None, None)
     assert reading.missing["busy_cpu_s"] == "no /proc/stat"
@@ -179,30 +180,29 @@ def test_what_cannot_be_read_is_none_with_a_reason(tmp_path):
 
 
 def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
-    monkeypatch.setattr(cpu, "allowed_cpus", lambda: {0, 1})
+    monkeypatch.setattr(host, "allowed_cpus", lambda: {0, 1})
     base = "sys/devices/system/cpu/cpu{}/"
     files = {base.format(0) + "cpufreq/scaling_governor": "powersave\n"}
     for index, khz in ((0, 3_000_000), (1, 2_400_000)):
         files[base.format(index) + "cpufreq/scaling_cur_freq"] = str(khz)
         files[base.format(index) + "thermal_throttle/core_throttle_count"] = "2"
-    reading = Cpu(tree(tmp_path, files)).sense()
+    reading = Host(tree(tmp_path, files)).sense()
     assert (reading.clock_hz, reading.power_mode, reading.overheated) == (3e9, "powersave", 4)
 
 
 @pytest.mark.parametrize("text", ["0", "<unknown>", ""])
 def test_a_clock_that_is_not_known_is_none(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(cpu, "allowed_cpus", lambda: {0})
+    monkeypatch.setattr(host, "allowed_cpus", lambda: {0})
     files = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": text}
-    assert Cpu(tree(tmp_path, files)).sense().clock_hz is None
+    assert Host(tree(tmp_path, files)).sense().clock_hz is None
 
 
 @pytest.mark.parametrize("fault", ["hog", "steal", "quota", "clock", "blind"])
 def test_the_fake_device_can_be_in_a_state_that_spoils_numbers(fault):
-    device = Fake()
-    with device.session(Case(f"fault/{fault}", "plain", device="fake")):
-        before = device.sense()
-        device._pass(10.0)
-        after = device.sense()
+    with Fake().session(Case(f"fault/{fault}", "plain", device="fake")) as session:
+        before = session.sense()
+        session._pass(10.0)
+        after = session.sense()
     found = between([(before, after)])
     others = None if found.busy_cpu_s is None else found.busy_cpu_s - found.own_cpu_s
     assert (others == 5.0) == (fault == "hog")
@@ -213,8 +213,7 @@ def test_the_fake_device_can_be_in_a_state_that_spoils_numbers(fault):
 
 
 def test_kernels_are_calls_that_take_their_time():
-    device = Cpu()
-    with device.session(Case("resnet50", "plain", threads=1)):
-        found = calibrate(device.kernels(), device.now)
+    with Cpu().session(Case("resnet50", "plain", threads=1)) as session:
+        found = calibrate(session.kernels(), session.now)
     assert 0 < found.compute_s < 1
     assert 0 < found.memory_s < 1

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from bench.devices import precision
+from bench.devices import DEVICES, precision
+from bench.records import Chip
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +60,12 @@ def test_a_precision_has_a_type_of_torch(name):
     ],
 )
 def test_tf32_wants_a_chip_that_has_it(device, capability, said):
-    found = precision.missing("tf32", device, capability)
+    facts = {"compute_capability": capability} if capability else {}
+    chip = Chip(device, "", "Test", 1, facts)
+    found = DEVICES[device].missing_precision("tf32", chip)
     assert (found is None) == (said is None)
     assert (said or "") in (found or "")
-    assert precision.missing("fp32", device, capability) is None
+    assert DEVICES[device].missing_precision("fp32", chip) is None
 
 
 @pytest.mark.parametrize(

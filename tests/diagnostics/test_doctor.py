@@ -69,7 +69,7 @@ def test_a_busy_process_is_named(monkeypatch):
 
 
 def test_a_governor_that_follows_the_load_is_noted(monkeypatch):
-    monkeypatch.setattr(doctor.DEVICES["cpu"], "state", lambda: {"governor": "powersave"})
+    monkeypatch.setattr(doctor.Host, "state", lambda self: {"governor": "powersave"})
     finding = by_subject()["governor"]
     assert (finding.level, "cpupower" in finding.remedy) == ("note", True)
 
@@ -91,10 +91,10 @@ def gpu(monkeypatch):
     """A GPU that is here, in a state of the test's choosing, and on which torch computes."""
     chip = Chip(device="cuda", kind="gpu", name="Test GPU", threads=4, facts={"driver": "570"})
     state = {"temperature_c": 33.0, "foreign_processes": 0}
-    device = doctor.DEVICES["cuda"]
-    monkeypatch.setattr(device, "identify", lambda: chip)
-    monkeypatch.setattr(device, "state", lambda: state)
-    monkeypatch.setattr(doctor, "prove", lambda name: None)
+    driver = doctor.DEVICES["cuda"]
+    monkeypatch.setattr(driver, "identify", lambda: chip)
+    monkeypatch.setattr(driver, "state", lambda: state)
+    monkeypatch.setattr(driver, "prove", lambda chip: None)
     return state
 
 
@@ -108,10 +108,11 @@ def test_a_gpu_is_proven_and_its_state_told(gpu):
 
 
 def test_a_gpu_on_which_torch_cannot_compute_is_a_lack_with_the_remedy(gpu, monkeypatch):
-    def prove(name):
-        raise UnavailableError(f"torch cannot compute on {name}: no kernel image", "Install one.")
+    def prove(chip):
+        message = f"torch cannot compute on {chip.name}: no kernel image"
+        raise UnavailableError(message, "Install one.")
 
-    monkeypatch.setattr(doctor, "prove", prove)
+    monkeypatch.setattr(doctor.DEVICES["cuda"], "prove", prove)
     finding = by_subject()["torch on cuda"]
     assert finding.level == "lack"
     assert "Test GPU: no kernel image" in finding.text

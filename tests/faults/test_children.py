@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from support.records import ENVIRONMENT
+from support import runs
 
-from bench.analysis.verdict import Doubt, judge, judge_case, quiet_of
+from bench.analysis.reasons import Doubt
+from bench.analysis.verdict import Machine, judge, judge_case, quiet_of
 from bench.devices import DEVICES
 from bench.errors import UsageError
-from bench.harness.plan import Plan
-from bench.harness.protocol.channel import LONGEST_LINE, TAIL_BYTES, Voice, wait_for
+from bench.harness.protocol.channel import LONGEST_LINE, TAIL_BYTES, OutputPipe, wait_for
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.child import TemplateDiedError
 from bench.harness.scheduler.runner import run
@@ -33,20 +33,9 @@ from bench.harness.worker import template
 from bench.records import Case, Failure, Measurement
 from bench.storage.results import Store
 
-PLAN = Plan(
-    preset="quick",
-    rounds=1,
-    timed_s=0.5,
-    block_s=0.1,
-    warmup_s=0.05,
-    budget_s=None,
-    slow_budget_s=None,
-    deadline_s=2.0,
-)
+PLAN = msgspec.structs.replace(runs.PLAN, rounds=1, deadline_s=2.0)
 LATE_S = 5.0  # after its deadline a failure is on record
 KILLS_QUICK, KILLS_FULL = 2, 50
-CHIP = msgspec.structs.replace(ENVIRONMENT.chip, threads=1, device="fake")
-HERE = msgspec.structs.replace(ENVIRONMENT, chip=CHIP)
 
 
 class Watch:
@@ -75,7 +64,7 @@ def measure(tmp_path, monkeypatch):
         call.store.open()
         with contextlib.closing(call.store):
             cases = [Case(model, "plain", device="fake") for model in models]
-            run(cases, plan, call.store, HERE, call.watch)
+            run(cases, plan, call.store, runs.ON_FAKE, call.watch)
         return call.store.records
 
     call.store = None
@@ -183,11 +172,11 @@ def test_where_files_are_few_cases_take_turns_in_waves(measure):
 def test_a_case_for_which_there_is_no_process_goes_into_the_next_wave(measure, monkeypatch):
     request, refused = Template._request, []
 
-    def few(self, command, voices, *files):
+    def few(self, command, outputs, *files):
         if command == b"fork" and len(self._children) == 2 and not refused:
             refused.append(command)
             return -errno.EAGAIN
-        return request(self, command, voices, *files)
+        return request(self, command, outputs, *files)
 
     monkeypatch.setattr(Template, "_request", few)
     records = measure(["resnet50", "swin_t", "convnext_t"])
@@ -217,13 +206,13 @@ def test_a_process_with_very_many_files_is_heard_too():
     high = fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, 1500)  # `select` knows none above 1,023
     try:
         with ours, theirs, socket.socket(fileno=high) as far:
-            voice = Voice(reading)
+            output = OutputPipe(reading)
             theirs.send(b"x")
-            wait_for(far, [voice], 1.0)
+            wait_for(far, [output], 1.0)
             far.recv(1)
             with pytest.raises(TimeoutError):
-                wait_for(far, [voice], 0.05)
-            voice.close()
+                wait_for(far, [output], 0.05)
+            output.close()
     finally:
         os.close(writing)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -395,10 +384,10 @@ def test_a_block_during_which_a_clock_jumped_is_marked(measure, fault, doubt, le
     spoilt, sound = (record for record in records if isinstance(record, Measurement))
     assert spoilt.warnings == [said]
     assert [jump.block for jump in spoilt.conditions.jumps] == [2]
-    verdict = judge(spoilt, quiet_of([spoilt, sound]))
+    verdict = judge(spoilt, Machine(quiet_of([spoilt, sound])))
     assert (verdict.level, [reason.doubt for reason in verdict.reasons]) == (level, [doubt])
     assert verdict.text == f"{level}: {said}"
-    assert judge_case([sound], quiet_of([spoilt, sound])).level == "VALID"
+    assert judge_case([sound], Machine(quiet_of([spoilt, sound]))).level == "VALID"
     assert all(0 < sample < 1 for sample in spoilt.samples_s)
     assert msgspec.json.decode(msgspec.json.encode(spoilt), type=Measurement) == spoilt
 

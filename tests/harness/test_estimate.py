@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from support.records import failure, measurement
+from support.records import CASE, failure, measurement
 
 from bench.harness.plan import PRESETS
 from bench.harness.scheduler.estimate import (
@@ -14,10 +14,9 @@ from bench.harness.scheduler.estimate import (
     work_s,
 )
 from bench.records import Case
-from bench.storage.results import History
+from bench.storage.history import History
 
 QUICK = PRESETS["quick"]
-CASE = Case("resnet50", "plain")
 
 
 def test_a_fast_case_works_for_its_seconds_of_samples_warm_up_and_discards():

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from bench.devices.cpu import Cpu
+from bench.devices.cpu import CpuSession
+from bench.devices.host import Host
 from bench.devices.precision import PRECISIONS
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import Job, Known
@@ -29,7 +30,7 @@ class Prepared(NamedTuple):
 
 
 def prepared(case=SREP, known=None):
-    cpu = Cpu()
+    cpu = CpuSession(Host())
     clock = StageClock(cpu.now, lambda stage: None)
     with torch.inference_mode():
         subject = prepare.prepare(Job(case, 1, PRESETS["quick"], known), cpu, clock)
@@ -264,7 +265,7 @@ def test_what_a_graph_reads_stays_alive_with_its_call(monkeypatch):
 
     monkeypatch.setattr(prepare.BACKENDS["cudagraph"], "load", load)
     case = Case("resnet50", "plain", "cudagraph", resolution=32)
-    cpu = Cpu()
+    cpu = CpuSession(Host())
     with torch.inference_mode():
         clock = StageClock(cpu.now, lambda stage: None)
         subject = prepare.prepare(Job(case, 1, PRESETS["quick"], None), cpu, clock)

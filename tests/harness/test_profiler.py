@@ -8,21 +8,23 @@ import msgspec
 import pytest
 import torch
 from support.records import ENVIRONMENT, failure, measurement
+from support.results import pages_of
 from support.traces import encoded, mark
 
-from bench import report
 from bench.analysis.profile import summary
-from bench.analysis.profile.recorded import known_of, latest, peaks_of
+from bench.analysis.profile.recorded import latest, peaks_of, profile_history
 from bench.analysis.profile.trace import TraceError
-from bench.devices.cpu import Cpu
+from bench.devices.cpu import CpuSession
+from bench.devices.host import Host
 from bench.errors import UsageError
-from bench.harness.plan import PRESETS, ProfilePlan
+from bench.harness.plan import PRESETS, PROFILE_S, ProfilePlan
 from bench.harness.protocol.messages import Job
 from bench.harness.scheduler import profiler
 from bench.harness.scheduler.child import TemplateDiedError
-from bench.harness.worker import profile as profiled
+from bench.harness.worker import profile
 from bench.harness.worker import profiled_pass as passes
-from bench.harness.worker.timing import Subject
+from bench.harness.worker.peaks import peaks
+from bench.harness.worker.timing import Prepared
 from bench.records import (
     Case,
     Environment,
@@ -35,7 +37,6 @@ from bench.records import (
     Waterfall,
     of_cases,
 )
-from bench.report import devices
 from bench.report.tables import profiles
 from bench.storage.results import Store
 
@@ -119,10 +120,6 @@ def test_the_page_has_terms_operators_and_the_share_of_the_roofline():
     assert [cell.strip() for cell in row.strip("|").split("|")][-3:] == ["1.60", "0.200", "2.00"]
 
 
-def pages_of(records):
-    return report.of_device(devices.of("chip", records))
-
-
 def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measurements():
     case = Case("resnet50", "plain", threads=2)
     records: list[Record] = [
@@ -196,10 +193,10 @@ def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
     failed = failure(TRAIN.case, stage="profile")
     (train, rrep) = latest([TRAIN, RREP, second, again])
     assert (train.rounds, rrep.rounds) == ([again, second], [RREP])
-    assert known_of([TRAIN, failed], TRAIN.case, "env").failure is failed
-    assert known_of([failed, TRAIN], TRAIN.case, "env").failure is None
-    assert known_of([TRAIN, failure(TRAIN.case)], TRAIN.case, "env").failure is None
-    assert known_of([TRAIN], TRAIN.case, "other").rounds == []
+    assert profile_history([TRAIN, failed], TRAIN.case, "env").failure is failed
+    assert profile_history([failed, TRAIN], TRAIN.case, "env").failure is None
+    assert profile_history([TRAIN, failure(TRAIN.case)], TRAIN.case, "env").failure is None
+    assert profile_history([TRAIN], TRAIN.case, "other").rounds == []
     assert [known.failure for known in latest([TRAIN, failed, RREP])] == [failed, None]
     assert latest([ENVIRONMENT]) == []
     assert peaks_of([PEAKS], TRAIN) is PEAKS
@@ -207,6 +204,7 @@ def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
     assert peaks_of([other], TRAIN) is None
 
 
+@pytest.mark.slow
 def test_cases_are_profiled_and_compared_and_traces_kept_and_none_is_profiled_again(
     bench, tmp_path
 ):
@@ -281,7 +279,8 @@ def test_a_network_that_cannot_run_is_a_failure_of_the_profile_and_no_row_of_zer
     assert record.message.startswith("at check: ")
 
 
-def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
+def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROFILE_S, "quick", 0.6)
     (tmp_path / "mine.toml").write_text(
         'models = ["timm/test_resnet"]\nbatch = [1, 2]\nresolution = [32]\nprofile = true\n'
     )
@@ -297,17 +296,17 @@ def test_a_round_whose_template_is_killed_goes_on_with_the_rest(monkeypatch, tmp
     cases = [Case(model, "plain", threads=2) for model in ("resnet50", "swin_t", "convnext_t")]
     asked, deaths = [], [1, 4, 5]
 
-    def one(case, number, seconds, store, *_):
+    def one(self, case, number, template):
         asked.append((case.model, number))
         if len(asked) - 1 in deaths:
             raise TemplateDiedError
         record = msgspec.structs.replace(
             TRAIN, case=case, case_id=case.case_id, round=number, seconds=1 / 3
         )
-        store.append(record)
+        self._store.append(record)
         return record
 
-    monkeypatch.setattr(profiler, "_profile", one)
+    monkeypatch.setattr(profiler._Profiler, "_profile_case", one)
     monkeypatch.setattr(profiler, "Template", lambda device: contextlib.nullcontext())
     store, said = Store(tmp_path), []
     store.open()
@@ -323,14 +322,14 @@ def test_a_round_whose_template_is_killed_goes_on_with_the_rest(monkeypatch, tmp
 
 
 def subject(call):
-    return Subject(call, lambda output: None)
+    return Prepared(call, lambda output: None)
 
 
 PLAN = ProfilePlan(seconds=0.05, block_s=0.01)
 JOB = Job(Case("resnet50", "plain", threads=1), 1, PRESETS["quick"], None, None, PLAN)
 
 
-class Queue(Cpu):
+class Queue(CpuSession):
     """A CPU that says that it has a queue: its traces hold no kernel."""
 
     has_queue = True
@@ -339,7 +338,7 @@ class Queue(Cpu):
 def test_a_gpu_without_kernels_in_its_trace_is_no_row_of_zeros():
     images = torch.randn(1, 3, 8, 8)
     with pytest.raises(TraceError, match="CUPTI is missing"):
-        profiled.profiled(JOB, PLAN, Queue(), subject(lambda: torch.relu(images)))
+        profile.profile(JOB, Queue(Host()), subject(lambda: torch.relu(images)))
 
 
 @pytest.mark.parametrize(
@@ -350,12 +349,12 @@ def test_a_trace_that_lost_iterations_is_refused(monkeypatch, content, said):
     monkeypatch.setattr(passes, "_export", lambda profiler: content)
     images = torch.randn(1, 3, 8, 8)
     with pytest.raises(TraceError, match=said):
-        passes.run_pass(lambda: torch.relu(images), Cpu(), 0.05, 0.01)
+        passes.run_pass(lambda: torch.relu(images), CpuSession(Host()), 0.05, 0.01)
 
 
 def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
     images = torch.randn(1, 3, 64, 64)
-    seen = passes.run_pass(lambda: torch.relu(images), Cpu(), 0.2, 0.01)
+    seen = passes.run_pass(lambda: torch.relu(images), CpuSession(Host()), 0.2, 0.01)
     assert len(seen.samples.plain) == len(seen.samples.profiled) >= 2
     lengths = {len(block) for block in (*seen.samples.plain, *seen.samples.profiled)}
     assert len(lengths) == 1
@@ -366,8 +365,8 @@ def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
 
 
 def test_an_event_costs_little_and_peaks_are_rates():
-    assert 0 <= passes.event_cost_s(Cpu()) < 1e-4
+    assert 0 <= passes.event_cost_s(CpuSession(Host())) < 1e-4
     assert 0 <= passes.fault_cost_s() < 1e-4
-    reached = passes.peaks(Cpu(), torch.float32)
+    reached = peaks(CpuSession(Host()), torch.float32)
     assert reached.macs_per_s > 1e8
     assert reached.bytes_per_s > 1e8

@@ -1,57 +1,22 @@
 """The whole pipeline on the fake device: real processes, scripted time."""
 
 import os
+import signal
 
 import msgspec
 import pytest
-from support.records import ENVIRONMENT
+from support import runs
+from support.runs import ON_FAKE, PLAN, Listener, fake
 
-from bench.harness.plan import Plan
 from bench.harness.scheduler import runner
+from bench.harness.scheduler.capacity import has_room
+from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
-from bench.harness.scheduler.runner import has_room, run, without_paths
+from bench.harness.scheduler.record import _declared
 from bench.harness.scheduler.template import Template
-from bench.harness.scheduler.turn import Turn
 from bench.records import Case, Conditions, Failure, Measurement
-from bench.storage.results import Store, history
-
-PLAN = Plan(
-    preset="quick",
-    rounds=2,
-    timed_s=0.5,
-    block_s=0.1,
-    warmup_s=0.05,
-    budget_s=None,
-    slow_budget_s=None,
-    deadline_s=20.0,
-)
-HERE = msgspec.structs.replace(
-    ENVIRONMENT, chip=msgspec.structs.replace(ENVIRONMENT.chip, threads=1, device="fake")
-)
-
-
-class Listener:
-    def __init__(self):
-        self.events = []
-
-    def started(self, todo, done):
-        self.events.append(("started", len(todo), len(done)))
-
-    def warmed(self, case, iteration_s):
-        self.events.append(("warmed", case.name, iteration_s))
-
-    def sampled(self, case, earlier, samples):
-        self.events.append(("sampled", case.name, len(earlier), len(samples)))
-
-    def measured(self, case, rounds):
-        self.events.append(("measured", case.name, len(rounds)))
-
-    def failed(self, record):
-        self.events.append(("failed", record.case.name))
-
-
-def fake(model, form="plain", batch=1):
-    return Case(model, form, batch=batch, device="fake")
+from bench.storage.history import history
+from bench.text import without_paths
 
 
 @pytest.fixture
@@ -59,13 +24,9 @@ def measure(tmp_path):
     """Run cases into one store: (cases, plan) -> failures; `.store` and `.listener` stay."""
 
     def call(cases, plan=PLAN, **options):
-        call.store = Store(tmp_path)
-        call.store.open()
         call.listener = Listener()
-        try:
-            return run(cases, plan, call.store, HERE, call.listener, **options)
-        finally:
-            call.store.close()
+        call.store, failures = runs.measure(tmp_path, cases, plan, call.listener, **options)
+        return failures
 
     return call
 
@@ -136,12 +97,12 @@ class Crowded:
 
     def __init__(self, monkeypatch, name, alone=True):
         self.alive, self.name, self.alone = 0, name, alone
-        monkeypatch.setattr(runner, "Turn", self.turn)
+        monkeypatch.setattr(runner, "CaseRound", self.turn)
 
     def turn(self, job, child, earlier):
-        made, crowd = Turn(job, child, earlier), self
+        made, crowd = CaseRound(job, child, earlier), self
 
-        class Crowding(Turn):
+        class Crowding(CaseRound):
             def await_ready(self):
                 made.await_ready()
                 if job.case.model == crowd.name and (crowd.alive or not crowd.alone):
@@ -197,7 +158,7 @@ def test_where_the_chip_cannot_be_observed_the_blocks_are_kept_and_it_is_said(me
     def die(self, seconds):
         raise CaseError("observe", "Killed", "the process died of SIGKILL")
 
-    monkeypatch.setattr(Turn, "observe", die)
+    monkeypatch.setattr(CaseRound, "observe", die)
     assert measure([fake("resnet50")]) == []
     first, second = records(measure)
     assert first.telemetry is second.telemetry is None
@@ -206,16 +167,17 @@ def test_where_the_chip_cannot_be_observed_the_blocks_are_kept_and_it_is_said(me
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "short"),
+    ("error", "message", "number", "short"),
     [
-        ("OutOfMemory", "tried to allocate", True),
-        ("Killed", "the process died of SIGKILL", True),
-        ("Killed", "the process died of SIGSEGV", False),
-        ("Timeout", "no answer within 5 s", False),
+        ("OutOfMemory", "tried to allocate", None, True),
+        ("Killed", "the process died of SIGKILL", signal.SIGKILL, True),
+        ("Killed", "the process died of SIGSEGV", signal.SIGSEGV, False),
+        ("RuntimeError", "my network logs SIGKILL", None, False),  # the words decide nothing
+        ("Timeout", "no answer within 5 s", None, False),
     ],
 )
-def test_the_kernels_way_to_say_that_memory_is_short_is_sigkill(error, message, short):
-    assert runner.is_short_of_memory(CaseError("first", error, message)) == short
+def test_the_kernels_way_to_say_that_memory_is_short_is_sigkill(error, message, number, short):
+    assert CaseError("first", error, message, signal=number).is_short_of_memory == short
 
 
 def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monkeypatch):
@@ -233,11 +195,11 @@ def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monke
         (None, ["performance"], ["performance"]),
     ],
 )
-def test_a_power_mode_other_than_the_runs_stands_beside_it(tmp_path, declared, seen, recorded):
-    chip = msgspec.structs.replace(HERE.chip, device="fake", facts={"power_mode": declared})
-    environment = msgspec.structs.replace(HERE, chip=chip)
-    made = runner._Runner(PLAN, Store(tmp_path), environment, Listener(), False, {})
-    assert made._as_declared(Conditions(power_modes=seen)).power_modes == recorded
+def test_a_power_mode_other_than_the_runs_stands_beside_it(declared, seen, recorded):
+    chip = msgspec.structs.replace(ON_FAKE.chip, device="fake", facts={"power_mode": declared})
+    environment = msgspec.structs.replace(ON_FAKE, chip=chip)
+    found = _declared(Conditions(power_modes=seen), environment, foreign_processes=3)
+    assert (found.power_modes, found.foreign_processes) == (recorded, 3)
 
 
 def test_room_is_for_twice_the_largest_and_something_to_spare():

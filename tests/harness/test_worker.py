@@ -12,44 +12,34 @@ import torch
 
 from bench.devices import clocks
 from bench.devices.clocks import Moment
-from bench.devices.cuda import Cuda
-from bench.devices.kernels import KernelSize
-from bench.devices.sensor import Memory
+from bench.devices.cuda import Cuda, CudaSession
+from bench.devices.kernels import Kernels, KernelSize
+from bench.devices.sensors.sensor import Memory
 from bench.harness.plan import PRESETS
-from bench.harness.protocol.channel import TAIL_BYTES, Channel, GarbageError, Voice, wait_for
-from bench.harness.protocol.messages import Broken, Entered, Finish, Job, Observe, RunBlock
+from bench.harness.protocol.channel import TAIL_BYTES, Channel, GarbageError, OutputPipe, wait_for
+from bench.harness.protocol.messages import Entered, Finish, Job, Observe, Raised, RunBlock
 from bench.harness.worker import case as worker
 from bench.records import Case, Gauges, Jump, Reading
 
 PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
 
 
-class Pretended(Cuda):
-    """Everything that CUDA is but the GPU: the work is done on the CPU, at once."""
+class Pretended(CudaSession):
+    """Everything that a CUDA session is but the GPU: the work is done on the CPU, at once."""
 
     torch_device = "cpu"
-    kernel_size = KernelSize(8, 4, "float32", 4096)
 
     def __init__(self):
-        super().__init__()
-        self.memory_is_read_after = []
-
-    @contextlib.contextmanager
-    def session(self, case):
-        with torch.inference_mode():
-            yield
+        super().__init__(self, KernelSize(8, 4, "float32", 4096))
 
     def now(self):
         return time.perf_counter()
 
     def kernels(self):
-        return worker.Kernels(lambda: None, lambda: None)
+        return Kernels(lambda: None, lambda: None)
 
     def sense(self):
         return Reading(at_s=time.monotonic(), clock_hz=1e9, throttles=["sw_power_cap"])
-
-    def sensor(self):
-        return self
 
     def gauges(self):
         return Gauges(utilisation=0.5, power_w=200.0)
@@ -73,15 +63,25 @@ class Pretended(Cuda):
         return Memory(500, 600, 700)
 
 
+class PretendedDriver(Cuda):
+    def __init__(self, session):
+        self._session = session
+
+    @contextlib.contextmanager
+    def session(self, case):
+        with torch.inference_mode():
+            yield self._session
+
+
 @pytest.fixture
 def child():
     """Start a child on a case; returns the parent's channel."""
     ours, theirs = socket.socketpair()
     threads = []
 
-    def start(case, device=None):
+    def start(case, session=None):
         job = Job(case, 1, PLAN, None)
-        arguments = (Channel(theirs), job, device or Pretended())
+        arguments = (Channel(theirs), job, PretendedDriver(session or Pretended()))
         threads.append(threading.Thread(target=worker.work, args=arguments))
         threads[0].start()
         return Channel(ours)
@@ -147,7 +147,7 @@ def test_memory_that_is_short_in_the_first_call_is_told_with_its_size(child):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     broken, stages = answer(child(case(), Small()))
-    assert isinstance(broken, Broken)
+    assert isinstance(broken, Raised)
     assert (broken.error, stages[-1]) == ("OutOfMemory", "load")
     assert "2.00 GiB" in broken.message
 
@@ -173,17 +173,17 @@ def test_the_clocks_of_this_machine_agree():
 
 @pytest.fixture
 def pipe():
-    """A voice, and the descriptor that is written to."""
+    """An output pipe, and the descriptor that is written to."""
     reading, writing = os.pipe()
-    voice = Voice(reading)
-    yield voice, writing
-    voice.close()
+    output = OutputPipe(reading)
+    yield output, writing
+    output.close()
     with contextlib.suppress(OSError):
         os.close(writing)
 
 
 def test_while_a_parent_waits_it_hears_and_keeps_the_last(pipe):
-    voice, writing = pipe
+    output, writing = pipe
     ours, theirs = socket.socketpair()
 
     def speak():
@@ -194,14 +194,14 @@ def test_while_a_parent_waits_it_hears_and_keeps_the_last(pipe):
     speaker = threading.Thread(target=speak)
     with ours, theirs:
         speaker.start()
-        wait_for(ours, [voice], 60)
+        wait_for(ours, [output], 60)
         speaker.join()
-    assert voice.last_words.endswith("line 49999\n")
-    assert len(voice.last_words) == TAIL_BYTES
+    assert output.tail.endswith("line 49999\n")
+    assert len(output.tail) == TAIL_BYTES
 
 
 def test_a_flood_does_not_put_off_the_deadline(pipe):
-    voice, writing = pipe
+    output, writing = pipe
     ours, theirs = socket.socketpair()
 
     def flood():
@@ -213,18 +213,18 @@ def test_a_flood_does_not_put_off_the_deadline(pipe):
     with ours, theirs:
         flooding.start()
         with pytest.raises(TimeoutError):
-            wait_for(ours, [voice], 0.2)
-        voice.close()  # which also ends the flood
+            wait_for(ours, [output], 0.2)
+        output.close()  # which also ends the flood
         flooding.join()
 
 
 def test_a_parent_sleeps_beside_a_process_that_has_closed_its_stderr(pipe):
-    voice, writing = pipe
+    output, writing = pipe
     os.close(writing)
     ours, theirs = socket.socketpair()
     before = time.process_time()
     with ours, theirs, pytest.raises(TimeoutError):
-        wait_for(ours, [voice], 0.5)
+        wait_for(ours, [output], 0.5)
     assert time.process_time() - before < 0.25
 
 

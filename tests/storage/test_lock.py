@@ -92,9 +92,10 @@ def test_a_second_run_on_a_device_is_refused_and_told_who_is_there(hasty):
         pass
 
 
-def test_another_device_is_free_and_the_fake_one_has_no_lock(own_locks):
+def test_another_device_is_free_and_a_shared_one_has_no_lock(own_locks):
     other = msgspec.structs.replace(CHIP, name="other")
-    with lock.device(CHIP), lock.device(other), lock.device(FAKE_CHIP), lock.device(FAKE_CHIP):
+    shared = [lock.device(FAKE_CHIP, is_shared=True) for _ in range(2)]
+    with lock.device(CHIP), lock.device(other), shared[0], shared[1]:
         names = {path.name for path in own_locks.iterdir()}
     assert names == {"bench-test-chip-9000.lock", "bench-other.lock"}
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.analysis.verdict import Doubt
-from bench.devices import Device, select
+from bench.analysis.reasons import Doubt
+from bench.devices import Driver, select
 from bench.diagnostics.selfcheck import faults
 from bench.diagnostics.selfcheck.faults import FaultFound
 from bench.errors import UsageError
@@ -27,8 +27,9 @@ from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
 from bench.process import command_for_module
 from bench.records import Case, Chip, Failure, Measurement, Source
+from bench.storage.history import history
 from bench.storage.pages import write_pages
-from bench.storage.results import Store, history
+from bench.storage.results import Store
 
 PLANTS = (0, 5, 10)  # per cent
 REPLICAS = ("a", "b")
@@ -55,7 +56,7 @@ class Parts(NamedTuple):
 class Setting(NamedTuple):
     """Where and how the parts are measured."""
 
-    device: Device
+    driver: Driver
     chip: Chip
     folder: Path
     say: Callable[[str], None]
@@ -136,7 +137,7 @@ def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) ->
     """A run of its own; unless `full`, only what is on record of it, and only if it is complete."""
     plan = _plan(SEPARATE_ROUNDS)
     if not full:
-        here = describe(setting.device, setting.chip, "", "").environment_id
+        here = describe(setting.driver, setting.chip, "", "").environment_id
         records = Store(setting.folder / part).records
         if not all(is_done(plan, history(records, case, here).rounds) for case in cases):
             return []
@@ -152,7 +153,7 @@ def _plan(rounds: int, **changes: float) -> Plan:
 
 def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> list[Measurement]:
     """Measure `cases` into the store of `part`; all rounds on record there."""
-    environment = describe(setting.device, setting.chip, runner.new_run_id(), "bench selfcheck")
+    environment = describe(setting.driver, setting.chip, runner.new_run_id(), "bench selfcheck")
     results = Store(setting.folder / part)
     results.open()
     listener = Quiet(part, setting.say)
@@ -181,7 +182,7 @@ def _hog(setting: Setting) -> FaultFound:
     """A short run while others spin on our CPUs; on the fake device, its script of that."""
     with tempfile.TemporaryDirectory() as folder:
         aside = setting._replace(folder=Path(folder))
-        if setting.chip.device == "fake":
+        if not setting.driver.runs_torch:
             case = Case("fault/hog", "plain", device="fake")
             (record,) = _measure(aside, "hog", [case], _plan(1))
             return faults.found("CPU hog", "scripted", record, Doubt.OTHERS)
@@ -224,14 +225,14 @@ def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:
 
 def _fidelity(setting: Setting) -> dict[str, list[tuple[float, float]]]:
     """By backend, pairs of seconds by the harness and by a bare loop; none on the fake device."""
-    if setting.chip.device == "fake":
+    if not setting.driver.runs_torch:
         return {}
-    backends = ["eager", "cudagraph"] if setting.device.has_queue else ["eager"]
+    backends = ["eager", "cudagraph"] if setting.driver.has_queue else ["eager"]
     return {backend: _pairs(setting, backend) for backend in backends}
 
 
 def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
-    here = describe(setting.device, setting.chip, "", "").environment_id
+    here = describe(setting.driver, setting.chip, "", "").environment_id
     path = setting.folder / f"fidelity-{backend}-{here}.json"
     if not path.exists():
         setting.say(f"fidelity: the harness beside a bare loop, {backend}")

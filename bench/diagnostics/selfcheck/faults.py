@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from bench.analysis.conditions import between
-from bench.analysis.verdict import Doubt, judge, quiet_of
-from bench.devices.cpu import JIFFY_S, Cpu, allowed_cpus
+from bench.analysis.reasons import Doubt
+from bench.analysis.verdict import Machine, judge, quiet_of
+from bench.devices.host import JIFFY_S, Host, allowed_cpus
 from bench.process import command_for_code
 from bench.records import Conditions, Measurement
 
@@ -47,7 +48,7 @@ class Hog:
 
 def found(fault: str, how: str, record: Measurement, doubt: Doubt | None) -> FaultFound:
     """Judge a record made under a fault that `doubt` should name; None where it should be VALID."""
-    verdict = judge(record, quiet_of([record]))
+    verdict = judge(record, Machine(quiet_of([record])))
     doubts = {reason.doubt for reason in verdict.reasons}
     passed = doubts == set() if doubt is None else doubt in doubts
     wanted = "VALID" if doubt is None else "named"
@@ -76,10 +77,10 @@ def scripted(like: Measurement) -> list[FaultFound]:
 def _sensed(root: Path, change: Mapping[str, float]) -> Conditions:
     """Sense a scripted tree before and after ten seconds in which we alone were busy."""
     write_tree(root, 0.0, {})
-    device = Cpu(root)
-    before = msgspec.structs.replace(device.sense(), at_s=0.0, own_cpu_s=0.0)
+    host = Host(root)
+    before = msgspec.structs.replace(host.sense(), at_s=0.0, own_cpu_s=0.0)
     write_tree(root, WALL_S, change)
-    after = msgspec.structs.replace(device.sense(), at_s=WALL_S, own_cpu_s=WALL_S)
+    after = msgspec.structs.replace(host.sense(), at_s=WALL_S, own_cpu_s=WALL_S)
     return between([(before, after)])
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from bench.backends import BACKENDS
-from bench.devices import DEVICES, Device
+from bench.devices import DEVICES, Session
 from bench.diagnostics.selfcheck.plant import resnet18_0
 from bench.harness.worker.timing import timed_block
 from bench.records import Case
@@ -30,13 +30,13 @@ Seconds = Callable[[], float]
 def main() -> None:
     """Time pairs until the seconds are over, each second one in reverse order."""
     name, threads, seconds, backend = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
-    device = DEVICES[name]
     pairs: list[tuple[float, float]] = []
-    with device.session(Case("resnet18", "plain", backend, device=name, threads=threads)):
-        net = resnet18_0().eval().to(device.torch_device)
-        images = torch.randn(1, 3, 224, 224, device=device.torch_device)
+    case = Case("resnet18", "plain", backend, device=name, threads=threads)
+    with DEVICES[name].session(case) as session:
+        net = resnet18_0().eval().to(session.torch_device)
+        images = torch.randn(1, 3, 224, 224, device=session.torch_device)
         call = BACKENDS[backend].load(net, images, "fp32")
-        harness, loop = (_replays if backend == "cudagraph" else _waited)(call, device)
+        harness, loop = (_replays if backend == "cudagraph" else _waited)(call, session)
         for _ in range(3):
             harness(), loop()
         end = time.monotonic() + seconds
@@ -47,14 +47,14 @@ def main() -> None:
     print(json.dumps(pairs))
 
 
-def _waited(call: Call, device: Device) -> tuple[Seconds, Seconds]:
+def _waited(call: Call, session: Session) -> tuple[Seconds, Seconds]:
     """Seconds that a caller waits: by the harness, and by a loop that reads the clock twice."""
 
     def harness() -> float:
-        return statistics.fmean(timed_block(call, device.now, ITERATIONS).samples_s)
+        return statistics.fmean(timed_block(call, session.now, ITERATIONS).samples_s)
 
     def loop() -> float:
-        if device.has_queue:
+        if session.has_queue:
             began = time.perf_counter()
             for _ in range(ITERATIONS):
                 call()
@@ -68,11 +68,11 @@ def _waited(call: Call, device: Device) -> tuple[Seconds, Seconds]:
     return harness, loop
 
 
-def _replays(call: Call, device: Device) -> tuple[Seconds, Seconds]:
+def _replays(call: Call, session: Session) -> tuple[Seconds, Seconds]:
     """Seconds by the device's clock: by the harness, and of replays queued one after another."""
 
     def harness() -> float:
-        return statistics.fmean(device.device_times(call, ITERATIONS))
+        return statistics.fmean(session.device_times(call, ITERATIONS))
 
     def loop() -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -1,6 +1,6 @@
 """The channel between parent and child: one JSON message a line over a socket.
 
-Also the pipe through which the parent hears a child's stdout and stderr.
+Also the pipe through which the parent reads a child's stdout and stderr.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ TAIL_BYTES = 2000
 
 
 class ChannelClosedError(Exception):
-    """The other side is gone."""
+    """The other process closed its end, or is gone."""
 
 
 class GarbageError(Exception):
-    """What came is no message."""
+    """The bytes that came are not a message."""
 
 
-class Voice:
-    """What a process says on stdout and stderr, through a pipe; only the last of it is kept.
+class OutputPipe:
+    """The stdout and stderr of a process, through a pipe; only the last 2,000 bytes are kept.
 
-    It is heard while its parent waits for an answer of it. If it says more than a pipe holds in
-    between, it waits until then, and the blocks of others are left alone.
+    The parent reads it while it waits for an answer of that process. A process that writes more
+    than a pipe holds in between is blocked until then, and does not disturb the blocks of others.
     """
 
     def __init__(self, reading: int) -> None:
@@ -41,66 +41,66 @@ class Voice:
         self._last = b""
 
     @property
-    def lasts(self) -> bool:
-        """Whether there may be more to hear."""
+    def is_open(self) -> bool:
+        """Whether more output may come."""
         return self._reading >= 0
 
     @property
-    def last_words(self) -> str:
-        """The last of what it said."""
-        self.hear()
+    def tail(self) -> str:
+        """The last of the output."""
+        self.read()
         return self._last.decode(errors="replace")
 
     def fileno(self) -> int:
         """The end of the pipe that is read."""
         return self._reading
 
-    def hear(self) -> None:
+    def read(self) -> None:
         """Take what is there, at most what a pipe holds, without waiting."""
-        if not self.lasts:
+        if not self.is_open:
             return
         try:
-            said = os.read(self._reading, CHUNK)
+            chunk = os.read(self._reading, CHUNK)
         except BlockingIOError:
             return
-        self._last = (self._last + said)[-TAIL_BYTES:]
-        if not said:
+        self._last = (self._last + chunk)[-TAIL_BYTES:]
+        if not chunk:
             self.close()
 
     def close(self) -> None:
-        """Hear no more; what was heard stays."""
-        if self.lasts:
+        """Read no more; the tail stays."""
+        if self.is_open:
             os.close(self._reading)
             self._reading = -1
 
 
-def wait_for(sock: socket.socket, voices: Sequence[Voice], timeout_s: float | None) -> None:
-    """Sleep until something comes over `sock`; wake up besides only to hear `voices`.
+def wait_for(sock: socket.socket, outputs: Sequence[OutputPipe], timeout_s: float | None) -> None:
+    """Sleep until something comes over `sock`; wake up meanwhile only to read `outputs`.
 
     Raises TimeoutError after `timeout_s` seconds.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
-        heard = [voice for voice in voices if voice.lasts]
-        poll = select.poll()  # `select` takes no number above 1,023
-        for number in (sock.fileno(), *(voice.fileno() for voice in heard)):
+        pipes = [output for output in outputs if output.is_open]
+        poll = select.poll()  # `select` takes no descriptor above 1,023
+        for number in (sock.fileno(), *(pipe.fileno() for pipe in pipes)):
             poll.register(number, select.POLLIN)
         ready = {number for number, _ in poll.poll(None if left is None else 1000 * left)}
         if sock.fileno() in ready:
             return
-        for voice in heard:
-            voice.hear()
+        for pipe in pipes:
+            pipe.read()
         if left == 0:
             raise TimeoutError
 
 
 class Channel:
-    """Messages over a stream socket; `voices` are heard while one waits for them."""
+    """Messages over a stream socket; `outputs` are read while the parent waits for one."""
 
-    def __init__(self, sock: socket.socket, voices: Sequence[Voice] = ()) -> None:
+    def __init__(self, sock: socket.socket, outputs: Sequence[OutputPipe] = ()) -> None:
         self._socket = sock
-        self._voices = voices
+        self._outputs = outputs
         self._received = bytearray()
         self._searched = 0  # bytes without an end of line
 
@@ -118,8 +118,8 @@ class Channel:
     def receive_reply(self, timeout_s: float) -> Reply:
         """Wait for the child's next message.
 
-        Raises ChannelClosedError, TimeoutError after `timeout_s` seconds without one, or
-        GarbageError for what is no message, as where a network writes to all that is open.
+        Raises ChannelClosedError, TimeoutError after `timeout_s` seconds without a message, and
+        GarbageError for bytes that are none: a network may write to every open descriptor.
         """
         line = self._line(timeout_s)
         try:
@@ -128,7 +128,7 @@ class Channel:
             raise GarbageError(str(error)) from error
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
     def _line(self, timeout_s: float | None) -> bytes:
@@ -139,7 +139,7 @@ class Channel:
                 self._received.clear()
                 raise GarbageError(f"a line of more than {LONGEST_LINE} bytes")
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            wait_for(self._socket, self._voices, left)
+            wait_for(self._socket, self._outputs, left)
             try:
                 chunk = self._socket.recv(CHUNK)
             except OSError as error:

@@ -125,8 +125,8 @@ class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
     trace: bytes | None
 
 
-class Broken(msgspec.Struct, frozen=True, tag="broken"):
-    """From a child: it raised."""
+class Raised(msgspec.Struct, frozen=True, tag="raised"):
+    """From a child: the case raised an error."""
 
     stage: Stage
     error: str
@@ -134,4 +134,4 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
 
 
 Request = Job | RunBlock | Finish | Observe
-Reply = Entered | Ready | Block | Finished | Observed | Profiled | Broken
+Reply = Entered | Ready | Block | Finished | Observed | Profiled | Raised

@@ -7,24 +7,41 @@ import os
 import signal
 from collections.abc import Callable
 
-from bench.harness.protocol.channel import Channel, ChannelClosedError, GarbageError, Voice
-from bench.harness.protocol.control import MADE_TO_END
-from bench.harness.protocol.messages import Broken, Entered, Reply, Request
-from bench.records import Stage
+from bench.harness.protocol.channel import Channel, ChannelClosedError, GarbageError, OutputPipe
+from bench.harness.protocol.control import KILLED_AT_DEADLINE
+from bench.harness.protocol.messages import Entered, Raised, Reply, Request
+from bench.records import OUT_OF_MEMORY, Stage
 
 # Waits for a process to end, hears it meanwhile; its wait status, None if the template is dead.
-Reap = Callable[[int, Voice], int | None]
+Reap = Callable[[int, OutputPipe], int | None]
 
 
 class CaseError(Exception):
-    """A case ended before its measurement did: where, what kind, and the last of its stderr."""
+    """A case ended before its measurement did.
 
-    def __init__(self, stage: Stage, error: str, message: str, stderr_tail: str = "") -> None:
+    `stage` is where, `error` the type of the error, `stderr_tail` the last of the child's output.
+    `signal` is the number of the signal that killed the child, None where none did.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        error: str,
+        message: str,
+        stderr_tail: str = "",
+        signal: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.stage = stage
         self.error = error
         self.message = message
         self.stderr_tail = stderr_tail
+        self.signal = signal
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether memory was short: torch says so by an error, the kernel by SIGKILL."""
+        return self.error == OUT_OF_MEMORY or self.signal == signal.SIGKILL
 
 
 class TemplateDiedError(Exception):
@@ -34,10 +51,10 @@ class TemplateDiedError(Exception):
 class ChildProcess:
     """The parent's side of one child."""
 
-    def __init__(self, reap: Reap, channel: Channel, voice: Voice, pid: int) -> None:
+    def __init__(self, reap: Reap, channel: Channel, output: OutputPipe, pid: int) -> None:
         self.channel = channel
         self._reap = reap
-        self._voice = voice
+        self._output = output
         self._pid = pid
         self._ended = False
         self._stage: Stage = "start"
@@ -62,20 +79,20 @@ class ChildProcess:
                 self.kill()
                 raise self._error("Timeout", f"no answer within {deadline_s:g} s") from None
             except GarbageError as error:
-                raise self.refuse(f"no message came on its channel: {error}") from None
+                raise self.protocol_error(f"no message came on its channel: {error}") from None
             except ChannelClosedError:
                 raise self._post_mortem() from None
             if isinstance(reply, Entered):
                 self._stage = reply.stage
-            elif isinstance(reply, Broken):
+            elif isinstance(reply, Raised):
                 self._stage = reply.stage
                 self.end()
                 raise self._error(reply.error, reply.message)
             else:
                 return reply
 
-    def refuse(self, message: str) -> CaseError:
-        """End a child that does not say what it was asked; what to raise."""
+    def protocol_error(self, message: str) -> CaseError:
+        """Kill a child that answers something else than it was asked; returns what to raise."""
         self.kill()
         return self._error("Protocol", message)
 
@@ -89,7 +106,7 @@ class ChildProcess:
     def close(self) -> None:
         """Kill, and let go of what it wrote."""
         self.kill()
-        self._voice.close()
+        self._output.close()
 
     def end(self) -> int | None:
         """Wait for the child to end by itself, for a moment; its wait status."""
@@ -97,9 +114,9 @@ class ChildProcess:
             return None
         self._ended = True
         self.channel.close()
-        status = self._reap(self._pid, self._voice)
-        self._voice.hear()
-        self._voice.close()  # a round may have more cases than this process may have files
+        status = self._reap(self._pid, self._output)
+        self._output.read()
+        self._output.close()  # a round may have more cases than this process may have files
         return status
 
     def _post_mortem(self) -> CaseError:
@@ -107,15 +124,15 @@ class ChildProcess:
         status = self.end()
         if status is None:
             raise TemplateDiedError
-        if status == MADE_TO_END:
+        if status == KILLED_AT_DEADLINE:
             return self._error("Protocol", "the process closed its channel, and did not end")
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            return self._error("Killed", f"the process died of {_name(-code)}")
+            return self._error("Killed", f"the process died of {_name(-code)}", signal=-code)
         return self._error("Exited", f"the process ended with exit code {code}")
 
-    def _error(self, error: str, message: str) -> CaseError:
-        return CaseError(self._stage, error, message, self._voice.last_words)
+    def _error(self, error: str, message: str, signal: int | None = None) -> CaseError:
+        return CaseError(self._stage, error, message, self._output.tail, signal)
 
 
 def _name(number: int) -> str:

@@ -6,18 +6,14 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bench.devices import DEVICES
 from bench.harness.plan import Plan, is_done, is_slow
 from bench.records import Case
-from bench.storage.results import History
+from bench.storage.history import History
 
-# Guesses for what nobody has measured yet: set-up of a case-round, and multiply-accumulates per
-# second and thread of a small CPU at batch 1 and at large batches, where memory is the bound.
-SETUP_S = 2.5
-FAKE_SETUP_S = 0.1
-GPU_CALL_S = 0.004  # a network's launches, one by one
-GPU_MACS_PER_S = {"cuda": 8e12, "orin": 0.8e12}
-MACS_PER_S = 35e9
-MACS_PER_S_LARGE = 16e9
+# Guesses for what nobody has measured yet; how fast a device is, its driver says.
+SETUP_S = 2.5  # of a case-round
+SCRIPTED_SETUP_S = 0.1  # where no network runs
 LARGE_BATCH = 16
 UNKNOWN_MACS = 4.5e9
 
@@ -33,10 +29,9 @@ class CaseProgress(msgspec.Struct, frozen=True):
 def guess_iteration_s(case: Case, macs: float | None) -> float:
     """Seconds of an iteration of a network with so many multiply-accumulates an image."""
     macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
-    if case.device in GPU_MACS_PER_S:
-        return GPU_CALL_S + case.batch * macs / GPU_MACS_PER_S[case.device]
-    rate = MACS_PER_S if case.batch < LARGE_BATCH else MACS_PER_S_LARGE
-    return case.batch * macs / (rate * case.threads)
+    speed = DEVICES[case.device].speed
+    rate = speed.macs_per_s if case.batch < LARGE_BATCH else speed.macs_per_s_large
+    return speed.call_s + case.batch * macs / (rate * (case.threads if speed.per_thread else 1))
 
 
 def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
@@ -47,10 +42,17 @@ def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
 
 
 def kinds_of_block(case: Case) -> int:
-    """On a GPU blocks are timed by the device's clock too, and of batches pipelined as well."""
-    if case.device not in GPU_MACS_PER_S:
+    """How many kinds of blocks are timed: on a device with a queue by its own clock too, and of
+    batches pipelined as well."""
+    if not _has_real_queue(case):
         return 1
     return 2 if case.batch == 1 else 3
+
+
+def _has_real_queue(case: Case) -> bool:
+    """Whether blocks by the device's clock, and observing the chip, take real time."""
+    driver = DEVICES[case.device]
+    return driver.has_queue and driver.runs_torch
 
 
 def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
@@ -65,14 +67,14 @@ def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
 def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
     """Seconds that a case-round takes; `setup_s` is what it costs besides the network, if known.
 
-    The fake device's time is scripted: what it takes for real is a pause in each block.
+    The time of a simulated device is scripted: in real time it only pauses in each block.
     """
-    if case.device != "fake":
+    if DEVICES[case.device].runs_torch:
         setup_s = SETUP_S if setup_s is None else setup_s
         return work_s(plan, case.batch, iteration_s, kinds_of_block(case)) + setup_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     blocks = samples / max(1, round(plan.block_s / iteration_s))
-    return blocks * plan.pace_s + FAKE_SETUP_S
+    return blocks * plan.pace_s + SCRIPTED_SETUP_S
 
 
 def planned_rounds(
@@ -99,7 +101,7 @@ def remaining_s(
             work = work_s(plan, case.batch, known.iteration_s, kinds_of_block(case))
             done = known.samples * known.iteration_s / work
             total += each_s * (rounds - min(done, 1.0))
-            if case.device in GPU_MACS_PER_S and not known.rounds_done:
+            if _has_real_queue(case) and not known.rounds_done:
                 total += plan.observe_s
     return total
 

@@ -1,23 +1,30 @@
-"""The parent that profiles: some processes a case, one at a time, onto the same record."""
+"""The parent that profiles.
+
+for each of the rounds:                                       profile
+    while a case lacks this round:
+        start a fresh template process                        _run_round
+        profile each case in a child, one after another           _profile_case
+        put what each child found on record
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.analysis.profile.recorded import Known, known_of, peaks_for
+from bench.analysis.profile.recorded import ProfileHistory, peaks_for, profile_history
 from bench.harness.plan import PRESETS, PROFILE_ROUNDS, ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
+from bench.harness.scheduler import record
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
-from bench.harness.scheduler.runner import Deaths, without_paths
-from bench.harness.scheduler.template import Template
+from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source
 from bench.storage.pages import write_pages
 from bench.storage.results import Store
 
 DEADLINE_S = 600.0
 OBSERVE_S = 5.0
-Say = Callable[[Known], None]
+Say = Callable[[ProfileHistory], None]
 
 
 def profile(
@@ -30,110 +37,136 @@ def profile(
     retry_failed: bool = False,
     sources: Mapping[str, Source] | None = None,
     traces: Path | None = None,
-) -> list[Known]:
-    """Profile what `store` lacks of `cases`; what is then on record of each, in their order.
+) -> list[ProfileHistory]:
+    """Profile what `store` lacks of `cases`; returns what is then on record of each, in order.
 
-    Each case has PROFILE_ROUNDS processes, whose blocks last for `seconds` in all; rounds go over
-    all cases, back and forth, so that a drift of the machine hits all alike. With `traces` each
-    trace goes into that folder, and what is on record is profiled anew. A case that is done is
-    told to `say`. A round whose template is killed goes on with the rest. Raises UsageError where
-    that happens again and again.
+    Each case has PROFILE_ROUNDS processes, whose blocks last for `seconds` in all. Rounds go over
+    all cases, back and forth, so that a drift of the machine hits all cases alike. With `traces`
+    each trace goes into that folder, and what is on record is profiled anew. `say` is told of each
+    case that is done. A round whose template is killed goes on with the remaining cases. Raises
+    UsageError where templates are killed again and again.
     """
-    here = environment.environment_id
-    anew = {
-        case for case in cases if traces or (retry_failed and _known(store, case, here).failure)
-    }
-    started, deaths = False, Deaths()
+    profiler = _Profiler(seconds, store, environment, sources or {}, traces)
+    anew = {case for case in cases if traces or (retry_failed and profiler.history(case).failure)}
+    deaths = TemplateDeaths()
     for number in range(1, PROFILE_ROUNDS + 1):
         done: set[Case] = set()
         while todo := [
             case
             for case in cases
-            if case not in done and (case in anew or _lacks(store, case, here, number, seconds))
+            if case not in done and (case in anew or profiler.needs_round(case, number))
         ]:
-            if not started:
-                store.append(environment)
-                started = True
-            each = _round(todo, number, seconds, store, environment, sources or {}, traces)
             try:
-                for record in each:
-                    done.add(record.case)
-                    if isinstance(record, Failure):
-                        anew.discard(record.case)
-                    if isinstance(record, Failure) or number == PROFILE_ROUNDS:
-                        say(_known(store, record.case, here))
+                for made in profiler.run_round(todo, number):
+                    done.add(made.case)
+                    if isinstance(made, Failure):
+                        anew.discard(made.case)
+                    if isinstance(made, Failure) or number == PROFILE_ROUNDS:
+                        say(profiler.history(made.case))
             except TemplateDiedError:
-                deaths.one_more((number, len(done)))
-    return [_known(store, case, here) for case in cases]
+                deaths.count((number, len(done)))
+    return [profiler.history(case) for case in cases]
 
 
-def _round(
-    cases: Sequence[Case],
-    number: int,
-    seconds: float,
-    store: Store,
-    environment: Environment,
-    sources: Mapping[str, Source],
-    traces: Path | None,
-) -> Iterator[Profile | Failure]:
-    """A process of each case, one after another, onto the record. Raises TemplateDiedError."""
-    with Template(cases[0].device) as template:
-        for case in cases if number % 2 else reversed(cases):
-            source = sources.get(case.model)
-            yield _profile(case, number, seconds, store, environment, template, source, traces)
+class _Profiler:
+    """The state of one profiling run."""
 
+    def __init__(
+        self,
+        seconds: float,
+        store: Store,
+        environment: Environment,
+        sources: Mapping[str, Source],
+        traces: Path | None,
+    ) -> None:
+        self._round_s = seconds / PROFILE_ROUNDS
+        self._store = store
+        self._environment = environment
+        self._sources = sources
+        self._traces = traces
+        self._started = False
 
-def _known(store: Store, case: Case, environment_id: str) -> Known:
-    return known_of(store.of(case, environment_id), case, environment_id)
+    def history(self, case: Case) -> ProfileHistory:
+        """What is on record of the profiles of `case` in this environment."""
+        here = self._environment.environment_id
+        return profile_history(self._store.of(case, here), case, here)
 
+    def needs_round(self, case: Case, number: int) -> bool:
+        """Whether neither that round, as long as asked for, nor a failure is on record."""
+        known = self.history(case)
+        long_enough = {each.round for each in known.rounds if each.seconds >= self._round_s}
+        return not known.failure and number not in long_enough
 
-def _lacks(store: Store, case: Case, environment_id: str, number: int, seconds: float) -> bool:
-    """Whether that round of the case, as long as asked for, is not on record, nor a failure."""
-    known = _known(store, case, environment_id)
-    long_enough = {each.round for each in known.rounds if each.seconds >= seconds / PROFILE_ROUNDS}
-    return not known.failure and number not in long_enough
+    def run_round(self, cases: Sequence[Case], number: int) -> Iterator[Profile | Failure]:
+        """Profile the cases one after another; yield each record once it is on the disk.
 
+        Every second round goes backwards. Raises TemplateDiedError.
+        """
+        if not self._started:
+            self._store.append(self._environment)
+            self._started = True
+        with Template(cases[0].device) as template:
+            for case in cases if number % 2 else reversed(cases):
+                yield self._profile_case(case, number, template)
 
-def _profile(
-    case: Case,
-    number: int,
-    seconds: float,
-    store: Store,
-    environment: Environment,
-    template: Template,
-    source: Source | None,
-    traces: Path | None,
-) -> Profile | Failure:
-    """One case in a process of its own, onto the record. Raises TemplateDiedError."""
-    here = environment.environment_id
-    plan = ProfilePlan(
-        seconds=seconds / PROFILE_ROUNDS,
-        observe_s=OBSERVE_S if number == 1 else 0.0,
-        peaks=peaks_for(store.of(None, here), case, here) is None,
-        trace=traces is not None,
-    )
-    record: Profile | Failure
-    try:
-        answer = _answer(template, Job(case, number, PRESETS["quick"], None, source, plan))
-    except CaseError as error:
-        record = Failure(
-            run_id=environment.run_id,
+    def _profile_case(self, case: Case, number: int, template: Template) -> Profile | Failure:
+        """Profile one case in a process of its own, and append the record of it."""
+        source, plan = self._sources.get(case.model), self._plan(case, number)
+        job = Job(case, number, PRESETS["quick"], None, source, plan)
+        made: Profile | Failure
+        try:
+            answer = _answer(template, job)
+        except CaseError as error:
+            if error.stage != "profile":
+                error.message = f"at {error.stage}: {error.message}"
+            made = record.failure(self._environment, case, number, error, stage="profile")
+        else:
+            made = self._profile(case, number, answer)
+            self._keep_peaks(case, answer)
+            if self._traces is not None and answer.trace is not None:
+                write_pages(self._traces, {f"{case.case_id}-{number}.json": answer.trace})
+        self._store.append(made)
+        return made
+
+    def _plan(self, case: Case, number: int) -> ProfilePlan:
+        here = self._environment.environment_id
+        return ProfilePlan(
+            seconds=self._round_s,
+            observe_s=OBSERVE_S if number == 1 else 0.0,
+            peaks=peaks_for(self._store.of(None, here), case, here) is None,
+            trace=self._traces is not None,
+        )
+
+    def _profile(self, case: Case, number: int, answer: Profiled) -> Profile:
+        return Profile(
+            run_id=self._environment.run_id,
             case_id=case.case_id,
             case=case,
-            environment_id=here,
+            environment_id=self._environment.environment_id,
             round=number,
-            stage="profile",
-            error=error.error,
-            message=without_paths(_with_stage(error)),
-            stderr_tail=without_paths(error.stderr_tail),
+            seconds=self._round_s,
+            rows=answer.rows,
+            waterfall=answer.waterfall,
+            utilisation=answer.utilisation,
+            plain_samples_s=answer.plain_samples_s,
+            profiled_samples_s=answer.profiled_samples_s,
+            events=answer.events,
         )
-    else:
-        record = _record(case, number, plan.seconds, environment, answer)
-        _keep_peaks(case, store, environment, answer)
-        if traces is not None and answer.trace is not None:
-            write_pages(traces, {f"{case.case_id}-{number}.json": answer.trace})
-    store.append(record)
-    return record
+
+    def _keep_peaks(self, case: Case, answer: Profiled) -> None:
+        """Append what the device reaches at best, where the child measured it."""
+        if answer.macs_per_s is None or answer.bytes_per_s is None:
+            return
+        self._store.append(
+            Peaks(
+                run_id=self._environment.run_id,
+                environment_id=self._environment.environment_id,
+                precision=case.precision,
+                threads=case.threads,
+                macs_per_s=answer.macs_per_s,
+                bytes_per_s=answer.bytes_per_s,
+            )
+        )
 
 
 def _answer(template: Template, job: Job) -> Profiled:
@@ -145,41 +178,3 @@ def _answer(template: Template, job: Job) -> Profiled:
         raise CaseError("profile", "Protocol", f"got {type(answer).__name__}")
     child.end()
     return answer
-
-
-def _with_stage(error: CaseError) -> str:
-    return error.message if error.stage == "profile" else f"at {error.stage}: {error.message}"
-
-
-def _record(
-    case: Case, number: int, seconds: float, environment: Environment, answer: Profiled
-) -> Profile:
-    return Profile(
-        run_id=environment.run_id,
-        case_id=case.case_id,
-        case=case,
-        environment_id=environment.environment_id,
-        round=number,
-        seconds=seconds,
-        rows=answer.rows,
-        waterfall=answer.waterfall,
-        utilisation=answer.utilisation,
-        plain_samples_s=answer.plain_samples_s,
-        profiled_samples_s=answer.profiled_samples_s,
-        events=answer.events,
-    )
-
-
-def _keep_peaks(case: Case, store: Store, environment: Environment, answer: Profiled) -> None:
-    if answer.macs_per_s is None or answer.bytes_per_s is None:
-        return
-    store.append(
-        Peaks(
-            run_id=environment.run_id,
-            environment_id=environment.environment_id,
-            precision=case.precision,
-            threads=case.threads,
-            macs_per_s=answer.macs_per_s,
-            bytes_per_s=answer.bytes_per_s,
-        )
-    )

@@ -1,10 +1,9 @@
-"""The template process of a round: imports once, is forked from for each case.
+"""The parent's side of a round's template process, from which the children are forked.
 
-Children forked from one parent share its memory layout and hide how much that matters, so every
-round has a fresh template. It must never have run a parallel operation or touched a chip: a
-child forked after that hangs. Parent, template and children die together, top down; what a child
-leaves behind becomes the template's own child, which ends it. If the template is killed, the
-parent finds what is left by a mark in its environment.
+Children forked from one parent share its memory layout, which hides how much the layout matters:
+so every round has a fresh template. Parent, template and children die together, top down. What a
+child leaves behind becomes the template's own child, which ends it. If the template itself is
+killed, the parent finds what is left by a mark in its environment.
 """
 
 from __future__ import annotations
@@ -20,18 +19,38 @@ from collections.abc import Iterator
 
 import psutil
 
-from bench.errors import UnavailableError
-from bench.harness.protocol.channel import Channel, ChannelClosedError, Voice, wait_for
+from bench.errors import UnavailableError, UsageError
+from bench.harness.protocol.channel import Channel, ChannelClosedError, OutputPipe, wait_for
 from bench.harness.protocol.control import FORK, GRACE_S, READY, REAP
 from bench.harness.protocol.messages import Job
 from bench.harness.scheduler.child import CaseError, ChildProcess, TemplateDiedError
 from bench.process import command_for_module
 from bench.records import OUT_OF_MEMORY
 
+DEATHS_TOLERATED = 3
 START_DEADLINE_S = 300.0
 REQUEST_DEADLINE_S = 60.0  # of a template, which has nothing to do but fork and reap
 PROGRAM = "bench.harness.worker.template"  # the module that the template process runs
 MARK = "BENCH_ROUND"  # a variable of the environment of a template and all below it
+
+
+class TemplateDeaths:
+    """Counts templates that were killed with nothing finished in between."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._finished: object = None
+
+    def count(self, finished: object) -> None:
+        """Another death; `finished` says how far the work is. Raises UsageError at the third."""
+        self._count = self._count + 1 if finished == self._finished else 1
+        self._finished = finished
+        if self._count == DEATHS_TOLERATED:
+            raise UsageError(
+                f"the measuring processes were killed {self._count} times",
+                "Look for what kills them (`dmesg` names the out-of-memory killer); "
+                "finished rounds are on record, and the same command goes on.",
+            ) from None
 
 
 class Template:
@@ -42,7 +61,7 @@ class Template:
         self._mark = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._is_lost = False
         reading, writing = os.pipe()
-        self._voice = Voice(reading)
+        self._output = OutputPipe(reading)
         self._control, theirs = socket.socketpair()
         arguments = [device_name, str(theirs.fileno()), str(os.getpid())]
         with theirs:
@@ -78,25 +97,26 @@ class Template:
         with theirs:
             pid = self._request(FORK, [], theirs.fileno(), writing)
         os.close(writing)
-        voice = Voice(reading)
+        output = OutputPipe(reading)
         if pid is None or pid < 0:
             ours.close()
-            voice.close()
+            output.close()
             if pid is None:
                 raise TemplateDiedError
             raise CaseError("start", OUT_OF_MEMORY, f"no process for it: {os.strerror(-pid)}")
-        child = ChildProcess(self.reap, Channel(ours, [voice]), voice, pid)
+        child = ChildProcess(self.reap, Channel(ours, [output]), output, pid)
         self._children.append(child)
         with contextlib.suppress(ChannelClosedError):  # what is asked next finds it dead
             child.channel.send(job)
         return child
 
-    def reap(self, pid: int, voice: Voice) -> int | None:
-        """Wait for a child to end, or end it, and all it left behind.
+    def reap(self, pid: int, output: OutputPipe) -> int | None:
+        """Wait for a child to end, or kill it, and end all that it left behind.
 
-        Its wait status, MADE_TO_END where it did not by itself, None if the template is dead.
+        Returns its wait status; KILLED_AT_DEADLINE where it did not end by itself; None if the
+        template is dead.
         """
-        return self._request(REAP + b"%d" % pid, [voice])
+        return self._request(REAP + b"%d" % pid, [output])
 
     def close(self) -> None:
         """Kill the template and every child, and whatever they started."""
@@ -105,17 +125,17 @@ class Template:
         self._process.kill()
         self._process.wait()
         self._control.close()
-        self._voice.close()
+        self._output.close()
         if self._is_lost:
             _end_marked(self._mark)
 
-    def _request(self, command: bytes, voices: list[Voice], *files: int) -> int | None:
+    def _request(self, command: bytes, outputs: list[OutputPipe], *files: int) -> int | None:
         if self._is_lost:
             return None
         self._is_lost = True  # until it has answered: then its answers belong to the questions
         with contextlib.suppress(OSError, ValueError):
             socket.send_fds(self._control, [command], files)
-            wait_for(self._control, [self._voice, *voices], REQUEST_DEADLINE_S)
+            wait_for(self._control, [self._output, *outputs], REQUEST_DEADLINE_S)
             answer = int(self._control.recv(32))
             self._is_lost = False
             return answer
@@ -123,7 +143,7 @@ class Template:
 
     def _await_ready(self) -> None:
         with contextlib.suppress(OSError):
-            wait_for(self._control, [self._voice], START_DEADLINE_S)
+            wait_for(self._control, [self._output], START_DEADLINE_S)
             if self._control.recv(len(READY)) == READY:
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -133,7 +153,7 @@ class Template:
         self._process.wait()
         if was_killed:
             raise TemplateDiedError
-        last_line = self._voice.last_words.strip().rpartition("\n")[2]
+        last_line = self._output.tail.strip().rpartition("\n")[2]
         raise UnavailableError(
             f"a measuring process could not start: {last_line or 'no reason given'}",
             "Mend the installation: pip install --force-reinstall torch torchvision timm",

@@ -10,17 +10,15 @@ from torch import Tensor, nn
 
 from bench import models
 from bench.backends import BACKENDS
-from bench.devices import Device, precision
+from bench.devices import Session, precision
 from bench.harness.protocol.messages import Job, Known
-from bench.harness.worker.timing import StageClock, Subject
-from bench.models import cost
+from bench.harness.worker.timing import Prepared, StageClock
+from bench.models import cost, forms
 from bench.models.operators import operators
 from bench.records import Case, Check, Cost, Operator, Passport
 
 SEED = 0
 CHECKED_IMAGES = 2  # of which the reference is computed on the CPU
-FIRST_FORMS = ("plain", "train")  # what is built, not fused
-ONE_BY_ONE = ("eager", "channels_last")  # backends that run operators as the network calls them
 FORM_TOLERANCE = 1e-4  # in fp32 on a CPU, where all forms in the zoo agree to 4e-5
 
 
@@ -28,7 +26,7 @@ class CheckError(Exception):
     """The network does not compute what its name says."""
 
 
-def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
+def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     """Build, fuse and load the network of `job`; the first round finds out what is known of it.
 
     A form is checked against the first one in fp32 on the CPU; where backend, precision or device
@@ -41,8 +39,8 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
             case.model, resolution=case.resolution, seed=SEED, source=job.source
         )
     with clock.stage("fuse"):
-        is_first = case.form in FIRST_FORMS
-        net = original if is_first else models.fuse(original, case.form)
+        is_built = forms.find(case.form).is_built
+        net = original if is_built else models.fuse(original, case.form)
     seen = _images(case)
     images = seen[: case.batch]
     reference: Tensor | None = None
@@ -59,13 +57,14 @@ def prepare(job: Job, device: Device, clock: StageClock) -> Subject:
     del original
     with clock.stage("load"):
         dtype = precision.dtype(case.precision)
-        net, images = net.to(device.torch_device, dtype), images.to(device.torch_device, dtype)
-        run = BACKENDS[case.backend].load(net, images, case.precision)
+        net, images = net.to(session.torch_device, dtype), images.to(session.torch_device, dtype)
+        backend = BACKENDS[case.backend]
+        run = backend.load(net, images, case.precision)
 
-    def anatomy() -> list[Operator]:
-        return operators(net, images) if case.backend in ONE_BY_ONE else []
+    def listed() -> list[Operator]:
+        return operators(net, images) if backend.one_by_one else []
 
-    return Subject(run, lambda output: _inspect(output, case, known, reference, tolerance), anatomy)
+    return Prepared(run, lambda output: _inspect(output, case, known, reference, tolerance), listed)
 
 
 def _find_out(
@@ -76,7 +75,7 @@ def _find_out(
     if net is original or reference is None:
         return known
     output = _answers(net, images, case)
-    check = _compare(output, reference, FIRST_FORMS[1], FORM_TOLERANCE)
+    check = _compare(output, reference, forms.REFERENCE, FORM_TOLERANCE)
     passport = known.passport and structs.replace(
         known.passport,
         largest_absolute_error=check.largest_absolute_error,
@@ -95,7 +94,7 @@ def _count(case: Case, original: nn.Module, net: nn.Module) -> Known:
         activation_bytes=after.activation_bytes,
     )
     structure = cost.structural_hash(net)
-    if case.form == "plain":
+    if case.form == forms.ONLY:
         return Known(Check(), counted, structure)
     before = after if net is original else cost.survey(original, case.resolution)
     passport = Passport(
@@ -115,12 +114,17 @@ def _count(case: Case, original: nn.Module, net: nn.Module) -> Known:
 
 def _differences(case: Case) -> list[str]:
     """What the reference, the first form in eager fp32 on the CPU, has other than the case."""
-    first = case.form if case.form in FIRST_FORMS else "train"
+    first = case.form if forms.find(case.form).is_built else forms.REFERENCE
     return [first] * (case.form != first) + _differences_of_setting(case)
 
 
 def _differences_of_setting(case: Case) -> list[str]:
-    pairs = [(case.backend, "eager"), (case.precision, "fp32"), (case.device, "cpu")]
+    usual = Case(case.model, case.form)
+    pairs = [
+        (case.backend, usual.backend),
+        (case.precision, usual.precision),
+        (case.device, usual.device),
+    ]
     return [theirs for ours, theirs in pairs if ours != theirs]
 
 

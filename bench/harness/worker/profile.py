@@ -1,4 +1,4 @@
-"""In the child: a prepared case is profiled, and what its plan asks for besides is found out."""
+"""The child profiles one prepared case, and measures what its profile plan also asks for."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from msgspec import structs
 from bench.analysis.profile.breakdown import ProfilerCost, break_down
 from bench.analysis.profile.trace import TraceError, has_kernels
 from bench.analysis.stats import mean_of_known
-from bench.devices import Device, precision
+from bench.devices import Session, precision
 from bench.harness.plan import ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
+from bench.harness.worker.peaks import peaks
 from bench.harness.worker.profiled_pass import (
     event_cost_s,
     fault_cost_s,
-    peaks,
     run_pass,
     without_host,
 )
 from bench.harness.worker.telemetry import observe
-from bench.harness.worker.timing import Subject
+from bench.harness.worker.timing import Prepared
 from bench.records import Utilisation
 
 
-def profiled(job: Job, plan: ProfilePlan, device: Device, subject: Subject) -> Profiled:
-    """Profile `subject`. Raises TraceError for a trace from which nothing may be said."""
-    anatomy = subject.anatomy()
-    reached = peaks(device, precision.dtype(job.case.precision)) if plan.peaks else None
-    seen = run_pass(subject.call, device, plan.seconds, plan.block_s)
-    if device.has_queue and not has_kernels(seen.iterations):
+def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
+    """Profile the prepared network of `job`, as `job.profile` asks.
+
+    Raises TraceError for a trace that is empty or incomplete.
+    """
+    plan = job.profile
+    assert plan is not None
+    operators = prepared.operators()
+    reached = peaks(session, precision.dtype(job.case.precision)) if plan.peaks else None
+    seen = run_pass(prepared.call, session, plan.seconds, plan.block_s)
+    if session.has_queue and not has_kernels(seen.iterations):
         raise TraceError("no kernel is in the trace: CUPTI is missing, or another profiler has it")
-    count = device.settings().get("sm_count")
+    count = session.settings().get("sm_count")
     sm_count = count if isinstance(count, int) else None
-    cost = ProfilerCost(event_cost_s(device), max(seen.faults, 0.0) * fault_cost_s())
-    found = break_down(seen.iterations, anatomy, seen.samples, cost, sm_count)
+    cost = ProfilerCost(event_cost_s(session), max(seen.faults, 0.0) * fault_cost_s())
+    found = break_down(seen.iterations, operators, seen.samples, cost, sm_count)
     utilisation = found.utilisation
-    if device.has_queue:
-        utilisation = structs.replace(utilisation, sampled=_sampled(plan, device, subject))
+    if session.has_queue:
+        utilisation = structs.replace(utilisation, sampled=_sampled(plan, session, prepared))
     else:
         utilisation = Utilisation(busy=min(seen.cores / job.case.threads, 1.0))
     return Profiled(
@@ -51,9 +56,9 @@ def profiled(job: Job, plan: ProfilePlan, device: Device, subject: Subject) -> P
     )
 
 
-def _sampled(plan: ProfilePlan, device: Device, subject: Subject) -> float | None:
+def _sampled(plan: ProfilePlan, session: Session, prepared: Prepared) -> float | None:
     """The driver's own counter, in a steady loop of its own."""
-    sensor = device.sensor()
+    sensor = session.sensor()
     if sensor is None or not plan.observe_s:
         return None
-    return mean_of_known(observe(subject.call, device.now, sensor, plan.observe_s).utilisation)
+    return mean_of_known(observe(prepared.call, session.now, sensor, plan.observe_s).utilisation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import mmap
 import statistics
@@ -18,17 +17,14 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from bench.analysis.profile import trace
 from bench.analysis.profile.breakdown import Samples
 from bench.analysis.profile.trace import MARK, Iteration, TraceError
-from bench.devices import Device
-from bench.devices.cpu import own_usage
+from bench.devices import Session
+from bench.devices.host import own_usage
 from bench.harness.worker.timing import pipelined_block, timed_block, timed_call
 
 EVENT_CALLS = 1000
 EVENT_REPEATS = 3
 FAULT_BYTES = 64 * 2**20
 FAULT_REPEATS = 5
-PEAK_S = 0.4  # for each of the products and the copy
-PEAK_SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
-PEAK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
 
 Call = Callable[[], object]
 
@@ -47,13 +43,13 @@ class Pass(NamedTuple):
     faults: float
 
 
-def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass:
+def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pass:
     """Time and profile `call` in blocks that alternate for `seconds`; their order reverses.
 
     Raises TraceError for a trace that is no good.
     """
-    iterations = max(1, round(block_s / timed_call(call, device.now)))
-    _profiled(call, device, 1)  # the profiler's own start
+    iterations = max(1, round(block_s / timed_call(call, session.now)))
+    _profiled(call, session, 1)  # the profiler's own start
     samples = Samples([], [])
     seen: list[Iteration] = []
     content = b""
@@ -63,7 +59,7 @@ def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass
     while time.monotonic() < until or len(samples.plain) < 2:
         for is_profiled in (False, True) if len(samples.plain) % 2 else (True, False):
             if is_profiled:
-                durations, content, faulted = _profiled(call, device, iterations)
+                durations, content, faulted = _profiled(call, session, iterations)
                 faults[1] += faulted
                 found = trace.read(content)
                 if len(found) != iterations:
@@ -72,9 +68,9 @@ def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass
                 samples.profiled.append(durations)
             else:
                 call()  # after the profiler's own work
-                device.now()
+                session.now()
                 before = own_usage()
-                block = timed_block(call, device.now, iterations)
+                block = timed_block(call, session.now, iterations)
                 after = own_usage()
                 used_s += after.cpu_s - before.cpu_s
                 faults[0] += after.page_faults - before.page_faults
@@ -84,20 +80,20 @@ def run_pass(call: Call, device: Device, seconds: float, block_s: float) -> Pass
     return Pass(samples, seen, content, used_s / wall_s, more)
 
 
-def event_cost_s(device: Device) -> float:
+def event_cost_s(session: Session) -> float:
     """Seconds that the profiler adds for each event that it writes down.
 
     From many calls of an operator that does next to nothing, with and without it.
     """
-    tiny = torch.ones(1, device=device.torch_device)
+    tiny = torch.ones(1, device=session.torch_device)
 
     def call() -> None:
         torch.relu(tiny)
 
     costs = []
     for _ in range(EVENT_REPEATS):
-        plain_s = pipelined_block(call, device.now, EVENT_CALLS) * EVENT_CALLS
-        with profile(activities=_activities(device)) as profiler, record_function(MARK):
+        plain_s = pipelined_block(call, session.now, EVENT_CALLS) * EVENT_CALLS
+        with profile(activities=_activities(session)) as profiler, record_function(MARK):
             started = time.perf_counter()
             for _ in range(EVENT_CALLS):
                 call()
@@ -122,56 +118,27 @@ def fault_cost_s() -> float:
     return max(statistics.median(costs), 0.0) if costs else 0.0
 
 
-class Reached(NamedTuple):
-    """Multiply-accumulates and bytes a second, at best."""
-
-    macs_per_s: float
-    bytes_per_s: float
-
-
-def peaks(device: Device, dtype: torch.dtype) -> Reached:
-    """What matrix products of some sizes and a copy reach; its bytes are read and written."""
-    generator = torch.Generator().manual_seed(0)
-    rates = []
-    for side in PEAK_SIDES[device.torch_device]:
-        factor = torch.randn(side, side, generator=generator).to(device.torch_device, dtype)
-        rates.append(side**3 / _best_s(functools.partial(torch.matmul, factor, factor), device))
-    size = PEAK_BYTES[device.torch_device]
-    source = torch.ones(size // 4, device=device.torch_device)
-    target = torch.empty_like(source)
-    return Reached(max(rates), 2 * size / _best_s(lambda: target.copy_(source), device))
-
-
-def _best_s(call: Call, device: Device) -> float:
-    """The fastest of the calls that fit into PEAK_S, of two at least."""
-    until = time.monotonic() + PEAK_S
-    best = timed_call(call, device.now)
-    while True:
-        best = min(best, timed_call(call, device.now))
-        if time.monotonic() > until:
-            return best
-
-
-def _profiled(call: Call, device: Device, iterations: int) -> tuple[list[float], bytes, int]:
+def _profiled(call: Call, session: Session, iterations: int) -> tuple[list[float], bytes, int]:
     """Durations of profiled calls, their trace, their page faults; the first is discarded."""
     durations: list[float] = []
-    with profile(activities=_activities(device)) as profiler:
+    with profile(activities=_activities(session)) as profiler:
         call()  # in no iteration: it finds the profiler just begun
-        device.now()
+        session.now()
         before = own_usage().page_faults
         for _ in range(iterations):
-            started = device.now()
+            started = session.now()
             with record_function(MARK):
                 call()
-                ended = device.now()
+                ended = session.now()
             durations.append(ended - started)
         faulted = own_usage().page_faults - before
     return durations, _export(profiler), faulted
 
 
-def _activities(device: Device) -> list[ProfilerActivity]:
-    on_gpu = device.torch_device == "cuda"
-    return [ProfilerActivity.CPU, ProfilerActivity.CUDA] if on_gpu else [ProfilerActivity.CPU]
+def _activities(session: Session) -> list[ProfilerActivity]:
+    """The host, and the device where torch's profiler has an activity of its name."""
+    own = getattr(ProfilerActivity, session.torch_device.upper(), ProfilerActivity.CPU)
+    return list(dict.fromkeys([ProfilerActivity.CPU, own]))
 
 
 def without_host(content: bytes) -> bytes:

@@ -19,9 +19,9 @@ import traceback
 
 import psutil
 
-from bench import devices
+from bench.devices import DEVICES, Driver
 from bench.harness.protocol.channel import Channel
-from bench.harness.protocol.control import FORK, GRACE_S, MADE_TO_END, READY, REAP
+from bench.harness.protocol.control import FORK, GRACE_S, KILLED_AT_DEADLINE, READY, REAP
 from bench.harness.protocol.messages import Job
 from bench.harness.worker import case as worker
 
@@ -34,8 +34,8 @@ def main() -> None:
     device_name, control_fd, parent_pid = sys.argv[1:]
     die_with(int(parent_pid))
     adopt_orphans()
-    device = devices.DEVICES[device_name]
-    device.preload()
+    driver = DEVICES[device_name]
+    driver.preload()
     gc.freeze()  # a collection in a child would write to every page shared with this process
     control = socket.socket(fileno=int(control_fd))
     control.sendall(READY)
@@ -43,7 +43,7 @@ def main() -> None:
     while True:
         command, files, _, _ = socket.recv_fds(control, 64, 2)
         if command == FORK:
-            if (pid := _fork(device, control, *files)) > 0:
+            if (pid := _fork(driver, control, *files)) > 0:
                 children.add(pid)
             control.sendall(b"%d" % pid)
         elif command.startswith(REAP):
@@ -55,7 +55,7 @@ def main() -> None:
             return
 
 
-def _fork(device: devices.Device, control: socket.socket, channel_fd: int, voice_fd: int) -> int:
+def _fork(driver: Driver, control: socket.socket, channel_fd: int, output_fd: int) -> int:
     """The child's process id; the error's number, negative, where there may be none."""
     template_pid = os.getpid()
     try:
@@ -66,7 +66,7 @@ def _fork(device: devices.Device, control: socket.socket, channel_fd: int, voice
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # the child does the same; whoever comes first
         os.close(channel_fd)
-        os.close(voice_fd)
+        os.close(output_fd)
         return pid
     code = 1
     try:
@@ -75,14 +75,14 @@ def _fork(device: devices.Device, control: socket.socket, channel_fd: int, voice
         die_with(template_pid)
         adopt_orphans()  # as long as it lives: then the template knows whose they were
         control.close()
-        os.dup2(voice_fd, 1)
-        os.dup2(voice_fd, 2)
-        os.close(voice_fd)
+        os.dup2(output_fd, 1)
+        os.dup2(output_fd, 2)
+        os.close(output_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
         os.register_at_fork(after_in_child=channel.close)  # its end tells that of this process
         job = channel.receive_request()
         if isinstance(job, Job):
-            worker.work(channel, job, device)
+            worker.work(channel, job, driver)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -104,7 +104,7 @@ def _reap(pid: int) -> int:
         os.waitpid(pid, 0)
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)  # what it left behind, where nobody adopts orphans
-    return status if ended else MADE_TO_END
+    return status if ended else KILLED_AT_DEADLINE
 
 
 def _end_all_but(children: set[int]) -> None:

@@ -23,17 +23,17 @@ class ClockError(Exception):
     """The device's clock went backwards: what it tells is no duration."""
 
 
-class Subject(NamedTuple):
-    """What is timed: one inference, and a look at its first output.
+class Prepared(NamedTuple):
+    """A network that is ready to be timed.
 
-    `inspect` says what is known of the network, and raises where the output is no answer.
-    `anatomy` runs the network once more and lists its operators in order; none where the backend
-    does not run them one by one.
+    `call` runs one inference. `inspect` takes the first output, returns what is known of the
+    network, and raises where the output is wrong. `operators` runs the network once more and lists
+    its operators in order; the list is empty where the backend does not run them one by one.
     """
 
     call: Callable[[], object]
     inspect: Callable[[object], Known]
-    anatomy: Callable[[], Sequence[Operator]] = tuple
+    operators: Callable[[], Sequence[Operator]] = tuple
 
 
 class StageClock:

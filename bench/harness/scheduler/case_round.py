@@ -1,4 +1,4 @@
-"""One child in its round: what it was asked to measure, and what came of it."""
+"""One case in one round: its child process, the blocks it has timed, and whether they suffice."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from bench.harness.scheduler.child import ChildProcess
 
 T = TypeVar("T")
 
-DEADLINE_FACTOR = 20.0
+DEADLINE_FACTOR = 20.0  # times the expected duration of a block
 
 
-class Turn:
-    """A child whose blocks alternate with those of others. Its methods raise CaseError."""
+class CaseRound:
+    """A child whose blocks alternate with those of other cases. Its methods raise CaseError."""
 
     def __init__(self, job: Job, child: ChildProcess, earlier: list[float]) -> None:
         self.job = job
         self.case = job.case
-        self.earlier = earlier
+        self.earlier = earlier  # samples of earlier rounds, for whoever shows progress
         self.iteration_s = 0.0
         self.peak_bytes: int | None = None
         self.blocks: list[Block] = []
@@ -36,14 +36,14 @@ class Turn:
 
     @property
     def samples(self) -> list[float]:
-        """Of all blocks so far."""
+        """Seconds of every iteration so far."""
         return [sample for block in self.blocks for sample in block.samples_s]
 
     def is_slow(self) -> bool:
         """Whether an iteration is so long that each is a block."""
         return is_slow(self.job.plan, self.case.batch, self.iteration_s)
 
-    def is_satisfied(self) -> bool:
+    def has_enough(self) -> bool:
         """Whether the round has the samples and the seconds that the plan asks for."""
         plan, samples = self.job.plan, self.samples
         if self.is_slow():
@@ -56,7 +56,7 @@ class Turn:
         self.iteration_s, self.peak_bytes = ready.iteration_s, ready.peak_bytes
 
     def time_block(self) -> None:
-        """Have one block timed; the call after kernels and other processes is discarded."""
+        """Have one block timed; the first call after a switch between processes is discarded."""
         iterations = max(1, round(self.job.plan.block_s / self.iteration_s))
         discard = 0 if self.is_slow() else 1
         self._child.ask(RunBlock(iterations, discard))
@@ -71,7 +71,7 @@ class Turn:
         return self._answer(Finished, self.job.plan.deadline_s)
 
     def observe(self, seconds: float) -> Observed:
-        """Have the child, which has reported, observe its chip for so long."""
+        """Have the child, which has reported, read its chip's sensors for so long."""
         self._child.ask(Observe(seconds))
         return self._answer(Observed, self.job.plan.deadline_s + 2 * seconds)
 
@@ -83,5 +83,5 @@ class Turn:
         reply = self._child.answer(deadline_s)
         if not isinstance(reply, kind):
             message = f"expected {kind.__name__}, got {type(reply).__name__}"
-            raise self._child.refuse(message)
+            raise self._child.protocol_error(message)
         return reply

@@ -1,0 +1,214 @@
+"""The host's processors and memory: what this process may use, and what they are doing now.
+
+Read from /proc, /sys and the process's cgroups (v1 and v2).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import re
+import resource
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.records import Reading
+
+JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
+CLOCKS_READ = 8  # at most; each read may interrupt the CPU it asks
+
+
+class Host:
+    """The machine below `root`, which is / except in tests."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+
+    def state(self) -> dict[str, str | int | float | None]:
+        """Load, governor and quota."""
+        return {
+            "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            "quota_cpus": cgroup_quota(),
+            "affinity_cpus": affinity(),
+        }
+
+    def free_bytes(self) -> int | None:
+        """Memory that is available without swapping."""
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+
+    def sense(self) -> Reading:
+        """CPU time from /proc/stat, throttling of the cgroup, clocks and thermal events."""
+        missing: dict[str, str] = {}
+        busy, stolen = self._cpu_seconds()
+        if busy is None:
+            missing["busy_cpu_s"] = missing["stolen_cpu_s"] = "no /proc/stat"
+        clock = self._clock_hz()
+        if clock is None:
+            missing["clock_hz"] = "no cpufreq, as in most virtual machines"
+        throttled_s, periods = self._throttled()
+        used = own_usage()
+        return Reading(
+            at_s=time.monotonic(),
+            cpus=affinity(),
+            own_cpu_s=used.cpu_s,
+            busy_cpu_s=busy,
+            stolen_cpu_s=stolen,
+            throttled_s=throttled_s,
+            throttled_periods=periods,
+            overheated=self._overheated(),
+            page_faults=used.page_faults,
+            clock_hz=clock,
+            power_mode=_read(self._cpu_folder(0) / "cpufreq/scaling_governor"),
+            missing=missing,
+        )
+
+    def _cpu_folder(self, index: int) -> Path:
+        return self._root / f"sys/devices/system/cpu/cpu{index}"
+
+    def _cpu_seconds(self) -> tuple[float | None, float | None]:
+        """Seconds that the CPUs we may use were busy, and stolen by other guests."""
+        busy = stolen = 0
+        mine = {f"cpu{index}" for index in allowed_cpus()}
+        seen = False
+        for line in (_read(self._root / "proc/stat") or "").splitlines():
+            name, *jiffies = line.split()
+            if name in mine and len(jiffies) >= 8:
+                user, nice, system, _, _, irq, softirq, steal = map(int, jiffies[:8])
+                busy += user + nice + system + irq + softirq
+                stolen += steal
+                seen = True
+        return (busy * JIFFY_S, stolen * JIFFY_S) if seen else (None, None)
+
+    def _throttled(self) -> tuple[float | None, int | None]:
+        """Seconds and periods for which quotas stopped this process's cgroups (v2 and v1)."""
+        seconds: list[float] = []
+        periods: list[int] = []
+        for path in self._cpu_stats:
+            words = (_read(path) or "").split()
+            known = dict(zip(words[::2], words[1::2], strict=False))
+            if "nr_throttled" in known:
+                periods.append(int(known["nr_throttled"]))
+                micros = float(known.get("throttled_usec", 0))
+                seconds.append(micros / 1e6 + float(known.get("throttled_time", 0)) / 1e9)
+        return (sum(seconds), sum(periods)) if periods else (None, None)
+
+    @functools.cached_property
+    def _cpu_stats(self) -> list[Path]:
+        found = {
+            path.resolve()
+            for folder in _cgroup_folders(self._root)
+            for path in [folder / "cpu.stat"]
+            if path.exists()
+        }
+        return sorted(found)
+
+    def _clock_hz(self) -> float | None:
+        """The fastest clock of the CPUs we may use: an idle one may sleep."""
+        texts = [
+            _read(self._cpu_folder(index) / "cpufreq/scaling_cur_freq")
+            for index in sorted(allowed_cpus())[:CLOCKS_READ]
+        ]
+        return max((int(t) * 1e3 for t in texts if t and t.isdigit() and int(t)), default=None)
+
+    def _overheated(self) -> int | None:
+        """Thermal events of the CPUs we may use, where the processor counts them."""
+        texts = [
+            _read(self._cpu_folder(index) / "thermal_throttle/core_throttle_count")
+            for index in sorted(allowed_cpus())[:CLOCKS_READ]
+        ]
+        counts = [int(text) for text in texts if text and text.isdigit()]
+        return sum(counts) if counts else None
+
+
+class Usage(NamedTuple):
+    """CPU seconds and page faults of this process so far."""
+
+    cpu_s: float
+    page_faults: int
+
+
+def own_usage() -> Usage:
+    """What the kernel counts of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Usage(used.ru_utime + used.ru_stime, used.ru_minflt + used.ru_majflt)
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """CPUs that this process may really use: affinity, and the cgroup's quota rounded up."""
+    quota = cgroup_quota(root)
+    allowed = affinity()
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def allowed_cpus() -> set[int]:
+    """Indices of the CPUs that the scheduler may place this process on."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def affinity() -> int:
+    """How many CPUs the scheduler may place this process on."""
+    return len(allowed_cpus())
+
+
+def cgroup_quota(root: Path = Path("/")) -> float | None:
+    """The tightest CPU quota of this process's cgroups, in CPUs; None where none is set.
+
+    Reads v2 `cpu.max` and v1 `cpu.cfs_quota_us`, of the process's own group and all above it.
+    """
+    quotas = [
+        quota
+        for folder in _cgroup_folders(root)
+        if (quota := _quota_v2(folder) or _quota_v1(folder)) is not None
+    ]
+    return min(quotas, default=None)
+
+
+def _cgroup_folders(root: Path) -> list[Path]:
+    mount = root / "sys/fs/cgroup"
+    folders = [mount, mount / "cpu", mount / "cpu,cpuacct"]
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = mount / controllers if controllers else mount
+        inner = base / path.lstrip("/")
+        folders += [inner, *[up for up in inner.parents if up.is_relative_to(base)]]
+    return list(dict.fromkeys(folders))
+
+
+def _quota_v2(folder: Path) -> float | None:
+    words = (_read(folder / "cpu.max") or "").split()
+    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota and period and int(quota) > 0 else None
+
+
+def tidy_brand(brand: str) -> str:
+    """`Intel(R) Xeon(R) Platinum 8260 CPU @ 2.40GHz` to `Intel Xeon Platinum 8260`."""
+    brand = re.sub(r"\((R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\d+-Core\b", " ", brand)
+    return " ".join(brand.split())
+
+
+def _read(path: str | Path) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def status_bytes(field: str) -> int:
+    """A field of /proc/self/status in bytes; 0 where there is no such file."""
+    for line in (_read("/proc/self/status") or "").splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
