@@ -1,7 +1,8 @@
 """Sessions: `tests`, `lint`, `types`; `bench_cpu`, `bench_gpu`, `bench_orin` measure; `report`.
 
-`pages` tries what a report holds in a browser and in LaTeX, and needs packages of the system;
-`faults` and `soak` are the long tests of what can go wrong.
+`tests` are the quick ones; `slow` and `packages` are the rest of what must pass before a change
+lands. `pages` opens a report in a browser and in LaTeX, and needs packages of the system; `faults`
+and `soak` are the long tests of what can go wrong.
 """
 
 import json
@@ -35,8 +36,20 @@ def env(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["env"])
 def tests(session: nox.Session) -> None:
-    """Run the tests, several files at a time; what follows -- goes to pytest."""
+    """Run the quick tests, several at a time; what follows -- goes to pytest."""
     session.run(PYTHON, "-m", "pytest", *AT_ONCE, *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def slow(session: nox.Session) -> None:
+    """Run real networks in many processes, and all of what a quick test samples."""
+    session.run(PYTHON, "-m", "pytest", "-m", "slow", *AT_ONCE, *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def packages(session: nox.Session) -> None:
+    """Build the wheel and install it, with what it needs, in an environment of its own."""
+    session.run(PYTHON, "-m", "pytest", "-m", "packages", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)
@@ -63,7 +76,8 @@ def soak(session: nox.Session) -> None:
 def tests_on(session: nox.Session) -> None:
     """Run the tests on the oldest and the newest Python that torch supports."""
     session.install("-e", ".[dev]")
-    session.run("pytest", *AT_ONCE, *session.posargs)
+    every = ("-m", "not pages and not faults and not soak")
+    session.run("pytest", *every, *AT_ONCE, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["env"])

@@ -1,11 +1,13 @@
 """Fixtures of all tests: folders of their own, one thread, and `bench` as a command."""
 
-import subprocess
+import functools
 import sys
 import tempfile
 from pathlib import Path
 
+import cpuinfo
 import pytest
+from support import command
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,18 +26,21 @@ def one_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_look_at_the_cpu():
+    """cpuinfo starts processes for more than a second to find what stays the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpuinfo, "get_cpu_info", functools.cache(cpuinfo.get_cpu_info))
+        yield
+
+
 @pytest.fixture
 def bench(tmp_path: Path):
+    """Call `main` in an empty folder, in this process: (arguments) -> command.Done."""
+    return functools.partial(command.call, cwd=tmp_path)
+
+
+@pytest.fixture
+def bench_process(tmp_path: Path):
     """Run `python -m bench` in an empty folder: (arguments) -> CompletedProcess."""
-
-    def call(*arguments: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bench", *arguments],
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    return call
+    return functools.partial(command.start, cwd=tmp_path)

@@ -16,7 +16,9 @@ def small_net():
     return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.GELU()).eval()
 
 
-@pytest.mark.parametrize("name", ["eager", "channels_last", "compile"])
+@pytest.mark.parametrize(
+    "name", ["eager", "channels_last", pytest.param("compile", marks=pytest.mark.slow)]
+)
 def test_on_the_cpu_a_backend_computes_what_the_network_does(name):
     net, images = small_net(), torch.randn(2, 3, 8, 8)
     with torch.inference_mode():

@@ -123,6 +123,7 @@ def test_10_kills_of_a_real_run_at_random_moments(tmp_path):
     assert killer.midway >= 2
 
 
+@pytest.mark.slow
 def test_a_real_run_that_is_killed_between_its_rounds(tmp_path):
     sweep = Sweep(tmp_path, *REAL)
     run = sweep.start()

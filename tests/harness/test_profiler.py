@@ -17,7 +17,7 @@ from bench.analysis.profile.trace import TraceError
 from bench.devices.cpu import CpuSession
 from bench.devices.host import Host
 from bench.errors import UsageError
-from bench.harness.plan import PRESETS, PROFILE_S, ProfilePlan
+from bench.harness.plan import PRESETS, ProfilePlan
 from bench.harness.protocol.messages import Job
 from bench.harness.scheduler import profiler
 from bench.harness.scheduler.child import TemplateDiedError
@@ -266,21 +266,40 @@ def test_bad_input_gets_one_message(bench, arguments, code, said):
     assert done.stdout == ""
 
 
-def test_a_network_that_cannot_run_is_a_failure_of_the_profile_and_no_row_of_zeros(bench, tmp_path):
-    (tmp_path / "net.py").write_text(
-        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(5, 3, 1))\n"
-    )
-    done = bench("profile", "--models", "net.py:net", "--resolution", "32", "--out", "out")
+NETS = """
+from torch import nn
+
+
+def sound():
+    return nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def wrong():
+    return nn.Sequential(nn.Conv2d(5, 3, 1))
+"""
+
+
+def test_a_network_is_profiled_and_one_that_cannot_run_is_a_failure_and_no_row_of_zeros(
+    bench, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(profiler, "PROFILE_ROUNDS", 1)
+    (tmp_path / "net.py").write_text(NETS)
+    models = ("--models", "net.py:wrong,net.py:sound", "--resolution", "32", "--threads", "1")
+    done = bench("profile", *models, "--seconds", "0.3", "--out", "out")
     assert done.returncode == 1
     path = next(tmp_path.glob("out/*/results.jsonl"))
-    record = msgspec.json.decode(path.read_bytes().splitlines()[-1], type=Record)
-    assert isinstance(record, Failure)
+    records = msgspec.json.Decoder(Record).decode_lines(path.read_bytes())
+    (record,) = [record for record in records if isinstance(record, Failure)]
     assert record.stage == "profile"
     assert record.message.startswith("at check: ")
+    (profile,) = [record for record in records if isinstance(record, Profile)]
+    assert profile.case.model.startswith("net.py:sound#")
+    assert sum(row.time_s for row in profile.rows) == pytest.approx(profile.waterfall.busy_s)
+    assert profile.waterfall.busy_s > 0
 
 
-def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path, monkeypatch):
-    monkeypatch.setitem(PROFILE_S, "quick", 0.6)
+@pytest.mark.slow
+def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
     (tmp_path / "mine.toml").write_text(
         'models = ["timm/test_resnet"]\nbatch = [1, 2]\nresolution = [32]\nprofile = true\n'
     )

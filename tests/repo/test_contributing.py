@@ -7,6 +7,8 @@ import pytest
 from support.paths import ROOT
 from support.runs import REAL_RUN, recorded
 
+pytestmark = pytest.mark.slow
+
 RUN = (*REAL_RUN, "--resolution", "32")
 
 
@@ -26,98 +28,134 @@ def insert(path, after, text):
     path.write_text(source.replace(after, after + text))
 
 
-def measured(bench, checkout, *arguments):
+def measured(bench_process, checkout, *arguments):
     """The cases that a run of the copy measures."""
-    done = bench(*RUN, *arguments, cwd=checkout)
+    done = bench_process(*RUN, *arguments, cwd=checkout)
     assert done.returncode == 0, done.stderr + done.stdout
     records = recorded(checkout, "measurement")
     return [record["case"] | {"macs": record["cost"]["macs"]} for record in records]
 
 
-def test_add_a_model_of_timm(bench, checkout):
+def test_add_a_model_of_timm(bench_process, checkout):
     zoo = checkout / "bench" / "models" / "zoo.py"
-    insert(zoo, "TIMM_NAMES = {\n", '    "tiny_resnet": TimmName("test_resnet", "small"),\n')
-    (case,) = measured(bench, checkout, "--models", "tiny_resnet")
+    line = '    "tiny_resnet": TimmName("Tiny", "test_resnet", "small"),\n'
+    insert(zoo, "TIMM_NAMES = {\n", line)
+    (case,) = measured(bench_process, checkout, "--models", "tiny_resnet")
     assert case["form"] == "plain"
 
 
-def test_add_a_size_of_repnext(bench, checkout):
+def test_add_a_size_of_repnext(bench_process, checkout):
     sizes = '    "n": Size((16, 32, 64, 128), (1, 1, 1, 1)),\n'
     insert(checkout / "bench" / "models" / "repnext.py", "SIZES = {\n", sizes)
     zoo = checkout / "bench" / "models" / "zoo.py"
     insert(zoo, 'SIZES = ("t", ', '"n", ')
-    cases = measured(bench, checkout, "--models", "repnext_u3_n")
+    cases = measured(bench_process, checkout, "--models", "repnext_u3_n")
     assert [case["form"] for case in cases] == ["train", "rrep", "rrep_fc", "srep"]
 
 
-def test_add_a_form(bench, checkout):
-    zoo = checkout / "bench" / "models" / "zoo.py"
-    insert(zoo, 'BRANCHED = ("train", "rrep", ', '"copy", ')
-    insert(zoo, "FORMS = {\n", '    "copy": "the block itself once more",\n')
-    method = '''
-    def copied(self) -> RepNeXtBlock:
-        """The same block."""
-        return copy.deepcopy(self)
-'''
+def with_a_form(checkout, entry, method):
+    """The example of CONTRIBUTING, in the two files that it names."""
+    last = '        colour="#D55E00",\n        arrow="s",\n    ),\n'
+    insert(checkout / "bench" / "models" / "forms.py", last, entry)
     block = "        return self.pw2(self.act(self.pw1(self.unit(x)))) + self.act(x)\n"
-    insert(checkout / "bench" / "models" / "repnext.py", block, method)
-    models = checkout / "bench" / "models" / "__init__.py"
-    insert(models, "LAST_STEP = {", '"copy": "copied", ')
-    (case,) = measured(bench, checkout, "--models", "repnext_u3_t@copy")
-    assert case["form"] == "copy"
+    insert(checkout / "bench" / "models" / "repnext.py", block, "\n" + method)
 
 
-def test_add_a_device(bench, checkout):
-    (checkout / "bench" / "devices" / "toy.py").write_text(
-        '''"""A CPU under another name."""
-
-import msgspec
-
-from bench.devices.cpu import Cpu
+def form_example():
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a form")[1]
+    return [part.split("```")[0] for part in section.split("```python\n")[1:3]]
 
 
-class Toy(Cpu):
-    name = "toy"
+def test_add_a_form(bench_process, checkout):
+    with_a_form(checkout, *form_example())
+    listed = json.loads(bench_process("list", "forms", "--json", cwd=checkout).stdout)
+    assert listed[-1]["name"] == "rrep_9x9"
+    models = "repnext_u3_t@train,repnext_u3_t@rrep_9x9"
+    cases = measured(bench_process, checkout, "--models", models)
+    assert [case["form"] for case in cases] == ["train", "rrep_9x9"]
+    assert cases[0]["macs"] < cases[1]["macs"]
+    at_224 = ("--device", "fake", "--models", models, "--batch", "1", "--out", "fake")
+    for command in (("run", *at_224), ("report", "fake")):
+        done = bench_process(*command, cwd=checkout)
+        assert done.returncode == 0, done.stderr
+    for figure in ("figure1", "speedups"):  # an SVG has each text as a comment beside its paths
+        assert "<!-- rRep-9x9 -->" in (checkout / "fake" / f"{figure}.svg").read_text()
 
-    def identify(self):
-        return msgspec.structs.replace(super().identify(), device="toy", name="Toy 1")
-'''
-    )
+
+def test_a_form_that_no_figure_could_mark_is_refused(bench_process, checkout):
+    entry, method = form_example()
+    lines = [line for line in entry.splitlines(keepends=True) if "marker=" not in line]
+    with_a_form(checkout, "".join(lines), method)
+    done = bench_process("list", "forms", cwd=checkout)
+    assert done.returncode != 0
+    assert "Missing required argument 'marker'" in done.stderr
+
+
+def example(section, language="python"):
+    """The code block of a section of CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().split(f"## Add a {section}\n")[1]
+    return text.split(f"```{language}\n")[1].split("```")[0]
+
+
+def test_add_a_device(bench_process, checkout):
+    (checkout / "bench" / "devices" / "abacus.py").write_text(example("device"))
     devices = checkout / "bench" / "devices" / "__init__.py"
-    insert(devices, "from bench.devices.orin import Orin\n", "from bench.devices.toy import Toy\n")
-    insert(devices, "(Cpu(), ", "Toy(), ")
-    (case,) = measured(bench, checkout, "--models", "timm/test_resnet", "--device", "toy")
-    assert case["device"] == "toy"
-    assert (checkout / "out" / "toy-1").is_dir()
+    insert(
+        devices,
+        "from bench.devices.orin import Orin\n",
+        "from bench.devices.abacus import Abacus\n",
+    )
+    insert(devices, "(Cpu(), ", "Abacus(), ")
+    on_it = ("--models", "timm/test_resnet", "--device", "abacus")
+    (case,) = measured(bench_process, checkout, *on_it)
+    assert case["device"] == "abacus"
+    assert (checkout / "out" / "abacus-1").is_dir()
+    listed = bench_process("list", "devices", cwd=checkout).stdout
+    assert "abacus     Abacus 1" in listed
+    refused = bench_process("run", *on_it, "--precision", "tf32", cwd=checkout)
+    assert (refused.returncode, "no TF32 beads" in refused.stderr) == (3, True)
+    done = bench_process(
+        "profile", *on_it, "--resolution", "32", "--seconds", "0.6", "--out", "out", cwd=checkout
+    )
+    assert done.returncode == 0, done.stderr
+    done = bench_process("report", "out", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    assert "an abacus has no counters" in (checkout / "out/abacus-1/results.md").read_text()
 
 
-def test_add_a_backend(bench, checkout):
-    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a backend")[1]
-    text = section.split("```python\n")[1].split("```")[0]
-    (checkout / "bench" / "backends" / "traced.py").write_text(text)
+def test_add_a_backend(bench_process, checkout):
+    (checkout / "bench" / "backends" / "traced.py").write_text(example("backend"))
     backends = checkout / "bench" / "backends" / "__init__.py"
     insert(backends, "cudagraph, eager", ", traced")
     insert(backends, '    "cudagraph": cudagraph,\n', '    "traced": traced,\n')
     arguments = ("--models", "timm/test_resnet", "--backend", "eager,traced")
-    cases = measured(bench, checkout, *arguments)
+    cases = measured(bench_process, checkout, *arguments)
     assert [case["backend"] for case in cases] == ["eager", "traced"]
-    listed = json.loads(bench("list", "backends", "--json", cwd=checkout).stdout)
+    listed = json.loads(bench_process("list", "backends", "--json", cwd=checkout).stdout)
     assert "traced" in [entry["name"] for entry in listed]
+    profiled = ("profile", "--models", "timm/test_resnet", "--backend", "traced", "--out", "out")
+    done = bench_process(
+        *profiled, "--resolution", "32", "--seconds", "0.6", "--json", cwd=checkout
+    )
+    assert done.returncode == 0, done.stderr
+    (profile,) = json.loads(done.stdout)
+    modules = {row["module"] for row in profile["rows"]}
+    assert {"stages.0.0.conv1", "head.fc"} <= modules, modules
 
 
-def test_add_a_suite(bench, checkout):
+def test_add_a_suite(bench_process, checkout):
     section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a suite")[1]
     text = section.split("```toml\n")[1].split("```")[0]
     (checkout / "suites" / "mine.toml").write_text(text)
-    done = bench("run", "--suite", "mine", "--device", "fake", "--out", "out", cwd=checkout)
+    done = bench_process("run", "--suite", "mine", "--device", "fake", "--out", "out", cwd=checkout)
     assert done.returncode == 0, done.stderr
-    listed = json.loads(bench("list", "suites", "--json", cwd=checkout).stdout)
+    listed = json.loads(bench_process("list", "suites", "--json", cwd=checkout).stdout)
     assert {"mine", "smoke", "table6"} <= {entry["name"] for entry in listed}
 
 
-def test_a_model_that_stays_ones_own(bench, checkout):
+def test_a_model_that_stays_ones_own(bench_process, checkout):
     text = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
     (checkout / "nets").mkdir()
     (checkout / "nets" / "mine.py").write_text(text)
-    (case,) = measured(bench, checkout, "--models", "nets/mine.py:net")
+    (case,) = measured(bench_process, checkout, "--models", "nets/mine.py:net")
     assert case["model"].startswith("nets/mine.py:net#")

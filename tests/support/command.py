@@ -1,0 +1,60 @@
+"""The command `bench`, called in this process or started as one."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bench import cli
+
+
+class Done(NamedTuple):
+    """What a command left, by the names of `subprocess.CompletedProcess`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(*arguments: str, cwd: Path) -> Done:
+    """Call `main` in `cwd`: as quick as what it does; an unexpected exception comes out."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["bench", *arguments])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        code = _exit_code_of(cli.main)
+    for stream in (out, err):
+        stream.flush()
+    return Done(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m bench` in `cwd`, as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def _exit_code_of(main) -> int:
+    """Its exit code; what it does about signals is undone."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or os.EX_OK)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return os.EX_OK
