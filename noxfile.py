@@ -19,7 +19,7 @@ PYTHON = str(Path(".nox", "env", "bin", "python"))
 RESULTS = "results"
 OLDEST, NEWEST = "3.10", "3.14"
 VENDORS = ("torch", "torchvision", "timm")  # on a board torch and torchvision are the vendor's
-AT_ONCE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+AT_ONCE = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
 PAGE_TOOLS = {  # of Debian and Ubuntu: package and the command in it
     "chromium": "chromium",
     "chromium-driver": "chromedriver",

@@ -9,6 +9,13 @@ import cpuinfo
 import pytest
 from support import command
 
+LONG = ("test_cpu_run.py", "test_kills.py", "test_user.py", "test_selfcheck.py", "test_lock.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the files that take longest go first, so that no worker is alone with one."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory):

@@ -12,7 +12,7 @@ from bench.records import Case
 BASE, CANDIDATE = Case("resnet50", "plain"), Case("swin_t", "plain")
 
 
-def rounds(case, *blocks_of_rounds, start=0.0, kernels=(0.001, 0.002), run_id="run"):
+def rounds_of(case, *blocks_of_rounds, start=0.0, kernels=(0.001, 0.002), run_id="run"):
     """A record for each round, its blocks three equal samples each."""
     found = []
     for number, blocks in enumerate(blocks_of_rounds, 1):
@@ -34,7 +34,7 @@ def rounds(case, *blocks_of_rounds, start=0.0, kernels=(0.001, 0.002), run_id="r
 
 def test_blocks_of_one_turn_are_compared():
     pairs = pair_rounds(
-        rounds(BASE, [1.0, 2.0, 4.0], [1.0]), rounds(CANDIDATE, [1.1, 2.2], [1.3], start=5)
+        rounds_of(BASE, [1.0, 2.0, 4.0], [1.0]), rounds_of(CANDIDATE, [1.1, 2.2], [1.3], start=5)
     )
     ratios = [[math.exp(pair.log_ratio) for pair in each] for each in pairs]
     assert ratios == [pytest.approx([1.1, 1.1]), pytest.approx([1.3])]
@@ -44,7 +44,7 @@ def test_blocks_of_one_turn_are_compared():
 def test_a_drift_that_both_sides_share_cancels():
     drifting = [[1.0, 1.5, 2.2], [3.0, 2.0, 1.0], [1.0, 5.0, 2.0]]
     slower = [[1.1 * b for b in blocks] for blocks in drifting]
-    found = compare(rounds(BASE, *drifting), rounds(CANDIDATE, *slower, start=5))
+    found = compare(rounds_of(BASE, *drifting), rounds_of(CANDIDATE, *slower, start=5))
     assert (found.finding, found.rounds) == ("SLOWER", 3)
     assert found.ratio == pytest.approx((1.1, 1.1, 1.1))
     assert found.base_s == pytest.approx((1.5 + 2.0 + 2.0) / 3)
@@ -52,14 +52,14 @@ def test_a_drift_that_both_sides_share_cancels():
 
 def test_what_cannot_be_told_apart_says_how_many_rounds_would_do():
     found = compare(
-        rounds(BASE, [1.0], [1.0], [1.0]), rounds(CANDIDATE, [1.02], [1.08], [1.06], start=5)
+        rounds_of(BASE, [1.0], [1.0], [1.0]), rounds_of(CANDIDATE, [1.02], [1.08], [1.06], start=5)
     )
     assert found.finding == "UNDECIDED"
     assert 1 <= found.more_rounds < 20
 
 
 def test_processes_of_different_sittings_are_not_neighbours():
-    base, late = rounds(BASE, [1.0], [1.0]), rounds(CANDIDATE, [1.1], [1.1])
+    base, late = rounds_of(BASE, [1.0], [1.0]), rounds_of(CANDIDATE, [1.1], [1.1])
     base = [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(base, 1)]
     late = [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(late, 3)]
     assert pair_rounds(base, late) == []
@@ -67,8 +67,8 @@ def test_processes_of_different_sittings_are_not_neighbours():
 
 def test_rounds_of_one_sitting_pair_whatever_their_numbers():
     """One case was measured before, or its record was lost: their rounds are staggered."""
-    base = rounds(BASE, [9.0], [9.0], [1.0], [1.0])[2:]
-    candidate = rounds(CANDIDATE, [1.2], [1.2])
+    base = rounds_of(BASE, [9.0], [9.0], [1.0], [1.0])[2:]
+    candidate = rounds_of(CANDIDATE, [1.2], [1.2])
     base, candidate = (
         [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(side, 1)]
         for side in (base, candidate)
@@ -77,11 +77,11 @@ def test_rounds_of_one_sitting_pair_whatever_their_numbers():
 
 
 def test_runs_at_different_times_carry_the_drift_of_the_machine():
-    base = rounds(BASE, [1.00], [1.01], [0.99], run_id="then")
-    same = rounds(BASE, [1.10], [1.11], [1.09], run_id="now")
+    base = rounds_of(BASE, [1.00], [1.01], [0.99], run_id="then")
+    same = rounds_of(BASE, [1.10], [1.11], [1.09], run_id="now")
     still = compare(base, same)
     assert (still.finding, still.rounds) == ("SLOWER", 0)
-    moved = rounds(BASE, [1.10], [1.11], [1.09], run_id="now", kernels=(0.0012, 0.002))
+    moved = rounds_of(BASE, [1.10], [1.11], [1.09], run_id="now", kernels=(0.0012, 0.002))
     assert compare(base, moved).finding == "UNDECIDED"
     assert "different times" in compare(base, moved).note
 
@@ -94,23 +94,23 @@ def test_without_kernels_nothing_is_said_of_other_times():
 
 
 def test_one_round_decides_nothing_and_says_so():
-    found = compare(rounds(BASE, [1.0]), rounds(CANDIDATE, [9.0], start=5))
+    found = compare(rounds_of(BASE, [1.0]), rounds_of(CANDIDATE, [9.0], start=5))
     assert (found.finding, found.ratio, found.rounds) == ("UNDECIDED", None, 1)
     assert "one round" in found.note
 
 
 def test_the_drift_is_what_the_kernels_did_from_round_to_round_and_side_to_side():
-    three = [rounds(BASE, [1.0], kernels=(s, 0.002))[0] for s in (0.001, 0.002, 0.004)]
+    three = [rounds_of(BASE, [1.0], kernels=(s, 0.002))[0] for s in (0.001, 0.002, 0.004)]
     assert drift_of(three, three) == pytest.approx(math.log(2) * math.sqrt(0.8))
-    moved = [rounds(BASE, [1.0], kernels=(0.002, 0.004))[0]] * 3
-    still = [rounds(BASE, [1.0], kernels=(0.002, 0.002))[0]] * 3
+    moved = [rounds_of(BASE, [1.0], kernels=(0.002, 0.004))[0]] * 3
+    still = [rounds_of(BASE, [1.0], kernels=(0.002, 0.002))[0]] * 3
     assert drift_of(still, moved) == pytest.approx(math.log(2))
     assert drift_of(three[:1], three[1:2]) is None
     assert drift_of([measurement(BASE)] * 3, three) is None
 
 
 def test_the_usual_state_is_the_median_of_all_blocks():
-    three = [rounds(BASE, [1.0], kernels=(s, 0.002))[0] for s in (0.001, 0.002, 0.009)]
+    three = [rounds_of(BASE, [1.0], kernels=(s, 0.002))[0] for s in (0.001, 0.002, 0.009)]
     assert usual_state(three) == pytest.approx((math.log(0.002), math.log(0.002)))
     assert usual_state([measurement(BASE)]) is None
 
@@ -121,9 +121,9 @@ def test_a_ratio_is_adjusted_to_the_usual_state_where_the_state_moved():
     for number in range(1, 9):
         slow = number % 2
         compute, slower = 0.001 * (1 + slow), 1.2 ** (2 * slow)
-        base += rounds(BASE, *[[1.0] * 4] * number, kernels=(compute, 0.002))[-1:]
+        base += rounds_of(BASE, *[[1.0] * 4] * number, kernels=(compute, 0.002))[-1:]
         noisy = [slower * f for f in (1.0, 1.01, 0.99, 1.0)]
-        candidate += rounds(CANDIDATE, *[noisy] * number, start=5, kernels=(compute, 0.002))[-1:]
+        candidate += rounds_of(CANDIDATE, *[noisy] * number, start=5, kernels=(compute, 0.002))[-1:]
     quiet = (math.log(0.001), math.log(0.002))
     found = compare(base, candidate, usual=quiet)
     assert found.ratio.point == pytest.approx(1.2, rel=0.01)

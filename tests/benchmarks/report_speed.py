@@ -67,7 +67,7 @@ def records(count):
             )
 
 
-def timed(count):
+def report_on(count):
     """Seconds and bytes of a report over `count` records."""
     with tempfile.TemporaryDirectory() as folder:
         chip = Path(folder, "test-chip-9000")
@@ -92,7 +92,7 @@ def timed(count):
 def main():
     missed = False
     for count, most_s, most_bytes in BARS:
-        seconds, peak = timed(count)
+        seconds, peak = report_on(count)
         missed |= seconds > most_s or peak > most_bytes
     sys.exit(missed)
 

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from support.paths import write_tree
 
 from bench import devices
 from bench.analysis.conditions import between
@@ -11,14 +12,6 @@ from bench.devices.host import Host, cgroup_quota, tidy_brand, usable_cpus
 from bench.devices.kernels import calibrate
 from bench.errors import UsageError
 from bench.records import Case, Chip
-
-
-def tree(root, files):
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return root
-
 
 V2 = {"proc/self/cgroup": "0::/box/inner\n"}
 V1 = {"proc/self/cgroup": "3:cpu,cpuacct:/box\n1:name=systemd:/\n0::/\n"}
@@ -58,13 +51,13 @@ V1 = {"proc/self/cgroup": "3:cpu,cpuacct:/box\n1:name=systemd:/\n0::/\n"}
     ],
 )
 def test_the_tightest_quota_of_either_cgroup_version_counts(tmp_path, files, quota):
-    assert cgroup_quota(tree(tmp_path, files)) == quota
+    assert cgroup_quota(write_tree(tmp_path, files)) == quota
 
 
 def test_usable_cpus_are_those_of_affinity_and_quota(tmp_path):
     allowed = len(os.sched_getaffinity(0))
     assert usable_cpus(tmp_path) == allowed
-    half = tree(tmp_path, {"sys/fs/cgroup/cpu.max": "50000 100000"})
+    half = write_tree(tmp_path, {"sys/fs/cgroup/cpu.max": "50000 100000"})
     assert usable_cpus(half) == 1
 
 
@@ -148,7 +141,7 @@ def test_on_the_fake_device_each_fusion_is_faster():
 def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "allowed_cpus", lambda: {1})
     stat = "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 30 999 7 4 6 50 0 0\n"
-    reading = Host(tree(tmp_path, {"proc/stat": stat})).sense()
+    reading = Host(write_tree(tmp_path, {"proc/stat": stat})).sense()
     assert reading.busy_cpu_s == pytest.approx(160 * host.JIFFY_S)
     assert reading.stolen_cpu_s == pytest.approx(50 * host.JIFFY_S)
 
@@ -166,7 +159,7 @@ def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
 )
 def test_throttling_is_read_from_either_cgroup_version(tmp_path, folder, groups, text):
     files = {f"{folder}/cpu.stat": text, "proc/self/cgroup": groups}
-    reading = Host(tree(tmp_path, files)).sense()
+    reading = Host(write_tree(tmp_path, files)).sense()
     assert (reading.throttled_s, reading.throttled_periods) == (0.25, 3)
 
 
@@ -186,7 +179,7 @@ def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
     for index, khz in ((0, 3_000_000), (1, 2_400_000)):
         files[base.format(index) + "cpufreq/scaling_cur_freq"] = str(khz)
         files[base.format(index) + "thermal_throttle/core_throttle_count"] = "2"
-    reading = Host(tree(tmp_path, files)).sense()
+    reading = Host(write_tree(tmp_path, files)).sense()
     assert (reading.clock_hz, reading.power_mode, reading.overheated) == (3e9, "powersave", 4)
 
 
@@ -194,7 +187,7 @@ def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
 def test_a_clock_that_is_not_known_is_none(tmp_path, monkeypatch, text):
     monkeypatch.setattr(host, "allowed_cpus", lambda: {0})
     files = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": text}
-    assert Host(tree(tmp_path, files)).sense().clock_hz is None
+    assert Host(write_tree(tmp_path, files)).sense().clock_hz is None
 
 
 @pytest.mark.parametrize("fault", ["hog", "steal", "quota", "clock", "blind"])

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 import torch
-from support.jetson_trees import MODE, TREES, write
+from support.jetson_trees import MODE, TREES
+from support.paths import write_tree
 from support.records import CHIP
 
 from bench.devices import orin
@@ -19,7 +20,7 @@ AGX = TREES["JetPack 6, AGX Orin"]
 
 @pytest.fixture
 def nano(tmp_path):
-    return Orin(write(tmp_path, NANO.files))
+    return Orin(write_tree(tmp_path, NANO.files))
 
 
 def sensor_of(root):
@@ -42,7 +43,7 @@ def test_an_orin_is_known_by_its_device_tree(nano):
 
 @pytest.mark.parametrize("model", ["", "NVIDIA Jetson Xavier NX", "NVIDIA Jetson AGX Thor"])
 def test_what_is_no_orin_says_what_was_found_and_how_to_run_there(tmp_path, model):
-    board = write(tmp_path, {"proc/device-tree/model": model} if model else {})
+    board = write_tree(tmp_path, {"proc/device-tree/model": model} if model else {})
     with pytest.raises(UnavailableError) as refused:
         Orin(board).identify()
     assert (model or "no Jetson board") in refused.value.message
@@ -51,7 +52,7 @@ def test_what_is_no_orin_says_what_was_found_and_how_to_run_there(tmp_path, mode
 
 def test_results_of_two_power_modes_are_of_two_environments(tmp_path):
     versions = {"torch": "2.8", "timm": "1", "bench": "0"}
-    device = Orin(write(tmp_path, NANO.files))
+    device = Orin(write_tree(tmp_path, NANO.files))
     before = environment_id(device, device.identify(), versions)
     assert environment_id(device, device.identify(), versions) == before
     (tmp_path / MODE).write_text("pmode:0000")
@@ -71,8 +72,8 @@ def test_each_reading_has_the_boards_levels_and_its_power_mode(nano, tmp_path):
 
 
 def test_the_state_says_whether_clocks_are_locked(tmp_path):
-    assert Orin(write(tmp_path / "nano", NANO.files)).state()["jetson_clocks"] == "off"
-    assert Orin(write(tmp_path / "agx", AGX.files)).state()["jetson_clocks"] == "on"
+    assert Orin(write_tree(tmp_path / "nano", NANO.files)).state()["jetson_clocks"] == "off"
+    assert Orin(write_tree(tmp_path / "agx", AGX.files)).state()["jetson_clocks"] == "on"
 
 
 def test_room_for_networks_is_the_boards_memory(nano):
@@ -112,7 +113,7 @@ def test_jtop_is_not_started_where_the_boards_files_tell_all_that_is_kept(nano, 
 
 def test_jtop_tells_what_the_boards_files_do_not(tmp_path, jtop):
     files = {path: text for path, text in NANO.files.items() if not path.endswith("/load")}
-    sensor = sensor_of(write(tmp_path, files))
+    sensor = sensor_of(write_tree(tmp_path, files))
     for _ in range(2):
         seen = sensor.gauges()
         assert seen.utilisation == 0.25
@@ -124,7 +125,7 @@ def test_jtop_tells_what_the_boards_files_do_not(tmp_path, jtop):
 
 def test_where_neither_tells_there_are_both_reasons(tmp_path):
     files = {path: text for path, text in NANO.files.items() if not path.endswith("/load")}
-    sensor = sensor_of(write(tmp_path, files))
+    sensor = sensor_of(write_tree(tmp_path, files))
     seen = sensor.gauges()
     sensor.close()
     assert seen.utilisation is None

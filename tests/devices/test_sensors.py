@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 from support import fake_jtop, fake_pynvml
 from support.fake_jtop import START_S
-from support.jetson_trees import TREES, write
+from support.jetson_trees import TREES
+from support.paths import write_tree
 
 from bench import devices
 from bench.devices.fake import FakeSensor
@@ -48,7 +49,7 @@ def gpu(*boards, **options):
 
 def board(files):
     """A Jetson board that has these files."""
-    return lambda monkeypatch, folder: Board(write(folder, files))
+    return lambda monkeypatch, folder: Board(write_tree(folder, files))
 
 
 def jtop(behaviour):
@@ -66,7 +67,7 @@ def board_then_jtop(files, behaviour):
 
     def make(monkeypatch, folder):
         fake_jtop.install(monkeypatch, folder / "site", behaviour)
-        return _BoardThenJtop(Board(write(folder, files)))
+        return _BoardThenJtop(Board(write_tree(folder, files)))
 
     return make
 

@@ -5,16 +5,13 @@ said in one line, with its remedy. All of it inside this process; some commands 
 on the fake device.
 """
 
-import io
 import json
-import sys
-from typing import NamedTuple
 
 import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import drawn
+from support import command, drawn
 
 from bench import cli
 from bench.analysis import rows
@@ -23,7 +20,7 @@ from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.models import zoo
 from bench.records import Chip
-from bench.storage import results as store
+from bench.storage import reader
 
 QUICK = {"suites": 140, "records": 120, "reports": 5, "commands": 140}
 FULL = {"suites": 3500, "records": 2500, "reports": 100, "commands": 4000}
@@ -43,14 +40,6 @@ def cases(count, **strategies):
         suppress_health_check=quiet,
     )
     return lambda test: fixed(given(**strategies)(test))
-
-
-class Done(NamedTuple):
-    """What a command said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
 
 
 class World:
@@ -77,20 +66,10 @@ class World:
 
     def bench(self, *arguments):
         """Run `bench`; any error but its exit comes out of here, and so do warnings."""
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
         before = self._everything()
-        with self._patch.context() as patch:
-            patch.setattr(sys, "argv", ["bench", *arguments])
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
+        done = command.call(*arguments, cwd=self.work)
         assert self._everything() == before, "something was written outside --out"
-        texts = []
-        for stream in (out, err):
-            stream.flush()
-            texts.append(stream.buffer.getvalue().decode())
-        return Done(ended.value.code or 0, *texts)
+        return done
 
     def _everything(self):
         outside = [p for p in self._folder.rglob("*") if self.work / "out" not in (p, *p.parents)]
@@ -111,17 +90,17 @@ def world(tmp_path, monkeypatch):
 
 def judge(done, wrong):
     """The oracle: 0 or 1 for sense, 2 or 3 with one message and its remedy for nonsense."""
-    assert done.code in CODES
-    assert (done.code in (2, 3)) == bool(wrong), (wrong, done)
+    assert done.returncode in CODES
+    assert (done.returncode in (2, 3)) == bool(wrong), (wrong, done)
     if wrong:
-        assert done.out == ""
-        lines = done.err.removesuffix("\n").split("\n")
+        assert done.stdout == ""
+        lines = done.stderr.removesuffix("\n").split("\n")
         ours = [number for number, line in enumerate(lines) if line.startswith("error: ")]
         if ours:
             assert 2 <= len(lines) - ours[0] <= MESSAGE_LINES, done
             assert all(map(str.isprintable, lines)), done
         else:  # as typer says it: where to find help, then what is wrong
-            assert "Usage: " in done.err or lines[-1].startswith("Error: "), done
+            assert "Usage: " in done.stderr or lines[-1].startswith("Error: "), done
 
 
 # --- suites --------------------------------------------------------------------------------
@@ -160,7 +139,7 @@ def test_a_suite_of_garbage_is_refused_unless_it_is_one(world, content):
 def check_records(world, results):
     lines, fates = results
     world.store(lines)
-    found, warnings = store.read(world.results)
+    found, warnings = reader.read(world.results)
     assert len(found) + len(warnings) == len(lines)
     assert fates.count(True) <= len(warnings) <= len(lines) - fates.count(False)
     rows.of(found)
@@ -171,8 +150,8 @@ def check_records(world, results):
         ("compare", "resnet50", "swin_t", "--json", *inside),
     ):
         done = world.bench(*words)
-        assert all(map(str.isprintable, done.err.split("\n"))), done
-        assert "--json" in words or all(map(str.isprintable, done.out.split("\n"))), done
+        assert all(map(str.isprintable, done.stderr.split("\n"))), done
+        assert "--json" in words or all(map(str.isprintable, done.stdout.split("\n"))), done
         judge_records(done, fates)
 
 
@@ -181,7 +160,7 @@ def judge_records(done, fates):
     if all(fates):
         judge(done, "nothing is left")
     else:
-        judge(done, done.code in (2, 3) if any(fate is not False for fate in fates) else "")
+        judge(done, done.returncode in (2, 3) if any(fate is not False for fate in fates) else "")
 
 
 @cases(QUICK["records"], results=drawn.results())
@@ -214,13 +193,13 @@ def test_many_reports(world, results):
 
 def test_a_line_that_is_too_long_is_left_out_and_the_next_is_read(world, monkeypatch):
     lines = world.results.read_bytes().splitlines()
-    monkeypatch.setattr(store, "LINE_BYTES", max(map(len, lines)) + 1)
-    huge = lines[0][:-1] + b', "more": "' + b"x" * 3 * store.LINE_BYTES + b'"}'
+    monkeypatch.setattr(reader, "LINE_BYTES", max(map(len, lines)) + 1)
+    huge = lines[0][:-1] + b', "more": "' + b"x" * 3 * reader.LINE_BYTES + b'"}'
     world.store([lines[0], huge, *lines[1:]])
-    found, warnings = store.read(world.results)
+    found, warnings = reader.read(world.results)
     assert len(found) == len(lines)
-    assert [warning.rpartition(":")[2] for warning in warnings] == [
-        f" it has more than {store.LINE_BYTES} bytes"
+    assert [str(warning).rpartition(":")[2] for warning in warnings] == [
+        f" it has more than {reader.LINE_BYTES} bytes"
     ]
 
 

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.records import CHIP
+from support.records import CHIP, FAKE_CHIP
+from support.weights import Payload
 
 import bench as package
 from bench import records, text
@@ -23,9 +24,8 @@ from bench.harness.suite import Overrides, Suite
 from bench.models import user
 from bench.records import Case
 from bench.storage import files
-from bench.storage import results as store
+from bench.storage.reader import read
 
-FAKE = msgspec.structs.replace(CHIP, device="fake", name="fake")
 NASTY = ["..", "../x", "/etc/x", "a/../../x", "x\0y", "x\ny", "\x1b[31mx", "x" * 300, "", ".", "…"]
 RUN = ("run", "--device", "fake", "--rounds", "1", "--batch", "1", "--out", "out")
 
@@ -53,7 +53,7 @@ def test_a_model_that_cannot_be_is_refused_before_anything_runs(tmp_path, monkey
     for name in [*NASTY, "__main__"]:
         models = (entry.format(name) + form,)
         with pytest.raises(UsageError):
-            suites.expand(Suite(), Overrides(models=models), FAKE, None)
+            suites.expand(Suite(), Overrides(models=models), FAKE_CHIP, None)
 
 
 def test_a_users_file_with_a_name_that_would_be_obeyed_is_refused(tmp_path, monkeypatch):
@@ -68,14 +68,16 @@ def test_a_users_file_with_a_name_that_would_be_obeyed_is_refused(tmp_path, monk
         Overrides(models=("resnet50",), weights=weights),
     ):
         with pytest.raises(UsageError, match="unprintable"):
-            suites.expand(Suite(), overrides, FAKE, None)
+            suites.expand(Suite(), overrides, FAKE_CHIP, None)
 
 
 def test_a_folder_called_timm_may_hold_a_users_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "timm").mkdir()
     (tmp_path / "timm" / "net.py").write_text("def net(): ...")
-    (case,) = suites.expand(Suite(batch=(1,)), Overrides(models=("timm/net.py:net",)), FAKE, None)
+    (case,) = suites.expand(
+        Suite(batch=(1,)), Overrides(models=("timm/net.py:net",)), FAKE_CHIP, None
+    )
     assert case.model.startswith("timm/net.py:net#")
 
 
@@ -93,14 +95,14 @@ def test_a_folder_called_timm_may_hold_a_users_file(tmp_path, monkeypatch):
 )
 def test_a_grid_without_bounds_is_refused_at_once(suite, said):
     with pytest.raises(UsageError, match=said):
-        suites.expand(suite, Overrides(), FAKE, None)
+        suites.expand(suite, Overrides(), FAKE_CHIP, None)
 
 
 def test_an_argument_that_is_no_text_is_refused(bench):
     for flag in ("--models", "--suite", "--out"):
         done = bench(*RUN, "--models", "resnet50", flag, os.fsdecode(b"\xff.toml"))
         assert done.returncode == 2
-        assert done.stderr.startswith("error: an argument is no text in UTF-8")
+        assert done.stderr.startswith("error: an argument is not text in UTF-8")
 
 
 def test_a_folder_whose_name_is_no_text_is_read_and_shown(bench, tmp_path):
@@ -214,13 +216,6 @@ def test_a_suite_without_end_is_refused(tmp_path):
 # --- weights -----------------------------------------------------------------------------------
 
 
-class Payload:
-    """What unpickling makes of it is a folder called `harm`."""
-
-    def __reduce__(self):
-        return (os.mkdir, ("harm",))
-
-
 def _tar(path):
     Path("inside").write_bytes(pickle.dumps({"weight": Payload()}))
     with tarfile.open(path, "w") as file:
@@ -321,7 +316,7 @@ def test_a_name_on_record_that_a_terminal_would_obey_is_left_out(tmp_path):
         records.Failure("run", case.case_id, case, "env", 1, "build", "Error", "message")
     )
     (tmp_path / "results.jsonl").write_bytes(line + b"\n")
-    found, warnings = store.read(tmp_path / "results.jsonl")
+    found, warnings = read(tmp_path / "results.jsonl")
     assert found == []
     assert len(warnings) == 1
 

@@ -1,12 +1,13 @@
 """A real network on the CPU at hand, from the command line to the report."""
 
+import pytest
 from support.runs import REAL_RUN, recorded
 
 RUN = (*REAL_RUN, "--device", "cpu")
 
 
-def test_forms_are_checked_and_timed_and_reported(bench_process, tmp_path):
-    models = "repnext_u3_t,timm/test_resnet.r160_in1k"
+def test_forms_are_checked_and_timed_and_reported(bench_process, bench, tmp_path):
+    models = "repnext_u3_t,mobilenetv3_s"
     done = bench_process(*RUN, "--resolution", "64", "--models", models)
     assert done.returncode == 0, done.stderr
     found = recorded(tmp_path, "measurement")
@@ -20,13 +21,14 @@ def test_forms_are_checked_and_timed_and_reported(bench_process, tmp_path):
     (environment,) = recorded(tmp_path, "environment")
     assert environment["versions"]["torch"]
     assert environment["environment_id"] == found[0]["environment_id"]
-    assert bench_process("report", "out").returncode == 0
+    assert bench("report", "out").returncode == 0
     (table,) = tmp_path.glob("out/*/results.csv")
     assert table.read_text().count("\n") == 6
 
 
-def test_a_network_that_rejects_its_input_is_a_failure(bench_process, tmp_path):
-    done = bench_process(*RUN, "--resolution", "65", "--models", "timm/test_vit")
+@pytest.mark.slow
+def test_a_network_that_rejects_its_input_is_a_failure(bench, tmp_path):
+    done = bench(*RUN, "--resolution", "65", "--models", "timm/test_vit")
     assert done.returncode == 1
     (failed,) = recorded(tmp_path, "failure")
     assert failed["stage"] in ("build", "check")

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import functools
 import itertools
 import os
 import subprocess
@@ -25,15 +26,18 @@ DEPTHS = {"t": (3, 3, 9, 3), "s": (3, 3, 27, 3), "b": (3, 3, 27, 3)}
 CLASSES = 1000
 
 
-@pytest.fixture(scope="module")
-def nets():
-    """Every network in every form, without weights."""
-    made = {}
-    for name in NETWORKS:
-        with torch.device("meta"):
-            net = repnext.repnext(*name.split("_")).eval()
-        made |= {(name, form): models.fuse(net, form) for form in FORMS}
-    return made
+@functools.cache
+def net_of(name, form):
+    """A network without weights."""
+    if form != "train":
+        return models.fuse(net_of(name, "train"), form)
+    with torch.device("meta"):
+        return repnext.repnext(*name.split("_")).eval()
+
+
+@functools.cache
+def macs_of(name, form, resolution):
+    return cost.count_macs(net_of(name, form), resolution)
 
 
 # RepNeXt, by hand
@@ -89,10 +93,10 @@ def params_by_hand(name, form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_parameters_and_macs_are_those_of_table_1(nets, name, form):
-    assert cost.count_params(nets[name, form]) == params_by_hand(name, form)
-    assert cost.count_macs(nets[name, form], 64) == macs_by_hand(name, form, 64)
-    assert cost.count_macs(nets[name, form], 224) == macs_by_hand(name, form, 224)
+def test_parameters_and_macs_are_those_of_table_1(name, form):
+    assert cost.count_params(net_of(name, form)) == params_by_hand(name, form)
+    assert macs_of(name, form, 64) == macs_by_hand(name, form, 64)
+    assert macs_of(name, form, 224) == macs_by_hand(name, form, 224)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +108,10 @@ def test_parameters_and_macs_are_those_of_table_1(nets, name, form):
         ("srep", 51.55, 8.20),
     ],
 )
-def test_repnext_u3_t_costs_what_it_does(nets, form, params_m, gmacs):
-    net = nets["u3_t", form]
+def test_repnext_u3_t_costs_what_it_does(form, params_m, gmacs):
+    net = net_of("u3_t", form)
     assert round(cost.count_params(net) / 1e6, 2) == params_m
-    assert round(cost.count_macs(net, 224) / 1e9, 2) == gmacs
+    assert round(macs_of("u3_t", form, 224) / 1e9, 2) == gmacs
 
 
 def reported():
@@ -119,9 +123,10 @@ def reported():
 
 
 @pytest.mark.parametrize(("model", "form", "resolution", "params_m", "gmacs"), reported())
-def test_costs_are_near_those_the_paper_prints(nets, model, form, resolution, params_m, gmacs):
-    net = nets[model.removeprefix("repnext_"), form]
-    counted_m, counted_g = cost.count_params(net) / 1e6, cost.count_macs(net, int(resolution)) / 1e9
+def test_costs_are_near_those_the_paper_prints(model, form, resolution, params_m, gmacs):
+    name = model.removeprefix("repnext_")
+    counted_m = cost.count_params(net_of(name, form)) / 1e6
+    counted_g = macs_of(name, form, int(resolution)) / 1e9
     assert counted_m == pytest.approx(float(params_m), abs=0.6)  # u1-T: 28.43 is printed as 29
     assert counted_g == pytest.approx(float(gmacs), rel=0.02)  # u3-T@rrep: 4.46 is printed as 4.4
 
@@ -219,16 +224,16 @@ def test_bytes_are_those_of_parameters_and_buffers(dtype, size):
     assert cost.weight_bytes(small().to(dtype)) == values * size + counter_of_batches
 
 
-def test_the_structure_of_two_builds_is_the_same_whatever_the_weights(nets):
+def test_the_structure_of_two_builds_is_the_same_whatever_the_weights():
     first, second = models.build("repnext_u3_t", seed=0), models.build("repnext_u3_t", seed=1)
     assert cost.structural_hash(first) == cost.structural_hash(second)
-    assert cost.structural_hash(first) == cost.structural_hash(nets["u3_t", "train"])
+    assert cost.structural_hash(first) == cost.structural_hash(net_of("u3_t", "train"))
 
 
-def test_the_structure_of_every_network_and_form_is_another(nets):
-    trained = [cost.structural_hash(nets[name, "train"]) for name in NETWORKS]
+def test_the_structure_of_every_network_and_form_is_another():
+    trained = [cost.structural_hash(net_of(name, "train")) for name in NETWORKS]
     assert len(set(trained)) == len(NETWORKS)
-    forms = [cost.structural_hash(nets["u3_t", form]) for form in FORMS]
+    forms = [cost.structural_hash(net_of("u3_t", form)) for form in FORMS]
     assert len(set(forms)) == len(FORMS)
 
 

@@ -134,11 +134,15 @@ def test_weights_may_be_a_link_whose_target_has_another_suffix(nets):
     assert all(torch.equal(built[name], value) for name, value in wanted.items())
 
 
-def test_a_users_file_is_measured_and_what_raises_is_a_failure(bench, nets):
-    listed = "nets/mine.py:net,nets/mine.py:broken,nets/mine.py:nothing,nets/mine.py:absent"
+def test_a_users_networks_are_measured_in_rrep_when_asked_and_what_raises_is_a_failure(bench, nets):
+    factories = ("net", "broken", "nothing", "absent", "merging", "merging@rrep")
+    listed = ",".join(f"nets/mine.py:{factory}" for factory in factories)
     done = bench(*RUN, "--models", listed, cwd=nets)
     assert done.returncode == 1, done.stderr
-    (measured,) = recorded(nets, "measurement")
+    measured, plain, merged = recorded(nets, "measurement")
+    assert (plain["case"]["form"], merged["case"]["form"]) == ("plain", "rrep")
+    assert merged["cost"]["params"] < plain["cost"]["params"] / 2
+    assert merged["check"]["largest_relative_error"] < 1e-5
     assert measured["case"]["model"].startswith("nets/mine.py:net#")
     assert measured["cost"]["params"] == 3 * 9 * 6 + 12 + 70
     failures = {r["case"]["model"].split("#")[0]: r for r in recorded(nets, "failure")}
@@ -147,15 +151,6 @@ def test_a_users_file_is_measured_and_what_raises_is_a_failure(bench, nets):
     assert "not an nn.Module" in failures["nets/mine.py:nothing"]["message"]
     assert str(nets) not in (next(nets.glob("out/*/results.jsonl"))).read_text()
     assert bench("report", "out", cwd=nets).returncode == 0
-
-
-def test_a_users_network_with_branches_has_rrep_when_asked(bench, nets):
-    done = bench(*RUN, "--models", "nets/mine.py:merging,nets/mine.py:merging@rrep", cwd=nets)
-    assert done.returncode == 0, done.stdout + done.stderr
-    plain, merged = recorded(nets, "measurement")
-    assert (plain["case"]["form"], merged["case"]["form"]) == ("plain", "rrep")
-    assert merged["cost"]["params"] < plain["cost"]["params"] / 2
-    assert merged["check"]["largest_relative_error"] < 1e-5
 
 
 def test_weights_for_several_models_are_refused(bench, nets):
@@ -168,6 +163,7 @@ def test_weights_for_several_models_are_refused(bench, nets):
     assert "cannot read none.pt" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_of_the_zoo_takes_weights_too(bench, nets):
     net = models.build("mobilenetv3_s", resolution=32)
     torch.save(net.state_dict(), nets / "w.pt")

@@ -12,7 +12,7 @@ import psutil
 
 import bench
 from bench.devices.sensors import jtop_sampler
-from support.jetson_trees import write
+from support.paths import write_tree
 
 START_S = 20.0  # far more than a start takes, for a machine under load
 
@@ -124,7 +124,7 @@ class jtop(threading.Thread):
 
 def install(monkeypatch, folder, behaviour):
     """Put the package into `folder`, where the child process finds it, and set its behaviour."""
-    write(folder, {"jtop/__init__.py": PACKAGE})
+    write_tree(folder, {"jtop/__init__.py": PACKAGE})
     monkeypatch.syspath_prepend(folder)
     checkout = Path(bench.__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(checkout)]))

@@ -5,7 +5,6 @@ Numbers are of boards at work; folders of `class` hold files where a board has l
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 
@@ -201,11 +200,3 @@ TREES = {
         zone=f"{THERMAL}/thermal_zone1",
     ),
 }
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    """Put `files` below `root`, and return it."""
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return root

@@ -6,3 +6,11 @@ TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 GOLDEN = TESTS / "golden"
 MEASURED = ROOT / "reports" / "amd-epyc" / "results.jsonl"  # a real device
+
+
+def write_tree(root: Path, files: dict[str, str]) -> Path:
+    """Put `files` below `root`, and return it."""
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from support import fake_jtop
 from support.fake_jtop import START_S, samplers, until
-from support.jetson_trees import AGX_POWER_W, AGX_RAILS, TREES, write
+from support.jetson_trees import AGX_POWER_W, AGX_RAILS, TREES
+from support.paths import write_tree
 
 from bench.devices.sensors import jtop, jtop_reading
 from bench.devices.sensors.jtop import JtopSensor, combined
@@ -29,7 +30,7 @@ def fake(tmp_path, monkeypatch):
     return lambda behaviour: fake_jtop.install(monkeypatch, tmp_path / "site", behaviour)
 
 
-def failure(deadline_s=START_S):
+def stated_failure(deadline_s=START_S):
     """What a sensor says once it has given up, after any number of good answers."""
     with closing(JtopSensor(deadline_s, BETWEEN_S)) as sensor:
         assert until(lambda: sensor.gauges().utilisation is None)
@@ -114,7 +115,7 @@ def test_close_ends_the_process_within_a_second_and_may_be_called_twice(fake):
 )
 def test_every_failure_has_its_own_reason(fake, behaviour, reason):
     fake(behaviour)
-    assert failure() == reason
+    assert stated_failure() == reason
 
 
 def test_remedies_are_commands():
@@ -126,19 +127,19 @@ def test_remedies_are_commands():
 def test_a_silent_service_is_given_up_at_the_deadline(fake):
     fake("silent")
     began = time.monotonic()
-    reason = failure(deadline_s=0.4)
+    reason = stated_failure(deadline_s=0.4)
     assert reason.startswith(jtop_reading.SILENT)
     assert time.monotonic() - began < 0.4 + jtop.CLOSE_S + 1
 
 
 def test_a_service_that_goes_silent_later_is_given_up(fake):
     fake("goes silent")
-    assert failure(deadline_s=2.0).startswith(f"{jtop_reading.SILENT}: nothing new for")
+    assert stated_failure(deadline_s=2.0).startswith(f"{jtop_reading.SILENT}: nothing new for")
 
 
 def test_a_process_that_cannot_start_is_a_reason(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    assert failure().startswith("jtop's process failed: [Errno 2]")
+    assert stated_failure().startswith("jtop's process failed: [Errno 2]")
 
 
 PARENT = """
@@ -234,7 +235,7 @@ def test_zeros_that_jtop_got_from_nvml_are_missing():
 
 
 def test_jtop_fills_in_what_the_boards_files_lack(tmp_path):
-    board = Board(write(tmp_path, TREES["JetPack 6, Orin Nano 8GB"].files)).gauges()
+    board = Board(write_tree(tmp_path, TREES["JetPack 6, Orin Nano 8GB"].files)).gauges()
     both = combined(board, gauges_of(Client()))
     assert both.memory_clock_hz == 3199e6  # for root only in the files
     assert both.utilisation == 0.0  # a level, not a lack

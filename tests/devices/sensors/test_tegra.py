@@ -20,8 +20,8 @@ from support.jetson_trees import (
     THERMAL,
     TREES,
     release,
-    write,
 )
+from support.paths import write_tree
 
 from bench.devices.sensors.sensor import LEVELS
 from bench.devices.sensors.tegra import Board
@@ -48,7 +48,7 @@ def levels_of(gauges):
 )
 def test_facts_of_a_board(tmp_path, name, facts):
     names = ["l4t", "jetpack", "power_mode", "memory_gib", "sm_count", "compute_capability"]
-    board = Board(write(tmp_path, TREES[name].files))
+    board = Board(write_tree(tmp_path, TREES[name].files))
     assert board.facts() == dict(zip(names, facts, strict=True))
     assert board.module() == TREES[name].files[MODEL].rstrip("\0")
     assert set(board.missing) <= {"sm_count"}
@@ -66,7 +66,7 @@ def test_facts_of_a_board(tmp_path, name, facts):
 )
 def test_levels_of_a_board_are_in_si_units(tmp_path, name, levels):
     names = ["utilisation", "clock_hz", "memory_clock_hz", "temperature_c", "power_w"]
-    board = Board(write(tmp_path, TREES[name].files))
+    board = Board(write_tree(tmp_path, TREES[name].files))
     seen = board.gauges()
     assert [getattr(seen, each) for each in names] == pytest.approx(levels)
     assert seen.throttles == []
@@ -81,7 +81,7 @@ def test_levels_of_a_board_are_in_si_units(tmp_path, name, levels):
     [("JetPack 6, AGX Orin", "on", 1300.5), ("JetPack 7, Orin NX", "off", 918.0)],
 )
 def test_jetson_clocks_raises_the_lowest_clock_to_the_highest(tmp_path, name, locked, clock_mhz):
-    board = Board(write(tmp_path, TREES[name].files))
+    board = Board(write_tree(tmp_path, TREES[name].files))
     assert board.clocks_locked() is (locked == "on")
     state = board.state()
     assert (state["jetson_clocks"], state["clock_mhz"]) == (locked, clock_mhz)
@@ -127,7 +127,7 @@ def spoil(path, how):
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize(("path", "level"), NEEDED)
 def test_a_spoilt_file_loses_its_own_level_only(tmp_path, path, level, how):
-    root = write(tmp_path, {**NANO.files, EMC: "3199000000\n"})
+    root = write_tree(tmp_path, {**NANO.files, EMC: "3199000000\n"})
     whole = levels_of(Board(root).gauges())
     assert None not in whole.values()
     spoil(root / path, how)
@@ -139,7 +139,7 @@ def test_a_spoilt_file_loses_its_own_level_only(tmp_path, path, level, how):
 
 @pytest.mark.parametrize("path", [path for path, _ in NEEDED if path.endswith(("load", "freq"))])
 def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypatch, path):
-    root = write(tmp_path, NANO.files)
+    root = write_tree(tmp_path, NANO.files)
     really = os.open
 
     def refuse(wanted, *arguments):
@@ -153,7 +153,7 @@ def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypa
 
 
 def test_the_temperature_of_a_sleeping_gpu_is_missing_until_it_wakes(tmp_path, monkeypatch):
-    board = Board(write(tmp_path, NANO.files))
+    board = Board(write_tree(tmp_path, NANO.files))
     assert board.gauges().temperature_c == 51.25
     really = os.read
 
@@ -171,25 +171,25 @@ def test_the_temperature_of_a_sleeping_gpu_is_missing_until_it_wakes(tmp_path, m
 
 @pytest.mark.parametrize("load", ["-1", "1001", "4294967295"])
 def test_a_load_beyond_per_mille_is_nonsense(tmp_path, load):
-    seen = Board(write(tmp_path, {**NANO.files, f"{NANO.gpu}/device/load": load})).gauges()
+    seen = Board(write_tree(tmp_path, {**NANO.files, f"{NANO.gpu}/device/load": load})).gauges()
     assert seen.utilisation is None
     assert "nonsense" in seen.missing["utilisation"]
 
 
 def test_an_offline_zone_is_no_temperature(tmp_path):
-    seen = Board(write(tmp_path, {**NANO.files, f"{NANO.zone}/temp": "-256000"})).gauges()
+    seen = Board(write_tree(tmp_path, {**NANO.files, f"{NANO.zone}/temp": "-256000"})).gauges()
     assert seen.temperature_c is None
     assert "nonsense" in seen.missing["temperature_c"]
 
 
 def test_load_is_found_where_only_older_kernels_have_it(tmp_path):
     files = {path: text for path, text in NANO.files.items() if not path.endswith("load")}
-    root = write(tmp_path, {**files, "sys/devices/platform/gpu.0/load": "250"})
+    root = write_tree(tmp_path, {**files, "sys/devices/platform/gpu.0/load": "250"})
     assert Board(root).gauges().utilisation == 0.25
 
 
 def test_files_that_vanish_later_are_missing_and_nothing_is_raised(tmp_path):
-    root = write(tmp_path, AGX.files)
+    root = write_tree(tmp_path, AGX.files)
     board = Board(root)
     assert not board.gauges().missing
     (root / "sys").rename(root / "gone")
@@ -199,7 +199,7 @@ def test_files_that_vanish_later_are_missing_and_nothing_is_raised(tmp_path):
 
 
 def test_thermal_slowdown_lasts_while_the_kernel_reports_it(tmp_path):
-    root = write(tmp_path, {**NANO.files, ALERT: "1\n"})
+    root = write_tree(tmp_path, {**NANO.files, ALERT: "1\n"})
     board = Board(root)
     assert board.gauges().throttles == ["sw_thermal_slowdown"]
     (root / ALERT).write_text("0\n")
@@ -207,7 +207,7 @@ def test_thermal_slowdown_lasts_while_the_kernel_reports_it(tmp_path):
 
 
 def test_over_current_needs_an_event_since_the_previous_call(tmp_path):
-    root = write(tmp_path, AGX.files)
+    root = write_tree(tmp_path, AGX.files)
     board = Board(root)
     assert board.gauges().throttles == []  # 52 events, but of the past
     (root / EVENTS[2]).write_text("38\n")
@@ -221,22 +221,22 @@ def test_throttles_are_missing_where_the_board_shows_neither_heat_nor_current(tm
         for path, text in AGX.files.items()
         if "cooling_device" not in path and path not in EVENTS
     }
-    seen = Board(write(tmp_path, neither)).gauges()
+    seen = Board(write_tree(tmp_path, neither)).gauges()
     assert seen.throttles is None
     assert "gpu-throttle-alert" in seen.missing["throttles"]
     assert "over-current" in seen.missing["throttles"]
-    write(tmp_path, {f"{THERMAL}/cooling_device4/type": "gpu-throttle-alert", ALERT: "2"})
+    write_tree(tmp_path, {f"{THERMAL}/cooling_device4/type": "gpu-throttle-alert", ALERT: "2"})
     assert Board(tmp_path).gauges().throttles == ["sw_thermal_slowdown"]
 
 
 def test_power_of_an_agx_orin_counts_no_rail_twice(tmp_path):
-    root = write(tmp_path, AGX.files)
+    root = write_tree(tmp_path, AGX.files)
     (root / f"{HWMON}/hwmon3/in2_input").unlink()  # of VDDQ_VDD2_1V8AO
     assert Board(root).gauges().power_w == pytest.approx(AGX_POWER_W)
 
 
 def test_power_is_missing_where_no_rails_add_up_to_the_total(tmp_path):
-    root = write(tmp_path, NANO.files)
+    root = write_tree(tmp_path, NANO.files)
     (root / f"{HWMON}/hwmon1/in1_label").unlink()
     why = Board(root).gauges().missing["power_w"]
     assert why == "no total among the rails VDD_CPU_GPU_CV, VDD_SOC"
@@ -244,9 +244,9 @@ def test_power_is_missing_where_no_rails_add_up_to_the_total(tmp_path):
 
 
 def test_the_memory_clock_needs_root_or_devfreq(tmp_path):
-    root = write(tmp_path, NANO.files)
+    root = write_tree(tmp_path, NANO.files)
     assert EMC in Board(root).gauges().missing["memory_clock_hz"]
-    write(root, {BANDWIDTH: "2133000000"})
+    write_tree(root, {BANDWIDTH: "2133000000"})
     assert Board(root).gauges().memory_clock_hz == 2.133e9
 
 
@@ -262,7 +262,7 @@ def test_the_memory_clock_needs_root_or_devfreq(tmp_path):
     ],
 )
 def test_jetpack_of_an_unlisted_l4t_is_its_major_number(tmp_path, text, l4t, jetpack):
-    board = Board(write(tmp_path, {RELEASE: text}))
+    board = Board(write_tree(tmp_path, {RELEASE: text}))
     assert (board.l4t(), board.jetpack()) == (l4t, jetpack)
     assert ("jetpack" in board.missing) == (jetpack is None)
 
@@ -280,7 +280,7 @@ def test_jetpack_of_an_unlisted_l4t_is_its_major_number(tmp_path, text, l4t, jet
     ],
 )
 def test_the_power_mode_is_named_by_the_configuration(tmp_path, changed, mode):
-    board = Board(write(tmp_path, {**NANO.files, **changed}))
+    board = Board(write_tree(tmp_path, {**NANO.files, **changed}))
     assert board.power_mode() == mode
     assert ("power_mode" in board.missing) == (mode is None)
 
@@ -289,7 +289,7 @@ def test_the_reason_disappears_when_the_fact_can_be_read(tmp_path):
     board = Board(tmp_path)
     assert board.power_mode() is None
     assert board.missing["power_mode"] == f"no {tmp_path / MODE}"
-    write(tmp_path, NANO.files)
+    write_tree(tmp_path, NANO.files)
     assert board.power_mode() == "MAXN_SUPER"
     assert "power_mode" not in board.missing
 
@@ -309,6 +309,6 @@ def test_the_reason_disappears_when_the_fact_can_be_read(tmp_path):
     ],
 )
 def test_multiprocessors_are_known_by_part_number_then_by_name(tmp_path, model, part, count):
-    board = Board(write(tmp_path, {MODEL: model + "\0", COMPATIBLE: part}))
+    board = Board(write_tree(tmp_path, {MODEL: model + "\0", COMPATIBLE: part}))
     assert board.facts()["sm_count"] == count
     assert count in {None, *(known for _, known in SM_COUNTS)}
