@@ -1,6 +1,6 @@
 import pytest
 
-from bench.text import display, markdown, plus_minus, significant
+from bench.text import markdown, plus_minus, significant
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,6 @@ def test_three_significant_digits(value, shown):
 )
 def test_both_parts_of_plus_minus_have_the_decimals_of_the_mean(mean, std, shown):
     assert plus_minus(mean, std) == shown
-
-
-def test_names_as_the_paper_prints_them():
-    assert display("repnext_u3_t", "srep") == "RepNeXt-u3-T-sRep"
-    assert display("repnext_u3_t", "train") == "RepNeXt-u3-T"
-    assert display("convnext_t", "plain") == "ConvNeXt-T"
-    assert display("timm/resnet18", "plain") == "timm/resnet18"
 
 
 @pytest.mark.parametrize(

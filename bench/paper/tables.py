@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from bench.records import Case
+
 DATA = Path(__file__).parent / "data"
 REPORTED_FILE = DATA / "reported_results.csv"
 ZOO_FILE = DATA / "zoo.csv"
@@ -89,10 +91,7 @@ def counted() -> tuple[Counted, ...]:
 
 def macs() -> dict[str, float]:
     """Multiply-accumulates of one 224-pixel image, by `model` or `model@form`."""
-    return {
-        row.model if row.form == "plain" else f"{row.model}@{row.form}": float(row.macs)
-        for row in counted()
-    }
+    return {Case(row.model, row.form).name: float(row.macs) for row in counted()}
 
 
 def counts_of(model: str, form: str) -> tuple[float | None, float | None]:

@@ -11,10 +11,11 @@ import pandas as pd
 from bench.analysis.compare import Comparisons
 from bench.analysis.ratio import Comparison
 from bench.analysis.stats import Estimate, find
+from bench.models import naming
 from bench.report.figures.forest import Bar, forest
 from bench.report.tables.markdown import to_markdown_table
 from bench.storage.pages import write_pages
-from bench.text import NOTHING, display, markdown, milliseconds, setting, significant
+from bench.text import NOTHING, markdown, milliseconds, significant
 
 
 def write(found: Sequence[Comparisons], folder: Path) -> list[Path]:
@@ -77,10 +78,7 @@ def _line(each: Comparison) -> dict[str, str]:
 
 
 def _name(each: Comparison) -> str:
-    names = [
-        display(case.model, case.form) + setting(case.backend, case.precision, case.resolution)
-        for case in (each.base, each.candidate)
-    ]
+    names = [naming.title(case) for case in (each.base, each.candidate)]
     return names[0] if names[0] == names[1] else f"{names[1]} / {names[0]}"
 
 

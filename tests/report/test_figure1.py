@@ -1,6 +1,5 @@
 """Accuracy over latency: what is a spot, what is named below, and where there is room for names."""
 
-import contextlib
 import itertools
 
 import msgspec
@@ -9,16 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.paths import MEASURED
+from support.pictures import drawn, legend
 from support.records import CHIP, ENVIRONMENT, failure, rounds
 from support.results import device
 
 from bench.paper import accuracy
 from bench.records import Case
 from bench.report import devices
-from bench.report.figures import figure1, labels, spots
+from bench.report.figures import figure1, spots, titles
 from bench.report.figures.canvas import canvas
-from bench.report.figures.labels import family_of, places
-from bench.storage import results as store
+from bench.report.figures.labels import places
+from bench.storage.reader import read
 
 FAMILY = ("convnext_t", "convnext_s", "convnext_b")
 
@@ -33,14 +33,10 @@ def named(name):
     return msgspec.structs.replace(ENVIRONMENT, chip=msgspec.structs.replace(CHIP, name=name))
 
 
-@contextlib.contextmanager
 def painted(*shown):
     panels = [spots.panel(each, figure1.MOST) for each in shown]
-    notes = spots.left_out(panels, [], figure1.WRAP)
-    with canvas((figure1.WIDTH, 8.0 * len(panels))) as figure:
-        figure1.paint(figure, panels, notes)
-        figure.canvas.draw()
-        yield figure
+    size = (figure1.WIDTH, 8.0 * len(panels))
+    return drawn(size, figure1.paint, panels, notes(*shown))
 
 
 def notes(*shown):
@@ -50,10 +46,6 @@ def notes(*shown):
 
 def names(axes):
     return [text.get_text() for text in axes.texts]
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 NETS = device(
@@ -81,7 +73,7 @@ def assert_nothing_overlaps(figure):
 
 
 def test_names_of_the_real_run_all_have_room_and_overlap_nothing():
-    (found,) = devices.of("amd-epyc", store.read(MEASURED)[0])[-1:]
+    (found,) = devices.of("amd-epyc", read(MEASURED)[0])[-1:]
     with painted(found, found) as figure:
         assert_nothing_overlaps(figure)
         for axes in figure.axes:
@@ -308,24 +300,11 @@ def test_names_that_are_hostile_or_long_are_drawn_as_they_are(count):
     assert b"<script>" not in figure1.figure1([odd])["svg"]
 
 
-@pytest.mark.parametrize(
-    ("model", "family", "size"),
-    [
-        ("resnet101", "ResNet", "101"),
-        ("efficientnet_b3", "EffNet", "B3"),
-        ("repnext_u3_s", "RepNeXt-u3", "S"),
-        ("repghost_2_0x", "RepGhost", "2.0x"),
-        ("mine", "mine", ""),
-    ],
-)
-def test_a_model_is_a_size_of_a_family(model, family, size):
-    assert family_of(model) == (family, size)
-
-
 def test_a_name_says_what_is_unusual():
     rows = device(
         slowing("swin_t"),
         slowing("swin_t", threads=1),
         slowing("swin_t", precision="bf16", resolution=64),
     ).rows
-    assert [labels.name_of(row) for row in rows] == ["Swin-T", "Swin-T 1 thread", "Swin-T bf16 64²"]
+    found = [titles.title_of(row) for row in rows]
+    assert found == ["Swin-T", "Swin-T 1 thread", "Swin-T bf16 64²"]

@@ -12,17 +12,17 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bench.analysis import stats
-from bench.analysis.profile.recorded import Known
+from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.profile.summary import doubts
 from bench.analysis.ratio import sitting_of
 from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate
+from bench.models import naming
 from bench.records import Case, Measurement, Profile
 from bench.report.devices import DeviceResults
 from bench.report.tables.layouts import LATENCY_BATCH, run_as, setting_of
-from bench.text import USUAL, USUAL_RESOLUTION, display, setting
 
-BACKEND, PRECISION = USUAL
+BACKEND, PRECISION = naming.USUAL.backend, naming.USUAL.precision
 
 
 class Place(NamedTuple):
@@ -31,13 +31,14 @@ class Place(NamedTuple):
     model: str
     form: str = "plain"
     batch: int = LATENCY_BATCH
-    resolution: int = USUAL_RESOLUTION
+    resolution: int = naming.USUAL.resolution
     precision: str = PRECISION
 
     @property
     def name(self) -> str:
         """As the paper prints it, with what sets it apart: `RepNeXt-u3-T-sRep 64²`."""
-        return display(self.model, self.form) + setting(BACKEND, self.precision, self.resolution)
+        case = Case(self.model, self.form, BACKEND, self.precision, resolution=self.resolution)
+        return naming.title(case)
 
 
 class Found(NamedTuple):
@@ -98,7 +99,7 @@ class Evidence(NamedTuple):
     """Rows and profiles of one device in the paper's setting."""
 
     rows: dict[Place, Row]
-    profiles: dict[Place, Known]
+    profiles: dict[Place, ProfileHistory]
 
     @classmethod
     def of(cls, device: DeviceResults) -> Evidence:

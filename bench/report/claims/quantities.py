@@ -15,6 +15,7 @@ import msgspec
 
 from bench import paper
 from bench.analysis.ratio import compare
+from bench.models import naming
 from bench.report.claims.evidence import (
     PRECISION,
     Evidence,
@@ -25,7 +26,6 @@ from bench.report.claims.evidence import (
     of_pairs,
     paired,
 )
-from bench.text import display
 
 FEWEST_FOR_SPREAD = 5  # samples of a process, for its standard deviation to mean anything
 PRINTED = {"params": "params_m", "macs": "gmacs"}
@@ -162,7 +162,7 @@ class Count(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """`RepNeXt-u3-T to RepNeXt-u3-T-sRep, MACs of Table 4`."""
-        before, after = display(self.model, self.before), display(self.model, self.after)
+        before, after = (naming.network_title(self.model, f) for f in (self.before, self.after))
         return f"{before} to {after}, {COUNTS[self.field]} of Table {self.table}"
 
     def reported(self) -> float | None:
@@ -185,7 +185,7 @@ class Zeros(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The network."""
-        return display(self.model, "srep")
+        return naming.network_title(self.model, "srep")
 
     def reported(self) -> float | None:
         """The tables have nothing of it."""

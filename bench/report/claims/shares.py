@@ -10,9 +10,9 @@ import msgspec
 
 from bench.analysis import stats
 from bench.analysis.profile.summary import by_term
+from bench.models import naming
 from bench.records import Profile
 from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
-from bench.text import display
 
 COUNTERS = {"sampled": "the driver's counter", "sm_fill": "multiprocessors filled"}
 
@@ -30,7 +30,8 @@ class Share(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """`ConvNeXt-T, layer norm`."""
-        beyond = f" beyond that of {display(self.place.model, self.without)}" * bool(self.without)
+        other = naming.network_title(self.place.model, self.without)
+        beyond = f" beyond that of {other}" * bool(self.without)
         return f"{self.place.name}, {self.category}{beyond}"
 
     def reported(self) -> float | None:

@@ -24,7 +24,6 @@ FONT = "DejaVu Sans"
 LACKING = "□"  # stands for a letter that the font lacks
 # Okabe and Ito's palette, legible with any colour vision; a second turn is dashed.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-FORM_MARKERS = {"plain": "o", "train": "o", "rrep": "s", "rrep_fc": "D", "srep": "^"}
 FORMATS = ("png", "svg")
 # What a file says of itself would change with the date or with matplotlib's version.
 METADATA: dict[str, dict[str, None]] = {
@@ -109,6 +108,11 @@ def shortened(text: str, most: int) -> str:
         return line
     tail = most // 3
     return f"{line[: most - tail - 1]}…{line[-tail:]}"
+
+
+def fitted(text: str, most: int) -> str:
+    """`text` as it can be drawn, on one line of at most `most` letters."""
+    return literal(shortened(text, most))
 
 
 def listed(head: str, names: Sequence[str], width: int) -> list[str]:

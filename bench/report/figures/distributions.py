@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.rows import Row
 from bench.analysis.stats import Summary
+from bench.models import naming
 from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import (
@@ -22,8 +23,8 @@ from bench.report.figures.canvas import (
     positive_axis,
     shortened,
 )
-from bench.report.figures.labels import name_of
-from bench.text import USUAL_RESOLUTION, plus_minus
+from bench.report.figures.titles import title_of
+from bench.text import plus_minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,8 @@ def distributions(device: DeviceResults, batch: int) -> dict[str, bytes]:
     nothing of that batch was measured.
     """
     timed = [row for row in device.rows if row.summary and row.case.batch == batch]
-    timed.sort(key=lambda row: (row.case.resolution != USUAL_RESOLUTION, _summary(row).median))
+    usual = naming.USUAL.resolution
+    timed.sort(key=lambda row: (row.case.resolution != usual, _summary(row).median))
     if not timed:
         return {}
     shown = timed[:MOST]
@@ -85,7 +87,7 @@ def _notes(timed: Sequence[Row]) -> list[str]:
     if any(len(record.samples_s) > MOST_DOTS for row in shown for record in row.rounds):
         notes.append(THINNED)
     if len(timed) > MOST:
-        first = {row.case.resolution for row in timed} > {USUAL_RESOLUTION}
+        first = {row.case.resolution for row in timed} > {naming.USUAL.resolution}
         notes.append(f"The {MOST} fastest of {len(timed)} cases{', at 224² first' * first}.")
     return notes
 
@@ -98,7 +100,7 @@ def paint(figure: Figure, rows: Sequence[Row], title: str, notes: Sequence[str])
     every = [lane.ms for case in lanes for lane in case]
     positive_axis(axes, min(ms.min() for ms in every), max(ms.max() for ms in every))
     axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.set_yticks(range(len(rows)), [name_of(row) for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [title_of(row) for row in rows], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labeltop=len(rows) > TALL)
     axes.grid(visible=False, axis="y")

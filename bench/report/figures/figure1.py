@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from bench.models import forms
+from bench.models.forms import CIRCLE, Marker
+from bench.models.naming import network_title
 from bench.report.devices import DeviceResults
 from bench.report.figures import labels
 from bench.report.figures.canvas import (
     COLOURS,
     PALE,
-    literal,
+    fitted,
     mixed,
     painted,
     positive_axis,
-    shortened,
 )
 from bench.report.figures.spots import BATCH, Panel, Spot, front, left_out, panel, series
-from bench.text import display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +33,9 @@ WIDTH, HEIGHT, HEIGHT_OF_SEVERAL, NOTE, TOP = 10.5, 7.0, 5.6, 0.16, 0.9  # inche
 WRAP, LEGEND_COLUMNS = 150, 3
 LONGEST_NAME, LONGEST_SIZE = 28, 12
 LINES = ("-", "--", ":", "-.")
-SPOT_SIZES = {"o": 7.0, "s": 6.4, "D": 6.0, "^": 7.6}
 RADIUS = 4.4  # points
 NAME: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "center", "zorder": 5}
 BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
-FORMS = {"o": "as trained, or its only form", "s": "rRep", "D": "rRep-fc", "^": "sRep"}
 FILLS: dict[str, Any] = {"paper": "full", "timm": "none", "more data": "none", "measured": "bottom"}
 SOURCES = {
     "timm": "accuracy as timm publishes it",
@@ -123,7 +122,7 @@ def _plot(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) 
         if interval:
             ends = [1e3 * interval.low, 1e3 * interval.high]
             axes.plot(np.clip(ends, *axes.get_xlim()), [spot.top1] * 2, color=colour, **_BAR)
-        axes.plot([spot.ms], [spot.top1], zorder=4, **_marker(spot.form, spot.fill, colour))
+        axes.plot([spot.ms], [spot.top1], zorder=4, **_marker(spot.form.marker, spot.fill, colour))
         if spot.fill == "more data":
             axes.plot([spot.ms], [spot.top1], zorder=4.5, color=colour, **_DOT)
 
@@ -147,11 +146,11 @@ _DOT: dict[str, Any] = {"marker": ".", "markersize": 3.6, "markeredgewidth": 0, 
 _BAR: dict[str, Any] = {"linewidth": 2, "alpha": 0.4, "solid_capstyle": "butt", "zorder": 3}
 
 
-def _marker(form: str, fill: str, colour: str) -> dict[str, Any]:
+def _marker(marker: Marker, fill: str, colour: str) -> dict[str, Any]:
     hollow = FILLS[fill] != "full"
     return {
-        "marker": form,
-        "markersize": SPOT_SIZES[form] - (0.8 if hollow else 0.0),
+        "marker": marker.sign,
+        "markersize": marker.points - (0.8 if hollow else 0.0),
         "fillstyle": FILLS[fill] if FILLS[fill] != "none" else "full",
         "markerfacecolor": "white" if FILLS[fill] == "none" else colour,
         "markerfacecoloralt": "white",
@@ -206,30 +205,30 @@ def _names(spots: Sequence[Spot], where: Any) -> list[str]:
             widest[line] = i
     whole = set(widest.values())
     return [
-        literal(shortened(spot.size, LONGEST_SIZE))
+        fitted(spot.size, LONGEST_SIZE)
         if spot.size and i not in whole
-        else literal(shortened(display(spot.row.case.model, spot.row.case.form), LONGEST_NAME))
+        else fitted(network_title(spot.row.case.model, spot.row.case.form), LONGEST_NAME)
         for i, spot in enumerate(spots)
     ]
 
 
 def _handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
     """What forms, fills, shades and lines mean, as far as they occur: signs on each other."""
-    forms = {spot.form for spot in spots}
+    shown = forms.in_order({spot.row.case.form for spot in spots})
+    markers = {fitted(form.label, LONGEST_NAME): form.marker for form in shown}
     fills = {spot.fill for spot in spots}
     levels = {spot.level for spot in spots}
     handles = [
-        Line2D([], [], label=words, **_marker(form, "paper", GREY))
-        for form, words in FORMS.items()
-        if form in forms
+        Line2D([], [], label=label, **_marker(marker, "paper", GREY))
+        for label, marker in markers.items()
     ]
     handles += [
-        Line2D([], [], label=words, **_marker("o", fill, GREY))
+        Line2D([], [], label=words, **_marker(CIRCLE, fill, GREY))
         for fill, words in SOURCES.items()
         if fill in fills
     ]
     handles += [
-        Line2D([], [], label=level, **_marker("o", "paper", mixed(GREY, "white", PALE[level])))
+        Line2D([], [], label=level, **_marker(CIRCLE, "paper", mixed(GREY, "white", PALE[level])))
         for level in PALE
         if level in levels and level != "VALID"
     ]

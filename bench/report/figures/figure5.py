@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.analysis.profile import summary
+from bench.models import naming
 from bench.records import Profile
 from bench.report.figures.canvas import literal, painted
-from bench.text import NOT_MEASURED, display, setting, significant
+from bench.text import NOT_MEASURED, significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,7 @@ def paint(figure: Figure, profiles: Sequence[Profile], title: str) -> None:
     _shares(panels[1], profiles)
     if known:
         _utilisation(panels[2], profiles)
-    panels[0].set_yticks(range(len(profiles)), [label(p, profiles) for p in profiles], fontsize=9)
+    panels[0].set_yticks(range(len(profiles)), labels(profiles), fontsize=9)
     panels[0].set_ylim(len(profiles) - 0.45, -0.55)
     for axes in panels:
         axes.grid(visible=False, axis="y")
@@ -134,36 +135,36 @@ def segments(profile: Profile) -> list[Segment]:
     return placed
 
 
-def name(profile: Profile, among: Sequence[Profile]) -> str:
-    """The case as the paper prints it; with its threads where those `among` it differ in them."""
-    case = profile.case
-    differ = len({other.case.threads for other in among}) > 1
-    threads = f" {case.threads} threads" if differ else ""
-    unusual = setting(case.backend, case.precision, case.resolution) + threads
-    return display(case.model, case.form) + unusual
+def titles(profiles: Sequence[Profile]) -> list[str]:
+    """The titles of their cases; with their threads where they differ in them."""
+    differ = len({profile.case.threads for profile in profiles}) > 1
+    return [naming.title(profile.case, with_threads=differ) for profile in profiles]
 
 
-def label(profile: Profile, among: Sequence[Profile], width: int = WRAP_NAME) -> str:
-    """The name on lines of so many letters; with an asterisk where it does not add up."""
-    whole = name(profile, among)
-    model = display(profile.case.model, profile.case.form)
-    lines = [whole] if len(whole) <= width else [model, whole[len(model) :].strip()]
-    parts = [part for line in lines for part in textwrap.wrap(line, width)]
-    return literal("\n".join(parts) + (" *" if summary.doubts(profile) else ""))
+def labels(profiles: Sequence[Profile], width: int = WRAP_NAME) -> list[str]:
+    """Their titles on lines of `width` letters; an asterisk marks one that does not add up."""
+    found = []
+    for profile, title in zip(profiles, titles(profiles), strict=True):
+        network = naming.network_title(profile.case.model, profile.case.form)
+        is_long = len(title) > width
+        lines = [network, title.removeprefix(network).strip()] if is_long else [title]
+        parts = [part for line in lines for part in textwrap.wrap(line, width)]
+        found.append(literal("\n".join(parts) + (" *" if summary.doubts(profile) else "")))
+    return found
 
 
 def doubtful(profiles: Sequence[Profile]) -> list[str]:
     """What the asterisks stand for, a line for each."""
     return [
-        f"* {name(profile, profiles)}: {doubt}"
-        for profile in profiles
+        f"* {title}: {doubt}"
+        for profile, title in zip(profiles, titles(profiles), strict=True)
         for doubt in summary.doubts(profile)
     ]
 
 
 def _size(profiles: Sequence[Profile]) -> tuple[float, float]:
     """Rows are as high as the longest name needs, or the bars of utilisation."""
-    lines = max(label(profile, profiles).count("\n") + 1 for profile in profiles)
+    lines = max(label.count("\n") + 1 for label in labels(profiles))
     bars = max(len(_utilisations(profile)) for profile in profiles)
     row = max(LINE * max(lines, bars) + SPACE, 0.42)
     legend = -(-(len(terms(profiles)) + 1) // LEGEND_COLUMNS)

@@ -1,22 +1,15 @@
-"""What cases are called in a picture, and where there is room for their names. Pure."""
+"""Where there is room for names in a picture. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.rows import Row
-from bench.report.figures.canvas import literal, shortened
-from bench.text import display, setting
-
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-LONGEST = 36  # letters of a name
 
 # Where a name may go: its box beside the spot, in steps of a quarter round it, from near to far.
 STEPS = (0.0, 0.5, -0.5, 1.0, -1.0, 0.25, -0.25, 0.75, -0.75)
@@ -37,30 +30,6 @@ class Place(NamedTuple):
     x: float
     y: float
     leader: tuple[float, float] | None
-
-
-def name_of(row: Row) -> str:
-    """The model with its form, and what sets the case apart from the usual one."""
-    name = display(row.case.model, row.case.form) + setting_of(row)
-    return literal(shortened(name, LONGEST))
-
-
-def family_of(model: str) -> tuple[str, str]:
-    """Family and size: `ConvNeXt` and `T`, `ResNet` and `50`."""
-    name = display(model, "plain")
-    family, dash, size = name.rpartition("-")
-    if dash:
-        return family, size
-    found = re.fullmatch(r"(.*\D)(\d+)", name)
-    return (found[1], found[2]) if found else (name, "")
-
-
-def setting_of(row: Row) -> str:
-    """Backend, precision, resolution and threads, as far as they are not the usual ones."""
-    case = row.case
-    unusual = case.device == "cpu" and case.threads != row.chip.threads
-    threads = f" {case.threads} thread{'s' * (case.threads > 1)}" if unusual else ""
-    return setting(case.backend, case.precision, case.resolution) + threads
 
 
 def places(

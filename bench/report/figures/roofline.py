@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from bench.analysis.profile import summary
 from bench.records import Peaks, Profile
 from bench.report.figures.canvas import literal, painted
-from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, doubtful, label, name
+from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, doubtful, labels, titles
 from bench.text import significant
 
 if TYPE_CHECKING:
@@ -68,8 +68,11 @@ def paint(
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels: list[Axes] = list(grid.flat)
     longest_s = max((p.time_s for profile in profiles for p in points(profile)), default=1.0)
-    for axes, profile in zip(panels, profiles, strict=False):
-        _panel(axes, profile, profiles, longest_s)
+    batch_differs = not _batch(profiles)
+    heads = labels(profiles, WRAP_NAME)
+    for axes, profile, head in zip(panels, profiles, heads, strict=False):
+        batch = _batch([profile]) if batch_differs else ""
+        _panel(axes, profile, head + batch, longest_s)
     for axes in panels[len(profiles) :]:
         axes.remove()
         panels[1].tick_params(labelbottom=True)
@@ -100,11 +103,10 @@ def points(profile: Profile) -> list[Point]:
     return sorted(found, key=lambda point: -point.time_s)
 
 
-def _panel(axes: Axes, profile: Profile, among: Sequence[Profile], longest_s: float) -> None:
+def _panel(axes: Axes, profile: Profile, head: str, longest_s: float) -> None:
     shown = points(profile)
     share = sum(point.time_s for point in shown) / profile.waterfall.plain_s
     of_it = f"points are {100 * share:.0f} % of the latency, {_ms(profile.waterfall.plain_s)} ms"
-    head = label(profile, among, WRAP_NAME) + (_batch([profile]) if not _batch(among) else "")
     axes.set_title(f"{head}\n{of_it}", fontsize=9)
     for point in shown:
         round_ = _marker(point.category) == "o"
@@ -198,8 +200,7 @@ def _notes(shown: Sequence[Profile], left_out: Sequence[Profile]) -> list[str]:
     ]
     lines += doubtful(shown)
     if left_out:
-        names = ", ".join(name(profile, left_out) for profile in left_out)
-        lines.append(f"Not shown: {names}")
+        lines.append(f"Not shown: {', '.join(titles(left_out))}")
     return [part for line in lines for part in textwrap.wrap(line, WRAP_NOTE)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -14,32 +14,30 @@ from bench import paper
 from bench.analysis.ratio import compare
 from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate
+from bench.models import forms
+from bench.models.forms import Form
 from bench.records import Case
 from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import (
-    FORM_MARKERS,
     PALE,
     compact,
+    fitted,
     listed,
-    literal,
     mixed,
     painted,
     positive_axis,
-    shortened,
 )
-from bench.report.figures.labels import LONGEST, setting_of
-from bench.text import display
+from bench.report.figures.titles import LONGEST, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BATCH = 1
-BASE = "train"
-FORMS = {"rrep": "rRep", "rrep_fc": "rRep-fc", "srep": "sRep"}
-FORM_COLOURS = {"rrep": "#0072B2", "rrep_fc": "#CC79A7", "srep": "#D55E00"}
+BASE = forms.REFERENCE
 PANELS, MOST = 4, 30  # devices, chains of each
+LEGEND_COLUMNS = 6
 TABLES = (4, 5, 2, 3)  # of the paper, the first that has both forms
 WIDTH, TOP, HEAD, LINE, SPACE, NOTE = 9.5, 1.0, 0.75, 0.17, 0.14, 0.16  # inches
 WRAP, LONGEST_TITLE = 135, 60
@@ -76,14 +74,12 @@ class Panel(NamedTuple):
 
 
 def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
-    """Chains train, rrep, rrep_fc, srep at batch 1, a panel for each of the first four devices.
+    """Chains of forms at batch 1, a panel for each of the first four devices.
 
     Beside each measured ratio is that of the paper's A100. Returns nothing where no model was
     measured as trained and in another form.
     """
-    found = [
-        Panel(literal(shortened(each.label, LONGEST_TITLE)), chains(each.rows)) for each in devices
-    ]
+    found = [Panel(fitted(each.label, LONGEST_TITLE), chains(each.rows)) for each in devices]
     panels = [each for each in found if each.chains]
     if not panels:
         return {}
@@ -101,11 +97,13 @@ def chains(rows: Sequence[Row]) -> list[Chain]:
         if row.summary and row.case.batch == BATCH:
             alike = msgspec.structs.replace(row.case, form=BASE)
             found.setdefault(alike, {})[row.case.form] = row
-    return [
-        Chain(_name(forms[BASE]), [_step(forms[BASE], forms[f]) for f in FORMS if f in forms])
-        for forms in found.values()
-        if BASE in forms and not forms.keys().isdisjoint(FORMS)
-    ]
+    every = [Chain(title_of(by[BASE]), _steps(by)) for by in found.values() if BASE in by]
+    return [chain for chain in every if chain.steps]
+
+
+def _steps(by_form: Mapping[str, Row]) -> list[Step]:
+    shown = [form for form in forms.in_order(by_form) if form.colour]
+    return [_step(by_form[BASE], by_form[form.name]) for form in shown]
 
 
 def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
@@ -122,17 +120,12 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
     figure.legend(
         handles=_handles(steps),
         loc="outside lower left",
-        ncols=len(FORMS) + 3,
+        ncols=LEGEND_COLUMNS,
         fontsize=8,
         title="\n".join(notes),
         title_fontsize=8,
         alignment="left",
     )
-
-
-def _name(base: Row) -> str:
-    name = display(base.case.model, BASE) + setting_of(base)
-    return literal(shortened(name, LONGEST))
 
 
 def _step(base: Row, row: Row) -> Step:
@@ -191,8 +184,8 @@ def _plot(axes: Axes, panel: Panel) -> None:
 
 
 def _draw(axes: Axes, step: Step, height: float) -> None:
-    marker = FORM_MARKERS[step.form]
-    colour = mixed(FORM_COLOURS[step.form], "white", PALE[step.level])
+    form = forms.find(step.form)
+    marker, colour = form.marker.sign, mixed(form.colour or INK, "white", PALE[step.level])
     if step.reported:
         axes.plot([step.reported], [height], zorder=3, **_hollow(marker))
     text = compact(step.ratio) + step.marks
@@ -216,13 +209,14 @@ def _hollow(marker: str) -> dict[str, Any]:
     }
 
 
+def _sign(form: Form) -> dict[str, Any]:
+    return {"linestyle": "", "marker": form.marker.sign}
+
+
 def _handles(steps: Sequence[Step]) -> list[Line2D]:
     handles = [
-        Line2D(
-            [], [], label=words, linestyle="", marker=FORM_MARKERS[form], color=FORM_COLOURS[form]
-        )
-        for form, words in FORMS.items()
-        if any(step.form == form for step in steps)
+        Line2D([], [], label=fitted(form.label, LONGEST), color=form.colour, **_sign(form))
+        for form in forms.in_order({step.form for step in steps})
     ]
     if any(step.interval for step in steps):
         handles.append(Line2D([], [], label="95 % interval", color=INK, linewidth=1.8))

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bench.analysis.rows import Row
+from bench.models import forms, naming
+from bench.models.forms import Form
 from bench.paper.accuracy import Accuracy
 from bench.report import doubts
 from bench.report.devices import DeviceResults
-from bench.report.figures.canvas import FORM_MARKERS, listed, literal, shortened
-from bench.report.figures.labels import family_of, name_of, setting_of
+from bench.report.figures.canvas import fitted, listed
+from bench.report.figures.titles import setting_of, title_of
 
 BATCH = 1
 LONGEST_TITLE = 80
@@ -32,9 +34,9 @@ class Spot(NamedTuple):
         return self.accuracy.top1
 
     @property
-    def form(self) -> str:
-        """The marker of its form."""
-        return FORM_MARKERS.get(self.row.case.form, "o")
+    def form(self) -> Form:
+        """Its form, which says how it is marked."""
+        return forms.find(self.row.case.form)
 
     @property
     def level(self) -> str:
@@ -71,13 +73,13 @@ def panel(device: DeviceResults, most: int) -> Panel:
     chosen = "" if "" in settings or not settings else settings.most_common(1)[0][0]
     here = [row for row in rows if setting_of(row) == chosen]
     near, far = nearest([spot for spot in spots if setting_of(spot.row) == chosen], most)
-    other = [setting_of(row).strip() or "eager fp32" for row in rows if setting_of(row) != chosen]
+    other = [setting_of(row) or naming.USUAL_SETTING for row in rows if setting_of(row) != chosen]
     return Panel(
-        title=literal(shortened(device.label, LONGEST_TITLE)) + (chosen and f",{chosen}"),
+        title=fitted(device.label, LONGEST_TITLE) + (chosen and f", {chosen}"),
         spots=near,
-        unknown=[name_of(row) for row in here if row.summary and not row.accuracy()],
-        failed=[name_of(row) for row in here if not row.summary],
-        far=[name_of(spot.row) for spot in far],
+        unknown=[title_of(row) for row in here if row.summary and not row.accuracy()],
+        failed=[title_of(row) for row in here if not row.summary],
+        far=[title_of(spot.row) for spot in far],
         elsewhere=Counter(other),
     )
 
@@ -111,7 +113,7 @@ def _spot(row: Row) -> Spot | None:
     if not row.summary or not known:
         return None
     latency = row.interval.point if row.interval else row.summary.median
-    return Spot(row, *family_of(row.case.model), 1e3 * latency, known)
+    return Spot(row, *naming.family(row.case.model), 1e3 * latency, known)
 
 
 def series(spots: Iterable[Spot]) -> list[list[Spot]]:

@@ -9,16 +9,15 @@ from typing import NamedTuple
 import msgspec
 
 from bench.analysis.profile import summary
-from bench.analysis.profile.recorded import Known
+from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.rows import Row
+from bench.models import forms, naming
 from bench.paper.accuracy import IMAGENET
 from bench.records import Cost
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import COLOURS, PALE
-from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, name, segments, terms
-from bench.report.figures.labels import family_of
-from bench.report.tables.profiles import name as case_name
-from bench.text import display, facts
+from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, segments, terms, titles
+from bench.text import facts
 
 DIGITS = 6
 DATASETS = {IMAGENET: "ImageNet-1K", "imagewoof": "ImageWoof", "cifar100": "CIFAR-100"}
@@ -57,10 +56,17 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
         "profiles": [panel for n, device in enumerate(devices) for panel in _panels(n, device)],
         "terms": _terms(devices),
         "claims": [claim._asdict() for claim in claims],
+        "markers": _markers(rows),
         "palette": COLOURS,
         "pale": PALE,
     }
     return msgspec.json.encode(content).decode().translate(ESCAPES)
+
+
+def _markers(rows: Numbered) -> Json:
+    """The mark of each form that occurs: Plotly's name of it, and the sign in the legend."""
+    found = forms.in_order({row.case.form for _, row in rows})
+    return {form.name: {"symbol": form.marker.symbol, "glyph": form.marker.glyph} for form in found}
 
 
 def _device(device: DeviceResults) -> Json:
@@ -82,8 +88,8 @@ def _line(device: int, row: Row) -> Json:
     return {
         "device": device,
         "case": case.name,
-        "name": display(case.model, case.form),
-        "family": family_of(case.model)[0],
+        "name": naming.network_title(case.model, case.form),
+        "family": naming.family(case.model).name,
         "form": case.form,
         "backend": case.backend,
         "precision": case.precision,
@@ -139,7 +145,7 @@ def _accuracies(rows: Numbered) -> list[Json]:
 
 def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
     """A panel of bars for each batch of a device; what could not be profiled is named in it."""
-    by_batch: dict[int, list[Known]] = {}
+    by_batch: dict[int, list[ProfileHistory]] = {}
     for known in device.profiles:
         if first := known.rounds[0] if known.rounds else known.failure:
             by_batch.setdefault(first.case.batch, []).append(known)
@@ -151,7 +157,7 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
             "batch": batch,
             "bars": [
                 {
-                    "name": name(profile, profiles),
+                    "name": title,
                     "latency": _rounded(profile.waterfall.plain_s),
                     "segments": [
                         (term, _rounded(left), _rounded(width))
@@ -159,10 +165,10 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
                     ],
                     "doubts": summary.doubts(profile),
                 }
-                for profile in profiles
+                for profile, title in zip(profiles, titles(profiles), strict=True)
             ],
             "failures": [
-                f"{case_name(each.case)} failed with {each.error}: {each.message}"
+                f"{naming.selector(each.case, batch=True)} failed with {each.error}: {each.message}"
                 for each in failures
             ],
         }

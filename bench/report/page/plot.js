@@ -5,11 +5,7 @@ const LOG_SPREAD = 8; // latencies further apart than this stand on a logarithmi
 const MOST_DECADES = 4; // between which 2 and 5 have ticks too
 const MOST_TICKS = 12;
 const PLAIN = [0.9e-4, 0.9e6]; // ticks outside have an exponent
-const MARKS = new Map([['rrep', 'square'], ['rrep_fc', 'diamond'], ['srep', 'triangle-up']]);
-const GLYPHS = {
-  circle: '●', square: '■', diamond: '◆', 'triangle-up': '▲',
-  'circle-open': '○', 'circle-open-dot': '⊙',
-};
+const FILLS = { '': '●', '-open': '○', '-open-dot': '⊙' };
 const TURNS = [0, 0.4, 0.65]; // of the palette: shares of ink
 const SOURCES = { paper: 'as the paper reports it', timm: 'as timm publishes it',
   measured: 'given by the user' };
@@ -45,7 +41,8 @@ function colourOf(family) {
 
 const faint = (tone) => `rgba(${channels(tone).join(', ')}, 0.5)`;
 const pale = (tone, level) => mixed(tone, theme.paper, data.pale[level] ?? 0);
-const markOf = (form) => MARKS.get(form) || 'circle';
+const symbolOf = (form) => data.markers[form].symbol;
+const glyphOf = (form) => data.markers[form].glyph;
 const whoseOf = (row) => row.source.split(',')[0];
 
 /** Filled as the paper reports it, else hollow, with a dot where the weights saw more images. */
@@ -93,7 +90,7 @@ function traceOf(members) {
     mode: 'lines+markers', hoverinfo: 'text', hovertext: members.map(hoverText),
     name: literal(family), opacity: 0.95,
     line: { color: tone, width: 1.4, dash: DASHES[device % DASHES.length] },
-    marker: { symbol: members.map((row) => markOf(form) + fillOf(row)), size: 10,
+    marker: { symbol: members.map((row) => symbolOf(form) + fillOf(row)), size: 10,
       color: members.map((row) => pale(tone, row.verdict)),
       line: { color: theme.paper, width: members.map((row) => (fillOf(row) ? 1.8 : 1.2)) } },
   };
@@ -191,16 +188,15 @@ function frontOf(drawn) {
 
 function drawLegend(drawn) {
   const of = (key) => unique(drawn.map((row) => row[key]));
-  const forms = unique(of('form').map(markOf)).map((mark) => [GLYPHS[mark], theme.muted,
-    of('form').filter((form) => markOf(form) === mark).join(', ')]);
+  const forms = unique(of('form').map(glyphOf)).map((glyph) => [glyph, theme.muted,
+    of('form').filter((form) => glyphOf(form) === glyph).join(', ')]);
   const lines = [
     keysOf('Family', families.filter((each) => of('family').includes(each)).map((family) => (
       ['●', colourOf(family), family]))),
     keysOf('Form', [...forms, ...(drawn.some(counts) ? [['━', theme.muted, frontOf(drawn)]] : []),
       ['├┤', theme.muted, '95 % interval']]),
     keysOf('Accuracy', unique(drawn.map(accuracyOf)).map((words) => [
-      GLYPHS[`circle${fillOf(drawn.find((row) => accuracyOf(row) === words))}`], theme.muted,
-      words])),
+      FILLS[fillOf(drawn.find((row) => accuracyOf(row) === words))], theme.muted, words])),
   ];
   const doubted = ['SUSPECT', 'INVALID'].filter((level) => of('verdict').includes(level));
   if (doubted.length) {

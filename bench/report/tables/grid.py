@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.analysis.rows import Row
+from bench.models import forms
 from bench.records import Cost
 from bench.report import doubts
 from bench.report.devices import DeviceResults
@@ -21,8 +22,6 @@ from bench.report.tables.layouts import (
 )
 from bench.text import GIGA, MEGA, NOT_MEASURED, NOTHING, facts, in_unit, plus_minus, significant
 
-BRACKETS = "()"
-ARROWS = {"rrep": "r", "srep": "s", "rrep_fc": BRACKETS}
 PAPER, OURS = "paper", "ours"
 LATENCY, THROUGHPUT = "Latency (ms)", "Throughput (img/s)"
 
@@ -125,18 +124,18 @@ def _cells_of(
     yield "Rank", lambda line: _rank(group, line)
 
 
-def _chain(forms: Sequence[str], parts: Sequence[tuple[str, str]], absent: str = NOTHING) -> Cell:
+def _chain(chain: Sequence[str], parts: Sequence[tuple[str, str]], absent: str = NOTHING) -> Cell:
     """The forms of a line in one cell; `absent` where there is nothing of any."""
     if all(text == NOTHING for text, _ in parts):
         return (Link("", absent),)
-    arrows = ["", *(ARROWS[form] for form in forms[1:])]
+    arrows = ["", *(forms.find(form).arrow for form in chain[1:])]
     return tuple(Link(arrow, *part) for arrow, part in zip(arrows, parts, strict=True))
 
 
 def _reported(layout: Layout, line: Line, field: str, device: str = "") -> Cell:
     """As the paper prints it: all numbers of a cell to the decimals of the most exact."""
-    forms = line.forms if field == "throughput_img_s" else line.timed
-    rows = [layout.reported(line.model, form, device) for form in forms]
+    chain = line.forms if field == "throughput_img_s" else line.timed
+    rows = [layout.reported(line.model, form, device) for form in chain]
     values = [getattr(row, field) if row else None for row in rows]
     spreads = [row.latency_std_ms if row and field == "latency_ms" else None for row in rows]
     known = [value for value in (*values, *spreads) if value is not None]
@@ -145,7 +144,7 @@ def _reported(layout: Layout, line: Line, field: str, device: str = "") -> Cell:
     for value, spread in zip(values, spreads, strict=True):
         text = NOTHING if value is None else f"{value:.{decimals}f}"
         parts.append((text if spread is None else f"{text} ± {spread:.{decimals}f}", ""))
-    return _chain(forms, parts)
+    return _chain(chain, parts)
 
 
 def _top1(layout: Layout, line: Line) -> Cell:

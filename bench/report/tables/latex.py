@@ -8,14 +8,17 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence
 
-from bench.report.tables.grid import BRACKETS, Cell, Column, Grid
+from bench.models import forms
+from bench.models.forms import BRACKETS
+from bench.report.tables.grid import Cell, Column, Grid
 
 WIDE = 8  # columns, from which on a page is turned
 LETTERS = 11  # of a line of a heading, for each column below it
 HEAD_LINES = 4
 NUMBER = re.compile(r"([\d.]+)(?: ± ([\d.]+))?")
 # An arrow with its letter, what TeX would join (-- and ''), or any one character.
-TOKEN = re.compile(r"→[rs]\b|-+|'+|.", re.DOTALL)
+LETTERED = {f"→{letter}": rf"$\xrightarrow{{{letter}}}$" for letter in forms.LETTERS}
+TOKEN = re.compile(rf"(?:{'|'.join(LETTERED)})\b|-+|'+|.", re.DOTALL)
 SPECIAL = {
     **{char: f"\\{char}" for char in "{}&#%_"},
     **{char: f"{{{char}}}" for char in "[]*`"},  # after \\, or in a pair, they are more
@@ -25,8 +28,7 @@ SPECIAL = {
     "^": r"\^{}",
     "~": r"\~{}",
     '"': "''",
-    "→r": r"$\xrightarrow{r}$",
-    "→s": r"$\xrightarrow{s}$",
+    **LETTERED,
     "→": r"$\rightarrow$",
     "±": r"$\pm$",
     "×": r"$\times$",

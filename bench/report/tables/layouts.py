@@ -14,12 +14,12 @@ import msgspec
 
 from bench import paper
 from bench.analysis.rows import Row, ranked
+from bench.models import forms, naming
+from bench.models.naming import USUAL, network_title
 from bench.records import Case, Cost
 from bench.report.devices import DeviceResults
-from bench.text import USUAL, USUAL_RESOLUTION, display
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
-FORMS = ("plain", "train", "rrep", "rrep_fc", "srep")  # in the order of a chain
 
 Place = tuple[str, str, int]  # model, form, batch
 
@@ -49,8 +49,8 @@ class Line(NamedTuple):
 
     @property
     def timed(self) -> tuple[str, ...]:
-        """The forms with a latency: the paper gives `rrep_fc` none."""
-        return tuple(form for form in self.forms if form != "rrep_fc")
+        """The forms with a latency in the paper's tables: all but `rrep_fc`."""
+        return tuple(form for form in self.forms if forms.find(form).has_latency)
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Layout(msgspec.Struct, frozen=True):
     title: str
     dataset: str
     devices: tuple[PaperDevice, ...] = (A100,)
-    resolution: int = USUAL_RESOLUTION
+    resolution: int = USUAL.resolution
     order: tuple[str, ...] = ()
     chained: bool = True
     ablation: bool = False
@@ -79,11 +79,11 @@ class Layout(msgspec.Struct, frozen=True):
         lines = []
         for model in self.order or dict.fromkeys(row.model for row in reported):
             has = {row.form for row in reported if row.model == model}
-            forms = tuple(form for form in FORMS if form in has)
+            chain = tuple(form.name for form in forms.in_order(has))
             if self.chained:
-                lines.append(Line(display(model, "plain"), model, forms))
+                lines.append(Line(network_title(model, forms.ONLY), model, chain))
             else:
-                lines += [Line(display(model, form), model, (form,)) for form in forms]
+                lines += [Line(network_title(model, form), model, (form,)) for form in chain]
         return lines
 
     @property
@@ -193,16 +193,17 @@ def setting_of(device: DeviceResults) -> Setting:
     counts = [
         case.threads
         for case in cases
-        if (case.backend, case.precision, case.device) == (*USUAL, chip.device)
+        if (case.backend, case.precision) == (USUAL.backend, USUAL.precision)
+        and case.device == chip.device
         and (case.resolution, _place(case)) in _tabled()
     ]
     threads = counts[-1] if counts and chip.threads not in counts else chip.threads
-    return Setting(USUAL[0], chip.device, threads)
+    return Setting(USUAL.backend, chip.device, threads)
 
 
 def in_words(setting: Setting) -> str:
     """Its threads: `2 threads`."""
-    return f"{setting.threads} thread" + "s" * (setting.threads != 1)
+    return naming.threads(setting.threads)
 
 
 @functools.lru_cache(maxsize=1)
@@ -219,7 +220,7 @@ def fitting(device: DeviceResults, layout: Layout) -> list[Row]:
         for row in device.rows
         if _place(row.case) in wanted
         and run_as(row.case) == setting
-        and (row.case.precision, row.case.resolution) == (USUAL[1], layout.resolution)
+        and (row.case.precision, row.case.resolution) == (USUAL.precision, layout.resolution)
     ]
 
 

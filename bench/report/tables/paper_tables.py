@@ -11,11 +11,12 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 import pandas as pd
 
 from bench.analysis.rows import Row
+from bench.models.forms import BRACKETS
 from bench.records import Cost
 from bench.report.devices import DeviceResults
 from bench.report.tables import grid, latex
 from bench.report.tables.csv import Value, to_csv
-from bench.report.tables.grid import BRACKETS, Cell, Grid
+from bench.report.tables.grid import Cell, Grid
 from bench.report.tables.layouts import (
     LATENCY_BATCH,
     LAYOUTS,

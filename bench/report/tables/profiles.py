@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bench.analysis.profile import summary
+from bench.models import naming
 from bench.records import Case, Failure, Peaks, Profile, ProfileRow
 from bench.report.tables.markdown import to_markdown_table
-from bench.text import NOTHING, markdown, setting, significant
+from bench.text import NOTHING, markdown, significant
 
 TOP_ROWS = 12
 TERMS_NOTE = (
@@ -28,12 +29,6 @@ DIFFERENCE_NOTE = (
 )
 
 
-def name(case: Case) -> str:
-    """The case as people call it: `repnext_u3_t@srep compile`, with its batch beyond 1."""
-    batch = f" batch {case.batch}" if case.batch > 1 else ""
-    return case.name + setting(case.backend, case.precision, case.resolution) + batch
-
-
 def page(
     profiles: Sequence[Profile],
     peaks: Mapping[str, Peaks | None],
@@ -43,12 +38,11 @@ def page(
     parts = ["# Where the time goes"]
     parts += [terms_table(profiles), TERMS_NOTE] if profiles else []
     parts += [
-        f"**Failed:** {markdown(name(each.case))}, with {markdown(each.error)}: "
-        f"{markdown(each.message)}"
+        f"**Failed:** {_name(each.case)}, with {markdown(each.error)}: {markdown(each.message)}"
         for each in failures
     ]
     for profile in profiles:
-        parts.append(f"## {markdown(name(profile.case))}")
+        parts.append(f"## {_name(profile.case)}")
         parts.append(notes(profile))
         parts.append(operators_table(profile, peaks.get(profile.case_id)))
     return "\n\n".join(parts) + "\n"
@@ -124,13 +118,17 @@ def difference_page(before: Sequence[Profile], after: Sequence[Profile]) -> str:
         }
         for change in summary.difference(before, after)
     ]
-    names = [markdown(name(rounds[0].case)) for rounds in (before, after)]
+    names = [_name(rounds[0].case) for rounds in (before, after)]
     table = to_markdown_table(pd.DataFrame(lines))
     return "\n\n".join([f"# From {names[0]} to {names[1]}", table, DIFFERENCE_NOTE]) + "\n"
 
 
 def _head(profile: Profile) -> str:
-    return markdown(name(profile.case))
+    return _name(profile.case)
+
+
+def _name(case: Case) -> str:
+    return markdown(naming.selector(case, batch=True))
 
 
 def _rate(amount: int | None, row: ProfileRow, unit: float) -> float | None:

@@ -1,0 +1,100 @@
+"""A network by its name, with random weights. Importing this file imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.models import user, zoo
+from bench.models.fuse import forms_of, fuse
+from bench.records import Source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(
+    name: str,
+    form: str | None = None,
+    *,
+    resolution: int = 224,
+    seed: int = 0,
+    num_classes: int = 1000,
+    source: Source | None = None,
+) -> nn.Module:
+    """Build a network with random weights; nothing is ever downloaded.
+
+    `seed` decides all weights, the scales of residual branches and the statistics of BatchNorm
+    too. So the forms of one model with one seed compute the same function, and an error in any
+    part of the network shows in the output. The global random state does not change.
+
+    Args:
+        name: a name of `bench.models.zoo.ZOO` or `timm/<name>`.
+        form: one of the model's forms; None is the form that is built.
+        resolution: height and width in pixels of the images (N, 3, H, W) that it will be given.
+        seed: of the weights.
+        num_classes: width of its output (N, num_classes).
+        source: a model of the user's own, built instead of `name`, or a file of weights.
+
+    Returns:
+        The network in eval mode, float32, on the CPU.
+
+    Raises:
+        UsageError: for an unknown name or form.
+    """
+    source = source or Source()
+    spec = None if source.factory else zoo.find(source.zoo or name)
+    if spec and form:
+        zoo.check_form(spec, form)
+    model = _as_built(spec, source, resolution, seed, num_classes)
+    if source.weights:
+        user.load_weights(model, source)
+    model.float().eval()
+    return model if form in (None, forms_of(model)[0]) else fuse(model, form)
+
+
+def _as_built(
+    spec: zoo.Spec | None, source: Source, resolution: int, seed: int, num_classes: int
+) -> nn.Module:
+    """The network in its first form; its weights depend on `seed` alone."""
+    import torch
+
+    from bench.models.initialise import initialise
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _make(spec, resolution, num_classes) if spec else user.build(source)
+        initialise(model, resolution, ours=spec is not None)
+    return model
+
+
+def _make(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
+    if spec.maker == "timm":
+        return _from_timm(spec, resolution, num_classes)
+    if spec.maker == "replknet":
+        from bench.models.replknet import replknet_31b
+
+        return replknet_31b(num_classes)
+    if spec.maker == "repnext":
+        from bench.models.repnext import repnext
+
+        unit, size = spec.variant.split("_")
+        return repnext(unit, size, num_classes)
+    from bench.models import ablation
+
+    step = {"lc2pwconv": ablation.lc2pwconv, "ln2bn": ablation.ln2bn}[spec.maker]
+    return step(spec.variant, num_classes)
+
+
+def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
+    import timm
+
+    named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
+    if named_by_user and spec.variant not in {*timm.list_models(), *timm.list_pretrained()}:
+        zoo.timm_forms([spec.variant])  # refuses, and says which are near
+    config = timm.get_pretrained_cfg(spec.variant.split(".")[0], allow_unregistered=True)
+    is_sized = config is not None and config.fixed_input_size
+    sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}
+    model: nn.Module = timm.create_model(
+        spec.variant, pretrained=False, num_classes=num_classes, **sized
+    )
+    return model

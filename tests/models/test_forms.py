@@ -1,0 +1,183 @@
+"""The contract of every form: who has it, what it computes, and that people get to see it."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from support.pictures import legend
+from support.records import rounds
+from support.results import device
+from support.tensors import assert_same, assert_same_weights, randn, randomise
+from timm.models.byobnet import RepVggBlock
+from torch import nn
+
+from bench import models
+from bench.cli.list import _entries
+from bench.models import forms, naming, replknet, repnext, zoo
+from bench.models.fuse import forms_of
+from bench.report.figures import figure1, speedups, spots
+from bench.report.figures.canvas import canvas
+
+FORMS = list(forms.FORMS.values())
+PAIRS = [(family, form) for form in FORMS for family in form.families]
+MEASURED = {  # a network of each family whose accuracy the paper has
+    forms.PLAIN: "resnet50",
+    forms.MERGING: "repvgg_b1",
+    forms.SHORTCUT_ACT: "shortcut_act_t",
+    forms.REPNEXT: "repnext_u3_t",
+}
+
+each_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+each_pair = pytest.mark.parametrize(
+    ("family", "form"), PAIRS, ids=[f"{family} {form.name}" for family, form in PAIRS]
+)
+
+
+def tiny_repnext(unit):
+    """Downsampling, blocks and classifier of a RepNeXt, a few thousand weights."""
+    net = repnext.RepNeXt()
+    net.add_module("stem", repnext.ConvBN(nn.Conv2d(3, 7, 4, stride=4, bias=False)))
+    net.add_module("stage", nn.Sequential(*(repnext._block(unit, 7) for _ in range(2))))
+    net.add_module("downsample", repnext.Downsample(7, 10))
+    net.add_module("last", repnext._block(unit, 10))
+    net.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    net.add_module("flatten", nn.Flatten())
+    net.add_module("classifier", repnext.Classifier(10, 5))
+    return net
+
+
+def plain():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+
+def repvgg():
+    return nn.Sequential(RepVggBlock(3, 4), RepVggBlock(4, 4))
+
+
+def large_kernels():
+    block = replknet.LargeKernelBlock(6, 13)
+    net = replknet.RepLKNet()
+    net.add_module("stem", nn.Conv2d(3, 6, 3))
+    net.add_module("block", block)
+    return net
+
+
+BUILD = {
+    forms.PLAIN: [plain],
+    forms.MERGING: [repvgg, large_kernels],
+    forms.SHORTCUT_ACT: [lambda: tiny_repnext(repnext.UNITS["plain"])],
+    forms.REPNEXT: [lambda unit=unit: tiny_repnext(repnext.UNITS[unit]) for unit in zoo.UNITS],
+}
+NETWORKS = [
+    pytest.param(form, build, id=f"{family} {form.name} {number}")
+    for family, form in PAIRS
+    for number, build in enumerate(BUILD[family])
+]
+
+
+# What it computes
+
+
+def test_every_family_has_a_small_network_and_a_measured_one():
+    assert set(BUILD) == set(MEASURED) == set(forms.FAMILIES)
+    assert {family for family, _ in PAIRS} == set(forms.FAMILIES)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("form", "build"), NETWORKS)
+def test_a_form_computes_the_same_and_leaves_the_original_untouched(form, build):
+    net = randomise(build())
+    assert form.name in forms_of(net)
+    before, x = copy.deepcopy(net), randn(2, 3, 32, 32)
+    expected = net(x)
+    fused = models.fuse(net, form.name)
+    assert_same(fused(x), expected)
+    assert_same_weights(net, before)
+    assert torch.equal(net(x), expected)
+    assert_same_weights(models.fuse(net, form.name), fused)
+    assert (repr(fused) == repr(net)) == form.is_built
+
+
+@pytest.mark.parametrize("family", forms.FAMILIES)
+def test_no_two_forms_of_a_network_are_the_same_network(family):
+    for build in BUILD[family]:
+        net = randomise(build())
+        made = [repr(models.fuse(net, form)) for form in forms.of(family)]
+        assert len(set(made)) == len(made)
+
+
+# That people get to see it
+
+
+@each_form
+def test_a_form_is_listed_and_can_be_asked_for(form):
+    assert (form.name, form.about) in [entry[:2] for entry in _entries("forms")]
+    for family in form.families:
+        spec = zoo.ZOO[MEASURED[family]]
+        zoo.check_form(spec, form.name)  # raises where it cannot be asked for
+        assert form.name in spec.forms
+
+
+@pytest.mark.parametrize("family", forms.FAMILIES)
+def test_the_first_form_of_a_family_is_built_and_all_others_are_made(family):
+    first, *others = [forms.find(name) for name in forms.of(family)]
+    assert first.is_built
+    assert first.name in (forms.ONLY, forms.REFERENCE)
+    assert not any(form.is_built for form in others)
+
+
+def test_no_two_forms_look_alike_or_are_called_alike():
+    """What is built has the plain title and marker; `plain` and `train` never meet."""
+    made = [form for form in FORMS if not form.is_built]
+    unmade = forms.find(forms.REFERENCE)
+    for one, other in itertools.combinations([unmade, *made], 2):
+        for field in ("name", "about", "suffix", "label"):
+            assert getattr(one, field) != getattr(other, field)
+        for field in ("sign", "symbol", "glyph"):
+            assert getattr(one.marker, field) != getattr(other.marker, field)
+    assert len({form.colour for form in made}) == len({form.arrow for form in made}) == len(made)
+    assert not any(form.marker == forms.CROSS for form in FORMS)
+    titles = [naming.network_title("repnext_u3_t", form.name) for form in [unmade, *made]]
+    assert len(set(titles)) == len(titles)
+
+
+def latencies(model, *names):
+    """A device that measured the network in these forms, each faster than the one before."""
+    return device(*[rounds(model, name, (10 - n, 10.1 - n)) for n, name in enumerate(names)])
+
+
+@each_pair
+def test_figure_1_shows_the_form_with_its_marker(family, form):
+    shown = spots.panel(latencies(MEASURED[family], form.name), 9)
+    with canvas() as figure:
+        figure1.paint(figure, [shown], [])
+        assert form.label in legend(figure)
+        markers = [line.get_marker() for line in figure.axes[0].lines if line.get_zorder() == 4]
+        assert markers == [form.marker.sign]
+
+
+@each_pair
+def test_the_figure_of_speed_ups_shows_every_form_that_is_made(family, form):
+    rows = latencies(MEASURED[family], forms.REFERENCE, form.name).rows
+    chains = speedups.chains(rows)
+    if form.is_built:
+        assert chains == []
+        return
+    ((step,),) = [chain.steps for chain in chains]
+    assert step.form == form.name
+    with canvas() as figure:
+        speedups.paint(figure, [speedups.Panel("Chip", chains)], [])
+        assert form.label in legend(figure)
+        (ours,) = [line for line in figure.axes[0].lines if line.get_zorder() == 5]
+        assert ours.get_marker() == form.marker.sign
+
+
+def test_a_form_that_only_another_version_knows_is_shown_and_not_taken_for_another():
+    shown = latencies("repnext_u3_t", "train", "of_tomorrow")
+    with canvas() as figure:
+        figure1.paint(figure, [spots.panel(shown, 9)], [])
+        assert "of_tomorrow" in legend(figure)
+    with canvas() as figure:
+        speedups.paint(figure, [speedups.Panel("Chip", speedups.chains(shown.rows))], [])
+        assert "of_tomorrow" in legend(figure)
