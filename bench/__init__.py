@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """All cases on record below one or several folders of results: one line a case, SI units.
+    """Read all cases on record below one or several folders of results: a row per case, SI units.
 
-    Columns are those of `results.csv`, with the device's `slug` first and whether the case is of
-    its `latest` environment; docs/notebooks.md shows what to do with them. Lines that are no
-    records are left out with a warning. Raises `bench.errors.UsageError` where there is nothing
-    on record.
+    The columns are those of `results.csv`; two more say the `slug` of the device and whether the
+    case belongs to the device's `latest` environment. docs/notebooks.md shows examples. Lines
+    that are not records are left out with a warning. Raises `bench.errors.UsageError` if nothing
+    is on record.
     """
     from bench.report import frame
 

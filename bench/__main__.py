@@ -7,5 +7,5 @@ if __name__ == "__main__":
         from bench.cli import main
 
         main()
-    except KeyboardInterrupt:  # while it was still importing
+    except KeyboardInterrupt:  # during the imports
         sys.exit(130)

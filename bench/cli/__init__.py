@@ -7,9 +7,11 @@ import errno
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from bench import __version__
 from bench.cli import compare as compare_command
 from bench.cli import doctor as doctor_command
 from bench.cli import explain as explain_command
@@ -25,7 +27,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="bench",
-    help="Measure vision backbones on this machine: which form of which network is fastest?",
+    help="Measure vision backbones: which form of which network is fastest on this machine?",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -40,9 +42,27 @@ app.command("list")(list_command.list_)
 app.command("doctor")(doctor_command.doctor)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _flags(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the flags that come before the name of a command."""
+
+
 def main() -> None:
     """Run the command line, then exit with a code of `bench.errors`."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name may be no text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a folder may not be text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _check_arguments(sys.argv[1:])
@@ -57,20 +77,20 @@ def main() -> None:
     except OSError as error:
         if error.filename is not None or error.errno not in FULL:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of it is not tried again
-        with contextlib.suppress(OSError):  # it may be the same file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would flush the rest again
+        with contextlib.suppress(OSError):  # stderr may be the same full file
             print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
-            print("Make room, and the same command goes on.", file=sys.stderr)
+            print("Make room on the disk, then run the same command: it resumes.", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 
 def _check_arguments(words: list[str]) -> None:
-    """Raise UsageError for bytes that are no text: records are JSON, and hold the command."""
+    """Raise UsageError for an argument that is not UTF-8: records hold the command as JSON."""
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError:
             raise UsageError(
-                f"an argument is no text in UTF-8: {word}",
+                f"an argument is not text in UTF-8: {word}",
                 "Rename that file or folder, or call bench inside it.",
             ) from None

@@ -2,78 +2,100 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli import options as opt
+from bench.cli.options import as_folder, takes
 from bench.errors import CASE_FAILED, UsageError, unknown
+
+if TYPE_CHECKING:
+    from bench.analysis.compare import Comparisons
 
 PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*%")
 LARGEST_PERCENTAGE = 100.0
 FAIL_ON = ("slower", "undecided")
 
 
-def compare(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="A case, or a folder of results.")],
+@dataclasses.dataclass(frozen=True)
+class CompareOptions:
+    """The arguments and flags of `bench compare`."""
+
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A case, or a folder of results.")]
     candidate: Annotated[
-        str, typer.Argument(metavar="CANDIDATE", help="What may be faster or slower than BASE.")
-    ],
+        str, typer.Argument(metavar="CANDIDATE", help="The case or folder to compare with BASE.")
+    ]
     folder: Annotated[
         Path,
-        typer.Option("--in", metavar="DIR", help="Where cases are looked up.", parser=opt.folder),
-    ] = Path("reports"),
+        typer.Option(
+            "--in", metavar="DIR", help="The folder that holds both cases.", parser=as_folder
+        ),
+    ] = Path("reports")
     threshold: Annotated[
-        str, typer.Option(metavar="PERCENT", help="A difference within this is of no consequence.")
-    ] = "2%",
+        str, typer.Option(metavar="PERCENT", help="A smaller difference does not matter.")
+    ] = "2%"
     fail_on: Annotated[
         str,
-        typer.Option("--fail-on", metavar="|".join(FAIL_ON), help="Exit with 1 where any is so."),
-    ] = "",
+        typer.Option(
+            "--fail-on",
+            metavar="|".join(FAIL_ON),
+            help="Exit with code 1 if a case gets one of these verdicts.",
+        ),
+    ] = ""
     to: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write compare.md, compare.json and compare.png here.",
-            parser=opt.folder,
+            help="Write compare.md, compare.json and compare.png into this folder.",
+            parser=as_folder,
         ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of Markdown.")] = False,
-) -> None:
-    """Say which of two cases, or of two runs' same cases, is FASTER, SLOWER or the SAME."""
-    margin = _margin(threshold)
-    failing = _failing(fail_on)
-    from bench.analysis.compare import is_regression, two_cases, two_runs
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False
+
+
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> int:
+    """Say whether a case, or each case of a run, is FASTER or SLOWER than another, or the SAME."""
+    margin = _margin(options.threshold)
+    failing = _failing(options.fail_on)
+    from bench.analysis.compare import is_regression
     from bench.report import comparison
 
-    folders = [os.path.isdir(each) for each in (base, candidate)]
-    if all(folders):
-        found = two_runs(Path(base), Path(candidate), margin)
-    elif any(folders):
-        known, other = (base, candidate) if folders[0] else (candidate, base)
-        raise UsageError(
-            f"{known} is a folder, {other} is none", "Name two folders that exist, or two cases."
-        )
-    else:
-        found = two_cases(folder, base, candidate, margin)
+    found = _comparisons(options, margin)
     for warning in dict.fromkeys(warning for group in found for warning in group.warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    if to is not None:
-        comparison.write(found, to)
-    print(comparison.to_json(found) if as_json else comparison.to_markdown(found))
-    if is_regression(found, failing):
-        raise typer.Exit(CASE_FAILED)
+    if options.to is not None:
+        comparison.write(found, options.to)
+    print(comparison.to_json(found) if options.as_json else comparison.to_markdown(found))
+    return CASE_FAILED if is_regression(found, failing) else 0
+
+
+def _comparisons(options: CompareOptions, margin: float) -> list[Comparisons]:
+    """The comparison of two cases, or one per device of two folders."""
+    from bench.analysis.compare import two_cases, two_runs
+
+    base, candidate = options.base, options.candidate
+    are_folders = [os.path.isdir(each) for each in (base, candidate)]
+    if all(are_folders):
+        return two_runs(Path(base), Path(candidate), margin)
+    if any(are_folders):
+        known, other = (base, candidate) if are_folders[0] else (candidate, base)
+        raise UsageError(
+            f"{known} is a folder, {other} is not", "Name two folders that exist, or two cases."
+        )
+    return two_cases(options.folder, base, candidate, margin)
 
 
 def _margin(text: str) -> float:
-    """`3%` to 0.03. Raises UsageError for what is no percentage."""
+    """0.03 for `3%`. Raises UsageError for anything else."""
     found = PERCENTAGE.fullmatch(text.strip())
     if not found or not 0 < float(found[1]) < LARGEST_PERCENTAGE:
-        raise UsageError(f"--threshold {text!r} is no percentage", "For example: --threshold 3%")
+        raise UsageError(f"--threshold {text!r} is not a percentage", "For example: --threshold 3%")
     return float(found[1]) / 100
 
 

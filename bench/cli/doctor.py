@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bench.cli import options as opt
+from bench.cli.options import as_folder
 
 MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "lack": ("lack", "red")}
 REMEDY_INDENT = "        "
@@ -21,20 +21,24 @@ def doctor(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where to look for leftovers. Default: reports, results.",
-            parser=opt.folder,
+            help="Look for leftovers in this folder.  [default: reports and results]",
+            parser=as_folder,
         ),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Do away with what runs that were killed left behind.")
+        bool,
+        typer.Option(
+            "--fix",
+            help="Remove what killed runs left behind: half lines, unfinished pages, processes.",
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine is, what works, and whether it is fit to measure on."""
+    """Say what works on this machine, and whether it is fit to measure on."""
     from bench.diagnostics import leftovers
     from bench.diagnostics.doctor import examine
 
-    left = list(leftovers.examine(out, fix=fix))  # first, so that nothing of it is busy any more
+    left = list(leftovers.examine(out, fix=fix))  # first: leftover processes use the CPU
     findings = [*examine(), *left]
     if as_json:
         print(msgspec.json.encode([finding._asdict() for finding in findings]).decode())

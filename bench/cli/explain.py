@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.cli import options as opt
+from bench.cli.options import as_folder
 from bench.text import printable
 
 WIDTH = 100
@@ -21,15 +21,17 @@ HEADING = 11
 def explain(
     selector: Annotated[
         str,
-        typer.Argument(metavar="ID|MODEL", help="A case_id, the first letters of one, or a name."),
+        typer.Argument(metavar="ID|MODEL", help="A case_id, its first letters, or a model."),
     ],
     folder: Annotated[
         Path,
-        typer.Option("--in", metavar="DIR", help="Where `bench run` wrote to.", parser=opt.folder),
+        typer.Option(
+            "--in", metavar="DIR", help="The folder that `bench run` wrote into.", parser=as_folder
+        ),
     ] = Path("reports"),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say in words how a number came about, and whether to believe it."""
+    """Explain how a number was measured, and whether you can believe it."""
     from bench.analysis.explain import explain as lines_of
     from bench.analysis.recorded import latest, nothing_called
 

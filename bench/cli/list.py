@@ -11,14 +11,14 @@ from bench import backends, devices, paper
 from bench.devices import precision
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import suite
-from bench.models import user, zoo
+from bench.models import forms, user, zoo
 from bench.text import significant
 
 KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
 
 
 class Entry(NamedTuple):
-    """A name as the flags take it, a few words about it, and whether it works here."""
+    """A name that a flag takes, a few words about it, and whether it works here."""
 
     name: str
     about: str
@@ -27,10 +27,12 @@ class Entry(NamedTuple):
 
 def list_(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     beside_paper: Annotated[
         bool,
-        typer.Option("--paper", help="With `models`: our parameters and MACs beside the paper's."),
+        typer.Option(
+            "--paper", help="With `models`: show our parameters and MACs next to the paper's."
+        ),
     ] = False,
 ) -> None:
     """List the names that the flags of `bench run` take."""
@@ -55,11 +57,13 @@ def _entries(kind: str) -> list[Entry]:
     if kind == "models":
         named = [Entry(spec.name, ", ".join(spec.forms)) for spec in zoo.ZOO.values()]
         named += [Entry(name, "offered by a package") for name in user.entry_points()]
-        others = "any other of timm; train, rrep where it has branches, else plain"
+        others = (
+            "any other timm model; forms train and rrep if it has branches to merge, else plain"
+        )
         yours = "your own: a function that returns the network"
         return [*named, Entry("timm/<name>", others), Entry("file.py:factory", yours)]
     if kind == "forms":
-        return [Entry(name, about) for name, about in zoo.FORMS.items()]
+        return [Entry(name, form.about) for name, form in forms.FORMS.items()]
     if kind == "devices":
         return [_device(name) for name in (*devices.DEVICES, *devices.ALIASES)]
     if kind == "backends":
@@ -85,7 +89,7 @@ def _backend(name: str, torch_device: str) -> Entry:
 
 
 def _paper_lines() -> list[str]:
-    """A Markdown table: our counts beside the paper's, what rounds differently, and why."""
+    """A Markdown table of our counts and the paper's, and why they differ where they do."""
     lines = [
         "| model | form | timm's name | params (M) | paper | MACs (G) | paper | differs |",
         "|:--|:--|:--|--:|--:|--:|--:|:--|",
@@ -104,6 +108,6 @@ def _paper_lines() -> list[str]:
 
 
 def _differs(ours: float, printed: float) -> bool:
-    """Whether ours, to the decimals that the paper prints, is another number."""
+    """Whether our number, rounded to the decimals that the paper prints, differs from it."""
     decimals = len(f"{printed:g}".partition(".")[2])
     return round(ours, decimals) != printed

@@ -2,177 +2,156 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
-from bench.analysis.profile.recorded import Known
+from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
-from bench.cli import options as opt
-from bench.cli.progress import plain, short
+from bench.cli.choice import Choice, choose
+from bench.cli.console import progress_console, say
+from bench.cli.messages import profiled
+from bench.cli.options import Options, presets, takes
+from bench.cli.sweep import Sweep, alone, conclude, count, start, sweep_of
 from bench.devices.precision import PRECISIONS
-from bench.devices.proof import prove
-from bench.errors import CASE_FAILED, InterruptedRunError, UsageError, unknown
+from bench.errors import UsageError, unknown
 from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S
-from bench.records import Failure, Profile
+from bench.records import Failure
 from bench.storage.results import Store
-from bench.text import duration
 
 LONGEST_S = 600.0
 TRACES = "traces"
-BATCH = "1"
 
 
-def profile(
-    suite: opt.SuiteName = None,
-    device: opt.DeviceName = "cpu",
-    models: opt.Models = None,
-    weights: opt.Weights = None,
-    backend: opt.Backends = None,
-    precision: opt.Precisions = None,
-    batch: opt.Batches = BATCH,
-    resolution: opt.Resolutions = None,
-    threads: opt.Threads = None,
-    preset: opt.PresetName = "quick",
+@dataclasses.dataclass(frozen=True)
+class ProfileOptions(Options):
+    """The flags of `bench profile`."""
+
+    batch: Annotated[str | None, typer.Option(metavar="N,N", help="Images per call.")] = "1"
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(PROFILE_S),
+            help="How long a case is profiled: 4.5, 9 or 30 s.",
+            autocompletion=presets,
+        ),
+    ] = "quick"
     seconds: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Of blocks a case. Default: 4.5, 9 or 30, by --preset."),
-    ] = None,
+        typer.Option(
+            metavar="SECONDS", help="Profile each case for this long, whatever the preset."
+        ),
+    ] = None
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(
             "--diff",
             metavar="A B",
-            help="What B gained and lost against A: models, or 'model@form compile bf16'.",
+            help="Compare two cases: how much time each kind of operator takes less or more in B. "
+            "A case is a model, or 'model@form compile bf16'.",
         ),
-    ] = None,
+    ] = None
     trace: Annotated[
         bool,
-        typer.Option("--trace", help="Keep traces for Chrome or Perfetto, in DIR/<chip>/traces/."),
-    ] = False,
-    out: opt.Out = Path("reports"),
-    retry_failed: opt.RetryFailed = False,
-    wait: opt.Wait = False,
-    as_json: opt.AsJson = False,
-) -> None:
-    """Say where the time goes: operators by module and kind, adding up to the plain latency."""
-    flags = opt.Flags(
-        suite, device, models, weights, backend, precision, batch, resolution, threads
+        typer.Option(
+            "--trace", help="Write traces for Chrome or Perfetto into DIR/<chip>/traces/."
+        ),
+    ] = False
+
+
+@takes(ProfileOptions)
+def profile(options: ProfileOptions) -> int:
+    """Show which operators and modules take the time; the parts add up to the latency."""
+    suites.check_preset(options.preset)
+    if options.seconds is not None and not 0 < options.seconds <= LONGEST_S:
+        raise UsageError(
+            f"{options.seconds:g} seconds", f"Give a number above 0, {LONGEST_S:g} at most."
+        )
+    choice = _choose_both(options, *options.diff) if options.diff else choose(options)
+    if not choice.driver.runs_torch:
+        raise UsageError(
+            f"the {choice.driver.name} device has no operators to profile",
+            "Choose another --device.",
+        )
+    console = progress_console(to_stderr=True)
+    sweep = sweep_of(choice, options.out, console, retry_failed=options.retry_failed)
+    with alone(sweep, wait=options.wait) as sweep:
+        seconds = options.seconds or PROFILE_S[options.preset]
+        found = profile_cases(sweep, seconds, trace=options.trace)
+    exit_code = conclude(sweep, failures_of(found), options.out)
+    _show(found, sweep.store, is_difference=bool(options.diff), as_json=options.as_json)
+    return exit_code
+
+
+def profile_cases(sweep: Sweep, seconds: float, *, trace: bool = False) -> list[ProfileHistory]:
+    """Profile what the store lacks, and tell of each case; what is then on record."""
+    from bench.harness.scheduler import profiler
+
+    start(sweep, f"Profiling {count(sweep.cases)}", needs_device=True)
+    return profiler.profile(
+        sweep.cases,
+        seconds,
+        sweep.store,
+        sweep.environment,
+        lambda known: say(sweep.console, profiled(known)),
+        retry_failed=sweep.retry_failed,
+        sources=sweep.choice.sources,
+        traces=sweep.store.path.parent / TRACES if trace else None,
     )
-    suites.check_preset(preset)
-    if seconds is not None and not 0 < seconds <= LONGEST_S:
-        raise UsageError(f"{seconds:g} seconds", f"Give a number above 0, {LONGEST_S:g} at most.")
-    asked = [opt.choose(each) for each in (_two(flags, *diff) if diff else [flags])]
-    first, cases = asked[0], [case for each in asked for case in each.cases]
-    if first.environment.chip.device == "fake":
-        raise UsageError("the fake device has no operators to profile", "Choose another --device.")
-    if diff and [len(each.cases) for each in asked] != [1, 1]:
+
+
+def failures_of(found: Sequence[ProfileHistory]) -> list[Failure]:
+    """The failures among what was profiled."""
+    return [known.failure for known in found if known.failure]
+
+
+def _choose_both(options: ProfileOptions, *names: str) -> Choice:
+    """The two cases that --diff names. Raises UsageError for more or fewer."""
+    if options.suite or options.models:
+        raise UsageError("--diff names its two cases itself", "Leave out --suite and --models.")
+    both = [choose(_with_words(options, name)) for name in names]
+    cases = [case for each in both for case in each.cases]
+    if [len(each.cases) for each in both] != [1, 1]:
         raise UsageError(
             f"--diff is between two cases, not {len(cases)}",
             "Name both with their form: --diff repnext_u3_t@train repnext_u3_t@rrep",
         )
-    console = Console(stderr=True, highlight=False)
-    results = Store(out / first.environment.chip.slug)
-    with opt.alone(first, results, console, wait=wait) as first:
-        wanted = first._replace(
-            cases=cases,
-            sources={name: source for each in asked for name, source in each.sources.items()},
-        )
-        found = profile_cases(
-            console,
-            wanted,
-            results,
-            seconds or PROFILE_S[preset],
-            retry_failed=retry_failed,
-            trace=trace,
-        )
-    _show(found, results, is_difference=bool(diff), as_json=as_json)
-    if any(known.failure for known in found):
-        raise typer.Exit(CASE_FAILED)
+    sources = {name: source for each in both for name, source in each.sources.items()}
+    return both[0]._replace(cases=cases, sources=sources)
 
 
-def profile_cases(
-    console: Console,
-    chosen: opt.Chosen,
-    results: Store,
-    seconds: float,
-    *,
-    retry_failed: bool = False,
-    trace: bool = False,
-) -> list[Known]:
-    """Profile what was chosen into `results`, and tell of each case; what is then on record."""
-    from bench.harness.scheduler import profiler
-
-    chip = chosen.environment.chip
-    if chosen.device.torch_device == "cuda":
-        prove(chip.name)
-    plain(console, f"{len(chosen.cases)} to profile on {chip.name}, into {results.path}")
-    try:
-        return profiler.profile(
-            chosen.cases,
-            seconds,
-            results,
-            chosen.environment,
-            lambda known: plain(console, _line(known)),
-            retry_failed=retry_failed,
-            sources=chosen.sources,
-            traces=results.path.parent / TRACES if trace else None,
-        )
-    except KeyboardInterrupt:
-        raise InterruptedRunError(results.path) from None
+def _with_words(options: ProfileOptions, name: str) -> ProfileOptions:
+    """The options for `model@form compile bf16`: a model, then a backend and a precision."""
+    model, *words = name.split() or [""]
+    options = dataclasses.replace(options, models=model)
+    for word in words:
+        if word in BACKENDS:
+            options = dataclasses.replace(options, backend=word)
+        elif word in PRECISIONS:
+            options = dataclasses.replace(options, precision=word)
+        else:
+            raise unknown("backend or precision", word, [*BACKENDS, *PRECISIONS])
+    return options
 
 
-def _two(flags: opt.Flags, *names: str) -> list[opt.Flags]:
-    """The flags of both sides of --diff: of `resnet50 compile bf16`, its model and setting."""
-    if flags.suite or flags.models:
-        raise UsageError("--diff names its two cases itself", "Leave out --suite and --models.")
-    sides = []
-    for name in names:
-        model, *words = name.split() or [""]
-        setting = flags._replace(models=model)
-        for word in words:
-            if word in BACKENDS:
-                setting = setting._replace(backend=word)
-            elif word in PRECISIONS:
-                setting = setting._replace(precision=word)
-            else:
-                raise unknown("backend or precision", word, [*BACKENDS, *PRECISIONS])
-        sides.append(setting)
-    return sides
-
-
-def _show(found: Sequence[Known], results: Store, *, is_difference: bool, as_json: bool) -> None:
-    """What was found, on standard output."""
+def _show(
+    found: Sequence[ProfileHistory], store: Store, *, is_difference: bool, as_json: bool
+) -> None:
+    """Print the profiles on standard output."""
     from bench.analysis.profile.recorded import peaks_of
     from bench.report.tables import profiles
 
     good = [known for known in found if not known.failure]
     if as_json:
-        print(msgspec.json.encode([_record(known) for known in found]).decode())
+        records = [known.failure or known.profile for known in found]
+        print(msgspec.json.encode(records).decode())
     elif is_difference and len(good) == len(found):
         print(profiles.difference_page(*(known.rounds for known in good)), end="")
     elif good:
         shown = [known.profile for known in good]
-        peaks = {profile.case_id: peaks_of(results.records, profile) for profile in shown}
+        peaks = {each.case_id: peaks_of(store.records, each) for each in shown}
         print(profiles.page(shown, peaks), end="")
-
-
-def _record(known: Known) -> Profile | Failure:
-    return known.failure or known.profile
-
-
-def _line(known: Known) -> str:
-    """How one case went."""
-    record = _record(known)
-    name = short(record.case)
-    if isinstance(record, Failure):
-        return f"{name} failed: {record.error}: {' '.join(record.message.split())}"
-    waterfall = record.waterfall
-    residual = 100 * waterfall.residual_s / waterfall.plain_s
-    spent = duration(sum(record.plain_samples_s) + sum(record.profiled_samples_s))
-    return f"{name}: {1e3 * waterfall.plain_s:.1f} ms, residual {residual:+.1f} %, in {spent}"

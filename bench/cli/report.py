@@ -8,28 +8,32 @@ from typing import Annotated
 
 import typer
 
-from bench.cli import options as opt
+from bench.cli.options import as_folder
 
 
 def report(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="OUT...", help="Folders that `bench run` wrote to.", parser=opt.folder
+            metavar="OUT...", help="Folders that `bench run` wrote into.", parser=as_folder
         ),
     ],
     to: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write here instead of beside the results.", parser=opt.folder
+            metavar="DIR",
+            help="Write into this folder instead of next to the results.",
+            parser=as_folder,
         ),
     ] = None,
     top1: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Accuracies of your own: a CSV of model,top1 ..."),
+        typer.Option(
+            metavar="FILE", help="Your own accuracies: a CSV file with the columns model,top1."
+        ),
     ] = None,
 ) -> None:
-    """Write tables, figures, the paper's claims and a page of all results in OUT."""
+    """Write tables, figures, the claims of the paper and an HTML page of the results in OUT."""
     from bench.paper import accuracy
 
     given = accuracy.read(top1) if top1 else []

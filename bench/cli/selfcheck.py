@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli import options as opt
+from bench.cli.options import as_folder
 from bench.errors import CASE_FAILED, InterruptedRunError
+
+if TYPE_CHECKING:
+    from bench.diagnostics.selfcheck.findings import Bar
 
 
 def selfcheck(
-    device: Annotated[str, typer.Option(help="What to check on: `bench list devices`.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="The device to check: see `bench list devices`.")
+    ] = "cpu",
     out: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", help="Writes DIR/<chip>/selfcheck.md and .png.", parser=opt.folder
+            metavar="DIR", help="Write DIR/<chip>/selfcheck.md and selfcheck.png.", parser=as_folder
         ),
     ] = Path("reports"),
     full: Annotated[
-        bool, typer.Option("--full", help="Separate runs too: within 45 minutes, not 10.")
+        bool,
+        typer.Option(
+            "--full", help="Also compare separate runs; takes up to 45 minutes instead of 10."
+        ),
     ] = False,
 ) -> None:
-    """Prove on this machine that the harness is right to say what it says."""
+    """Test the harness on this machine: false alarms, sensitivity, fidelity, faults."""
     from bench import devices
     from bench.diagnostics import selfcheck
     from bench.diagnostics.selfcheck import findings, page
@@ -36,7 +45,7 @@ def selfcheck(
     folder = out / chip.slug
     setting = selfcheck.Setting(driver, chip, folder / "selfcheck", _say)
     try:
-        with lock.device(chip):
+        with lock.device(chip, is_shared=driver.is_shared):
             parts = selfcheck.measure(setting, full=full)
     except KeyboardInterrupt:
         raise InterruptedRunError(setting.folder) from None
@@ -46,10 +55,15 @@ def selfcheck(
     pages = {"selfcheck.md": text.encode(), "selfcheck.png": page.picture(found)}
     for path in write_pages(folder, pages):
         print(path)
-    for bar in found.bars:
-        print(f"{'pass' if bar.passed else 'FAIL'}  {bar.claim}: {bar.found}")
-    if not all(bar.passed for bar in found.bars):
+    if not _all_passed(found.bars):
         raise typer.Exit(CASE_FAILED)
+
+
+def _all_passed(bars: Sequence[Bar]) -> bool:
+    """Print whether each bar was met; return whether all were."""
+    for bar in bars:
+        print(f"{'pass' if bar.passed else 'FAIL'}  {bar.claim}: {bar.found}")
+    return all(bar.passed for bar in bars)
 
 
 def _say(line: str) -> None:

@@ -2,16 +2,24 @@
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
-from support.records import failure, measurement
+from support.records import ENVIRONMENT, failure, measurement
 
 from bench.analysis.reasons import Observation, Reason, percent
 from bench.analysis.verdict import Verdict
-from bench.cli.progress import LiveTable, PlainLines, Tracker, conclude
+from bench.cli.choice import Choice
+from bench.cli.live_table import LiveTable
+from bench.cli.outcome import Outcome
+from bench.cli.plain_lines import PlainLines
+from bench.cli.sweep import conclude, sweep_of
+from bench.cli.tracker import Tracker
+from bench.devices import DEVICES
 from bench.harness.plan import PRESETS
 from bench.harness.scheduler.estimate import CaseProgress
+from bench.harness.suite import Suite
 from bench.records import Case
 from bench.storage.history import History
 
@@ -91,16 +99,20 @@ def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
     }
     seen = Reason(Observation.OTHERS, "SUSPECT", (percent(0.12),))
     verdicts = {FAST: Verdict("SUSPECT", [seen])}
-    path = tmp_path / "results.jsonl"
-    conclude(screen.console, histories, verdicts, path, "python -m bench report out")
+    choice = Choice(Suite(), DEVICES["fake"], ENVIRONMENT, [FAST, BROKEN], {})
+    sweep = sweep_of(choice, tmp_path, screen.console, retry_failed=False)
+    outcome = Outcome(histories, verdicts)
+    outcome.show(screen.console)
+    assert conclude(sweep, outcome.failures, Path("my out")) == 1
     lines = [line.rstrip() for line in screen.text.splitlines() if line.strip()]
     assert lines[1].split() == ["mobilenetv3_l", "1", "11.0", "±", "1.0", "90.9", "3"]
     assert lines[2].split() == ["timm/[red]trap", "1", "failed:", "check"]
     doubt = "mobilenetv3_l at batch 1 is SUSPECT: others used 12 % of the CPUs"
     assert doubt in lines
     assert "timm/[red]trap at batch 1 failed at check: CheckError: output is not finite" in lines
-    assert "again:   --retry-failed tries once more what failed" in lines
-    assert lines[-1] == "next:    python -m bench report out"
+    assert "again:   add --retry-failed to try the failed cases again" in lines
+    assert f"results: {tmp_path}/test-chip-9000/results.jsonl" in lines
+    assert lines[-1] == "next:    bench report 'my out'"
 
 
 def test_the_time_left_shrinks_to_nothing():

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+import zipfile
+from email.parser import HeaderParser
 
 import pytest
 from support.paths import ROOT
+
+from bench import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,16 +21,25 @@ pytestmark = pytest.mark.packages
 HEAVY = ("torch", "torchvision", "timm")
 
 
+PIP = ("-m", "pip", "--disable-pip-version-check")
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The `bin` folder of an environment with the wheel and its light dependencies."""
+def wheel(tmp_path_factory):
+    """The path of the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
+    build = (*PIP, "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), str(ROOT))
+    subprocess.run([sys.executable, *build], check=True)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The `bin` folder of an environment with the wheel and its light dependencies."""
+    folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
-    python = str(folder / "env" / "bin" / "python")
-    pip = (python, "-m", "pip", "--disable-pip-version-check")
-    build = (*pip, "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), str(ROOT))
-    subprocess.run(build, check=True)
-    (wheel,) = folder.glob("*.whl")
+    pip = (str(folder / "env" / "bin" / "python"), *PIP)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     light = [line for line in project["dependencies"] if not line.startswith(HEAVY)]
     subprocess.run([*pip, "install", "--quiet", *light], check=True)
@@ -46,7 +59,31 @@ def run(installed, tmp_path, *arguments):
     )
 
 
-def test_suites_and_data_are_inside(installed, tmp_path):
+def test_the_distribution_has_a_name_of_its_own_and_the_version_of_the_module(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = HeaderParser().parsestr(archive.read(path).decode())
+        entries = archive.read(path.replace("METADATA", "entry_points.txt")).decode()
+    assert (metadata["Name"], metadata["Version"]) == ("backbone-bench", __version__)
+    assert "bench = bench.cli:main" in entries
+
+
+def test_every_file_that_is_not_python_is_inside(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    files = [path for path in (ROOT / "bench").rglob("*") if path.is_file()]
+    kinds = {".csv", ".css", ".js", ".html", ".mplstyle"}
+    expected = {str(path.relative_to(ROOT)) for path in files if path.suffix in kinds}
+    expected |= {f"bench/suites/{path.name}" for path in (ROOT / "suites").glob("*.toml")}
+    assert {"bench/paper/data/zoo.csv", "bench/report/figures/bench.mplstyle"} <= expected
+    assert expected <= names
+
+
+def test_version_needs_no_torch(installed, tmp_path):
+    assert run(installed, tmp_path, "--version").stdout == f"bench {__version__}\n"
+
+
+def test_suites_and_data_work_when_installed(installed, tmp_path):
     smoke = ("run", "--suite", "smoke", "--device", "fake", "--out", "out", "--rounds", "1")
     done = run(installed, tmp_path, *smoke)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,92 @@
+"""The results of a run, as its last table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.analysis.gpu_metrics import gpu_metrics
+from bench.analysis.recorded import Recorded
+from bench.analysis.stats import latency, summarise
+from bench.analysis.verdict import Verdict
+from bench.cli.console import say
+from bench.cli.messages import numbers
+from bench.cli.sweep import Sweep
+from bench.models.naming import selector
+from bench.records import Case, Failure, of_cases
+from bench.storage.history import History, history
+
+
+class Outcome(NamedTuple):
+    """What is on record of each case of a sweep, and the verdict on each case that has rounds."""
+
+    histories: Mapping[Case, History]
+    verdicts: Mapping[Case, Verdict]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The failures of cases that have not succeeded since."""
+        return [failure for _, failure in self.histories.values() if failure]
+
+    def show(self, console: Console) -> None:
+        """Print a table of all cases, then each doubt."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("", no_wrap=True, overflow="ellipsis")
+        for heading in ("batch", "latency (ms)", "img/s", "n"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for case, (rounds, failure) in self.histories.items():
+            known = summarise([record.samples_s for record in rounds]) if rounds else None
+            cells = (f"failed: {failure.stage}", "", "") if failure else numbers(case, known)
+            table.add_row(escape(selector(case)), str(case.batch), *cells)
+        console.print()
+        console.print(table)
+        console.print()
+        for case, verdict in self.verdicts.items():
+            if verdict.reasons:
+                say(console, f"{selector(case)} at batch {case.batch} is {verdict.text}")
+
+    def to_builtins(self) -> list[dict[str, object]]:
+        """One dictionary per case, for JSON."""
+        return [
+            _to_builtins(case, known, self.verdicts.get(case))
+            for case, known in self.histories.items()
+        ]
+
+
+def outcome_of(sweep: Sweep) -> Outcome:
+    """All that the store has of the cases of a sweep, from this run and earlier ones."""
+    records, here = sweep.store.records, sweep.environment.environment_id
+    histories = {case: history(records, case, here) for case in sweep.cases}
+    own = [record for record in of_cases(records) if record.environment_id == here]
+    recorded = Recorded(sweep.store.path.parent, sweep.environment, own)
+    measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
+    return Outcome(histories, {case: recorded.verdict(case) for case in measured})
+
+
+def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[str, object]:
+    rounds, failure = known
+    processes = [record.samples_s for record in rounds]
+    estimate = summarise(processes) if rounds else None
+    interval = latency(processes)
+    return {
+        "case_id": case.case_id,
+        "case": msgspec.to_builtins(case),
+        "median_s": estimate.median if estimate else None,
+        "mean_s": estimate.mean if estimate else None,
+        "std_s": estimate.std if estimate and estimate.samples > 1 else None,
+        "throughput_img_s": case.batch / estimate.median if estimate else None,
+        "samples": estimate.samples if estimate else 0,
+        "interval_s": [interval.low, interval.high] if interval else None,
+        **gpu_metrics(rounds)._asdict(),
+        "verdict": verdict.level if verdict else None,
+        "doubts": [reason.seen for reason in verdict.reasons] if verdict else [],
+        "stopped_by": rounds[-1].stopped_by if rounds else None,
+        "failure": {"stage": failure.stage, "error": failure.error, "message": failure.message}
+        if failure
+        else None,
+    }

@@ -1,0 +1,89 @@
+"""Commands made of a dataclass of options: flags, defaults, help, completion and exit codes."""
+
+import dataclasses
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.cli.options import takes
+from bench.cli.profile import ProfileOptions
+from bench.cli.run import RunOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    where: Annotated[str, typer.Argument(metavar="WHERE")]
+    count: Annotated[int, typer.Option(help="How many.")] = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class More(Base):
+    count: Annotated[int, typer.Option(help="How many more.")] = 4
+    loud: Annotated[bool, typer.Option("--loud")] = False
+
+
+@pytest.fixture
+def given():
+    """What a command of `More` was given, and a way to call it with words."""
+    seen = []
+    program = typer.Typer(rich_markup_mode=None)
+
+    @program.command()
+    @takes(More)
+    def act(options: More) -> int:
+        """Act."""
+        seen.append(options)
+        return 5 if options.loud else 0
+
+    def call(*words):
+        done = CliRunner().invoke(program, words)
+        return done.exit_code, (seen[-1] if seen else None), done.output
+
+    return call
+
+
+def test_arguments_flags_and_defaults_arrive_in_the_dataclass(given):
+    assert given("here")[:2] == (0, More("here", 4, False))
+    assert given("here", "--count", "9")[:2] == (0, More("here", 9, False))
+
+
+def test_what_the_function_returns_is_the_exit_code(given):
+    assert given("here", "--loud")[:2] == (5, More("here", 4, True))
+
+
+def test_an_argument_without_default_must_be_given(given):
+    code, seen, said = given()
+    assert (code, seen) == (2, None)
+    assert "WHERE" in said
+
+
+def test_the_help_is_that_of_the_subclass_and_of_the_docstring(given):
+    said = given("--help")[2]
+    assert "Act." in said
+    assert "How many more." in said
+    assert "[default: 4]" in said
+
+
+@pytest.mark.parametrize(("command", "options"), [("run", RunOptions), ("profile", ProfileOptions)])
+def test_each_field_is_a_flag_of_its_command(bench, command, options):
+    shown = bench(command, "--help").stdout.split()
+    for field in dataclasses.fields(options):
+        assert "--" + field.name.removeprefix("as_").replace("_", "-") in shown
+
+
+def test_names_of_models_suites_and_presets_are_completed():
+    for line, expected in (
+        ("bench run --models resnet50,repnext_u3_", "resnet50,repnext_u3_t"),
+        ("bench run --suite tab", "table6"),
+        ("bench profile --preset qu", "quick"),
+        ("bench run --device h", "h200"),
+        ("bench run --retry", "--retry-failed"),
+    ):
+        environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "3"}
+        if line.endswith("--retry"):
+            environment["COMP_CWORD"] = "2"
+        done = CliRunner().invoke(app, [], prog_name="bench", env=environment)
+        assert expected in done.output.split()
