@@ -10,7 +10,7 @@ from typing import IO
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import Case, Record
+from bench.records import Case, Environment, Record
 from bench.storage import lock
 from bench.storage.files import created, is_at, made, opened
 from bench.storage.history import History, history
@@ -113,6 +113,12 @@ class Store:
                 f"{self.path} was changed while this run was writing to it",
                 "Run the same command again: it goes on with what is there.",
             ) from None
+
+    def environments(self) -> list[Environment]:
+        """The environments of all runs on record."""
+        ids = dict.fromkeys(environment_id for environment_id, _ in self._places)
+        found = [record for each in ids for record in self.of(None, each)]
+        return [record for record in found if isinstance(record, Environment)]
 
     def history(self, case: Case, environment_id: str) -> History:
         """What is on record of `case` in this environment."""
