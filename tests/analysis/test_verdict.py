@@ -82,6 +82,14 @@ def test_slow_kernels_flip_the_verdict(kernels, level, doubt):
     assert (verdict.level, verdict.reasons[0].doubt) == (level, doubt)
 
 
+@pytest.mark.parametrize(
+    ("stolen_cpu_s", "level"),
+    [(0.4, "VALID"), (0.41, "SUSPECT"), (4.0, "SUSPECT"), (4.01, "INVALID")],
+)
+def test_a_share_counts_beyond_its_limit_and_not_at_it(stolen_cpu_s, level):
+    assert spoilt(stolen_cpu_s=stolen_cpu_s).level == level  # of 20 s; the limits are 2 and 20 %
+
+
 def test_a_warm_up_that_did_not_settle_is_a_doubt():
     assert judged(steady=False).reasons[0].doubt == Doubt.WARM_UP
 
@@ -125,6 +133,8 @@ def test_a_case_is_as_suspect_as_its_rounds():
     assert one.level == "SUSPECT"
     assert one.text == "SUSPECT: others used 50 % of the CPUs (2 of 4 rounds)"
     assert judge_case(rounds(0, 10, 10), MACHINE).level == "INVALID"
+    assert judge_case(rounds(0, 10), MACHINE).level == "INVALID"  # half of them are enough
+    assert judge_case(rounds(0, 0, 10), MACHINE).level == "SUSPECT"
 
 
 def test_rounds_whose_power_modes_have_other_numbers_have_two_reasons():

@@ -1,9 +1,7 @@
-from support.records import failure, measurement
+from support.records import CASE, failure, measurement
 
 from bench.records import Case
 from bench.storage.history import history
-
-CASE = Case("resnet50", "plain")
 
 
 def test_history_is_of_one_case_in_one_environment():
@@ -24,6 +22,6 @@ def test_a_failure_counts_until_a_later_round_succeeds():
     assert history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
 
 
-def test_a_round_that_is_there_twice_counts_once():
-    rounds, _ = history([measurement(CASE), measurement(CASE)], CASE, "env")
-    assert len(rounds) == 1
+def test_of_a_round_that_is_there_twice_the_first_counts():
+    first, second = measurement(CASE, samples_s=[0.01]), measurement(CASE, samples_s=[0.02])
+    assert history([first, second], CASE, "env").rounds == [first]

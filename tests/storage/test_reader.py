@@ -2,15 +2,13 @@ import json
 
 import msgspec
 import pytest
-from support.records import measurement
+from support.records import CASE, measurement
 
 from bench.errors import UsageError
-from bench.records import Case
 from bench.storage import reader
 from bench.storage.reader import FILE_NAME, Flaw, Unread, read
 from bench.storage.results import Store
 
-CASE = Case("resnet50", "plain")
 WHOLE = msgspec.json.encode(measurement(CASE))
 
 

@@ -30,6 +30,22 @@ def test_what_was_appended_is_read_back(tmp_path):
     assert opened(tmp_path / "chip").records == records
 
 
+def test_a_record_is_on_the_disk_when_append_returns(tmp_path, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def counted(descriptor):
+        fsync(descriptor)
+        flushed.append(os.fstat(descriptor))
+
+    with contextlib.closing(Store(tmp_path)) as results:
+        results.open()
+        monkeypatch.setattr(os, "fsync", counted)
+        for record in (ENVIRONMENT, measurement(CASE)):
+            results.append(record)
+            now = results.path.stat()
+            assert (flushed[-1].st_ino, flushed[-1].st_size) == (now.st_ino, now.st_size)
+
+
 def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
     results = opened(tmp_path, measurement(CASE))
     (line,) = results.path.read_text().splitlines()
