@@ -15,10 +15,10 @@ from bench.paper import accuracy
 from bench.paper.accuracy import Given
 from bench.report import claims, devices, index, page
 from bench.report.devices import DeviceResults
-from bench.report.figures import distributions, figure1, figure5, roofline, speedups
+from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import gather
 from bench.report.tables import paper_tables, profiles, results
-from bench.storage.pages import left_over, write_pages
+from bench.storage.pages import write_pages
 
 __all__ = ["joint", "of_device", "write"]
 
@@ -60,7 +60,7 @@ def write(
     warnings += _unmatched(given, every)
     written += write_pages(home, joint(every, pages, warnings))
     warnings += [f"{each.label}: {note}" for each in every for note in each.notes]
-    warnings += [f"{path} is of an earlier report: remove it" for path in left_over(written)]
+    warnings += [f"{path} is of an earlier report: remove it" for path in index.left_over(written)]
     return list(dict.fromkeys(written)), warnings
 
 
@@ -86,11 +86,9 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
         pages["results.md"] = results.to_markdown(rows).encode()
         pages["results.csv"] = results.to_csv(rows).encode()
     pages |= paper_tables.render([last], only=paper_tables.measured_on(last))
-    pages |= _shared_figures([last])
-    for batch in sorted({row.case.batch for row in last.rows if row.summary}):
-        name = "distributions" if batch == 1 else f"distributions-{batch}"
-        pages |= _named(name, distributions.distributions(last, batch))
-    return pages | _of_profiles(last)
+    for figure in FIGURES:
+        pages |= figure.draw([last])
+    return pages | _profile_page(last)
 
 
 def joint(
@@ -104,42 +102,25 @@ def joint(
     latest = [each for each in every if each.latest]
     judged = claims.judge(latest)
     pages = paper_tables.render(latest)
-    if len(latest) == 1:  # the same pictures: they are not drawn twice
-        (own,) = beside.values()
-        pages |= {name: own[name] for name in own if name.startswith(("figure1.", "speedups."))}
-    else:
-        pages |= _shared_figures(latest)
+    for figure in FIGURES:
+        if figure.joins_devices:
+            pages |= figure.draw(latest) if len(latest) > 1 else _drawn(figure, beside)
     pages |= claims.render(judged, latest)
     pages["report.html"] = page.render(every, claims.lines(judged, latest))
     pages["report.md"] = index.render(every, pages, beside, warnings)
     return pages
 
 
-def _shared_figures(latest: Sequence[DeviceResults]) -> Pages:
-    """Those with a panel for each device."""
-    return {
-        **_named("figure1", figure1.figure1(latest)),
-        **_named("speedups", speedups.speedups(latest)),
-    }
+def _drawn(figure: Figure, beside: Mapping[str, Pages]) -> Pages:
+    """The files of a figure that was drawn for the one device already: the same picture."""
+    (own,) = beside.values()
+    return {name: content for name, content in own.items() if name.startswith(f"{figure.name}.")}
 
 
-def _of_profiles(device: DeviceResults) -> Pages:
-    """Where the time goes; pictures of the smallest batch."""
+def _profile_page(device: DeviceResults) -> Pages:
+    """Where the time goes, in numbers."""
     found = [known.profile for known in device.profiles if known.rounds]
     failures = [known.failure for known in device.profiles if known.failure]
     if not found and not failures:
         return {}
-    pages = {"profile.md": profiles.page(found, device.peaks, failures).encode()}
-    if not found:
-        return pages
-    batch = min(profile.case.batch for profile in found)
-    shown = [profile for profile in found if profile.case.batch == batch]
-    pages |= _named("figure5", figure5.figure5(shown, device.label))
-    last, others = shown[-roofline.PANELS :], shown[: -roofline.PANELS]
-    if reached := device.peaks.get(last[0].case_id):  # the paper's own networks come last
-        pages |= _named("roofline", roofline.roofline([*last, *others], reached, device.label))
-    return pages
-
-
-def _named(name: str, picture: Mapping[str, bytes]) -> Pages:
-    return {f"{name}.{kind}": content for kind, content in picture.items()}
+    return {"profile.md": profiles.page(found, device.peaks, failures).encode()}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 
 from bench.report.devices import DeviceResults
+from bench.report.figures.catalogue import FIGURES
 from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import NOTHING, markdown
 
 WARNINGS_SHOWN = 20
-BATCH = re.compile(r"distributions-\d+\.png")
+OF_BATCH = re.compile(r"-\d+(?=\.)")  # in the name of a figure that is drawn for each batch
 ABOUT = {
     "report.html": "everything in one page: a table to sort and filter, accuracy over latency",
     "claims.md": "the paper's claims about efficiency, tested",
@@ -24,14 +26,12 @@ ABOUT = {
     "table4.md": "Table 4: ImageNet-1K, latency and throughput",
     "table5.md": "Table 5: the ablation from ConvNeXt to RepNeXt",
     "table6.md": "Table 6: different devices",
-    "figure1.png": "accuracy over latency, the paper's Figure 1",
-    "speedups.png": "what re-parameterisation gains",
-    "distributions.png": "all samples of every case, at one batch",
-    "figure5.png": "where the time goes, the paper's Figure 5",
-    "roofline.png": "what operators reach of what the chip could",
+    **{f"{figure.name}.png": figure.about for figure in FIGURES},
     "profile.md": "the profiles in numbers",
 }
-PICTURES = ("figure1.png", "speedups.png")
+STEMS = {name.partition(".")[0] for name in ABOUT} | {"report"}
+KINDS = {"md", "csv", "tex", "png", "svg", "html"}
+PICTURES = [f"{figure.name}.png" for figure in FIGURES if figure.joins_devices]
 
 
 def render(
@@ -58,6 +58,19 @@ def render(
     return ("\n\n".join(parts) + "\n").encode()
 
 
+def left_over(written: Iterable[Path]) -> list[Path]:
+    """Files next to those `written` that bear a name of the report, and are of an earlier one."""
+    new = set(written)
+    folders = sorted({path.parent for path in new})
+    beside = [path for folder in folders for path in sorted(folder.iterdir())]
+    return [path for path in beside if _is_of_report(path.name) and path not in new]
+
+
+def _is_of_report(name: str) -> bool:
+    stem, _, kind = OF_BATCH.sub("", name).partition(".")
+    return stem in STEMS and kind in KINDS
+
+
 def _line(device: DeviceResults) -> dict[str, str]:
     levels = Counter(row.verdict.level for row in device.rows if row.verdict)
     verdicts = ", ".join(f"{count} {level}" for level, count in levels.most_common())
@@ -72,7 +85,8 @@ def _line(device: DeviceResults) -> dict[str, str]:
 
 def _links(names: set[str], way: str = "") -> Iterator[str]:
     """One line for each file that is there, with its other formats."""
-    batches = {name: ABOUT["distributions.png"] for name in sorted(names) if BATCH.fullmatch(name)}
+    plain = {name: OF_BATCH.sub("", name) for name in sorted(names)}
+    batches = {name: ABOUT[base] for name, base in plain.items() if name != base in ABOUT}
     for name, about in {**ABOUT, **batches}.items():
         if name in names:
             stem = name.partition(".")[0]

@@ -52,9 +52,7 @@ def hold(file: IO[bytes], doing: str, on_wait: OnWait | None = None) -> None:
 
 
 @contextlib.contextmanager
-def device(
-    chip: Chip, on_wait: OnWait | None = None, *, is_shared: bool = False
-) -> Iterator[None]:
+def device(chip: Chip, on_wait: OnWait | None = None, *, is_shared: bool = False) -> Iterator[None]:
     """Be the only run on `chip`, of any user of this machine, unless several may share it.
 
     Raises UsageError as `hold` does, or where the lock's file cannot be opened.

@@ -91,14 +91,15 @@ def test_a_form_that_no_figure_could_mark_is_refused(bench_process, checkout):
     assert "Missing required argument 'marker'" in done.stderr
 
 
-def example(section, language="python"):
-    """The code block of a section of CONTRIBUTING.md."""
+def examples(section):
+    """The Python code blocks of a section of CONTRIBUTING.md."""
     text = (ROOT / "CONTRIBUTING.md").read_text().split(f"## Add a {section}\n")[1]
-    return text.split(f"```{language}\n")[1].split("```")[0]
+    blocks = text.partition("\n## ")[0].split("```python\n")[1:]
+    return [block.split("```")[0] for block in blocks]
 
 
 def test_add_a_device(bench_process, checkout):
-    (checkout / "bench" / "devices" / "abacus.py").write_text(example("device"))
+    (checkout / "bench" / "devices" / "abacus.py").write_text(examples("device")[0])
     devices = checkout / "bench" / "devices" / "__init__.py"
     insert(
         devices,
@@ -111,7 +112,7 @@ def test_add_a_device(bench_process, checkout):
     assert case["device"] == "abacus"
     assert (checkout / "out" / "abacus-1").is_dir()
     listed = bench_process("list", "devices", cwd=checkout).stdout
-    assert "abacus     Abacus 1" in listed
+    assert "abacus  Abacus 1" in listed
     refused = bench_process("run", *on_it, "--precision", "tf32", cwd=checkout)
     assert (refused.returncode, "no TF32 beads" in refused.stderr) == (3, True)
     done = bench_process(
@@ -124,23 +125,39 @@ def test_add_a_device(bench_process, checkout):
 
 
 def test_add_a_backend(bench_process, checkout):
-    (checkout / "bench" / "backends" / "traced.py").write_text(example("backend"))
+    (checkout / "bench" / "backends" / "no_onednn.py").write_text(examples("backend")[0])
     backends = checkout / "bench" / "backends" / "__init__.py"
-    insert(backends, "cudagraph, eager", ", traced")
-    insert(backends, '    "cudagraph": cudagraph,\n', '    "traced": traced,\n')
-    arguments = ("--models", "timm/test_resnet", "--backend", "eager,traced")
+    insert(backends, "cudagraph, eager", ", no_onednn")
+    insert(backends, '    "cudagraph": cudagraph,\n', '    "no_onednn": no_onednn,\n')
+    arguments = ("--models", "timm/test_resnet", "--backend", "eager,no_onednn")
     cases = measured(bench_process, checkout, *arguments)
-    assert [case["backend"] for case in cases] == ["eager", "traced"]
+    assert [case["backend"] for case in cases] == ["eager", "no_onednn"]
     listed = json.loads(bench_process("list", "backends", "--json", cwd=checkout).stdout)
-    assert "traced" in [entry["name"] for entry in listed]
-    profiled = ("profile", "--models", "timm/test_resnet", "--backend", "traced", "--out", "out")
+    assert "no_onednn" in [entry["name"] for entry in listed]
+    profiled = ("profile", "--models", "timm/test_resnet", "--backend", "no_onednn", "--out", "out")
     done = bench_process(
         *profiled, "--resolution", "32", "--seconds", "0.6", "--json", cwd=checkout
     )
     assert done.returncode == 0, done.stderr
     (profile,) = json.loads(done.stdout)
     modules = {row["module"] for row in profile["rows"]}
-    assert {"stages.0.0.conv1", "head.fc"} <= modules, modules
+    assert {"conv1.0", "bn1"} <= modules, modules
+
+
+def test_add_a_figure(bench_process, checkout):
+    module, entry = examples("figure")
+    figures = checkout / "bench" / "report" / "figures"
+    (figures / "energy.py").write_text(module)
+    insert(figures / "catalogue.py", "import distributions, ", "energy, ")
+    insert(figures / "catalogue.py", "FIGURES = (\n", entry)
+    on_fake = ("--models", "resnet50,swin_t", "--device", "fake", "--out", "out")
+    assert bench_process("run", *on_fake, "--rounds", "1", cwd=checkout).returncode == 0
+    done = bench_process("report", "out", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "out/fake/energy.png").read_bytes().startswith(b"\x89PNG")
+    assert "Swin-T" in (checkout / "out/fake/energy.svg").read_text()
+    index = (checkout / "out/report.md").read_text()
+    assert "[energy.png](fake/energy.png): energy of an image ([svg](fake/energy.svg))" in index
 
 
 def test_add_a_suite(bench_process, checkout):

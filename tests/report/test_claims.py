@@ -21,7 +21,7 @@ from bench.report.claims.evidence import Found, exactly
 from bench.report.claims.verdicts import VERDICTS, holding, mean, reported_of, together, verdict_of
 from bench.report.claims.words import contradicting, of_label, own_tables
 from bench.report.tables import paper_tables
-from bench.storage import results as store
+from bench.storage.reader import read
 
 CPU = Chip("cpu", "cpu", "Test CPU", threads=2, facts={})
 NOISE = (0.99, 1.0, 1.01)
@@ -481,7 +481,7 @@ def test_lines_of_the_html_page():
     "path", sorted(ROOT.glob("reports/*/results.jsonl")), ids=lambda path: path.parent.name
 )
 def test_the_committed_records_are_judged(path):
-    records, _ = store.read(path)
+    records, _ = read(path)
     found = [each for each in devices.of(path.parent.name, records) if each.latest]
     pages = everything(*found)
     assert len(pages["claims.md"].decode().splitlines()) < 250

@@ -1,0 +1,86 @@
+"""The figures of a report: one file each in this folder, and one entry in FIGURES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from bench.records import Profile
+from bench.report.devices import DeviceResults
+from bench.report.figures import distributions, figure1, figure5, roofline, speedups
+
+Files = dict[str, bytes]
+
+
+class Figure(NamedTuple):
+    """One figure of the report.
+
+    `name` is that of its files, `about` what `report.md` says of it. `draw` takes devices, each in
+    its latest environment, and returns file names with their content; nothing where there is
+    nothing to show. A figure that `joins_devices` has a panel for each: it is drawn for every
+    device alone, and once for all together. Any other figure is drawn for one device.
+    """
+
+    name: str
+    about: str
+    draw: Callable[[Sequence[DeviceResults]], Files]
+    joins_devices: bool = False
+
+
+def named(name: str, picture: Mapping[str, bytes]) -> Files:
+    """A picture by kind (`png`, `svg`) as files of that name."""
+    return {f"{name}.{kind}": content for kind, content in picture.items()}
+
+
+def _distributions(devices: Sequence[DeviceResults]) -> Files:
+    """A picture for each batch; batch 1 has the plain name."""
+    (device,) = devices
+    files: Files = {}
+    for batch in sorted({row.case.batch for row in device.rows if row.summary}):
+        name = "distributions" if batch == 1 else f"distributions-{batch}"
+        files |= named(name, distributions.distributions(device, batch))
+    return files
+
+
+def _figure5(devices: Sequence[DeviceResults]) -> Files:
+    (device,) = devices
+    profiles = _of_smallest_batch(device)
+    return named("figure5", figure5.figure5(profiles, device.label)) if profiles else {}
+
+
+def _roofline(devices: Sequence[DeviceResults]) -> Files:
+    """The last cases first: the paper's own networks come last in its suites."""
+    (device,) = devices
+    profiles = _of_smallest_batch(device)
+    if not profiles:
+        return {}
+    last, others = profiles[-roofline.PANELS :], profiles[: -roofline.PANELS]
+    peaks = device.peaks.get(last[0].case_id)
+    if peaks is None:
+        return {}
+    return named("roofline", roofline.roofline([*last, *others], peaks, device.label))
+
+
+def _of_smallest_batch(device: DeviceResults) -> list[Profile]:
+    found = [known.profile for known in device.profiles if known.rounds]
+    batch = min((profile.case.batch for profile in found), default=1)
+    return [profile for profile in found if profile.case.batch == batch]
+
+
+FIGURES = (
+    Figure(
+        "figure1",
+        "accuracy over latency, the paper's Figure 1",
+        lambda devices: named("figure1", figure1.figure1(devices)),
+        joins_devices=True,
+    ),
+    Figure(
+        "speedups",
+        "what re-parameterisation gains",
+        lambda devices: named("speedups", speedups.speedups(devices)),
+        joins_devices=True,
+    ),
+    Figure("distributions", "all samples of every case, at one batch", _distributions),
+    Figure("figure5", "where the time goes, the paper's Figure 5", _figure5),
+    Figure("roofline", "what operators reach of what the chip could", _roofline),
+)
