@@ -67,6 +67,11 @@ def test_an_interval_that_is_narrow_twice_in_succession_ends_a_case():
     assert stopped_by(PRECISE, of_latency(*narrow, 0.102)) == "precision"
     wide_before = (0.098, 0.100, 0.102, 0.104, 0.106)
     assert stopped_by(PRECISE, of_latency(*wide_before, 0.102)) == "round"
+    # 2.776 * 0.00177 / 2.236 / 0.102 = 2.2 % of five, 2.571 * 0.00158 / 2.449 / 0.102 = 1.6 % of six
+    narrow_once = (0.100, 0.1005, 0.102, 0.1035, 0.104)
+    assert PRECISE.precision == 0.02
+    assert stopped_by(PRECISE, of_latency(*narrow_once, 0.102)) == "round"
+    assert stopped_by(PRECISE, of_latency(*narrow_once, 0.102, 0.102)) == "precision"
 
 
 def test_stopping_on_precision_keeps_the_interval_honest():
