@@ -67,7 +67,7 @@ def test_an_interval_that_is_narrow_twice_in_succession_ends_a_case():
     assert stopped_by(PRECISE, of_latency(*narrow, 0.102)) == "precision"
     wide_before = (0.098, 0.100, 0.102, 0.104, 0.106)
     assert stopped_by(PRECISE, of_latency(*wide_before, 0.102)) == "round"
-    # 2.776 * 0.00177 / 2.236 / 0.102 = 2.2 % of five, 2.571 * 0.00158 / 2.449 / 0.102 = 1.6 % of six
+    # of 5: 2.776 * 0.00177 / 2.236 / 0.102 = 2.2 %; of 6: 2.571 * 0.00158 / 2.449 / 0.102 = 1.6 %
     narrow_once = (0.100, 0.1005, 0.102, 0.1035, 0.104)
     assert PRECISE.precision == 0.02
     assert stopped_by(PRECISE, of_latency(*narrow_once, 0.102)) == "round"
@@ -91,6 +91,8 @@ def test_an_interval_that_no_longer_narrows_ends_a_case():
     calm = (0.096, 0.104, 0.100, 0.104, 0.096, 0.100)
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160, 0.170)) == "noise"
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160)) == "round"
+    # Wider than three rounds before, and narrower than two rounds before.
+    assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.100, 0.100)) == "noise"
 
 
 def test_a_fixed_number_of_rounds_is_not_ended_by_precision():
