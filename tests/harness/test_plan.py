@@ -33,6 +33,13 @@ def test_begins_no_round_that_would_exceed_the_budget(each, expected):
     assert stopped_by(PLAN, [spent(each)]) == expected
 
 
+def test_the_next_round_is_expected_to_take_as_long_as_the_longest():
+    plan = msgspec.structs.replace(PLAN, rounds=5)
+    assert stopped_by(plan, [spent(2), spent(4.1)]) == "budget"  # 6.1 s and 4.1 s more, of 10 s
+    assert stopped_by(plan, [spent(4.1), spent(2)]) == "budget"
+    assert stopped_by(plan, [spent(2), spent(3.9)]) == "round"
+
+
 def test_the_share_of_the_template_counts_towards_the_budget():
     record = msgspec.structs.replace(spent(4.9), share_s=0.2)
     assert stopped_by(PLAN, [record]) == "budget"
