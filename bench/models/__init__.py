@@ -1,6 +1,6 @@
-"""Networks by name, and their re-parameterised forms: `build` and `fuse`.
+"""Build networks by name (`build`) and re-parameterise them (`fuse`).
 
-Importing this package imports no torch; building does.
+Importing this package does not import torch; building a network does.
 """
 
 from bench.models.build import build

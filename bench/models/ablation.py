@@ -1,8 +1,11 @@
-"""The first steps from ConvNeXt to RepNeXt (Table 5), each on top of the one before.
+"""The first steps of the ablation from ConvNeXt to RepNeXt (Table 5); each extends the one before.
 
-ConvNeXt-T itself is timm's. Lc2pwconv: its fully connected layers as 1x1 convolutions. Ln2bn:
-its LayerNorms as BatchNorms. Shortcut-act, the next step, is a RepNeXt whose unit is one plain
-7x7 (`repnext.UNITS["plain"]`). LayerScale stays in the first two.
+1. ConvNeXt-T: timm's network.
+2. Lc2pwconv: 1x1 convolutions replace the fully connected layers.
+3. Ln2bn: BatchNorm replaces LayerNorm.
+4. Shortcut-act: RepNeXt with one plain 7x7 as its unit (`repnext.UNITS["plain"]`).
+
+This module has steps 2 and 3. Both keep the LayerScale of ConvNeXt.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ from torch import Tensor, nn
 from bench.models.repnext import EXPANSION, SIZES
 
 LAYER_SCALE = 1e-6
-EPS = 1e-6  # of ConvNeXt's LayerNorms
+EPS = 1e-6  # in ConvNeXt's LayerNorms
 
 
 class Block(nn.Module):
-    """7x7 depthwise, norm, 1x1 to 4C, GELU, 1x1 to C, LayerScale, plus the input."""
+    """y = scale * pw2(gelu(pw1(norm(dw(x))))) + x, where `scale` is the LayerScale per channel.
+
+    dw is a 7x7 depthwise convolution; pw1 (C to 4C) and pw2 (4C to C) are 1x1 convolutions.
+    """
 
     def __init__(self, channels: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -37,7 +43,7 @@ class Block(nn.Module):
 
 
 def lc2pwconv(size: str, num_classes: int = 1000) -> nn.Sequential:
-    """ConvNeXt with 1x1 convolutions for its fully connected layers."""
+    """Return ConvNeXt with 1x1 convolutions in place of its fully connected layers."""
 
     def norm(channels: int) -> nn.Module:
         return LayerNorm2d(channels, eps=EPS)
@@ -46,12 +52,15 @@ def lc2pwconv(size: str, num_classes: int = 1000) -> nn.Sequential:
 
 
 def ln2bn(size: str, num_classes: int = 1000) -> nn.Sequential:
-    """Lc2pwconv with BatchNorm for LayerNorm."""
+    """Return Lc2pwconv with BatchNorm in place of LayerNorm."""
     return _convnext(size, num_classes, nn.BatchNorm2d)
 
 
 def _convnext(size: str, num_classes: int, norm: Callable[[int], nn.Module]) -> nn.Sequential:
-    """ConvNeXt of that size, its norms made by `norm`; images (N, 3, H, W), 32 | H, W."""
+    """Return ConvNeXt for images (N, 3, H, W), where 32 divides H and W.
+
+    `size` is a key of SIZES; `norm` makes a normalisation layer for a number of channels.
+    """
     widths, depths = SIZES[size]
     net = nn.Sequential()
     net.add_module("stem", nn.Sequential(nn.Conv2d(3, widths[0], 4, stride=4), norm(widths[0])))

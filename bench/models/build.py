@@ -1,4 +1,4 @@
-"""A network by its name, with random weights. Importing this file imports no torch."""
+"""Build a network by its name, with random weights. Importing this file imports no torch."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ def build(
     num_classes: int = 1000,
     source: Source | None = None,
 ) -> nn.Module:
-    """Build a network with random weights; nothing is ever downloaded.
+    """Build a network with random weights; downloads nothing.
 
-    `seed` decides all weights, the scales of residual branches and the statistics of BatchNorm
-    too. So the forms of one model with one seed compute the same function, and an error in any
-    part of the network shows in the output. The global random state does not change.
+    `seed` determines all weights, the scales of residual branches and the statistics of the
+    BatchNorms. So all forms of a model with the same seed compute the same function. An error in
+    any part of the network changes the output (see `initialise`). The global random state does
+    not change.
 
     Args:
-        name: a name of `bench.models.zoo.ZOO` or `timm/<name>`.
-        form: one of the model's forms; None is the form that is built.
-        resolution: height and width in pixels of the images (N, 3, H, W) that it will be given.
-        seed: of the weights.
-        num_classes: width of its output (N, num_classes).
-        source: a model of the user's own, built instead of `name`, or a file of weights.
+        name: a key of `bench.models.zoo.ZOO`, or `timm/<name>`.
+        form: a form of the model; None means the form that is built.
+        resolution: height and width in pixels of the input images (N, 3, H, W).
+        seed: the seed of the random weights.
+        num_classes: width of the output (N, num_classes).
+        source: a user's model, which replaces `name`, or a file of weights.
 
     Returns:
-        The network in eval mode, float32, on the CPU.
+        The network in eval mode, in float32, on the CPU.
 
     Raises:
-        UsageError: for an unknown name or form.
+        UsageError: if the name or the form is unknown.
     """
     source = source or Source()
     spec = None if source.factory else zoo.find(source.zoo or name)
@@ -55,7 +56,7 @@ def build(
 def _as_built(
     spec: zoo.Spec | None, source: Source, resolution: int, seed: int, num_classes: int
 ) -> nn.Module:
-    """The network in its first form; its weights depend on `seed` alone."""
+    """Return the network in the form that is built; its weights depend only on `seed`."""
     import torch
 
     from bench.models.initialise import initialise
@@ -63,7 +64,7 @@ def _as_built(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _make(spec, resolution, num_classes) if spec else user.build(source)
-        initialise(model, resolution, ours=spec is not None)
+        initialise(model, resolution, draw_scales=spec is not None)
     return model
 
 
@@ -90,7 +91,7 @@ def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
 
     named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
     if named_by_user and spec.variant not in {*timm.list_models(), *timm.list_pretrained()}:
-        zoo.timm_forms([spec.variant])  # refuses, and says which are near
+        zoo.timm_forms([spec.variant])  # raises UsageError with similar names
     config = timm.get_pretrained_cfg(spec.variant.split(".")[0], allow_unregistered=True)
     is_sized = config is not None and config.fixed_input_size
     sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}

@@ -1,4 +1,4 @@
-"""What a network costs on paper: parameters, multiply-accumulates, bytes of weights, structure."""
+"""Costs of a network from its structure alone: parameters, multiply-accumulates (MACs), bytes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_params(model: nn.Module) -> int:
-    """Number of parameters; buffers such as running statistics are none."""
+    """Return the number of parameters. Buffers, such as running statistics, do not count."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 class Survey(NamedTuple):
-    """What one image (1, 3, r, r) makes a network do. MACs are the paper's "FLOPs".
+    """The work of a network on one image (1, 3, r, r).
 
-    `macs` are of convolutions, linear layers and matrix products; `activation_bytes` are all
-    bytes that operators write, views excluded; then how often each kind of operator runs.
+    `macs` are the multiply-accumulates of convolutions, linear layers and matrix products; the
+    paper calls them FLOPs. `activation_bytes` are all bytes that operators write; views write
+    none. The other fields say how often each kind of operator runs.
     """
 
     macs: int
@@ -36,12 +37,12 @@ class Survey(NamedTuple):
 
 
 def survey(model: nn.Module, resolution: int) -> Survey:
-    """Follow one image through `model` on the meta device, with attention decomposed.
+    """Run one image through a copy of `model` on the meta device, with attention decomposed.
 
-    So neither the device nor the release of torch that runs the network has a say in it.
+    So the result does not depend on the device or the release of torch. `resolution` is in pixels.
     """
     flops, operators = FlopCounterMode(display=False), _OperatorCounter()
-    with torch.inference_mode():  # where a linear layer is one operator, its bias no addition
+    with torch.inference_mode():  # a linear layer is then one operator, without a separate addition
         on_meta = copy.deepcopy(model).eval().to("meta")
         image = torch.empty(1, 3, resolution, resolution, device="meta")
         with sdpa_kernel(SDPBackend.MATH), flops, operators:
@@ -51,11 +52,11 @@ def survey(model: nn.Module, resolution: int) -> Survey:
 
 
 def count_macs(model: nn.Module, resolution: int) -> int:
-    """Multiply-accumulates of one image (1, 3, resolution, resolution)."""
+    """Return the multiply-accumulates of one image (1, 3, resolution, resolution)."""
     return survey(model, resolution).macs
 
 
-# Names of operators by kind.
+# Names of ATen operators by kind.
 OPERATORS = {
     "convolution": {"convolution", "conv1d", "conv2d", "conv3d"},
     "normalisation": {
@@ -73,7 +74,7 @@ OPERATORS = {
 
 
 class _OperatorCounter(TorchDispatchMode):
-    """Counts calls by kind and the bytes that they write."""
+    """Counts the calls of each kind of operator, and the bytes that all operators write."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
@@ -92,22 +93,22 @@ class _OperatorCounter(TorchDispatchMode):
 
 
 def zero_share(model: nn.Module) -> float:
-    """The share of weights that are exactly zero, the paper's "extremely sparse" (Section 4.1)."""
+    """Return (number of zero parameters) / (number of parameters); see Section 4.1."""
     zeros = sum(int((parameter == 0).sum()) for parameter in model.parameters())
     return zeros / count_params(model)
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes that parameters and buffers take."""
+    """Return the bytes of all parameters and buffers."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def structural_hash(model: nn.Module) -> str:
-    """A hash of modules, their settings and the shapes of their weights, not of the values.
+    """Return a hash of the modules, their settings and the shapes of their weights.
 
-    Two processes that built the same network agree on it.
+    The values of the weights do not count. The hash is the same in every process.
     """
     shapes = [f"{name}:{tuple(value.shape)}" for name, value in model.state_dict().items()]
-    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses differ by process
+    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses in memory
     return hashlib.sha256("\n".join([structure, *shapes]).encode()).hexdigest()[:16]

@@ -1,4 +1,8 @@
-"""Folding BatchNorm into the convolution before it, in a network whose code is not ours."""
+"""Fold each BatchNorm into the convolution before it, in any network that torch.fx can trace.
+
+W' = W * gamma / sqrt(var + eps) and b' = beta + (b - mean) * gamma / sqrt(var + eps), for each
+output channel (paradigm 1 in Section 2.2 of the paper).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from bench.models.reparam import affine_of, conv_then_affine, kernel_of
 
 
 class _Tracer(fx.Tracer):
-    """Stops at convolutions and BatchNorms, subclasses too."""
+    """Traces convolutions and BatchNorms, and their subclasses, as single nodes."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         """Whether `module` is one node of the graph."""
@@ -21,11 +25,10 @@ class _Tracer(fx.Tracer):
 
 
 def fold_batchnorms(model: nn.Module) -> None:
-    """Fold, in place, every BatchNorm whose input is a convolution that nothing else reads.
+    """Fold every BatchNorm that is the only reader of a convolution; changes `model` in place.
 
-    What a BatchNorm did besides (timm's apply an activation too) stays in its place, and what
-    cannot be folded stays as it is. Raises what torch.fx raises where the network cannot be
-    traced.
+    A BatchNorm of timm may also apply a dropout and an activation; these stay in its place. Pairs
+    that cannot be folded stay unchanged. Raises the exception of torch.fx if tracing fails.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     nodes = list(_Tracer().trace(model).nodes)
@@ -42,7 +45,10 @@ def fold_batchnorms(model: nn.Module) -> None:
 
 
 def _folds(conv: Any, norm: Any) -> bool:
-    """Whether the pair is one whose algebra is ours: no subclass of a convolution, no dilation."""
+    """Whether `conv_then_affine` and `reparam.conv2d` are exact for the pair.
+
+    A subclass of Conv2d may compute something else, and `reparam.conv2d` cannot copy a dilation.
+    """
     return (
         type(conv) is nn.Conv2d
         and isinstance(norm, _BatchNorm)
@@ -59,7 +65,7 @@ def _put(model: nn.Module, target: str, module: nn.Module) -> None:
 
 
 def _source(node: fx.Node) -> fx.Node | None:
-    """The node that `node` alone reads, if there is one."""
+    """The first input of `node`, if no other node reads it; otherwise None."""
     source = node.args[0] if node.args else None
     return source if isinstance(source, fx.Node) and len(source.users) == 1 else None
 
@@ -69,7 +75,7 @@ def _module(node: fx.Node | None, modules: dict[str, nn.Module]) -> nn.Module | 
 
 
 def _remainder(norm: Any) -> nn.Module:
-    """What a BatchNorm does besides its map: nothing, or in timm a dropout and an activation."""
+    """What follows the affine map inside a BatchNorm: in timm, a dropout and an activation."""
     rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
     kept = [module for module in rest if not isinstance(module, nn.Identity)]
     return kept[0] if len(kept) == 1 else nn.Sequential(*kept) if kept else nn.Identity()

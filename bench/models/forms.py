@@ -1,7 +1,16 @@
-"""The forms of networks: one table that everything reads, the figures too. Imports no torch.
+"""The table of forms. Commands, checks, tables and figures all read it. Imports no torch.
 
-A form is one of several networks that compute the same function. A new form is one entry of
-`FORMS`, and one method on the module that it replaces.
+The forms of a network are different structures that compute the same function:
+
+- `rrep` folds each BatchNorm, W' = W * gamma / sqrt(var + eps) and
+  b' = beta + (b - mean) * gamma / sqrt(var + eps), and adds parallel kernels,
+  W' = sum of pad(W_i) and b' = sum of b_i (Section 3.1, Eqs. 1-4).
+- `rrep_fc` is `rrep` with y = W x + b as a linear layer in place of each 1x1 convolution.
+- `srep` also removes the shortcut of each block:
+  pw2(a(pw1(dw(x)))) + a(x) = pw2_rep(a(pw1_rep(gw_rep(x)))) (Section 3.2, Eqs. 5-8).
+
+`bench.models.reparam` has the algebra. A new form needs one entry in `_ENTRIES` and one method on
+the module that it replaces.
 """
 
 from __future__ import annotations
@@ -10,9 +19,9 @@ from collections.abc import Collection
 
 import msgspec
 
-# Families of networks, by the forms that they have.
-PLAIN = "plain"  # no form but its own: ResNet, ConvNeXt, Swin, ...
-MERGING = "merging"  # branches and BatchNorms that merge: RepVGG, RepLKNet, RepGhost
+# Families of networks. All networks of a family have the same forms.
+PLAIN = "plain"  # a single form: ResNet, ConvNeXt, Swin, ...
+MERGING = "merging"  # branches or BatchNorms can be merged: RepVGG, RepLKNet, RepGhost
 SHORTCUT_ACT = "shortcut_act"
 REPNEXT = "repnext"
 FAMILIES = (PLAIN, MERGING, SHORTCUT_ACT, REPNEXT)
@@ -22,7 +31,11 @@ BRACKETS = "()"
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """A sign in a picture: matplotlib's name and size in points, Plotly's name, and as text."""
+    """A marker in a figure.
+
+    `sign` is matplotlib's name, `points` its size, `symbol` Plotly's name, and `glyph` a
+    character for text.
+    """
 
     sign: str
     points: float
@@ -34,21 +47,23 @@ CIRCLE = Marker("o", 7.0, "circle", "●")
 SQUARE = Marker("s", 6.4, "square", "■")
 DIAMOND = Marker("D", 6.0, "diamond", "◆")
 TRIANGLE = Marker("^", 7.6, "triangle-up", "▲")
-CROSS = Marker("X", 7.0, "x", "✖")  # of a form that this table does not have
+CROSS = Marker("X", 7.0, "x", "✖")  # for a form that this table does not have
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """One form: who has it, how it is made, and how people read of it.
+    """One form: which families have it, how it is made, and how tables and figures show it.
 
-    `steps` are methods of modules. A network takes the form when every module that has the first
-    method is replaced by what it returns, then every module that has the second, and so on. A form
-    without steps is the network as it is built.
+    `steps` are names of methods of modules. For each step in order, `bench.models.fuse` replaces
+    every module that has the method by the module that the method returns. A form without steps
+    is the network as it is built.
 
-    `suffix` ends the title of a network in this form, and `label` stands in legends. Figure 1
-    draws the form with `marker`. The figure of speed-ups draws it with `marker` in `colour`; a
-    form whose colour is None is not in that figure. `arrow` is the letter on the arrow to the form
-    where a table prints all forms of a network in one cell; with BRACKETS the cell has the form's
-    throughput in brackets, and no latency.
+    `suffix` is appended to the title of a network in this form, and `label` is the text in
+    legends. Figure 1 draws the form with `marker`. The figure of speed-ups draws it with `marker`
+    in `colour`; a form whose colour is None is not in that figure.
+
+    A table may print all forms of a network in one cell; `arrow` is then the letter on the arrow
+    to this form. If `arrow` is BRACKETS, the cell has the throughput of this form in brackets,
+    and no latency.
     """
 
     name: str
@@ -63,17 +78,17 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_built(self) -> bool:
-        """Whether the network is in this form as it is built, with nothing merged."""
+        """Whether a network has this form when it is built, before any step."""
         return not self.steps
 
     @property
     def has_latency(self) -> bool:
-        """Whether tables of the paper's kind print a latency of this form."""
+        """Whether tables in the layout of the paper print a latency of this form."""
         return self.arrow != BRACKETS
 
 
 AS_BUILT = "as trained, or its only form"
-# In the order of a chain: train, then what is made of it. Colours are Okabe and Ito's.
+# In the order in which tables print the forms. The colours are from the palette of Okabe and Ito.
 _ENTRIES = (
     Form(
         name="plain",
@@ -132,25 +147,25 @@ _ENTRIES = (
     ),
 )
 FORMS = {form.name: form for form in _ENTRIES}
-ONLY = "plain"  # the form of a network that has no other; names leave it out
-REFERENCE = "train"  # what the other forms of a network are checked and compared with
-LETTERS = tuple(  # on arrows
+ONLY = "plain"  # the form of a network with a single form; names of cases omit it
+REFERENCE = "train"  # the other forms of a network are checked and compared with this form
+LETTERS = tuple(  # letters on the arrows in tables
     form.arrow for form in _ENTRIES if form.arrow and form.has_latency
 )
-# Methods of the blocks that are left once all branches of their units are merged.
+# Methods of a block that exist also after FUSE has merged the branches of its unit.
 BLOCK_STEPS = tuple(dict.fromkeys(step for form in _ENTRIES for step in form.steps[1:]))
 
 
 def of(family: str) -> tuple[str, ...]:
-    """The names of the forms that a family has, the one that is built first."""
+    """Return the names of the forms of `family`; the form that is built comes first."""
     return tuple(form.name for form in _ENTRIES if family in form.families)
 
 
 def find(name: str) -> Form:
-    """The form called `name`; one that the table does not have is named and marked as unknown.
+    """Return the form called `name`, or a placeholder if the table does not have it.
 
-    Another version of the program may have measured such a form. A figure then shows it with a
-    cross and its name, so that it is neither lost nor taken for another.
+    A results file of another version may contain a form that this table lacks. Figures then show
+    that form with its name and a cross, so it is neither dropped nor confused with another form.
     """
     return FORMS.get(name) or Form(
         name=name,
@@ -166,6 +181,6 @@ def find(name: str) -> Form:
 
 
 def in_order(names: Collection[str]) -> list[Form]:
-    """The forms called `names`, each once, in the order of the table; unknown ones come last."""
+    """Return each form in `names` once, in the order of the table; unknown forms come last."""
     unknown = sorted(set(names) - set(FORMS))
     return [form for form in _ENTRIES if form.name in names] + [find(name) for name in unknown]

@@ -1,4 +1,4 @@
-"""One form of a network made of another. Importing this file imports no torch."""
+"""Make one form of a network from another. Importing this file imports no torch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from bench.models import forms
 if TYPE_CHECKING:
     from torch import nn
 
-MERGE_METHODS = (forms.FUSE, "reparameterize", "switch_to_deploy")  # ours and timm's
+MERGE_METHODS = (forms.FUSE, "reparameterize", "switch_to_deploy")  # of this package; of timm
 
 
 def fuse(model: nn.Module, form: str) -> nn.Module:
-    """Return `model` in another form (Sections 3.1 and 3.2); `model` itself stays as it is.
+    """Return a copy of `model` in another form; `model` itself does not change.
 
-    Computes in float64 and casts back, on the device of the weights. `model` may have any form
-    whose branches are still there: `srep` can be made of `train` or of `rrep`.
+    `rrep` folds BatchNorms, W' = W * gamma / sqrt(var + eps) and
+    b' = beta + (b - mean) * gamma / sqrt(var + eps), and merges parallel branches (Section 3.1).
+    `srep` also removes the shortcuts (Section 3.2). Folds are computed in float64, on the device
+    of the weights, and cast back to the type of the weights.
+
+    `srep` and `rrep_fc` can be made from `train` or from `rrep`.
 
     Raises:
-        UsageError: where the network has no such form, or its branches are merged already.
+        UsageError: if the network does not have the form, or its branches are already merged.
     """
     has = forms_of(model)
     if form not in has:
@@ -43,7 +47,7 @@ def fuse(model: nn.Module, form: str) -> nn.Module:
 
 
 def forms_of(model: nn.Module) -> tuple[str, ...]:
-    """The forms that a network can have, by the modules in it."""
+    """Return the forms that a network can have, according to the types of its modules."""
     from bench.models.repnext import RepNeXt
 
     if isinstance(model, RepNeXt):
@@ -52,14 +56,14 @@ def forms_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def can_merge(model: nn.Module) -> bool:
-    """Whether a network has branches that merge, by our `fuse()` or by timm's mechanism."""
+    """Whether `fuse()` of this package, or timm's `reparameterize_model`, changes a module."""
     from bench.models.replknet import RepLKNet
 
     return isinstance(model, RepLKNet) or _has_method(model, MERGE_METHODS)
 
 
 def replace(module: nn.Module, method: str) -> None:
-    """Replace every outermost child that has `method` by what that returns."""
+    """Replace every outermost child that has `method` by the result of the method, in place."""
     for name, child in module.named_children():
         make = getattr(child, method, None)
         if make is None:
@@ -73,7 +77,7 @@ def _has_method(model: nn.Module, methods: tuple[str, ...]) -> bool:
 
 
 def _is_merged(model: nn.Module, form: str) -> bool:
-    """Whether what makes `form` is no longer there: blocks of RepNeXt, BatchNorms of the rest."""
+    """Whether `form` can no longer be made: RepNeXt then has no blocks, others no BatchNorm."""
     from bench.models.repnext import RepNeXt
 
     if isinstance(model, RepNeXt) and not forms.find(form).is_built:
@@ -88,7 +92,10 @@ def _has_batchnorm(model: nn.Module) -> bool:
 
 
 def _merge(model: nn.Module) -> nn.Module:
-    """Branches merged and BatchNorms folded, by our `fuse()` or by timm's mechanism; in place."""
+    """Merge branches and fold BatchNorms; changes `model` in place and returns the result.
+
+    RepNeXt and RepLKNet have `fuse()`; for other networks, timm merges the branches.
+    """
     from torch import nn
 
     from bench.models.fold import fold_batchnorms
@@ -98,7 +105,7 @@ def _merge(model: nn.Module) -> nn.Module:
     if isinstance(model, (RepNeXt, RepLKNet)):
         replace(model, forms.FUSE)
         return model
-    parent = nn.Sequential(model)  # the network itself may be a block that merges
+    parent = nn.Sequential(model)  # the network itself may be a block that timm replaces
     _merge_by_timm(parent)
     if _has_batchnorm(parent):
         fold_batchnorms(parent)
@@ -106,14 +113,14 @@ def _merge(model: nn.Module) -> nn.Module:
 
 
 def _merge_by_timm(module: nn.Module) -> None:
-    """Merge each block that can be by timm's mechanism, in float64, one block at a time."""
+    """Merge the branches of each block by timm's `reparameterize_model`, in float64, in place."""
     from timm.utils.model import reparameterize_model
     from torch import nn
 
     for name, child in module.named_children():
         if any(hasattr(child, method) for method in MERGE_METHODS):
             dtype = next(child.parameters()).dtype
-            parent = nn.Sequential(child.double())  # timm puts new blocks into their parent
+            parent = nn.Sequential(child.double())  # timm replaces a block in its parent
             reparameterize_model(parent, inplace=True)
             setattr(module, name, parent[0].to(dtype))
         else:

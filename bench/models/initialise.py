@@ -1,4 +1,4 @@
-"""Weights and statistics of a new network that make every part of it matter to the output."""
+"""Set weights and statistics of a new network so that every part of it affects the output."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-SEEN_RESOLUTION = 160  # at 64 statistics are far from those at 224, and the error grows by layers
-SMALL_SCALE = 1e-3  # a parameter of one dimension below it is a LayerScale as it is made
+# Pixels of the random images. At 64 the statistics differ much from the statistics at 224 pixels,
+# and the difference grows with each layer.
+STATISTICS_RESOLUTION = 160
+# A parameter with one dimension and all values below it is a LayerScale with its initial value.
+SMALL_SCALE = 1e-3
 
 
-def initialise(model: nn.Module, resolution: int, *, ours: bool) -> None:
-    """Make the output of a new network depend on every part of it, as in a trained one.
+def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
+    """Make the output of a new network depend on every part of it, as in a trained network.
 
-    In a new network the scales of residual branches are zero or close to it, and the statistics of
-    BatchNorm fit no input. Whole layers could then be wrong without a change of the output. So
-    scales are drawn, and BatchNorms take the statistics of random images, varied a little. In a
-    user's network only untrained BatchNorms change, since the rest may be trained.
+    In a new network, the scales of residual branches are zero or almost zero, and the running
+    statistics of a BatchNorm match no input. A layer could then be wrong without a visible effect
+    on the output. So this function draws the scales and sets the statistics of each new BatchNorm
+    to the statistics of random images, with random deviations.
+
+    Without `draw_scales`, only new BatchNorms change: a user's network may have trained weights.
+    A network on the meta device does not change. `resolution` is the side of an image in pixels.
     """
     if any(parameter.is_meta for parameter in model.parameters()):
         return
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _is_fresh(m)]
     with torch.no_grad():
-        for parameter in model.parameters() if ours else ():
+        for parameter in model.parameters() if draw_scales else ():
             if parameter.dim() == 1 and 0 < float(parameter.abs().max()) < SMALL_SCALE:
                 parameter.uniform_(0.1, 0.3)
         for norm in norms:
@@ -36,15 +42,18 @@ def initialise(model: nn.Module, resolution: int, *, ours: bool) -> None:
         hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
         try:
             if norms:
-                _see_images(model.eval(), resolution)
+                _run_random_images(model.eval(), resolution)
         finally:
             for hook in hooks:
                 hook.remove()
 
 
-def _see_images(model: nn.Module, resolution: int) -> None:
-    """Run on two random images: small ones, or of `resolution` where the network needs that."""
-    for images, size in ((2, min(resolution, SEEN_RESOLUTION)), (2, resolution)):
+def _run_random_images(model: nn.Module, resolution: int) -> None:
+    """Run on two small random images; if that fails, on larger ones, then on a single one.
+
+    Some networks accept images of `resolution` only, or one image only.
+    """
+    for images, size in ((2, min(resolution, STATISTICS_RESOLUTION)), (2, resolution)):
         with contextlib.suppress(RuntimeError, AssertionError, ValueError):
             model(torch.randn(images, 3, size, size))
             return
@@ -52,10 +61,15 @@ def _see_images(model: nn.Module, resolution: int) -> None:
 
 
 def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:
-    """Before a BatchNorm runs, give it the statistics of its input (N, C, ...), varied a little."""
+    """Set the running statistics to the statistics of the input (N, C, ...), plus deviations.
+
+    A hook that torch calls before the BatchNorm runs. Per channel:
+    running_mean = mean + 0.1 * sqrt(var) * normal(0, 1),
+    running_var = var * uniform(0.75, 1.25).
+    """
     channels = arguments[0].transpose(0, 1).flatten(1)
     variance = channels.var(1, correction=0)
-    floor = 0.1 * variance.mean() + norm.eps  # with so few images a channel may hardly vary
+    floor = 0.1 * variance.mean() + norm.eps  # two images may give a channel almost no variance
     variance = torch.maximum(variance, floor)
     shift = 0.1 * variance.sqrt() * torch.randn_like(variance)
     norm.running_mean.copy_(channels.mean(1) + shift)
@@ -63,7 +77,7 @@ def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:
 
 
 def _is_fresh(norm: _BatchNorm) -> bool:
-    """Whether the statistics of a BatchNorm are as they were when it was made."""
+    """Whether the running statistics still have their initial values: mean 0 and variance 1."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         return False

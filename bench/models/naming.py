@@ -1,4 +1,4 @@
-"""How a case is named for people: what one types, and what tables and figures print.
+"""Names of cases: the name on the command line, and the title in tables and figures.
 
 Importing this file imports no torch.
 """
@@ -11,21 +11,21 @@ from typing import NamedTuple
 from bench.models import forms, zoo
 from bench.records import Case, Chip
 
-USUAL = Case(model="", form="")  # its backend, precision and resolution go without saying
+USUAL = Case(model="", form="")  # names omit the backend, precision and resolution of this case
 USUAL_SETTING = f"{USUAL.backend} {USUAL.precision}"
 
 
 class Family(NamedTuple):
-    """The networks of one design, and which size of it a network is; "" where it has no size."""
+    """The family of a network, such as ConvNeXt, and its size, such as T; "" without a size."""
 
     name: str
     size: str
 
 
 def selector(case: Case, *, batch: bool = False) -> str:
-    """What one types, with what is unusual: `repnext_u3_t@srep compile`.
+    """Return the name on the command line, then the unusual settings: `repnext_u3_t@srep compile`.
 
-    With `batch`, a batch beyond 1 is named too: `repnext_u3_t@srep compile batch 128`.
+    With `batch`, a batch size above 1 is added: `repnext_u3_t@srep compile batch 128`.
     """
     words = [case.name, setting(case)]
     if batch and case.batch > 1:
@@ -34,20 +34,20 @@ def selector(case: Case, *, batch: bool = False) -> str:
 
 
 def title(case: Case, *, with_threads: bool = False) -> str:
-    """What tables and figures print: `RepNeXt-u3-T-sRep compile`."""
+    """Return the name in tables and figures: `RepNeXt-u3-T-sRep compile`."""
     words = [network_title(case.model, case.form), setting(case, with_threads=with_threads)]
     return " ".join(filter(None, words))
 
 
 def network_title(model: str, form: str) -> str:
-    """The network as the paper prints it, its form appended: `RepNeXt-u3-T-sRep`."""
+    """Return the paper's name of the network with the suffix of its form: `RepNeXt-u3-T-sRep`."""
     return _title_of(model) + forms.find(form).suffix
 
 
 def setting(case: Case, *, with_threads: bool = False) -> str:
-    """How it is run, as far as that is not eager, fp32, 224 pixels: `compile fp16 288²`.
+    """Return the settings that differ from eager, fp32 and 224 pixels: `compile fp16 288²`.
 
-    With `with_threads`, the number of threads is named always: `compile 4 threads`.
+    With `with_threads`, the number of threads is always added: `compile 4 threads`.
     """
     pairs = ((case.backend, USUAL.backend), (case.precision, USUAL.precision))
     words = [word for word, usual in pairs if word != usual]
@@ -59,21 +59,21 @@ def setting(case: Case, *, with_threads: bool = False) -> str:
 
 
 def threads(count: int) -> str:
-    """`1 thread`, `2 threads`."""
+    """Return the number of threads in words: `1 thread`, `2 threads`."""
     return f"{count} thread" + "s" * (count != 1)
 
 
 def has_unusual_threads(case: Case, chip: Chip) -> bool:
-    """Whether the case ran on a CPU with another number of threads than the chip's default."""
+    """Whether the case ran on a CPU, and not with the default number of threads of the chip."""
     return chip.kind == "cpu" and case.threads != chip.threads
 
 
 def family(model: str) -> Family:
-    """Family and size: `ConvNeXt` and `T`, `ResNet` and `50`.
+    """Return family and size of a network: `ConvNeXt` and `T`, `ResNet` and `50`.
 
-    A network of the user's (`net.py:net#1a2b3c4d`) is a family of its own.
+    A user's network (`net.py:net#1a2b3c4d`) is a separate family without a size.
     """
-    if is_users(model):
+    if is_user_model(model):
         return Family(model, "")
     whole = _title_of(model)
     name, dash, size = whole.rpartition("-")
@@ -83,8 +83,8 @@ def family(model: str) -> Family:
     return Family(found[1], found[2]) if found else Family(whole, "")
 
 
-def is_users(model: str) -> bool:
-    """Whether a name is that of a user's file, factory or weights, and not of the zoo or timm."""
+def is_user_model(model: str) -> bool:
+    """Whether `model` names a user's file, factory or weights, and not a model of zoo or timm."""
     is_path = "/" in model and not model.startswith(zoo.TIMM_PREFIX)
     return is_path or ":" in model or "#" in model
 

@@ -1,6 +1,6 @@
-"""What a network is made of when it runs: its operators in order, where they stand, what they cost.
+"""The operators that a network calls: name, module, MACs and bytes of each, in order of execution.
 
-The order is that in which a profiler sees them, so one can be laid over the other.
+A profiler records operators in the same order, so the two lists can be matched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.records import Category, Operator
 
-# By the name of the operator; what a convolution is, its shapes tell.
+# By the name of the operator. The category of a convolution depends on its shapes.
 CATEGORIES: dict[str, Category] = {
     **dict.fromkeys(["linear", "addmm", "mm"], "fully connected"),
     **dict.fromkeys(  # products of activations with each other
@@ -58,9 +58,10 @@ CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "convolution")
 
 
 def operators(model: nn.Module, example: Tensor) -> list[Operator]:
-    """Run `model` once on `example` (N, 3, H, W), in inference mode, and list what it calls.
+    """Run `model` once on `example` (N, 3, H, W) and return the operators that it calls.
 
-    There every operator is seen as the network calls it, not as the parts it is made of.
+    In inference mode, torch dispatches the operators that the network calls and does not decompose
+    them first: `linear`, for example, is one operator.
     """
     recorder = _Recorder()
     with torch.inference_mode(), _paths(model, recorder), recorder:
@@ -69,7 +70,7 @@ def operators(model: nn.Module, example: Tensor) -> list[Operator]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Lists operators; `where` is the path of the module that runs now."""
+    """Records operators. The last entry of `where` is the path of the module that runs now."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
@@ -82,7 +83,7 @@ class _Recorder(TorchDispatchMode):
         tensors = _tensors(args)
         written = _tensors([result])
         is_view = func.is_view and _shares(written, tensors)
-        moved = 0 if is_view else sum(_bytes(each) for each in [*tensors, *written])
+        moved = 0 if is_view else sum(_bytes(tensor) for tensor in [*tensors, *written])
         self.operators.append(
             Operator(
                 name=name,
@@ -98,7 +99,7 @@ class _Recorder(TorchDispatchMode):
 
 @contextmanager
 def _paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """While inside, the recorder knows which module runs; the hooks are gone afterwards."""
+    """Keep `recorder.where` up to date by hooks; remove the hooks on exit."""
 
     def enter(path: str) -> Callable[..., None]:
         return lambda *_: recorder.where.append(path)
@@ -115,7 +116,11 @@ def _paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 
 
 def category(name: str, tensors: list[Tensor]) -> Category:
-    """What kind of work an operator does: by its name, of a convolution by its shapes."""
+    """Return the category of an operator, from its name and the shapes of its `tensors`.
+
+    A product with a parameter is "fully connected". A convolution with fewer input channels per
+    group than the input has is "depthwise or group conv"; a 1x1 kernel is "pointwise conv".
+    """
     if name in PRODUCTS and any(isinstance(tensor, nn.Parameter) for tensor in tensors):
         return "fully connected"
     if name == "mean" and tensors and tensors[0].dim() != IMAGES:
@@ -129,7 +134,11 @@ def category(name: str, tensors: list[Tensor]) -> Category:
 
 
 def _macs(name: str, args: Any, result: Any) -> int | None:
-    """Multiply-accumulates of a convolution, a linear layer, a product or an attention."""
+    """Return the multiply-accumulates of an operator; None if it has none.
+
+    Convolution: outputs * (I / groups) * h * w. Linear layer and product: outputs * inner size.
+    Attention: N * heads * L * S * (E + E_v), for the products with keys and with values.
+    """
     tensors = _tensors(args)
     if name in CONVOLUTIONS:
         return int(result.numel()) * math.prod(tensors[1].shape[1:])
@@ -155,7 +164,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _shares(written: list[Tensor], tensors: list[Tensor]) -> bool:
-    """Whether a result is only another look at an argument: `reshape` may be, or copy."""
+    """Whether the results share the storage of an argument: `reshape` may return a view or copy."""
     known = {tensor.untyped_storage().data_ptr() for tensor in tensors}
     return all(result.untyped_storage().data_ptr() in known for result in written)
 

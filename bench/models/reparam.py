@@ -1,9 +1,16 @@
-"""Kernel algebra of re-parameterisation: free functions from tensors to tensors.
+"""Kernel algebra of re-parameterisation: functions from tensors to tensors.
 
-Nothing here knows a network. Every function computes in float64, whatever it is given, and
-returns float64: whoever assembles a convolution casts once, at the end. `Affine` is what a
-BatchNorm does in eval mode: y = scale * x + shift, per channel. "Paradigm n" is the numbering
-of Section 2.2 of the paper; instructions 1-3 and Eqs. 5-8 are those of Section 3.2.
+The functions compute in float64 and return float64; `conv2d` and `linear` cast to the type of
+the original layer once, at the end. No function changes its arguments.
+
+- Fold of a BatchNorm, with scale = gamma / sqrt(var + eps) for each channel:
+  W' = W * scale and b' = beta + (b - mean) * scale.
+- Merge of parallel branches whose outputs are added: W' = sum of pad(W_i), b' = sum of b_i.
+- Shortcut re-parameterisation: pw2(a(pw1(dw(x)))) + a(x) = pw2_rep(a(pw1_rep(gw_rep(x)))),
+  where a is the activation.
+
+Paradigms 1-6 are numbered in Section 2.2 of the paper, Eqs. 1-4 are in Section 3.1, and Eqs. 5-8
+and instructions 1-3 are in Section 3.2. The paper writes gamma / sigma for `scale`.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Kernel(NamedTuple):
-    """A convolution or linear layer as numbers: `weight` (O, I/groups, ...) and `bias` (O,)."""
+    """Parameters of a convolution or linear layer: `weight` (O, I/groups, ...), `bias` (O,)."""
 
     weight: Tensor
     bias: Tensor
@@ -30,7 +37,7 @@ class Affine(NamedTuple):
 
 
 def kernel_of(layer: nn.Conv2d | nn.Linear) -> Kernel:
-    """The weight and bias of `layer` in float64; a missing bias is zeros."""
+    """Return the weight and bias of `layer` in float64; a missing bias becomes zeros."""
     weight = layer.weight.detach().double()
     if layer.bias is None:
         return Kernel(weight, weight.new_zeros(weight.shape[0]))
@@ -38,9 +45,11 @@ def kernel_of(layer: nn.Conv2d | nn.Linear) -> Kernel:
 
 
 def affine_of(norm: _BatchNorm) -> Affine:
-    """What `norm` does in eval mode: scale = gamma / sqrt(var + eps), shift = beta - mean * scale.
+    """Return the map that `norm` applies in eval mode, per channel, in float64.
 
-    Raises ValueError for a BatchNorm without running statistics, which has no fixed map.
+    scale = gamma / sqrt(var + eps) and shift = beta - mean * scale.
+
+    Raises ValueError if `norm` has no running statistics: its map then depends on the batch.
     """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("a BatchNorm without running statistics cannot be folded")
@@ -54,15 +63,23 @@ def affine_of(norm: _BatchNorm) -> Affine:
 
 
 def conv_then_affine(kernel: Kernel, affine: Affine) -> Kernel:
-    """Fold the map *after* a layer into it (paradigm 1)."""
+    """Fold the map that follows a layer into the layer (paradigm 1; Eqs. 2 and 4).
+
+    scale * (W * x + b) + shift = W' * x + b', with W'[o] = W[o] * scale[o] and
+    b'[o] = b[o] * scale[o] + shift[o].
+    For a BatchNorm, b' = beta + (b - mean) * gamma / sqrt(var + eps).
+    """
     scale = affine.scale.reshape(-1, *[1] * (kernel.weight.dim() - 1))
     return Kernel(kernel.weight * scale, kernel.bias * affine.scale + affine.shift)
 
 
 def affine_then_conv(affine: Affine, kernel: Kernel) -> Kernel:
-    """Fold the map *before* an ungrouped layer into it (paradigms 6 and 5).
+    """Fold the map before an ungrouped layer into the layer (paradigms 6 and 5).
 
-    Exact only where the layer pads nothing: zero padding would not pass through the map.
+    W * (scale * x + shift) + b = W' * x + b', with W'[o, i] = W[o, i] * scale[i] and
+    b'[o] = b[o] + sum over i, h, w of W[o, i, h, w] * shift[i].
+
+    Exact only if the layer has no padding: padded zeros do not pass through the map.
     """
     scale = affine.scale.reshape(1, -1, *[1] * (kernel.weight.dim() - 2))
     taps = kernel.weight.flatten(2).sum(2) if kernel.weight.dim() > 2 else kernel.weight
@@ -70,7 +87,10 @@ def affine_then_conv(affine: Affine, kernel: Kernel) -> Kernel:
 
 
 def pad_to(weight: Tensor, size: tuple[int, int]) -> Tensor:
-    """Zero-pad an odd-sized kernel (O, I, h, w) to `size` about its centre (paradigm 4)."""
+    """Zero-pad a kernel (O, I, h, w) to `size`, with the same margin on both sides (paradigm 4).
+
+    Raises ValueError if the kernel is larger than `size`, or the margins would differ.
+    """
     rows, columns = size[0] - weight.shape[2], size[1] - weight.shape[3]
     if rows < 0 or columns < 0 or rows % 2 or columns % 2:
         raise ValueError(f"a {tuple(weight.shape[2:])} kernel cannot be centred in {size}")
@@ -79,13 +99,21 @@ def pad_to(weight: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def add_parallel(kernels: list[Kernel], size: tuple[int, int]) -> Kernel:
-    """Parallel branches that are added become one kernel (paradigms 2 and 4; Eq. 4)."""
+    """Merge parallel branches whose outputs are added (paradigms 2 and 4; Eq. 4).
+
+    sum of (W_i * x + b_i) = W' * x + b', with W' = sum of pad(W_i) and b' = sum of b_i.
+    `pad` centres each W_i in a kernel of `size`.
+    """
     weights = [pad_to(kernel.weight, size) for kernel in kernels]
     return Kernel(torch.stack(weights).sum(0), torch.stack([k.bias for k in kernels]).sum(0))
 
 
 def concat_parallel(kernels: list[Kernel], size: tuple[int, int]) -> Kernel:
-    """Parallel branches that are concatenated become one kernel (paradigms 3 and 4; Eq. 2)."""
+    """Merge parallel branches whose outputs are concatenated (paradigms 3 and 4; Eq. 2).
+
+    W' = cat(pad(W_1), pad(W_2), ...) and b' = cat(b_1, b_2, ...), along the output channels.
+    `pad` centres each W_i in a kernel of `size`.
+    """
     weights = [pad_to(kernel.weight, size) for kernel in kernels]
     return Kernel(torch.cat(weights), torch.cat([kernel.bias for kernel in kernels]))
 
@@ -97,9 +125,11 @@ def dirac(
     depthwise: bool = False,
     device: torch.device | None = None,
 ) -> Kernel:
-    """The kernel that passes its input through (Eq. 5).
+    """Return the Dirac kernel E, whose output equals its input: E * x = x (Eq. 5).
 
-    Shape (channels, channels, *size), or (channels, 1, *size) where `depthwise`.
+    E[o, i, h, w] = 1 if o = i and (h, w) is the centre (H // 2, W // 2), otherwise 0. The shape
+    is (channels, channels, *size). With `depthwise` it is (channels, 1, *size), and every
+    E[o, 0] has its 1 at the centre.
     """
     weight = torch.zeros(
         channels, 1 if depthwise else channels, *size, dtype=torch.float64, device=device
@@ -110,14 +140,15 @@ def dirac(
 
 
 def interleave(first: Tensor, second: Tensor) -> Tensor:
-    """Take rows in turn: first[0], second[0], first[1], second[1], ..."""
+    """Interleave two tensors along dimension 0: first[0], second[0], first[1], second[1], ..."""
     return torch.stack((first, second), 1).flatten(0, 1)
 
 
 def widen_depthwise(kernel: Kernel) -> Kernel:
-    """dw (C, 1, h, w) to gw^rep (2C, 1, h, w): a Dirac kernel after each (instruction 1; Eq. 6).
+    """Widen the depthwise kernel dw (C, 1, h, w) to gw_rep (2C, 1, h, w) (instruction 1; Eq. 6).
 
-    In a convolution with C groups, output 2i is the old output i and output 2i + 1 is input i.
+    gw_rep[2i] = dw[i] and gw_rep[2i + 1] = E[i], with biases b(dw)[i] and 0. So in a convolution
+    with C groups, output 2i is dw(x)[i] and output 2i + 1 is x[i].
     """
     channels, _, height, width = kernel.weight.shape
     identity = dirac(channels, (height, width), depthwise=True, device=kernel.weight.device)
@@ -127,10 +158,12 @@ def widen_depthwise(kernel: Kernel) -> Kernel:
 
 
 def widen_first_pointwise(kernel: Kernel) -> Kernel:
-    """pw1 (E, C, 1, 1) to pw1^rep (E + C, 2C, 1, 1) (instruction 2; Eq. 7).
+    """Widen pw1 (H, C, 1, 1) to pw1_rep (H + C, 2C, 1, 1) (instruction 2; Eq. 7).
 
-    Reads the interleaved output of `widen_depthwise`: even inputs feed the old kernel, odd
-    inputs pass through to the last C outputs, ready for the activation of the shortcut.
+    The input is the interleaved output of `widen_depthwise`, so columns alternate:
+    pw1_rep[:, 2i] = [pw1[:, i], 0] and pw1_rep[:, 2i + 1] = [0, E[:, i]].
+    The output is [pw1(dw(x)), x], with bias [b(pw1), 0]. The activation a then gives
+    [a(pw1(dw(x))), a(x)]. In RepNeXt, H = 4C.
     """
     expanded, channels, _, _ = kernel.weight.shape
     weight = kernel.weight.new_zeros(expanded + channels, 2 * channels, 1, 1)
@@ -140,16 +173,23 @@ def widen_first_pointwise(kernel: Kernel) -> Kernel:
 
 
 def widen_last_pointwise(kernel: Kernel) -> Kernel:
-    """pw2 (C, E, 1, 1) to pw2^rep (C, E + C, 1, 1): the addition becomes a product (Eq. 8)."""
+    """Widen pw2 (C, H, 1, 1) to pw2_rep (C, H + C, 1, 1), which adds the shortcut (Eq. 8).
+
+    pw2_rep = [pw2, E] along the input channels, and the bias stays b(pw2). So
+    pw2_rep([h, a(x)]) = pw2(h) + a(x).
+    """
     identity = dirac(kernel.weight.shape[0], (1, 1), device=kernel.weight.device)
     return Kernel(torch.cat([kernel.weight, identity.weight], 1), kernel.bias)
 
 
 def conv2d(kernel: Kernel, like: nn.Conv2d, groups: int | None = None) -> nn.Conv2d:
-    """A convolution with `kernel`, padded to keep its taps centred where `like`'s are.
+    """Return a convolution with the parameters `kernel`, centred like the convolution `like`.
 
-    Stride, dtype, device and mode are `like`'s, and so are the groups unless given; it always
-    has a bias. Raises ValueError where `like` is dilated or does not pad with zeros.
+    The padding grows by half of the growth of the kernel, so the output has the size of `like`'s
+    output. Stride, dtype, device and training mode are copied from `like`; so is the number of
+    groups unless `groups` is given. The result always has a bias.
+
+    Raises ValueError if `like` is dilated, or its padding is not a number of zeros on each side.
     """
     groups = like.groups if groups is None else groups
     outputs, inputs, *size = kernel.weight.shape
@@ -173,7 +213,11 @@ def conv2d(kernel: Kernel, like: nn.Conv2d, groups: int | None = None) -> nn.Con
 
 
 def linear(kernel: Kernel, like: nn.Conv2d | nn.Linear) -> nn.Linear:
-    """A fully connected layer with `kernel`: (O, I), or (O, I, 1, 1) of a 1x1 convolution."""
+    """Return a linear layer with the parameters `kernel`.
+
+    The weight is (O, I), or (O, I, 1, 1) from a 1x1 convolution. Dtype, device and training mode
+    are copied from `like`.
+    """
     weight = kernel.weight.flatten(1)
     layer: nn.Linear = nn.utils.skip_init(
         nn.Linear,

@@ -1,8 +1,14 @@
 """RepLKNet-31B (arXiv 2203.06717, Section 4 and Fig. 4), which timm does not have.
 
-Large depthwise kernels with a parallel 5x5, between 1x1 convolutions; each such block is
-followed by a feed-forward block of 1x1 convolutions. As in `repnext`, what can be merged owns
-`fuse()` and returns a plain module.
+A block has a large depthwise convolution and a parallel 5x5, between two 1x1 convolutions. A
+feed-forward block of two 1x1 convolutions follows each of them. As in `bench.models.repnext`, a
+module that can be merged has a method `fuse()`, which returns a plain layer:
+
+- Fold of a BatchNorm after a layer: W' = W * scale, b' = beta + (b - mean) * scale,
+  with scale = gamma / sqrt(var + eps) (paradigm 1 in Section 2.2 of the RepNeXt paper).
+- Fold of a BatchNorm before a layer: W'[o, i] = W[o, i] * scale[i], b' = b + W @ shift,
+  with shift = beta - mean * scale (paradigms 6 and 5).
+- Merge of the two branches: W' = W_large + pad(W_small), b' = b_large + b_small (Eq. 4).
 """
 
 from __future__ import annotations
@@ -21,12 +27,12 @@ EXPANSION = 4
 
 
 def pointwise(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 1x1 convolution; no bias, since a BatchNorm follows."""
+    """Return a 1x1 convolution without bias: the BatchNorm that follows has a shift."""
     return nn.Conv2d(inputs, outputs, 1, bias=False)
 
 
 class NormPointwise(nn.Sequential):
-    """BN, 1x1 convolution, BN: how both kinds of block begin."""
+    """BN, 1x1 convolution, BN: the first layers of both kinds of block."""
 
     before: nn.BatchNorm2d
     conv: nn.Conv2d
@@ -39,13 +45,17 @@ class NormPointwise(nn.Sequential):
         self.after = nn.BatchNorm2d(outputs)
 
     def fuse(self) -> nn.Conv2d:
-        """One 1x1 convolution."""
+        """Return the equivalent 1x1 convolution.
+
+        With y = s * x + t for the first BN and y = s' * x + t' for the second:
+        W'[o, i] = s'[o] * W[o, i] * s[i] and b' = s' * (b + W @ t) + t'.
+        """
         kernel = affine_then_conv(affine_of(self.before), kernel_of(self.conv))
         return reparam.conv2d(conv_then_affine(kernel, affine_of(self.after)), self.conv)
 
 
 class LargeKernel(nn.Module):
-    """A large depthwise kernel and a 5x5, each with its BN, added."""
+    """A large depthwise convolution and a 5x5, each with its BN; the outputs are added."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -57,7 +67,7 @@ class LargeKernel(nn.Module):
         return self.large(x) + self.small(x)
 
     def fuse(self) -> nn.Conv2d:
-        """One large depthwise convolution."""
+        """Return the equivalent large convolution: W' = W_large + pad(W_small), after BN folds."""
         large = self.large.conv
         size = (large.kernel_size[0], large.kernel_size[1])
         both = reparam.add_parallel([self.large.kernel(), self.small.kernel()], size)
@@ -65,7 +75,7 @@ class LargeKernel(nn.Module):
 
 
 class LargeKernelBlock(nn.Module):
-    """1x1, large kernel, 1x1, with ReLUs between them and a shortcut."""
+    """y = x + pw2(relu(dw(relu(pw1(x))))), where dw is a LargeKernel."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -80,7 +90,7 @@ class LargeKernelBlock(nn.Module):
 
 
 class FeedForwardBlock(nn.Module):
-    """1x1 to 4C, GELU, 1x1 to C, with a shortcut."""
+    """y = x + pw2(gelu(pw1(x))), with 4C channels between pw1 and pw2."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,7 +104,7 @@ class FeedForwardBlock(nn.Module):
 
 
 class Classifier(nn.Module):
-    """BN, global average pooling and a linear layer: (N, C, H, W) to (N, classes)."""
+    """BN, global average pooling and a linear layer."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -107,7 +117,11 @@ class Classifier(nn.Module):
         return self.fc(self.pool(self.bn(x)).flatten(1))
 
     def fuse(self) -> nn.Sequential:
-        """Pooling and a linear layer: a per-channel map and an average change places freely."""
+        """Return pooling and a linear layer.
+
+        mean(scale * x + shift) = scale * mean(x) + shift for each channel, so the BN can move
+        behind the pooling and fold into the linear layer: W' = W * scale, b' = b + W @ shift.
+        """
         fused = affine_then_conv(affine_of(self.bn), kernel_of(self.fc))
         plain = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         plain.append(reparam.linear(fused, self.fc))
@@ -115,11 +129,11 @@ class Classifier(nn.Module):
 
 
 class RepLKNet(nn.Sequential):
-    """Stem, four stages with transitions between them, classifier."""
+    """Stem, four stages with a transition between each two, classifier."""
 
 
 def replknet_31b(num_classes: int = 1000) -> RepLKNet:
-    """The training-time network; images (N, 3, H, W)."""
+    """Return the training-time network for images (N, 3, H, W)."""
     net = RepLKNet()
     net.add_module("stem", _stem(WIDTHS[0]))
     for i, (width, depth, size) in enumerate(zip(WIDTHS, DEPTHS, KERNELS, strict=True)):
@@ -135,7 +149,7 @@ def replknet_31b(num_classes: int = 1000) -> RepLKNet:
 
 
 def _stem(width: int) -> nn.Sequential:
-    """To a quarter of height and width in four convolutions."""
+    """Four convolutions: (N, 3, H, W) to (N, width, H/4, W/4)."""
     return nn.Sequential(
         ConvBN(nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)),
         nn.ReLU(),
@@ -148,7 +162,7 @@ def _stem(width: int) -> nn.Sequential:
 
 
 def _transition(inputs: int, outputs: int) -> nn.Sequential:
-    """To half of height and width and to other channels."""
+    """Two convolutions: (N, inputs, H, W) to (N, outputs, H/2, W/2)."""
     return nn.Sequential(ConvBN(pointwise(inputs, outputs)), nn.ReLU(), *_halve(outputs))
 
 

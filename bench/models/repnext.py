@@ -1,9 +1,15 @@
 """RepNeXt, top to bottom in the order of the paper (Sections 3.1-3.3, Table 1).
 
-A module with branches or a BatchNorm that folds owns `fuse()`, which returns a plain module
-and leaves its own weights alone; `bench.models.fuse` walks the network with it. A form is a
-different network, never a flag: the classes here without `fuse()` are what the fused forms
-are made of.
+A module with branches or a BatchNorm has a method `fuse()`. It returns a plain layer that computes
+the same function in eval mode, and does not change the module. `bench.models.fuse` calls it on
+every such module. A form is a separate network and not a flag of a constructor.
+
+- Fold of a BatchNorm: W' = W * gamma / sqrt(var + eps),
+  b' = beta + (b - mean) * gamma / sqrt(var + eps).
+- Merge of branches: kernels are zero-padded to 7x7, then concatenated (RepUnit1, Eq. 2) or
+  added (RepUnit2 and RepUnit3, Eq. 4).
+- Shortcut re-parameterisation:
+  pw2(a(pw1(dw(x)))) + a(x) = pw2_rep(a(pw1_rep(gw_rep(x)))) (Section 3.2, Eqs. 6-8).
 """
 
 from __future__ import annotations
@@ -22,13 +28,19 @@ LARGE = (7, 7)
 
 
 def depthwise(channels: int, size: tuple[int, int]) -> nn.Conv2d:
-    """A depthwise convolution that keeps height and width; no bias, since a BatchNorm follows."""
+    """Return a depthwise convolution that keeps height and width, for odd sizes.
+
+    It has no bias, because the BatchNorm that follows has a shift.
+    """
     padding = (size[0] // 2, size[1] // 2)
     return nn.Conv2d(channels, channels, size, padding=padding, groups=channels, bias=False)
 
 
 class ConvBN(nn.Sequential):
-    """A convolution and the BatchNorm after it (paradigm 1): one branch, or the whole stem."""
+    """A convolution, then a BatchNorm: one branch of a unit, or the stem.
+
+    y = (W * x + b - mean) * gamma / sqrt(var + eps) + beta.
+    """
 
     conv: nn.Conv2d
     bn: nn.BatchNorm2d
@@ -39,18 +51,22 @@ class ConvBN(nn.Sequential):
         self.bn = nn.BatchNorm2d(conv.out_channels)
 
     def kernel(self) -> reparam.Kernel:
-        """The kernel that both together amount to."""
+        """Return the parameters of the equivalent convolution, in float64 (paradigm 1).
+
+        W' = W * gamma / sqrt(var + eps), b' = beta + (b - mean) * gamma / sqrt(var + eps).
+        """
         return conv_then_affine(kernel_of(self.conv), affine_of(self.bn))
 
     def fuse(self) -> nn.Conv2d:
-        """One convolution with a bias."""
+        """Return the equivalent convolution, with a bias."""
         return reparam.conv2d(self.kernel(), self.conv)
 
 
 class RepUnit1(nn.Module):
-    """3x3, 5x5 and 7x7, each on a third of the channels; concatenated, then one BN (Eqs. 1, 2).
+    """Depthwise 3x3, 5x5 and 7x7, each on a third of the channels, concatenated; then one BN.
 
-    Where the width is no multiple of three, the 7x7 takes the remainder.
+    Eq. 1: y = (cat(F_1 * x_1, F_2 * x_2, F_3 * x_3) - mean) * gamma / sqrt(var + eps) + beta.
+    If the width is not a multiple of three, the 7x7 branch takes the remaining channels too.
     """
 
     def __init__(self, channels: int) -> None:
@@ -69,14 +85,20 @@ class RepUnit1(nn.Module):
         return self.bn(torch.cat(parts, 1))
 
     def fuse(self) -> nn.Conv2d:
-        """One 7x7 depthwise convolution (Eq. 2)."""
+        """Return the equivalent 7x7 depthwise convolution (Eq. 2), with b' = beta - mean * scale.
+
+        W' = scale * cat(pad(F_1), pad(F_2), F_3), where scale = gamma / sqrt(var + eps).
+        """
         kernels = [kernel_of(conv) for conv in (self.conv3, self.conv5, self.conv7)]
         fused = conv_then_affine(reparam.concat_parallel(kernels, LARGE), affine_of(self.bn))
         return reparam.conv2d(fused, self.conv7, groups=sum(self.widths))
 
 
 class ParallelUnit(nn.Module):
-    """Depthwise branches on all channels, each with its BN, added (Eqs. 3, 4)."""
+    """Three depthwise branches on all channels, each with its own BN; the outputs are added.
+
+    Eq. 3: y = sum over i of (F_i * x - mean_i) * gamma_i / sqrt(var_i + eps) + beta_i.
+    """
 
     sizes: tuple[tuple[int, int], ...]
 
@@ -92,25 +114,29 @@ class ParallelUnit(nn.Module):
         return self.small(x) + self.medium(x) + self.large(x)
 
     def fuse(self) -> nn.Conv2d:
-        """One 7x7 depthwise convolution (Eq. 4)."""
+        """Return the equivalent 7x7 depthwise convolution (Eq. 4).
+
+        With scale_i = gamma_i / sqrt(var_i + eps):
+        W' = sum of pad(scale_i * F_i) and b' = sum of (beta_i - mean_i * scale_i).
+        """
         kernels = [branch.kernel() for branch in (self.small, self.medium, self.large)]
         return reparam.conv2d(reparam.add_parallel(kernels, LARGE), self.large.conv)
 
 
 class RepUnit2(ParallelUnit):
-    """3x3, 5x5 and 7x7 in parallel."""
+    """Depthwise 3x3, 5x5 and 7x7 in parallel."""
 
     sizes = ((3, 3), (5, 5), LARGE)
 
 
 class RepUnit3(ParallelUnit):
-    """RepUnit2 with its two smaller kernels compressed to 3x1 and 1x5."""
+    """RepUnit2 with 3x1 in place of 3x3 and 1x5 in place of 5x5."""
 
     sizes = ((3, 1), (1, 5), LARGE)
 
 
 def plain_unit(channels: int) -> ConvBN:
-    """One 7x7 and its BN: the unit of Shortcut-act (Table 5), before there was a RepUnit."""
+    """Return a 7x7 depthwise convolution and a BN: the unit of Shortcut-act in Table 5."""
     return ConvBN(depthwise(channels, LARGE))
 
 
@@ -123,9 +149,10 @@ UNITS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class RepNeXtBlock(nn.Module):
-    """unit, 1x1 to 4C, GELU, 1x1 to C, plus the GELU of the input (Fig. 3a).
+    """A block: y = pw2(gelu(pw1(unit(x)))) + gelu(x) (Fig. 3a).
 
-    Both `train` and `rrep` are made of it: in `rrep` the unit is one convolution.
+    pw1 is a 1x1 convolution from C to 4C channels, and pw2 a 1x1 convolution from 4C to C. The
+    forms `train` and `rrep` use this class; in `rrep` the unit is one convolution.
     """
 
     def __init__(self, unit: nn.Module, pw1: nn.Conv2d, pw2: nn.Conv2d) -> None:
@@ -136,11 +163,11 @@ class RepNeXtBlock(nn.Module):
         self.pw2 = pw2
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H, W); the right-hand side of Eq. 8."""
+        """(N, C, H, W) to (N, C, H, W): the output O of Eq. 8."""
         return self.pw2(self.act(self.pw1(self.unit(x)))) + self.act(x)
 
     def with_linear(self) -> LinearBlock:
-        """The same function with each 1x1 convolution as a fully connected layer."""
+        """Return the same function with a linear layer in place of each 1x1 convolution."""
         block = LinearBlock(
             copy.deepcopy(self.unit),
             reparam.linear(kernel_of(self.pw1), self.pw1),
@@ -149,7 +176,16 @@ class RepNeXtBlock(nn.Module):
         return block.train(self.training)
 
     def without_shortcut(self) -> nn.Sequential:
-        """The same function with neither branch nor addition (Fig. 4; Eqs. 6-8)."""
+        """Return the same function without the shortcut and its addition (Fig. 4).
+
+        The unit must be one convolution, the 7x7 depthwise `dw` that `fuse()` makes.
+
+            gw_rep(x) = [dw(x), x], interleaved by channel      (Eq. 6)
+            pw1_rep([dw(x), x]) = [pw1(dw(x)), x]               (Eq. 7, before the activation)
+            pw2_rep([h, gelu(x)]) = pw2(h) + gelu(x)            (Eq. 8)
+
+        Raises TypeError if the unit is not one convolution.
+        """
         if not isinstance(self.unit, nn.Conv2d):
             raise TypeError("only a block whose unit is one convolution can lose its shortcut")
         gw = reparam.widen_depthwise(kernel_of(self.unit))
@@ -164,7 +200,7 @@ class RepNeXtBlock(nn.Module):
 
 
 class LinearBlock(nn.Module):
-    """A block of `rrep_fc`: channels last between two permutes, as in ConvNeXt."""
+    """A block of `rrep_fc`: RepNeXtBlock with linear layers, channels last between two permutes."""
 
     def __init__(self, unit: nn.Module, pw1: nn.Linear, pw2: nn.Linear) -> None:
         super().__init__()
@@ -181,7 +217,7 @@ class LinearBlock(nn.Module):
 
 
 class Downsample(nn.Sequential):
-    """BN, then 2x2 with stride 2: halves height and width, changes the channels (Section 3.3)."""
+    """BN, then 2x2 with stride 2: (N, C, H, W) to (N, outputs, H/2, W/2) (Section 3.3)."""
 
     bn: nn.BatchNorm2d
     conv: nn.Conv2d
@@ -192,13 +228,17 @@ class Downsample(nn.Sequential):
         self.conv = nn.Conv2d(inputs, outputs, 2, stride=2)
 
     def fuse(self) -> nn.Conv2d:
-        """One convolution: the BN becomes a 1x1, and that goes into the 2x2 (paradigms 6, 5)."""
+        """Return the equivalent 2x2 convolution (paradigms 6 and 5).
+
+        With scale = gamma / sqrt(var + eps) and shift = beta - mean * scale per input channel i:
+        W'[o, i] = W[o, i] * scale[i], b'[o] = b[o] + sum over i, h, w of W[o, i, h, w] * shift[i].
+        """
         fused = reparam.affine_then_conv(affine_of(self.bn), kernel_of(self.conv))
         return reparam.conv2d(fused, self.conv)
 
 
 class Classifier(nn.Sequential):
-    """BN1d and a linear layer on pooled features, (N, C) to (N, classes)."""
+    """BN and a linear layer on pooled features: (N, C) to (N, classes)."""
 
     bn: nn.BatchNorm1d
     fc: nn.Linear
@@ -209,17 +249,17 @@ class Classifier(nn.Sequential):
         self.fc = nn.Linear(channels, num_classes)
 
     def fuse(self) -> nn.Linear:
-        """One linear layer."""
+        """Return the equivalent linear layer: W' = W * scale, b' = b + W @ shift."""
         fused = reparam.affine_then_conv(affine_of(self.bn), kernel_of(self.fc))
         return reparam.linear(fused, self.fc)
 
 
 class RepNeXt(nn.Sequential):
-    """Stem, four stages with downsampling between them, pooling and classifier (Table 1)."""
+    """Stem, four stages with a downsampling layer between each two, pooling, classifier."""
 
 
 class Size(NamedTuple):
-    """Widths C and numbers of blocks B per stage."""
+    """Channels C and numbers of blocks B of the four stages (Section 3.3)."""
 
     widths: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
@@ -234,9 +274,9 @@ EXPANSION = 4
 
 
 def repnext(unit: str, size: str, num_classes: int = 1000) -> RepNeXt:
-    """The training-time network: `unit` of UNITS, `size` of SIZES; images (N, 3, H, W), 32 | H, W.
+    """Return the training-time network for images (N, 3, H, W); 32 must divide H and W.
 
-    Raises KeyError for a unit or size that is not in its table.
+    `unit` is a key of UNITS, and `size` a key of SIZES. Raises KeyError for any other.
     """
     make_unit, (widths, depths) = UNITS[unit], SIZES[size]
     net = RepNeXt()

@@ -1,8 +1,8 @@
-"""Models of the user's own: `file.py:factory`, `module:factory`, and installed entry points.
+"""The user's models: `file.py:factory`, `module:factory`, and entry points of installed packages.
 
-A factory is called without arguments and returns an nn.Module; a user's Python file is code
-and runs as such. Weights are data: safetensors, or a checkpoint that torch loads without
-unpickling anything but tensors; whether a file is that is tried in a process of its own.
+A factory takes no arguments and returns an nn.Module. A user's Python file is executed as code.
+Weights are data: a safetensors file, or a checkpoint from which torch unpickles only tensors. A
+separate process checks a file of weights before the run.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ if TYPE_CHECKING:
 
 GROUP = "bench.models"
 HASH_LETTERS = 8
-CODE_BYTES = 2**24  # of a user's file, at most
+CODE_BYTES = 2**24  # maximum size of a user's Python file
 CHUNK_BYTES = 2**20
 TRY_WEIGHTS = "import sys; from bench.models import user; user.try_weights(sys.argv[1])"
-REFUSED = 3  # exit code of that; torch, where it dies of a file, ends otherwise
-# torch raises one type for a damaged file and for one that holds more than tensors: only the words
-# of its message, which then advise on `weights_only`, tell them apart.
+REFUSED = 3  # exit code of TRY_WEIGHTS for a refused file; a crash of torch has another code
+# torch raises the same type for a damaged file and for a file with other objects than tensors. Only
+# its message differs: it then gives advice about `weights_only`.
 ADVICE = re.compile("weights.only", re.IGNORECASE)
 SAVE_TENSORS = (
     "Save tensors alone: safetensors.torch.save_file(net.state_dict(), 'net.safetensors'), or "
     "torch.save(net.state_dict(), 'net.pt')."
 )
-NESTED = ("state_dict", "model", "model_state_dict")  # where checkpoints keep the weights
+NESTED = ("state_dict", "model", "model_state_dict")  # keys of the weights in checkpoints
 
 
 class UserModel(NamedTuple):
-    """What a case calls the model, and where a child finds it."""
+    """The name of the model in a case, and where a child process finds it."""
 
     name: str
     source: Source
 
 
 def entry_points() -> dict[str, Source]:
-    """What installed packages offer in the group `bench.models`, by name.
+    """Return the models that installed packages offer in the group `bench.models`, by name.
 
-    A name of the zoo stays the zoo's: no package can pose as a model of the paper.
+    Names of the zoo are ignored, so no package can replace a model of the paper.
     """
     return {
         point.name: Source(module=point.module, factory=point.attr)
@@ -66,23 +66,26 @@ def entry_points() -> dict[str, Source]:
 
 
 def split_form(entry: str) -> tuple[str, str, str]:
-    """`model@form` to model, "@" and form; an @ in a path before the factory is no form's."""
+    """Split `model@form` into model, "@" and form. An @ in the path of a file starts no form."""
     path, colon, last = entry.rpartition(":")
     name, at, form = last.partition("@")
     return path + colon + name, at, form
 
 
 def resolve(entry: str) -> UserModel | None:
-    """The model that `entry` of --models stands for; None where it is a name of the zoo.
+    """Return the user's model that an entry of --models names; None if it is not a user's model.
 
-    Raises UsageError where the file or the package does not exist.
+    Raises UsageError if the file or the package does not exist, or `entry` has no factory.
     """
     offered = entry_points().get(entry)
     if offered:
         return UserModel(entry, offered)
     module, colon, factory = entry.rpartition(":")
     if entry.endswith(".py"):
-        raise UsageError(f"{entry} names no factory", f"For example: --models {entry}:net")
+        raise UsageError(
+            f"{entry} has no factory",
+            f"Add the name of a function, for example: --models {entry}:net",
+        )
     if not colon or not module or not factory.isidentifier():
         return None
     if not module.endswith(".py"):
@@ -96,17 +99,20 @@ def resolve(entry: str) -> UserModel | None:
 
 
 def with_weights(model: UserModel, weights: Path) -> UserModel:
-    """The same model with a checkpoint. Raises UsageError where the file cannot be read."""
+    """Return the same model with a checkpoint. Raises UsageError if the file cannot be read."""
     digest = _hash(weights)
     source = structs.replace(model.source, weights=str(weights.absolute()), weights_hash=digest)
     return UserModel(f"{model.name}+{weights.name}#{digest}", source)
 
 
 def build(source: Source) -> nn.Module:
-    """Call the factory. Raises what that raises, and TypeError for what is no network."""
+    """Call the factory and return its network.
+
+    Raises TypeError if the result is not an nn.Module, and any exception of the user's code.
+    """
     from torch import nn
 
-    sys.path.insert(0, os.getcwd())  # it may import what is there, now that torch is imported
+    sys.path.insert(0, os.getcwd())  # for imports of the user's code; after torch is imported
     module = _import_file(source) if source.file else import_module(source.module)
     made: Any = module
     for attribute in source.factory.split("."):
@@ -118,9 +124,10 @@ def build(source: Source) -> nn.Module:
 
 
 def load_weights(model: nn.Module, source: Source) -> None:
-    """Load a checkpoint; every name and shape must fit. Unpickles nothing but tensors.
+    """Load a checkpoint into `model`. Unpickles only tensors.
 
-    Raises RuntimeError where the file is not the one that the case names, before and after.
+    Raises RuntimeError if a name or shape does not match, or the file has changed: its hash is
+    compared before and after loading. Raises TypeError if the file has no tensors by name.
     """
     file = Path(source.weights)
     _check_unchanged(file, source.weights_hash)
@@ -129,10 +136,10 @@ def load_weights(model: nn.Module, source: Source) -> None:
 
 
 def check_weights(path: Path) -> None:
-    """Raise UsageError unless `path` is a checkpoint that loads, and holds tensors alone.
+    """Raise UsageError unless `path` is a checkpoint that can be loaded and has only tensors.
 
-    A process of its own tries: the parent of a run imports no torch, and a file that torch dies
-    of should not end it.
+    A separate process loads it: the parent process of a run imports no torch, and a file that
+    crashes torch must not end the run.
     """
     _check_weights(str(path), _hash(path))
 
@@ -150,17 +157,23 @@ def _check_weights(path: str, digest: str) -> None:
 
 
 def try_weights(path: str) -> None:
-    """Load a checkpoint in this process, which then ends; its last line says why it cannot be."""
+    """Load a checkpoint; if it fails, print the reason and exit with REFUSED.
+
+    `_check_weights` runs this function in a separate process.
+    """
     try:
         _read_weights(Path(path))
-    except Exception as error:  # whatever safetensors and torch find wrong
+    except Exception as error:  # safetensors and torch raise many types
         sentence = str(error).partition(". ")[0]
         print(ascii(sentence or type(error).__name__)[1:-1])
         sys.exit(REFUSED)
 
 
 def _read_weights(file: Path) -> dict[str, Any]:
-    """Tensors by name. Raises TypeError for what holds none, and what torch and safetensors do."""
+    """Return the tensors of a checkpoint by name.
+
+    Raises TypeError if it has anything else, and exceptions of torch and safetensors.
+    """
     import torch
 
     weights: Any
@@ -168,7 +181,7 @@ def _read_weights(file: Path) -> dict[str, Any]:
         from safetensors.torch import load_file
 
         weights = load_file(file)
-    elif tarfile.is_tarfile(file):  # before 2.6 torch unpickles those without looking
+    elif tarfile.is_tarfile(file):  # torch before 2.6 unpickles any object from a tar file
         raise TypeError("it is a tar file")
     else:
         weights = _unpickled(file)
@@ -176,13 +189,16 @@ def _read_weights(file: Path) -> dict[str, Any]:
             weights = weights.get(key, weights) if isinstance(weights, dict) else weights
     if not isinstance(weights, dict) or not weights:
         raise TypeError("it holds no tensors by name")
-    if other := {type(each).__name__ for each in weights.values() if not torch.is_tensor(each)}:
+    if other := {type(value).__name__ for value in weights.values() if not torch.is_tensor(value)}:
         raise TypeError(f"beside tensors it holds {', '.join(sorted(other))}")
     return weights
 
 
 def _unpickled(file: Path) -> object:
-    """What torch unpickles. Its own advice to users, to trust the file, is not passed on."""
+    """Return what torch unpickles, with `weights_only`.
+
+    torch's message advises users to trust the file; a TypeError without that advice replaces it.
+    """
     import torch
 
     try:
@@ -194,30 +210,30 @@ def _unpickled(file: Path) -> object:
 
 
 def _check_unchanged(file: Path, digest: str) -> None:
-    """Raise RuntimeError where a file is no longer the one that the case names."""
+    """Raise RuntimeError if the hash of the file differs from the hash in the name of the case."""
     if _hash(file) != digest:
         raise RuntimeError(f"{file.name} was changed since the run began")
 
 
 class _Loader(machinery.SourceFileLoader):
-    """Runs the very bytes that the case's name holds the hash of, and no compiled copy."""
+    """Runs the bytes whose hash is in the name of the case, and never a cached .pyc file."""
 
     def __init__(self, name: str, path: str, content: bytes) -> None:
         super().__init__(name, path)
         self._content = content
 
     def get_code(self, fullname: str) -> types.CodeType:
-        """Compiled anew."""
+        """Compile the given bytes."""
         return self.source_to_code(self._content, self.path)
 
 
 def _import_file(source: Source) -> Any:
-    """Run a user's file. Raises RuntimeError where it is no longer the one that the case names."""
+    """Run a user's file as a module. Raises RuntimeError if the file has changed."""
     path = Path(source.file)
     content = files.read(path, CODE_BYTES)
     if hashlib.sha256(content).hexdigest()[:HASH_LETTERS] != source.file_hash:
         raise RuntimeError(f"{path.name} was changed since the run began")
-    sys.path.insert(0, str(path.parent))  # so that it can import what lies beside it
+    sys.path.insert(0, str(path.parent))  # so that it can import other files in its folder
     name = f"_bench_user_{path.stem}"
     loader = _Loader(name, str(path), content)
     spec = util.spec_from_file_location(name, path, loader=loader)
@@ -229,16 +245,16 @@ def _import_file(source: Source) -> Any:
 
 
 def _check_package(module: str) -> None:
-    """Raise UsageError where the working folder and the environment have no such package."""
+    """Raise UsageError if neither the working folder nor the environment has the package."""
     parts = module.split(".")
-    if not (all(part.isidentifier() for part in parts) and _is_there(parts[0])):
+    if not (all(part.isidentifier() for part in parts) and _is_importable(parts[0])):
         raise UsageError(
             f"no package {parts[0]!r} to import a model from",
-            "A model of yours is net.py:factory or package.module:factory; a form follows @.",
+            "Write your model as net.py:factory or package.module:factory; add @form for a form.",
         )
 
 
-def _is_there(package: str) -> bool:
+def _is_importable(package: str) -> bool:
     try:
         here = machinery.PathFinder.find_spec(package, [os.getcwd()])
         return package != "__main__" and bool(here or util.find_spec(package))
@@ -247,7 +263,7 @@ def _is_there(package: str) -> bool:
 
 
 def _portable(path: Path) -> str:
-    """Relative to the working folder; outside it the file's name alone."""
+    """Return the path relative to the working folder; for a file outside it, only its name."""
     try:
         relative = os.path.relpath(path.resolve())
     except OSError:  # the working folder is gone
@@ -258,7 +274,7 @@ def _portable(path: Path) -> str:
 def _hash(path: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with files.opened(path) as file:
+        with files.open_regular(path) as file:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Which models there are, and in which forms. Names are the paper's (`reported_results.csv`).
+"""The table of models and their forms. Names follow the paper (`reported_results.csv`).
 
-Importing this file imports no torch: `bench list` and the expansion of suites need names only.
+Importing this file imports no torch: `bench list` and the expansion of suites need only names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.errors import UnavailableError, UsageError, unknown
 from bench.models import forms
 from bench.process import command_for_code
 
-UNITS = ("u1", "u2", "u3")  # of the tables in `bench.models.repnext`, which imports torch
+UNITS = ("u1", "u2", "u3")  # keys of the tables in `bench.models.repnext`, which imports torch
 SIZES = ("t", "s", "b")
 TIMM_PREFIX = "timm/"
 ASK_TIMM = """
@@ -33,10 +33,10 @@ print(json.dumps([known, merging]))
 
 
 class Spec(NamedTuple):
-    """A model that can be built: its title and forms, and what builds the first of them.
+    """A model that can be built. `title` is its name in tables and figures.
 
-    `title` is the name that tables and figures print. `maker` is `timm`, with `variant` its name
-    there, or a function of ours (see `bench.models.build`), with `variant` what it takes.
+    If `maker` is `timm`, `variant` is the model's name in timm. Otherwise `maker` names a function
+    of this package (see `bench.models.build`), and `variant` its argument.
     """
 
     name: str
@@ -47,15 +47,18 @@ class Spec(NamedTuple):
 
 
 class TimmName(NamedTuple):
-    """A network of timm that stands for one of the paper: its title, and what identifies it."""
+    """The network of timm that is used for a network of the paper.
+
+    `evidence` says why it is the same network: its parameters and MACs.
+    """
 
     title: str
     timm: str
-    why: str
+    evidence: str
     family: str = forms.PLAIN
 
 
-# The paper's parameters and MACs (Table 4, at 224 pixels) identify the variant.
+# Parameters and MACs in the paper (Table 4, at 224 pixels) identify the variant of timm.
 TIMM_NAMES = {
     "resnet50": TimmName("ResNet50", "resnet50", "25.6 M, 4.1 G"),
     "resnet101": TimmName("ResNet101", "resnet101", "44.5 M, 7.8 G (paper: 7.9)"),
@@ -118,9 +121,9 @@ ZOO = _zoo()
 
 
 def find(name: str) -> Spec:
-    """The model called `name`; `timm/<name>` is taken on trust, see `timm_forms`.
+    """Return the model called `name`. A name `timm/<name>` is not checked; see `timm_forms`.
 
-    Raises UsageError for any other name, with the nearest valid ones.
+    Raises UsageError for any other unknown name; the message has similar valid names.
     """
     if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
         some = forms.of(forms.PLAIN) + forms.of(forms.MERGING)
@@ -132,24 +135,26 @@ def find(name: str) -> Spec:
 
 
 def check_form(spec: Spec, form: str) -> None:
-    """Raise UsageError unless the model has `form`."""
+    """Raise UsageError if the model does not have `form`."""
     if form not in spec.forms:
         raise UsageError(f"{spec.name} has no form {form!r}", f"It has: {', '.join(spec.forms)}.")
 
 
 def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The forms of each of timm's `names` (without the prefix), by what the network is made of.
+    """Return the forms of each network of timm in `names`, which have no prefix.
 
-    timm is asked in a process of its own, since it imports torch, which a parent process that
-    schedules measurements has no use for. Raises UsageError for the first name that it does not
-    know, UnavailableError where timm does not import.
+    A separate process imports timm, because timm imports torch, and the parent process of a run
+    must not. Raises UsageError for the first unknown name, and UnavailableError if the import of
+    timm fails.
     """
     if not names:
         return {}
     known, merging = _ask_timm(tuple(names))
     for name in names:
         if name not in known:
-            remedy = f"The names are those of `timm.list_models()`, after {TIMM_PREFIX}."
+            remedy = (
+                f"`timm.list_models()` lists the names; write {TIMM_PREFIX} before one of them."
+            )
             choices = [TIMM_PREFIX + other for other in known]
             raise unknown("model", TIMM_PREFIX + name, choices, remedy)
     return {name: forms.of(forms.MERGING if name in merging else forms.PLAIN) for name in names}
@@ -157,11 +162,11 @@ def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 @functools.lru_cache(maxsize=1)
 def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """All names that timm knows, and those of `names` whose networks have branches to merge."""
+    """Return all names that timm knows, and the `names` whose networks have branches to merge."""
     command = command_for_code(ASK_TIMM, *names)
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = asked.stderr.strip().rpartition("\n")[2]
-        raise UnavailableError(f"timm does not import: {last_line}", "pip install timm")
+        raise UnavailableError(f"cannot import timm: {last_line}", "Run: pip install timm")
     known, merging = json.loads(asked.stdout.rstrip().rpartition("\n")[2])
     return known, merging

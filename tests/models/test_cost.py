@@ -1,4 +1,4 @@
-"""Costs against counts made by hand from Table 1, and against the numbers the paper prints."""
+"""Compare costs with counts by hand from Table 1 and with the numbers in the paper."""
 
 import copy
 import csv
@@ -28,7 +28,7 @@ CLASSES = 1000
 
 @functools.cache
 def net_of(name, form):
-    """A network without weights."""
+    """Return a network on the meta device, without weights."""
     if form != "train":
         return models.fuse(net_of(name, "train"), form)
     with torch.device("meta"):
@@ -93,7 +93,7 @@ def params_by_hand(name, form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_parameters_and_macs_are_those_of_table_1(name, form):
+def test_parameters_and_macs_equal_counts_by_hand_from_table_1(name, form):
     assert cost.count_params(net_of(name, form)) == params_by_hand(name, form)
     assert macs_of(name, form, 64) == macs_by_hand(name, form, 64)
     assert macs_of(name, form, 224) == macs_by_hand(name, form, 224)
@@ -108,7 +108,7 @@ def test_parameters_and_macs_are_those_of_table_1(name, form):
         ("srep", 51.55, 8.20),
     ],
 )
-def test_repnext_u3_t_costs_what_it_does(form, params_m, gmacs):
+def test_parameters_and_macs_of_repnext_u3_t_are_known(form, params_m, gmacs):
     net = net_of("u3_t", form)
     assert round(cost.count_params(net) / 1e6, 2) == params_m
     assert round(macs_of("u3_t", form, 224) / 1e9, 2) == gmacs
@@ -123,7 +123,7 @@ def reported():
 
 
 @pytest.mark.parametrize(("model", "form", "resolution", "params_m", "gmacs"), reported())
-def test_costs_are_near_those_the_paper_prints(model, form, resolution, params_m, gmacs):
+def test_costs_are_close_to_the_paper(model, form, resolution, params_m, gmacs):
     name = model.removeprefix("repnext_")
     counted_m = cost.count_params(net_of(name, form)) / 1e6
     counted_g = macs_of(name, form, int(resolution)) / 1e9
@@ -149,13 +149,13 @@ def test_macs_of_a_linear_layer_on_one_vector_and_on_many(bias):
     assert cost.count_macs(nn.Linear(8, 10, bias), 8) == 3 * 8 * 8 * 10
 
 
-def test_what_multiplies_no_matrices_costs_no_macs():
+def test_layers_without_matrix_products_have_no_macs():
     net = nn.Sequential(nn.BatchNorm2d(3), nn.GELU(), nn.AvgPool2d(2), nn.ReLU())
     assert cost.count_macs(net, 8) == 0
 
 
 class Attention(nn.Module):
-    """Patches of 4 x 4 as tokens, and the fused attention among them."""
+    """Fused attention between tokens, each from a patch of 4 x 4 pixels."""
 
     def __init__(self, heads):
         super().__init__()
@@ -169,7 +169,7 @@ class Attention(nn.Module):
 
 
 @pytest.mark.parametrize("heads", [1, 2, 6])
-def test_macs_of_fused_attention_are_those_of_its_two_products(heads):
+def test_macs_of_fused_attention_equal_its_two_products(heads):
     length, width = (16 // 4) ** 2, 24 // heads
     scores = length * length * width  # L x D times D x L
     values = length * length * width  # L x L times L x D
@@ -188,14 +188,14 @@ class TorchAttention(nn.Module):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_macs_of_torchs_own_attention_do_not_depend_on_its_fast_path(training):
+def test_macs_of_torch_attention_do_not_depend_on_the_fast_path(training):
     projections = 24 * 8 * (3 * 8) + 24 * 8 * 8
     products = 2 * (24 * 24 * 8)
     net = TorchAttention().train(training)
     assert cost.count_macs(net, 8) == projections + products
 
 
-def test_counting_leaves_the_network_as_it_was():
+def test_counting_does_not_change_the_network():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
     before = copy.deepcopy(net.state_dict())
     cost.count_macs(net, 8)
@@ -211,26 +211,26 @@ def small(stride=1, padding=0, act=nn.GELU):
     return nn.Sequential(nn.Conv2d(3, 4, 3, stride, padding), nn.BatchNorm2d(4), act())
 
 
-def test_running_statistics_are_no_parameters():
+def test_running_statistics_do_not_count_as_parameters():
     assert cost.count_params(small()) == 4 * 3 * 3 * 3 + 4 + 2 * 4
 
 
 @pytest.mark.parametrize(
     ("dtype", "size"), [(torch.float64, 8), (torch.float32, 4), (torch.bfloat16, 2)]
 )
-def test_bytes_are_those_of_parameters_and_buffers(dtype, size):
+def test_weight_bytes_include_parameters_and_buffers(dtype, size):
     counter_of_batches = 8  # an int64, which no cast to a float type changes
     values = (4 * 3 * 3 * 3 + 4) + 2 * 4 + 2 * 4
     assert cost.weight_bytes(small().to(dtype)) == values * size + counter_of_batches
 
 
-def test_the_structure_of_two_builds_is_the_same_whatever_the_weights():
+def test_structural_hash_does_not_depend_on_the_weights():
     first, second = models.build("repnext_u3_t", seed=0), models.build("repnext_u3_t", seed=1)
     assert cost.structural_hash(first) == cost.structural_hash(second)
     assert cost.structural_hash(first) == cost.structural_hash(net_of("u3_t", "train"))
 
 
-def test_the_structure_of_every_network_and_form_is_another():
+def test_structural_hash_differs_between_networks_and_forms():
     trained = [cost.structural_hash(net_of(name, "train")) for name in NETWORKS]
     assert len(set(trained)) == len(NETWORKS)
     forms = [cost.structural_hash(net_of("u3_t", form)) for form in FORMS]
@@ -238,11 +238,11 @@ def test_the_structure_of_every_network_and_form_is_another():
 
 
 @pytest.mark.parametrize("other", [{"stride": 2}, {"padding": 1}, {"act": nn.ReLU}], ids=str)
-def test_a_setting_that_changes_no_shape_changes_the_structure(other):
+def test_structural_hash_depends_on_settings_that_change_no_shape(other):
     assert cost.structural_hash(small(**other)) != cost.structural_hash(small())
 
 
-def test_another_process_agrees_on_the_structure():
+def test_structural_hash_is_the_same_in_another_process():
     script = (
         "from bench.models.cost import structural_hash; from test_cost import small; "
         "print(structural_hash(small()))"

@@ -1,4 +1,4 @@
-"""The contract of every form: who has it, what it computes, and that people get to see it."""
+"""The contract of every form: its families, its function, and its place in lists and figures."""
 
 import copy
 import itertools
@@ -35,7 +35,7 @@ each_pair = pytest.mark.parametrize(
 
 
 def tiny_repnext(unit):
-    """Downsampling, blocks and classifier of a RepNeXt, a few thousand weights."""
+    """Return a RepNeXt with every kind of layer and a few thousand weights."""
     net = repnext.RepNeXt()
     net.add_module("stem", repnext.ConvBN(nn.Conv2d(3, 7, 4, stride=4, bias=False)))
     net.add_module("stage", nn.Sequential(*(repnext._block(unit, 7) for _ in range(2))))
@@ -76,17 +76,17 @@ NETWORKS = [
 ]
 
 
-# What it computes
+# The function of a form
 
 
-def test_every_family_has_a_small_network_and_a_measured_one():
+def test_every_family_has_test_networks():
     assert set(BUILD) == set(MEASURED) == set(forms.FAMILIES)
     assert {family for family, _ in PAIRS} == set(forms.FAMILIES)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("form", "build"), NETWORKS)
-def test_a_form_computes_the_same_and_leaves_the_original_untouched(form, build):
+def test_a_form_computes_the_same_and_does_not_change_the_original(form, build):
     net = randomise(build())
     assert form.name in forms_of(net)
     before, x = copy.deepcopy(net), randn(2, 3, 32, 32)
@@ -100,35 +100,35 @@ def test_a_form_computes_the_same_and_leaves_the_original_untouched(form, build)
 
 
 @pytest.mark.parametrize("family", forms.FAMILIES)
-def test_no_two_forms_of_a_network_are_the_same_network(family):
+def test_all_forms_of_a_network_have_different_modules(family):
     for build in BUILD[family]:
         net = randomise(build())
         made = [repr(models.fuse(net, form)) for form in forms.of(family)]
         assert len(set(made)) == len(made)
 
 
-# That people get to see it
+# Lists and figures
 
 
 @each_form
-def test_a_form_is_listed_and_can_be_asked_for(form):
+def test_a_form_is_listed_and_selectable(form):
     assert (form.name, form.about) in [entry[:2] for entry in _entries("forms")]
     for family in form.families:
         spec = zoo.ZOO[MEASURED[family]]
-        zoo.check_form(spec, form.name)  # raises where it cannot be asked for
+        zoo.check_form(spec, form.name)  # raises if the form is missing
         assert form.name in spec.forms
 
 
 @pytest.mark.parametrize("family", forms.FAMILIES)
-def test_the_first_form_of_a_family_is_built_and_all_others_are_made(family):
+def test_only_the_first_form_of_a_family_is_built_without_steps(family):
     first, *others = [forms.find(name) for name in forms.of(family)]
     assert first.is_built
     assert first.name in (forms.ONLY, forms.REFERENCE)
     assert not any(form.is_built for form in others)
 
 
-def test_no_two_forms_look_alike_or_are_called_alike():
-    """What is built has the plain title and marker; `plain` and `train` never meet."""
+def test_forms_have_different_names_and_markers():
+    """`plain` and `train` share title and marker: no network has both."""
     made = [form for form in FORMS if not form.is_built]
     unmade = forms.find(forms.REFERENCE)
     for one, other in itertools.combinations([unmade, *made], 2):
@@ -143,7 +143,7 @@ def test_no_two_forms_look_alike_or_are_called_alike():
 
 
 def latencies(model, *names):
-    """A device that measured the network in these forms, each faster than the one before."""
+    """Return a device with measurements of these forms; each is faster than the one before."""
     return device(*[rounds(model, name, (10 - n, 10.1 - n)) for n, name in enumerate(names)])
 
 
@@ -158,7 +158,7 @@ def test_figure_1_shows_the_form_with_its_marker(family, form):
 
 
 @each_pair
-def test_the_figure_of_speed_ups_shows_every_form_that_is_made(family, form):
+def test_the_figure_of_speed_ups_shows_every_form_with_steps(family, form):
     rows = latencies(MEASURED[family], forms.REFERENCE, form.name).rows
     chains = speedups.chains(rows)
     if form.is_built:
@@ -173,7 +173,7 @@ def test_the_figure_of_speed_ups_shows_every_form_that_is_made(family, form):
         assert ours.get_marker() == form.marker.sign
 
 
-def test_a_form_that_only_another_version_knows_is_shown_and_not_taken_for_another():
+def test_figures_show_a_form_of_another_version_by_its_name():
     shown = latencies("repnext_u3_t", "train", "of_tomorrow")
     with canvas() as figure:
         figure1.paint(figure, [spots.panel(shown, 9)], [])

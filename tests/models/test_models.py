@@ -1,4 +1,4 @@
-"""`build` and `fuse`: one seed, one function, whatever the form; nothing else is touched."""
+"""`build` and `fuse`: all forms of one seed compute the same; neither has side effects."""
 
 import copy
 import csv
@@ -37,7 +37,7 @@ CONCATENATIONS = {torch.cat, torch.concat, torch.stack}
 
 @pytest.fixture
 def build(monkeypatch):
-    """Build "tiny", a RepNeXt-u3 of a few thousand weights that the zoo has for one test."""
+    """Build "tiny", a RepNeXt-u3 with a few thousand weights; the fixture adds it to the zoo."""
     size = repnext.Size((7, 10, 12, 17), (1, 1, 2, 1))
     monkeypatch.setitem(repnext.SIZES, "tiny", size)
     spec = zoo.Spec("tiny", "Tiny", forms.of(forms.REPNEXT), "repnext", "u3_tiny")
@@ -58,26 +58,26 @@ def images(count=2, resolution=64, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("form", [None, *FORMS])
-def test_is_built_in_eval_mode_on_the_cpu_in_float32(build, form):
+def test_build_returns_eval_mode_on_the_cpu_in_float32(build, form):
     net = build(form)
     assert {tensor.device.type for tensor in net.state_dict().values()} == {"cpu"}
     assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
     assert [name for name, module in net.named_modules() if module.training] == []
 
 
-def test_the_form_is_the_first_unless_given(build):
+def test_the_default_form_is_the_first(build):
     assert_same_weights(build(), build("train"))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_seed_gives_the_same_network_whatever_the_global_state(build, form):
+def test_weights_depend_on_the_seed_and_not_on_the_global_state(build, form):
     torch.manual_seed(1)
     first = build(form, seed=3)
     torch.manual_seed(2)
     assert_same_weights(first, build(form, seed=3))
 
 
-def test_another_seed_gives_another_network(build):
+def test_another_seed_gives_other_weights(build):
     first, second = build(seed=0).double(), build(seed=1).double()
     with torch.no_grad():
         assert relative_error(first(images()), second(images())) > 1e-2
@@ -86,7 +86,7 @@ def test_another_seed_gives_another_network(build):
 
 
 @pytest.mark.parametrize("name", ["tiny", "timm/resnet18"])
-def test_the_global_random_state_is_left_as_it_was(build, name):
+def test_build_does_not_change_the_global_random_state(build, name):
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
     models.build(name, seed=5)
     assert torch.equal(torch.get_rng_state(), states[0])
@@ -102,7 +102,7 @@ def test_the_forms_of_one_seed_compute_the_same(build, form):
 
 
 @pytest.mark.parametrize("name", ["tiny", "timm/resnet18"])
-def test_no_statistic_is_that_of_a_fresh_batch_norm(build, name):
+def test_no_batch_norm_keeps_its_initial_statistics(build, name):
     norms = norms_of(models.build(name))
     assert norms
     for norm in norms:
@@ -115,7 +115,7 @@ def test_no_statistic_is_that_of_a_fresh_batch_norm(build, name):
 @torch.no_grad()
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_classes", [1, 7])
-def test_there_are_as_many_outputs_as_classes(build, form, num_classes):
+def test_the_output_has_one_value_per_class(build, form, num_classes):
     net = build(form, num_classes=num_classes)
     assert net(images(3, dtype=torch.float32)).shape == (3, num_classes)
 
@@ -136,14 +136,14 @@ def test_there_are_as_many_outputs_as_classes(build, form, num_classes):
         ("timm/resnet18", "train", "plain"),
     ],
 )
-def test_what_there_is_not_is_refused_with_what_there_is(name, form, said):
+def test_an_unknown_model_or_form_is_refused_with_valid_names(name, form, said):
     with pytest.raises(UsageError) as refused:
         models.build(name, form)
     assert said in str(refused.value)
     assert refused.value.exit_code == BAD_INPUT
 
 
-def test_what_a_user_has_trained_is_left_alone_and_what_is_fresh_is_not(tmp_path):
+def test_only_new_batch_norms_of_a_user_network_get_statistics(tmp_path):
     (tmp_path / "trained.py").write_text(
         "import torch\nfrom torch import nn\n\n\n"
         "def net():\n"
@@ -159,7 +159,7 @@ def test_what_a_user_has_trained_is_left_alone_and_what_is_fresh_is_not(tmp_path
     assert float(net[3].running_mean.abs().max()) > 0
 
 
-def test_a_name_that_timm_does_not_know_is_refused_too():
+def test_an_unknown_name_of_timm_is_refused():
     with pytest.raises(UsageError, match="no_such_net"):
         models.build("timm/no_such_net")
 
@@ -168,7 +168,7 @@ def test_a_name_that_timm_does_not_know_is_refused_too():
 
 
 def reported(name):
-    """The parameters in millions that the paper prints."""
+    """Return the number of parameters in the paper, in millions, as text."""
     path = Path(bench.__file__).parent / "paper" / "data" / "reported_results.csv"
     rows = csv.DictReader(path.read_text().splitlines())
     printed = {row["params_m"] for row in rows if row["model"] == name} - {""}
@@ -178,7 +178,7 @@ def reported(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["mobilenetv3_l", "resnet50", "swin_t", "convnext_t"])
-def test_a_network_of_the_paper_has_the_parameters_it_reports(name):
+def test_a_network_has_the_number_of_parameters_in_the_paper(name):
     net = models.build(name)
     assert net(images(2, 224, torch.float32)).shape == (2, 1000)
     printed, params_m = reported(name), cost.count_params(net) / 1e6
@@ -190,7 +190,7 @@ def test_a_network_of_the_paper_has_the_parameters_it_reports(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["timm/resnet18", "timm/vit_tiny_patch16_224", "swin_t"])
-def test_a_network_of_timm_takes_images_of_the_resolution_asked_for(name):
+def test_a_network_of_timm_accepts_the_given_resolution(name):
     net = models.build(name, resolution=64, num_classes=7)
     assert not net.training
     assert net(images(3, 64, torch.float32)).shape == (3, 7)
@@ -201,7 +201,7 @@ def test_a_network_of_timm_takes_images_of_the_resolution_asked_for(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", FORMS)
-def test_fuse_leaves_the_original_as_it_was(tiny, form):
+def test_fuse_does_not_change_the_original(tiny, form):
     before, output, repr_before = copy.deepcopy(tiny), tiny(images()), repr(tiny)
     models.fuse(tiny, form)
     assert_same_weights(tiny, before)
@@ -210,7 +210,7 @@ def test_fuse_leaves_the_original_as_it_was(tiny, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_fuse_twice_gives_the_same_twice(tiny, form):
+def test_a_second_fuse_gives_the_same_result(tiny, form):
     assert_same_weights(models.fuse(tiny, form), models.fuse(tiny, form))
 
 
@@ -241,7 +241,7 @@ def test_fuse_computes_in_float64_and_casts_back(build, form, dtype):
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", ["rrep", "rrep_fc", "srep"])
-def test_a_form_can_be_made_of_rrep(tiny, form):
+def test_a_form_can_be_made_from_rrep(tiny, form):
     rrep = models.fuse(tiny, "rrep")
     made = models.fuse(rrep, form)
     assert cost.structural_hash(made) == cost.structural_hash(models.fuse(tiny, form))
@@ -249,7 +249,7 @@ def test_a_form_can_be_made_of_rrep(tiny, form):
 
 
 @pytest.mark.parametrize("form", ["plain", "srp", ""])
-def test_a_form_that_there_is_not_is_refused(tiny, form):
+def test_an_unknown_form_is_refused(tiny, form):
     with pytest.raises(UsageError, match="train, rrep, rrep_fc, srep"):
         models.fuse(tiny, form)
 
@@ -271,7 +271,7 @@ MERGED = [
 
 
 @pytest.mark.parametrize(("given", "asked"), MERGED, ids=[" to ".join(pair) for pair in MERGED])
-def test_branches_that_are_merged_cannot_come_back(tiny, given, asked):
+def test_a_merged_network_cannot_take_another_form(tiny, given, asked):
     merged = models.fuse(tiny, given)
     with pytest.raises(UsageError, match="already merged"):
         models.fuse(merged, asked)
@@ -319,7 +319,7 @@ def count(unit, form, targets):
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("form", FUSED)
-def test_no_batch_norm_is_left(unit, form):
+def test_fused_forms_have_no_batch_norm(unit, form):
     net = models.fuse(on_meta(unit), form)
     assert norms_of(on_meta(unit))
     assert not norms_of(net)
@@ -338,13 +338,13 @@ def test_no_batch_norm_is_left(unit, form):
         *[(unit, "srep", 0, 0) for unit in UNITS],
     ],
 )
-def test_additions_and_concatenations_that_a_form_makes(unit, form, additions, concatenations):
+def test_numbers_of_additions_and_concatenations_of_a_form(unit, form, additions, concatenations):
     assert count(unit, form, ADDITIONS) == additions
     assert count(unit, form, CONCATENATIONS) == concatenations
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_no_branch_is_left_in_srep(unit):
+def test_srep_has_no_branch(unit):
     nodes = list(graph(unit, "srep").nodes)
     assert {node.op for node in nodes} == {"placeholder", "call_module", "output"}
     for node, following in itertools.pairwise(nodes):

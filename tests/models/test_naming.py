@@ -1,4 +1,4 @@
-"""How a case is named: what one types, what tables and figures print, family and size."""
+"""Names of cases: on the command line, in tables and figures; family and size of a network."""
 
 import pytest
 
@@ -18,21 +18,21 @@ from bench.records import Case, Chip
         ("repnext_u3_t", "of_tomorrow", "RepNeXt-u3-T@of_tomorrow"),
     ],
 )
-def test_the_title_of_a_network_is_as_the_paper_prints_it(model, form, title):
+def test_the_title_of_a_network_follows_the_paper(model, form, title):
     assert naming.network_title(model, form) == title
 
 
 UNUSUAL = Case("repnext_u3_t", "srep", "compile", "fp16", 8, 288, threads=4)
 
 
-def test_a_selector_is_what_one_types_and_says_what_is_unusual():
+def test_a_selector_has_the_command_line_name_and_unusual_settings():
     assert naming.selector(Case("resnet50", "plain")) == "resnet50"
     assert naming.selector(UNUSUAL) == "repnext_u3_t@srep compile fp16 288²"
     assert naming.selector(UNUSUAL, batch=True) == "repnext_u3_t@srep compile fp16 288² batch 8"
     assert naming.selector(Case("resnet50", "plain"), batch=True) == "resnet50"
 
 
-def test_a_title_says_what_is_unusual():
+def test_a_title_has_unusual_settings():
     assert naming.title(Case("resnet50", "plain")) == "ResNet50"
     assert naming.title(UNUSUAL) == "RepNeXt-u3-T-sRep compile fp16 288²"
     assert naming.title(UNUSUAL, with_threads=True).endswith(" 288² 4 threads")
@@ -42,7 +42,7 @@ def test_a_title_says_what_is_unusual():
 @pytest.mark.parametrize(
     ("kind", "threads", "unusual"), [("cpu", 4, False), ("cpu", 2, True), ("gpu", 2, False)]
 )
-def test_threads_are_unusual_on_a_cpu_that_has_another_default(kind, threads, unusual):
+def test_a_number_of_threads_is_unusual_only_on_a_cpu_with_another_default(kind, threads, unusual):
     chip = Chip("chip", kind, "A chip", threads=4, facts={})
     case = Case("resnet50", "plain", device="chip", threads=threads)
     assert naming.has_unusual_threads(case, chip) == unusual
@@ -60,7 +60,7 @@ def test_threads_are_unusual_on_a_cpu_that_has_another_default(kind, threads, un
         ("mine", "mine", ""),
     ],
 )
-def test_a_model_is_a_size_of_a_family(model, family, size):
+def test_a_model_has_a_family_and_a_size(model, family, size):
     assert naming.family(model) == (family, size)
 
 
@@ -74,5 +74,5 @@ def test_a_model_is_a_size_of_a_family(model, family, size):
         "resnet50+weights.pt#1a2b3c41",
     ],
 )
-def test_a_users_network_is_a_family_of_its_own(model):
+def test_a_user_network_is_a_separate_family(model):
     assert naming.family(model) == (model, "")

@@ -10,7 +10,7 @@ from bench.models.operators import category, operators
 @pytest.mark.parametrize(
     "name", ["repnext_u3_t", "repnext_u1_t", "convnext_t", "swin_t", "deit_s", "mobilenetv3_l"]
 )
-def test_macs_of_the_operators_are_those_that_the_census_counts(name):
+def test_macs_of_the_operators_add_up_to_count_macs(name):
     resolution = 32 if name not in ("swin_t", "deit_s") else 224
     net = models.build(name, resolution=resolution)
     found = operators(net, torch.randn(1, 3, resolution, resolution))
@@ -24,7 +24,7 @@ def test_macs_and_bytes_grow_with_the_batch():
     assert sum(o.bytes for o in one) < sum(o.bytes for o in four) < 4 * sum(o.bytes for o in one)
 
 
-def test_operators_stand_where_the_module_that_calls_them_does():
+def test_an_operator_has_the_path_of_the_module_that_calls_it():
     class Block(nn.Module):
         def __init__(self):
             super().__init__()
@@ -63,7 +63,7 @@ def test_operators_stand_where_the_module_that_calls_them_does():
         ("mul", "other"),
     ],
 )
-def test_a_category_is_told_by_the_operators_name(name, expected):
+def test_category_by_the_name_of_the_operator(name, expected):
     assert category(name, []) == expected
 
 
@@ -80,14 +80,14 @@ def test_a_copy_moves_bytes_and_a_view_does_not():
     ]
 
 
-def test_a_product_with_a_weight_is_no_attention():
+def test_a_product_with_a_parameter_is_fully_connected():
     weight = nn.Parameter(torch.ones(2, 2))
     assert category("matmul", [torch.ones(2, 2), weight]) == "fully connected"
     assert category("mean", [torch.ones(2, 2)]) == "other"
     assert category("mean", [torch.ones(2, 2, 2, 2)]) == "pooling"
 
 
-def test_repnext_has_its_branches_until_they_are_merged():
+def test_merged_forms_of_repnext_call_fewer_operators():
     images = torch.randn(1, 3, 32, 32)
 
     def count(form, kind):

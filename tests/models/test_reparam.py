@@ -1,7 +1,4 @@
-"""Kernel algebra against the formulas of Sections 2.2 and 3.2, in float64.
-
-Also what the tests of networks share: statistics that no fold can ignore, and the comparison.
-"""
+"""Kernel algebra against the formulas of Sections 2.2 and 3.2, in float64."""
 
 import itertools
 
@@ -64,7 +61,7 @@ def test_a_batch_norm_on_either_side_of_a_linear_layer_folds_into_it(bias):
     assert_same(functional.linear(x, *folded), batch_norm(layer(x), after))
 
 
-def test_a_batch_norm_without_scale_and_shift_is_an_affine_map_too():
+def test_a_batch_norm_without_learned_parameters_is_an_affine_map():
     norm = randomise(nn.BatchNorm2d(4, affine=False))
     x = randn(2, 4, 3, 3)
     scale, shift = affine_of(norm)
@@ -95,7 +92,7 @@ def test_a_kernel_that_cannot_be_centred_is_refused(size, target):
         reparam.pad_to(torch.ones(1, 1, *size), target)
 
 
-def test_branches_that_are_added_become_one_kernel():
+def test_added_branches_merge_into_one_kernel():
     kernels = [random_kernel(4, 3, *size) for size in ((3, 1), (1, 5), (7, 7))]
     x = randn(2, 3, 9, 10)
     first, second, third = (
@@ -106,7 +103,7 @@ def test_branches_that_are_added_become_one_kernel():
     assert_same(convolve(x, merged, padding=3), first + second + third)
 
 
-def test_branches_that_are_concatenated_become_one_kernel():
+def test_concatenated_branches_merge_into_one_kernel():
     sizes, widths = (3, 5, 7), (2, 3, 4)
     kernels = [random_kernel(c, 1, k, k) for c, k in zip(widths, sizes, strict=True)]
     x = randn(2, 9, 9, 10)
@@ -119,7 +116,7 @@ def test_branches_that_are_concatenated_become_one_kernel():
 
 @pytest.mark.parametrize("size", [*ODD_SIZES, (2, 2)], ids=str)
 @pytest.mark.parametrize("channels", [1, 4, 5])
-def test_dirac_is_eq_5(channels, size):
+def test_a_dirac_kernel_equals_eq_5(channels, size):
     weight, bias = reparam.dirac(channels, size)
     assert weight.dtype == torch.float64
     assert weight.shape == (channels, channels, *size)
@@ -131,7 +128,7 @@ def test_dirac_is_eq_5(channels, size):
 
 @pytest.mark.parametrize("size", ODD_SIZES, ids=str)
 @pytest.mark.parametrize("depthwise", [False, True], ids=["dense", "depthwise"])
-def test_a_dirac_kernel_passes_its_input_through(depthwise, size):
+def test_the_output_of_a_dirac_kernel_equals_its_input(depthwise, size):
     kernel = reparam.dirac(5, size, depthwise=depthwise)
     x = randn(2, 5, 8, 9)
     padding = (size[0] // 2, size[1] // 2)
@@ -139,7 +136,7 @@ def test_a_dirac_kernel_passes_its_input_through(depthwise, size):
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 1, 7, 7)], ids=str)
-def test_interleaving_takes_rows_in_turn(shape):
+def test_interleave_alternates_rows(shape):
     first, second = randn(*shape, seed=1), randn(*shape, seed=2)
     rows = [row for pair in zip(first, second, strict=True) for row in pair]
     assert torch.equal(reparam.interleave(first, second), torch.stack(rows))
@@ -147,7 +144,7 @@ def test_interleaving_takes_rows_in_turn(shape):
 
 @pytest.mark.parametrize("size", [(7, 7), (3, 3), (3, 5)], ids=str)
 @pytest.mark.parametrize("channels", [1, 4, 5])
-def test_a_widened_depthwise_kernel_gives_both_in_turn_as_in_eq_6(channels, size):
+def test_a_widened_depthwise_kernel_interleaves_output_and_input_as_in_eq_6(channels, size):
     dw = random_kernel(channels, 1, *size)
     settings = {"padding": (size[0] // 2, size[1] // 2), "groups": channels}
     x = randn(2, channels, 8, 9)
@@ -158,7 +155,7 @@ def test_a_widened_depthwise_kernel_gives_both_in_turn_as_in_eq_6(channels, size
 
 
 @pytest.mark.parametrize(("channels", "expanded"), [(1, 4), (4, 16), (5, 20), (5, 3)])
-def test_a_widened_first_pointwise_kernel_keeps_them_apart_as_in_eq_7(channels, expanded):
+def test_a_widened_first_pointwise_kernel_passes_the_shortcut_as_in_eq_7(channels, expanded):
     pw1 = random_kernel(expanded, channels, 1, 1)
     i0, i1 = randn(2, channels, 4, 5, seed=4), randn(2, channels, 4, 5, seed=5)
     in_turn = torch.stack([i1, i0], 2).flatten(1, 2)
@@ -167,7 +164,7 @@ def test_a_widened_first_pointwise_kernel_keeps_them_apart_as_in_eq_7(channels, 
 
 
 @pytest.mark.parametrize(("channels", "expanded"), [(1, 4), (4, 16), (5, 20), (5, 3)])
-def test_a_widened_last_pointwise_kernel_adds_as_in_eq_8(channels, expanded):
+def test_a_widened_last_pointwise_kernel_adds_the_shortcut_as_in_eq_8(channels, expanded):
     pw2 = random_kernel(channels, expanded, 1, 1)
     main, shortcut = randn(2, expanded, 4, 5, seed=4), randn(2, channels, 4, 5, seed=5)
     out = convolve(torch.cat([main, shortcut], 1), reparam.widen_last_pointwise(pw2))
@@ -176,7 +173,7 @@ def test_a_widened_last_pointwise_kernel_adds_as_in_eq_8(channels, expanded):
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 @pytest.mark.parametrize("size", [1, 3, 5])
-def test_a_grown_convolution_keeps_its_taps_where_they_were(size, padding):
+def test_a_padded_convolution_computes_the_same(size, padding):
     like = randomise(nn.Conv2d(4, 6, size, stride=2, padding=padding, groups=2))
     weight, bias = kernel_of(like)
     grown = reparam.conv2d(Kernel(reparam.pad_to(weight, (7, 7)), bias), like)
@@ -185,13 +182,13 @@ def test_a_grown_convolution_keeps_its_taps_where_they_were(size, padding):
     assert_same(grown(x), like(x))
 
 
-def test_a_convolution_with_its_padding_as_a_word_is_refused():
+def test_a_convolution_with_padding_same_is_refused():
     like = nn.Conv2d(2, 2, 3, padding="same")
     with pytest.raises(ValueError, match="same"):
         reparam.conv2d(kernel_of(like), like)
 
 
-def test_a_linear_layer_computes_what_a_pointwise_convolution_does():
+def test_a_linear_layer_computes_the_same_as_a_pointwise_convolution():
     conv = randomise(nn.Conv2d(4, 6, 1))
     layer = reparam.linear(kernel_of(conv), conv)
     x = randn(2, 4, 3, 5)
@@ -199,7 +196,7 @@ def test_a_linear_layer_computes_what_a_pointwise_convolution_does():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_folds_in_float64_and_casts_once(dtype):
+def test_a_fold_is_in_float64_and_is_cast_once(dtype):
     conv, norm = randomise(nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6))).to(dtype)
     folded = conv_then_affine(kernel_of(conv), affine_of(norm))
     norm64, bias = norm.double(), conv.bias.double()
@@ -213,7 +210,7 @@ def test_folds_in_float64_and_casts_once(dtype):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_built_layer_is_in_the_mode_of_the_one_it_is_like(training):
+def test_a_new_layer_keeps_the_training_mode(training):
     conv = nn.Conv2d(2, 2, 1).train(training)
     assert reparam.conv2d(kernel_of(conv), conv).training is training
     assert reparam.linear(kernel_of(conv), conv).training is training
@@ -240,7 +237,7 @@ DEPTHWISE, POINTWISE = random_kernel(4, 1, 7, 7), random_kernel(8, 4, 1, 1)
     ],
     ids=lambda value: getattr(value, "__name__", "of"),
 )
-def test_writes_into_none_of_its_arguments(function, arguments):
+def test_functions_do_not_change_their_arguments(function, arguments):
     given = [*KERNEL, *AFFINE, *DEPTHWISE, *POINTWISE]
     before = [tensor.clone() for tensor in given]
     function(*arguments)
@@ -248,7 +245,7 @@ def test_writes_into_none_of_its_arguments(function, arguments):
 
 
 @pytest.mark.parametrize("slip", ["mean", "variance", "scale", "shift", "eps"])
-def test_a_fold_that_forgets_a_statistic_is_far_from_the_same(slip):
+def test_a_fold_without_one_statistic_fails_the_comparison(slip):
     conv, norm = randomise(nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)))
     x = randn(2, 4, 8, 8)
     expected = batch_norm(conv(x), norm)

@@ -27,11 +27,11 @@ CHANNELS = [6, 7, 8]  # even, odd, and every remainder modulo three
 UNITS = ["u1", "u2", "u3", "plain"]
 
 
-# The paper's forward pass, with nothing but the parameters of the modules.
+# The paper's forward pass, from the parameters of the modules alone.
 
 
 def correlate(x, weight):
-    """F * I of a depthwise kernel: the taps times the shifted, zero-padded input, added up."""
+    """F * I for a depthwise kernel F: the sum over taps of weight times shifted, padded input."""
     height, width = x.shape[2:]
     rows, columns = weight.shape[2:]
     padded = functional.pad(x, (columns // 2, columns // 2, rows // 2, rows // 2))
@@ -42,7 +42,7 @@ def correlate(x, weight):
 
 
 def patches(x, conv):
-    """A k x k convolution with stride k: each patch times the kernel."""
+    """A k x k convolution with stride k: the product of each patch and the kernel."""
     images, channels, height, width = x.shape
     k = conv.weight.shape[-1]
     cut = x.reshape(images, channels, height // k, k, width // k, k)
@@ -60,7 +60,7 @@ def gelu(x):
 
 
 def unit_1(unit, x):
-    """Eq. 1; the last branch takes what a division by three leaves."""
+    """Eq. 1. The 7x7 branch takes the channels that remain after two thirds."""
     third = x.shape[1] // 3
     small = correlate(x[:, :third], unit.conv3.weight)
     medium = correlate(x[:, third : 2 * third], unit.conv5.weight)
@@ -93,7 +93,7 @@ def classifier(module, x):
 
 
 def block(module, x, unit):
-    """The last line but one of Eq. 8: pw2 * a(I_2) + B(pw2) + a(I_0)."""
+    """Eq. 8, third line: pw2 * a(I_2) + B(pw2) + a(I_0)."""
     i1 = unit(module.unit, x)
     i2 = pointwise(i1, module.pw1)
     return pointwise(gelu(i2), module.pw2) + gelu(x)
@@ -113,11 +113,11 @@ def network(net, x, unit):
 UNIT_REFERENCE = {"u1": unit_1, "u2": parallel_unit, "u3": parallel_unit, "plain": plain_unit}
 
 
-# Everything that has fuse().
+# Modules with fuse().
 
 
 class Crossed(ParallelUnit):
-    """The base of RepUnit2 and RepUnit3 with sizes of its own."""
+    """ParallelUnit with other sizes than RepUnit2 and RepUnit3."""
 
     sizes = ((1, 3), (5, 1), (7, 7))
 
@@ -169,7 +169,7 @@ def storages(module):
     return {tensor.untyped_storage().data_ptr() for tensor in tensors}
 
 
-def test_every_class_that_has_fuse_is_tested_here():
+def test_every_class_with_fuse_is_in_the_table():
     tested = {cls for each in FUSABLE.values() for cls in type(each.make(6)).__mro__}
     mine = [cls for cls in vars(repnext).values() if isinstance(cls, type)]
     owners = {cls for cls in mine if cls.__module__ == repnext.__name__ and hasattr(cls, "fuse")}
@@ -178,7 +178,7 @@ def test_every_class_that_has_fuse_is_tested_here():
 
 
 @torch.no_grad()
-def test_forward_is_the_equation_of_the_paper(fusable, module, x):
+def test_forward_computes_the_equation_of_the_paper(fusable, module, x):
     assert_same(module(x), fusable.reference(module, x))
 
 
@@ -192,14 +192,14 @@ def test_fused_is_one_plain_layer(module):
 
 
 @torch.no_grad()
-def test_fuse_leaves_the_original_as_it_was(module, x):
+def test_fuse_does_not_change_the_original(module, x):
     before, output = state(module), module(x)
     module.fuse()
     assert_equal(module.state_dict(), before)
     assert torch.equal(module(x), output)
 
 
-def test_fuse_twice_gives_the_same_twice(module):
+def test_a_second_fuse_gives_the_same_result(module):
     assert_equal(module.fuse().state_dict(), module.fuse().state_dict())
 
 
@@ -230,7 +230,7 @@ def test_a_fused_unit_is_a_depthwise_7x7(unit, channels):
         ("plain", [(11, 1, 7, 7)]),
     ],
 )
-def test_the_kernels_of_a_unit_are_those_of_figure_2(unit, shapes):
+def test_the_kernel_shapes_of_a_unit_match_figure_2(unit, shapes):
     convs = [m for m in repnext.UNITS[unit](11).modules() if isinstance(m, nn.Conv2d)]
     assert sorted(tuple(conv.weight.shape) for conv in convs) == sorted(shapes)
     assert all(conv.bias is None for conv in convs)
@@ -267,7 +267,7 @@ def test_a_block_computes_eq_8(trained, unit, width):
 
 
 @torch.no_grad()
-def test_a_block_without_shortcut_goes_through_eqs_6_to_8(trained, fused, unit, width):
+def test_a_block_without_shortcut_computes_eqs_6_to_8_step_by_step(trained, fused, unit, width):
     i0 = randn(2, width, 6, 9)
     i1 = UNIT_REFERENCE[unit](trained.unit, i0)
     i2 = pointwise(i1, trained.pw1)
@@ -303,7 +303,7 @@ def test_a_block_with_linear_layers_computes_eq_8(trained, fused, unit, width):
 
 @pytest.mark.parametrize("method", ["with_linear", "without_shortcut"])
 @torch.no_grad()
-def test_a_block_is_left_as_it_was_and_gives_the_same_twice(fused, width, method):
+def test_steps_do_not_change_a_block_and_are_repeatable(fused, width, method):
     x = randn(2, width, 6, 9)
     before, output = state(fused), fused(x)
     first, second = getattr(fused, method)(), getattr(fused, method)()
@@ -318,7 +318,7 @@ def test_a_block_without_shortcut_shares_no_storage_with_the_original(fused):
 
 @pytest.mark.parametrize("method", ["with_linear", "without_shortcut"])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_block_keeps_its_mode(method, training):
+def test_a_block_keeps_its_training_mode(method, training):
     unit = repnext.UNITS["u3"](6).fuse()
     given = RepNeXtBlock(unit, nn.Conv2d(6, 24, 1), nn.Conv2d(24, 6, 1)).train(training)
     made = getattr(given, method)()
@@ -326,7 +326,7 @@ def test_a_block_keeps_its_mode(method, training):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_block_with_branches_cannot_lose_its_shortcut(unit):
+def test_without_shortcut_needs_a_fused_unit(unit):
     made = RepNeXtBlock(repnext.UNITS[unit](6), nn.Conv2d(6, 24, 1), nn.Conv2d(24, 6, 1))
     with pytest.raises(TypeError, match="one convolution"):
         made.without_shortcut()
@@ -341,13 +341,13 @@ CONFIGURATIONS = {
 }
 
 
-def test_there_are_the_sizes_of_section_3_3():
+def test_sizes_match_section_3_3():
     assert repnext.SIZES == CONFIGURATIONS
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("size", CONFIGURATIONS)
-def test_output_sizes_and_blocks_are_those_of_table_1(size, unit):
+def test_output_sizes_and_blocks_match_table_1(size, unit):
     with torch.device("meta"):
         net, x = repnext.repnext(unit, size), torch.empty(2, 3, 224, 224)
     outputs = {}
@@ -384,7 +384,7 @@ def test_every_form_computes_table_1(tiny, unit, form):
     assert_same(models.fuse(tiny, form)(x), network(tiny, x, UNIT_REFERENCE[unit]))
 
 
-# Would a slip be seen? Each is made on purpose; what it yields is compared as above.
+# Planted errors: each must fail the comparisons above.
 
 
 def blocks_of(srep):
@@ -430,7 +430,7 @@ def swap_the_interleaving(net):
     return srep
 
 
-def one_after_another_without_turns(net):
+def concatenate_instead_of_interleave(net):
     srep = models.fuse(net, "srep")
     for each in blocks_of(srep):
         for tensor in (each.gw.weight, each.gw.bias):
@@ -438,7 +438,7 @@ def one_after_another_without_turns(net):
     return srep
 
 
-def one_channel_off(net):
+def shift_the_shortcut_by_one_channel(net):
     srep = models.fuse(net, "srep")
     for each in blocks_of(srep):
         shortcut = each.pw2.weight[:, -each.pw2.out_channels :]
@@ -446,7 +446,7 @@ def one_channel_off(net):
     return srep
 
 
-def one_tap_off(net):
+def shift_the_kernel_by_one_tap(net):
     rrep = models.fuse(net, "rrep")
     conv = rrep.stage2[0].unit
     conv.weight.copy_(conv.weight.roll(1, 3))
@@ -466,24 +466,24 @@ def approximate_the_gelu(net):
     return srep
 
 
-SLIPS = [
+ERRORS = [
     drop_the_running_mean,
     drop_one_running_mean,
     ones_instead_of_dirac,
     ones_instead_of_a_dense_dirac,
     swap_the_interleaving,
-    one_after_another_without_turns,
-    one_channel_off,
-    one_tap_off,
+    concatenate_instead_of_interleave,
+    shift_the_shortcut_by_one_channel,
+    shift_the_kernel_by_one_tap,
     forget_the_bias_of_one_branch,
 ]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.__name__)
-def test_a_slip_is_far_beyond_every_tolerance(tiny, slip):
+@pytest.mark.parametrize("plant", ERRORS, ids=lambda plant: plant.__name__)
+def test_a_planted_error_exceeds_every_tolerance(tiny, plant):
     x = randn(2, 3, 64, 96)
-    expected, wrong = tiny(x), slip(copy.deepcopy(tiny))(x)
+    expected, wrong = tiny(x), plant(copy.deepcopy(tiny))(x)
     assert wrong.shape == expected.shape
     assert relative_error(wrong, expected) > 1e-3
     with pytest.raises(AssertionError):
@@ -491,10 +491,10 @@ def test_a_slip_is_far_beyond_every_tolerance(tiny, slip):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("slip", [drop_the_epsilon, approximate_the_gelu])
-def test_a_small_slip_is_seen_in_float64(tiny, slip):
+@pytest.mark.parametrize("plant", [drop_the_epsilon, approximate_the_gelu])
+def test_a_small_planted_error_is_detected_in_float64(tiny, plant):
     x = randn(2, 3, 64, 96)
-    expected, wrong = tiny(x), slip(copy.deepcopy(tiny))(x)
+    expected, wrong = tiny(x), plant(copy.deepcopy(tiny))(x)
     assert relative_error(wrong, expected) > 1e-6
     with pytest.raises(AssertionError):
         assert_same(wrong, expected)

@@ -1,4 +1,4 @@
-"""Models of the user's own: found by file, package or entry point, with weights or without."""
+"""User models: from a file, a package or an entry point, with and without weights."""
 
 import pickle
 
@@ -15,7 +15,7 @@ from bench.records import Source
 NET = '''"""A network of the user's."""
 
 from torch import nn
-from part import WIDTH  # lies beside it
+from part import WIDTH  # a file in the same folder
 
 
 def net():
@@ -42,7 +42,7 @@ RUN = (*REAL_RUN, "--resolution", "32")
 
 @pytest.fixture
 def nets(tmp_path, monkeypatch):
-    """A folder with the user's code, and the working folder at once."""
+    """A folder with the user's code; it is also the working folder."""
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "mine.py").write_text(NET)
     (tmp_path / "nets" / "part.py").write_text("WIDTH = 6\n")
@@ -58,19 +58,19 @@ def test_a_file_is_named_by_its_relative_path_and_content(nets):
     assert user.resolve("nets/mine.py:net").name != first.name
 
 
-def test_outside_the_working_folder_the_files_name_alone_is_told(nets, monkeypatch):
+def test_a_file_outside_the_working_folder_is_named_without_its_path(nets, monkeypatch):
     (nets / "elsewhere").mkdir()
     monkeypatch.chdir(nets / "elsewhere")
     assert user.resolve("../nets/mine.py:net").name.startswith("mine.py:net#")
 
 
 @pytest.mark.parametrize("name", ["resnet50", "timm/resnet18", "net.py:", ":net", "a:b-c"])
-def test_what_is_no_model_of_the_users_is_left_to_the_zoo(name):
+def test_other_names_are_not_user_models(name):
     assert user.resolve(name) is None
 
 
 @pytest.mark.parametrize("name", ["none.py:net", "no_such_package:net"])
-def test_what_does_not_exist_is_refused_before_anything_runs(nets, name):
+def test_a_missing_file_or_package_is_refused(nets, name):
     with pytest.raises(UsageError):
         user.resolve(name)
 
@@ -88,7 +88,7 @@ def test_an_installed_package_offers_models_by_entry_point(nets, monkeypatch):
     assert user.resolve("resnet50") is None
 
 
-def test_it_is_built_from_the_seed_in_eval_mode(nets):
+def test_a_user_network_is_built_from_the_seed_in_eval_mode(nets):
     source = user.resolve("nets/mine.py:net").source
     first, second = (models.build("mine", source=source, seed=3) for _ in range(2))
     assert not first.training
@@ -114,7 +114,7 @@ def test_weights_are_loaded_from_safetensors_and_from_torch(nets, suffix, nested
     assert all(torch.equal(built[name], value) for name, value in wanted.items())
 
 
-def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(nets):
+def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(nets):
     (nets / "evil.pt").write_bytes(pickle.dumps({"weight": Payload()}, protocol=2))
     model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "evil.pt")
     with pytest.raises(TypeError, match="more than tensors"):
@@ -128,13 +128,13 @@ def test_weights_may_be_a_link_whose_target_has_another_suffix(nets):
     source = user.resolve("nets/mine.py:net").source
     wanted = models.build("mine", source=source, seed=1).state_dict()
     save_file(wanted, nets / "blob")
-    (nets / "w.safetensors").symlink_to("blob")  # as a cache of downloads keeps them
+    (nets / "w.safetensors").symlink_to("blob")  # as in a cache of downloads
     model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "w.safetensors")
     built = models.build("mine", source=model.source, seed=2).state_dict()
     assert all(torch.equal(built[name], value) for name, value in wanted.items())
 
 
-def test_a_users_networks_are_measured_in_rrep_when_asked_and_what_raises_is_a_failure(bench, nets):
+def test_user_networks_are_measured_and_their_exceptions_become_failures(bench, nets):
     factories = ("net", "broken", "nothing", "absent", "merging", "merging@rrep")
     listed = ",".join(f"nets/mine.py:{factory}" for factory in factories)
     done = bench(*RUN, "--models", listed, cwd=nets)
@@ -164,7 +164,7 @@ def test_weights_for_several_models_are_refused(bench, nets):
 
 
 @pytest.mark.slow
-def test_a_model_of_the_zoo_takes_weights_too(bench, nets):
+def test_a_model_of_the_zoo_can_load_weights(bench, nets):
     net = models.build("mobilenetv3_s", resolution=32)
     torch.save(net.state_dict(), nets / "w.pt")
     done = bench(*RUN, "--models", "mobilenetv3_s", "--weights", "w.pt", cwd=nets)
@@ -180,7 +180,7 @@ def test_a_file_that_changes_during_a_run_is_not_measured_under_its_old_name(net
         models.build("mine", source=source)
 
 
-def test_statistics_that_a_factory_set_are_kept(nets):
+def test_statistics_from_a_factory_are_kept(nets):
     text = (
         NET
         + """
@@ -204,10 +204,10 @@ def trained():
         ("a@b/mine.py:net", ("a@b/mine.py:net", "", "")),
     ],
 )
-def test_a_form_follows_the_last_at_sign_behind_the_factory(entry, parts):
+def test_a_form_follows_the_at_sign_after_the_factory(entry, parts):
     assert user.split_form(entry) == parts
 
 
-def test_a_file_without_a_factory_says_how_to_name_one(nets):
+def test_a_file_without_a_factory_is_refused_with_an_example(nets):
     with pytest.raises(UsageError, match=r"--models nets/mine.py:net"):
         user.resolve("nets/mine.py")

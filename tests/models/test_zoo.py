@@ -1,4 +1,4 @@
-"""Every model-form of the paper: what it is called, what it costs, that its forms agree."""
+"""Every model of the paper in every form: names, costs, and agreement between forms."""
 
 import msgspec
 import pytest
@@ -15,12 +15,12 @@ FOUR = [row for row in paper.reported() if row.table == 4 and row.params_m]
 
 
 def on_meta(name, form):
-    """The network without its weights: enough to count."""
+    """Return the network on the meta device: enough to count parameters and MACs."""
     with torch.device("meta"):
         return models.build(name, form)
 
 
-def test_the_zoo_is_the_papers_models_and_the_sizes_that_it_names():
+def test_the_zoo_has_every_model_of_the_paper_and_four_more_sizes():
     reported = {(row.model, row.form) for row in paper.reported()}
     ours = {(spec.name, form) for spec in zoo.ZOO.values() for form in spec.forms}
     assert reported <= ours
@@ -29,14 +29,16 @@ def test_the_zoo_is_the_papers_models_and_the_sizes_that_it_names():
     assert unmeasured == {f"repnext_{unit}_{size}" for unit in ("u1", "u2") for size in "sb"}
 
 
-KEPT = {(row.model, row.form): row for row in paper.counted()}
-OURS = ("repvgg_b1", "repghost_2_0x", "replknet_31b", "lc2pwconv_t", "ln2bn_t", "shortcut_act_t")
-COUNTED_QUICKLY = (*OURS, "repnext_u1_t", "repnext_u2_t", "repnext_u3_t", "resnet50", "swin_t")
+ZOO_CSV = {(row.model, row.form): row for row in paper.counted()}
+COUNTED_QUICKLY = (
+    *("repvgg_b1", "repghost_2_0x", "replknet_31b", "lc2pwconv_t", "ln2bn_t", "shortcut_act_t"),
+    *("repnext_u1_t", "repnext_u2_t", "repnext_u3_t", "resnet50", "swin_t"),
+)
 
 
-def test_the_zoos_csv_has_a_line_for_each_form_in_order():
+def test_zoo_csv_has_a_line_for_each_form_in_order():
     ours = [(spec.name, form) for spec in zoo.ZOO.values() for form in spec.forms]
-    assert list(KEPT) == ours, "run `python -m bench.paper.census`"
+    assert list(ZOO_CSV) == ours, "run `python -m bench.paper.census`"
 
 
 @pytest.mark.parametrize(
@@ -46,17 +48,17 @@ def test_the_zoos_csv_has_a_line_for_each_form_in_order():
         for name in zoo.ZOO
     ],
 )
-def test_the_zoos_csv_is_what_the_code_counts(name):
+def test_zoo_csv_matches_the_code(name):
     for form in zoo.ZOO[name].forms:
-        kept, now = KEPT[name, form], census.count(name, form)
-        # Releases of torch cut networks into operators a little differently.
+        kept, now = ZOO_CSV[name, form], census.count(name, form)
+        # Releases of torch split networks into slightly different operators.
         assert now.activation_bytes == pytest.approx(kept.activation_bytes, rel=0.1)
         now = msgspec.structs.replace(now, activation_bytes=kept.activation_bytes)
         assert now == kept, "run `python -m bench.paper.census`"
 
 
-def test_the_census_writes_what_it_counts(monkeypatch):
-    monkeypatch.setattr(census, "count", lambda name, form: KEPT[name, form])
+def test_the_census_writes_its_counts(monkeypatch):
+    monkeypatch.setattr(census, "count", lambda name, form: ZOO_CSV[name, form])
     assert census.table() == census.ZOO_FILE.read_text()
 
 
@@ -69,13 +71,13 @@ def test_parameters_and_macs_identify_the_papers_network(row):
             assert round(count, decimals) == printed
 
 
-def test_every_difference_that_is_explained_is_one():
+def test_every_explained_difference_is_of_a_model_in_the_zoo():
     pairs = {(row.model, row.form) for row in paper.counted()}
     assert set(paper.DIFFERENCES) <= pairs
 
 
 @pytest.mark.parametrize("name", ["repvgg_b1", "repghost_2_0x", "replknet_31b", "shortcut_act_t"])
-def test_forms_agree_in_float64_and_have_no_batchnorm_left(name):
+def test_forms_agree_in_float64_and_fused_forms_have_no_batchnorm(name):
     first, *others = zoo.ZOO[name].forms
     with torch.inference_mode():
         original = models.build(name, first, resolution=64).double()
@@ -93,13 +95,13 @@ def test_forms_agree_in_float64_and_have_no_batchnorm_left(name):
 
 
 @pytest.mark.parametrize("name", ["repvgg_b1", "repghost_2_0x", "replknet_31b"])
-def test_what_is_merged_cannot_be_merged_again(name):
+def test_a_merged_network_cannot_be_merged_again(name):
     fused = on_meta(name, "rrep")
     with pytest.raises(models.zoo.UsageError, match="already merged"):
         models.fuse(fused, "rrep")
 
 
-def test_lc2pwconv_computes_what_convnext_does():
+def test_lc2pwconv_computes_the_same_as_convnext():
     import timm
 
     torch.manual_seed(0)
@@ -117,7 +119,7 @@ def test_lc2pwconv_computes_what_convnext_does():
 
 
 def timm_name(name):
-    """Our name of a ConvNeXt's parameter to timm's."""
+    """Convert the name of a parameter in `ablation` to its name in timm's ConvNeXt."""
     parts = name.split(".")
     kind = parts[-1]
     if parts[0] == "stem":
@@ -133,7 +135,7 @@ def timm_name(name):
     return {"norm": "head.norm", "fc": "head.fc"}[parts[0]] + f".{kind}"
 
 
-def test_each_step_of_the_ablation_is_on_top_of_the_one_before():
+def test_each_step_of_the_ablation_extends_the_step_before():
     lc, ln = ablation.lc2pwconv("t"), ablation.ln2bn("t")
     assert not [m for m in lc.modules() if isinstance(m, nn.Linear) and m.out_features != 1000]
     kinds = [type(m).__name__ for m in lc.modules()]
@@ -179,13 +181,13 @@ FUSERS = {
 }
 
 
-def test_everything_of_replknet_that_fuses_is_below():
+def test_every_class_of_replknet_with_fuse_is_in_the_table():
     own = [c for c in vars(replknet).values() if getattr(c, "__module__", "") == replknet.__name__]
     assert {thing.__name__ for thing in own if hasattr(thing, "fuse")} == set(FUSERS)
 
 
 @pytest.mark.parametrize("name", FUSERS)
-def test_what_fuses_keeps_its_output_and_its_own_weights(name):
+def test_fuse_keeps_the_output_and_does_not_change_the_module(name):
     module = randomise(FUSERS[name]())
     x = torch.randn(3, 5, 6, 4, dtype=torch.float64)
     before = {key: value.clone() for key, value in module.state_dict().items()}
@@ -212,7 +214,7 @@ def test_a_feed_forward_block_computes_its_papers_formula():
 
 
 class Foreign(nn.Module):
-    """Code that is not ours: one BatchNorm that can be folded, two that cannot."""
+    """A network from elsewhere: one BatchNorm can be folded, two cannot."""
 
     def __init__(self):
         super().__init__()
@@ -225,7 +227,7 @@ class Foreign(nn.Module):
         return self.bn_b(y) + y + self.bn_c(y.relu())
 
 
-def test_only_a_batchnorm_that_alone_reads_a_convolution_is_folded():
+def test_a_batchnorm_is_folded_only_if_it_is_the_only_reader_of_a_convolution():
     net = randomise(Foreign().double().eval())
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     with torch.no_grad():
@@ -237,7 +239,7 @@ def test_only_a_batchnorm_that_alone_reads_a_convolution_is_folded():
 
 
 class Shared(nn.Module):
-    """One convolution read by two BatchNorms in turn: neither can be folded into it."""
+    """A convolution that is used twice, before two BatchNorms: neither can be folded."""
 
     def __init__(self):
         super().__init__()
@@ -249,7 +251,7 @@ class Shared(nn.Module):
 
 
 class Squashed(nn.Conv2d):
-    """A convolution whose forward is its own."""
+    """A convolution with a different forward."""
 
     def forward(self, x):
         return super().forward(x).tanh()
@@ -265,7 +267,7 @@ class Squashed(nn.Conv2d):
     ],
     ids=["shared", "subclass", "dilated", "same"],
 )
-def test_what_cannot_be_folded_stays_and_computes_the_same(net):
+def test_pairs_that_cannot_be_folded_do_not_change(net):
     net = randomise(net.double().eval())
     x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
     with torch.no_grad():
@@ -275,14 +277,14 @@ def test_what_cannot_be_folded_stays_and_computes_the_same(net):
     assert [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-def test_mobileone_has_its_well_known_parameters_before_and_after():
-    # Its paper prints 1.09 G before: ours counts convolutions and linear layers only.
+def test_mobileone_has_the_published_number_of_parameters_in_both_forms():
+    # Its paper prints 1.09 G for `train`; `count_macs` counts convolutions and linear layers only.
     counts = [on_meta("timm/mobileone_s0", form) for form in ("train", "rrep")]
     assert [round(cost.count_params(net) / 1e6, 2) for net in counts] == [5.29, 2.08]
     assert [round(cost.count_macs(net, 224) / 1e9, 2) for net in counts] == [1.05, 0.28]
 
 
-def test_a_network_that_is_itself_a_block_is_merged_whole():
+def test_a_network_that_is_a_single_block_is_merged():
     from timm.models.byobnet import RepVggBlock
 
     block = randomise(RepVggBlock(4, 4).double().eval())
@@ -294,7 +296,7 @@ def test_a_network_that_is_itself_a_block_is_merged_whole():
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv3_l", "convnext_t", "repnext_u2_t"])
-def test_macs_are_those_of_an_independent_counter(name):
+def test_macs_agree_with_an_independent_counter(name):
     """Hooks on every convolution and linear layer, which are all the products of these networks."""
     net, total = on_meta(name, None), []
 
