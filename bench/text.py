@@ -1,4 +1,4 @@
-"""How numbers and names are written: the one module that formats."""
+"""Formatting of numbers, durations and names for output."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from collections.abc import Mapping
 NOT_MEASURED = "not measured"
 NOTHING = "–"
 GIGA, MEGA, MIB, GIB = 1e9, 1e6, 2**20, 2**30
-ENDS_SHOWN = 1000  # letters of a long text, of its beginning and of its end
-# Absolute, or beginning with ~ or dots; ends at white space, a quote or a colon.
+ENDS_SHOWN = 1000  # characters shown of each end of a long text
+# A path that is absolute or starts with ~, . or ..; it ends at white space, a quote or a colon.
 OUTSIDE_PATH = re.compile(r"(?<![\w.~])(?:~|\.{1,2})?(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)/?")
 MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """`value` to so many significant digits, never in exponents; a dash for None or nan."""
+    """`value` with `digits` significant digits and no exponent; a dash for None, nan and inf."""
     if value is None or not math.isfinite(value):
         return NOTHING
     if value == 0:
         return "0"
-    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value
+    exponent = int(
+        f"{value:.{digits - 1}e}".partition("e")[2]
+    )  # of the rounded value, so that 9.996 gives 10.0
     return f"{value:.{max(digits - 1 - exponent, 0)}f}"
 
 
 def plus_minus(mean: float, std: float, digits: int = 3) -> str:
-    """Both to the decimals of the mean: 11.9 ± 3.0; the mean alone where std is not known."""
+    """`11.9 ± 3.0`, both with the decimals of the mean; only the mean if `std` is nan."""
     text = significant(mean, digits)
     if math.isnan(std):
         return text
@@ -35,12 +37,12 @@ def plus_minus(mean: float, std: float, digits: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 40 s, 6 min, 2.5 h."""
+    """A duration in a suitable unit: `40 s`, `6 min`, `2.5 h`."""
     return " ".join(duration_in_unit(seconds))
 
 
 def duration_in_unit(seconds: float) -> tuple[str, str]:
-    """A duration's digits and its unit, as people say them: ("40", "s"), ("2.5", "h")."""
+    """The digits and the unit of a duration: ("40", "s"), ("2.5", "h")."""
     if seconds < 60:
         return f"{seconds:.0f}", "s"
     if seconds < 5400:
@@ -49,12 +51,12 @@ def duration_in_unit(seconds: float) -> tuple[str, str]:
 
 
 def milliseconds(seconds: float | None) -> float | None:
-    """Seconds to milliseconds."""
+    """Convert seconds to milliseconds; None stays None."""
     return None if seconds is None else seconds * 1e3
 
 
 def in_unit(unit: float, value: float | None) -> float | None:
-    """A number in units of `unit`; None stays None."""
+    """value / unit; None stays None."""
     return None if value is None else value / unit
 
 
@@ -71,18 +73,17 @@ def facts(known: Mapping[str, str | int | float | None]) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` as a cell of a Markdown table shows it: no markup, no end of cell, one line.
+    """`text` for a cell of a Markdown table: one line, with markup escaped.
 
-    Nothing in it is left that a terminal would obey.
-
-    An underscore inside a word is no markup and stays as it is.
+    Characters that are not printable are removed, so terminal control codes have no effect. An
+    underscore inside a word is no markup and stays as it is.
     """
     words = " ".join(text.split())
     return MARKUP.sub(r"\\\g<0>", "".join(each for each in words if each.isprintable()))
 
 
 def printable(text: str) -> str:
-    """`text` as one line of bounded length, without anything that a terminal would obey."""
+    """`text` as one line of bounded length, with characters that are not printable escaped."""
     is_long = len(text) > 2 * ENDS_SHOWN
     shown = f"{text[:ENDS_SHOWN]}…{text[-ENDS_SHOWN:]}" if is_long else text
     return "".join(
@@ -92,8 +93,8 @@ def printable(text: str) -> str:
 
 
 def without_paths(text: str) -> str:
-    """`text` with every path that leaves the working folder cut to its last part.
+    """`text` with each path outside the working folder reduced to its last part.
 
-    Records leave the machine, and such a path names its user.
+    Records may be published, and such a path often contains a user's name.
     """
     return OUTSIDE_PATH.sub(r"\1", text)

@@ -1,1 +1,1 @@
-"""What records say: pure functions of what is on record."""
+"""Analysis of records: pure functions, which read no clock and no device."""

@@ -1,4 +1,4 @@
-"""What `bench compare` compares: two cases of one folder, or the same cases of two."""
+"""`bench compare`: compare two cases in one folder, or the same cases in two folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from bench.analysis import ratio
 from bench.analysis.ratio import Comparison
-from bench.analysis.recorded import Recorded, latest, nothing_called, unhashed
+from bench.analysis.recorded import Recorded, latest, no_such_case, without_hash
 from bench.analysis.stats import Finding
 from bench.errors import UsageError
 from bench.records import Case, Environment, Failure, Measurement
@@ -18,12 +18,13 @@ from bench.text import facts
 
 VOLATILE = ("load_1min",)
 ALTERNATE = (
-    "Cases that take turns in one run compare best: --models base/net.py:net,head/net.py:net"
+    "The comparison is most precise when both take turns in one run: "
+    "--models base/net.py:net,head/net.py:net"
 )
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """A case that one side has and the other has not, or that failed there."""
+class MissingCase(msgspec.Struct, frozen=True):
+    """A case that `side` did not measure or that failed there; `why` is the reason as text."""
 
     case: Case
     side: str
@@ -31,21 +32,27 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Comparisons(msgspec.Struct, frozen=True):
-    """All that was compared on one device. `differences` are those of the two environments."""
+    """All comparisons on one device.
+
+    `base` and `candidate` are the selectors or folders. `differences` lists what differs between
+    the two environments. `lost` lists the cases that only one side measured. `warnings` names the
+    lines of the results that could not be read.
+    """
 
     chip: str
     base: str
     candidate: str
     differences: list[str]
     compared: list[Comparison]
-    lost: list[Lost] = []
+    lost: list[MissingCase] = []
     warnings: list[str] = []
 
 
 def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Comparisons]:
-    """Compare cases by name or id, in every setting that both were measured in.
+    """Compare two cases, given by name or id, in every setting in which both were measured.
 
-    Raises UsageError where there are none to compare.
+    `margin` is the smallest relevant difference, as a share. Raises UsageError when no pair of
+    cases can be compared.
     """
     everything = latest(folder)
     found = []
@@ -59,7 +66,7 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
     if not found:
         for selector in (base, candidate):
             if not any(recorded.matching(selector) for recorded in everything):
-                raise nothing_called(selector, folder, everything)
+                raise no_such_case(selector, folder, everything)
         raise UsageError(
             f"{base} and {candidate} were not measured in the same setting",
             "Measure both with the same --batch, --threads, --resolution and device. " + ALTERNATE,
@@ -68,12 +75,14 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
 
 
 def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
-    """Compare what was measured in both folders, chip by chip.
+    """Compare the cases that both folders measured, for each chip.
 
-    Raises UsageError where they have no chip, power mode or case in common.
+    Raises UsageError when the folders have no chip, power mode or case in common.
     """
     if base.resolve() == candidate.resolve():
-        raise UsageError(f"{base} and {candidate} are the same folder", "Name two.")
+        raise UsageError(
+            f"{base} and {candidate} are the same folder", "Name two different folders."
+        )
     before = {recorded.environment.chip.slug: recorded for recorded in latest(base)}
     after = {recorded.environment.chip.slug: recorded for recorded in latest(candidate)}
     common = [slug for slug in before if slug in after]
@@ -83,19 +92,22 @@ def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
         ]
         raise UsageError(
             f"different devices: {chips[0]} in {base}, {chips[1]} in {candidate}",
-            "Only runs of one device compare; `bench report` sets devices side by side.",
+            "Compare runs of the same device; `bench report` shows several devices side by side.",
         )
     found = [_two_runs(before[slug], after[slug], (base, candidate), margin) for slug in common]
     shared = [set(before[slug].cases) & set(after[slug].cases) for slug in common]
     if not any(shared):
         raise UsageError(
-            f"{base} and {candidate} have no case in common", "Run the same suite in both."
+            f"{base} and {candidate} have no case in common", "Run the same suite for both folders."
         )
     return found
 
 
 def is_regression(found: Sequence[Comparisons], fail_on: set[str]) -> bool:
-    """Whether anything is as `fail_on` says; a case that the candidate lost is slower than any."""
+    """Whether a finding is in `fail_on`, which holds findings in lower case.
+
+    With any `fail_on`, a case that the candidate did not measure is a regression, too.
+    """
     findings = {each.finding.lower() for group in found for each in group.compared}
     lost = any(each.side == group.candidate for group in found for each in group.lost)
     return bool(findings & fail_on) or (lost and bool(fail_on))
@@ -109,7 +121,7 @@ def _two_runs(
         raise UsageError(
             f"different power modes: {_listed(modes[0])} in {folders[0]}, "
             f"{_listed(modes[1])} in {folders[1]}",
-            "Set the same mode, and measure one of them again.",
+            "Set one power mode, then measure one of the two folders again.",
         )
     base, candidate = map(str, folders)
     compared, lost = [], []
@@ -142,15 +154,20 @@ def _compare(
 
 def _pairs(
     recorded: Recorded, base: str, candidate: str
-) -> tuple[list[tuple[Case, Case]], list[Lost]]:
-    """Cases of both names that differ in what the names say, and in nothing else."""
+) -> tuple[list[tuple[Case, Case]], list[MissingCase]]:
+    """Pairs of cases with equal settings, and the cases that have no pair.
+
+    Two cases that were selected by id form a pair in any setting of one group.
+    """
     mine, theirs = (recorded.matching(selector) for selector in (base, candidate))
     for selector, cases in ((base, mine), (candidate, theirs)):
-        forms = dict.fromkeys(unhashed(case.name) for case in cases)
+        forms = dict.fromkeys(without_hash(case.name) for case in cases)
         if len(forms) > 1:
-            raise UsageError(f"{selector} has several forms", "Say which: " + ", ".join(forms))
+            raise UsageError(
+                f"{selector} has several forms", "Name one of them: " + ", ".join(forms)
+            )
     if set(mine) & set(theirs):
-        raise UsageError(f"{base} and {candidate} are the same case", "Name two.")
+        raise UsageError(f"{base} and {candidate} are the same case", "Name two different cases.")
     by_id = all(
         case.case_id.startswith(selector)
         for selector, cases in ((base, mine), (candidate, theirs))
@@ -160,7 +177,7 @@ def _pairs(
     pairs = [(a, b) for a, b in pairs if a.group == b.group]
     found = {a for a, _ in pairs}
     lost = [
-        Lost(case, candidate, "was not measured in this setting")
+        MissingCase(case, candidate, "was not measured in this setting")
         for case in mine
         if pairs and case not in found
     ]
@@ -178,11 +195,13 @@ def _setting(case: Case) -> tuple[object, ...]:
     return (*case.group, case.backend, case.precision, case.threads)
 
 
-def _lost(case: Case, side: str, history: History) -> Lost | None:
+def _lost(case: Case, side: str, history: History) -> MissingCase | None:
     if history.failure:
         failure: Failure = history.failure
-        return Lost(case, side, f"failed at {failure.stage}: {failure.error}: {failure.message}")
-    return None if history.rounds else Lost(case, side, "was not measured")
+        return MissingCase(
+            case, side, f"failed at {failure.stage}: {failure.error}: {failure.message}"
+        )
+    return None if history.rounds else MissingCase(case, side, "was not measured")
 
 
 def _power_modes(recorded: Recorded) -> set[str]:
@@ -196,7 +215,7 @@ def _listed(names: set[str]) -> str:
 
 
 def _differences(before: Environment, after: Environment) -> list[str]:
-    """What is not the same in two environments, in words."""
+    """Facts that differ between two environments: `torch 2.0 → torch 2.1`."""
     sides = [
         {**each.chip.facts, **each.versions, **each.state, "threads": each.chip.threads}
         for each in (before, after)

@@ -1,4 +1,4 @@
-"""From what a device senses before and after each block to the state of the machine in a round."""
+"""The state of the machine in a round, from sensor readings before and after each block."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from bench.records import Conditions, Counters, Reading
 T = TypeVar("T")
 
 
-def between(readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False) -> Conditions:
-    """Sum what changed from the first to the second of each pair, one pair a block.
+def conditions_over(
+    readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False
+) -> Conditions:
+    """The conditions of a round from `readings`: one (before, after) pair per block.
 
-    A counter that is missing once is missing in all; so is one that ran backwards. Of a chip that
-    `idles` before a block, only clocks right after one count.
+    A counter is the sum of (after - before) over all pairs. It is None if any reading lacks it or
+    if it decreased. With `idles`, the chip idles before a block and lowers its clock, so only the
+    clocks after a block count.
     """
     everything = [reading for pair in readings for reading in pair]
     working = [after for _, after in readings] if idles else everything
@@ -40,12 +43,12 @@ def between(readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False)
 
 
 def known(values: Iterable[T | None]) -> list[T]:
-    """Those that are not None, in order."""
+    """The values that are not None, in order."""
     return [value for value in values if value is not None]
 
 
 def _sum(pairs: Sequence[tuple[float | None, float | None]]) -> Any:
-    """What a counter grew by, whole numbers of a whole number."""
+    """Sum of (after - before); None if a value is missing or decreased. Integers stay integers."""
     total: float | None = None
     for before, after in pairs:
         if before is None or after is None or after < before:

@@ -1,4 +1,4 @@
-"""How a number came about, in words: what was measured, what ended it, and what to think of it."""
+"""`bench explain`: how a case was measured, why measuring ended, and the verdict, as text."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Iterator, Sequence
 from bench.analysis import stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
-from bench.analysis.recorded import Recorded, unhashed
+from bench.analysis.recorded import Recorded, without_hash
 from bench.records import Case, Conditions, Failure, Measurement
 from bench.text import duration, milliseconds, plus_minus, significant
 
 PERCENTILES = (0.9, 0.95, 0.99)
 SHOWN_PROCESSES = 12
 WHY_ENDED = {
-    "round": "nothing yet: more rounds were to come",
-    "precision": "precision: the 95 % interval is as narrow as the preset asks",
-    "noise": "noise: the interval no longer became narrower",
-    "rounds": "rounds: as many as were asked for",
-    "budget": "budget: another round would have taken too long",
+    "round": "not finished: the run planned more rounds",
+    "precision": "precision: the 95 % interval reached the width that the preset asks for",
+    "noise": "noise: more rounds no longer narrowed the interval",
+    "rounds": "rounds: the requested number of rounds was measured",
+    "budget": "budget: another round would have exceeded the time budget",
 }
 
 
 def explain(recorded: Recorded, case: Case) -> list[tuple[str, str]]:
-    """Lines of a heading and a text about `case`, in the order in which a doubter would ask."""
+    """(heading, text) pairs about `case`; the headings are the keys of `bench explain --json`."""
     rounds, failure = recorded.history(case)
     lines = [("case", _what(recorded, case))]
     if failure:
@@ -64,7 +64,7 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     yield "interval", _interval(processes)
     yield "processes", _processes(rounds)
     outliers = stats.count_outliers(pooled)
-    far = f"; {outliers} lie far from the rest, and were kept" if outliers else ""
+    far = f"; {_count(outliers, 'outlier')} included" if outliers else ""
     blocks = sum(len(record.block_sizes) for record in rounds)
     yield (
         "samples",
@@ -72,24 +72,27 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     )
     discarded = sum(record.discarded for record in rounds)
     unsteady = sum(record.steady is False for record in rounds)
-    settled = f"; in {unsteady} of them the warm-up had not settled" if unsteady else ""
+    settled = f"; the warm-up had not settled in {_count(unsteady, 'process')}" if unsteady else ""
     yield from _of_gpu(rounds)
-    yield "discarded", f"{discarded} calls: the first, the warm-up, one before each block{settled}"
+    yield (
+        "discarded",
+        f"{discarded} calls: the first call, the warm-up, one call before each block{settled}",
+    )
     yield "ended by", WHY_ENDED[rounds[-1].stopped_by]
     spent = [record.stages_s.total + record.share_s for record in rounds]
     timed = sum(record.stages_s.timed for record in rounds)
-    yield "took", f"{duration(sum(spent))} in all, {duration(timed)} of it timed"
+    yield "took", f"{duration(sum(spent))} in total, of which {duration(timed)} was timed"
     yield "check", _check(rounds[0])
 
 
 def _of_gpu(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """What only a device with a queue and sensors of its own has."""
+    """Metrics of a GPU: its own clock, pipelined throughput, utilisation, power and energy."""
     found = gpu_metrics(rounds)
     if found.device_s is not None:
-        yield "device", f"{_ms(found.device_s)} ms an iteration by the device's own clock, median"
+        yield "device", f"median {_ms(found.device_s)} ms per iteration by the device's own clock"
     if found.pipelined_img_s is not None:
         speed = significant(found.pipelined_img_s)
-        yield "pipelined", f"{speed} img/s where calls are queued without waiting in between"
+        yield "pipelined", f"{speed} img/s when calls are queued without waiting for each other"
     seen = next((record.telemetry for record in rounds if record.telemetry), None)
     if seen is not None:
         words = [f"{duration(seen.seconds)} of back-to-back calls"]
@@ -99,7 +102,7 @@ def _of_gpu(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
             words.append(f"{significant(found.power_w)} W")
         if found.energy_per_image_j is not None:
             joules = significant(1e3 * found.energy_per_image_j)
-            words.append(f"{joules} mJ an image, idle power included")
+            words.append(f"{joules} mJ per image, including idle power")
         unread = (f"no {name}: {why}" for name, why in seen.missing.items())
         yield "observed", "; ".join([*words, *unread])
 
@@ -107,7 +110,7 @@ def _of_gpu(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
 def _percentiles(pooled: Sequence[float]) -> str:
     known = {share: stats.percentile(pooled, share) for share in PERCENTILES}
     texts = [f"p{100 * share:.0f} {_ms(value)} ms" for share, value in known.items() if value]
-    return ", ".join(texts) or "too few samples for a percentile above it"
+    return ", ".join(texts) or "too few samples for higher percentiles"
 
 
 def _interval(processes: Sequence[Sequence[float]]) -> str:
@@ -115,16 +118,16 @@ def _interval(processes: Sequence[Sequence[float]]) -> str:
     if estimate is not None:
         width = f"± {100 * estimate.half_width:.2g} %"
         bounds = f"{_ms(estimate.low)} to {_ms(estimate.high)} ms ({width})"
-        return f"{bounds} holds the mean of the processes' medians with 95 % confidence"
+        return f"{bounds}: 95 % confidence interval of the mean of the processes' medians"
     within = stats.median_interval(processes[0])
-    alone = "a single process tells nothing of others, so there is none"
+    alone = "none: it needs at least two processes"
     if within is None:
         return alone
-    return f"{alone}; within it the median is {_ms(within.low)} to {_ms(within.high)} ms"
+    return f"{alone}; the median of this process is {_ms(within.low)} to {_ms(within.high)} ms"
 
 
 def _processes(rounds: Sequence[Measurement]) -> str:
-    """The median of each, and what often tells them apart: page faults."""
+    """The median of each process, and its page faults, which often explain the differences."""
     shown = ", ".join(_ms(statistics.median(r.samples_s)) for r in rounds[:SHOWN_PROCESSES])
     faults = [
         significant(r.conditions.page_faults / len(r.samples_s), 2)
@@ -132,17 +135,17 @@ def _processes(rounds: Sequence[Measurement]) -> str:
         if r.conditions and r.conditions.page_faults is not None
     ]
     more = ", …" if len(rounds) > SHOWN_PROCESSES else ""
-    each = f"; page faults an iteration {', '.join(faults)}{more}" if faults else ""
+    each = f"; page faults per iteration {', '.join(faults)}{more}" if faults else ""
     return f"medians {shown}{more} ms{each}"
 
 
 def _check(first: Measurement) -> str:
     check = first.check
     if check.against is None or check.largest_relative_error is None or check.tolerance is None:
-        return "finite output of the right shape; it is the reference for all others itself"
+        return "the output is finite and has the right shape; other cases are checked against it"
     return (
-        f"differs from {check.against} by {check.largest_relative_error:.1e} of what two images "
-        f"differ by; tolerated is {check.tolerance:g}"
+        f"differs from {check.against} by {check.largest_relative_error:.1e} of the difference "
+        f"between two images; the tolerance is {check.tolerance:g}"
     )
 
 
@@ -156,7 +159,7 @@ def _of_machine(
         compute, memory = map(math.exp, own)
         yield (
             "kernels",
-            f"computing took {_ms(compute)} ms ({_ms(quiet.compute_s)} when it is quiet), "
+            f"computation took {_ms(compute)} ms ({_ms(quiet.compute_s)} on the quiet machine), "
             f"copying memory {_ms(memory)} ms ({_ms(quiet.memory_s)})",
         )
     settings = rounds[-1].settings
@@ -177,10 +180,10 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
     if not wall_s:
         return
     for field, text in (
-        ("own_cpu_s", "our process used {:.2g} CPUs"),
-        ("busy_cpu_s", "everybody {:.2g}"),
-        ("stolen_cpu_s", "the host took {:.2g}"),
-        ("throttled_s", "a quota stopped us {:.2g} s a second"),
+        ("own_cpu_s", "this process used {:.2g} CPUs"),
+        ("busy_cpu_s", "all processes {:.2g}"),
+        ("stolen_cpu_s", "other guests of the host {:.2g}"),
+        ("throttled_s", "a CPU quota stopped this process for {:.2g} s per second"),
     ):
         values = [getattr(seen, field) for seen in conditions]
         if None not in values:
@@ -197,12 +200,12 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
             yield text.format(max(highest))
     throttles = sorted({why for seen in conditions for why in seen.throttled_by or []})
     if throttles:
-        yield f"the clock was held down by {', '.join(throttles)}"
+        yield f"the clock was throttled by {', '.join(throttles)}"
 
 
 def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     preset = ["--preset", rounds[0].preset] if rounds else []
-    model, plus, weights = unhashed(case.model).partition("+")
+    model, plus, weights = without_hash(case.model).partition("+")
     name = Case(model, case.form).name
     words = ["python", "-m", "bench", "run", "--device", case.device, "--models", name]
     words += ["--batch", str(case.batch), "--resolution", str(case.resolution)]
@@ -213,7 +216,8 @@ def _command(case: Case, rounds: Sequence[Measurement]) -> str:
 
 
 def _count(number: int, thing: str) -> str:
-    return f"1 {thing}" if number == 1 else f"{number} {thing}es"
+    ending = "es" if thing.endswith("s") else "s"
+    return f"1 {thing}" if number == 1 else f"{number} {thing}{ending}"
 
 
 def _ms(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What was measured of a GPU besides latency: its own time, pipelining, utilisation, energy."""
+"""Metrics of a GPU besides latency: device time, pipelined throughput, utilisation, energy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from bench.records import Measurement, Telemetry
 
 
 class GpuMetrics(NamedTuple):
-    """Metrics of all rounds of a case; None where no round has the samples.
+    """Metrics over all rounds of a case; None when no round has the samples.
 
-    `device_s` is the median iteration by the device's clock. `pipelined_img_s` is the throughput
-    of blocks that were queued without waiting. The steady loop gives the mean utilisation (0 to
-    1), the mean power in watts, and the joules an image by the chip's counter, idle power included.
+    `device_s` is the median seconds per iteration by the device's clock. `pipelined_img_s` is the
+    throughput of blocks whose calls were queued without waiting: batch / median seconds per
+    iteration. The steady loop gives the mean utilisation (0 to 1), the mean power in watts, and
+    the energy per image: counter difference in joules / (iterations x batch), with idle power.
     """
 
     device_s: float | None
@@ -26,7 +27,7 @@ class GpuMetrics(NamedTuple):
 
 
 def gpu_metrics(rounds: Sequence[Measurement]) -> GpuMetrics:
-    """The metrics of a case, from all its rounds."""
+    """The metrics of a case over all its `rounds`."""
     device = [record.device_samples_s for record in rounds if record.device_samples_s]
     pipelined = [seconds for record in rounds for seconds in record.block_pipelined_s]
     seen = [record.telemetry for record in rounds if record.telemetry]

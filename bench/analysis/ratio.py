@@ -1,7 +1,7 @@
-"""Which of two cases is faster, by how much, and whether that can be known yet.
+"""Which of two cases is faster, by how much, and whether the samples suffice to decide.
 
-Cases of one run are compared by blocks that were timed next to each other; cases of two runs by
-processes, and the interval then holds what the machine moved in between.
+Cases that took turns in one run are compared block by block. Other cases are compared process by
+process, and their interval includes the machine's drift between the two times.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from bench.analysis import stats
 from bench.analysis.stats import Estimate, Finding
 from bench.records import Case, Measurement
 
-SMOOTHED = 2  # blocks before and after, whose kernels tell the state of a block too
-FEWEST_PAIRED = 2  # rounds
-ONE_ROUND_REMEDY = "`bench run --rounds 6` adds to it"
+SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
+FEWEST_PAIRED = 2  # rounds; an interval needs at least two
+ONE_ROUND_REMEDY = "run the same command with `--rounds 6`"
 
 State = tuple[float, float]
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """What came of comparing `candidate` with `base`.
+    """The result of comparing `candidate` with `base`.
 
-    `base_s` and `candidate_s` are means of the processes' medians. Ratios are of latencies,
-    candidate / base: below 1 is faster. `ratio` is what was measured and
-    `adjusted` the same in the machine's usual state, where that could be told; `rounds` are pairs
-    of processes that took turns, 0 where the two were measured at different times. `more_rounds`
-    would decide (None: hundreds would not, or none are needed).
+    `base_s` and `candidate_s` are means of the processes' medians, in seconds. Ratios are
+    candidate latency / base latency: below 1, the candidate is faster. `ratio` is the measured
+    ratio. `adjusted` is the ratio in the machine's usual state, None when the state is not known.
+    `rounds` counts the pairs of processes that took turns; it is 0 when the cases were measured at
+    different times. `more_rounds` is how many more rounds would decide; None when 200 rounds would
+    not decide or when the finding is decided.
     """
 
     base: Case
@@ -48,7 +49,10 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Pair(NamedTuple):
-    """Two blocks timed next to each other: log of candidate / base, and the machine's state."""
+    """Two neighbouring blocks: log(candidate / base), and the state of the machine.
+
+    A state is (log compute seconds, log memory seconds) of the calibration kernels.
+    """
 
     log_ratio: float
     state: State | None
@@ -60,12 +64,15 @@ def compare(
     usual: State | None = None,
     margin: float = stats.MARGIN,
 ) -> Comparison:
-    """Compare two cases by their rounds; both need at least one."""
+    """Compare two cases by their rounds; each case needs at least one round.
+
+    `usual` is the state that the ratio is adjusted to; `margin` the smallest relevant difference.
+    """
     rounds = pair_rounds(base, candidate)
     if len(rounds) >= FEWEST_PAIRED:
         found = _side_by_side(rounds, usual, margin)
     elif rounds:
-        found = _Found(None, rounds=1, note=f"one round decides nothing: {ONE_ROUND_REMEDY}")
+        found = _Found(None, rounds=1, note=f"one round cannot decide: {ONE_ROUND_REMEDY}")
     else:
         found = _apart(base, candidate, margin)
     return Comparison(
@@ -80,7 +87,7 @@ def compare(
 
 
 class _Found(NamedTuple):
-    """What one way of comparing found."""
+    """The fields of a Comparison that depend on how the rounds were paired."""
 
     ratio: Estimate | None
     adjusted: Estimate | None = None
@@ -98,14 +105,14 @@ def _side_by_side(rounds: Sequence[Sequence[Pair]], usual: State | None, margin:
 
 
 def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement], margin: float) -> _Found:
-    """Measured at different times: only what exceeds the drift in between is a difference."""
+    """Compare cases measured at different times; the interval includes the machine's drift."""
     drift = drift_of(base, candidate)
     if drift is None:
-        return _Found(None, note="measured at different times; how the machine drifted is unknown")
+        return _Found(None, note="measured at different times; the machine's drift is unknown")
     ratio = stats.separate_ratio(_medians(base), _medians(candidate), drift)
     if ratio is None:
-        return _Found(None, note="one process a side says nothing of how processes differ")
-    return _Found(ratio, note="measured at different times: the interval holds the drift")
+        return _Found(None, note="each side needs at least two processes")
+    return _Found(ratio, note="measured at different times: the interval includes the drift")
 
 
 def _medians(rounds: Sequence[Measurement]) -> list[float]:
@@ -113,18 +120,21 @@ def _medians(rounds: Sequence[Measurement]) -> list[float]:
 
 
 def pair_rounds(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> list[list[Pair]]:
-    """The pairs of blocks of each round in which the two took turns."""
+    """The pairs of neighbouring blocks, for each round in which the two cases took turns."""
     theirs = {sitting_of(record): record for record in candidate}
     return [_pairs(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
 
 
 def sitting_of(record: Measurement) -> tuple[str, int]:
-    """What records that took turns have in common, and no others."""
+    """A key that is equal for records whose cases took turns, and for no others.
+
+    Old records have no `sitting` (0); their cases of one round took turns.
+    """
     return (record.run_id, record.sitting or -record.round)
 
 
 def _pairs(base: Measurement, candidate: Measurement) -> list[Pair]:
-    """Block by block: the n-th of each was timed in the n-th turn."""
+    """Pair the n-th block of one with the n-th block of the other: both had the n-th turn."""
     states = _states(base, candidate)
     medians = [[statistics.median(block) for block in r.blocks] for r in (base, candidate)]
     ratios = [math.log(theirs / mine) for mine, theirs in zip(*medians, strict=False)]
@@ -132,7 +142,7 @@ def _pairs(base: Measurement, candidate: Measurement) -> list[Pair]:
 
 
 def _states(base: Measurement, candidate: Measurement) -> list[State | None]:
-    """In which state of the machine each turn was: medians over neighbouring blocks."""
+    """The state of the machine in each turn: medians over neighbouring blocks in time order."""
     turns = min(len(base.block_sizes), len(candidate.block_sizes))
     if not (base.block_compute_s and candidate.block_compute_s):
         return [None] * turns
@@ -156,7 +166,7 @@ def _smooth(timeline: Sequence[tuple[float, int, float, float]], first: int, las
 
 
 def adjust(rounds: Sequence[Sequence[Pair]], usual: State | None) -> Estimate | None:
-    """The ratio in the machine's `usual` state; None where the state was not recorded."""
+    """The ratio in the machine's `usual` state; None if any block has no recorded state."""
     if usual is None or any(pair.state is None for pairs in rounds for pair in pairs):
         return None
     return stats.adjusted_ratio(
@@ -167,7 +177,7 @@ def adjust(rounds: Sequence[Sequence[Pair]], usual: State | None) -> Estimate | 
 
 
 def usual_state(records: Iterable[Measurement]) -> State | None:
-    """Medians of what the kernels took, over all blocks on record of one environment."""
+    """The usual state: log of the median kernel seconds over all blocks of `records`."""
     rounds = [record for record in records if record.block_compute_s]
     if not rounds:
         return None
@@ -177,10 +187,11 @@ def usual_state(records: Iterable[Measurement]) -> State | None:
 
 
 def drift_of(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> float | None:
-    """How much the machine moves between two times: a standard deviation of logarithms.
+    """The machine's drift between two times, as a standard deviation of logarithms.
 
-    Of the kernel that moved more, over all rounds or from one side to the other. None where a
-    round has no kernels, or there are fewer than three.
+    With x the log of a kernel's median seconds in each round, the drift of a kernel is
+    max(stdev(x of all rounds), |mean(x of base) - mean(x of candidate)|). Returns the larger drift
+    of the two kernels; None if a round has no kernel times or there are fewer than three rounds.
     """
     rounds = [*base, *candidate]
     if len(rounds) < 3 or not all(record.block_compute_s for record in rounds):
@@ -192,7 +203,7 @@ def drift_of(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> f
 
 
 def _kernel_logs(rounds: Sequence[Measurement]) -> tuple[list[float], list[float]]:
-    """Logarithms of what each kernel took, round by round."""
+    """Log of the median seconds of the compute and the memory kernel in each round."""
     compute = [math.log(statistics.median(r.block_compute_s)) for r in rounds]
     memory = [math.log(statistics.median(r.block_memory_s)) for r in rounds]
     return compute, memory

@@ -1,4 +1,4 @@
-"""Reasons to doubt a number: what was observed, how grave it is, and the sentence that says it.
+"""Reasons to doubt a measurement: the observation, its level, and a sentence for the user.
 
 A reason is data. Code decides by its observation, level and values, never by its sentence.
 """
@@ -16,49 +16,55 @@ LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
 
 
 class Doubt(enum.Enum):
-    """What may spoil a number; the value is the remedy."""
+    """What may have disturbed a measurement; the value is the remedy."""
 
     OTHERS = "Stop other programs while you measure; `bench doctor` names the busy ones."
-    STOLEN = "Other guests of this host take its time: measure at another hour, or on your own."
-    QUOTA = "Lift the CPU quota of the container, or measure with as many --threads as it has CPUs."
+    STOLEN = (
+        "Other virtual machines use the CPUs of this host. Measure at another time, or on a "
+        "dedicated host."
+    )
+    QUOTA = "Lift the CPU quota of the container, or set --threads to its number of CPUs."
     CLOCK = (
-        "Fix the clock (`sudo cpupower frequency-set -g performance`, of a GPU `nvidia-smi -lgc`, "
+        "Fix the clock (`sudo cpupower frequency-set -g performance`, on a GPU `nvidia-smi -lgc`, "
         "on a Jetson `sudo jetson_clocks`) and let the chip cool."
     )
-    COMPUTE = "Something slowed all computing: a clock, a neighbour, heat. Measure again later."
-    MEMORY = "Something else used the memory or the last cache. Measure again later."
-    HEAT = "Let the chip cool, and see to its fan and supply, before you measure again."
-    POWER = "This load draws all the power that the chip may take; `nvidia-smi -pl` sets the limit."
-    FOREIGN = "Stop what else uses the GPU: `nvidia-smi` lists it."
+    COMPUTE = (
+        "Something slowed all computation, such as a lower clock, another program or heat. "
+        "Measure again later."
+    )
+    MEMORY = "Another program used the memory or the last-level cache. Measure again later."
+    HEAT = "Let the chip cool, and check its fan and power supply, before you measure again."
+    POWER = "This load reaches the power limit of the chip; `nvidia-smi -pl` sets the limit."
+    FOREIGN = "Stop the other processes on the GPU; `nvidia-smi` lists them."
     MODE = "Set the power mode once, before the run, and measure again."
-    SENSOR = "Nobody looked: believe it as far as you know the machine was idle."
-    WARM_UP = "The first samples may be slow; a longer warm-up has --preset paper."
-    SUSPENDED = "Keep the machine awake (`systemd-inhibit python -m bench run ...`), measure again."
-    SET = "Let the time service settle before you measure; what sets a clock may disturb more."
-    THREADS = "Leave out --threads, or give at most as many as there are CPUs."
+    SENSOR = "The machine's state was not fully recorded; trust this only if you know it was idle."
+    WARM_UP = "The first samples may be slow. Use `--preset paper` for a longer warm-up."
+    SUSPENDED = "Keep the machine awake (`systemd-inhibit bench run ...`) and measure again."
+    SET = "Wait until the time service has set the clock, then measure again."
+    THREADS = "Omit --threads, or set it to at most the number of usable CPUs."
 
 
 class Observation(enum.Enum):
-    """What can be observed of a round: the doubt it raises, and a sentence with its values."""
+    """What can be observed in a round: the doubt that it raises, and a sentence for its values."""
 
     UNRECORDED = Doubt.SENSOR, "the state of the machine was not recorded"
-    OTHERS_UNREAD = Doubt.SENSOR, "what others did could not be read: {}"
+    OTHERS_UNREAD = Doubt.SENSOR, "the CPU time of other processes could not be read: {}"
     STOLEN_UNREAD = Doubt.SENSOR, "steal time could not be read: {}"
     NO_KERNEL = Doubt.SENSOR, "no calibration kernel was run"
-    OTHERS = Doubt.OTHERS, "others used {} of the CPUs"
-    STOLEN = Doubt.STOLEN, "the host gave {} of our CPU time to others"
-    THROTTLED = Doubt.QUOTA, "a quota stopped us for {} of the time"
+    OTHERS = Doubt.OTHERS, "other processes used {} of the CPUs"
+    STOLEN = Doubt.STOLEN, "the host gave {} of our CPU time to other guests"
+    THROTTLED = Doubt.QUOTA, "a CPU quota stopped this process for {} of the time"
     CLOCK_FELL = Doubt.CLOCK, "the clock fell by {}"
     OVERHEATED = Doubt.CLOCK, "{} thermal events"
-    BRAKED = Doubt.HEAT, "the clock was held down: {}"
-    POWER_CAP = Doubt.POWER, "the power limit held the clock down"
+    BRAKED = Doubt.HEAT, "the clock was throttled: {}"
+    POWER_CAP = Doubt.POWER, "the power limit throttled the clock"
     FOREIGN_PROCESSES = Doubt.FOREIGN, "{} other processes were on the GPU"
     MODE_CHANGED = Doubt.MODE, "the power mode changed: {}"
     SUSPENDED = Doubt.SUSPENDED, "the machine was suspended for {} in block {}"
     SET_FORWARD = Doubt.SET, "the clock was set forward by {} in block {}"
     SET_BACK = Doubt.SET, "the clock was set back by {} in block {}"
-    SLOW_COMPUTE = Doubt.COMPUTE, "computing took {} times as long as when it is quiet"
-    SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as when it is quiet"
+    SLOW_COMPUTE = Doubt.COMPUTE, "computation took {} times as long as on the quiet machine"
+    SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as on the quiet machine"
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 
@@ -68,38 +74,38 @@ class Observation(enum.Enum):
 
 
 class Amount(NamedTuple):
-    """A number, and its digits and unit as a sentence shows them."""
+    """A number, with the digits and the unit that a sentence shows."""
 
     number: float
     digits: str
     unit: str = ""
 
 
-Value = Amount | str  # text, such as the name of a power mode, is never taken for a number
+Value = Amount | str  # text is, for example, the name of a power mode
 
 
 def count(number: int) -> Amount:
-    """So many things: `3`."""
+    """A count, shown as `3`."""
     return Amount(number, str(number))
 
 
 def percent(share: float) -> Amount:
-    """A share of 0 to 1: `12 %`."""
+    """A share from 0 to 1, shown as `12 %`."""
     return Amount(share, f"{100 * share:.2g}", "%")
 
 
 def factor(ratio: float) -> Amount:
-    """How many times as large: `1.4`."""
+    """A ratio, shown as `1.4`."""
     return Amount(ratio, f"{ratio:.1f}")
 
 
 def elapsed(seconds: float) -> Amount:
-    """A duration: `40 s`, `6 min`."""
+    """A duration, shown as `40 s` or `6 min`."""
     return Amount(seconds, *duration_in_unit(seconds))
 
 
 class Reason(NamedTuple):
-    """One observation, how grave it is, its values, and in how many of how many rounds it is."""
+    """One observation with its level and values, made in `in_rounds` of `of_rounds` rounds."""
 
     observation: Observation
     level: Level
@@ -109,31 +115,31 @@ class Reason(NamedTuple):
 
     @property
     def doubt(self) -> Doubt:
-        """What may have spoilt the number."""
+        """What may have disturbed the measurement."""
         return self.observation.doubt
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """Equal for reasons that differ in nothing but their numbers."""
+        """A key that is equal for reasons that differ only in their numbers."""
         words = (each.unit if isinstance(each, Amount) else each for each in self.values)
         return (self.observation, *words)
 
     @property
-    def seen(self) -> str:
-        """`others used 12 % of the CPUs (2 of 3 rounds)`; a single round is not counted."""
+    def text(self) -> str:
+        """`other processes used 12 % of the CPUs (2 of 3 rounds)`; no count for a single round."""
         if self.of_rounds == 1:
             return sentence([self])
         return f"{sentence([self])} ({self.in_rounds} of {self.of_rounds} rounds)"
 
 
 def sentence(alike: Sequence[Reason]) -> str:
-    """Reasons of one `kind` as one sentence: `others used 11 to 14 % of the CPUs`."""
+    """One sentence for reasons of one `kind`: `other processes used 11 to 14 % of the CPUs`."""
     columns = zip(*(reason.values for reason in alike), strict=True)
     return alike[0].observation.sentence.format(*map(_span, columns))
 
 
 def _span(column: Sequence[Value]) -> str:
-    """The range of the numbers with their unit: `11 to 14 %`; equal texts as they are."""
+    """The range of the numbers with their unit: `11 to 14 %`; for texts, the first text."""
     amounts = [each for each in column if isinstance(each, Amount)]
     if not amounts:
         return str(column[0])

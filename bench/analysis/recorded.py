@@ -1,4 +1,4 @@
-"""What is on record of a device, as it was measured last: environments, cases and their rounds."""
+"""The records of each device in the environment that was measured last."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from bench.records import (
     of_cases,
 )
 from bench.storage.history import History, history
-from bench.storage.reader import Flaw, Unread, files_below, read
+from bench.storage.reader import Flaw, SkippedLine, read, results_files
 
 HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
 NAMES_SHOWN = 40
-FEWEST_LETTERS = 6  # of a case_id that stands for the whole
-MEASURE_FIRST = "Measure first: python -m bench run --suite table6 --device cpu --preset quick"
+FEWEST_LETTERS = 6  # shortest prefix of a case_id that selects a case
+MEASURE_FIRST = "Measure first: bench run --suite table6 --device cpu --preset quick"
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -40,29 +40,30 @@ class Recorded(msgspec.Struct, frozen=True):
 
     @property
     def cases(self) -> list[Case]:
-        """In the order in which they were first measured."""
+        """The cases, in the order in which they were first measured."""
         return list(dict.fromkeys(record.case for record in self.records))
 
     def history(self, case: Case) -> History:
-        """The rounds of `case`, and its failure if that came last."""
+        """The rounds of `case`, and its failure if no later round succeeded."""
         return history(self.records, case, self.environment.environment_id)
 
     def matching(self, selector: str) -> list[Case]:
-        """Cases whose id begins with `selector`, or whose name it is, with or without form."""
+        """Cases named `selector`, with or without form; else cases whose id begins with it."""
         named = [
             case
             for case in self.cases
-            if selector in (case.name, case.model, unhashed(case.name), unhashed(case.model))
+            if selector
+            in (case.name, case.model, without_hash(case.name), without_hash(case.model))
         ]
-        newest = {(unhashed(case.name), case.group): case.model for case in named}
-        if selector == unhashed(selector):  # of a file that was edited, the last version
-            named = [c for c in named if c.model == newest[unhashed(c.name), c.group]]
+        newest = {(without_hash(case.name), case.group): case.model for case in named}
+        if selector == without_hash(selector):  # of several versions of a file, the newest
+            named = [c for c in named if c.model == newest[without_hash(c.name), c.group]]
         if named or len(selector) < FEWEST_LETTERS:
             return named
         return [case for case in self.cases if case.case_id.startswith(selector)]
 
-    def alike(self, case: Case) -> list[Measurement]:
-        """Rounds whose kernels ran as those of `case` do: on as many threads."""
+    def on_same_threads(self, case: Case) -> list[Measurement]:
+        """Rounds with as many threads as `case`: their calibration kernels are comparable."""
         return [
             record
             for record in self.records
@@ -70,30 +71,30 @@ class Recorded(msgspec.Struct, frozen=True):
         ]
 
     def quiet(self, case: Case) -> Quiet | None:
-        """What the kernels of `case` take on this machine when nothing is in their way."""
-        return quiet_of(self.alike(case))
+        """Seconds that the calibration kernels of `case` take on the quiet machine."""
+        return quiet_of(self.on_same_threads(case))
 
     def usual(self, case: Case) -> State | None:
-        """The usual state of the machine for cases like `case`."""
-        return usual_state(self.alike(case))
+        """The usual state of the machine for cases with as many threads as `case`."""
+        return usual_state(self.on_same_threads(case))
 
     def verdict(self, case: Case) -> Verdict:
-        """What to think of what was measured of `case`."""
+        """The verdict on the rounds of `case`."""
         machine = Machine.of(self.environment.chip, self.quiet(case))
         return judge_case(self.history(case).rounds, machine)
 
 
 def latest(source: Path) -> list[Recorded]:
-    """What is on record below the folder `source`, device by device.
+    """The records below the folder `source`, one Recorded per device.
 
-    Raises UsageError where there is nothing, or where records are of another version.
+    Raises UsageError when there are no records, or when a record has another schema version.
     """
     found = []
-    for path in files_below(source):
+    for path in results_files(source):
         records, unread = read(path)
         for each in unread:
             if each.flaw is Flaw.SCHEMA:
-                remedy = "Read these with the version of bench that wrote them."
+                remedy = "Read this file with the version of bench that wrote it."
                 raise UsageError(str(each), remedy)
         newest = _newest(path.parent, records, unread)
         if newest:
@@ -103,26 +104,28 @@ def latest(source: Path) -> list[Recorded]:
     return found
 
 
-def nothing_called(selector: str, folder: Path, everything: Sequence[Recorded]) -> UsageError:
-    """An error for a selector that matches nothing, with what there is."""
+def no_such_case(selector: str, folder: Path, everything: Sequence[Recorded]) -> UsageError:
+    """An error for a `selector` that matches no case; it lists the cases on record."""
     names = sorted({case.name for recorded in everything for case in recorded.cases})
-    there_are = ", ".join(names[:NAMES_SHOWN])
-    return UsageError(f"nothing called {selector!r} in {folder}", f"There are: {there_are}")
+    listed = ", ".join(names[:NAMES_SHOWN])
+    return UsageError(f"no case named {selector!r} in {folder}", f"Cases on record: {listed}")
 
 
-def unhashed(name: str) -> str:
-    """`net.py:net#1a2b3c4d@srep` to `net.py:net@srep`: the name without what the file held."""
+def without_hash(name: str) -> str:
+    """`net.py:net#1a2b3c4d@srep` to `net.py:net@srep`: a name without the hash of its file."""
     return HASH.sub("", name)
 
 
 def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
-    """For records whose environment is not on record, which `bench run` never leaves."""
+    """A stand-in for an environment that is missing in the file; `bench run` always writes it."""
     device = record.case.device
     chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})
     return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")
 
 
-def _newest(folder: Path, records: Sequence[Record], unread: Sequence[Unread]) -> Recorded | None:
+def _newest(
+    folder: Path, records: Sequence[Record], unread: Sequence[SkippedLine]
+) -> Recorded | None:
     measured = list(of_cases(records))
     if not measured:
         return None

@@ -1,4 +1,4 @@
-"""One row per case and environment: what tables and figures are made of."""
+"""One row per case and environment: the input of tables and figures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from bench.storage.history import history
 class Row(msgspec.Struct, frozen=True):
     """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
 
-    `interval` is that of the latency, None of a single process. `rank` counts within the case's
-    group from the fastest; rows that cannot be told apart share one. `accuracies` are those known
-    of its model at its resolution, the most telling source first, of each data set one.
+    `interval` is the 95 % interval of the latency; None for a single process. `rank` is 1 for the
+    fastest case of a group; rows share a rank when their difference is not significant.
+    `accuracies` holds one accuracy per data set, for the model at this resolution; the best source
+    comes first.
     """
 
     case: Case
@@ -41,7 +42,7 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def chip(self) -> Chip:
-        """The chip it was measured on."""
+        """The chip on which the case was measured."""
         return self.environment.chip
 
     @property
@@ -51,23 +52,23 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def gpu(self) -> GpuMetrics:
-        """What was measured of the GPU besides the latency."""
+        """Metrics of a GPU besides latency; all None if the case failed."""
         return gpu_metrics([] if self.failure else self.rounds)
 
     @property
     def unfinished(self) -> bool:
-        """Whether more rounds were to come when its run ended."""
+        """Whether the run ended before it had measured all rounds of the case."""
         return self.failure is None and self.stopped_by == "round"
 
     def accuracy(self, dataset: str = accuracy.IMAGENET) -> Accuracy | None:
-        """Top-1 accuracy on `dataset` at the resolution of the case, where any is known."""
+        """Top-1 accuracy on `dataset` at the resolution of the case; None if not known."""
         return next((each for each in self.accuracies if each.dataset == dataset), None)
 
 
 def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
-    """Rows in the order in which their cases were first measured, environment by environment.
+    """Rows grouped by environment, in the order in which the cases were first measured.
 
-    `given` are accuracies that the user knows besides those of the paper and of timm.
+    `given` holds accuracies from the user, in addition to those of the paper and of timm.
     """
     environments = {r.environment_id: r for r in records if isinstance(r, Environment)}
     by_case: dict[tuple[str, str], list[Record]] = {}
@@ -83,10 +84,10 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Rank the rows of each group anew, counting no others; the order stays.
+    """The same rows in the same order, ranked among themselves within each group.
 
-    From the fastest on, a row shares the rank of the first before it that is not surely faster.
-    INVALID rows have none.
+    The fastest row leads with rank 1. Each next row shares the leader's rank, unless the leader is
+    FASTER; the row then leads, and its rank is its place. INVALID rows have no rank.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
@@ -105,7 +106,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def _quiet_states(records: Sequence[Record]) -> dict[tuple[str, int], Quiet | None]:
-    """The quiet state of the kernels by environment and number of threads."""
+    """The quiet state of the calibration kernels, by environment and number of threads."""
     alike: dict[tuple[str, int], list[Measurement]] = {}
     for record in records:
         if isinstance(record, Measurement):
@@ -120,7 +121,7 @@ def _row(
     quiet: Mapping[tuple[str, int], Quiet | None],
     given: Sequence[Given],
 ) -> Row:
-    """One case's row; a failure that no later round mended outweighs what came before it."""
+    """The row of one case; a failure counts unless a later round succeeded."""
     first = group[0]
     assert isinstance(first, (Measurement, Failure))
     rounds, failure = history(group, first.case, first.environment_id)
@@ -150,7 +151,7 @@ def _median(row: Row) -> float:
 
 
 def _cost(rounds: Sequence[Measurement]) -> Cost:
-    """The cost that all rounds agree on, with the largest of their peaks."""
+    """The cost of the first round, with the largest memory peaks of all rounds."""
     largest = {
         name: max((b for r in rounds if (b := getattr(r.cost, name)) is not None), default=None)
         for name in ("peak_memory_bytes", "peak_reserved_bytes", "process_bytes")

@@ -1,9 +1,9 @@
-"""What samples amount to. Statistics are derived from records each time, never stored.
+"""Statistics of samples. They are derived from records each time and never stored.
 
-What varies most is the process, so an interval comes from one estimate a process (Student's t
-with k - 1 degrees of freedom), and a ratio from blocks that were timed next to each other. A
-thousand more samples of one process narrow neither. SciPy is imported where it is needed, since
-it takes longer to import than a command line may.
+Latency varies more between processes than within one. So an interval uses one estimate per
+process: mean ± t(0.975, k - 1) * s / sqrt(k) over k processes. A ratio uses blocks that were timed
+next to each other. More samples of the same process narrow neither. Functions import SciPy when
+they need it, because the import is too slow for every start of the command line.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
-MARGIN = 0.02  # a ratio this near to 1 is of no consequence
-FEWEST_FOR_MEDIAN = 11  # samples of one process, for an interval of their median
-TOO_FEW_BEYOND = 0.01  # highest probability that at most one sample lies beyond a percentile
-USUAL_SLOPE = 0.5  # how a log-ratio of two networks may depend on the logarithm of a kernel's time
-FENCE = 1.5  # interquartile ranges from the quartiles to an outlier (Tukey)
-MOST_ROUNDS = 200  # nobody will wait for more
+MARGIN = 0.02  # smallest relevant difference of a ratio from 1
+FEWEST_FOR_MEDIAN = 11  # minimum samples for an interval of their median
+TOO_FEW_BEYOND = 0.01  # largest allowed P(at most one sample lies beyond a percentile)
+USUAL_SLOPE = 0.5  # prior standard deviation of the slope: log-ratio over log kernel time
+FENCE = 1.5  # an outlier lies more than this many interquartile ranges off a quartile (Tukey)
+MOST_ROUNDS = 200  # upper limit of the search for a sufficient number of rounds
 
 Finding = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
 
 
 class Summary(NamedTuple):
-    """Of all timed iterations pooled over processes: seconds, and how many there were.
+    """Mean, standard deviation and median, in seconds, of all samples pooled over processes.
 
-    `std` is the sample standard deviation (n - 1), nan of a single sample: the paper's "±".
+    `std` is the sample standard deviation, sqrt(sum((x - mean)^2) / (n - 1)), which the paper
+    prints after "±"; nan for a single sample.
     """
 
     mean: float
@@ -39,7 +40,7 @@ class Summary(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A value and its 95 % interval, in the unit of what was estimated."""
+    """A point estimate and its 95 % interval, in the unit of the estimated quantity."""
 
     point: float
     low: float
@@ -47,12 +48,12 @@ class Estimate(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Half the interval as a share of the point."""
+        """Half the width of the interval relative to the point: (high - low) / (2 * point)."""
         return (self.high - self.low) / (2 * self.point)
 
 
 def summarise(processes: Sequence[Sequence[float]]) -> Summary:
-    """Pool the samples of each process. Raises ValueError where there is none at all."""
+    """Pool the samples of all processes. Raises ValueError if there is no sample."""
     pooled = [sample for samples in processes for sample in samples]
     if not pooled:
         raise ValueError("no samples to summarise")
@@ -66,13 +67,16 @@ def summarise(processes: Sequence[Sequence[float]]) -> Summary:
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that are not None; None where all are."""
+    """Mean of the values that are not None; None if all values are None."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
 
 
 def mean_interval(values: Sequence[float]) -> Estimate | None:
-    """Mean of independent values with its t interval; None of fewer than two."""
+    """Mean of n independent values with its t interval; None for fewer than two values.
+
+    mean ± t(0.975, n - 1) * s / sqrt(n).
+    """
     if len(values) < 2:
         return None
     half = _t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
@@ -81,15 +85,15 @@ def mean_interval(values: Sequence[float]) -> Estimate | None:
 
 
 def latency(processes: Sequence[Sequence[float]]) -> Estimate | None:
-    """Seconds of an iteration: the mean of the processes' medians; None of a single process."""
+    """Latency in seconds: mean and t interval of the processes' medians; None for one process."""
     return mean_interval([statistics.median(samples) for samples in processes])
 
 
 def median_interval(samples: Sequence[float]) -> Estimate | None:
-    """The median of one process's samples, between order statistics that hold it.
+    """The median of one process's samples, with an interval between two order statistics.
 
-    The narrowest pair whose binomial coverage is at least 95 %; None of fewer than 11 samples. It
-    says nothing of other processes.
+    The interval is [x(r), x(n - r + 1)] with the largest r for which P(B(n, 1/2) < r) <= 2.5 %, so
+    it covers at least 95 %. None for fewer than 11 samples. It does not hold for other processes.
     """
     n = len(samples)
     if n < FEWEST_FOR_MEDIAN:
@@ -102,9 +106,10 @@ def median_interval(samples: Sequence[float]) -> Estimate | None:
 
 
 def percentile(samples: Sequence[float], share: float) -> float | None:
-    """The value that `share` of the samples do not exceed; None where too few lie beyond it.
+    """The value that a `share` of the samples does not exceed, by linear interpolation.
 
-    Too few: one or none with a probability above 1 %. So p90 takes 64 samples, p95 130, p99 662.
+    None for too few samples: P(B(n, 1 - share) <= 1) must be at most 1 %, so that at least two
+    samples lie beyond the percentile. So p90 needs 64 samples, p95 130 and p99 662.
     """
     if not samples or _binomial_cdf(1, len(samples), 1 - share) > TOO_FEW_BEYOND:
         return None
@@ -115,7 +120,10 @@ def percentile(samples: Sequence[float], share: float) -> float | None:
 
 
 def count_outliers(samples: Sequence[float]) -> int:
-    """How many samples lie beyond Tukey's fences. They are counted, and stay."""
+    """The number of samples outside Tukey's fences, [Q1 - 1.5 IQR, Q3 + 1.5 IQR].
+
+    Outliers are counted but never removed. Returns 0 for fewer than 4 samples.
+    """
     if len(samples) < 4:
         return 0
     first, _, third = statistics.quantiles(samples, n=4, method="inclusive")
@@ -124,9 +132,10 @@ def count_outliers(samples: Sequence[float]) -> int:
 
 
 def paired_ratio(rounds: Sequence[Sequence[float]]) -> Estimate | None:
-    """A ratio from log-ratios of neighbouring blocks, those of one round (two processes) each.
+    """The ratio of two cases from log-ratios of neighbouring blocks, one list per round.
 
-    The mean of the rounds' means, with a t interval; None of fewer than two rounds.
+    With m the mean log-ratio of each of k rounds: exp(mean(m) ± t(0.975, k - 1) * s(m) / sqrt(k)).
+    None for fewer than two rounds.
     """
     return _exponential(mean_interval([statistics.fmean(round_) for round_ in rounds]))
 
@@ -136,13 +145,13 @@ def adjusted_ratio(
     states: Sequence[Sequence[Sequence[float]]],
     reference: Sequence[float],
 ) -> Estimate | None:
-    """The paired ratio as it would be in the `reference` state of the machine.
+    """The paired ratio, adjusted to the `reference` state of the machine.
 
-    `states` are those in which the log-ratios of `rounds` were timed: a few numbers each, the
-    logarithms of what calibration kernels took. A linear dependence on them is fitted, its slopes
-    shrunk as if they were 0 ± 0.5 before anything was seen, so that on a steady machine nothing
-    is adjusted. The interval is the jackknife's over rounds, with one degree of freedom less for
-    each slope; None of fewer rounds than leave two.
+    `states` holds a state for each log-ratio in `rounds`: the logs of p calibration kernel times.
+    The model is log-ratio = a + b · (state - reference). b is fitted by ridge regression with the
+    prior b ~ N(0, 0.5²), so on a steady machine b is near 0. The point is exp(a). The standard
+    error is the jackknife's over k rounds, sqrt((k - 1) / k * sum((a_-i - mean(a_-i))²)), and t has
+    k - 1 - p degrees of freedom. None if fewer than two degrees of freedom remain.
     """
     import numpy as np
 
@@ -176,11 +185,12 @@ def adjusted_ratio(
 def separate_ratio(
     base: Sequence[float], candidate: Sequence[float], drift: float
 ) -> Estimate | None:
-    """The ratio candidate / base of processes that did not run side by side.
+    """The ratio candidate / base of processes that ran at different times.
 
-    Takes one estimate a process, in seconds. Welch's interval of the difference of logarithms,
-    widened by what the machine itself moves between one time and another: `drift` is the
-    standard deviation of the logarithm of that. None of fewer than two processes a side.
+    `base` and `candidate` hold one latency per process, in seconds. `drift` is the standard
+    deviation of the log of the machine's speed between two times. The interval is Welch's for the
+    difference d of mean logs, widened by the drift of both sides:
+    exp(d ± t * sqrt(s_b²/n_b + s_c²/n_c + 2 * drift²)). None for fewer than two processes a side.
     """
     if min(len(base), len(candidate)) < 2:
         return None
@@ -194,10 +204,10 @@ def separate_ratio(
 
 
 def find(ratio: Estimate | None, margin: float = MARGIN) -> Finding:
-    """What a ratio of latencies, candidate / base, amounts to.
+    """The finding for a ratio of latencies, candidate / base.
 
-    FASTER or SLOWER where the interval is wholly beyond 1 / (1 + margin) or 1 + margin, SAME
-    where it is wholly between them.
+    FASTER if high < 1 / (1 + margin); SLOWER if low > 1 + margin; SAME if the whole interval lies
+    between these limits; else UNDECIDED, also without a ratio.
     """
     if ratio is None:
         return "UNDECIDED"
@@ -209,7 +219,10 @@ def find(ratio: Estimate | None, margin: float = MARGIN) -> Finding:
 
 
 def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | None:
-    """How many more rounds would decide, if point and spread stay; None where 200 would not."""
+    """How many more rounds would decide if point and spread stay the same.
+
+    None if 200 rounds in total would not decide.
+    """
     centre, half = math.log(ratio.point), math.log(ratio.high / ratio.low) / 2
     spread = half * math.sqrt(rounds) / _t(rounds - 1)
     for total in range(rounds, MOST_ROUNDS + 1):
@@ -226,14 +239,14 @@ def _exponential(estimate: Estimate | None) -> Estimate | None:
 
 @functools.lru_cache(maxsize=4096)
 def _t(freedom: float) -> float:
-    """Student's t that 95 % of a two-sided interval reaches to."""
+    """The 97.5 % quantile of Student's t, for a two-sided 95 % interval."""
     from scipy import special
 
     return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _binomial_cdf(most: int, trials: int, probability: float) -> float:
-    """P(at most `most` of `trials` events of `probability`)."""
+    """P(B(trials, probability) <= most) of the binomial distribution."""
     from scipy import special
 
     return float(special.bdtr(most, trials, probability))

@@ -1,7 +1,7 @@
-"""Whether a number may be believed: VALID, SUSPECT or INVALID, and why.
+"""The verdict on a measurement: VALID, SUSPECT or INVALID, with the reasons.
 
-Pure functions of what is on record. Shares are of the time in which blocks were timed; a kernel
-is compared with what it takes on this machine when nothing is in its way.
+Pure functions of records. A share is relative to the time in which blocks were timed. A
+calibration kernel is compared with its time on the same machine in the quiet state.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
 from bench.records import Chip, Conditions, Measurement
 
-# Heat, brakes and over-current are not how a chip usually computes; a power cap is, under such a
-# load: it is said, and is no doubt.
+# A chip does not normally run with thermal or over-current throttling, so these are doubts. It
+# does normally reach its power cap under load, so a power cap is reported but is no doubt.
 BRAKES = THERMAL | {"over_current"}
 POWER_CAP = "sw_power_cap"
 
-# From where on a number is SUSPECT, and from where on INVALID.
-OTHERS = (0.10, 0.40)  # share of the CPUs that we may use
+# Limits: a larger value than the first is SUSPECT, a larger value than the second INVALID.
+OTHERS = (0.10, 0.40)  # share of the usable CPUs
 STOLEN = (0.02, 0.20)
 THROTTLED = (0.001, 0.05)
 CLOCK_FELL = (0.10, 0.40)
-FOLLOWING_CLOCK_FELL = (0.10, 1.0)  # of a clock that follows the load, so never INVALID
+FOLLOWING_CLOCK_FELL = (0.10, 1.0)  # a clock that follows the load: never INVALID
 COMPUTE_SLOWER = (1.35, 2.5)
 MEMORY_SLOWER = (2.2, 5.0)
-QUIET_SHARE = 0.1  # of the rounds on record are quieter than the quiet state
-SHARE_OF_ROUNDS = 0.5  # that must be INVALID for a case to be
+QUIET_SHARE = 0.1  # the quiet state is this quantile of the kernel times of all rounds
+SHARE_OF_ROUNDS = 0.5  # a case is INVALID if at least this share of its rounds is
 NO_REASON = "no reason given"
 
 
 class Quiet(NamedTuple):
-    """Seconds that the calibration kernels take on this machine when nothing is in their way."""
+    """Seconds that the calibration kernels take on this machine in the quiet state."""
 
     compute_s: float
     memory_s: float
 
 
 class Machine(NamedTuple):
-    """What a verdict needs to know of the machine: its quiet state, and the CPUs we may use.
+    """What a verdict needs to know of the machine: its quiet state and the usable CPUs.
 
-    Each is None where it is not known; nothing is then judged by it.
+    A field is None when it is not known; the verdict then omits the checks that need it.
     """
 
     quiet: Quiet | None = None
@@ -60,25 +60,29 @@ class Machine(NamedTuple):
 
     @classmethod
     def of(cls, chip: Chip, quiet: Quiet | None) -> Machine:
-        """The machine of `chip`, whose number of threads is 0 where it is not on record."""
+        """The machine of `chip`, whose `threads` is 0 when the number of CPUs is not known."""
         return cls(quiet, chip.threads if chip.threads > 0 else None)
 
 
 class Verdict(NamedTuple):
-    """The worst of the reasons, or VALID without any."""
+    """The highest level of the reasons (VALID without reasons), and the reasons."""
 
     level: Level
     reasons: list[Reason]
 
     @property
     def text(self) -> str:
-        """`SUSPECT: others used 12 % of the CPUs`."""
-        seen = "; ".join(reason.seen for reason in self.reasons)
-        return f"{self.level}: {seen}" if seen else self.level
+        """The verdict as text: `SUSPECT: other processes used 12 % of the CPUs`."""
+        reasons = "; ".join(reason.text for reason in self.reasons)
+        return f"{self.level}: {reasons}" if reasons else self.level
 
 
 def quiet_of(records: Iterable[Measurement]) -> Quiet | None:
-    """The quiet state, from the rounds on record of one environment, device and thread count."""
+    """The quiet state: the 10 % quantile of the rounds' median kernel seconds.
+
+    `records` must have the same environment, device and number of threads. None if no record has
+    kernel times.
+    """
     rounds = [r for r in records if r.block_compute_s]
     if not rounds:
         return None
@@ -89,7 +93,7 @@ def quiet_of(records: Iterable[Measurement]) -> Quiet | None:
 
 
 def judge(record: Measurement, machine: Machine) -> Verdict:
-    """What to think of one round."""
+    """The verdict on one round."""
     reasons = [
         *_of_conditions(record),
         *_of_kernels(record, machine.quiet),
@@ -99,7 +103,10 @@ def judge(record: Measurement, machine: Machine) -> Verdict:
 
 
 def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
-    """What to think of a case: SUSPECT where any round is not VALID, INVALID where half are not."""
+    """The verdict on a case.
+
+    INVALID if at least half of the rounds are INVALID; else SUSPECT if any round is not VALID.
+    """
     verdicts = [judge(record, machine) for record in rounds]
     level: Level = "SUSPECT" if any(each.level != "VALID" for each in verdicts) else "VALID"
     invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
@@ -109,7 +116,7 @@ def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
 
 
 def _of_rounds(found: Sequence[Sequence[Reason]]) -> list[Reason]:
-    """The worst reason of each kind, with the number of rounds that it was found in."""
+    """The worst reason of each kind, with the number of rounds that have a reason of that kind."""
     alike: dict[tuple[object, ...], list[tuple[int, Reason]]] = {}
     for number, reasons in enumerate(found):
         for reason in reasons:
@@ -141,13 +148,13 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     if seen.overheated:
         yield Reason(Observation.OVERHEATED, "SUSPECT", (count(seen.overheated),))
     yield from _of_chip(seen)
-    yield from of_clocks(seen)
+    yield from jump_reasons(seen)
     if len(seen.power_modes) > 1:
         yield Reason(Observation.MODE_CHANGED, "INVALID", (" to ".join(seen.power_modes),))
 
 
 def _unread(seen: Conditions) -> Iterator[Reason]:
-    """Counters that no sensor gave, and why."""
+    """Reasons for counters that no sensor could read."""
     if seen.busy_cpu_s is None:
         why = seen.missing.get("busy_cpu_s", NO_REASON)
         yield Reason(Observation.OTHERS_UNREAD, "SUSPECT", (why,))
@@ -157,7 +164,7 @@ def _unread(seen: Conditions) -> Iterator[Reason]:
 
 
 def _of_chip(seen: Conditions) -> Iterator[Reason]:
-    """What holds a GPU back, and who else is on it."""
+    """Reasons for throttling and for other processes on a GPU."""
     throttles = set(seen.throttled_by or [])
     if braked := sorted(throttles & BRAKES):
         yield Reason(Observation.BRAKED, "SUSPECT", (", ".join(braked),))
@@ -167,18 +174,19 @@ def _of_chip(seen: Conditions) -> Iterator[Reason]:
         yield Reason(Observation.FOREIGN_PROCESSES, "SUSPECT", (count(seen.foreign_processes),))
 
 
-def of_clocks(seen: Conditions) -> Iterator[Reason]:
-    """Blocks during which the machine was suspended, or its time of day was set.
+def jump_reasons(seen: Conditions) -> Iterator[Reason]:
+    """Reasons for blocks during which the machine was suspended or its time of day was set.
 
-    Durations come from a clock that nobody sets, so the latter only makes them suspect.
+    Durations come from the monotonic clock, which cannot be set, so setting the time of day is
+    only SUSPECT. A run stores these sentences in `Measurement.warnings`.
     """
     for each in seen.jumps:
         if each.suspended_s:
             slept = (elapsed(each.suspended_s), count(each.block))
             yield Reason(Observation.SUSPENDED, "INVALID", slept)
         if each.set_s:
-            way = Observation.SET_FORWARD if each.set_s > 0 else Observation.SET_BACK
-            yield Reason(way, "SUSPECT", (elapsed(abs(each.set_s)), count(each.block)))
+            direction = Observation.SET_FORWARD if each.set_s > 0 else Observation.SET_BACK
+            yield Reason(direction, "SUSPECT", (elapsed(abs(each.set_s)), count(each.block)))
 
 
 def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:
@@ -193,7 +201,7 @@ def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:
 
 
 def _of_course(record: Measurement, usable_cpus: int | None) -> Iterator[Reason]:
-    """How the round went: whether its warm-up settled, and whether each thread had a CPU."""
+    """Reasons for a warm-up that did not settle and for more threads than usable CPUs."""
     if record.steady is False:
         yield Reason(Observation.UNSTEADY, "SUSPECT")
     threads = record.case.threads

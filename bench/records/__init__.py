@@ -1,7 +1,7 @@
-"""What flows through `bench` and what is kept: frozen, typed, JSON both ways.
+"""The records of a run: frozen structs that are stored as JSON lines and read back.
 
-SI units: seconds unless the name says otherwise, bytes, multiply-accumulates. Samples are kept,
-statistics are derived. A field that is None was not measured; it is never 0 for that.
+SI units: seconds unless the name says otherwise, bytes, multiply-accumulates (MACs). Records hold
+samples; statistics are derived from them. A field that was not measured is None, never 0.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ Record = Measurement | Failure | Environment | Profile | Peaks
 
 
 def of_cases(records: Iterable[Record]) -> Iterator[Measurement | Failure]:
-    """The measurements among `records`, and the failures of measuring: not those of a profile."""
+    """The measurements among `records`, and the failures at any stage but profiling."""
     for record in records:
         if isinstance(record, Measurement) or _failed(record, profiling=False):
             yield record
 
 
 def of_profiles(records: Iterable[Record]) -> Iterator[Profile | Failure]:
-    """The profiles among `records`, and the failures of profiling."""
+    """The profiles among `records`, and the failures at profiling."""
     for record in records:
         if isinstance(record, Profile) or _failed(record, profiling=True):
             yield record

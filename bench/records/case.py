@@ -1,4 +1,4 @@
-"""A case, and where a child process finds its model."""
+"""A case, and the place where a child process finds its model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.records.fields import Name, Whole
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
-    """One thing to measure. `device` is the driver (`cpu`), never an alias."""
+    """One configuration to measure. `device` is the name of a driver (`cpu`), never an alias."""
 
     model: Name
     form: Name
@@ -23,25 +23,25 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
 
     @property
     def case_id(self) -> str:
-        """A hash of the canonical JSON of the case."""
+        """The first 16 hexadecimal digits of SHA-256 of the case as JSON with sorted keys."""
         canonical = msgspec.json.encode(self, order="sorted")
         return hashlib.sha256(canonical).hexdigest()[:16]
 
     @property
     def name(self) -> str:
-        """The model with its form, as `--models` takes it."""
+        """`model@form` as in `--models`; only `model` for the plain form."""
         return self.model if self.form == "plain" else f"{self.model}@{self.form}"
 
     @property
     def group(self) -> tuple[str, int, int]:
-        """Cases of one group are compared, so they take turns: device, batch, resolution."""
+        """(device, batch, resolution): cases of one group are compared, so they take turns."""
         return (self.device, self.batch, self.resolution)
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a child finds what the case's name alone does not tell: paths, so never on record.
+    """Where a child process finds the model of a case. It holds paths, so it is never stored.
 
-    `zoo` is the name there of a model that has `weights` of the user's.
+    `zoo` is the model's name in the zoo if the user gave its `weights`.
     """
 
     zoo: str = ""

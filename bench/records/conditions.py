@@ -1,4 +1,4 @@
-"""What a device senses, and the state of the machine while blocks were timed."""
+"""Sensor readings of a device, and the state of the machine while blocks were timed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from bench.records.fields import Integer, Name, Number, Seconds, Text, Whole
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What a device counts, and grows only; None where it could not be read.
+    """Counters that only increase; None if one could not be read.
 
-    CPU seconds of this process, of everybody on the CPUs that we may use, and of other guests of
-    the host (steal); seconds and periods for which a quota stopped us; thermal events; page
-    faults of this process.
+    own_cpu_s: CPU seconds of this process. busy_cpu_s: CPU seconds of all processes on the usable
+    CPUs. stolen_cpu_s: CPU seconds that other guests of the host took (steal). throttled_s,
+    throttled_periods: how long and how often a CPU quota stopped this process. overheated: thermal
+    events. page_faults: page faults of this process.
     """
 
     own_cpu_s: Number | None = None
@@ -25,10 +26,10 @@ class Counters(msgspec.Struct, frozen=True):
 
 
 class Reading(Counters, frozen=True, kw_only=True):
-    """What a device senses at one moment: counters since some past moment, and levels.
+    """Sensor values at one moment: counters, which start at an arbitrary time, and levels.
 
-    `cpus` are those that we may use; clock, temperature, power and throttles are those of the
-    chip that computes. `missing` says of each None why it could not be read.
+    `cpus` is the number of usable CPUs. Clock, temperature, power and throttle reasons belong to
+    the chip that computes. `missing` gives for each None the reason why it could not be read.
     """
 
     at_s: Number
@@ -42,11 +43,11 @@ class Reading(Counters, frozen=True, kw_only=True):
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True):
-    """Levels of a GPU at one moment; None where one could not be read, and `missing` says why.
+    """Levels of a GPU at one moment; None if one could not be read: `missing` gives the reason.
 
-    `utilisation` is the driver's own average over its last moment, 0 to 1: the share of time in
-    which any kernel ran, not how much of the chip it filled. `throttles` are the reasons that
-    hold the clock down now, by NVML's names in lower case (`sw_thermal_slowdown`).
+    `utilisation` is the driver's average over its last sampling period, 0 to 1: the share of time
+    in which any kernel ran, not the share of the chip that it filled. `throttles` holds the
+    current reasons for a lower clock, by NVML's names in lower case (`sw_thermal_slowdown`).
     """
 
     utilisation: Number | None = None
@@ -59,10 +60,10 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Jump(msgspec.Struct, frozen=True):
-    """What the clocks of the machine did while the block of that number (from 1) was timed.
+    """A jump of the machine's clocks while block number `block` (from 1) was timed.
 
-    It was suspended for so many seconds, which no sample holds; its time of day was set so many
-    forward, or back where that is negative.
+    `suspended_s`: seconds for which the machine was suspended; no sample includes them. `set_s`:
+    seconds by which the time of day was set forward; negative if it was set back.
     """
 
     block: Whole
@@ -71,13 +72,14 @@ class Jump(msgspec.Struct, frozen=True):
 
 
 class Conditions(Counters, frozen=True):
-    """The state of the machine while the blocks of a round were timed: sums over blocks.
+    """The state of the machine while the blocks of a round were timed.
 
-    Levels are those seen anywhere before or after a block, clocks of a GPU only right after one,
-    where it works; `throttled_by` is every reason seen. `foreign_processes` were on the GPU before
-    the round's first child was. `power_modes` begins with that of the environment, where a mode is
-    part of it. `jumps` are of blocks that may be spoilt. What could not be read is None, and
-    `missing` says why.
+    Counters are sums over blocks. Levels are extremes over the readings before and after each
+    block; the clock of a GPU counts only right after a block, since an idle GPU lowers it.
+    `throttled_by` lists every throttle reason. `foreign_processes` counts the processes on the GPU
+    before the round started its first child. `power_modes` starts with the environment's power
+    mode, if there is one. `jumps` lists blocks that a clock jump may have disturbed. A value that
+    could not be read is None; `missing` gives the reason.
     """
 
     wall_s: Number = 0.0
@@ -94,10 +96,11 @@ class Conditions(Counters, frozen=True):
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """What back-to-back calls did to a GPU, sampled beside them for `seconds`; in no timed block.
+    """Sensor samples of a GPU during a steady loop of back-to-back calls, outside timed blocks.
 
-    Lists hold one value a sample, without those that could not be read; `missing` says why.
-    `energy_j` is of the chip's own counter over the whole loop, idle power included.
+    The loop lasts `seconds`. Lists hold one value per sample and omit values that could not be
+    read; `missing` gives the reasons. `energy_j` is the increase of the chip's energy counter over
+    the whole loop; it includes idle power.
     """
 
     seconds: Seconds

@@ -1,4 +1,4 @@
-"""Where a run was made."""
+"""The chip and the software of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ SLUG_LETTERS = 100
 
 
 class Chip(msgspec.Struct, frozen=True):
-    """What a device is: facts that do not change while it runs.
+    """Constant facts about a device.
 
-    `kind` is the paper's kind of device (`cpu`, `gpu`, `edge`), "" for one that is none.
+    `kind` is the paper's kind of device (`cpu`, `gpu`, `edge`), or "" if the paper has none like
+    it. `threads` is the number of usable CPUs, 0 if not known.
     """
 
     device: Name
@@ -25,12 +26,12 @@ class Chip(msgspec.Struct, frozen=True):
 
     @property
     def slug(self) -> str:
-        """The chip's name in lower case with hyphens: the name of its folder of results."""
+        """The chip's name in lower case with hyphens, which names its folder of results."""
         return _slug(self.name) or _slug(self.device) or "unknown"
 
 
 class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):
-    """Where a run was made. `environment_id` hashes chip and versions, not the state."""
+    """The chip and the software of a run. `environment_id` hashes chip and versions, not state."""
 
     run_id: Name
     environment_id: Name
@@ -43,5 +44,5 @@ class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="typ
 
 
 def _slug(text: str) -> str:
-    """What can be part of a path anywhere, and lead nowhere else: letters, digits and hyphens."""
+    """`text` as a safe name of a folder: lower-case letters, digits and hyphens."""
     return "-".join(re.findall("[a-z0-9]+", text.lower()))[:SLUG_LETTERS].strip("-")

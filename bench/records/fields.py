@@ -1,4 +1,4 @@
-"""The kinds of values that records hold, and the bounds that a stranger's file must keep."""
+"""The types of values in records, with bounds for files of unknown origin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 SCHEMA = 1
 
-# Records may come from strangers: what cannot be is refused when it is read.
+# Result files may come from anyone, so decoding refuses impossible values.
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 Integer = Annotated[int, msgspec.Meta(ge=-(10**18), le=10**18)]
@@ -49,5 +49,5 @@ Category = Literal[
     "other",
     "unattributed",
 ]
-OUT_OF_MEMORY = "OutOfMemory"  # the one error of a Failure that other code asks about
+OUT_OF_MEMORY = "OutOfMemory"  # the only Failure.error that code compares with
 Setting = Text | Integer | Number | bool | None

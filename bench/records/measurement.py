@@ -1,4 +1,4 @@
-"""What is recorded of a case in one process, or why it could not be measured."""
+"""The measurement of a case in one process, or its failure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from bench.records.fields import (
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What a case costs besides time; None where nobody counted. MACs are those of one image.
+    """The cost of a case besides time; None for a value that was not counted.
 
-    Weights and activations are those of fp32. `peak_memory_bytes` is the most that the network
-    held, on a GPU of torch's allocator; of that allocator is `peak_reserved_bytes` too, and
-    `process_bytes` is what the driver says that the process holds on the GPU, context included.
+    `macs` is for one image. `weight_bytes` and `activation_bytes` are for fp32.
+    `peak_memory_bytes` is the peak memory of the network; on a GPU, the peak that torch's allocator
+    had allocated, and `peak_reserved_bytes` the peak that it had reserved. `process_bytes` is the
+    memory of the process on the GPU as the driver reports it, including the context.
     """
 
     params: Count | None = None
@@ -42,12 +43,12 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """Seconds of a case's own work in one round; waiting for its turn is in none of them.
+    """Seconds of each stage of a case in one round, without the time it waits for its turn.
 
-    `start` is of the process: threads, the device, the kernels. Compiling and capturing a graph
-    are in `load`; `first` is the first call after it. Discarded
-    calls are `warmup`, calibration kernels between blocks are `calibrate`, blocks timed by the
-    device's own clock and pipelined ones are `events`, the steady loop is `observe`.
+    start: start of the process with its threads, device and calibration kernels. load: includes
+    compilation and graph capture. first: the first call. warmup: discarded calls. calibrate:
+    calibration kernels between blocks. events: blocks timed by the device's own clock, and
+    pipelined blocks. observe: the steady loop.
     """
 
     start: Number = 0.0
@@ -64,17 +65,17 @@ class Stages(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> float:
-        """Their sum."""
+        """The sum of all stages."""
         return sum(msgspec.structs.astuple(self))
 
 
 class Check(msgspec.Struct, frozen=True):
-    """That a network computes what its name says, on seeded input, before it is timed.
+    """The check of a network's output against a reference, on seeded input, before timing.
 
-    `against` is the form or backend it was compared with (None: nothing to compare with, only
-    that the output is finite and of the right shape). Errors are relative to the largest
-    difference that the reference makes between two images: what does not depend on the image
-    proves nothing.
+    `against` is the form or backend that the output y is compared with. It is None if there is no
+    reference; then the output only has to be finite and of the right shape. The relative error is
+    max|y - y_ref| / max|y_ref(image 1) - y_ref(image 2)|: output that does not depend on the image
+    would prove nothing.
     """
 
     against: Name | None = None
@@ -84,10 +85,11 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Passport(msgspec.Struct, frozen=True):
-    """What became of a network that has forms: before is its first form, after the one timed.
+    """How re-parameterisation changed a network: before is its first form, after the timed form.
 
-    Operators are those that one image runs; `zero_share` is of weights that are exactly zero;
-    errors are against the first form, None for that itself, relative to its largest output.
+    The numbers of operators are for one call of the timed form. `zero_share` is the share of
+    weights that are exactly zero. With y_1 the output of the first form, the relative error is
+    max|y - y_1| / max|y_1|; errors are None for the first form itself.
     """
 
     convolutions: Count
@@ -107,16 +109,20 @@ class Passport(msgspec.Struct, frozen=True):
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
     """Raw samples of one case from one process.
 
-    `samples_s` are all timed iterations in order, cut into blocks of `block_sizes` iterations
-    that began at `block_starts_s` (monotonic). Before each block a compute-bound and a
-    memory-bound kernel took `block_compute_s` and `block_memory_s`. `steady` is whether the
-    warm-up settled (None: it was not looked at). Cases of one run with the same `sitting` took
-    turns (0: not recorded, then those of one round did). `device_samples_s` are as many iterations
-    by the device's own clock, from blocks that alternate with the others; `block_pipelined_s` are
-    seconds of an iteration where a block was queued without waiting in between. `settings` are
-    switches of torch as they stood. `share_s` is the case's share of what
-    its round spent on starting its template process. `structure` is a hash of the network's.
-    Records of version 0.1 have neither kernels nor conditions.
+    - `samples_s`: seconds of all timed iterations in order. They form blocks of `block_sizes`
+      iterations, which started at `block_starts_s` (monotonic clock).
+    - `block_compute_s`, `block_memory_s`: seconds of a compute-bound and a memory-bound
+      calibration kernel before each block.
+    - `steady`: whether the warm-up settled; None if that was not checked.
+    - `sitting`: cases of one run with the same number took turns; 0 in old records, in which the
+      cases of one round took turns.
+    - `device_samples_s`: as many iterations by the device's own clock, from alternate blocks.
+    - `block_pipelined_s`: seconds per iteration of blocks whose calls were queued without waiting.
+    - `settings`: switches of torch during the measurement.
+    - `share_s`: the case's share of the seconds that its round needed to start the template.
+    - `structure`: a hash of the network's structure.
+
+    Records of version 0.1 have neither calibration kernels nor conditions.
     """
 
     run_id: Name
@@ -149,7 +155,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the blocks are not those of the samples."""
+        """Raise ValueError if the lists of blocks and samples do not match."""
         blocks = len(self.block_sizes)
         if sum(self.block_sizes) != len(self.samples_s) or min(self.block_sizes) < 1:
             raise ValueError("block_sizes do not add up to the samples")
@@ -172,7 +178,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
-    """A case that could not be measured: where it stopped, the kind of error, its message."""
+    """A case that could not be measured: the stage at which it failed, and the error."""
 
     run_id: Name
     case_id: Name

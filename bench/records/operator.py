@@ -1,4 +1,4 @@
-"""One call of an operator in a network: what lies under a row of a breakdown."""
+"""One call of an operator in a network; the rows of a breakdown sum such calls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bench.records import Category
 
 
 class Operator(NamedTuple):
-    """Its name, the module that calls it, and what it costs.
+    """One call of an operator: its name, the module that calls it, and its cost.
 
-    `macs` are multiply-accumulates (None of what is no product), `bytes` those that it reads and
-    writes if nothing stays in a cache; 0 for a view, which moves nothing.
+    `macs` counts multiply-accumulates; None if the operator is no product. `bytes` counts what it
+    reads and writes if nothing stays in a cache; 0 for a view.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Where the time of a case goes."""
+"""Profiles: the breakdown of a case's latency, and the peaks of a device."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bench.records.fields import (
 
 
 class ProfileRow(msgspec.Struct, frozen=True):
-    """What one operator of one module takes in an iteration, without the profiler's own cost.
+    """The time of one operator in one module per iteration, without the profiler's cost.
 
-    `module` is its path in the network (`stages.2.blocks.4.pw1`), "" where it is not known, as in
-    a compiled network; the operator is then the kernel. `calls` are those of an iteration, `macs`
-    and `bytes` of all of them, None where nobody could count.
+    `module` is the path in the network (`stages.2.blocks.4.pw1`); it is "" if not known, as in a
+    compiled network, where `operator` is the name of the kernel. `calls` counts the calls in an
+    iteration. `macs` and `bytes` are sums over these calls, None if they could not be counted.
     """
 
     operator: Text
@@ -38,12 +38,12 @@ class ProfileRow(msgspec.Struct, frozen=True):
 
 
 class Waterfall(msgspec.Struct, frozen=True):
-    """What adds up to the latency without the profiler: `busy_s` (operators, on a GPU kernels),
-    `gaps_s` (launches and Python in between), `sync_s` (waiting for the end) and `residual_s`.
+    """The terms of the latency: plain_s = busy_s + gaps_s + sync_s + residual_s.
 
-    `overhead_s` is what the profiler added to an iteration, `overhead_expected_s` what its events
-    should have by their number: the terms are without the latter, so the residual is how far the
-    two disagree.
+    busy_s: operators, or on a GPU kernels. gaps_s: launches and Python between them. sync_s:
+    waiting for the last kernel. overhead_s: seconds by which the profiler slowed an iteration.
+    overhead_expected_s: the slowdown expected from the number of events and page faults. It is
+    subtracted from the terms, so residual_s shows how far the two disagree.
     """
 
     plain_s: Seconds
@@ -56,12 +56,12 @@ class Waterfall(msgspec.Struct, frozen=True):
 
 
 class Utilisation(msgspec.Struct, frozen=True):
-    """Three numbers that are not one another; None where there is no such thing.
+    """Different measures of utilisation, each from 0 to 1; None if the device has no such measure.
 
-    `busy` is the share of the profiled time in which any kernel ran (of a CPU: busy cores of
-    those used), `busy_corrected` that of the latency without the profiler, `sm_fill` how much of
-    the multiprocessors a kernel's blocks filled, weighted by time, `occupancy` the profiler's
-    estimate of resident warps, `sampled` the driver's counter in the steady loop.
+    busy: share of the profiled time in which any kernel ran; on a CPU, busy cores / used cores.
+    busy_corrected: busy_s / plain_s, without the profiler. sm_fill: share of the multiprocessors
+    that a kernel's blocks fill, weighted by time. occupancy: the profiler's estimate of the share
+    of resident warps, weighted by time. sampled: the driver's counter during the steady loop.
     """
 
     busy: Number | None = None
@@ -72,8 +72,11 @@ class Utilisation(msgspec.Struct, frozen=True):
 
 
 class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
-    """What a device reaches at best in one precision on so many threads: a short matrix product
-    and a copy. Multiply-accumulates and bytes a second."""
+    """Peak rates of a device in one precision on `threads` threads.
+
+    `macs_per_s`: multiply-accumulates per second of a short matrix product. `bytes_per_s`: bytes
+    per second of a memory copy.
+    """
 
     run_id: Name
     environment_id: Name
@@ -85,10 +88,11 @@ class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
 
 
 class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
-    """Where the time of a case goes in one process: a pass of its own, plain blocks in turns.
+    """The breakdown of a case's latency in one process, from alternating plain and profiled blocks.
 
-    Blocks lasted for `seconds`; samples are iterations of the plain and of the profiled ones. The
-    rows and the other terms of the waterfall add up to the median of the plain ones.
+    All blocks together lasted for `seconds`. The samples are seconds of the plain and of the
+    profiled iterations. The rows and the other terms of the waterfall add up to the median of the
+    plain samples.
     """
 
     run_id: Name

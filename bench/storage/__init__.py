@@ -1,1 +1,1 @@
-"""Files: results, locks, pages."""
+"""Files of bench: the results of a device, locks, and pages of reports."""

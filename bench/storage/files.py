@@ -1,4 +1,4 @@
-"""What comes from outside: files that need not be files, text that need not be fit to print."""
+"""Opening files in folders of unknown origin: pipes, devices and links are refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import IO
 
 
-def opened(path: Path) -> IO[bytes]:
-    """Open a regular file to read it. Raises OSError, for a pipe or a device too: no end, no file.
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file to read it.
 
-    Neither is waited for, as an ordinary open of a named pipe would.
+    Raises OSError, also for a pipe or a device. O_NONBLOCK keeps the open of a pipe from blocking.
     """
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -25,25 +25,29 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def is_at(path: Path, file: IO[bytes]) -> bool:
-    """Whether an open file is the one at `path`: not removed, nor replaced. Raises OSError."""
+    """Whether `path` still names the open `file`; False if it was removed or replaced.
+
+    Raises OSError if the path cannot be examined.
+    """
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except (FileNotFoundError, NotADirectoryError):
         return False
 
 
-def created(path: Path, more: int = os.O_TRUNC) -> IO[bytes]:
-    """Open a file to write it; with `more` os.O_APPEND at its end.
+def open_to_write(path: Path, mode: int = os.O_TRUNC) -> IO[bytes]:
+    """Open a file to write it: truncated, or with os.O_APPEND as `mode` at its end.
 
-    Raises OSError.
+    Creates the file if it does not exist and follows no link. Raises OSError.
     """
-    return os.fdopen(made(path, os.O_WRONLY | more), "wb")
+    return os.fdopen(open_or_create(path, os.O_WRONLY | mode), "wb")
 
 
-def made(path: Path, flags: int) -> int:
-    """Open a file, which is made if need be, and is the one of that name: links are not followed.
+def open_or_create(path: Path, flags: int) -> int:
+    """Open the file at `path`, or create it; returns the file descriptor.
 
-    In a folder of a stranger's one may lead anywhere. Raises OSError; a pipe is not waited for.
+    A link is not followed, because it may lead out of the folder. Raises OSError; the open of a
+    pipe does not block.
     """
     try:
         return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -54,8 +58,8 @@ def made(path: Path, flags: int) -> int:
 
 
 def read(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most so many bytes. Raises OSError."""
-    with opened(path) as file:
+    """The content of a regular file of at most `most` bytes. Raises OSError if it is larger."""
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most} bytes")

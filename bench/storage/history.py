@@ -1,4 +1,4 @@
-"""What is on record of a case in one environment: its rounds, and its failure."""
+"""The rounds and the failure of one case in one environment."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from bench.records import Case, Failure, Measurement, Record, of_cases
 
 
 class History(NamedTuple):
-    """What is on record of one case in one environment.
+    """The rounds and the failure of one case in one environment.
 
-    `failure` is the last one, unless a later round succeeded.
+    `failure` is the last failure; None if a later round succeeded.
     """
 
     rounds: list[Measurement]
@@ -19,7 +19,10 @@ class History(NamedTuple):
 
 
 def history(records: Iterable[Record], case: Case, environment_id: str) -> History:
-    """The rounds of `case` in one environment, each once, and its failure if that came last."""
+    """The history of `case` in one environment.
+
+    If `records` holds a round twice, the first record counts.
+    """
     wanted = (environment_id, case.case_id)
     rounds: dict[int, Measurement] = {}
     failure: Failure | None = None

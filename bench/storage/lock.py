@@ -1,7 +1,8 @@
-"""One run at a time on a device, and into a file: locks that the kernel frees with their holder.
+"""Locks: one run at a time measures on a device, and one run at a time writes to a file.
 
-`flock` on a file of each. Nothing has to be tidied up after a run that was killed, and children do
-not inherit a lock: Python opens files so that programs which it starts do not have them.
+Each lock is a `flock` on a file. The kernel frees it when the process that holds it ends, so a
+killed run leaves no lock behind. Child processes do not inherit a lock, because Python opens files
+with close-on-exec.
 """
 
 from __future__ import annotations
@@ -24,38 +25,39 @@ from bench.records import Chip
 from bench.storage.files import is_at
 from bench.text import printable
 
-PATIENCE_S = 3.0  # the last moments of a killed run may last that long
-LOOK_S = 0.1
-COMMAND_SHOWN = 80  # letters
-ANYBODY_READS = 0o444  # which is all that a lock needs
+WAIT_S = 3.0  # a killed run may need this long to end
+POLL_S = 0.1
+COMMAND_SHOWN = 80  # characters
+READABLE_BY_ALL = 0o444  # a lock needs no permission to write
 SCRATCH = "bench-scratch-"
 OnWait = Callable[[str], None]
 
 
-def hold(file: IO[bytes], doing: str, on_wait: OnWait | None = None) -> None:
-    """Lock `file`, and so be alone in `doing`; closing it, or the end of this process, frees it.
+def acquire(file: IO[bytes], doing: str, on_wait: OnWait | None = None) -> None:
+    """Lock `file`, so that only this process is `doing` it, such as "measuring on a chip".
 
-    Tries for 3 s, or with `on_wait` as long as it takes, and tells that once whom it waits for.
-    Raises UsageError that names the holder.
+    Closing the file or ending the process frees the lock. Without `on_wait`, tries for 3 s and
+    then raises UsageError, which names the holder. With `on_wait`, waits without limit and calls
+    `on_wait` once with the holder's name.
     """
-    deadline = time.monotonic() + PATIENCE_S
-    told = False
+    deadline = time.monotonic() + WAIT_S
+    has_reported = False
     while not _locked(file):
-        if time.monotonic() > deadline and not told:
+        if time.monotonic() > deadline and not has_reported:
             by = holder(os.fstat(file.fileno()))
             other = f"another run is {doing}" + (f": {by}" if by else "")
             if on_wait is None:
-                raise UsageError(other, "Stop it, or wait: `run` and `profile` do with --wait.")
+                raise UsageError(other, "Stop that run, or add --wait to wait for its end.")
             on_wait(f"waiting: {other}")
-            told = True
-        time.sleep(LOOK_S)
+            has_reported = True
+        time.sleep(POLL_S)
 
 
 @contextlib.contextmanager
 def device(chip: Chip, on_wait: OnWait | None = None, *, is_shared: bool = False) -> Iterator[None]:
-    """Be the only run on `chip`, of any user of this machine, unless several may share it.
+    """Hold the lock of `chip`, against runs of all users; no lock if `is_shared`.
 
-    Raises UsageError as `hold` does, or where the lock's file cannot be opened.
+    Raises UsageError as `acquire` does, or if the file of the lock cannot be opened.
     """
     if is_shared:
         yield
@@ -63,38 +65,41 @@ def device(chip: Chip, on_wait: OnWait | None = None, *, is_shared: bool = False
     path = device_file(chip.slug)
     while True:
         with _opened(path) as file:
-            hold(file, f"measuring on {chip.slug}", on_wait)
-            if is_at(path, file):  # else somebody removed it while we waited
+            acquire(file, f"measuring on {chip.slug}", on_wait)
+            if is_at(path, file):  # else the file was removed while this run waited
                 yield
                 return
 
 
 def device_file(slug: str) -> Path:
-    """The file that stands for a device; it is empty, and is left where it is."""
+    """The file of a device's lock; it is empty and is never removed."""
     return shared_folder() / f"bench-{slug}.lock"
 
 
 def shared_folder() -> Path:
-    """Where all runs look, full or not; `tempfile` goes elsewhere while a disk is full."""
-    named = os.environ.get("TMPDIR")
-    return Path(named if named and os.path.isdir(named) else "/tmp")
+    """The folder of all locks: $TMPDIR, else /tmp.
+
+    `tempfile.gettempdir()` would choose another folder while the disk is full.
+    """
+    folder = os.environ.get("TMPDIR")
+    return Path(folder if folder and os.path.isdir(folder) else "/tmp")
 
 
 def device_files() -> list[Path]:
-    """Those of all devices that were ever locked here."""
+    """The lock files of all devices that were ever locked on this machine."""
     return sorted(shared_folder().glob(device_file("*").name))
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards; where its process is killed, `bench doctor` finds it."""
+    """A temporary folder; `bench doctor` finds it if its process was killed."""
     made = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=shared_folder())
     with made as name, _folder(Path(name)):
         yield Path(name)
 
 
 def remove_scratch(path: Path) -> None:
-    """Remove such a folder with all in it. Raises BlockingIOError where its process is alive."""
+    """Remove a scratch folder. Raises BlockingIOError if the process that made it is alive."""
     with _folder(path):
         shutil.rmtree(path)
 
@@ -110,20 +115,23 @@ def _folder(path: Path) -> Iterator[None]:
 
 
 def holder(of: os.stat_result) -> str | None:
-    """Who holds the lock on a file: `process 12 (python -m bench run)`; None if nobody seems to.
+    """The holder of the lock on a file: `process 12 (python -m bench run)`; None if not found.
 
-    Linux tells it, but not of a process that is in a container of its own.
+    Reads /proc/locks, which does not list processes in other containers.
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/locks").read_text().splitlines():
             words = line.split()
             if words[1] == "FLOCK" and _is_file(words[5], of):
-                return named(int(words[4]))
+                return describe_process(int(words[4]))
     return None
 
 
 def is_held(path: Path) -> bool:
-    """Whether anybody has the lock on a file, seen or not; it is tried for no longer than that."""
+    """Whether any process holds the lock on a file, also one in another container.
+
+    Takes a shared lock for a moment to find out.
+    """
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -134,8 +142,8 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def named(pid: int) -> str:
-    """A process with its command, on one line: `process 12 (python -m bench run)`."""
+def describe_process(pid: int) -> str:
+    """A process and its command on one line: `process 12 (python -m bench run)`."""
     command = ""
     with contextlib.suppress(psutil.Error):
         command = " ".join(psutil.Process(pid).cmdline())
@@ -145,7 +153,7 @@ def named(pid: int) -> str:
 
 
 def _is_file(text: str, of: os.stat_result) -> bool:
-    """Whether `08:01:1234`, a device in hexadecimal and an inode, is that file."""
+    """Whether `text` names the file `of`: `major:minor:inode`, the first two hexadecimal."""
     major, minor, inode = text.split(":")
     device_number = os.makedev(int(major, 16), int(minor, 16))
     return int(inode) == of.st_ino and device_number == of.st_dev
@@ -160,15 +168,18 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A regular file that anybody may lock, made where there is none; never what a link names."""
-    reading = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe of that name would block
+    """Open or create a file that any user may lock.
+
+    Raises UsageError if it is a link or not a regular file, or if it cannot be opened.
+    """
+    reading = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # else a pipe would block
     try:
         try:
-            number = os.open(path, reading | os.O_CREAT | os.O_EXCL, ANYBODY_READS)
+            number = os.open(path, reading | os.O_CREAT | os.O_EXCL, READABLE_BY_ALL)
         except FileExistsError:
             number = os.open(path, reading)
         else:
-            os.fchmod(number, ANYBODY_READS)  # whatever the umask
+            os.fchmod(number, READABLE_BY_ALL)  # the umask may have removed bits
         if not stat.S_ISREG(os.fstat(number).st_mode):
             os.close(number)
             raise OSError(0, "it is no regular file")

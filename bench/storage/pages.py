@@ -1,4 +1,4 @@
-"""Writing pages so that each appears whole or not at all."""
+"""Writing pages atomically: readers see a whole page or none."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.storage.files import created
+from bench.storage.files import open_to_write
 
 
 def write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
-    """Write files by name into `folder`; returns their paths. Raises UsageError."""
+    """Write `pages`, by file name, into `folder`; returns their paths.
+
+    Raises UsageError if the folder cannot be made or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in pages.items():
             partial = folder / f".{name}.partial"
             try:
-                with created(partial) as file:
+                with open_to_write(partial) as file:
                     file.write(content)
                 os.replace(partial, folder / name)
             finally:

@@ -1,4 +1,4 @@
-"""Reading `results.jsonl`: its lines as records, and why a line could not be read as one."""
+"""Reading `results.jsonl`: each line is a record, or is skipped for a reason."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ import msgspec
 
 from bench.errors import UsageError
 from bench.records import SCHEMA, Failure, Measurement, Profile, Record
-from bench.storage.files import opened
+from bench.storage.files import open_regular
 from bench.text import printable
 
 FILE_NAME = "results.jsonl"
 CHUNK_BYTES = 2**23
-MOST_UNREAD = 1000
-LINE_BYTES = 2**26  # more than any record has
+MOST_SKIPPED = 1000
+LINE_BYTES = 2**26  # upper limit; every record is shorter
 
 
 class Flaw(enum.Enum):
-    """Why a line, or all MORE lines, were left out; the value is the sentence that says so."""
+    """Why a line was skipped; the value is the warning. MORE counts all further lines."""
 
     DAMAGED = "{path}:{line} is not a record and was left out: {detail}"
     SCHEMA = "{path}:{line} has schema {detail}: left out"
-    FOREIGN_ID = "{path}:{line} is not a record and was left out: its case_id is another's"
+    FOREIGN_ID = (
+        "{path}:{line} is not a record and was left out: its case_id belongs to another case"
+    )
     MORE = "{path}: {detail} more lines are not records and were left out"
 
 
-class Unread(NamedTuple):
-    """A line that was left out (MORE: all lines after it, too); as text, the warning."""
+class SkippedLine(NamedTuple):
+    """A line that was skipped, with its flaw; `str` gives the warning."""
 
     path: Path
     line: int
@@ -44,14 +46,14 @@ class Unread(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where in a file a line is, in bytes."""
+    """Offset and length of a line in its file, in bytes."""
 
     start: int
     size: int
 
 
 class FlawedLineError(ValueError):
-    """A line that is not a record of ours. `detail` may hold words of the line."""
+    """The line is not a record of this schema. `detail` may quote the line."""
 
     def __init__(self, flaw: Flaw, detail: str = "") -> None:
         super().__init__(flaw, detail)
@@ -59,10 +61,10 @@ class FlawedLineError(ValueError):
         self.detail = detail
 
 
-def files_below(source: Path) -> list[Path]:
-    """The results of one folder: of the devices below it, or its own.
+def results_files(source: Path) -> list[Path]:
+    """The result files in the folder `source` and in its subfolders, one for each device.
 
-    Raises UsageError where it is no folder that can be read.
+    Raises UsageError if `source` is not a readable folder.
     """
     try:
         if source.is_dir():
@@ -73,17 +75,17 @@ def files_below(source: Path) -> list[Path]:
     raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
 
 
-def read(path: Path) -> tuple[list[Record], list[Unread]]:
-    """All records of a file in order, and each line that could not be read as a record.
+def read(path: Path) -> tuple[list[Record], list[SkippedLine]]:
+    """All records of a file in order, and the lines that were skipped.
 
-    Raises UsageError where the file cannot be read.
+    Raises UsageError if the file cannot be read.
     """
     records: list[Record] = []
-    unread: list[Unread] = []
+    unread: list[SkippedLine] = []
     try:
-        with opened(path) as file:
-            for _, found in records_of(file, path):
-                if isinstance(found, Unread):
+        with open_regular(path) as file:
+            for _, found in iter_records(file, path):
+                if isinstance(found, SkippedLine):
                     unread.append(found)
                 else:
                     records.append(found)
@@ -94,31 +96,34 @@ def read(path: Path) -> tuple[list[Record], list[Unread]]:
     return records, unread
 
 
-def records_of(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | Unread]]:
-    """Each line of a file that is open for reading: its place, and its record or its flaw.
+def iter_records(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | SkippedLine]]:
+    """The lines of an open file: the place of each, and its record or why it was skipped.
 
-    Of more than MOST_UNREAD lines without a record, the last one only counts the rest.
+    After MOST_SKIPPED skipped lines, one last item counts the remaining skipped lines.
     """
-    left_out = number = 0
+    skipped = number = 0
     place = Place(0, 0)
     for number, (start, line) in enumerate(_lines(file), 1):
         place = Place(start, len(line))
-        found: Record | Unread
+        found: Record | SkippedLine
         try:
-            found = _own(line)
+            found = _decode_checked(line)
         except FlawedLineError as error:
-            left_out += 1
-            if left_out > MOST_UNREAD:
+            skipped += 1
+            if skipped > MOST_SKIPPED:
                 continue
-            found = Unread(path, number, error.flaw, error.detail)
+            found = SkippedLine(path, number, error.flaw, error.detail)
         yield place, found
-    if left_out > MOST_UNREAD:
-        yield place, Unread(path, number, Flaw.MORE, str(left_out - MOST_UNREAD))
+    if skipped > MOST_SKIPPED:
+        yield place, SkippedLine(path, number, Flaw.MORE, str(skipped - MOST_SKIPPED))
 
 
-def unfinished(path: Path) -> bytes:
-    """What follows the last end of a line: nothing, unless a run was killed while writing."""
-    with opened(path) as file:
+def unfinished_line(path: Path) -> bytes:
+    """The bytes after the last newline; not empty if a run was killed while it wrote a line.
+
+    Raises OSError if the file cannot be read or the line has more than LINE_BYTES bytes.
+    """
+    with open_regular(path) as file:
         start = end = file.seek(0, os.SEEK_END)
         line = b""
         while start and b"\n" not in line:
@@ -131,8 +136,8 @@ def unfinished(path: Path) -> bytes:
         return line.rpartition(b"\n")[2]
 
 
-def decoded(line: bytes) -> Record:
-    """The record of a line, of whatever schema. Raises FlawedLineError where there is none."""
+def decode(line: bytes) -> Record:
+    """The record in a line, of any schema version. Raises FlawedLineError if there is none."""
     if len(line) > LINE_BYTES:
         raise FlawedLineError(Flaw.DAMAGED, f"it has more than {LINE_BYTES} bytes")
     try:
@@ -142,9 +147,9 @@ def decoded(line: bytes) -> Record:
     return record
 
 
-def _own(line: bytes) -> Record:
-    """The record of a line, of our schema and with its own id. Raises FlawedLineError."""
-    record = decoded(line)
+def _decode_checked(line: bytes) -> Record:
+    """The record in a line. Raises FlawedLineError for another schema or a wrong case_id."""
+    record = decode(line)
     if record.schema != SCHEMA:
         raise FlawedLineError(Flaw.SCHEMA, f"{record.schema}, not {SCHEMA}")
     if isinstance(record, Measurement | Failure | Profile) and (
@@ -155,7 +160,7 @@ def _own(line: bytes) -> Record:
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines and where they begin; of one that is too long, no more than shows that it is."""
+    """The offset and the bytes of each line; only LINE_BYTES + 1 bytes of a line that is longer."""
     start = 0
     while line := file.readline(LINE_BYTES + 1):
         yield start, line

@@ -1,4 +1,4 @@
-"""The store: `results.jsonl` of one device, to which one process at a time appends records."""
+"""The store: the `results.jsonl` of one device. One process at a time appends records."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import msgspec
 from bench.errors import UsageError
 from bench.records import Case, Environment, Record
 from bench.storage import lock
-from bench.storage.files import created, is_at, made, opened
+from bench.storage.files import is_at, open_or_create, open_regular, open_to_write
 from bench.storage.history import History, history
 from bench.storage.reader import (
     FILE_NAME,
     FlawedLineError,
     Place,
-    Unread,
-    decoded,
+    SkippedLine,
+    decode,
+    iter_records,
     read,
-    records_of,
-    unfinished,
+    unfinished_line,
 )
 
 TORN_SUFFIX = ".torn"
-CHOOSE_OUT = "Choose a folder that you may write to with --out."
+CHOOSE_OUT = "Use --out to choose a folder that you may write to."
 
 
 class Store:
-    """The records of one device: a file for which this process has the lock while it is open.
+    """The records of one device in a file, which this process locks while the store is open.
 
-    In memory is only where in the file the records of each case are, as of when it was opened and
-    what was added since: a run may go on for as long as it likes.
+    Memory holds only the places of each case's records in the file, so the memory of a long run
+    does not grow with its samples.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,9 +44,9 @@ class Store:
 
     @property
     def records(self) -> list[Record]:
-        """All that is there, without touching anything; nothing where there is no file.
+        """All records in the file, read without a lock; empty if there is no file.
 
-        Raises UsageError where it cannot be read.
+        Raises UsageError if the file cannot be read.
         """
         try:
             return read(self.path)[0] if self.path.exists() else []
@@ -54,15 +54,15 @@ class Store:
             raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
 
     def open(self, on_wait: lock.OnWait | None = None) -> None:
-        """Make the folder, be alone in writing here, mend the last line, read what is there.
+        """Make the folder, lock the file, repair the last line and index the records.
 
-        Waits for another run as `lock.hold` does. Raises UsageError where there is one, or where
-        the folder cannot be made or written to.
+        Waits for another run as `lock.acquire` does. Raises UsageError if another run holds the
+        lock, or if the folder cannot be made or written to.
         """
         self.close()
         try:
             self._file = _made(self.path)
-            lock.hold(self._file, f"writing to {self.path}", on_wait)
+            lock.acquire(self._file, f"writing to {self.path}", on_wait)
             self._check_in_place(self._file)
             self._mend_last_line(self._file)
             self._find_records()
@@ -76,14 +76,14 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Let another run write here."""
+        """Close the file, which frees the lock."""
         if self._file is not None:
             self._file.close()
 
     def append(self, record: Record) -> None:
-        """Add one record, and have it on the disk before returning.
+        """Append one record and flush it to the disk.
 
-        Raises UsageError where that is not possible; what was written of it is then cut off again.
+        Raises UsageError if the write fails; a partly written record is removed again.
         """
         assert self._file is not None
         line = msgspec.json.encode(record) + b"\n"
@@ -93,42 +93,42 @@ class Store:
         except OSError as error:
             raise UsageError(
                 f"cannot write to {self.path}: {error.strerror}",
-                "Make room, or mend the disk; what was written before is safe, "
-                "and the same command goes on.",
+                "Make room on the disk or repair it. Earlier records are safe: run the same "
+                "command again to resume.",
             ) from error
         self._remember(record, place)
 
-    def of(self, case: Case | None, environment_id: str) -> list[Record]:
-        """What is on record of `case` in this environment, in order; of None, what has no case.
+    def records_of(self, case: Case | None, environment_id: str) -> list[Record]:
+        """The records of `case` in one environment, in file order; None: records without a case.
 
-        Raises UsageError where somebody else has written to the file.
+        Raises UsageError if another program has changed the file.
         """
         assert self._file is not None
         places = self._places.get((environment_id, case.case_id if case else ""), [])
         lines = [os.pread(self._file.fileno(), place.size, place.start) for place in places]
         try:
-            return [decoded(line) for line in lines]
+            return [decode(line) for line in lines]
         except FlawedLineError:
             raise UsageError(
                 f"{self.path} was changed while this run was writing to it",
-                "Run the same command again: it goes on with what is there.",
+                "Run the same command again: it resumes with the records in the file.",
             ) from None
 
     def environments(self) -> list[Environment]:
-        """The environments of all runs on record."""
+        """The environments of all runs in the file."""
         ids = dict.fromkeys(environment_id for environment_id, _ in self._places)
-        found = [record for each in ids for record in self.of(None, each)]
+        found = [record for each in ids for record in self.records_of(None, each)]
         return [record for record in found if isinstance(record, Environment)]
 
     def history(self, case: Case, environment_id: str) -> History:
-        """What is on record of `case` in this environment."""
-        return history(self.of(case, environment_id), case, environment_id)
+        """The rounds and the failure of `case` in one environment. Raises UsageError."""
+        return history(self.records_of(case, environment_id), case, environment_id)
 
     def _find_records(self) -> None:
         self._places = {}
-        with opened(self.path) as file:
-            for place, found in records_of(file, self.path):
-                if isinstance(found, Unread):
+        with open_regular(self.path) as file:
+            for place, found in iter_records(file, self.path):
+                if isinstance(found, SkippedLine):
                     self.warnings.append(str(found))
                 else:
                     self._remember(found, place)
@@ -138,45 +138,45 @@ class Store:
         self._places.setdefault(key, []).append(place)
 
     def _check_in_place(self, file: IO[bytes]) -> None:
-        """Raise UsageError where what is written to `file` would not be found at the path."""
+        """Raise UsageError if the path no longer names `file`, so that records would be lost."""
         if not is_at(self.path, file):
             fate = "replaced" if self.path.exists() else "removed"
             raise UsageError(
                 f"{self.path} was {fate} while this run was writing to it",
-                "Its finished rounds are in the file that was there: put that back, "
-                "and the same command goes on.",
+                "The finished rounds are in the original file. Put that file back, then run the "
+                "same command again to resume.",
             )
 
     def _mend_last_line(self, file: IO[bytes]) -> None:
-        """A run that was killed while writing leaves half a line: move it to a file beside.
+        """Repair a last line without a newline, which a run leaves if it is killed while writing.
 
-        Where only the end of the line is missing, nothing is lost: it gets one.
+        A whole record gets its newline. Half a record moves to another file in the same folder.
         """
-        line = unfinished(self.path)
+        line = unfinished_line(self.path)
         if not line:
             return
         try:
-            decoded(line)
+            decode(line)
         except FlawedLineError:
             aside = self.path.with_name(FILE_NAME + TORN_SUFFIX)
-            with created(aside, os.O_APPEND) as torn:
+            with open_to_write(aside, os.O_APPEND) as torn:
                 _write(torn, line + b"\n")
             os.ftruncate(file.fileno(), self.path.stat().st_size - len(line))
-            said = f"ended in a torn line of {len(line)} bytes: set aside in {aside.name}"
+            repair = f"ended in a torn line of {len(line)} bytes: set aside in {aside.name}"
         else:
             _write(file, b"\n")
-            said = "ended in a whole record without the end of its line, which it now has"
-        self.warnings.append(f"{self.path} {said}")
+            repair = "ended in a whole record without a newline: the newline was added"
+        self.warnings.append(f"{self.path} {repair}")
 
 
 def _made(path: Path) -> IO[bytes]:
-    """A file to append to, made with its folders where there is none, and not to be lost again."""
+    """Open a file to append to it; create it and its folders, and flush the new entries to disk."""
     new = [each for each in (path, *path.parents) if not each.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = made(path, os.O_RDWR | os.O_APPEND)
-    file = os.fdopen(number, "ab", buffering=0)  # a buffer would keep what the disk did not take
+    number = open_or_create(path, os.O_RDWR | os.O_APPEND)
+    file = os.fdopen(number, "ab", buffering=0)  # unbuffered: a failed write leaves nothing behind
     for each in new:
-        with contextlib.suppress(OSError):  # not every file system lets a folder be flushed
+        with contextlib.suppress(OSError):  # not every file system can flush a folder
             folder = os.open(each.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -186,9 +186,9 @@ def _made(path: Path) -> IO[bytes]:
 
 
 def _write(file: IO[bytes], line: bytes) -> int:
-    """Append the whole of `line` and have it on the disk, or nothing of it; where it begins.
+    """Append the whole `line` and flush it; returns its offset in the file.
 
-    Raises OSError.
+    Raises OSError; the file then has its earlier size again.
     """
     size = os.fstat(file.fileno()).st_size
     left = memoryview(line)

@@ -4,7 +4,7 @@ import pytest
 from support.traces import encoded, event, kernel, mark
 
 from bench.analysis.profile.breakdown import ProfilerCost, Samples, adds_up, break_down
-from bench.analysis.profile.kernels import of_kernel
+from bench.analysis.profile.kernels import kernel_category
 from bench.analysis.profile.trace import TraceError, read
 from bench.records import Operator
 
@@ -44,7 +44,7 @@ def times(breakdown):
     return {(row.operator, row.module): row.time_s for row in breakdown.rows}
 
 
-def test_rows_and_gaps_add_up_to_the_latency_and_nothing_is_counted_twice():
+def test_rows_and_gaps_add_up_to_the_latency():
     broken = found(*on_cpu())
     assert times(broken) == pytest.approx(
         {("conv2d", "stem"): 30e-6, ("gelu", "act"): 10e-6, ("conv2d", "last"): 20e-6}
@@ -68,7 +68,7 @@ def test_iterations_are_averaged():
     assert broken.waterfall.busy_s == pytest.approx(130e-6)
 
 
-def test_what_the_profiler_adds_is_taken_off_and_the_residual_is_what_it_does_not_explain():
+def test_profiler_cost_is_subtracted_and_the_unexplained_rest_is_the_residual():
     timed = samples(plain=(90e-6,), profiled=(100e-6,))  # 10 µs slower, for 6 events
     explained = found(*on_cpu(), timed=timed, event_s=10e-6 / 6)
     assert explained.waterfall.residual_s == pytest.approx(0, abs=1e-12)
@@ -82,7 +82,7 @@ def test_what_the_profiler_adds_is_taken_off_and_the_residual_is_what_it_does_no
     assert total.busy_s + total.gaps_s + total.sync_s + total.residual_s == pytest.approx(90e-6)
 
 
-def test_page_faults_that_the_profiler_causes_are_taken_off_the_rows():
+def test_page_faults_caused_by_the_profiler_are_subtracted_from_rows():
     timed = samples(plain=(87e-6,), profiled=(100e-6,))
     broken = found(*on_cpu(), timed=timed, faults_s=13e-6)
     assert broken.waterfall.residual_s == pytest.approx(0, abs=1e-12)
@@ -91,7 +91,7 @@ def test_page_faults_that_the_profiler_causes_are_taken_off_the_rows():
     assert broken.waterfall.gaps_s == pytest.approx(35e-6)
 
 
-def test_a_drift_between_the_blocks_is_no_residual():
+def test_drift_between_blocks_does_not_change_the_residual():
     """The machine was 1.5 times slower in the second pair of blocks, for both of them."""
     timed = Samples([[100e-6], [150e-6]], [[100e-6], [150e-6]])
     assert timed.slowdown == pytest.approx(1.0)
@@ -110,12 +110,12 @@ def test_a_drift_between_the_blocks_is_no_residual():
         ),
     ],
 )
-def test_another_number_of_operators_than_the_network_calls_is_refused(change, said):
+def test_operators_that_differ_from_the_network_are_refused(change, said):
     with pytest.raises(TraceError, match=said):
         found(*change(on_cpu()))
 
 
-def test_a_trace_with_marks_alone_is_refused():
+def test_trace_with_only_iteration_marks_is_refused():
     with pytest.raises(TraceError, match="no operator and no kernel"):
         found(mark(0, 100), anatomy=[])
 
@@ -134,7 +134,7 @@ def on_gpu(start=0.0):
     ]
 
 
-def test_on_a_gpu_rows_are_kernels_of_operators_and_their_union_is_busy():
+def test_gpu_rows_are_kernels_by_operator_and_busy_time_is_their_union():
     broken = found(*on_gpu(), anatomy=[CONV, GELU], sm_count=132)
     waterfall = broken.waterfall
     assert waterfall.busy_s == pytest.approx(65e-6)  # 10 to 40 and 50 to 85
@@ -147,7 +147,7 @@ def test_on_a_gpu_rows_are_kernels_of_operators_and_their_union_is_busy():
     assert (rows["conv2d"].calls, rows["conv2d"].macs, rows["gelu"].bytes) == (1, 1000, 80)
 
 
-def test_the_utilisations_are_three_numbers():
+def test_busy_sm_fill_and_occupancy_are_separate():
     timed = samples(plain=(80e-6,), profiled=(100e-6,))
     used = found(*on_gpu(), anatomy=[CONV, GELU], timed=timed, sm_count=132).utilisation
     assert used.busy == pytest.approx(0.65)
@@ -156,14 +156,14 @@ def test_the_utilisations_are_three_numbers():
     assert used.occupancy is None
 
 
-def test_where_the_profiler_only_slows_launches_that_the_gpu_does_not_wait_for_nothing_is_lost():
+def test_slower_launches_that_the_gpu_does_not_wait_for_add_no_gap():
     broken = found(*on_gpu(), anatomy=[CONV, GELU], event_s=100e-6)
     assert broken.waterfall.gaps_s == 0
     terms = broken.waterfall
     assert terms.busy_s + terms.sync_s + terms.residual_s == pytest.approx(terms.plain_s)
 
 
-def test_a_hiccup_of_the_host_does_not_shrink_the_kernels():
+def test_a_slow_host_iteration_does_not_scale_kernel_times():
     calm = [mark(0, 100), kernel("k", 10, 50)]
     hiccup = [mark(1000, 1000), kernel("k", 1010, 50)]
     timed = samples(plain=(100e-6, 100e-6, 100e-6), profiled=(100e-6, 100e-6, 1000e-6))
@@ -172,13 +172,13 @@ def test_a_hiccup_of_the_host_does_not_shrink_the_kernels():
     assert broken.utilisation.busy_corrected == pytest.approx(0.5)
 
 
-def test_operators_of_other_packages_have_their_own_namespace():
+def test_operators_of_other_packages_keep_their_namespace():
     custom = Operator("deform_conv2d", "", "other", None, 0, "torchvision")
     broken = found(mark(0, 10), event("torchvision::deform_conv2d", 1, 5), anatomy=[custom])
     assert broken.rows[0].operator == "deform_conv2d"
 
 
-def test_of_a_graph_kernels_have_no_operator_and_no_module():
+def test_kernels_of_a_graph_have_no_operator_and_no_module():
     broken = found(
         mark(0, 100),
         kernel("void at::native::layer_norm_kernel", 10, 20),
@@ -222,5 +222,5 @@ def test_iterations_with_different_numbers_of_kernels_are_refused():
         ("some_kernel", "unattributed"),
     ],
 )
-def test_a_kernel_whose_name_does_not_tell_just_one_kind_is_unattributed(name, category):
-    assert of_kernel(name) == category
+def test_kernel_category_is_unattributed_if_its_name_is_ambiguous(name, category):
+    assert kernel_category(name) == category

@@ -52,7 +52,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_two_cases_are_compared_in_every_setting(bench, results):
+def test_two_cases_are_compared_in_every_common_setting(bench, results):
     done = bench("compare", "resnet50", "swin_t", "--in", "out", "--json")
     assert done.returncode == 0, done.stderr
     (group,) = json.loads(done.stdout)
@@ -63,7 +63,7 @@ def test_two_cases_are_compared_in_every_setting(bench, results):
     assert group["compared"][0]["ratio"][0] == pytest.approx(1.5)
 
 
-def test_the_page_names_ratio_interval_and_finding(bench, results):
+def test_compare_pages_contain_ratio_and_finding(bench, results):
     done = bench("compare", "resnet50", "swin_t", "--in", "out", "--to", "page")
     (row,) = [line for line in done.stdout.splitlines() if "| SLOWER" in line]
     assert "1.50" in row
@@ -83,12 +83,12 @@ def test_the_page_names_ratio_interval_and_finding(bench, results):
         (["resnet50", "convnext_t", "--fail-on", "slower"], 1),
     ],
 )
-def test_exit_codes_are_those_of_the_flags(bench, results, arguments, code):
+def test_exit_code_depends_on_fail_on_and_threshold(bench, results, arguments, code):
     done = bench("compare", *arguments, "--in", "out")
     assert done.returncode == code, done.stderr + done.stdout
 
 
-def test_undecided_fails_only_when_asked(bench, tmp_path):
+def test_undecided_fails_only_with_fail_on_undecided(bench, tmp_path):
     base, candidate = four_rounds("resnet50", 0.1), four_rounds("swin_t", 0.103)
     uneven = [msgspec.structs.replace(r, samples_s=[0.06 + 0.02 * r.round] * 4) for r in candidate]
     record(tmp_path / "out", *base, *uneven)
@@ -101,7 +101,7 @@ def test_undecided_fails_only_when_asked(bench, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resnet50", "nope"], "nothing called 'nope'"),
+        (["resnet50", "nope"], "no case named 'nope'"),
         (["resnet50", "resnet50"], "the same case"),
         (["resnet50", "repnext_u3_t"], "several forms"),
         (["resnet50", "swin_t", "--threshold", "3"], "not a percentage"),
@@ -112,7 +112,7 @@ def test_undecided_fails_only_when_asked(bench, tmp_path):
         (["resnet50", "swin_t", "--in", "nowhere"], "does not exist"),
     ],
 )
-def test_bad_input_is_one_message_with_its_remedy(bench, results, arguments, message):
+def test_bad_input_prints_one_message_and_one_remedy(bench, results, arguments, message):
     done = bench("compare", "--in", "out", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
@@ -120,7 +120,7 @@ def test_bad_input_is_one_message_with_its_remedy(bench, results, arguments, mes
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_the_last_version_of_a_file_of_yours_is_found_without_its_hash(bench, tmp_path):
+def test_selector_without_hash_finds_the_newest_version_of_a_file(bench, tmp_path):
     old, new = "base/net.py:net#00000000", "base/net.py:net#11111111"
     record(
         tmp_path / "out",
@@ -133,17 +133,17 @@ def test_the_last_version_of_a_file_of_yours_is_found_without_its_hash(bench, tm
     assert [c["ratio"][0] for c in group["compared"]] == [pytest.approx(2.0)]
 
 
-def test_a_spoilt_measurement_decides_nothing_and_is_named(bench, tmp_path):
+def test_invalid_measurement_is_undecided_and_reported(bench, tmp_path):
     hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
     record(
         tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2, conditions=hog)
     )
     text = bench("compare", "resnet50", "swin_t", "--in", "out").stdout
     assert "UNDECIDED" in text
-    assert "others used 50 % of the CPUs" in text
+    assert "other processes used 50 % of the CPUs" in text
 
 
-def test_a_setting_that_one_side_lacks_is_named(bench, tmp_path):
+def test_setting_missing_on_one_side_is_reported_and_fails(bench, tmp_path):
     record(
         tmp_path / "out",
         *four_rounds("resnet50", 0.1),
@@ -155,7 +155,7 @@ def test_a_setting_that_one_side_lacks_is_named(bench, tmp_path):
     assert done.returncode == 1
 
 
-def test_damaged_lines_are_warned_of_and_a_lost_environment_is_no_end(bench, tmp_path):
+def test_damaged_line_gives_a_warning_and_missing_environment_is_tolerated(bench, tmp_path):
     record(tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2))
     path = tmp_path / "out" / "test-chip-9000" / "results.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -166,7 +166,7 @@ def test_damaged_lines_are_warned_of_and_a_lost_environment_is_no_end(bench, tmp
     assert "SLOWER" in done.stdout
 
 
-def test_runs_without_a_case_in_common_and_one_folder_twice_do_not_compare(bench, tmp_path):
+def test_runs_without_common_case_and_identical_folders_are_refused(bench, tmp_path):
     record(tmp_path / "a", *four_rounds("resnet50", 0.1))
     record(tmp_path / "b", *four_rounds("swin_t", 0.1))
     for other, message in (("b", "no case in common"), ("a", "the same folder")):
@@ -174,7 +174,7 @@ def test_runs_without_a_case_in_common_and_one_folder_twice_do_not_compare(bench
         assert (done.returncode, message in done.stderr) == (2, True)
 
 
-def test_two_runs_are_compared_case_by_case_their_environments_first(bench, tmp_path):
+def test_two_runs_show_environment_differences_then_cases(bench, tmp_path):
     now = msgspec.structs.replace(
         ENVIRONMENT, run_id="now", versions={"torch": "2.1", "bench": "0"}
     )
@@ -189,7 +189,7 @@ def test_two_runs_are_compared_case_by_case_their_environments_first(bench, tmp_
     assert bench("compare", "then", "now", "--fail-on", "slower").returncode == 1
 
 
-def test_different_devices_power_modes_and_schemas_do_not_compare(bench, tmp_path):
+def test_different_devices_power_modes_and_schemas_are_refused(bench, tmp_path):
     chip = msgspec.structs.replace(CHIP, name="Other")
     other = msgspec.structs.replace(ENVIRONMENT, chip=chip)
     record(tmp_path / "a", *four_rounds("resnet50", 0.1))
@@ -207,41 +207,41 @@ def test_different_devices_power_modes_and_schemas_do_not_compare(bench, tmp_pat
     assert (done.returncode, "no results in empty" in done.stderr) == (2, True)
 
 
-def test_a_number_is_explained_in_words(bench, results):
+def test_explain_describes_samples_machine_and_verdict(bench, results):
     done = bench("explain", "swin_t", "--in", "out")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for words in (
         "150 ± 1 ms: mean ± standard deviation of all iterations",
-        "holds the mean of the processes' medians with 95 % confidence",
+        "95 % confidence interval of the mean of the processes' medians",
         "16 iterations in 8 blocks of 4 processes",
-        "nothing yet: more rounds were to come",
-        "our process used 2 CPUs",
+        "not finished: the run planned more rounds",
+        "this process used 2 CPUs",
         "verdict VALID",
         "--models swin_t --batch 128",
     ):
         assert words in text, words
 
 
-def test_a_case_is_found_by_the_first_letters_of_its_id(bench, results):
+def test_explain_finds_a_case_by_a_prefix_of_its_id(bench, results):
     case = Case("resnet50", "plain", batch=128, threads=2)
     done = bench("explain", case.case_id[:8], "--in", "out", "--json")
     (found,) = json.loads(done.stdout)
     assert found["case"].startswith(case.case_id)
 
 
-def test_a_failure_is_explained_too(bench, results):
+def test_explain_describes_a_failure(bench, results):
     done = bench("explain", "convnext_t", "--in", "out")
     assert "at check, round 1: CheckError: output is not finite" in done.stdout
 
 
-def test_explaining_what_is_not_there_names_what_is(bench, results):
+def test_explain_of_unknown_case_lists_known_cases(bench, results):
     done = bench("explain", "nope", "--in", "out")
     assert done.returncode == 2
     assert "resnet50" in done.stderr
 
 
-def test_what_a_gpu_says_is_explained(bench, tmp_path):
+def test_explain_describes_gpu_metrics(bench, tmp_path):
     conditions = msgspec.structs.replace(
         FULLY_USED,
         highest_temperature_c=71.0,
@@ -259,9 +259,9 @@ def test_what_a_gpu_says_is_explained(bench, tmp_path):
     record(tmp_path / "out", measured)
     text = bench("explain", "resnet50", "--in", "out").stdout
     for said in (
-        "10.0 ms an iteration by the device's own clock",
+        "median 10.0 ms per iteration by the device's own clock",
         "a kernel ran 50 % of the time; no power_w: no",
-        "at most 71 °C; at most 300 W; the clock was held down by hw_slowdown",
+        "at most 71 °C; at most 300 W; the clock was throttled by hw_slowdown",
         "matmul_tf32 False",
         "SUSPECT",
     ):

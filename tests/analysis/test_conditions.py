@@ -1,51 +1,51 @@
-from bench.analysis.conditions import between
+from bench.analysis.conditions import conditions_over
 from bench.records import Reading
 
 
-def test_what_changed_is_summed_over_blocks_and_the_gaps_are_left_out():
+def test_counters_sum_the_change_during_blocks_only():
     blocks = [
         (Reading(at_s=1, cpus=2, busy_cpu_s=10.0), Reading(at_s=2, cpus=2, busy_cpu_s=12.0)),
         (Reading(at_s=5, cpus=2, busy_cpu_s=90.0), Reading(at_s=7, cpus=2, busy_cpu_s=93.0)),
     ]
-    found = between(blocks)
+    found = conditions_over(blocks)
     assert (found.wall_s, found.busy_cpu_s, found.cpus) == (3, 5.0, 2)
     assert found.stolen_cpu_s is None
 
 
-def test_a_counter_that_was_missing_once_or_ran_backwards_is_missing():
+def test_counter_is_none_if_missing_once_or_decreasing():
     once = [
         (Reading(at_s=0, stolen_cpu_s=0.0), Reading(at_s=1, stolen_cpu_s=0.5)),
         (Reading(at_s=1, stolen_cpu_s=0.5), Reading(at_s=2, missing={"stolen_cpu_s": "gone"})),
     ]
-    assert between(once).stolen_cpu_s is None
-    assert between(once).missing == {"stolen_cpu_s": "gone"}
+    assert conditions_over(once).stolen_cpu_s is None
+    assert conditions_over(once).missing == {"stolen_cpu_s": "gone"}
     back = [(Reading(at_s=0, page_faults=5), Reading(at_s=1, page_faults=4))]
-    assert between(back).page_faults is None
+    assert conditions_over(back).page_faults is None
 
 
-def test_clocks_and_modes_are_those_seen_anywhere_of_a_chip_that_idles_after_blocks():
+def test_clocks_of_an_idling_chip_count_only_after_blocks():
     blocks = [
         (Reading(at_s=0, clock_hz=3e9, power_mode="a"), Reading(at_s=1, clock_hz=2e9)),
         (Reading(at_s=1, power_mode="b"), Reading(at_s=2, clock_hz=2.2e9, power_mode="a")),
     ]
-    found = between(blocks)
+    found = conditions_over(blocks)
     assert (found.lowest_clock_hz, found.highest_clock_hz) == (2e9, 3e9)
     assert found.power_modes == ["a", "b"]
-    idling = between(blocks, idles=True)
+    idling = conditions_over(blocks, idles=True)
     assert (idling.lowest_clock_hz, idling.highest_clock_hz) == (2e9, 2.2e9)
 
 
-def test_levels_are_the_highest_and_throttles_all_that_were_seen():
+def test_levels_are_maxima_and_throttle_reasons_are_collected():
     blocks = [
         (Reading(at_s=0, temperature_c=40.0, throttles=["a"]), Reading(at_s=1, power_w=90.0)),
         (Reading(at_s=1, temperature_c=70.0, throttles=[]), Reading(at_s=2, throttles=["b", "a"])),
     ]
-    found = between(blocks)
+    found = conditions_over(blocks)
     assert (found.highest_temperature_c, found.highest_power_w) == (70.0, 90.0)
     assert found.throttled_by == ["a", "b"]
-    none = between([(Reading(at_s=0), Reading(at_s=1))])
+    none = conditions_over([(Reading(at_s=0), Reading(at_s=1))])
     assert (none.throttled_by, none.highest_power_w) == (None, None)
 
 
-def test_no_blocks_have_no_conditions():
-    assert between([]).wall_s == 0
+def test_conditions_of_no_blocks_are_empty():
+    assert conditions_over([]).wall_s == 0

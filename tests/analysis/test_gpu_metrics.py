@@ -21,7 +21,7 @@ def on_a_gpu(number=1, **changes):
     return measurement(CASE, number, **{**gpu, **changes})
 
 
-def test_device_time_pipelining_power_and_energy_are_derived_from_records():
+def test_gpu_metrics_are_derived_from_records():
     found = gpu_metrics([on_a_gpu(telemetry=SEEN), on_a_gpu(2)])
     assert found.device_s == 0.010
     assert found.pipelined_img_s == pytest.approx(4 / 0.008)
@@ -30,12 +30,12 @@ def test_device_time_pipelining_power_and_energy_are_derived_from_records():
     assert found.energy_per_image_j == pytest.approx(3100 / (500 * 4))
 
 
-def test_what_no_record_has_is_none():
+def test_gpu_metrics_without_samples_are_none():
     assert set(gpu_metrics([measurement(CASE)])) == {None}
     assert set(gpu_metrics([])) == {None}
 
 
-def test_the_report_has_columns_for_it_only_where_a_row_fills_them():
+def test_report_has_gpu_columns_only_if_a_row_has_values():
     with_, without = (
         results.to_markdown(rows.of([ENVIRONMENT, record]))
         for record in (on_a_gpu(telemetry=SEEN), measurement(CASE))

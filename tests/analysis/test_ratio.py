@@ -32,7 +32,7 @@ def rounds_of(case, *blocks_of_rounds, start=0.0, kernels=(0.001, 0.002), run_id
     return found
 
 
-def test_blocks_of_one_turn_are_compared():
+def test_blocks_of_the_same_turn_are_paired():
     pairs = pair_rounds(
         rounds_of(BASE, [1.0, 2.0, 4.0], [1.0]), rounds_of(CANDIDATE, [1.1, 2.2], [1.3], start=5)
     )
@@ -41,7 +41,7 @@ def test_blocks_of_one_turn_are_compared():
     assert pairs[0][0].state == pytest.approx((math.log(0.001), math.log(0.002)))
 
 
-def test_a_drift_that_both_sides_share_cancels():
+def test_drift_common_to_both_cases_cancels():
     drifting = [[1.0, 1.5, 2.2], [3.0, 2.0, 1.0], [1.0, 5.0, 2.0]]
     slower = [[1.1 * b for b in blocks] for blocks in drifting]
     found = compare(rounds_of(BASE, *drifting), rounds_of(CANDIDATE, *slower, start=5))
@@ -50,7 +50,7 @@ def test_a_drift_that_both_sides_share_cancels():
     assert found.base_s == pytest.approx((1.5 + 2.0 + 2.0) / 3)
 
 
-def test_what_cannot_be_told_apart_says_how_many_rounds_would_do():
+def test_undecided_comparison_estimates_rounds_to_decide():
     found = compare(
         rounds_of(BASE, [1.0], [1.0], [1.0]), rounds_of(CANDIDATE, [1.02], [1.08], [1.06], start=5)
     )
@@ -58,14 +58,14 @@ def test_what_cannot_be_told_apart_says_how_many_rounds_would_do():
     assert 1 <= found.more_rounds < 20
 
 
-def test_processes_of_different_sittings_are_not_neighbours():
+def test_rounds_of_different_sittings_are_not_paired():
     base, late = rounds_of(BASE, [1.0], [1.0]), rounds_of(CANDIDATE, [1.1], [1.1])
     base = [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(base, 1)]
     late = [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(late, 3)]
     assert pair_rounds(base, late) == []
 
 
-def test_rounds_of_one_sitting_pair_whatever_their_numbers():
+def test_rounds_of_one_sitting_are_paired_despite_different_numbers():
     """One case was measured before, or its record was lost: their rounds are staggered."""
     base = rounds_of(BASE, [9.0], [9.0], [1.0], [1.0])[2:]
     candidate = rounds_of(CANDIDATE, [1.2], [1.2])
@@ -76,7 +76,7 @@ def test_rounds_of_one_sitting_pair_whatever_their_numbers():
     assert compare(base, candidate).ratio == pytest.approx((1.2, 1.2, 1.2))
 
 
-def test_runs_at_different_times_carry_the_drift_of_the_machine():
+def test_interval_of_runs_at_different_times_includes_drift():
     base = rounds_of(BASE, [1.00], [1.01], [0.99], run_id="then")
     same = rounds_of(BASE, [1.10], [1.11], [1.09], run_id="now")
     still = compare(base, same)
@@ -86,20 +86,20 @@ def test_runs_at_different_times_carry_the_drift_of_the_machine():
     assert "different times" in compare(base, moved).note
 
 
-def test_without_kernels_nothing_is_said_of_other_times():
+def test_runs_at_different_times_without_kernels_have_no_ratio():
     base = [measurement(BASE, n, run_id="then") for n in (1, 2, 3)]
     found = compare(base, [measurement(BASE, n, run_id="now") for n in (1, 2, 3)])
     assert (found.finding, found.ratio) == ("UNDECIDED", None)
     assert "unknown" in found.note
 
 
-def test_one_round_decides_nothing_and_says_so():
+def test_one_round_has_no_ratio_and_a_remedy():
     found = compare(rounds_of(BASE, [1.0]), rounds_of(CANDIDATE, [9.0], start=5))
     assert (found.finding, found.ratio, found.rounds) == ("UNDECIDED", None, 1)
     assert "one round" in found.note
 
 
-def test_the_drift_is_what_the_kernels_did_from_round_to_round_and_side_to_side():
+def test_drift_is_the_larger_kernel_change_between_rounds_or_sides():
     three = [rounds_of(BASE, [1.0], kernels=(s, 0.002))[0] for s in (0.001, 0.002, 0.004)]
     assert drift_of(three, three) == pytest.approx(math.log(2) * math.sqrt(0.8))
     moved = [rounds_of(BASE, [1.0], kernels=(0.002, 0.004))[0]] * 3
@@ -115,7 +115,7 @@ def test_the_usual_state_is_the_median_of_all_blocks():
     assert usual_state([measurement(BASE)]) is None
 
 
-def test_a_ratio_is_adjusted_to_the_usual_state_where_the_state_moved():
+def test_ratio_is_adjusted_to_the_usual_state():
     """In every other round computing is twice as slow, and the candidate suffers alone."""
     base, candidate = [], []
     for number in range(1, 9):

@@ -16,10 +16,10 @@ def test_a_record_of_another_schema_is_refused(tmp_path):
     write(tmp_path / "chip", [ENVIRONMENT, measurement(CASE), measurement(CASE, schema=2)])
     with pytest.raises(UsageError, match="has schema 2, not 1") as raised:
         latest(tmp_path)
-    assert "version of bench that wrote them" in raised.value.remedy
+    assert "version of bench that wrote it" in raised.value.remedy
 
 
-def test_a_damaged_line_that_speaks_of_a_schema_is_left_out(tmp_path):
+def test_damaged_line_that_mentions_a_schema_is_skipped(tmp_path):
     folder = tmp_path / "results:1 has schema 2, not 1"
     write(folder / "chip", [ENVIRONMENT, measurement(CASE)])
     path = folder / "chip" / FILE_NAME
@@ -34,7 +34,7 @@ def test_a_damaged_line_that_speaks_of_a_schema_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(("cpus", "doubts"), [(2, {Doubt.THREADS}), (4, set()), (None, set())])
-def test_threads_are_judged_by_the_cpus_of_the_environment(tmp_path, cpus, doubts):
+def test_thread_count_is_compared_with_cpus_of_the_environment(tmp_path, cpus, doubts):
     """Without an environment on record, the number of CPUs is not known."""
     four = Case("resnet50", "plain", threads=4)
     records = [measurement(four, **OBSERVED)]

@@ -13,7 +13,7 @@ RUNS = 3000
 PROCESS_SPREAD = 0.03
 
 
-def test_pools_all_iterations_of_all_processes():
+def test_summary_pools_samples_of_all_processes():
     summary = stats.summarise([[1.0, 2.0, 4.0], [3.0, 10.0]])
     pooled = np.array([1.0, 2.0, 4.0, 3.0, 10.0])
     assert summary.mean == pytest.approx(pooled.mean())
@@ -22,24 +22,24 @@ def test_pools_all_iterations_of_all_processes():
     assert (summary.samples, summary.processes) == (5, 2)
 
 
-def test_one_sample_has_no_spread():
+def test_std_of_one_sample_is_nan():
     assert math.isnan(stats.summarise([[1.0]]).std)
 
 
-def test_nothing_has_no_summary():
+def test_summary_of_no_samples_raises():
     with pytest.raises(ValueError, match="no samples"):
         stats.summarise([[], []])
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [3.1, 2.9, 3.3, 3.0, 2.7, 3.4]])
-def test_the_interval_of_a_mean_is_scipys(values):
+def test_mean_interval_equals_scipy(values):
     low, high = scipy_stats.t.interval(
         0.95, len(values) - 1, loc=np.mean(values), scale=scipy_stats.sem(values)
     )
     assert stats.mean_interval(values) == pytest.approx((np.mean(values), low, high))
 
 
-def test_one_value_has_no_interval():
+def test_mean_interval_of_one_value_is_none():
     assert stats.mean_interval([1.0]) is None
     assert stats.latency([[1.0, 1.1]]) is None
     assert stats.paired_ratio([[0.1, 0.2]]) is None
@@ -52,7 +52,7 @@ def test_the_latency_is_the_mean_of_the_processes_medians():
     assert found.half_width == pytest.approx((found.high - found.low) / 2 / 3)
 
 
-def test_the_interval_of_a_median_holds_it_as_often_as_the_binomial_says():
+def test_median_interval_has_binomial_coverage():
     assert stats.median_interval(range(10)) is None
     # n = 11: x(2) and x(10), coverage 1 - 2 P(X <= 1) = 0.988
     assert stats.median_interval(list(range(11))) == (5, 1, 9)
@@ -66,13 +66,13 @@ def test_the_interval_of_a_median_holds_it_as_often_as_the_binomial_says():
 
 
 @pytest.mark.parametrize(("share", "fewest"), [(0.9, 64), (0.95, 130), (0.99, 662)])
-def test_a_percentile_takes_enough_samples_beyond_it(share, fewest):
+def test_percentile_needs_enough_samples_beyond_it(share, fewest):
     samples = list(np.random.default_rng(0).normal(size=fewest))
     assert stats.percentile(samples[:-1], share) is None
     assert stats.percentile(samples, share) == pytest.approx(np.quantile(samples, share))
 
 
-def test_nothing_has_no_percentile():
+def test_percentile_of_no_samples_is_none():
     assert stats.percentile([], 0.9) is None
 
 
@@ -90,7 +90,7 @@ def test_a_paired_ratio_is_a_one_sample_t_interval_of_logarithms():
     assert stats.paired_ratio(rounds) == pytest.approx(np.exp([np.mean(means), low, high]))
 
 
-def test_separate_runs_without_drift_are_welchs_interval():
+def test_separate_ratio_without_drift_equals_welch():
     base, candidate = [1.0, 1.1, 0.95, 1.02], [1.3, 1.2, 1.25, 1.4, 1.22]
     welch = scipy_stats.ttest_ind(np.log(candidate), np.log(base), equal_var=False)
     low, high = welch.confidence_interval(0.95)
@@ -100,7 +100,7 @@ def test_separate_runs_without_drift_are_welchs_interval():
     assert wider.low < found.low < found.high < wider.high
 
 
-def test_equal_values_have_an_interval_without_width():
+def test_interval_of_equal_values_has_zero_width():
     assert stats.separate_ratio([1.0, 1.0], [1.0, 1.0], 0.0) == (1.0, 1.0, 1.0)
 
 
@@ -115,15 +115,15 @@ def test_equal_values_have_an_interval_without_width():
         (0.97, 1.01, "UNDECIDED"),
     ],
 )
-def test_an_interval_wholly_beyond_or_within_the_margin_is_a_finding(low, high, finding):
+def test_finding_depends_on_interval_and_margin(low, high, finding):
     assert stats.find(Estimate((low + high) / 2, low, high)) == finding
 
 
-def test_what_cannot_be_estimated_is_undecided():
+def test_finding_without_ratio_is_undecided():
     assert stats.find(None) == "UNDECIDED"
 
 
-def test_more_rounds_would_decide_what_is_near_to_it():
+def test_more_rounds_decide_a_nearly_decided_ratio():
     near = stats.paired_ratio([[v] for v in (0.04, 0.10, 0.02, 0.09)])
     assert stats.find(near) == "UNDECIDED"
     more = stats.more_rounds(near, 4)
@@ -133,7 +133,7 @@ def test_more_rounds_would_decide_what_is_near_to_it():
     assert before <= math.log(1.02) < low
 
 
-def test_hundreds_of_rounds_do_not_decide_what_lies_on_the_margin():
+def test_ratio_on_the_margin_needs_more_than_200_rounds():
     on_it = math.log(1.02)
     ratio = stats.paired_ratio([[on_it - 0.05], [on_it + 0.05], [on_it - 0.04], [on_it + 0.04]])
     assert stats.more_rounds(ratio, 4) is None
@@ -144,7 +144,7 @@ def coverage(estimates, truth):
 
 
 @pytest.mark.parametrize("processes", [5, 6, 8, 12])
-def test_the_interval_of_a_latency_covers_as_often_as_it_says(processes):
+def test_latency_interval_has_nominal_coverage(processes):
     """Samples share what their process has: pooling them would cover far less."""
     draw = np.random.default_rng(processes)
     effects = draw.lognormal(math.log(0.05), PROCESS_SPREAD, (RUNS, processes, 1))
@@ -155,7 +155,7 @@ def test_the_interval_of_a_latency_covers_as_often_as_it_says(processes):
 
 
 @pytest.mark.parametrize("processes", [5, 6, 8, 12])
-def test_a_paired_ratio_covers_under_drift_too(processes):
+def test_paired_ratio_has_nominal_coverage_under_drift(processes):
     """The machine walks from block to block; what both sides share of it cancels."""
     draw = np.random.default_rng(processes)
     blocks, truth = 5, 1.07
@@ -171,7 +171,7 @@ def test_a_paired_ratio_covers_under_drift_too(processes):
     assert 0.93 <= coverage(found, truth) <= 0.97
 
 
-def test_separate_runs_cover_when_the_machine_moved_between_them():
+def test_separate_ratio_covers_despite_drift_between_runs():
     draw = np.random.default_rng(1)
     drift = 0.1
     moved = draw.normal(0, drift, (RUNS, 2, 1))
@@ -189,7 +189,7 @@ def in_two_states(draw, processes, slope):
     return logs.tolist(), states[..., None].tolist()
 
 
-def test_an_adjusted_ratio_is_that_of_the_reference_state():
+def test_adjusted_ratio_equals_ratio_in_reference_state():
     draw = np.random.default_rng(2)
     rounds, states = zip(*[in_two_states(draw, 12, 0.5) for _ in range(300)], strict=True)
     found = [stats.adjusted_ratio(r, s, [0.2]) for r, s in zip(rounds, states, strict=True)]
@@ -200,7 +200,7 @@ def test_an_adjusted_ratio_is_that_of_the_reference_state():
     assert np.std([each.point for each in found]) < np.std([each.point for each in plain]) / 2
 
 
-def test_a_steady_machine_needs_no_adjustment():
+def test_adjustment_is_small_on_a_steady_machine():
     draw = np.random.default_rng(3)
     rounds = draw.normal(0.1, 0.03, (8, 5)).tolist()
     states = draw.normal(0, 1e-4, (8, 5, 2)).tolist()
@@ -208,10 +208,10 @@ def test_a_steady_machine_needs_no_adjustment():
     assert adjusted.point == pytest.approx(plain.point, rel=1e-3)
 
 
-def test_equal_rounds_in_one_state_need_no_adjustment_either():
+def test_adjustment_of_equal_rounds_in_one_state_is_zero():
     found = stats.adjusted_ratio([[0.1]] * 6, [[[0.0, 0.0]]] * 6, [0, 0])
     assert found == pytest.approx([math.exp(0.1)] * 3)
 
 
-def test_too_few_rounds_have_no_adjusted_ratio():
+def test_adjusted_ratio_of_too_few_rounds_is_none():
     assert stats.adjusted_ratio([[0.1]] * 4, [[[0.0, 0.0]]] * 4, [0, 0]) is None

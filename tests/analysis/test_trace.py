@@ -4,7 +4,7 @@ from support.traces import encoded, event, kernel, mark
 from bench.analysis.profile.trace import Event, TraceError, read, union_s
 
 
-def test_operators_are_what_the_network_calls_and_what_they_call_is_inside_them():
+def test_outermost_events_are_operators_and_inner_events_are_nested():
     (found,) = read(
         encoded(
             mark(0, 100),
@@ -21,7 +21,7 @@ def test_operators_are_what_the_network_calls_and_what_they_call_is_inside_them(
     assert found.mark.seconds == pytest.approx(100e-6)
 
 
-def test_a_trace_is_cut_into_its_iterations_and_what_is_between_is_in_none():
+def test_events_between_iterations_belong_to_none():
     first, second = read(
         encoded(
             mark(200, 50),
@@ -35,14 +35,14 @@ def test_a_trace_is_cut_into_its_iterations_and_what_is_between_is_in_none():
     assert [operator.name for operator in second.operators] == ["aten::gelu"]
 
 
-def test_operators_of_other_threads_are_not_the_networks():
+def test_operators_of_other_threads_are_ignored():
     (found,) = read(
         encoded(mark(0, 50), event("aten::relu", 10, 5), event("aten::add", 20, 5, tid=2))
     )
     assert [operator.name for operator in found.operators] == ["aten::relu"]
 
 
-def test_kernels_belong_to_the_iteration_in_which_they_begin():
+def test_kernels_belong_to_the_iteration_in_which_they_start():
     first, second = read(
         encoded(mark(0, 50), mark(60, 50), kernel("a", 10, 30, grid=[4, 1, 1]), kernel("b", 70, 5))
     )
@@ -51,7 +51,7 @@ def test_kernels_belong_to_the_iteration_in_which_they_begin():
     assert [each.name for each in second.kernels] == ["b"]
 
 
-def test_what_compile_puts_around_its_kernels_is_no_operator_but_an_event():
+def test_wrappers_of_torch_compile_count_as_events_not_operators():
     (found,) = read(
         encoded(
             mark(0, 90),

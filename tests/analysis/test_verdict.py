@@ -42,7 +42,7 @@ def test_a_quiet_machine_is_valid():
 @pytest.mark.parametrize(
     ("changes", "level", "doubt", "seen"),
     [
-        ({"busy_cpu_s": 22.0}, "SUSPECT", Doubt.OTHERS, "others used 15 % of the CPUs"),
+        ({"busy_cpu_s": 22.0}, "SUSPECT", Doubt.OTHERS, "other processes used 15 % of the CPUs"),
         ({"own_cpu_s": 10.0, "busy_cpu_s": 20.0}, "INVALID", Doubt.OTHERS, "50 %"),
         ({"stolen_cpu_s": 1.0}, "SUSPECT", Doubt.STOLEN, "5 %"),
         ({"stolen_cpu_s": 6.0}, "INVALID", Doubt.STOLEN, "30 %"),
@@ -62,7 +62,7 @@ def test_a_quiet_machine_is_valid():
         ),
     ],
 )
-def test_a_fault_flips_the_verdict_and_is_named(changes, level, doubt, seen):
+def test_disturbance_changes_verdict_and_gives_reason(changes, level, doubt, seen):
     verdict = spoilt(**changes)
     assert verdict.level == level
     assert [reason.doubt for reason in verdict.reasons] == [doubt]
@@ -77,7 +77,7 @@ def test_a_fault_flips_the_verdict_and_is_named(changes, level, doubt, seen):
         ((0.001, 0.005), "SUSPECT", Doubt.MEMORY),
     ],
 )
-def test_slow_kernels_flip_the_verdict(kernels, level, doubt):
+def test_slow_kernels_change_the_verdict(kernels, level, doubt):
     verdict = judged(kernels=kernels)
     assert (verdict.level, verdict.reasons[0].doubt) == (level, doubt)
 
@@ -86,15 +86,15 @@ def test_slow_kernels_flip_the_verdict(kernels, level, doubt):
     ("stolen_cpu_s", "level"),
     [(0.4, "VALID"), (0.41, "SUSPECT"), (4.0, "SUSPECT"), (4.01, "INVALID")],
 )
-def test_a_share_counts_beyond_its_limit_and_not_at_it(stolen_cpu_s, level):
+def test_share_equal_to_its_limit_is_no_reason(stolen_cpu_s, level):
     assert spoilt(stolen_cpu_s=stolen_cpu_s).level == level  # of 20 s; the limits are 2 and 20 %
 
 
-def test_a_warm_up_that_did_not_settle_is_a_doubt():
+def test_unsettled_warm_up_is_suspect():
     assert judged(steady=False).reasons[0].doubt == Doubt.WARM_UP
 
 
-def test_more_threads_than_usable_cpus_are_a_doubt_whatever_the_warnings_say():
+def test_more_threads_than_usable_cpus_are_suspect():
     four = Case("resnet50", "plain", threads=4)
     verdict = judged(case=four)
     assert [reason.doubt for reason in verdict.reasons] == [Doubt.THREADS]
@@ -103,12 +103,12 @@ def test_more_threads_than_usable_cpus_are_a_doubt_whatever_the_warnings_say():
     assert judged(case=Case("resnet50", "plain", threads=2)).level == "VALID"
 
 
-def test_a_warning_that_speaks_of_threads_is_no_doubt():
+def test_warning_text_about_threads_is_no_reason():
     said = ["threads on.py:net warns: 4 threads on 2 usable CPUs"]
     assert judged(warnings=said) == ("VALID", [])
 
 
-def test_without_the_number_of_usable_cpus_threads_are_not_judged():
+def test_thread_count_is_not_checked_if_cpus_are_unknown():
     unknown = Chip(device="cpu", kind="", name="unknown cpu", threads=0, facts={})
     machine = Machine.of(unknown, MACHINE.quiet)
     assert machine.usable_cpus is None
@@ -120,7 +120,7 @@ def test_a_record_without_conditions_is_suspect():
     assert judge(measurement(CASE), Machine()).reasons[0].doubt == Doubt.SENSOR
 
 
-def test_a_case_is_as_suspect_as_its_rounds():
+def test_case_verdict_follows_its_rounds():
     def rounds(*busy):
         idle = msgspec.structs.replace(CLEAN, own_cpu_s=0.0)
         return [
@@ -131,62 +131,62 @@ def test_a_case_is_as_suspect_as_its_rounds():
     assert judge_case(rounds(0, 0, 0), MACHINE).level == "VALID"
     one = judge_case(rounds(0, 10, 0, 3), MACHINE)
     assert one.level == "SUSPECT"
-    assert one.text == "SUSPECT: others used 50 % of the CPUs (2 of 4 rounds)"
+    assert one.text == "SUSPECT: other processes used 50 % of the CPUs (2 of 4 rounds)"
     assert judge_case(rounds(0, 10, 10), MACHINE).level == "INVALID"
     assert judge_case(rounds(0, 10), MACHINE).level == "INVALID"  # half of them are enough
     assert judge_case(rounds(0, 0, 10), MACHINE).level == "SUSPECT"
 
 
-def test_rounds_whose_power_modes_have_other_numbers_have_two_reasons():
+def test_different_power_mode_changes_are_separate_reasons():
     rounds = [
         with_modes(1, "MODE_15W", "MODE_30W"),
         with_modes(2, "MODE_30W", "MODE_15W"),
         with_modes(3, "MODE_15W", "MODE_30W"),
     ]
-    assert [reason.seen for reason in judge_case(rounds, MACHINE).reasons] == [
+    assert [reason.text for reason in judge_case(rounds, MACHINE).reasons] == [
         "the power mode changed: MODE_15W to MODE_30W (2 of 3 rounds)",
         "the power mode changed: MODE_30W to MODE_15W (1 of 3 rounds)",
     ]
 
 
-def test_two_jumps_in_one_round_are_one_round():
+def test_two_jumps_in_one_round_count_as_one_round():
     slept = [Jump(block=1, suspended_s=30.0), Jump(block=3, suspended_s=40.0)]
     jumped = a_round(1, conditions=msgspec.structs.replace(CLEAN, jumps=slept))
     (reason,) = judge_case([jumped, a_round(2)], MACHINE).reasons
-    assert reason.seen == "the machine was suspended for 30 s in block 1 (1 of 2 rounds)"
+    assert reason.text == "the machine was suspended for 30 s in block 1 (1 of 2 rounds)"
 
 
-def test_what_is_said_without_being_a_doubt_leaves_a_case_valid():
+def test_power_cap_is_reported_but_valid():
     capped = msgspec.structs.replace(CLEAN, throttled_by=["sw_power_cap"])
     rounds = [a_round(number, conditions=capped) for number in (1, 2)]
-    said = "VALID: the power limit held the clock down (2 of 2 rounds)"
+    said = "VALID: the power limit throttled the clock (2 of 2 rounds)"
     assert judge_case(rounds, MACHINE).text == said
 
 
-def test_reasons_of_idleness_and_settings_are_none():
+def test_throttle_reasons_of_idleness_and_settings_are_ignored():
     seen = ["applications_clocks_setting", "display_clock_setting", "sync_boost"]
     assert spoilt(throttled_by=seen) == ("VALID", [])
 
 
-def test_two_sensors_that_are_missing_in_each_round_are_two_reasons():
+def test_two_missing_sensors_are_two_reasons():
     blind = Conditions(wall_s=1, cpus=2)
     rounds = [a_round(number, conditions=blind) for number in (1, 2, 3)]
     reasons = judge_case(rounds, MACHINE).reasons
-    assert [reason.seen.endswith("(3 of 3 rounds)") for reason in reasons] == [True, True]
+    assert [reason.text.endswith("(3 of 3 rounds)") for reason in reasons] == [True, True]
 
 
-def test_a_clock_that_follows_the_load_is_never_invalid_for_it():
+def test_falling_clock_that_follows_the_load_is_not_invalid():
     fell = msgspec.structs.replace(CLEAN, lowest_clock_hz=3e8, highest_clock_hz=2e9)
     cases = [Case("resnet50", "plain", device=name) for name in ("cuda", "orin", "cpu", "no-such")]
     levels = [judged(case=case, conditions=fell).level for case in cases]
     assert levels == ["SUSPECT", "SUSPECT", "INVALID", "INVALID"]
 
 
-def test_a_clock_of_zero_is_no_clock():
+def test_clock_reading_of_zero_is_ignored():
     assert spoilt(lowest_clock_hz=0.0, highest_clock_hz=0.0).level == "VALID"
 
 
-def test_the_quiet_state_is_the_fastest_tenth():
+def test_quiet_state_is_the_ten_percent_quantile():
     rounds = [
         measurement(CASE, n, block_compute_s=[n * 1e-3], block_memory_s=[n * 2e-3])
         for n in range(1, 12)

@@ -4,7 +4,7 @@ import pytest
 from support.paths import write_tree
 
 from bench import devices
-from bench.analysis.conditions import between
+from bench.analysis.conditions import conditions_over
 from bench.devices import host
 from bench.devices.cpu import Cpu
 from bench.devices.fake import Fake, FakeSession
@@ -196,7 +196,7 @@ def test_the_fake_device_can_be_in_a_state_that_spoils_numbers(fault):
         before = session.sense()
         session._pass(10.0)
         after = session.sense()
-    found = between([(before, after)])
+    found = conditions_over([(before, after)])
     others = None if found.busy_cpu_s is None else found.busy_cpu_s - found.own_cpu_s
     assert (others == 5.0) == (fault == "hog")
     assert (found.stolen_cpu_s == 3.0) == (fault == "steal")

@@ -22,7 +22,9 @@ def with_modes(*modes):
 
 def test_reasons_that_differ_in_numbers_alone_are_one():
     found = footnotes(under("resnet50", BUSY), under("swin_t", BUSIER))
-    assert found == ["† SUSPECT on Chip: others used 13 to 20 % of the CPUs (ResNet50, Swin-T)."]
+    assert found == [
+        "† SUSPECT on Chip: other processes used 13 to 20 % of the CPUs (ResNet50, Swin-T)."
+    ]
 
 
 def test_how_many_rounds_saw_a_reason_is_left_out():
@@ -30,7 +32,9 @@ def test_how_many_rounds_saw_a_reason_is_left_out():
     (record,) = under("resnet50", BUSY)
     twice = [record, msgspec.structs.replace(record, round=2)]
     found = footnotes(twice, alone)
-    assert found == ["† SUSPECT on Chip: others used 13 to 20 % of the CPUs (ResNet50, Swin-T)."]
+    assert found == [
+        "† SUSPECT on Chip: other processes used 13 to 20 % of the CPUs (ResNet50, Swin-T)."
+    ]
 
 
 def test_power_modes_are_names_and_no_range():

@@ -137,11 +137,14 @@ def test_what_is_missing_failed_or_unfinished_is_said():
 
 def test_footnotes_join_reasons_that_differ_in_numbers_alone():
     text = paper_tables.render(BOTH)["table6.md"].decode()
-    assert "others used 13 to 20 % of the CPUs (Swin-T, ConvNeXt-T)" in text
-    assert "INVALID on Test Chip 9000, 2 threads: others used 50 % of the CPUs (ResNet50 at" in text
+    assert "other processes used 13 to 20 % of the CPUs (Swin-T, ConvNeXt-T)" in text
+    assert (
+        "INVALID on Test Chip 9000, 2 threads: other processes used 50 % of the CPUs (ResNet50 at"
+        in text
+    )
     many = [record for model in PLAIN for record in twice(model, conditions=BUSY)]
     text = paper_tables.render([device(many)])["table4.md"].decode()
-    assert "others used 13 % of the CPUs (ResNet50, " in text
+    assert "other processes used 13 % of the CPUs (ResNet50, " in text
     assert f"and {len(PLAIN) - 6} more)" in text
     assert len([line for line in text.splitlines() if line.startswith("- ")]) == 2
 

@@ -22,6 +22,6 @@ def test_a_failure_counts_until_a_later_round_succeeds():
     assert history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
 
 
-def test_of_a_round_that_is_there_twice_the_first_counts():
+def test_first_record_of_a_duplicate_round_counts():
     first, second = measurement(CASE, samples_s=[0.01]), measurement(CASE, samples_s=[0.02])
     assert history([first, second], CASE, "env").rounds == [first]

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from support.paths import TESTS
 from support.records import CHIP, FAKE_CHIP, measurement
+from support.sweep import wait_until
 
 from bench.devices import DEVICES
 from bench.errors import UsageError
@@ -55,7 +56,7 @@ import os
 from bench.storage import lock
 from support.records import CHIP
 
-lock.PATIENCE_S = 0.2
+lock.WAIT_S = 0.2
 "".encode("unicode_escape")  # what is not imported yet may be out of reach then
 os.setgid({NOBODY})
 os.setuid({NOBODY})
@@ -77,10 +78,10 @@ def own_locks(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lock, "WAIT_S", 0.2)
 
 
-def test_a_second_run_on_a_device_is_refused_and_told_who_is_there(hasty):
+def test_second_run_on_a_device_is_refused_and_names_the_holder(hasty):
     with lock.device(CHIP):
         with pytest.raises(UsageError) as raised, lock.device(CHIP):
             pass
@@ -92,7 +93,7 @@ def test_a_second_run_on_a_device_is_refused_and_told_who_is_there(hasty):
         pass
 
 
-def test_another_device_is_free_and_a_shared_one_has_no_lock(own_locks):
+def test_other_devices_are_free_and_shared_devices_have_no_lock(own_locks):
     other = msgspec.structs.replace(CHIP, name="other")
     shared = [lock.device(FAKE_CHIP, is_shared=True) for _ in range(2)]
     with lock.device(CHIP), lock.device(other), shared[0], shared[1]:
@@ -100,7 +101,7 @@ def test_another_device_is_free_and_a_shared_one_has_no_lock(own_locks):
     assert names == {"bench-test-chip-9000.lock", "bench-other.lock"}
 
 
-def test_who_waits_is_told_once_for_whom_and_goes_on_when_that_ends(hasty):
+def test_waiting_run_names_the_holder_once_then_continues(hasty):
     said = []
     first = contextlib.ExitStack()
     first.enter_context(lock.device(CHIP))
@@ -112,11 +113,12 @@ def test_who_waits_is_told_once_for_whom_and_goes_on_when_that_ends(hasty):
     assert line.startswith("waiting: another run is measuring on test-chip-9000: process")
 
 
-def test_a_command_is_shown_on_one_line_and_not_at_full_length():
+def test_command_is_shown_on_one_truncated_line():
     words = [sys.executable, "-c", "import time; time.sleep(60)", "\n\x1b[2J", "x" * 999]
     with subprocess.Popen(words) as process:
         try:
-            shown = lock.named(process.pid)
+            wait_until(psutil.Process(process.pid).cmdline)  # empty for a moment after the start
+            shown = lock.describe_process(process.pid)
         finally:
             process.kill()
     assert shown.startswith(f"process {process.pid} (")
@@ -124,9 +126,7 @@ def test_a_command_is_shown_on_one_line_and_not_at_full_length():
     assert len(shown) < 150
 
 
-def test_the_kernel_frees_the_locks_of_a_run_that_is_killed_whatever_it_started(
-    tmp_path, own_locks, hasty
-):
+def test_locks_of_a_killed_run_are_freed_despite_its_children(tmp_path, own_locks, hasty):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
@@ -167,7 +167,7 @@ def is_sleep(process):
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o000])
-def test_anybody_may_lock_a_device_and_nobody_write_to_its_file(own_locks, umask):
+def test_lock_file_is_readable_by_all_and_writable_by_none(own_locks, umask):
     before = os.umask(umask)
     try:
         with lock.device(CHIP):
@@ -197,7 +197,7 @@ def test_another_user_is_refused_by_the_same_lock(own_locks, monkeypatch):
         shutil.rmtree(everybodys)
 
 
-def test_a_lock_is_where_it_was_when_the_disk_is_full(own_locks, hasty, monkeypatch):
+def test_lock_file_keeps_its_place_when_the_disk_is_full(own_locks, hasty, monkeypatch):
     """`tempfile` would go elsewhere, where nobody is in the way."""
 
     def full(*_, **__):
@@ -210,7 +210,7 @@ def test_a_lock_is_where_it_was_when_the_disk_is_full(own_locks, hasty, monkeypa
             pass
 
 
-def test_a_lock_whose_file_is_removed_while_one_waits_is_not_enough(own_locks, hasty):
+def test_waiting_run_locks_anew_if_the_lock_file_was_removed(own_locks, hasty):
     """Who waited has the lock of a file that is gone: others are beside him on a new one."""
     entered = threading.Event()
     told = []
@@ -233,7 +233,7 @@ def test_a_lock_whose_file_is_removed_while_one_waits_is_not_enough(own_locks, h
     assert entered.is_set()
 
 
-def test_a_lock_whose_holder_cannot_be_seen_is_held_all_the_same(own_locks):
+def test_lock_with_unknown_holder_counts_as_held(own_locks):
     path = lock.device_file(CHIP.slug)
     with lock.device(CHIP):
         assert lock.is_held(path)
@@ -253,7 +253,7 @@ def dangling(path):
 
 
 @pytest.mark.parametrize("make", [link, dangling, os.mkfifo, os.mkdir])
-def test_what_is_no_file_is_neither_followed_nor_waited_for(own_locks, make):
+def test_lock_path_that_is_no_regular_file_is_refused(own_locks, make):
     make(lock.device_file(CHIP.slug))
     before = sorted(own_locks.iterdir())
     with pytest.raises(UsageError, match="cannot lock") as raised, lock.device(CHIP):
@@ -262,7 +262,7 @@ def test_what_is_no_file_is_neither_followed_nor_waited_for(own_locks, make):
     assert sorted(own_locks.iterdir()) == before
 
 
-def test_a_run_on_a_device_that_is_in_use_makes_nothing(bench, tmp_path):
+def test_refused_run_creates_no_files(bench, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with lock.device(DEVICES["cpu"].identify()):
         for command in ("run", "profile"):
@@ -278,7 +278,7 @@ def test_a_run_on_a_device_that_is_in_use_makes_nothing(bench, tmp_path):
     assert after == before
 
 
-def test_a_run_waits_for_another_on_its_file_and_says_so_once(tmp_path):
+def test_run_waits_for_a_locked_results_file_and_reports_once(tmp_path):
     results = Store(tmp_path / "out" / "fake")
     results.open()
     words = ["run", "--device", "fake", "--models", "resnet50", "--batch", "1", "--rounds", "1"]

@@ -6,7 +6,7 @@ from support.records import CASE, measurement
 
 from bench.errors import UsageError
 from bench.storage import reader
-from bench.storage.reader import FILE_NAME, Flaw, Unread, read
+from bench.storage.reader import FILE_NAME, Flaw, SkippedLine, read
 from bench.storage.results import Store
 
 WHOLE = msgspec.json.encode(measurement(CASE))
@@ -19,7 +19,7 @@ def written(folder, *lines):
     return path
 
 
-def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
+def test_record_of_another_schema_is_skipped_with_a_warning(tmp_path):
     path = written(tmp_path, WHOLE, msgspec.json.encode(measurement(CASE, schema=99)))
     found, unread = read(path)
     assert found == [measurement(CASE)]
@@ -27,7 +27,7 @@ def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
     assert str(unread[0]) == f"{path}:2 has schema 99, not 1: left out"
 
 
-def test_a_damaged_line_is_no_other_schema_whatever_it_or_its_path_says(tmp_path):
+def test_damaged_line_is_not_mistaken_for_another_schema(tmp_path):
     folder = tmp_path / "results:1 has schema 2, not 1: left out"
     folder.mkdir()
     line = json.dumps({"type": ":1 has schema 2, not 1: left out"}).encode()
@@ -37,17 +37,20 @@ def test_a_damaged_line_is_no_other_schema_whatever_it_or_its_path_says(tmp_path
     assert "has schema 2" in unread.detail
 
 
-def test_a_record_whose_case_id_is_of_another_case_is_left_out_and_said(tmp_path):
+def test_record_with_wrong_case_id_is_skipped_with_a_warning(tmp_path):
     wrong = WHOLE.replace(CASE.case_id.encode(), b"another")
     path = written(tmp_path, wrong, WHOLE)
     found, (unread,) = read(path)
     assert found == [measurement(CASE)]
-    assert unread == Unread(path, 1, Flaw.FOREIGN_ID)
-    assert str(unread) == f"{path}:1 is not a record and was left out: its case_id is another's"
+    assert unread == SkippedLine(path, 1, Flaw.FOREIGN_ID)
+    assert (
+        str(unread)
+        == f"{path}:1 is not a record and was left out: its case_id belongs to another case"
+    )
 
 
-def test_of_very_many_lines_that_are_no_records_the_number_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "MOST_UNREAD", 3)
+def test_further_skipped_lines_are_only_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "MOST_SKIPPED", 3)
     path = written(tmp_path, *[b"x"] * 9, WHOLE, b"x")
     found, unread = read(path)
     assert found == [measurement(CASE)]
@@ -55,7 +58,7 @@ def test_of_very_many_lines_that_are_no_records_the_number_is_told(tmp_path, mon
     assert str(unread[-1]) == f"{path}: 7 more lines are not records and were left out"
 
 
-def test_the_last_line_is_looked_for_from_the_end_and_not_for_ever(tmp_path, monkeypatch):
+def test_unfinished_line_is_read_from_the_end_within_a_limit(tmp_path, monkeypatch):
     path = tmp_path / "results.jsonl"
     monkeypatch.setattr(reader, "CHUNK_BYTES", 4)
     for content, last in (
@@ -65,11 +68,11 @@ def test_the_last_line_is_looked_for_from_the_end_and_not_for_ever(tmp_path, mon
         (b"ab", b"ab"),
     ):
         path.write_bytes(content)
-        assert reader.unfinished(path) == last
+        assert reader.unfinished_line(path) == last
     monkeypatch.setattr(reader, "LINE_BYTES", 20)
     path.write_bytes(b"ab\n" + bytes(40))
     with pytest.raises(OSError, match="has more than 20 bytes"):
-        reader.unfinished(path)
+        reader.unfinished_line(path)
     results = Store(tmp_path)
     with pytest.raises(UsageError, match="its last line has more than 20 bytes"):
         results.open()

@@ -24,7 +24,7 @@ def opened(folder, *records):
     return results
 
 
-def test_what_was_appended_is_read_back(tmp_path):
+def test_appended_records_are_read_back(tmp_path):
     records = [ENVIRONMENT, measurement(CASE), failure(CASE)]
     assert opened(tmp_path / "chip", *records).records == records
     assert opened(tmp_path / "chip").records == records
@@ -46,7 +46,7 @@ def test_a_record_is_on_the_disk_when_append_returns(tmp_path, monkeypatch):
             assert (flushed[-1].st_ino, flushed[-1].st_size) == (now.st_ino, now.st_size)
 
 
-def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
+def test_line_is_a_json_object_with_the_documented_fields(tmp_path):
     results = opened(tmp_path, measurement(CASE))
     (line,) = results.path.read_text().splitlines()
     record = json.loads(line)
@@ -83,7 +83,7 @@ def test_one_json_object_a_line_with_the_fields_others_rely_on(tmp_path):
     [b'{"type":"measurement"', b"\0" * 4096, b'{"type":"meas\0\0', b"\xff"],
     ids=["killed", "power cut", "power cut in a line", "no text"],
 )
-def test_a_torn_last_line_is_set_aside_and_said(tmp_path, torn):
+def test_torn_last_line_is_moved_with_a_warning(tmp_path, torn):
     results = opened(tmp_path, measurement(CASE))
     whole = results.path.read_bytes()
     results.path.write_bytes(whole + torn)
@@ -94,7 +94,7 @@ def test_a_torn_last_line_is_set_aside_and_said(tmp_path, torn):
     assert f"torn line of {len(torn)} bytes" in again.warnings[0]
 
 
-def test_a_whole_record_that_lacks_only_its_end_of_line_is_kept(tmp_path):
+def test_whole_last_record_without_newline_is_kept(tmp_path):
     results = opened(tmp_path, measurement(CASE, 1), measurement(CASE, 2))
     whole = results.path.read_bytes()
     results.path.write_bytes(whole[:-1])
@@ -105,7 +105,7 @@ def test_a_whole_record_that_lacks_only_its_end_of_line_is_kept(tmp_path):
     assert "ended in a whole record" in again.warnings[0]
 
 
-def test_a_line_that_is_no_record_is_left_out_and_said(tmp_path):
+def test_line_without_a_record_is_skipped_with_a_warning(tmp_path):
     (tmp_path / "results.jsonl").write_text('{"type": "nonsense"}\nnot json\n')
     again = opened(tmp_path, measurement(CASE))
     assert len(again.records) == 1
@@ -114,7 +114,7 @@ def test_a_line_that_is_no_record_is_left_out_and_said(tmp_path):
     assert [warning.split(" ")[0].rpartition(":")[2] for warning in again.warnings] == ["1", "2"]
 
 
-def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
+def test_record_of_another_schema_is_skipped_with_a_warning(tmp_path):
     opened(tmp_path, measurement(CASE, schema=99))
     again = opened(tmp_path)
     assert again.records == []
@@ -122,7 +122,7 @@ def test_a_record_of_another_schema_is_left_out_and_said(tmp_path):
 
 
 def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(lock, "WAIT_S", 0.2)
     first, second = Store(tmp_path), Store(tmp_path)
     with contextlib.closing(first), contextlib.closing(second):
         first.open()
@@ -146,7 +146,7 @@ def test_only_one_run_writes_at_a_time(tmp_path, monkeypatch):
         {"case": Case("resnet50", "plain", batch=0)},
     ],
 )
-def test_a_record_that_cannot_be_is_left_out_and_said(tmp_path, impossible):
+def test_record_with_impossible_values_is_skipped_with_a_warning(tmp_path, impossible):
     opened(tmp_path)
     line = msgspec.json.encode(
         {**msgspec.to_builtins(measurement(CASE)), **msgspec.to_builtins(impossible)}
@@ -157,7 +157,7 @@ def test_a_record_that_cannot_be_is_left_out_and_said(tmp_path, impossible):
     assert len(again.warnings) == 1
 
 
-def test_a_line_nested_without_end_is_left_out(tmp_path):
+def test_deeply_nested_line_is_skipped(tmp_path):
     opened(tmp_path)
     (tmp_path / "results.jsonl").write_text('{"a":' * 100_000 + "\n")
     assert "not a record" in opened(tmp_path).warnings[0]
@@ -170,13 +170,13 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+def test_results_path_that_is_no_regular_file_is_refused(tmp_path, make):
     make(tmp_path / "results.jsonl")
     with pytest.raises(UsageError, match="cannot write"):
         opened(tmp_path)
 
 
-def test_a_record_that_does_not_fit_leaves_no_half_line(tmp_path, monkeypatch):
+def test_record_that_does_not_fit_on_the_disk_is_removed(tmp_path, monkeypatch):
     """The first write takes a part, as a disk that is nearly full does."""
     before = opened(tmp_path, measurement(CASE)).path.read_bytes()
     write = os.write
@@ -196,7 +196,7 @@ def test_a_record_that_does_not_fit_leaves_no_half_line(tmp_path, monkeypatch):
     assert results.path.read_bytes() == before
 
 
-def test_what_is_on_record_of_a_case_is_read_where_it_was_written(tmp_path):
+def test_records_of_a_case_are_read_from_their_places(tmp_path):
     other = Case("swin_t", "plain")
     peaks = Peaks("run", "env", "fp32", 2, macs_per_s=50e9, bytes_per_s=10e9)
     results = opened(tmp_path, ENVIRONMENT, measurement(CASE), measurement(other, 1), peaks)
@@ -206,10 +206,10 @@ def test_what_is_on_record_of_a_case_is_read_where_it_was_written(tmp_path):
         assert results.history(CASE, "env").rounds == [measurement(CASE), measurement(CASE, 2)]
         assert results.history(other, "env").rounds == [measurement(other, 1)]
         assert results.history(CASE, "elsewhere").rounds == []
-        assert results.of(None, "env") == [ENVIRONMENT, peaks]
+        assert results.records_of(None, "env") == [ENVIRONMENT, peaks]
 
 
-def test_a_file_that_another_has_written_into_is_no_longer_read(tmp_path):
+def test_file_changed_by_another_program_is_refused(tmp_path):
     results = Store(tmp_path)
     results.open()
     results.append(measurement(CASE))
@@ -218,7 +218,7 @@ def test_a_file_that_another_has_written_into_is_no_longer_read(tmp_path):
         results.history(CASE, "env")
 
 
-def test_a_new_file_and_its_folders_are_flushed_once(tmp_path, monkeypatch):
+def test_new_file_and_folders_are_flushed_once(tmp_path, monkeypatch):
     flushed = []
 
     def fsync(number):

@@ -1,1 +1,1 @@
-"""Where the time goes: from a profiler's trace to rows that add up to the plain latency."""
+"""Breakdown of latency: from a profiler's trace to rows that add up to the plain latency."""

@@ -1,9 +1,9 @@
 """From profiled and plain iterations to rows and terms that add up. Pure functions.
 
-A profiled iteration is slower than a plain one: the profiler writes down each event, and what it
-allocates upsets the heap, so that there are more page faults. What events and faults cost is
-measured apart; rows and terms are without that. What is then left between them and the plain
-latency is the residual, which nothing is fitted to.
+A profiled iteration is slower than a plain one. The profiler records each event, and its
+allocations cause more page faults. The cost of events and of page faults is measured separately
+and subtracted from rows and terms. The residual is plain latency minus all other terms; no term is
+fitted to make it small.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from bench.analysis.profile.kernels import of_kernel
+from bench.analysis.profile.kernels import kernel_category
 from bench.analysis.profile.trace import Event, Iteration, TraceError, has_kernels, union_s
 from bench.records import Category, Operator, ProfileRow, Utilisation, Waterfall
 
-RESIDUAL_LIMIT = 0.05  # of the latency; beyond it the breakdown is marked as not adding up
+RESIDUAL_LIMIT = 0.05  # share of the latency; a larger residual marks the breakdown
 
 
 class ProfilerCost(NamedTuple):
-    """Seconds that the profiler adds: for each event, and of an iteration for its page faults."""
+    """Seconds that the profiler adds per event, and per iteration for page faults."""
 
     event_s: float
     faults_s: float = 0.0
 
 
 class Samples(NamedTuple):
-    """Seconds of iterations, block by block: each plain block next to its profiled one."""
+    """Seconds of iterations by block; the n-th plain and the n-th profiled block are neighbours."""
 
     plain: list[list[float]]
     profiled: list[list[float]]
 
     @property
     def slowdown(self) -> float:
-        """Profiled over plain: from neighbouring blocks, which saw the same machine."""
+        """Profiled / plain: exp of the median log-ratio of neighbouring blocks' medians."""
         pairs = zip(self.profiled, self.plain, strict=True)
-        logs = [math.log(statistics.median(ours) / statistics.median(bare)) for ours, bare in pairs]
+        logs = [math.log(statistics.median(p) / statistics.median(plain)) for p, plain in pairs]
         return math.exp(statistics.median(logs))
 
     @property
     def plain_s(self) -> float:
-        """The median plain iteration."""
+        """Median seconds of a plain iteration."""
         return statistics.median([sample for block in self.plain for sample in block])
 
 
 class Part(NamedTuple):
-    """What an iteration adds to a row: seconds, profiler's events in them, calls it stands for."""
+    """The contribution of one iteration to a row: seconds, events of the profiler, and calls."""
 
     operator: Operator
     seconds: float
@@ -59,7 +59,7 @@ class Part(NamedTuple):
 
 
 class Breakdown(NamedTuple):
-    """What `break_down` finds."""
+    """The result of `break_down`; `events` is the mean number of events per iteration."""
 
     rows: list[ProfileRow]
     waterfall: Waterfall
@@ -76,15 +76,17 @@ def break_down(
 ) -> Breakdown:
     """The rows of a case and the terms of its latency.
 
-    `anatomy` are the operators of the network as it is called, empty where it is compiled or a
-    graph. Raises TraceError where iterations are not alike, or not those of the anatomy.
+    `anatomy` lists the operators that a call of the network runs; it is empty for a compiled
+    network or a graph. Terms: plain = busy + gaps + sync + residual, where gaps are the scaled
+    profiled wall time minus busy, sync and the expected profiler cost. Raises TraceError if the
+    iterations differ from each other or from the anatomy.
     """
     _check(iterations, anatomy)
     events = statistics.fmean(iteration.events for iteration in iterations)
     wall_s = statistics.fmean(iteration.mark.seconds for iteration in iterations)
-    scale = samples.plain_s * samples.slowdown / wall_s  # to the machine of the plain blocks
+    scale = samples.plain_s * samples.slowdown / wall_s  # to the machine speed of the plain blocks
     on_gpu = has_kernels(iterations)
-    if on_gpu:  # whose clock knows nothing of what slowed the host
+    if on_gpu:  # the GPU times its kernels, so a slow host needs no correction
         rows = _rows(_kernel_parts(iterations, anatomy), 1.0, 0.0)
         busy_s = statistics.fmean(union_s(iteration.kernels) for iteration in iterations)
         sync_s = statistics.fmean(map(_sync_s, iterations))
@@ -108,13 +110,13 @@ def break_down(
 
 
 def _adding_up(rows: Sequence[ProfileRow], busy_s: float) -> list[ProfileRow]:
-    """The rows, scaled so that their times add up to `busy_s`."""
+    """The rows, with times scaled by busy_s / sum(time_s) so that they add up to `busy_s`."""
     summed_s = sum(row.time_s for row in rows)
     return [structs.replace(row, time_s=row.time_s * busy_s / summed_s) for row in rows]
 
 
 def adds_up(waterfall: Waterfall) -> bool:
-    """Whether the residual is within ±5 % of the plain latency."""
+    """Whether |residual| <= 5 % of the plain latency."""
     return abs(waterfall.residual_s) <= RESIDUAL_LIMIT * waterfall.plain_s
 
 
@@ -133,7 +135,7 @@ def _check(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> None
 
 
 def _difference(seen: Sequence[str], names: Sequence[str]) -> str:
-    """Where two lists of operators part."""
+    """The first place at which two lists of operators differ, as text."""
     for place, (ours, expected) in enumerate(zip(seen, names, strict=False)):
         if ours != expected:
             return f"operator {place} is {ours}, the network calls {expected}"
@@ -141,7 +143,7 @@ def _difference(seen: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _host_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> list[Part]:
-    """A part for each operator of each iteration."""
+    """One part for each operator of each iteration."""
     share = 1 / len(iterations)
     parts = []
     for iteration in iterations:
@@ -154,7 +156,7 @@ def _host_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) ->
 
 
 def _kernel_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) -> list[Part]:
-    """A part for each kernel, of the operator that launched it where that is known."""
+    """One part for each kernel, attributed to the operator that launched it if it is known."""
     share = 1 / len(iterations)
     parts = []
     for iteration in iterations:
@@ -169,7 +171,10 @@ def _kernel_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) 
 
 
 def _launches(iteration: Iteration, anatomy: Sequence[Operator]) -> dict[int, int]:
-    """Places of operators by the ids that their kernels carry: their own, or one inside them."""
+    """Place in `anatomy` by correlation id, which a kernel shares with the event that launched it.
+
+    That event is the operator itself or one nested in it.
+    """
     return {
         event.args.external_id: place
         for place, (_, inner) in enumerate(zip(anatomy, iteration.nested, strict=False))
@@ -179,7 +184,7 @@ def _launches(iteration: Iteration, anatomy: Sequence[Operator]) -> dict[int, in
 
 
 def _rows(parts: Sequence[Part], scale: float, event_s: float) -> list[ProfileRow]:
-    """Parts of one operator of one module summed up, without what the profiler's events took."""
+    """Sum the parts of each operator in each module: time = seconds * scale - events * event_s."""
     alike: dict[tuple[str, str, Category], list[Part]] = {}
     for part in parts:
         key = (part.operator.name, part.operator.module, part.operator.category)
@@ -203,7 +208,7 @@ def _rows(parts: Sequence[Part], scale: float, event_s: float) -> list[ProfileRo
 
 
 def _sync_s(iteration: Iteration) -> float:
-    """Seconds from the end of the last kernel to the return of the call that waited for it."""
+    """Seconds from the end of the last kernel to the end of the call that waited for it."""
     if not iteration.kernels:
         return 0.0
     return max(iteration.mark.end_s - max(kernel.end_s for kernel in iteration.kernels), 0.0)
@@ -223,7 +228,7 @@ def _of_gpu(
 
 
 def _fill(kernel: Event, sm_count: int | None) -> float | None:
-    """The share of the multiprocessors that the kernel's blocks can fill."""
+    """The share of multiprocessors that the kernel fills: min(blocks in the grid / sm_count, 1)."""
     if not kernel.args.grid or not sm_count:
         return None
     return min(math.prod(kernel.args.grid) / sm_count, 1.0)
@@ -235,12 +240,12 @@ def _occupancy(kernel: Event) -> float | None:
 
 
 def _weighted(values: Sequence[tuple[Event, float | None]]) -> float | None:
-    """The mean of what is known, each weighted by how long its kernel ran."""
+    """Mean of the known values, weighted by the seconds of their kernels; None if none is known."""
     known = [(event.seconds, value) for event, value in values if value is not None]
     total_s = sum(seconds for seconds, _ in known)
     return sum(seconds * value for seconds, value in known) / total_s if total_s else None
 
 
 def _unknown(event: Event) -> Operator:
-    """A kernel of which nobody can say where it stands: its name is all that is known."""
-    return Operator(event.name.removeprefix("aten::"), "", of_kernel(event.name), None, 0)
+    """An operator for an event whose module is not known; its category comes from its name."""
+    return Operator(event.name.removeprefix("aten::"), "", kernel_category(event.name), None, 0)

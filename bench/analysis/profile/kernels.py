@@ -1,6 +1,6 @@
-"""What a kernel does, by its name alone: where no operator is known that launched it.
+"""The category of a kernel from its name, for kernels whose operator is not known.
 
-A name that stands for work of several kinds, as a fused one may, is `unattributed`.
+A kernel whose name fits several categories, as a fused kernel's may, is `unattributed`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PATTERNS: list[tuple[str, Category]] = [
         "dimension transform",
     ),
 ]
-FIRST = PATTERNS[:2]  # which products may be part of
-# A matrix product may be a pointwise convolution as well as a linear layer.
-UNKNOWABLE = re.compile(r"gemm|cutlass|conv|xmma|wgmma|_mm_|matmul", re.IGNORECASE)
-# Inductor names a kernel after the operators that it fused.
+PRODUCT_PATTERNS = PATTERNS[:2]  # the patterns that may match a matrix product
+# A matrix product may belong to a pointwise convolution or to a linear layer.
+AMBIGUOUS = re.compile(r"gemm|cutlass|conv|xmma|wgmma|_mm_|matmul", re.IGNORECASE)
+# Inductor names a kernel after the operators that it fused: `triton_poi_fused_add_gelu_3`.
 FUSED = re.compile(r"(?:triton|cpp)_(?:\w+_)?fused_(\w+?)_\d+$")
 FUSED_KINDS: dict[str, Category] = {
     **dict.fromkeys(["gelu", "relu", "silu", "hardswish", "sigmoid"], "activation"),
@@ -34,11 +34,11 @@ FUSED_KINDS: dict[str, Category] = {
 }
 
 
-def of_kernel(name: str) -> Category:
-    """The category of the kernel called `name`, `unattributed` unless just one kind fits."""
+def kernel_category(name: str) -> Category:
+    """The category of the kernel `name`; `unattributed` unless exactly one category fits."""
     if fused := FUSED.search(name):
         kinds = {FUSED_KINDS.get(part, "unattributed") for part in fused[1].split("_")}
         return kinds.pop() if len(kinds) == 1 else "unattributed"
-    patterns = FIRST if UNKNOWABLE.search(name) else PATTERNS
+    patterns = PRODUCT_PATTERNS if AMBIGUOUS.search(name) else PATTERNS
     found = {kind for pattern, kind in patterns if re.search(pattern, name, re.IGNORECASE)}
     return found.pop() if len(found) == 1 else "unattributed"

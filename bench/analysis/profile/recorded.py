@@ -1,18 +1,18 @@
-"""What is on record of profiles: the rounds of each case, and the peaks that go with them."""
+"""The profiles on record: the rounds of each case, and the peaks of its device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.analysis.profile.summary import merged
+from bench.analysis.profile.summary import mean_of_rounds
 from bench.records import Case, Environment, Failure, Peaks, Profile, Record, of_profiles
 
 
 class ProfileHistory(NamedTuple):
-    """What is on record of a case in one environment: its rounds, or why there are none.
+    """The profiled rounds of a case in one environment.
 
-    `failure` is the last one, unless a later round succeeded.
+    `failure` is the last failure; None if a later round succeeded.
     """
 
     rounds: list[Profile]
@@ -20,12 +20,12 @@ class ProfileHistory(NamedTuple):
 
     @property
     def profile(self) -> Profile:
-        """All rounds as one."""
-        return merged(self.rounds)
+        """The mean of all rounds."""
+        return mean_of_rounds(self.rounds)
 
 
 def profile_history(records: Sequence[Record], case: Case, environment_id: str) -> ProfileHistory:
-    """The profiles of `case`; of a round that was profiled anew the last counts."""
+    """The profiles of `case`; if a round was profiled twice, the last profile counts."""
     rounds: dict[int, Profile] = {}
     failure: Failure | None = None
     for record in of_profiles(records):
@@ -50,7 +50,7 @@ def latest(records: Sequence[Record]) -> list[ProfileHistory]:
 
 
 def chip_name(records: Sequence[Record], profile: Profile) -> str:
-    """What `profile` was made on."""
+    """The name of the chip on which `profile` was made."""
     for record in reversed(records):
         if isinstance(record, Environment) and record.environment_id == profile.environment_id:
             return record.chip.name
@@ -58,12 +58,12 @@ def chip_name(records: Sequence[Record], profile: Profile) -> str:
 
 
 def peaks_of(records: Sequence[Record], profile: Profile) -> Peaks | None:
-    """What the device of `profile` reaches at best in its precision and on its threads."""
+    """The peaks of the device of `profile`, for its precision and threads; None if not measured."""
     return peaks_for(records, profile.case, profile.environment_id)
 
 
 def peaks_for(records: Sequence[Record], case: Case, environment_id: str) -> Peaks | None:
-    """What a device reaches at best in the precision and on the threads of `case`."""
+    """The peaks of a device for the precision and threads of `case`; None if not measured."""
     wanted = (environment_id, case.precision, case.threads)
     for record in reversed(records):
         if isinstance(record, Peaks) and wanted == (

@@ -1,4 +1,4 @@
-"""What is read off profiles: time by category, share of the roofline, what changed between two."""
+"""Summaries of profiles: time by category, share of the roofline, change between two cases."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TERMS = (*CATEGORIES, GAPS, SYNC, RESIDUAL)
 
 
 class Change(NamedTuple):
-    """Seconds that a term of the latency takes before and after.
+    """Seconds that a term of the latency takes before and after a change.
 
-    `within_s` is half the 95 % interval of the change, from rounds that were profiled next to each
-    other; None of a single one.
+    `within_s` is half the width of the change's 95 % interval, from pairs of rounds that were
+    profiled next to each other; None for a single pair.
     """
 
     term: str
@@ -32,12 +32,12 @@ class Change(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """What it gained; below 0 what it lost."""
+        """after_s - before_s: below 0, the term became faster."""
         return self.after_s - self.before_s
 
 
-def merged(rounds: Sequence[Profile]) -> Profile:
-    """The rounds of a case as one: means of terms, rows and utilisations, so they add up too."""
+def mean_of_rounds(rounds: Sequence[Profile]) -> Profile:
+    """One profile with the means of the rounds' terms, rows and utilisations, which add up too."""
     first = rounds[0]
     alike: dict[tuple[str, str, str], list[ProfileRow]] = {}
     for row in (row for each in rounds for row in each.rows):
@@ -57,12 +57,12 @@ def merged(rounds: Sequence[Profile]) -> Profile:
         plain_samples_s=[sample for each in rounds for sample in each.plain_samples_s],
         profiled_samples_s=[sample for each in rounds for sample in each.profiled_samples_s],
         events=round(statistics.fmean(each.events for each in rounds)),
-        warnings=_unlike(rounds),
+        warnings=_residual_warnings(rounds),
     )
 
 
-def _unlike(rounds: Sequence[Profile]) -> list[str]:
-    """Residuals of single processes, which may cancel in their mean."""
+def _residual_warnings(rounds: Sequence[Profile]) -> list[str]:
+    """A warning if single processes do not add up: residuals may cancel in the mean."""
     shares = [100 * each.waterfall.residual_s / each.waterfall.plain_s for each in rounds]
     beyond = sum(not adds_up(each.waterfall) for each in rounds)
     if not beyond or len(rounds) == 1:
@@ -72,7 +72,7 @@ def _unlike(rounds: Sequence[Profile]) -> list[str]:
 
 
 def by_term(profile: Profile) -> dict[str, float]:
-    """Seconds of each category and of the other terms; they add up to the plain latency."""
+    """Seconds of each category and of each other term; their sum is the plain latency."""
     seconds = dict.fromkeys(TERMS, 0.0)
     for row in profile.rows:
         seconds[row.category] += row.time_s
@@ -83,9 +83,11 @@ def by_term(profile: Profile) -> dict[str, float]:
 
 
 def difference(before: Sequence[Profile], after: Sequence[Profile]) -> list[Change]:
-    """What each term gained or lost from the rounds of one case to those of another, the largest
-    first and the latency last; the terms add up to it."""
-    ours, theirs = by_term(merged(before)), by_term(merged(after))
+    """The change of each term from the rounds of one case to the rounds of another.
+
+    The largest change comes first and the change of the latency last; the others add up to it.
+    """
+    ours, theirs = by_term(mean_of_rounds(before)), by_term(mean_of_rounds(after))
     changes = [
         Change(term, ours[term], theirs[term], _within_s(before, after, term))
         for term in TERMS
@@ -99,7 +101,7 @@ def difference(before: Sequence[Profile], after: Sequence[Profile]) -> list[Chan
 
 
 def _within_s(before: Sequence[Profile], after: Sequence[Profile], term: str) -> float | None:
-    """Half the interval of what `term` changed by, round by round."""
+    """Half the width of the 95 % interval of the change of `term`, paired by round."""
     later = {each.round: each for each in after}
     pairs = [(each, later[each.round]) for each in before if each.round in later]
     changes = [_seconds_of(theirs, term) - _seconds_of(ours, term) for ours, theirs in pairs]
@@ -112,14 +114,14 @@ def _seconds_of(profile: Profile, term: str) -> float:
 
 
 def largest(profile: Profile, count: int) -> list[ProfileRow]:
-    """The rows that take most time."""
+    """The `count` rows with the largest `time_s`, the largest first."""
     return sorted(profile.rows, key=lambda row: -row.time_s)[:count]
 
 
 def roofline_share(row: ProfileRow, peaks: Peaks | None) -> float | None:
-    """What the row reaches of what the device could at its ratio of products to bytes.
+    """Share of the roofline: (macs / time_s) / min(peak MAC/s, peak byte/s * macs / bytes).
 
-    None where products, bytes or peaks are not known. Above 1 where data stayed in a cache.
+    None if the MACs, the bytes or the peaks are not known. Above 1 if data stayed in a cache.
     """
     if peaks is None or not row.macs or not row.bytes or not row.time_s:
         return None
@@ -128,7 +130,7 @@ def roofline_share(row: ProfileRow, peaks: Peaks | None) -> float | None:
 
 
 def doubts(profile: Profile) -> list[str]:
-    """What keeps the breakdown from being believed."""
+    """Reasons to doubt the breakdown, as sentences."""
     waterfall = profile.waterfall
     if adds_up(waterfall):
         return profile.warnings

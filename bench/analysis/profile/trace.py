@@ -1,6 +1,6 @@
-"""A profiler's trace, as Chrome and Perfetto show it, cut into iterations. Pure functions.
+"""A profiler's trace in Chrome's trace format, cut into iterations. Pure functions.
 
-Times are microseconds there and seconds here.
+The trace has times in microseconds; this module returns seconds.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import msgspec
 MARK = "bench:iteration"
 OPERATORS, KERNELS = ("cpu_op",), ("kernel", "gpu_memcpy", "gpu_memset")
 MICRO = 1e-6
-# What torch.compile puts around its kernels: no work of its own.
+# Events that torch.compile puts around its kernels; they do no work themselves.
 WRAPPERS = re.compile(
     r"Torch-Compiled Region|TorchDynamo|CompiledFxGraph|## Call|Inductor|Pregraph|AOTDispatcher"
 )
 
 
 class Arguments(msgspec.Struct, frozen=True):
-    """What the profiler says of an event besides its times; of kernels, how they are launched."""
+    """Arguments of an event; `grid` and `occupancy_percent` are those of a kernel launch."""
 
     external_id: int | None = msgspec.field(name="External id", default=None)
     grid: list[int] | None = None
@@ -29,7 +29,7 @@ class Arguments(msgspec.Struct, frozen=True):
 
 
 class RawEvent(msgspec.Struct, frozen=True):
-    """One line of a trace; others than complete events have no duration."""
+    """One entry of a trace; only complete events (`ph` is "X") have a duration."""
 
     ph: str
     name: str = ""
@@ -45,7 +45,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class Event(NamedTuple):
-    """Something that took from `start_s` to `end_s`."""
+    """A named interval from `start_s` to `end_s` on one thread."""
 
     name: str
     start_s: float
@@ -55,15 +55,15 @@ class Event(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """The duration: end_s - start_s."""
         return self.end_s - self.start_s
 
 
 class Iteration(NamedTuple):
-    """One profiled call: the operators that the network itself calls, in order, and its kernels.
+    """One profiled call: the outermost operators in order, and the kernels.
 
-    `nested` are, for each operator, the events inside it, itself first; `wrappers` is how many
-    events stood around operators, as those of torch.compile do.
+    `nested` holds for each operator a list of the operator and all events inside it. `wrappers`
+    counts the events that torch.compile puts around operators.
     """
 
     mark: Event
@@ -74,16 +74,16 @@ class Iteration(NamedTuple):
 
     @property
     def events(self) -> int:
-        """All that the profiler wrote down on the host, the mark included."""
+        """The number of events that the profiler recorded on the host, including the mark."""
         return 1 + self.wrappers + sum(map(len, self.nested))
 
 
 class TraceError(Exception):
-    """The trace is empty, cut off, or does not have what it must."""
+    """The trace is empty, truncated or inconsistent."""
 
 
 def read(content: bytes) -> list[Iteration]:
-    """The iterations in a trace. Raises TraceError where there are none."""
+    """The iterations in a trace. Raises TraceError if it has none or cannot be decoded."""
     events = list(_events(content))
     marks = [e for kind, e in events if kind == "user_annotation" and e.name == MARK]
     if not marks:
@@ -101,7 +101,7 @@ def _events(content: bytes) -> Iterator[tuple[str, Event]]:
             try:
                 raw = msgspec.json.decode(line, type=RawEvent)
             except msgspec.ValidationError:
-                continue  # of a kind that we do not read
+                continue  # an entry of a type that is not needed here
             if raw.ph == "X":
                 end = (raw.ts + raw.dur) * MICRO
                 arguments = raw.args or Arguments()
@@ -111,7 +111,7 @@ def _events(content: bytes) -> Iterator[tuple[str, Event]]:
 
 
 def _iteration(mark: Event, host: Sequence[Event], kernels: Sequence[Event]) -> Iteration:
-    inside = [e for e in host if e.thread == mark.thread and within(e, mark)]
+    inside = [e for e in host if e.thread == mark.thread and starts_within(e, mark)]
     wrappers = [e for e in inside if WRAPPERS.match(e.name)]
     operators: list[Event] = []
     nested: list[list[Event]] = []
@@ -123,22 +123,22 @@ def _iteration(mark: Event, host: Sequence[Event], kernels: Sequence[Event]) -> 
         else:
             operators.append(event)
             nested.append([event])
-    running = [e for e in kernels if within(e, mark)]
+    running = [e for e in kernels if starts_within(e, mark)]
     return Iteration(mark, operators, nested, running, len(wrappers))
 
 
 def has_kernels(iterations: Sequence[Iteration]) -> bool:
-    """Whether work of a GPU is in them."""
+    """Whether the iterations contain GPU work."""
     return any(iteration.kernels for iteration in iterations)
 
 
-def within(event: Event, outer: Event) -> bool:
-    """Whether `event` begins while `outer` lasts."""
+def starts_within(event: Event, outer: Event) -> bool:
+    """Whether `event` starts within `outer`: outer.start_s <= event.start_s < outer.end_s."""
     return outer.start_s <= event.start_s < outer.end_s
 
 
 def union_s(events: Sequence[Event]) -> float:
-    """Seconds in which at least one of `events` (sorted by start) ran."""
+    """Length of the union of `events` in seconds; `events` must be sorted by start."""
     total, until = 0.0, float("-inf")
     for event in events:
         if event.end_s > until:
