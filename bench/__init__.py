@@ -13,12 +13,12 @@ __version__ = "0.2.0"
 
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Read all cases on record below one or several folders of results: a row per case, SI units.
+    """Return all recorded cases below one or several folders of results, one row per case.
 
-    The columns are those of `results.csv`; two more say the `slug` of the device and whether the
-    case belongs to the device's `latest` environment. docs/notebooks.md shows examples. Lines
-    that are not records are left out with a warning. Raises `bench.errors.UsageError` if nothing
-    is on record.
+    The columns and SI units are the same as in `results.csv`. Two columns are added: `slug` names
+    the device's folder; `latest` is True if the case belongs to the device's latest environment.
+    Lines that are not records are skipped with a warning. docs/notebooks.md shows examples.
+    Raises `bench.errors.UsageError` if the folders hold no records.
     """
     from bench.report import frame
 

@@ -1,4 +1,4 @@
-"""`python -m bench`."""
+"""Entry point of `python -m bench`; it does the same as the command `bench`."""
 
 import sys
 
@@ -7,5 +7,5 @@ if __name__ == "__main__":
         from bench.cli import main
 
         main()
-    except KeyboardInterrupt:  # during the imports
+    except KeyboardInterrupt:  # Ctrl-C during the imports, before `main` can handle it
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""The command line. `main` is the one place where exceptions become exit codes."""
+"""The command line. Only `main` turns exceptions into exit codes."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def _flags(
         ),
     ] = False,
 ) -> None:
-    """Take the flags that come before the name of a command."""
+    """Declare the flags that come before the name of a command."""
 
 
 def main() -> None:
-    """Run the command line, then exit with a code of `bench.errors`."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a folder may not be text
+    """Run the command line; exit with 0 or with an exit code of `bench.errors`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder name may hold bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _check_arguments(sys.argv[1:])
@@ -77,20 +77,20 @@ def main() -> None:
     except OSError as error:
         if error.filename is not None or error.errno not in FULL:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would flush the rest again
-        with contextlib.suppress(OSError):  # stderr may be the same full file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python flushes to the full disk at exit
+        with contextlib.suppress(OSError):  # stderr may go to the same full disk
             print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
             print("Make room on the disk, then run the same command: it resumes.", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 
 def _check_arguments(words: list[str]) -> None:
-    """Raise UsageError for an argument that is not UTF-8: records hold the command as JSON."""
+    """Raise UsageError for an argument that is not UTF-8: a record stores the command as JSON."""
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError:
             raise UsageError(
-                f"an argument is not text in UTF-8: {word}",
+                f"an argument is not valid UTF-8: {word}",
                 "Rename that file or folder, or call bench inside it.",
             ) from None

@@ -1,4 +1,4 @@
-"""What a command line asks for: cases, and the device and environment to measure them in."""
+"""Turns flags into the cases to measure, their device and their environment."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 class Choice(NamedTuple):
-    """The cases that flags name, and where they are measured.
+    """The cases that the flags select, with their device and environment.
 
-    `sources` maps the name of each model outside the zoo to where it comes from.
+    `sources` maps the name of each model outside the zoo to its file or module.
     """
 
     suite: suites.Suite
@@ -31,14 +31,17 @@ class Choice(NamedTuple):
     cases: list[Case]
     sources: dict[str, Source]
 
-    def described_anew(self) -> Choice:
-        """The same choice with the machine's present state, for a run that had to wait."""
+    def with_current_state(self) -> Choice:
+        """Return the choice with the current state of the machine; for a run that had to wait."""
         was = self.environment
         return self._replace(environment=describe(self.driver, was.chip, was.run_id, was.command))
 
 
 def choose(options: Options) -> Choice:
-    """The cases that the flags name. Raises UsageError or UnavailableError."""
+    """Return the cases that the flags select.
+
+    Raises UsageError for wrong flags, UnavailableError if the device or a backend is missing.
+    """
     suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
     overrides = suites.Overrides(
         models=_words(options.models),
@@ -57,7 +60,7 @@ def choose(options: Options) -> Choice:
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
-    """The parts of `a,b`. Raises UsageError for an empty part."""
+    """Split `a,b` at the commas. Raises UsageError for an empty part."""
     if text is None:
         return None
     words = tuple(word.strip() for word in text.split(","))
@@ -67,7 +70,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 
 def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """The positive whole numbers of `1,128`. Raises UsageError for any other part."""
+    """Parse `1,128`. Raises UsageError for a part that is not a positive whole number."""
     words = _words(text)
     if words is None:
         return None
@@ -83,7 +86,10 @@ def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
 
 
 def _command() -> str:
-    """This command as somebody else may type it: without --out and without absolute paths."""
+    """Return the command as typed, but without --out and without absolute paths.
+
+    The record stores it, so it must be valid on another machine.
+    """
     words = iter(sys.argv[1:])
     kept = ["bench"]
     for word in words:

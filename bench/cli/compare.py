@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import as_folder, takes
+from bench.cli.options import as_folder, with_options
 from bench.errors import CASE_FAILED, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class CompareOptions:
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False
 
 
-@takes(CompareOptions)
+@with_options(CompareOptions)
 def compare(options: CompareOptions) -> int:
-    """Say whether a case, or each case of a run, is FASTER or SLOWER than another, or the SAME."""
+    """Say whether a case is FASTER or SLOWER than another, or the SAME; or compare two folders."""
     margin = _margin(options.threshold)
     failing = _failing(options.fail_on)
     from bench.analysis.compare import is_regression
@@ -76,7 +76,10 @@ def compare(options: CompareOptions) -> int:
 
 
 def _comparisons(options: CompareOptions, margin: float) -> list[Comparisons]:
-    """The comparison of two cases, or one per device of two folders."""
+    """Return the comparison of two cases, or one comparison per device of two folders.
+
+    Raises UsageError if only one of the two names is a folder.
+    """
     from bench.analysis.compare import two_cases, two_runs
 
     base, candidate = options.base, options.candidate
@@ -92,7 +95,7 @@ def _comparisons(options: CompareOptions, margin: float) -> list[Comparisons]:
 
 
 def _margin(text: str) -> float:
-    """0.03 for `3%`. Raises UsageError for anything else."""
+    """Return 0.03 for `3%`. Raises UsageError if `text` is not a percentage."""
     found = PERCENTAGE.fullmatch(text.strip())
     if not found or not 0 < float(found[1]) < LARGEST_PERCENTAGE:
         raise UsageError(f"--threshold {text!r} is not a percentage", "For example: --threshold 3%")
@@ -100,6 +103,7 @@ def _margin(text: str) -> float:
 
 
 def _failing(text: str) -> set[str]:
+    """Split `slower,undecided`. Raises UsageError for another word."""
     words = {word.strip() for word in text.split(",")} - {""}
     for word in sorted(words - set(FAIL_ON)):
         raise unknown("--fail-on", word, FAIL_ON)

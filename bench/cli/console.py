@@ -1,4 +1,4 @@
-"""The console that progress is written to."""
+"""The console for progress messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PIPE_WIDTH = 200
 
 
 def progress_console(*, to_stderr: bool) -> Console:
-    """A console for progress; a pipe gets whole lines, however long they are."""
+    """Return a console on stdout or stderr. In a pipe, it does not wrap lines."""
     console = Console(stderr=to_stderr, highlight=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
@@ -17,5 +17,5 @@ def progress_console(*, to_stderr: bool) -> Console:
 
 
 def say(console: Console, line: str) -> None:
-    """Print one line literally: names of models may look like markup."""
+    """Print one line without interpreting markup; a model name may look like markup."""
     console.print(Text(line), soft_wrap=True)

@@ -29,17 +29,17 @@ def doctor(
         bool,
         typer.Option(
             "--fix",
-            help="Remove what killed runs left behind: half lines, unfinished pages, processes.",
+            help="Remove leftovers of killed runs: incomplete lines, unfinished pages, processes.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what works on this machine, and whether it is fit to measure on."""
+    """Report what works on this machine and whether the machine is fit to measure on."""
     from bench.diagnostics import leftovers
     from bench.diagnostics.doctor import examine
 
-    left = list(leftovers.examine(out, fix=fix))  # first: leftover processes use the CPU
-    findings = [*examine(), *left]
+    leftover = list(leftovers.examine(out, fix=fix))  # first: leftover processes use the CPU
+    findings = [*examine(), *leftover]
     if as_json:
         print(msgspec.json.encode([finding._asdict() for finding in findings]).decode())
         return

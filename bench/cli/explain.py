@@ -33,12 +33,12 @@ def explain(
 ) -> None:
     """Explain how a number was measured, and whether you can believe it."""
     from bench.analysis.explain import explain as lines_of
-    from bench.analysis.recorded import latest, nothing_called
+    from bench.analysis.recorded import latest, no_such_case
 
     everything = latest(folder)
     found = [lines_of(each, case) for each in everything for case in each.matching(selector)]
     if not found:
-        raise nothing_called(selector, folder, everything)
+        raise no_such_case(selector, folder, everything)
     for warning in dict.fromkeys(warning for each in everything for warning in each.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
@@ -49,9 +49,10 @@ def explain(
 
 
 def _wrapped(heading: str, text: str, width: int) -> str:
+    """Return heading and text, wrapped at `width` columns; lines after the first are indented."""
     text = printable(" ".join(text.split()))
     if heading == "repeat":
-        return f"{heading:<{HEADING}}{text}"  # a line to copy
+        return f"{heading:<{HEADING}}{text}"  # not wrapped, so that it can be copied
     indent = " " * HEADING
     lines = textwrap.wrap(
         text, max(width, 2 * HEADING), initial_indent=indent, subsequent_indent=indent

@@ -1,4 +1,4 @@
-"""How long a run would take: the table of `bench run --dry-run`."""
+"""`bench run --dry-run`: a table of the cases and of the time that each would take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench import paper
 from bench.cli.console import say
-from bench.cli.sweep import Sweep, count
+from bench.cli.sweep import Sweep, case_count
 from bench.harness.plan import Plan
 from bench.harness.scheduler import estimate
 from bench.models.naming import selector
@@ -22,12 +22,15 @@ from bench.text import duration
 def progress_of(
     sweep: Sweep, plan: Plan, histories: Mapping[Case, History]
 ) -> dict[Case, estimate.CaseProgress]:
-    """The cases that need a round, and what is known of how long it takes."""
-    return estimate.initial(plan, histories, paper.macs(), retry_failed=sweep.retry_failed)
+    """Return the cases that need another round, with what is known about their duration."""
+    return estimate.initial_progress(plan, histories, paper.macs(), retry_failed=sweep.retry_failed)
 
 
 def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> None:
-    """Print each case with the seconds that it would take; measure and write nothing."""
+    """Print each case and the time it would take. Measures and writes nothing.
+
+    JSON gives the time in seconds, as `about_s`.
+    """
     records, here = sweep.store.records, sweep.environment.environment_id
     histories = {case: history(records, case, here) for case in sweep.cases}
     progress = progress_of(sweep, plan, histories)
@@ -42,7 +45,7 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> None:
     times = [duration(seconds[case]) if case in progress else "on record" for case in sweep.cases]
     sweep.console.print(_table(sweep.cases, times))
     total = duration(sum(seconds.values()))
-    say(sweep.console, f"{count(sweep.cases)}, about {total} in all; nothing was measured")
+    say(sweep.console, f"{case_count(sweep.cases)}, about {total} in total; nothing was measured")
 
 
 def _table(cases: Sequence[Case], times: Sequence[str]) -> Table:

@@ -18,7 +18,7 @@ KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
 
 
 class Entry(NamedTuple):
-    """A name that a flag takes, a few words about it, and whether it works here."""
+    """A name that a flag accepts, a description, and whether it works on this machine."""
 
     name: str
     about: str
@@ -28,19 +28,22 @@ class Entry(NamedTuple):
 def list_(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    beside_paper: Annotated[
+    with_paper: Annotated[
         bool,
         typer.Option(
             "--paper", help="With `models`: show our parameters and MACs next to the paper's."
         ),
     ] = False,
 ) -> None:
-    """List the names that the flags of `bench run` take."""
+    """List the names that the flags of `bench run` accept."""
     if kind not in KINDS:
         raise unknown("list", kind, KINDS)
-    if beside_paper:
+    if with_paper:
         if kind != "models" or as_json:
-            raise UsageError("--paper goes with `bench list models` alone", "Leave out the rest.")
+            raise UsageError(
+                "--paper works only with `bench list models`, and without --json",
+                "Type: bench list models --paper",
+            )
         print("\n".join(_paper_lines()))
         return
     entries = _entries(kind)
@@ -56,11 +59,11 @@ def list_(
 def _entries(kind: str) -> list[Entry]:
     if kind == "models":
         named = [Entry(spec.name, ", ".join(spec.forms)) for spec in zoo.ZOO.values()]
-        named += [Entry(name, "offered by a package") for name in user.entry_points()]
+        named += [Entry(name, "provided by an installed package") for name in user.entry_points()]
         others = (
             "any other timm model; forms train and rrep if it has branches to merge, else plain"
         )
-        yours = "your own: a function that returns the network"
+        yours = "your own network: a function that returns it"
         return [*named, Entry("timm/<name>", others), Entry("file.py:factory", yours)]
     if kind == "forms":
         return [Entry(name, form.about) for name, form in forms.FORMS.items()]
@@ -89,7 +92,10 @@ def _backend(name: str, torch_device: str) -> Entry:
 
 
 def _paper_lines() -> list[str]:
-    """A Markdown table of our counts and the paper's, and why they differ where they do."""
+    """Return the lines of a Markdown table: our counts, the paper's, and why they differ.
+
+    Parameters are in millions, MACs per image in billions.
+    """
     lines = [
         "| model | form | timm's name | params (M) | paper | MACs (G) | paper | differs |",
         "|:--|:--|:--|--:|--:|--:|--:|:--|",
@@ -108,6 +114,6 @@ def _paper_lines() -> list[str]:
 
 
 def _differs(ours: float, printed: float) -> bool:
-    """Whether our number, rounded to the decimals that the paper prints, differs from it."""
+    """Return whether `ours` differs from `printed`, rounded to the decimals of `printed`."""
     decimals = len(f"{printed:g}".partition(".")[2])
     return round(ours, decimals) != printed

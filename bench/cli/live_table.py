@@ -1,4 +1,4 @@
-"""Progress as a table that is redrawn, for terminals."""
+"""Progress on a terminal: a table that is redrawn in place."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from rich.text import Text
 
 from bench.analysis.stats import Summary, summarise
 from bench.cli.console import say
-from bench.cli.messages import failed, numbers, opening
+from bench.cli.messages import failure_line, number_cells, start_line
 from bench.cli.tracker import Tracker
 from bench.models.naming import selector
 from bench.records import Case, Failure, Measurement
 from bench.text import duration
 
-WIDE = 64  # columns of a terminal with room for the number of samples and a remark
+WIDE = 64  # terminal columns that also fit the number of samples and a remark
 
 
 class LiveTable:
-    """A table of the cases that take turns at present.
+    """A table of the cases that take turns now.
 
-    It is drawn on events between blocks and never refreshes itself: a refresh inside a timed block
-    would disturb it.
+    It is redrawn only when the runner reports an event, which is between blocks. A timer would
+    redraw inside a timed block and disturb the measurement.
     """
 
     def __init__(self, console: Console, tracker: Tracker) -> None:
@@ -43,27 +43,27 @@ class LiveTable:
         self._live.stop()
 
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """Show every case as waiting."""
-        say(self._console, opening(todo, done, self._tracker))
+        """Show each case as waiting."""
+        say(self._console, start_line(todo, done, self._tracker))
         self._rows = dict.fromkeys(todo, (None, "waiting"))
         self._draw(todo[0] if todo else None)
 
     def warmed(self, case: Case, iteration_s: float) -> None:
-        """Show the first numbers of a case, which come from its warm-up."""
+        """Show the first latency of a case, measured at the end of its warm-up."""
         self._tracker.warmed(case, iteration_s)
         if self._rows[case][0] is None:
             self._rows[case] = (summarise([[iteration_s]]), "warmed up")
         self._draw(case)
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
-        """Show the numbers of all samples so far."""
+        """Show the numbers from all samples so far."""
         self._tracker.sampled(case, len(samples))
         rounds = self._tracker.planned(case)
         self._rows[case] = (summarise([[*earlier, *samples]]), f"of {rounds} rounds")
         self._draw(case)
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """Show that a round is on record."""
+        """Show that the case has finished a round."""
         last = rounds[-1]
         self._tracker.measured(last)
         summary = summarise([record.samples_s for record in rounds])
@@ -75,11 +75,11 @@ class LiveTable:
         """Print the failure above the table, so that it stays on the screen."""
         self._tracker.failed(record.case)
         self._rows[record.case] = (None, f"failed at {record.stage}")
-        say(self._console, failed(record))
+        say(self._console, failure_line(record))
         self._draw(record.case)
 
     def _draw(self, now: Case | None) -> None:
-        """Draw the comparison group of the case `now`, and how far the run is."""
+        """Draw the cases that take turns with the case `now`, and a progress bar."""
         group = [case for case in self._rows if now is not None and case.group == now.group]
         wide = self._console.width >= WIDE
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -90,7 +90,7 @@ class LiveTable:
             table.add_column("", no_wrap=True, overflow="ellipsis", style="dim")
         for case in group:
             summary, remark = self._rows[case]
-            latency, speed, count = numbers(case, summary)
+            latency, speed, count = number_cells(case, summary)
             table.add_row(
                 escape(selector(case)), latency, speed, *([count, remark] if wide else [])
             )

@@ -1,4 +1,4 @@
-"""What a run says of its cases in one line each, on terminals and in files."""
+"""The lines that a run prints about its cases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from bench.records import Case, Failure
 from bench.text import duration, plus_minus, significant
 
 
-def numbers(case: Case, summary: Summary | None) -> tuple[str, str, str]:
-    """Mean ± standard deviation in ms, images per second, number of samples; "" if unknown."""
+def number_cells(case: Case, summary: Summary | None) -> tuple[str, str, str]:
+    """Return mean ± standard deviation in ms, images/s, and the number of samples.
+
+    images/s = batch / median. Each cell is "" if there is no summary.
+    """
     if summary is None:
         return ("", "", "")
     return (
@@ -23,31 +26,35 @@ def numbers(case: Case, summary: Summary | None) -> tuple[str, str, str]:
     )
 
 
-def row(case: Case, summary: Summary, remark: str) -> str:
-    """The numbers of a case so far, and how far its measurement is."""
-    latency, speed, count = numbers(case, summary)
+def case_line(case: Case, summary: Summary, remark: str) -> str:
+    """Return a line with the numbers of a case so far, and a remark on its progress."""
+    latency, speed, count = number_cells(case, summary)
     name = f"{selector(case):<32} batch {case.batch:<4}"
     return f"{name} {latency:>14} ms {speed:>6} img/s  n={count:<5} {remark}"
 
 
-def failed(failure: Failure) -> str:
-    """Which case failed, at which stage, and why."""
+def failure_line(failure: Failure) -> str:
+    """Return a line that says which case failed, at which stage, and why."""
     case, message = failure.case, " ".join(failure.message.split())
     what = f"{selector(case)} at batch {case.batch} failed at {failure.stage}"
     return f"{what}: {failure.error}: {message}"
 
 
-def opening(todo: Sequence[Case], done: Sequence[Case], tracker: Tracker) -> str:
-    """How many cases are on record, how many are not, and how long those take."""
+def start_line(todo: Sequence[Case], done: Sequence[Case], tracker: Tracker) -> str:
+    """Return a line: how many cases are on record, how many to measure, and for how long."""
     on_record = f"{len(done)} on record, " if done else ""
     left = f", about {duration(tracker.left_s())}" if todo else ""
     return f"{on_record}{len(todo)} to measure{left}"
 
 
-def profiled(known: ProfileHistory) -> str:
-    """How the profile of a case went: the latency, and the share that no operator explains."""
+def profile_line(known: ProfileHistory) -> str:
+    """Return a line for a profiled case: its latency, and the residual in % of the latency.
+
+    The residual is the part of the latency that no operator accounts for. If profiling failed,
+    the line says why.
+    """
     if known.failure:
-        return failed(known.failure)
+        return failure_line(known.failure)
     record = known.profile
     waterfall = record.waterfall
     residual = 100 * waterfall.residual_s / waterfall.plain_s

@@ -1,4 +1,4 @@
-"""The flags of commands that measure: a dataclass of options, and a decorator that reads it."""
+"""Flags as a dataclass, and the decorator that turns a function of it into a command."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from bench.models import zoo
 OptionsT = TypeVar("OptionsT")
 
 
-def takes(options: type[OptionsT]) -> Callable[[Callable[[OptionsT], int]], Callable[..., None]]:
-    """Turn a function from options to an exit code into a typer command.
+def with_options(
+    options: type[OptionsT],
+) -> Callable[[Callable[[OptionsT], int]], Callable[..., None]]:
+    """Return a decorator that makes a typer command of a function.
 
-    `options` is a dataclass; each of its fields becomes a flag, in order.
+    The function takes the dataclass `options` and returns an exit code. Each field of the
+    dataclass becomes a flag of the command, in the same order.
     """
     annotations = get_type_hints(options, include_extras=True)
     parameters = [
@@ -50,19 +53,19 @@ def takes(options: type[OptionsT]) -> Callable[[Callable[[OptionsT], int]], Call
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """The default of a flag; `empty` for an argument that must be given."""
+    """Return the default of a flag, or `Parameter.empty` for a required argument."""
     return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def as_folder(text: str) -> Path:
-    """The path of a folder. Raises UsageError for "": a shell variable may be unset."""
+    """Return the path of a folder. Raises UsageError for "", as from an unset shell variable."""
     if not text:
         raise UsageError("the name of a folder is empty", "Name a folder; `.` is the current one.")
     return Path(text)
 
 
 def presets() -> list[str]:
-    """The names that --preset takes. (A lambda in an annotation would not find PRESETS.)"""
+    """Return the names of the presets. Not a lambda: in an annotation it cannot see PRESETS."""
     return list(PRESETS)
 
 
@@ -71,14 +74,14 @@ def _devices() -> list[str]:
 
 
 def _models(incomplete: str) -> list[str]:
-    """Complete the last name of a list: `a,re` to `a,resnet50`."""
+    """Return completions of the last name in a list: `a,re` gives `a,resnet50` and others."""
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in zoo.ZOO if name.startswith(last)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags that `bench run` and `bench profile` share; None is a flag that was not given."""
+    """The flags of both `bench run` and `bench profile`. None means that a flag is not given."""
 
     suite: Annotated[
         str | None,
@@ -105,7 +108,7 @@ class Options:
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A checkpoint of the model's weights: .safetensors or torch's."
+            metavar="FILE", help="Weights for the model: a .safetensors file or a torch checkpoint."
         ),
     ] = None
     backend: Annotated[
@@ -153,12 +156,12 @@ class Options:
         ),
     ] = Path("reports")
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try cases again that failed before.")
+        bool, typer.Option("--retry-failed", help="Measure cases that failed before again.")
     ] = False
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait", help="Wait while another run uses the device or the file of results."
+            "--wait", help="Wait until no other run uses the device or the file of results."
         ),
     ] = False
     as_json: Annotated[

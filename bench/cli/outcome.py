@@ -1,4 +1,4 @@
-"""The results of a run, as its last table and as JSON."""
+"""The results of a run: the table that `bench run` prints at its end, and its JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.analysis.recorded import Recorded
 from bench.analysis.stats import latency, summarise
 from bench.analysis.verdict import Verdict
 from bench.cli.console import say
-from bench.cli.messages import numbers
+from bench.cli.messages import number_cells
 from bench.cli.sweep import Sweep
 from bench.models.naming import selector
 from bench.records import Case, Failure, of_cases
@@ -23,25 +23,25 @@ from bench.storage.history import History, history
 
 
 class Outcome(NamedTuple):
-    """What is on record of each case of a sweep, and the verdict on each case that has rounds."""
+    """The recorded history of each case of a sweep, and the verdict on each measured case."""
 
     histories: Mapping[Case, History]
     verdicts: Mapping[Case, Verdict]
 
     @property
     def failures(self) -> list[Failure]:
-        """The failures of cases that have not succeeded since."""
+        """The failure of each case whose last attempt failed."""
         return [failure for _, failure in self.histories.values() if failure]
 
     def show(self, console: Console) -> None:
-        """Print a table of all cases, then each doubt."""
+        """Print a table of all cases, then a line for each case that is not VALID."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("", no_wrap=True, overflow="ellipsis")
         for heading in ("batch", "latency (ms)", "img/s", "n"):
             table.add_column(heading, justify="right", no_wrap=True)
         for case, (rounds, failure) in self.histories.items():
             known = summarise([record.samples_s for record in rounds]) if rounds else None
-            cells = (f"failed: {failure.stage}", "", "") if failure else numbers(case, known)
+            cells = (f"failed: {failure.stage}", "", "") if failure else number_cells(case, known)
             table.add_row(escape(selector(case)), str(case.batch), *cells)
         console.print()
         console.print(table)
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
                 say(console, f"{selector(case)} at batch {case.batch} is {verdict.text}")
 
     def to_builtins(self) -> list[dict[str, object]]:
-        """One dictionary per case, for JSON."""
+        """Return one dictionary per case, for JSON; times are in seconds."""
         return [
             _to_builtins(case, known, self.verdicts.get(case))
             for case, known in self.histories.items()
@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(sweep: Sweep) -> Outcome:
-    """All that the store has of the cases of a sweep, from this run and earlier ones."""
+    """Return what the store holds about the cases of a sweep, from this run and earlier runs."""
     records, here = sweep.store.records, sweep.environment.environment_id
     histories = {case: history(records, case, here) for case in sweep.cases}
     own = [record for record in of_cases(records) if record.environment_id == here]
@@ -84,7 +84,7 @@ def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[st
         "interval_s": [interval.low, interval.high] if interval else None,
         **gpu_metrics(rounds)._asdict(),
         "verdict": verdict.level if verdict else None,
-        "doubts": [reason.seen for reason in verdict.reasons] if verdict else [],
+        "doubts": [reason.text for reason in verdict.reasons] if verdict else [],
         "stopped_by": rounds[-1].stopped_by if rounds else None,
         "failure": {"stage": failure.stage, "error": failure.error, "message": failure.message}
         if failure

@@ -1,4 +1,4 @@
-"""Progress as plain lines, for pipes and files."""
+"""Progress in a pipe or a file: plain lines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rich.console import Console
 
 from bench.analysis.stats import summarise
 from bench.cli.console import say
-from bench.cli.messages import failed, opening, row
+from bench.cli.messages import case_line, failure_line, start_line
 from bench.cli.tracker import Tracker
 from bench.records import Case, Failure, Measurement
 from bench.text import duration
 
 
 class PlainLines:
-    """Prints a line when a case is first warmed up, and a line after each of its rounds."""
+    """Prints a line after the first warm-up of a case, and a line after each of its rounds."""
 
     def __init__(self, console: Console, tracker: Tracker) -> None:
         self._console = console
@@ -26,25 +26,25 @@ class PlainLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Plain lines leave nothing to restore."""
+        """Do nothing: plain lines need no clean-up."""
 
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """Print how many cases are on record and how long the others take."""
-        say(self._console, opening(todo, done, self._tracker))
+        """Print how many cases are on record, and how long the other cases will take."""
+        say(self._console, start_line(todo, done, self._tracker))
 
     def warmed(self, case: Case, iteration_s: float) -> None:
-        """Print the first numbers of a case, which come from its warm-up."""
+        """Print the first latency of a case, measured at the end of its warm-up."""
         self._tracker.warmed(case, iteration_s)
         if case not in self._seen:
             self._seen.add(case)
-            say(self._console, row(case, summarise([[iteration_s]]), "provisional"))
+            say(self._console, case_line(case, summarise([[iteration_s]]), "provisional"))
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
-        """Count the samples; a block has no line of its own."""
+        """Count the samples; no line is printed for a block."""
         self._tracker.sampled(case, len(samples))
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """Print the numbers of all rounds so far."""
+        """Print the numbers from all rounds so far."""
         last = rounds[-1]
         self._tracker.measured(last)
         summary = summarise([record.samples_s for record in rounds])
@@ -52,9 +52,9 @@ class PlainLines:
             remark = f"round {last.round}, {duration(self._tracker.left_s())} left"
         else:
             remark = f"done after {last.round} ({last.stopped_by})"
-        say(self._console, row(case, summary, remark))
+        say(self._console, case_line(case, summary, remark))
 
     def failed(self, record: Failure) -> None:
-        """Print why a case could not be measured."""
+        """Print why the case failed."""
         self._tracker.failed(record.case)
-        say(self._console, failed(record))
+        say(self._console, failure_line(record))

@@ -13,9 +13,9 @@ from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
 from bench.cli.choice import Choice, choose
 from bench.cli.console import progress_console, say
-from bench.cli.messages import profiled
-from bench.cli.options import Options, presets, takes
-from bench.cli.sweep import Sweep, alone, conclude, count, start, sweep_of
+from bench.cli.messages import profile_line
+from bench.cli.options import Options, presets, with_options
+from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
 from bench.devices.precision import PRECISIONS
 from bench.errors import UsageError, unknown
 from bench.harness import suite as suites
@@ -51,7 +51,7 @@ class ProfileOptions(Options):
         typer.Option(
             "--diff",
             metavar="A B",
-            help="Compare two cases: how much time each kind of operator takes less or more in B. "
+            help="Compare two cases: how much less or more time each kind of operator takes in B. "
             "A case is a model, or 'model@form compile bf16'.",
         ),
     ] = None
@@ -63,13 +63,14 @@ class ProfileOptions(Options):
     ] = False
 
 
-@takes(ProfileOptions)
+@with_options(ProfileOptions)
 def profile(options: ProfileOptions) -> int:
     """Show which operators and modules take the time; the parts add up to the latency."""
     suites.check_preset(options.preset)
     if options.seconds is not None and not 0 < options.seconds <= LONGEST_S:
         raise UsageError(
-            f"{options.seconds:g} seconds", f"Give a number above 0, {LONGEST_S:g} at most."
+            f"--seconds {options.seconds:g} is out of range",
+            f"Give a number above 0 and at most {LONGEST_S:g}.",
         )
     choice = _choose_both(options, *options.diff) if options.diff else choose(options)
     if not choice.driver.runs_torch:
@@ -79,7 +80,7 @@ def profile(options: ProfileOptions) -> int:
         )
     console = progress_console(to_stderr=True)
     sweep = sweep_of(choice, options.out, console, retry_failed=options.retry_failed)
-    with alone(sweep, wait=options.wait) as sweep:
+    with locked(sweep, wait=options.wait) as sweep:
         seconds = options.seconds or PROFILE_S[options.preset]
         found = profile_cases(sweep, seconds, trace=options.trace)
     exit_code = conclude(sweep, failures_of(found), options.out)
@@ -88,16 +89,19 @@ def profile(options: ProfileOptions) -> int:
 
 
 def profile_cases(sweep: Sweep, seconds: float, *, trace: bool = False) -> list[ProfileHistory]:
-    """Profile what the store lacks, and tell of each case; what is then on record."""
+    """Profile the cases without a profile on record, and print a line for each.
+
+    `seconds` is the time per case. Returns the recorded profile or failure of every case.
+    """
     from bench.harness.scheduler import profiler
 
-    start(sweep, f"Profiling {count(sweep.cases)}", needs_device=True)
+    start(sweep, f"Profiling {case_count(sweep.cases)}", needs_device=True)
     return profiler.profile(
         sweep.cases,
         seconds,
         sweep.store,
         sweep.environment,
-        lambda known: say(sweep.console, profiled(known)),
+        lambda known: say(sweep.console, profile_line(known)),
         retry_failed=sweep.retry_failed,
         sources=sweep.choice.sources,
         traces=sweep.store.path.parent / TRACES if trace else None,
@@ -105,19 +109,21 @@ def profile_cases(sweep: Sweep, seconds: float, *, trace: bool = False) -> list[
 
 
 def failures_of(found: Sequence[ProfileHistory]) -> list[Failure]:
-    """The failures among what was profiled."""
+    """Return the failures among the profiled cases."""
     return [known.failure for known in found if known.failure]
 
 
 def _choose_both(options: ProfileOptions, *names: str) -> Choice:
-    """The two cases that --diff names. Raises UsageError for more or fewer."""
+    """Return the two cases that --diff names. Raises UsageError if the names give more or fewer."""
     if options.suite or options.models:
-        raise UsageError("--diff names its two cases itself", "Leave out --suite and --models.")
+        raise UsageError(
+            "--diff cannot be combined with --suite or --models", "Leave out --suite and --models."
+        )
     both = [choose(_with_words(options, name)) for name in names]
     cases = [case for each in both for case in each.cases]
     if [len(each.cases) for each in both] != [1, 1]:
         raise UsageError(
-            f"--diff is between two cases, not {len(cases)}",
+            f"--diff compares two cases, but these names give {len(cases)}",
             "Name both with their form: --diff repnext_u3_t@train repnext_u3_t@rrep",
         )
     sources = {name: source for each in both for name, source in each.sources.items()}
@@ -125,7 +131,7 @@ def _choose_both(options: ProfileOptions, *names: str) -> Choice:
 
 
 def _with_words(options: ProfileOptions, name: str) -> ProfileOptions:
-    """The options for `model@form compile bf16`: a model, then a backend and a precision."""
+    """Return the options with the model, backend and precision of `model@form compile bf16`."""
     model, *words = name.split() or [""]
     options = dataclasses.replace(options, models=model)
     for word in words:

@@ -14,11 +14,11 @@ from bench.cli.choice import choose
 from bench.cli.console import progress_console
 from bench.cli.forecast import forecast, progress_of
 from bench.cli.live_table import LiveTable
-from bench.cli.options import Options, takes
+from bench.cli.options import Options, with_options
 from bench.cli.outcome import outcome_of
 from bench.cli.plain_lines import PlainLines
 from bench.cli.profile import failures_of, profile_cases
-from bench.cli.sweep import Sweep, alone, conclude, count, start, sweep_of
+from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
 from bench.cli.tracker import Tracker
 from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S, Plan
@@ -38,18 +38,18 @@ class RunOptions(Options):
     budget: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="Begin no round that would make a case take longer than this."
+            metavar="SECONDS", help="Start no round that would make a case take longer than this."
         ),
     ] = None
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="List the cases and how long they would take; measure nothing."
+            "--dry-run", help="List the cases and the time they would take; measure nothing."
         ),
     ] = False
 
 
-@takes(RunOptions)
+@with_options(RunOptions)
 def run(options: RunOptions) -> int:
     """Measure networks. The same command resumes a run that was stopped."""
     choice = choose(options)
@@ -59,7 +59,7 @@ def run(options: RunOptions) -> int:
     if options.dry_run:
         forecast(sweep, plan, as_json=options.as_json)
         return 0
-    with alone(sweep, wait=options.wait) as sweep:
+    with locked(sweep, wait=options.wait) as sweep:
         _measure(sweep, plan)
         profiles = _profile(sweep, PROFILE_S[options.preset])
         outcome = outcome_of(sweep)
@@ -71,11 +71,11 @@ def run(options: RunOptions) -> int:
 
 
 def _measure(sweep: Sweep, plan: Plan) -> None:
-    """Measure what the store lacks, and show progress."""
+    """Measure the rounds that are not on record yet, and show progress."""
     here = sweep.environment.environment_id
     histories = {case: sweep.store.history(case, here) for case in sweep.cases}
     progress = progress_of(sweep, plan, histories)
-    heading = f"Measuring {count(sweep.cases)} with preset {plan.preset}"
+    heading = f"Measuring {case_count(sweep.cases)} with preset {plan.preset}"
     start(sweep, heading, needs_device=bool(progress))
     display_type = LiveTable if sweep.console.is_terminal else PlainLines
     with display_type(sweep.console, Tracker(plan, progress)) as display:
@@ -91,8 +91,11 @@ def _measure(sweep: Sweep, plan: Plan) -> None:
 
 
 def _profile(sweep: Sweep, seconds: float) -> Sequence[ProfileHistory]:
-    """Profile the cases at batch 1, if the suite asks for profiles and the device has operators."""
+    """Profile the cases at batch 1 if the suite has `profile = true` and the device runs torch.
+
+    `seconds` is the time per case. Returns [] if nothing is profiled.
+    """
     cases = [case for case in sweep.cases if case.batch == 1]
     if not (sweep.choice.suite.profile and cases and sweep.choice.driver.runs_torch):
         return []
-    return profile_cases(sweep.of(cases), seconds)
+    return profile_cases(sweep.with_cases(cases), seconds)

@@ -13,7 +13,7 @@ from bench.cli.options import as_folder
 from bench.errors import CASE_FAILED, InterruptedRunError
 
 if TYPE_CHECKING:
-    from bench.diagnostics.selfcheck.findings import Bar
+    from bench.diagnostics.selfcheck.findings import Criterion
 
 
 def selfcheck(
@@ -50,20 +50,20 @@ def selfcheck(
     except KeyboardInterrupt:
         raise InterruptedRunError(setting.folder) from None
     found = findings.of(parts)
-    command = f"python -m bench selfcheck --device {device}" + (" --full" if parts.same else "")
+    command = f"bench selfcheck --device {device}" + (" --full" if parts.same else "")
     text = page.to_markdown(found, describe(driver, chip, "selfcheck", command))
     pages = {"selfcheck.md": text.encode(), "selfcheck.png": page.picture(found)}
     for path in write_pages(folder, pages):
         print(path)
-    if not _all_passed(found.bars):
+    if not _all_passed(found.criteria):
         raise typer.Exit(CASE_FAILED)
 
 
-def _all_passed(bars: Sequence[Bar]) -> bool:
-    """Print whether each bar was met; return whether all were."""
-    for bar in bars:
-        print(f"{'pass' if bar.passed else 'FAIL'}  {bar.claim}: {bar.found}")
-    return all(bar.passed for bar in bars)
+def _all_passed(criteria: Sequence[Criterion]) -> bool:
+    """Print whether each criterion is met; return whether all are met."""
+    for each in criteria:
+        print(f"{'pass' if each.passed else 'FAIL'}  {each.claim}: {each.found}")
+    return all(each.passed for each in criteria)
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""What `bench run` and `bench profile` do around their work: locks, signals, proof, conclusion."""
+"""What `bench run` and `bench profile` share: locks, signals, the device test, the summary."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.console import Console
 
 from bench.cli.choice import Choice
 from bench.cli.console import say
-from bench.cli.messages import failed
-from bench.cli.versions import change
+from bench.cli.messages import failure_line
+from bench.cli.versions import version_change
 from bench.errors import CASE_FAILED, InterruptedRunError
 from bench.records import Case, Chip, Environment, Failure
 from bench.storage import lock
@@ -23,7 +23,7 @@ from bench.storage.results import Store
 
 
 class Sweep(NamedTuple):
-    """The cases to work on, the store that takes their records, the console for progress."""
+    """The cases to measure, the store for their records, and the console for progress."""
 
     choice: Choice
     store: Store
@@ -32,37 +32,37 @@ class Sweep(NamedTuple):
 
     @property
     def cases(self) -> list[Case]:
-        """The cases to work on."""
+        """The cases to measure."""
         return self.choice.cases
 
     @property
     def environment(self) -> Environment:
-        """Where they are measured."""
+        """The environment that the cases are measured in."""
         return self.choice.environment
 
     @property
     def chip(self) -> Chip:
-        """What they are measured on."""
+        """The chip that the cases are measured on."""
         return self.choice.environment.chip
 
-    def of(self, cases: list[Case]) -> Sweep:
-        """The same sweep for other cases."""
+    def with_cases(self, cases: list[Case]) -> Sweep:
+        """Return the same sweep with other cases."""
         return self._replace(choice=self.choice._replace(cases=cases))
 
 
 def sweep_of(choice: Choice, out: Path, console: Console, *, retry_failed: bool) -> Sweep:
-    """A sweep that writes into the folder of the chip below `out`."""
+    """Return a sweep whose store is in the folder of the chip below `out`."""
     store = Store(out / choice.environment.chip.slug)
     return Sweep(choice, store, console, retry_failed)
 
 
 @contextlib.contextmanager
-def alone(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
-    """Hold the device's lock and the store's, with the store open; yield the sweep to do.
+def locked(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
+    """Lock the device and the store, open the store, and yield the sweep.
 
-    With `wait`, wait for another run that holds a lock, and describe the machine again afterwards;
-    without it, raise UsageError that names the other run. From here on SIGTERM has the effect of
-    Ctrl-C: the body ends with InterruptedRunError.
+    If another run holds a lock: with `wait`, wait until it ends, then read the state of the
+    machine again; without `wait`, raise UsageError that names the other run. SIGTERM acts like
+    Ctrl-C from here on: both end the body with InterruptedRunError.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -72,10 +72,10 @@ def alone(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
     with device, contextlib.closing(sweep.store):
         sweep.store.open(on_wait)
         if wait:
-            sweep = sweep._replace(choice=sweep.choice.described_anew())
+            sweep = sweep._replace(choice=sweep.choice.with_current_state())
         for warning in sweep.store.warnings:
             say(sweep.console, f"warning: {warning}")
-        if changed := change(sweep.store.environments(), sweep.environment):
+        if changed := version_change(sweep.store.environments(), sweep.environment):
             say(sweep.console, changed)
         try:
             yield sweep
@@ -84,9 +84,9 @@ def alone(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
 
 
 def start(sweep: Sweep, heading: str, *, needs_device: bool) -> None:
-    """Prove that the device computes correctly, then print the heading.
+    """Test that the device computes correctly, then print the heading.
 
-    Raises UnavailableError if the proof fails. Where no case needs the device there is no proof.
+    Raises UnavailableError if it does not. The test is skipped if no case needs the device.
     """
     if needs_device:
         sweep.choice.driver.prove(sweep.chip)
@@ -94,23 +94,23 @@ def start(sweep: Sweep, heading: str, *, needs_device: bool) -> None:
 
 
 def conclude(sweep: Sweep, failures: Sequence[Failure], out: Path) -> int:
-    """List the failures, the file of results and the next command; return the exit code."""
+    """Print the failures, the file of results and the next command; return the exit code."""
     for failure in failures:
-        say(sweep.console, failed(failure))
+        say(sweep.console, failure_line(failure))
     if failures:
-        say(sweep.console, "again:   add --retry-failed to try the failed cases again")
+        say(sweep.console, "again:   add --retry-failed to measure the failed cases again")
     say(sweep.console, f"results: {sweep.store.path}")
     say(sweep.console, f"next:    bench report {shlex.quote(str(out))}")
     return CASE_FAILED if failures else 0
 
 
-def count(cases: Sequence[Case]) -> str:
-    """`1 case`, `2 cases`."""
+def case_count(cases: Sequence[Case]) -> str:
+    """Return the number of cases as text: `1 case`, `2 cases`."""
     return "1 case" if len(cases) == 1 else f"{len(cases)} cases"
 
 
 def _interrupt(*_: object) -> None:
-    """End the run. A second signal, as `timeout` sends it, must not end the tidying up."""
+    """End the run. Further signals are ignored, so that they cannot interrupt the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

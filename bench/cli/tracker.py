@@ -1,4 +1,4 @@
-"""How far a run is, and how much time is left."""
+"""Tracks how far a run is, and estimates how much time is left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.records import Case, Measurement
 
 
 class Tracker:
-    """Follows the events of a run."""
+    """Updates the progress of each case from the events of a run."""
 
     def __init__(self, plan: Plan, progress: Mapping[Case, CaseProgress]) -> None:
         self._plan = plan
@@ -23,18 +23,21 @@ class Tracker:
         self._setups: list[float] = []
 
     def warmed(self, case: Case, iteration_s: float) -> None:
-        """A case is warmed up; the time since the last event, less the warm-up, was its set-up."""
+        """Note that a case is warmed up; a call of it takes `iteration_s` seconds.
+
+        set-up time = time since the last event - warm-up time
+        """
         since = self._time_since_last_event()
         self._setups.append(max(since - warm_up_s(self._plan, case.batch, iteration_s), 0.0))
         self._update(case, iteration_s=iteration_s)
 
     def sampled(self, case: Case, count: int) -> None:
-        """The case has `count` samples of its present round."""
+        """Note that the case has `count` samples in its current round."""
         self._time_since_last_event()
         self._update(case, samples=count)
 
     def measured(self, record: Measurement) -> None:
-        """A round is over; unless it was the last one, the case needs more."""
+        """Note that a round has ended; after its last round, a case needs no more time."""
         self._time_since_last_event()
         if record.stopped_by == "round":
             self._update(record.case, rounds_done=record.round, samples=0)
@@ -42,20 +45,20 @@ class Tracker:
             self._progress.pop(record.case, None)
 
     def failed(self, case: Case) -> None:
-        """The case needs no further round."""
+        """Note that the case has failed and needs no further round."""
         self._time_since_last_event()
         self._progress.pop(case, None)
 
     def planned(self, case: Case) -> int:
-        """The number of rounds that the case is likely to have."""
+        """Return the number of rounds that the case will probably need."""
         return planned_rounds(self._plan, case, self._progress[case], self._setup_s())
 
     def elapsed_s(self) -> float:
-        """Seconds since the run began."""
+        """Return the seconds since the run began."""
         return time.monotonic() - self._began
 
     def left_s(self) -> float:
-        """Seconds left, if set-up takes as long as the mean of the set-ups so far."""
+        """Return the seconds left, with the mean set-up time so far for each remaining set-up."""
         return remaining_s(self._plan, self._progress, self._setup_s())
 
     def _setup_s(self) -> float | None:

@@ -1,4 +1,4 @@
-"""`python -m bench` as a user types it: exit codes, messages, rows."""
+"""`bench` as a user types it: exit codes, messages, rows."""
 
 import json
 import subprocess
@@ -61,7 +61,7 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
 def test_bad_input_gets_one_message_with_its_remedy(
     bench, tmp_path, monkeypatch, arguments, code, said
 ):
-    # The real one starts a process that imports timm: tests/models/test_models.py asks it.
+    # The real function starts a process that imports timm; tests/models/ tests it.
     monkeypatch.setattr(zoo, "_ask_timm", lambda names: (["resnet18"], []))
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
@@ -79,14 +79,14 @@ def test_bad_input_gets_one_message_with_its_remedy(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_orin_elsewhere_says_what_it_found_and_how_to_run_there(bench):
+def test_orin_on_another_machine_says_what_it_found_and_how_to_run_on_a_board(bench):
     done = bench("run", "--device", "orin", "--models", "repnext_u3_t")
     assert done.returncode == 3
     assert "found no Jetson board" in done.stderr
     assert "bench run --device orin --models repnext_u3_t" in done.stderr
 
 
-def test_a_run_prints_a_row_per_case_and_what_to_type_next(bench):
+def test_a_run_prints_a_row_per_case_and_the_next_command(bench):
     done = bench(*QUICK, "--models", "resnet50,swin_t", "--batch", "1")
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if "provisional" in line]
@@ -94,7 +94,7 @@ def test_a_run_prints_a_row_per_case_and_what_to_type_next(bench):
     assert "next:    bench report out" in done.stdout
 
 
-def test_a_failed_case_is_exit_code_1_then_and_later(bench):
+def test_a_failed_case_gives_exit_code_1_in_this_run_and_the_next(bench):
     arguments = (*QUICK, "--models", "fault/nan,resnet50", "--batch", "1")
     for _ in range(2):
         done = bench(*arguments)
@@ -102,7 +102,7 @@ def test_a_failed_case_is_exit_code_1_then_and_later(bench):
     assert bench("report", "out").returncode == 0
 
 
-def test_json_is_all_there_is_on_standard_output(bench):
+def test_with_json_standard_output_is_json_only(bench):
     done = bench(*QUICK, "--models", "resnet50", "--batch", "1,128", "--json")
     assert done.returncode == 0
     summaries = json.loads(done.stdout)
@@ -119,14 +119,14 @@ def test_a_dry_run_lists_cases_and_writes_nothing(bench, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["models", "forms", "devices", "backends", "precisions", "suites"])
-def test_lists_are_names_for_people_and_for_programs(bench, kind):
+def test_a_list_has_the_same_names_as_text_and_as_json(bench, kind):
     text, parsed = bench("list", kind), bench("list", kind, "--json")
     names = [entry["name"] for entry in json.loads(parsed.stdout)]
     assert [line.split("  ")[0] for line in text.stdout.splitlines()] == names
     assert names
 
 
-def test_a_full_disk_that_takes_no_output_is_one_message(bench, tmp_path):
+def test_output_to_a_full_disk_gives_one_message(bench, tmp_path):
     for words in ((*QUICK, "--models", "resnet50"), ("list", "models")):
         command = [sys.executable, "-m", "bench", *words]
         with open("/dev/full", "w") as full:
@@ -142,7 +142,7 @@ def test_a_full_disk_that_takes_no_output_is_one_message(bench, tmp_path):
     assert bench(*QUICK, "--models", "resnet50").returncode == 0
 
 
-def test_two_runs_do_not_write_into_one_folder(bench, tmp_path):
+def test_a_second_run_does_not_write_into_the_same_folder(bench, tmp_path):
     command = [sys.executable, "-m", "bench", *QUICK, "--models", "resnet50", "--rounds", "10000"]
     first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:

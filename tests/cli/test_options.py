@@ -1,4 +1,4 @@
-"""Commands made of a dataclass of options: flags, defaults, help, completion and exit codes."""
+"""Commands from a dataclass of options: flags, defaults, help, completion and exit codes."""
 
 import dataclasses
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.cli.options import takes
+from bench.cli.options import with_options
 from bench.cli.profile import ProfileOptions
 from bench.cli.run import RunOptions
 
@@ -27,12 +27,12 @@ class More(Base):
 
 @pytest.fixture
 def given():
-    """What a command of `More` was given, and a way to call it with words."""
+    """A function (words) -> exit code, the options that the command received, and its output."""
     seen = []
     program = typer.Typer(rich_markup_mode=None)
 
     @program.command()
-    @takes(More)
+    @with_options(More)
     def act(options: More) -> int:
         """Act."""
         seen.append(options)
@@ -50,17 +50,17 @@ def test_arguments_flags_and_defaults_arrive_in_the_dataclass(given):
     assert given("here", "--count", "9")[:2] == (0, More("here", 9, False))
 
 
-def test_what_the_function_returns_is_the_exit_code(given):
+def test_the_return_value_of_the_function_is_the_exit_code(given):
     assert given("here", "--loud")[:2] == (5, More("here", 4, True))
 
 
-def test_an_argument_without_default_must_be_given(given):
+def test_an_argument_without_a_default_is_required(given):
     code, seen, said = given()
     assert (code, seen) == (2, None)
     assert "WHERE" in said
 
 
-def test_the_help_is_that_of_the_subclass_and_of_the_docstring(given):
+def test_the_help_comes_from_the_fields_of_the_subclass_and_the_docstring(given):
     said = given("--help")[2]
     assert "Act." in said
     assert "How many more." in said
@@ -74,7 +74,7 @@ def test_each_field_is_a_flag_of_its_command(bench, command, options):
         assert "--" + field.name.removeprefix("as_").replace("_", "-") in shown
 
 
-def test_names_of_models_suites_and_presets_are_completed():
+def test_the_shell_completes_models_suites_presets_devices_and_flags():
     for line, expected in (
         ("bench run --models resnet50,repnext_u3_", "resnet50,repnext_u3_t"),
         ("bench run --suite tab", "table6"),

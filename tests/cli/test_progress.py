@@ -1,4 +1,4 @@
-"""What a person sees while a run works: exact text, on consoles of several widths."""
+"""What a run prints while it measures: exact text, on consoles of several widths."""
 
 import io
 import re
@@ -30,7 +30,7 @@ BROKEN = Case("timm/[red]trap", "plain")
 
 
 class Screen:
-    """A console that remembers what it printed."""
+    """A console that stores what it prints."""
 
     def __init__(self, width, terminal):
         self.file = io.StringIO()
@@ -44,7 +44,7 @@ class Screen:
 
 
 def play(display):
-    """A short run: two cases, one of them failing in the end."""
+    """Send the events of a short run: two cases are measured, a third fails."""
     with display:
         display.started([FAST, FORM, BROKEN], [])
         for case, iteration_s in ((FAST, 0.012), (FORM, 0.070)):
@@ -85,13 +85,13 @@ def test_the_live_table_fits_its_terminal(width):
     assert rows[-1].split()[1:4] == ["11.0", "±", "1.0"]
 
 
-def test_names_are_never_taken_for_markup():
+def test_names_are_not_interpreted_as_markup():
     screen = Screen(100, terminal=True)
     play(LiveTable(screen.console, tracker()))
     assert "timm/[red]trap" in screen.text
 
 
-def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
+def test_a_run_ends_with_a_table_the_file_of_results_and_the_next_command(tmp_path):
     screen = Screen(100, terminal=False)
     histories = {
         FAST: History([measurement(FAST, stopped_by="rounds")], None),
@@ -107,15 +107,15 @@ def test_the_conclusion_is_a_table_where_it_is_and_what_comes_next(tmp_path):
     lines = [line.rstrip() for line in screen.text.splitlines() if line.strip()]
     assert lines[1].split() == ["mobilenetv3_l", "1", "11.0", "±", "1.0", "90.9", "3"]
     assert lines[2].split() == ["timm/[red]trap", "1", "failed:", "check"]
-    doubt = "mobilenetv3_l at batch 1 is SUSPECT: others used 12 % of the CPUs"
+    doubt = "mobilenetv3_l at batch 1 is SUSPECT: other processes used 12 % of the CPUs"
     assert doubt in lines
     assert "timm/[red]trap at batch 1 failed at check: CheckError: output is not finite" in lines
-    assert "again:   add --retry-failed to try the failed cases again" in lines
+    assert "again:   add --retry-failed to measure the failed cases again" in lines
     assert f"results: {tmp_path}/test-chip-9000/results.jsonl" in lines
     assert lines[-1] == "next:    bench report 'my out'"
 
 
-def test_the_time_left_shrinks_to_nothing():
+def test_the_time_left_decreases_to_zero():
     follow = tracker()
     before = follow.left_s()
     follow.warmed(FAST, 0.02)

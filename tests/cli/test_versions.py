@@ -1,4 +1,4 @@
-"""What `bench run` says in a folder whose records another version made, and what it then does."""
+"""`bench run` in a folder with records of another version: its message, and what it measures."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import pytest
 from support.records import ENVIRONMENT
 
 from bench import __version__
-from bench.cli.versions import change
+from bench.cli.versions import version_change
 
 RUN = ("run", "--device", "fake", "--rounds", "1", "--batch", "1", "--out", "out", "--models")
 TODAY = msgspec.structs.replace(
@@ -45,29 +45,31 @@ def test_version_prints_name_and_version(bench):
     ],
 )
 def test_each_changed_version_is_named(versions, said):
-    assert change([earlier(1, **versions)], TODAY).startswith(said)
+    assert version_change([earlier(1, **versions)], TODAY).startswith(said)
 
 
-def test_nothing_is_said_when_no_version_changed():
-    assert change([], TODAY) is None
-    assert change([TODAY], TODAY) is None
-    assert change([earlier(1)], TODAY) is None  # the power mode, say, is another one
-    assert change([earlier(1, python="3.11")], TODAY) is None
+def test_there_is_no_message_if_no_version_changed():
+    assert version_change([], TODAY) is None
+    assert version_change([TODAY], TODAY) is None
+    assert (
+        version_change([earlier(1)], TODAY) is None
+    )  # another environment for another reason, such as the power mode
+    assert version_change([earlier(1, python="3.11")], TODAY) is None
 
 
-def test_nothing_is_said_when_this_version_is_on_record_too():
-    assert change([earlier(1, bench="0.1.0"), TODAY], TODAY) is None
-    assert change([TODAY, earlier(4, bench="0.3.0")], TODAY) is None
+def test_there_is_no_message_if_this_version_is_on_record():
+    assert version_change([earlier(1, bench="0.1.0"), TODAY], TODAY) is None
+    assert version_change([TODAY, earlier(4, bench="0.3.0")], TODAY) is None
 
 
-def test_the_version_of_the_last_run_counts():
+def test_the_message_names_the_version_of_the_last_run():
     runs = [earlier(1, bench="0.1.0"), earlier(2, bench="0.1.5"), earlier(1, bench="0.1.1")]
-    assert "bench 0.1.5 to 0.2.0" in change(runs, TODAY)
+    assert "bench 0.1.5 to 0.2.0" in version_change(runs, TODAY)
 
 
 @pytest.fixture
 def old(bench, tmp_path):
-    """A folder of results that version 0.1.0 made: (path, its bytes)."""
+    """A file of results as version 0.1.0 wrote it: (path, bytes)."""
     assert bench(*RUN, "resnet50,fault/nan").returncode == 1
     path = tmp_path / "out" / "fake" / "results.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -80,7 +82,7 @@ def old(bench, tmp_path):
     return path, path.read_bytes()
 
 
-def test_a_run_says_once_that_the_version_changed_and_measures_anew(bench, old):
+def test_a_run_says_once_that_the_version_changed_and_measures_again(bench, old):
     path, before = old
     said = f"The version changed: bench 0.1.0 to {__version__}. Earlier rounds stay on record"
     done = bench(*RUN, "resnet50")
@@ -97,11 +99,11 @@ def test_a_run_says_once_that_the_version_changed_and_measures_anew(bench, old):
     assert "1 on record, 1 to measure" in again.stdout
 
 
-def test_a_run_in_a_new_folder_says_nothing_of_versions(bench):
+def test_a_run_in_a_new_folder_does_not_mention_versions(bench):
     assert "version" not in bench(*RUN, "resnet50").stdout
 
 
-def test_old_rows_are_reported_as_before_and_next_to_the_new_ones(bench, old):
+def test_a_report_has_unchanged_old_rows_next_to_the_new_rows(bench, old):
     path, _ = old
 
     def rows():
