@@ -22,8 +22,8 @@ from bench.records import Case, Chip, Gauges, Reading
 HOW_TO_RUN = """\
 On the board, with JetPack and its PyTorch installed, in a checkout of this repository:
     python3 -m venv --system-site-packages .venv && .venv/bin/pip install .
-    .venv/bin/python -m bench run --device orin --models repnext_u3_t
-Here: --device cpu, or `python -m bench list devices`."""
+    .venv/bin/bench run --device orin --models repnext_u3_t
+Here: --device cpu, or `bench list devices`."""
 
 SPEED = Speed(macs_per_s=0.8e12, macs_per_s_large=0.8e12, call_s=0.004)
 SAMPLED = {"utilisation", "clock_hz", "temperature_c", "power_w"}  # in a steady loop

@@ -1,1 +1,1 @@
-"""Is this machine fit to measure on, and does the harness tell the truth?"""
+"""Checks of the machine (`doctor`, `leftovers`) and of the harness (`selfcheck`)."""

@@ -1,4 +1,4 @@
-"""What this machine is, what works on it, and whether it is fit to measure on; imports no torch."""
+"""Examines what works on this machine and whether it is fit to measure on; imports no torch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from bench.errors import UnavailableError
 from bench.records import Chip
 from bench.text import GIB, facts
 
-BUSY_PERCENT = 20.0  # of one CPU, by another process
-LOOK_S = 0.5
-LEAST_FREE_GIB = 4.0
-NEEDED = ("torch", "torchvision", "timm")
+BUSY_PERCENT = 20.0  # a process that uses more of one CPU is reported
+SAMPLE_S = 0.5  # over which the CPU use of processes is measured
+MIN_FREE_GIB = 4.0
+REQUIRED_PACKAGES = ("torch", "torchvision", "timm")
 
 Level = Literal["ok", "note", "lack"]
 
 
 class Finding(NamedTuple):
-    """One thing found: `note` may spoil numbers, `lack` keeps something from working."""
+    """A finding about the machine.
+
+    Level `note`: it may make measurements unreliable. Level `lack`: something does not work.
+    """
 
     level: Level
     about: str
@@ -38,7 +41,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Everything, in the order in which a person would ask."""
+    """Return the findings about software, devices, backends and the state of the machine."""
     return [*_software(), *_devices(), *_backends(), *_fitness()]
 
 
@@ -46,7 +49,7 @@ def _software() -> Iterator[Finding]:
     version = platform.python_version()
     where = "in an environment" if sys.prefix != sys.base_prefix else "outside any environment"
     yield Finding("ok", "bench", f"{bench.__version__} on Python {version}, {where}")
-    for package in NEEDED:
+    for package in REQUIRED_PACKAGES:
         try:
             yield Finding("ok", package, metadata.version(package))
         except metadata.PackageNotFoundError:
@@ -73,7 +76,7 @@ def _proof(driver: Driver, chip: Chip) -> Finding:
         driver.prove(chip)
     except UnavailableError as error:
         return Finding("lack", about, error.message, error.remedy)
-    return Finding("ok", about, "a convolution there gives what it gives on the CPU")
+    return Finding("ok", about, "a convolution gives the same result as on the CPU")
 
 
 def _gpu_fitness(driver: Driver) -> Iterator[Finding]:
@@ -82,11 +85,12 @@ def _gpu_fitness(driver: Driver) -> Iterator[Finding]:
     yield Finding("ok", f"state of {driver.name}", known or "cannot be read")
     others = state.get("foreign_processes")
     if others:
-        text = f"{others} are on the GPU"
-        yield Finding("note", "GPU processes", text, "Stop them while you measure: `nvidia-smi`.")
+        text = f"{others} of other programs"
+        remedy = "Stop them while you measure; `nvidia-smi` lists them."
+        yield Finding("note", "GPU processes", text, remedy)
     if state.get("jetson_clocks") == "off":
-        remedy = "sudo jetson_clocks, after choosing the power mode with nvpmodel"
-        yield Finding("note", "jetson_clocks", "off: clocks follow the load", remedy)
+        remedy = "Choose the power mode with nvpmodel, then run: sudo jetson_clocks"
+        yield Finding("note", "jetson_clocks", "off: the clocks change with the load", remedy)
 
 
 def _backends() -> Iterator[Finding]:
@@ -101,14 +105,14 @@ def _backends() -> Iterator[Finding]:
 
 
 def _fitness() -> Iterator[Finding]:
-    """What would make numbers on this machine wander."""
+    """Return findings about what makes measurements vary: quota, load, power and memory."""
     cpus = affinity()
     yield from _limits(cpus)
     yield from _load(cpus)
     yield from _power()
     free_gib = psutil.virtual_memory().available / GIB
-    if free_gib < LEAST_FREE_GIB:
-        remedy = "Batch 128 may not fit: close programs, or measure --batch 1."
+    if free_gib < MIN_FREE_GIB:
+        remedy = "Batch 128 may not fit. Close programs, or use --batch 1."
         yield Finding("note", "memory", f"{free_gib:.1f} GiB free", remedy)
     else:
         yield Finding("ok", "memory", f"{free_gib:.1f} GiB free")
@@ -118,10 +122,10 @@ def _limits(cpus: int) -> Iterator[Finding]:
     quota = cgroup_quota()
     if quota is not None and quota < cpus:
         text = f"{quota:g} CPUs by cgroup quota, {cpus} by affinity"
-        remedy = "A quota throttles in bursts: lift it, or pin whole CPUs instead."
+        remedy = "A quota stops all threads for a while. Remove it, or pin whole CPUs instead."
         yield Finding("note", "quota", text, remedy)
     else:
-        limit = "none" if quota is None else f"{quota:g} CPUs, which is no limit"
+        limit = "none" if quota is None else f"{quota:g} CPUs, enough for all"
         yield Finding("ok", "quota", f"{limit}; {cpus} CPUs by affinity")
 
 
@@ -130,20 +134,20 @@ def _load(cpus: int) -> Iterator[Finding]:
     if busy:
         yield Finding("note", "other processes", ", ".join(busy), "Stop them while you measure.")
     else:
-        yield Finding("ok", "other processes", "none is busy")
+        yield Finding("ok", "other processes", "no other process is busy")
     load = os.getloadavg()[0]
     level: Level = "note" if load > 0.5 * cpus else "ok"
-    remedy = "Wait until it falls, unless it is a measurement of yours that just ended."
+    remedy = "Wait until the load falls. Ignore it if your own measurement has just ended."
     yield Finding(level, "load", f"{load:.1f} on {cpus} CPUs", remedy if level == "note" else "")
 
 
 def _busy_processes() -> list[str]:
-    """Names of other processes that use much of a CPU, with how much, looked at for a moment."""
+    """Return the three busiest other processes above BUSY_PERCENT, as `name (93 %)`."""
     mine = os.getpid()
     others = [process for process in psutil.process_iter(["name"]) if process.pid != mine]
     for process in others:
         _percent(process)
-    time.sleep(LOOK_S)
+    time.sleep(SAMPLE_S)
     used = [(_percent(process), process.info["name"]) for process in others]
     top = sorted((entry for entry in used if entry[0] > BUSY_PERCENT), reverse=True)[:3]
     return [f"{name} ({percent:.0f} %)" for percent, name in top]
@@ -159,12 +163,12 @@ def _percent(process: psutil.Process) -> float:
 def _power() -> Iterator[Finding]:
     governor = Host().state()["governor"]
     if governor is None:
-        yield Finding("ok", "governor", "not to be read here (usual in a virtual machine)")
+        yield Finding("ok", "governor", "cannot be read (usual in a virtual machine)")
     elif governor == "performance":
         yield Finding("ok", "governor", "performance")
     else:
         remedy = "sudo cpupower frequency-set -g performance"
-        yield Finding("note", "governor", f"{governor}: clocks follow the load", remedy)
+        yield Finding("note", "governor", f"{governor}: the clocks change with the load", remedy)
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is not None and not battery.power_plugged:
         yield Finding("note", "battery", f"{battery.percent:.0f} %, not charging", "Plug it in.")

@@ -1,4 +1,4 @@
-"""What runs that were killed have left behind, and doing away with it: never what is in use."""
+"""Finds and removes leftovers of killed runs. Never touches what a running process uses."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from bench.diagnostics.doctor import Finding
 from bench.errors import UsageError
 from bench.harness.scheduler import template
 from bench.storage import lock
-from bench.storage.reader import FILE_NAME, files_below, unfinished
+from bench.storage.reader import FILE_NAME, results_files, unfinished_line
 from bench.storage.results import Store
 
-FOLDERS = (Path("reports"), Path("results"))  # what `bench run` and `nox -s bench_cpu` write to
-OLD_S = 60.0  # nobody writes a page for so long, or has just made a folder
-DYING_S = 0.5
-DIES_S = 5.0
+FOLDERS = (Path("reports"), Path("results"))  # where `bench run` and `nox -s bench_cpu` write
+MIN_AGE_S = 60.0  # a younger page or folder may still be in use
+EXIT_S = 0.5  # orphans that end by themselves do so within this time
+KILL_S = 5.0  # the time that a killed process may take to end
 
 
 class Leftover(NamedTuple):
-    """Something left behind; `mend` does away with it and says how."""
+    """A leftover; `fix` removes or repairs it and returns a sentence that says how."""
 
     text: str
-    mend: Callable[[], str]
+    fix: Callable[[], str]
 
 
 def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
-    """Who is measuring now, and what is left over below `out` and elsewhere; mended with `fix`.
+    """Report who holds a lock, and the leftovers below `out` and on this machine.
 
-    Without `out` that is the usual folders. Raises UsageError where it is no folder.
+    With `fix`, also remove or repair the leftovers. Without `out`, look into FOLDERS. Raises
+    UsageError if `out` is not a folder.
     """
     folders = [out] if out else [folder for folder in FOLDERS if folder.is_dir()]
     remedy = "bench doctor --fix" + (f" --out {shlex.quote(str(out))}" if out else "")
     files = {folder: _results(folder) for folder in folders}
-    yield from _at_work([path for paths in files.values() for path in paths])
+    yield from _locks([path for paths in files.values() for path in paths])
     found = [*_orphans(), *_scratch()]
     for folder, paths in files.items():
-        found += _in(folder, paths)
+        found += _files(folder, paths)
     if not found:
         yield Finding("ok", "leftovers", "none")
     for leftover in found:
@@ -52,25 +53,28 @@ def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
             yield Finding("note", "leftover", leftover.text, remedy)
             continue
         try:
-            yield Finding("ok", "mended", leftover.mend())
+            yield Finding("ok", "fixed", leftover.fix())
         except (UsageError, OSError, psutil.Error) as error:
             yield Finding("note", "leftover", f"{leftover.text}: {error}")
 
 
 def _results(folder: Path) -> list[Path]:
-    return [*files_below(folder), *sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))]
+    """Return the files of results below a folder, also the files of `bench selfcheck`."""
+    return [*results_files(folder), *sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))]
 
 
-def _at_work(files: Sequence[Path]) -> Iterator[Finding]:
+def _locks(files: Sequence[Path]) -> Iterator[Finding]:
+    """Report each held lock of a device or of a file of results."""
     held = [(path, _holder(path)) for path in (*lock.device_files(), *files)]
     busy = [f"{by} holds {path}" for path, by in held if by]
     for text in busy:
-        yield Finding("note", "lock", text, "Wait for it before you measure.")
+        yield Finding("note", "lock", text, "Wait until that process ends, then measure.")
     if not busy:
-        yield Finding("ok", "locks", "none is held: nobody is measuring")
+        yield Finding("ok", "locks", "no lock is held: no run is measuring")
 
 
 def _holder(path: Path) -> str | None:
+    """Return the process that holds the lock on `path`, as text; None if no process holds it."""
     try:
         by = lock.holder(path.stat())
         return by or ("a process in another container" if lock.is_held(path) else None)
@@ -78,79 +82,81 @@ def _holder(path: Path) -> str | None:
         return None
 
 
-def _in(folder: Path, files: Sequence[Path]) -> Iterator[Leftover]:
-    """Beside results that nobody is writing to: torn lines, and pages that were never finished."""
+def _files(folder: Path, files: Sequence[Path]) -> Iterator[Leftover]:
+    """Return incomplete last lines and unfinished pages, but only of results that no run writes."""
     idle = [path for path in files if not _holder(path)]
     for path in idle:
         try:
-            line = unfinished(path)
+            line = unfinished_line(path)
         except OSError as error:
             yield Leftover(
-                f"{path} cannot be read: {error.strerror}", partial(_mend_last_line, path)
+                f"{path} cannot be read: {error.strerror}", partial(_fix_last_line, path)
             )
             continue
         if line:
-            text = f"{path} ends in {len(line)} bytes that are no whole line"
-            yield Leftover(text, partial(_mend_last_line, path))
+            text = f"{path} ends in {len(line)} bytes that are not a complete line"
+            yield Leftover(text, partial(_fix_last_line, path))
     patterns = [(folder, ".*.partial")] if files else []
     for path in idle:
         patterns += [(path.parent, ".*.partial"), (path.parent, "*/.*.partial")]
     for page in sorted({page for where, pattern in patterns for page in where.glob(pattern)}):
         if _is_old(page):
-            yield Leftover(f"{page} was never finished", partial(_remove, page))
+            yield Leftover(f"{page} is an unfinished page", partial(_remove, page))
 
 
-def _mend_last_line(path: Path) -> str:
-    """Opening it does that."""
+def _fix_last_line(path: Path) -> str:
+    """Open the store, which sets an incomplete last line aside or completes it."""
     results = Store(path.parent)
     with contextlib.closing(results):
         results.open()
-    return results.warnings[0] if results.warnings else f"{path} is whole by now"
+    return (
+        results.warnings[0] if results.warnings else f"{path} no longer ends in an incomplete line"
+    )
 
 
 def _remove(page: Path) -> str:
     page.unlink(missing_ok=True)
-    return f"{page} is removed"
+    return f"removed {page}"
 
 
 def _scratch() -> Iterator[Leftover]:
-    """Folders of this user's in the temporary one, whose process is gone."""
+    """Return scratch folders of this user whose process has ended."""
     for path in sorted(lock.shared_folder().glob(f"{lock.SCRATCH}*")):
-        with contextlib.suppress(FileNotFoundError):  # its process has just ended
+        with contextlib.suppress(FileNotFoundError):  # its process has just removed it
             if path.is_symlink() or path.stat().st_uid != os.getuid():
                 continue
         if _is_old(path) and not _holder(path):
-            yield Leftover(f"{path} is of a process that is gone", partial(_clear, path))
+            yield Leftover(f"{path} belongs to a process that has ended", partial(_clear, path))
 
 
 def _clear(path: Path) -> str:
     lock.remove_scratch(path)
-    return f"{path} is removed"
+    return f"removed {path}"
 
 
 def _is_old(path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime > OLD_S
+        return time.time() - path.stat().st_mtime > MIN_AGE_S
     return False
 
 
 def _orphans() -> Iterator[Leftover]:
-    """Processes of this user's that a run has started, and which it has not outlived.
+    """Return processes of this user whose run has ended.
 
-    Most of them die with it, within moments.
+    Most processes end shortly after their run; those that end within EXIT_S are not reported.
     """
-    dying = [process for process in template.marked() if _is_orphan(process)]
-    psutil.wait_procs(dying, DYING_S)
-    for process in template.marked() if dying else ():
-        if process in dying:
-            text = f"{lock.named(process.pid)} was started by a run that is gone"
+    orphans = [process for process in template.marked_processes() if _is_orphan(process)]
+    psutil.wait_procs(orphans, EXIT_S)
+    for process in template.marked_processes() if orphans else ():
+        if process in orphans:
+            text = f"{lock.describe_process(process.pid)} was started by a run that has ended"
             yield Leftover(text, partial(_end, process))
 
 
 def _is_orphan(process: psutil.Process) -> bool:
-    """Whether its mark names a run that is gone.
+    """Return whether the mark of `process` names a run that has ended.
 
-    In another container the number means another process, so what is in one is left alone.
+    Returns False for a process in another container: process ids there mean other processes.
     """
     with contextlib.suppress(psutil.Error, OSError, ValueError):
         spaces = [os.stat(f"/proc/{each}/ns/pid") for each in ("self", process.pid)]
@@ -160,12 +166,14 @@ def _is_orphan(process: psutil.Process) -> bool:
         if not psutil.pid_exists(run):
             return True
         other = psutil.Process(run)
-        is_dead = other.status() == psutil.STATUS_ZOMBIE  # and nobody has waited for it yet
+        is_dead = (
+            other.status() == psutil.STATUS_ZOMBIE
+        )  # ended, but its parent has not waited for it
         return is_dead or other.create_time() > process.create_time()
     return False
 
 
 def _end(process: psutil.Process) -> str:
     process.kill()
-    process.wait(DIES_S)
-    return f"process {process.pid} is killed"
+    process.wait(KILL_S)
+    return f"killed process {process.pid}"

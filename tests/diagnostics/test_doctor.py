@@ -20,14 +20,14 @@ from bench.records import Case, Chip
 from bench.storage import lock
 from bench.storage.results import Store
 
-MARKED = template.marked
+MARKED = template.marked_processes
 
 
 def by_subject():
     return {finding.about: finding for finding in examine()}
 
 
-def test_says_what_is_here_and_what_is_not_and_always_exits_0(bench):
+def test_doctor_lists_what_works_and_what_is_missing_and_exits_with_0(bench):
     done = bench("doctor", "--json")
     assert done.returncode == 0
     found = {finding["about"]: finding for finding in json.loads(done.stdout)}
@@ -37,27 +37,27 @@ def test_says_what_is_here_and_what_is_not_and_always_exits_0(bench):
     assert {"quota", "load", "memory", "other processes", "governor"} <= set(found)
 
 
-def test_text_has_a_line_for_every_finding_and_the_remedy_below(bench):
+def test_text_has_a_line_for_each_finding_and_its_remedy_below(bench):
     lines = bench("doctor").stdout.splitlines()
     assert any(line.startswith("ok    device cpu:") for line in lines)
     (at,) = [i for i, line in enumerate(lines) if line.startswith("lack  device orin:")]
     assert lines[at + 1].startswith("        On the board")
 
 
-def test_needs_no_torch(bench):
+def test_doctor_does_not_import_torch(bench):
     code = "import sys; from bench.diagnostics import doctor; doctor.examine(); "
     code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_quota_below_the_cpus_is_noted(monkeypatch):
+def test_a_cpu_quota_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "cgroup_quota", lambda: 0.5)
     finding = by_subject()["quota"]
     assert finding.level == "note"
     assert "0.5 CPUs by cgroup quota" in finding.text
 
 
-def test_a_busy_process_is_named(monkeypatch):
+def test_a_busy_process_is_reported(monkeypatch):
     def process(pid, name, percent):
         return types.SimpleNamespace(pid=pid, info={"name": name}, cpu_percent=lambda: percent)
 
@@ -68,27 +68,27 @@ def test_a_busy_process_is_named(monkeypatch):
     )
 
 
-def test_a_governor_that_follows_the_load_is_noted(monkeypatch):
+def test_a_governor_other_than_performance_is_reported(monkeypatch):
     monkeypatch.setattr(doctor.Host, "state", lambda self: {"governor": "powersave"})
     finding = by_subject()["governor"]
     assert (finding.level, "cpupower" in finding.remedy) == ("note", True)
 
 
-def test_a_battery_that_drains_is_noted(monkeypatch):
+def test_a_discharging_battery_is_reported(monkeypatch):
     battery = types.SimpleNamespace(percent=41.0, power_plugged=False)
     monkeypatch.setattr(doctor.psutil, "sensors_battery", lambda: battery, raising=False)
     assert by_subject()["battery"].text == "41 %, not charging"
 
 
-def test_a_package_that_is_missing_is_said_with_its_command(monkeypatch):
-    monkeypatch.setattr(doctor, "NEEDED", ("no_such_package",))
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(doctor, "REQUIRED_PACKAGES", ("no_such_package",))
     finding = by_subject()["no_such_package"]
     assert (finding.level, finding.remedy) == ("lack", "pip install no_such_package")
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU that is here, in a state of the test's choosing, and on which torch computes."""
+    """A simulated GPU on which torch works; the test may change the returned state."""
     chip = Chip(device="cuda", kind="gpu", name="Test GPU", threads=4, facts={"driver": "570"})
     state = {"temperature_c": 33.0, "foreign_processes": 0}
     driver = doctor.DEVICES["cuda"]
@@ -98,7 +98,7 @@ def gpu(monkeypatch):
     return state
 
 
-def test_a_gpu_is_proven_and_its_state_told(gpu):
+def test_a_gpu_is_tested_and_its_state_reported(gpu):
     found = by_subject()
     assert found["device cuda"].text == "Test GPU: driver 570"
     assert found["torch on cuda"].level == "ok"
@@ -107,7 +107,7 @@ def test_a_gpu_is_proven_and_its_state_told(gpu):
     assert "GPU processes" not in found
 
 
-def test_a_gpu_on_which_torch_cannot_compute_is_a_lack_with_the_remedy(gpu, monkeypatch):
+def test_a_gpu_on_which_torch_cannot_compute_is_reported_with_the_remedy(gpu, monkeypatch):
     def prove(chip):
         message = f"torch cannot compute on {chip.name}: no kernel image"
         raise UnavailableError(message, "Install one.")
@@ -119,11 +119,11 @@ def test_a_gpu_on_which_torch_cannot_compute_is_a_lack_with_the_remedy(gpu, monk
     assert finding.remedy == "Install one."
 
 
-def test_others_on_the_gpu_and_clocks_that_follow_the_load_are_noted(gpu):
+def test_other_processes_on_the_gpu_and_variable_clocks_are_reported(gpu):
     gpu.update(foreign_processes=2, jetson_clocks="off")
     found = by_subject()
     assert found["GPU processes"].level == "note"
-    assert found["GPU processes"].text == "2 are on the GPU"
+    assert found["GPU processes"].text == "2 of other programs"
     assert "sudo jetson_clocks" in found["jetson_clocks"].remedy
 
 
@@ -132,7 +132,7 @@ LONG_AGO = time.time() - 3600
 
 @pytest.fixture
 def out(tmp_path, monkeypatch):
-    """A folder of results, all whole, and a temporary one of our own."""
+    """A folder of complete results; the temporary folder is also below `tmp_path`."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -152,27 +152,27 @@ def old(path, content=b""):
 
 @pytest.fixture(autouse=True)
 def others(monkeypatch):
-    """Processes of other runs on this machine are none of our business, whatever they left."""
-    monkeypatch.setattr(template, "marked", lambda start="": iter(()))
+    """Hide the processes of other runs on this machine."""
+    monkeypatch.setattr(template, "marked_processes", lambda start="": iter(()))
 
 
 def told(out, *, fix=False):
     return {f"{each.about}: {each.text}" for each in leftovers.examine(out, fix=fix)}
 
 
-def test_where_nothing_is_left_over_that_is_said(out):
-    assert told(out) == {"locks: none is held: nobody is measuring", "leftovers: none"}
+def test_doctor_says_that_there_are_no_leftovers(out):
+    assert told(out) == {"locks: no lock is held: no run is measuring", "leftovers: none"}
 
 
-def test_a_torn_line_is_told_and_set_aside_only_when_asked(bench, out):
+def test_an_incomplete_line_is_reported_and_with_fix_set_aside(bench, out):
     path = out / "chip" / "results.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"type"')
     said = bench("doctor", "--out", "out").stdout
-    assert "out/chip/results.jsonl ends in 7 bytes that are no whole line" in said
+    assert "out/chip/results.jsonl ends in 7 bytes that are not a complete line" in said
     assert "bench doctor --fix --out out" in said
     assert path.read_bytes() != whole
-    mended = f"mended: {path} ended in a torn line of 7 bytes: set aside in results.jsonl.torn"
+    mended = f"fixed: {path} ended in a torn line of 7 bytes: set aside in results.jsonl.torn"
     assert mended in told(out, fix=True)
     assert path.read_bytes() == whole
     assert path.with_name("results.jsonl.torn").read_bytes() == b'{"type"\n'
@@ -180,7 +180,7 @@ def test_a_torn_line_is_told_and_set_aside_only_when_asked(bench, out):
 
 
 @pytest.mark.parametrize("fix", [True, False])
-def test_results_that_are_no_file_are_told_and_left(out, fix):
+def test_a_pipe_in_place_of_results_is_reported_and_not_changed(out, fix):
     path = out / "pipe" / "results.jsonl"
     path.parent.mkdir()
     os.mkfifo(path)
@@ -188,41 +188,41 @@ def test_results_that_are_no_file_are_told_and_left(out, fix):
     assert path.is_fifo()
 
 
-def test_the_usual_folders_are_looked_at_and_those_of_selfcheck_too(bench, tmp_path):
+def test_by_default_reports_results_and_selfcheck_folders_are_examined(bench, tmp_path):
     for folder in ("reports/chip", "results/chip/selfcheck/pool"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "results.jsonl").write_bytes(b"torn")
     (tmp_path / "results" / "chip" / "results.jsonl").write_bytes(b"")
     said = bench("doctor", "--json").stdout
-    found = [each for each in json.loads(said) if each["text"].endswith("no whole line")]
+    found = [each for each in json.loads(said) if each["text"].endswith("not a complete line")]
     assert len(found) == 2
     assert {each["remedy"] for each in found} == {"bench doctor --fix"}
 
 
-def test_a_folder_that_is_not_there_is_bad_use(bench):
+def test_a_missing_folder_gives_exit_code_2(bench):
     done = bench("doctor", "--out", "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_pages_that_were_never_finished_are_removed_unless_they_are_being_written(out):
+def test_unfinished_pages_are_removed_unless_they_are_recent(out):
     mine = [old(out / "chip" / ".table6.md.partial"), old(out / ".report.html.partial")]
     mine.append(old(out / "chip" / "traces" / ".a-1.json.partial"))
     fresh = out / "chip" / ".results.md.partial"
     fresh.write_bytes(b"")
     others = [old(out / "chip" / "table6.md"), old(out / "chip" / "x.partial")]
-    assert len([line for line in told(out) if "was never finished" in line]) == 3
+    assert len([line for line in told(out) if "is an unfinished page" in line]) == 3
     told(out, fix=True)
     assert not [path for path in mine if path.exists()]
     assert all(path.exists() for path in (fresh, *others))
 
 
-def test_of_a_folder_without_results_nothing_is_touched(tmp_path):
+def test_a_folder_without_results_is_not_changed(tmp_path):
     page = old(tmp_path / ".somebody.partial")
     assert "leftovers: none" in told(tmp_path, fix=True)
     assert page.exists()
 
 
-def test_what_a_run_has_locked_is_told_and_left_alone(out):
+def test_locked_files_are_reported_and_not_changed(out):
     results = Store(out / "chip")
     results.open()
     with contextlib.closing(results), lock.device(CHIP):
@@ -238,20 +238,20 @@ def test_what_a_run_has_locked_is_told_and_left_alone(out):
         assert page.exists()
 
 
-def test_a_run_that_begins_meanwhile_is_not_disturbed(out, monkeypatch):
-    """It has the lock by the time at which the line is to be mended."""
-    monkeypatch.setattr(lock, "PATIENCE_S", 0.2)
+def test_a_run_that_starts_before_the_fix_keeps_its_file(out, monkeypatch):
+    """The run takes the lock after the leftover is found and before it is fixed."""
+    monkeypatch.setattr(lock, "WAIT_S", 0.2)
     path = out / "chip" / "results.jsonl"
     path.write_bytes(path.read_bytes() + b"half")
-    (found,) = leftovers._in(out, [path])
+    (found,) = leftovers._files(out, [path])
     with path.open("ab") as file:
-        lock.hold(file, "writing")
+        lock.acquire(file, "writing")
         with pytest.raises(UsageError, match=f"process {os.getpid()}"):
-            found.mend()
+            found.fix()
     assert path.read_bytes().endswith(b"half")
 
 
-def test_folders_of_processes_that_were_killed_are_removed(out):
+def test_scratch_folders_of_killed_processes_are_removed(out):
     code = (
         "import os; from bench.storage import lock\nwith lock.scratch() as f: print(f); os._exit(1)"
     )
@@ -263,8 +263,8 @@ def test_folders_of_processes_that_were_killed_are_removed(out):
     os.utime(stale, (LONG_AGO, LONG_AGO))
     with lock.scratch() as alive:
         os.utime(alive, (LONG_AGO, LONG_AGO))
-        assert f"leftover: {stale} is of a process that is gone" in told(out)
-        assert f"mended: {stale} is removed" in told(out, fix=True)
+        assert f"leftover: {stale} belongs to a process that has ended" in told(out)
+        assert f"fixed: removed {stale}" in told(out, fix=True)
         with pytest.raises(BlockingIOError):
             lock.remove_scratch(alive)
         assert alive.exists()
@@ -273,42 +273,42 @@ def test_folders_of_processes_that_were_killed_are_removed(out):
 
 
 def below(run, count):
-    """The processes below a run, when there are so many and one look says what the last one did."""
+    """Return the processes below `run` once there are `count` of them and they stay the same."""
     deadline = time.monotonic() + 60
-    last, now = None, set(template.marked())
+    last, now = None, set(template.marked_processes())
     while len(now) != count or now != last:
         assert time.monotonic() < deadline, now
         time.sleep(0.5)
-        last, now = now, set(template.marked())
+        last, now = now, set(template.marked_processes())
     return now
 
 
-def is_over(process):
+def has_ended(process):
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_processes_of_a_run_that_was_killed_are_ended_and_those_of_one_alive_are_not(
+def test_processes_of_a_killed_run_are_ended_and_those_of_a_living_run_are_not(
     out, tmp_path, monkeypatch
 ):
-    """Its network leaves three beside template and child; two of them nothing ties to the run."""
+    """The network starts three processes; two of them are no longer children of the run."""
     (tmp_path / "slow.toml").write_text('models = ["fault/litter"]\nbatch = [1]\npace_s = 2\n')
     words = ["run", "--suite", "slow.toml", "--device", "fake", "--out", "out"]
     run = subprocess.Popen([sys.executable, "-m", "bench", *words], cwd=tmp_path)
-    monkeypatch.setattr(template, "marked", lambda start="": MARKED(f"{run.pid}-"))
+    monkeypatch.setattr(template, "marked_processes", lambda start="": MARKED(f"{run.pid}-"))
     try:
         measuring = below(run, 5)
         alive = told(out, fix=True)
-        assert not [line for line in alive if "a run that is gone" in line]
-        assert not any(is_over(process) for process in measuring)
+        assert not [line for line in alive if "a run that has ended" in line]
+        assert not any(has_ended(process) for process in measuring)
         run.kill()
         time.sleep(1)
-        left = list(template.marked())
+        left = list(template.marked_processes())
         assert left
-        said = told(out)  # though nobody has waited for the run, as in many a container
+        said = told(out)  # the run is a zombie now, as is common in containers
         assert all(any(f"process {p.pid} (" in line for line in said) for p in left)
-        assert not any(is_over(process) for process in left)
+        assert not any(has_ended(process) for process in left)
     finally:
         run.kill()
         run.wait()
-    assert {f"mended: process {process.pid} is killed" for process in left} <= told(out, fix=True)
-    assert all(is_over(process) for process in left)
+    assert {f"fixed: killed process {process.pid}" for process in left} <= told(out, fix=True)
+    assert all(has_ended(process) for process in left)

@@ -1,4 +1,4 @@
-"""The harness proved on the fake device, whose truth is scripted, and its parts one by one."""
+"""`bench selfcheck` on the fake device, whose true latencies are known, and each of its parts."""
 
 import re
 
@@ -13,33 +13,33 @@ from bench.records import Case
 
 
 @pytest.mark.slow
-def test_selfcheck_passes_where_the_truth_is_scripted_and_resumes(bench, tmp_path):
+def test_selfcheck_passes_on_the_fake_device_and_resumes(bench, tmp_path):
     done = bench("selfcheck", "--device", "fake", "--full", "--out", "out")
     page = (tmp_path / "out" / "fake" / "selfcheck.md").read_text()
     lines = [line for line in done.stdout.splitlines() if line.startswith(("pass", "FAIL"))]
-    # Scripted processes differ by 3 %, which is more than a plant of 5 % always shows through.
-    failed = [line for line in lines if line.startswith("FAIL") and "+5 %" not in line]
+    # Fake processes differ by 3 %, so a copy that is 5 % slower is not always detected.
+    failed = [line for line in lines if line.startswith("FAIL") and "made 5 %" not in line]
     assert failed == []
     assert done.returncode in (0, 1)
-    for claim in ("false alarms", "sensitivity: a plant of +10 %", "in 6 separate runs"):
+    for claim in ("false alarms", "sensitivity: a copy made 10 % slower", "in 6 separate runs"):
         assert any(claim in line for line in lines), claim
     for fault in ("CPU hog", "cgroup quota", "steal", "throttled clock", "missing sensor", "NaN"):
         assert any(f"fault: {fault}" in line for line in lines), fault
     assert any("20 of 20 VALID" in line for line in lines)
-    assert "The numbers behind it" in page
+    assert "## Numbers" in page
     assert (tmp_path / "out" / "fake" / "selfcheck.png").read_bytes().startswith(b"\x89PNG")
     again = bench("selfcheck", "--device", "fake", "--full", "--out", "out")
     assert "pool: done" in again.stderr
     assert (tmp_path / "out" / "fake" / "selfcheck.md").read_text() == page
 
 
-def test_its_records_are_no_results_of_the_device(bench, tmp_path):
+def test_records_of_selfcheck_are_not_results_of_the_device(bench, tmp_path):
     bench("selfcheck", "--device", "fake", "--out", "out")
     assert "no results" in bench("report", "out").stderr
 
 
 def pool(*, shift=0.0, rounds=8):
-    """Processes without noise: plants are found exactly, `shift` is an error of the harness."""
+    """Return rounds without noise. `shift` is a share that a wrong harness adds to replica b."""
     records = []
     for number in range(1, rounds + 1):
         for percent in PLANTS:
@@ -60,38 +60,40 @@ def pool(*, shift=0.0, rounds=8):
     return records
 
 
-def bars(parts):
-    return {bar.claim: bar for bar in findings.of(parts).bars}
+def criteria_of(parts):
+    return {each.claim: each for each in findings.of(parts).criteria}
 
 
-def test_an_exact_harness_meets_its_bars():
-    found = bars(Parts(pool(), [], [], {"eager": [(1.0, 1.0), (1.001, 1.0)]}, []))
+def test_an_exact_harness_meets_its_criteria():
+    found = criteria_of(Parts(pool(), [], [], {"eager": [(1.0, 1.0), (1.001, 1.0)]}, []))
     assert found["false alarms: a network against itself"].passed
-    assert found["sensitivity: a plant of +5 %"].passed
+    assert found["sensitivity: a copy made 5 % slower"].passed
     assert found["fidelity: harness / bare loop"].passed
 
 
 def test_a_harness_that_favours_one_side_raises_false_alarms():
-    found = bars(Parts(pool(shift=-0.2), [], [], {}, []))
+    found = criteria_of(Parts(pool(shift=-0.2), [], [], {}, []))
     assert not found["false alarms: a network against itself"].passed
 
 
-def test_a_harness_that_is_blind_to_plants_fails_too():
+def test_a_harness_that_does_not_detect_slow_copies_fails():
     blind = [
         msgspec.structs.replace(record, samples_s=[0.01 + 1e-6 * record.round] * 4)
         for record in pool()
     ]
-    found = bars(Parts(blind, [], [], {}, []))
+    found = criteria_of(Parts(blind, [], [], {}, []))
     assert found["false alarms: a network against itself"].passed
-    assert not found["sensitivity: a plant of +10 %"].passed
+    assert not found["sensitivity: a copy made 10 % slower"].passed
 
 
-def test_a_harness_that_adds_two_per_cent_is_not_faithful():
-    found = bars(Parts(pool(), [], [], {"cudagraph": [(1.02, 1.0), (1.03, 1.0), (1.02, 1.0)]}, []))
+def test_a_harness_that_adds_two_per_cent_fails_fidelity():
+    found = criteria_of(
+        Parts(pool(), [], [], {"cudagraph": [(1.02, 1.0), (1.03, 1.0), (1.02, 1.0)]}, [])
+    )
     assert not found["fidelity: device time of a graph / bare replays"].passed
 
 
-def test_each_scripted_fault_is_named_and_nothing_else_is():
+def test_each_simulated_fault_is_named_by_its_verdict():
     found = faults.scripted(measurement(Case("resnet50", "plain"), **kernels()))
     assert [each.fault for each in found] == [
         "nothing",
@@ -102,14 +104,19 @@ def test_each_scripted_fault_is_named_and_nothing_else_is():
     ]
     assert all(each.passed for each in found), found
     assert found[0].verdict == "VALID"
-    words = ("host gave 30 %", "quota stopped us for 20 %", "clock fell by 30 %", "no /proc/stat")
+    words = (
+        "host gave 30 %",
+        "quota stopped this process for 20 %",
+        "clock fell by 30 %",
+        "no /proc/stat",
+    )
     for each, word in zip(found[1:], words, strict=True):
         assert word in each.verdict
 
 
-def test_a_fault_that_nobody_notices_fails():
+def test_a_fault_that_the_verdict_does_not_name_fails():
     clean = measurement(Case("resnet50", "plain"), conditions=FULLY_USED, **kernels())
-    assert not faults.found("hog", "", clean, Doubt.OTHERS).passed
+    assert not faults.judge_fault("hog", "", clean, Doubt.OTHERS).passed
 
 
 def kernels():
@@ -117,7 +124,7 @@ def kernels():
 
 
 @pytest.mark.parametrize(("factory", "percent"), [("resnet18_5", 5), ("resnet18_10", 10)])
-def test_a_plant_spins_for_its_share_of_the_call(factory, percent, monkeypatch):
+def test_a_slowed_copy_waits_for_its_share_of_the_call(factory, percent, monkeypatch):
     import torch
     from torch import nn
 
@@ -143,16 +150,15 @@ def test_a_plant_spins_for_its_share_of_the_call(factory, percent, monkeypatch):
     assert clock.time == pytest.approx(1 + percent / 100, abs=0.002)
 
 
-def test_the_hog_keeps_a_cpu_busy_and_leaves_none_behind():
+def test_the_hog_runs_until_its_block_ends():
     with faults.Hog() as hog:
         assert all(process.poll() is None for process in hog._processes)
     assert all(process.poll() is not None for process in hog._processes)
 
 
-def test_the_committed_page_has_every_bar_and_the_command_that_remakes_it():
-
+def test_the_committed_page_has_each_criterion_and_the_command_to_repeat_it():
     page = (ROOT / "reports" / "amd-epyc" / "selfcheck.md").read_text()
-    assert "python -m bench selfcheck --device cpu --full" in page
+    assert "`bench selfcheck --device cpu --full`" in page
     claims = re.findall(r"^\| (.+?) +\|", page, re.M)
     for claim in ("false alarms", "sensitivity", "fidelity", "separate runs", "fault: CPU hog"):
         assert any(claim in each for each in claims), claim

@@ -1,8 +1,8 @@
-"""`bench selfcheck`: does the harness say what is true on this machine?
+"""`bench selfcheck`: tests the harness on this machine against known answers.
 
-Parts are measured as any run is, each into a store of its own below `OUT/<chip>/selfcheck/`, so
-that a part that was stopped goes on and one that is done is not measured again. What they show
-is worked out in `findings.py` and written by `page.py`.
+Each part is an ordinary run with its own store below `OUT/<chip>/selfcheck/`. So the same command
+resumes an interrupted part and skips a finished one. `findings.py` computes the results of the
+parts, `page.py` writes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from bench.analysis.reasons import Doubt
 from bench.devices import Driver, select
 from bench.diagnostics.selfcheck import faults
-from bench.diagnostics.selfcheck.faults import FaultFound
+from bench.diagnostics.selfcheck.faults import FaultResult
 from bench.errors import UsageError
 from bench.harness.plan import PRESETS, Plan, is_done
 from bench.harness.scheduler import runner
@@ -31,7 +31,7 @@ from bench.storage.history import history
 from bench.storage.pages import write_pages
 from bench.storage.results import Store
 
-PLANTS = (0, 5, 10)  # per cent
+PLANTS = (0, 5, 10)  # per cent that a network is slowed down by
 REPLICAS = ("a", "b")
 POOL_ROUNDS = 16
 SEPARATE_ROUNDS = 6
@@ -44,17 +44,24 @@ PREFIX = "self/"
 
 
 class Parts(NamedTuple):
-    """What was measured: rounds by part, and by backend pairs of (harness, bare loop) seconds."""
+    """What was measured.
+
+    pool: rounds of copies of ResNet18, some slowed down by a known share.
+    same: per separate run, rounds of two copies of ResNet50.
+    unlike: per separate run, rounds of the two networks of UNLIKE.
+    fidelity: per backend, pairs of seconds per call, timed by the harness and by a bare loop.
+    faults: the verdicts under known faults.
+    """
 
     pool: list[Measurement]
     same: list[list[Measurement]]
     unlike: list[list[Measurement]]
     fidelity: dict[str, list[tuple[float, float]]]
-    faults: list[FaultFound]
+    faults: list[FaultResult]
 
 
 class Setting(NamedTuple):
-    """Where and how the parts are measured."""
+    """The device and folder of a selfcheck, and a function that prints a line of progress."""
 
     driver: Driver
     chip: Chip
@@ -62,37 +69,38 @@ class Setting(NamedTuple):
     say: Callable[[str], None]
 
 
-class Quiet:
-    """A listener that says when a round is over."""
+class RoundLog:
+    """A listener that prints a line when a round of cases ends, and no line for a block."""
 
     def __init__(self, part: str, say: Callable[[str], None]) -> None:
         self._part = part
         self._say = say
 
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """Whether there is anything to do."""
+        """Print how many cases are left to measure."""
         self._say(f"{self._part}: {len(todo)} cases to measure" if todo else f"{self._part}: done")
 
     def warmed(self, case: Case, iteration_s: float) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """One line for the first case of a round."""
+        """Print a line for the first case of a round."""
         if case.model.endswith("+0/a") or not case.model.startswith(PREFIX):
             self._say(f"{self._part}: {case.model} round {rounds[-1].round}")
 
     def failed(self, record: Failure) -> None:
-        """Why."""
+        """Print why the case failed."""
         self._say(f"{self._part}: {record.case.model} failed at {record.stage}: {record.message}")
 
 
 def measure(setting: Setting, *, full: bool) -> Parts:
-    """Measure every part that is not on record; of separate runs only what is, unless `full`.
+    """Measure the parts that are not on record yet, and return all parts.
 
-    Raises UsageError where one cannot be measured.
+    Separate runs are measured only with `full`; otherwise only recorded runs are returned. Raises
+    UsageError if a part cannot be measured.
     """
     pool = _pool(setting)
     separate = [
@@ -107,12 +115,16 @@ def measure(setting: Setting, *, full: bool) -> Parts:
 
 
 def planted(network: str, percent: int, replica: str, chip: Chip) -> Case:
-    """The case of a planted network; replicas are equal but in name."""
+    """Return the case of a copy of `network` that is `percent` % slower.
+
+    Replicas "a" and "b" differ in their name only.
+    """
     model = f"{PREFIX}{network}+{percent}/{replica}"
     return Case(model, "plain", device=chip.device, threads=chip.threads)
 
 
 def _pool(setting: Setting) -> list[Measurement]:
+    """Measure two replicas of ResNet18 for each slow-down of PLANTS, all in turns."""
     plan = _plan(POOL_ROUNDS, timed_s=0.8, block_s=0.2, warmup_s=0.2)
     cases = [
         planted("resnet18", percent, replica, setting.chip)
@@ -123,18 +135,20 @@ def _pool(setting: Setting) -> list[Measurement]:
 
 
 def _same(setting: Setting, number: int, full: bool) -> list[Measurement]:
+    """Measure two replicas of ResNet50 in one separate run; their true ratio is 1."""
     cases = [planted("resnet50", 0, replica, setting.chip) for replica in REPLICAS]
     return _separate(setting, f"same-{number}", cases, full)
 
 
 def _unlike(setting: Setting, number: int, full: bool) -> list[Measurement]:
+    """Measure the two networks of UNLIKE in one separate run."""
     chip = setting.chip
     cases = [Case(model, "plain", device=chip.device, threads=chip.threads) for model in UNLIKE]
     return _separate(setting, f"unlike-{number}", cases, full)
 
 
 def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) -> list[Measurement]:
-    """A run of its own; unless `full`, only what is on record of it, and only if it is complete."""
+    """Measure one separate run. Without `full`, return its recorded rounds, or [] if incomplete."""
     plan = _plan(SEPARATE_ROUNDS)
     if not full:
         here = describe(setting.driver, setting.chip, "", "").environment_id
@@ -145,18 +159,21 @@ def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) ->
 
 
 def _plan(rounds: int, **changes: float) -> Plan:
-    """The quick preset, for exactly so many rounds; the chip's load is no part of it."""
+    """Return the quick preset with exactly `rounds` rounds and without a steady loop."""
     unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
     fixed = {"rounds": rounds, "observe_s": 0.0, **unbound}
     return msgspec.structs.replace(PRESETS["quick"], **fixed, **changes)
 
 
 def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> list[Measurement]:
-    """Measure `cases` into the store of `part`; all rounds on record there."""
+    """Measure `cases` into the store of `part`; return all rounds in that store.
+
+    Raises UsageError if a case fails, except in the part `nan`, where it must fail.
+    """
     environment = describe(setting.driver, setting.chip, runner.new_run_id(), "bench selfcheck")
     results = Store(setting.folder / part)
     results.open()
-    listener = Quiet(part, setting.say)
+    listener = RoundLog(part, setting.say)
     with contextlib.closing(results):
         failures = runner.run(
             cases, plan, results, environment, listener, retry_failed=True, sources=_sources(cases)
@@ -165,35 +182,35 @@ def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> 
     if failures and not part.startswith("nan"):
         raise UsageError(
             f"selfcheck cannot measure {failures[0].case.model}: {failures[0].message}",
-            "`bench doctor` may tell why; the same command goes on.",
+            "Run `bench doctor` to find out why. The same command resumes.",
         )
     return [record for each in rounds for record in each]
 
 
 def _sources(cases: Sequence[Case]) -> dict[str, Source]:
-    """Where children find planted networks: `self/resnet18+5/a` is plant.resnet18_5."""
+    """Return where a child finds each copy: `self/resnet18+5/a` is `plant.resnet18_5`."""
     names = [case.model for case in cases if case.model.startswith(PREFIX)]
     factories = {name: name.split("/")[1].replace("+", "_") for name in names}
     module = "bench.diagnostics.selfcheck.plant"
     return {name: Source(module=module, factory=made) for name, made in factories.items()}
 
 
-def _hog(setting: Setting) -> FaultFound:
-    """A short run while others spin on our CPUs; on the fake device, its script of that."""
+def _hog(setting: Setting) -> FaultResult:
+    """Measure while other processes keep our CPUs busy; the fake device simulates them."""
     with tempfile.TemporaryDirectory() as folder:
         aside = setting._replace(folder=Path(folder))
         if not setting.driver.runs_torch:
             case = Case("fault/hog", "plain", device="fake")
             (record,) = _measure(aside, "hog", [case], _plan(1))
-            return faults.found("CPU hog", "scripted", record, Doubt.OTHERS)
+            return faults.judge_fault("CPU hog", "scripted", record, Doubt.OTHERS)
         case = planted("resnet18", 0, "a", setting.chip)
         with faults.Hog():
             (record,) = _measure(aside, "hog", [case], _plan(1))
-    return faults.found("CPU hog", "real, on the same CPUs", record, Doubt.OTHERS)
+    return faults.judge_fault("CPU hog", "real, on the same CPUs", record, Doubt.OTHERS)
 
 
-def _not_a_number(setting: Setting) -> FaultFound:
-    """An output of NaN on the fake device is a Failure, and no number."""
+def _not_a_number(setting: Setting) -> FaultResult:
+    """Check that an output of NaN on the fake device gives a Failure and no measurement."""
     failed: list[Failure] = []
     with tempfile.TemporaryDirectory() as folder:
         aside = on_fake(Path(folder), setting.say)
@@ -202,29 +219,34 @@ def _not_a_number(setting: Setting) -> FaultFound:
         failed = [record for record in stored if isinstance(record, Failure)]
     passed = not records and len(failed) == 1 and failed[0].stage == "check"
     text = f"Failure at {failed[0].stage}" if failed else "no Failure"
-    return FaultFound("NaN output", "fake device", "a Failure", text, passed)
+    return FaultResult("NaN output", "fake device", "a Failure", text, passed)
 
 
-def _clean() -> FaultFound:
-    """Twenty clean runs on the fake device."""
+def _clean() -> FaultResult:
+    """Check that CLEAN_RUNS runs without a fault on the fake device are all VALID."""
     valid = 0
     for _ in range(CLEAN_RUNS):
         with tempfile.TemporaryDirectory() as folder:
             aside = on_fake(Path(folder), lambda _: None)
             case = Case("resnet50", "plain", device="fake")
             (record,) = _measure(aside, "clean", [case], _plan(1))
-        valid += faults.found("none", "", record, None).passed
+        valid += faults.judge_fault("none", "", record, None).passed
     text = f"{valid} of {CLEAN_RUNS} VALID"
-    return FaultFound("none", "clean runs of the fake device", "VALID", text, valid == CLEAN_RUNS)
+    return FaultResult(
+        "none", "runs of the fake device without a fault", "VALID", text, valid == CLEAN_RUNS
+    )
 
 
 def on_fake(folder: Path, say: Callable[[str], None]) -> Setting:
-    """The fake device instead of the one under test."""
+    """Return a setting for the fake device instead of the tested device."""
     return Setting(*select("fake"), folder, say)
 
 
 def _fidelity(setting: Setting) -> dict[str, list[tuple[float, float]]]:
-    """By backend, pairs of seconds by the harness and by a bare loop; none on the fake device."""
+    """Return, per backend, pairs of seconds per call: by the harness and by a bare loop.
+
+    Returns {} for the fake device, which has no real calls.
+    """
     if not setting.driver.runs_torch:
         return {}
     backends = ["eager", "cudagraph"] if setting.driver.has_queue else ["eager"]
@@ -232,10 +254,14 @@ def _fidelity(setting: Setting) -> dict[str, list[tuple[float, float]]]:
 
 
 def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
+    """Return the pairs of one backend; time them in a process of their own if not on record.
+
+    Raises UsageError if that process fails.
+    """
     here = describe(setting.driver, setting.chip, "", "").environment_id
     path = setting.folder / f"fidelity-{backend}-{here}.json"
     if not path.exists():
-        setting.say(f"fidelity: the harness beside a bare loop, {backend}")
+        setting.say(f"fidelity: timing by the harness and by a bare loop, backend {backend}")
         words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S), backend]
         done = subprocess.run(
             command_for_module("bench.diagnostics.selfcheck.fidelity", *words),
@@ -245,6 +271,6 @@ def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
         )
         if done.returncode:
             last = done.stderr.strip().rpartition("\n")[2]
-            raise UsageError(f"the bare loop failed: {last}", "`bench doctor` may tell why.")
+            raise UsageError(f"the bare loop failed: {last}", "Run `bench doctor` to find out why.")
         write_pages(setting.folder, {path.name: done.stdout.encode()})
     return [(float(harness), float(loop)) for harness, loop in json.loads(path.read_text())]

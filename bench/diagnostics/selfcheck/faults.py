@@ -1,4 +1,4 @@
-"""Faults that must flip a verdict: real where that can be, else scripted `/proc` and `/sys`."""
+"""Faults that must change a verdict: real ones where possible, else simulated `/proc`, `/sys`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from pathlib import Path
 
 import msgspec
 
-from bench.analysis.conditions import between
+from bench.analysis.conditions import conditions_over
 from bench.analysis.reasons import Doubt
 from bench.analysis.verdict import Machine, judge, quiet_of
 from bench.devices.host import JIFFY_S, Host, allowed_cpus
 from bench.process import command_for_code
 from bench.records import Conditions, Measurement
 
-SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # no orphan spins on
+SPIN = (
+    "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with its parent
+)
 WALL_S = 10.0
 
 
-class FaultFound(msgspec.Struct, frozen=True):
-    """A fault, how it was made, and the verdict on what was measured under it."""
+class FaultResult(msgspec.Struct, frozen=True):
+    """A fault, how it was caused, what was required, and the verdict on the measurement."""
 
     fault: str
     how: str
-    wanted: str
+    required: str
     verdict: str
     passed: bool
 
 
 class Hog:
-    """A process that spins on the CPUs that we measure on. A context manager."""
+    """A context manager: one busy process for each CPU that this process may use."""
 
     def __enter__(self) -> Hog:
         self._processes = [
@@ -46,18 +48,21 @@ class Hog:
             process.wait()
 
 
-def found(fault: str, how: str, record: Measurement, doubt: Doubt | None) -> FaultFound:
-    """Judge a record made under a fault that `doubt` should name; None where it should be VALID."""
+def judge_fault(fault: str, how: str, record: Measurement, doubt: Doubt | None) -> FaultResult:
+    """Judge a record that was measured under a fault.
+
+    It passes if the verdict has the reason `doubt`; for `doubt` None, if it has no reason.
+    """
     verdict = judge(record, Machine(quiet_of([record])))
     doubts = {reason.doubt for reason in verdict.reasons}
     passed = doubts == set() if doubt is None else doubt in doubts
-    wanted = "VALID" if doubt is None else "named"
-    return FaultFound(fault, how, wanted, verdict.text, passed)
+    required = "VALID" if doubt is None else "the verdict names it"
+    return FaultResult(fault, how, required, verdict.text, passed)
 
 
-def scripted(like: Measurement) -> list[FaultFound]:
-    """What verdicts say of trees in which one thing is wrong; `like` is a clean record."""
-    how = "scripted /proc and /sys"
+def scripted(clean: Measurement) -> list[FaultResult]:
+    """Judge copies of the record `clean`, each with one simulated fault in `/proc` or `/sys`."""
+    how = "simulated /proc and /sys"
     cases: tuple[tuple[str, Mapping[str, float], Doubt | None], ...] = (
         ("nothing", {}, None),
         ("steal", {"steal": 0.3}, Doubt.STOLEN),
@@ -69,23 +74,30 @@ def scripted(like: Measurement) -> list[FaultFound]:
     for fault, change, doubt in cases:
         with tempfile.TemporaryDirectory() as folder:
             conditions = _sensed(Path(folder), change)
-        record = msgspec.structs.replace(like, conditions=conditions, warnings=[], steady=True)
-        results.append(found(fault, how, record, doubt))
+        record = msgspec.structs.replace(clean, conditions=conditions, warnings=[], steady=True)
+        results.append(judge_fault(fault, how, record, doubt))
     return results
 
 
 def _sensed(root: Path, change: Mapping[str, float]) -> Conditions:
-    """Sense a scripted tree before and after ten seconds in which we alone were busy."""
+    """Read a simulated tree before and after WALL_S seconds in which only our process ran.
+
+    `change` is the fault, as `write_tree` takes it.
+    """
     write_tree(root, 0.0, {})
     host = Host(root)
     before = msgspec.structs.replace(host.sense(), at_s=0.0, own_cpu_s=0.0)
     write_tree(root, WALL_S, change)
     after = msgspec.structs.replace(host.sense(), at_s=WALL_S, own_cpu_s=WALL_S)
-    return between([(before, after)])
+    return conditions_over([(before, after)])
 
 
 def write_tree(root: Path, seconds: float, change: Mapping[str, float]) -> None:
-    """The files of a machine whose CPUs we kept busy for `seconds` in all."""
+    """Write `/proc` and `/sys` of a machine whose CPUs were busy for `seconds` in total.
+
+    `change` is the fault: `steal` and `throttled` are shares of `seconds`, `clock` is a factor
+    on the clock of 3 GHz, and `blind` leaves out /proc/stat.
+    """
     cpus = sorted(allowed_cpus())
     steal = change.get("steal", 0) * seconds
     lines = []

@@ -1,8 +1,8 @@
-"""Whether the harness times a network as a bare loop does: both in one process, in turns.
+"""Times a network with the harness and with a bare loop, in turns, in one process.
 
-A process of its own: `python -m bench.diagnostics.selfcheck.fidelity DEVICE THREADS SECONDS
-BACKEND` prints a JSON list of pairs: seconds of an iteration by the harness and by the loop. For
-`eager` this is the latency that a caller sees, for `cudagraph` the time by the device's own clock.
+`python -m bench.diagnostics.selfcheck.fidelity DEVICE THREADS SECONDS BACKEND` prints a JSON list
+of pairs: seconds per call by the harness, and by the loop. With `eager` this is host time from the
+call to its result; with `cudagraph` it is time by the clock of the device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Seconds = Callable[[], float]
 
 
 def main() -> None:
-    """Time pairs until the seconds are over, each second one in reverse order."""
+    """Time pairs until the seconds are over. Every second pair is timed in reverse order."""
     name, threads, seconds, backend = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
     pairs: list[tuple[float, float]] = []
     case = Case("resnet18", "plain", backend, device=name, threads=threads)
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _waited(call: Call, session: Session) -> tuple[Seconds, Seconds]:
-    """Seconds that a caller waits: by the harness, and by a loop that reads the clock twice."""
+    """Return two functions that give host seconds per call: by the harness, and by a bare loop."""
 
     def harness() -> float:
         return statistics.fmean(timed_block(call, session.now, ITERATIONS).samples_s)
@@ -69,7 +69,10 @@ def _waited(call: Call, session: Session) -> tuple[Seconds, Seconds]:
 
 
 def _replays(call: Call, session: Session) -> tuple[Seconds, Seconds]:
-    """Seconds by the device's clock: by the harness, and of replays queued one after another."""
+    """Return two functions that give device seconds per call: by the harness, and by a bare loop.
+
+    Both queue all calls before they wait.
+    """
 
     def harness() -> float:
         return statistics.fmean(session.device_times(call, ITERATIONS))

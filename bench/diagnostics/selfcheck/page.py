@@ -1,4 +1,4 @@
-"""The page and the picture of a selfcheck."""
+"""Writes the page and draws the picture of a selfcheck."""
 
 from __future__ import annotations
 
@@ -18,55 +18,59 @@ if TYPE_CHECKING:
 
 SIZE = (9.0, 4.2)
 NOTE = (
-    "Contention hits unlike networks unequally, so their true ratio moves. Tried to steady it: a "
-    "regression on what the calibration kernels took (both, or either, over neighbouring "
-    "blocks), blocks of the quiet state only, medians for means. Each helped in one hour and not "
-    "in the next, so findings rest on the ratio as measured, whose interval holds the movement; "
-    "`compare --json` gives the adjusted one beside it. Much of what is left is in the process: "
-    "some take thousands of page faults an iteration and some none, as `explain` shows."
+    "Other programs slow two different networks by different factors, so the true ratio of the "
+    "two networks changes over time. Three corrections were tried: a regression on the times of "
+    "the calibration kernels (both kernels or one, over neighbouring blocks), only blocks that "
+    "were measured while the machine was quiet, and medians instead of means. Each correction "
+    "helped in one hour and not in the next. The harness therefore uses the ratio without "
+    "correction; the interval of the ratio covers the changes. `bench compare --json` also gives "
+    "the ratio that is adjusted by the calibration kernels. Much of the remaining variation is "
+    "between processes: some have thousands of page faults per call, some have none. "
+    "`bench explain` shows them."
 )
 
 
 def to_markdown(findings: Findings, environment: Environment) -> str:
-    """What was claimed, what was found, and the numbers behind it."""
+    """Return the page in Markdown: the criteria, the picture and the numbers."""
     table = pd.DataFrame(
         [
             {
-                "Claim": markdown(bar.claim),
-                "Bar": markdown(bar.wanted),
-                "Found": markdown(bar.found),
-                "Verdict": "pass" if bar.passed else "FAIL",
+                "Claim": markdown(criterion.claim),
+                "Requirement": markdown(criterion.required),
+                "Found": markdown(criterion.found),
+                "Verdict": "pass" if criterion.passed else "FAIL",
             }
-            for bar in findings.bars
+            for criterion in findings.criteria
         ]
     )
-    passed = sum(bar.passed for bar in findings.bars)
+    passed = sum(criterion.passed for criterion in findings.criteria)
     raw = [f"- {markdown(name)}: {markdown(text)}" for name, text in findings.raw.items()]
     parts = [
         f"# Selfcheck on {markdown(environment.chip.name)}",
         describe(environment),
-        f"{passed} of {len(findings.bars)} bars are met. Made again by `{environment.command}`.",
+        f"{passed} of {len(findings.criteria)} criteria are met. To repeat this, run "
+        f"`{environment.command}`.",
         to_markdown_table(table),
-        "![Ratios that the harness found, beside the true ones](selfcheck.png)",
+        "![Ratios that the harness found, and the true ratios](selfcheck.png)",
         NOTE,
-        "## The numbers behind it",
+        "## Numbers",
         "\n".join(raw),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def picture(findings: Findings) -> bytes:
-    """Every split's ratio above the truth that was planted, and the separate runs."""
+    """Return a PNG: the ratio of each split and of each separate run, with the true ratios."""
     return drawn(lambda axes: _paint(axes, findings), SIZE)
 
 
 def _paint(axes: Axes, findings: Findings) -> None:
-    axes.set_title("What the harness found, and what was true")
-    axes.set_xlabel("Ratio of latencies; a bar is a 95 % interval, a dashed line the truth")
+    axes.set_title("Ratios that the harness found, and the true ratios")
+    axes.set_xlabel("Ratio of latencies (lines: 95 % intervals; dashed lines: true ratios)")
     axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color="#eeeeee", zorder=0)
     labels = []
     for place, (percent, splits) in enumerate(findings.splits.items()):
-        labels.append(f"resnet18 +{percent} %" if percent else "resnet18 against itself")
+        labels.append(f"resnet18, {percent} % slower" if percent else "resnet18 against itself")
         jitter = [place + 0.6 * (i / len(splits) - 0.5) for i in range(len(splits))]
         points = [each.point for each in splits]
         axes.plot(points, jitter, ".", color=COLOURS[place], markersize=3)

@@ -1,4 +1,4 @@
-"""Networks that `bench selfcheck` measures: known to be equal, or slower by a known share."""
+"""Networks that `bench selfcheck` measures: copies that are slower by a known share, or by 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Planted(nn.Module):
-    """`inner`, and then a spin for `share` of the time that it has just taken."""
+    """Runs `inner`, then waits: the call takes (1 + `share`) times the time of `inner`."""
 
     def __init__(self, inner: nn.Module, share: float) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class Planted(nn.Module):
         self.share = share
 
     def forward(self, images: Tensor) -> Any:
-        """(N, 3, H, W) to what `inner` makes of it."""
+        """Map images of shape (N, 3, H, W) to the output of `inner`."""
         began = time.perf_counter()
         output = self.inner(images)
         if images.is_cuda:
@@ -31,20 +31,20 @@ class Planted(nn.Module):
 
 
 def resnet18_0() -> nn.Module:
-    """ResNet18 with nothing planted."""
+    """Return a ResNet18 that is not slowed down."""
     return Planted(timm.create_model("resnet18"), 0.0)
 
 
 def resnet18_5() -> nn.Module:
-    """ResNet18, 5 % slower."""
+    """Return a ResNet18 that is 5 % slower."""
     return Planted(timm.create_model("resnet18"), 0.05)
 
 
 def resnet18_10() -> nn.Module:
-    """ResNet18, 10 % slower."""
+    """Return a ResNet18 that is 10 % slower."""
     return Planted(timm.create_model("resnet18"), 0.10)
 
 
 def resnet50_0() -> nn.Module:
-    """ResNet50 with nothing planted."""
+    """Return a ResNet50 that is not slowed down."""
     return Planted(timm.create_model("resnet50"), 0.0)

@@ -1,4 +1,4 @@
-"""What all pages in Markdown share."""
+"""Shared by all Markdown pages."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ TEXT_COLUMNS = (
     "Operator",
     "Module",
     "Category",
-    "Bar",
+    "Requirement",
     "Found",
 )
 
 
 def describe(environment: Environment) -> str:
-    """What a page was measured on, in a sentence of Markdown."""
+    """A Markdown sentence with the environment that a page was measured in."""
     text = facts({**environment.chip.facts, **environment.versions})
-    text = text or "nothing is known of this environment"
+    text = text or "unknown"
     return markdown(f"Environment {environment.environment_id}: {text}.")
 
 
 def to_markdown_table(frame: pd.DataFrame) -> str:
-    """`frame` as Markdown; columns of numbers are set to the right."""
+    """`frame` as a Markdown table; columns of numbers are right-aligned."""
     right = [column not in TEXT_COLUMNS for column in frame]
     return str(
         frame.to_markdown(
