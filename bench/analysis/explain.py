@@ -123,7 +123,8 @@ def _interval(processes: Sequence[Sequence[float]]) -> str:
     alone = "none: it needs at least two processes"
     if within is None:
         return alone
-    return f"{alone}; the median of this process is {_ms(within.low)} to {_ms(within.high)} ms"
+    median = f"{_ms(within.low)} to {_ms(within.high)} ms with 95 % confidence"
+    return f"{alone}; the median of this process is {median}"
 
 
 def _processes(rounds: Sequence[Measurement]) -> str:

@@ -1,4 +1,4 @@
-"""Rows and terms of traces whose truth is known, to the microsecond."""
+"""Rows and terms of constructed traces, whose correct values are known to the microsecond."""
 
 import pytest
 from support.traces import encoded, event, kernel, mark

@@ -11,7 +11,7 @@ from bench.records import Case, Telemetry
 
 
 def four_rounds(model, seconds, **changes):
-    """Four rounds that differ by one percent, each of two blocks."""
+    """Four rounds of two blocks each; the latencies of the rounds differ by one percent."""
     fields = {
         "spread": (1.0,) * 4,
         "block_sizes": [2, 2],

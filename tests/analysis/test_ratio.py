@@ -13,7 +13,7 @@ BASE, CANDIDATE = Case("resnet50", "plain"), Case("swin_t", "plain")
 
 
 def rounds_of(case, *blocks_of_rounds, start=0.0, kernels=(0.001, 0.002), run_id="run"):
-    """A record for each round, its blocks three equal samples each."""
+    """One record per round; each block has three equal samples."""
     found = []
     for number, blocks in enumerate(blocks_of_rounds, 1):
         count = len(blocks)
@@ -66,7 +66,7 @@ def test_rounds_of_different_sittings_are_not_paired():
 
 
 def test_rounds_of_one_sitting_are_paired_despite_different_numbers():
-    """One case was measured before, or its record was lost: their rounds are staggered."""
+    """The round numbers differ if one case was measured earlier or lost a record."""
     base = rounds_of(BASE, [9.0], [9.0], [1.0], [1.0])[2:]
     candidate = rounds_of(CANDIDATE, [1.2], [1.2])
     base, candidate = (
@@ -116,7 +116,7 @@ def test_the_usual_state_is_the_median_of_all_blocks():
 
 
 def test_ratio_is_adjusted_to_the_usual_state():
-    """In every other round computing is twice as slow, and the candidate suffers alone."""
+    """In every second round the compute kernel slows, and only the candidate slows with it."""
     base, candidate = [], []
     for number in range(1, 9):
         slow = number % 2

@@ -1,4 +1,4 @@
-"""Each function against SciPy or a worked case, and by simulation."""
+"""Each statistic is compared with SciPy or a hand-worked case, and intervals by simulation."""
 
 import math
 
@@ -58,7 +58,7 @@ def test_median_interval_has_binomial_coverage():
     assert stats.median_interval(list(range(11))) == (5, 1, 9)
     for n in (11, 30, 100):
         _, low, high = stats.median_interval(list(range(n)))
-        beyond = low  # so many samples lie below the lower bound
+        beyond = low  # the number of samples below the lower bound
         assert (
             scipy_stats.binom.cdf(beyond, n, 0.5) <= 0.025 < scipy_stats.binom.cdf(low + 1, n, 0.5)
         )
@@ -145,7 +145,7 @@ def coverage(estimates, truth):
 
 @pytest.mark.parametrize("processes", [5, 6, 8, 12])
 def test_latency_interval_has_nominal_coverage(processes):
-    """Samples share what their process has: pooling them would cover far less."""
+    """Samples of one process are correlated, so a pooled interval would cover far less."""
     draw = np.random.default_rng(processes)
     effects = draw.lognormal(math.log(0.05), PROCESS_SPREAD, (RUNS, processes, 1))
     samples = effects * draw.lognormal(0, 0.05, (RUNS, processes, 15))
@@ -156,7 +156,7 @@ def test_latency_interval_has_nominal_coverage(processes):
 
 @pytest.mark.parametrize("processes", [5, 6, 8, 12])
 def test_paired_ratio_has_nominal_coverage_under_drift(processes):
-    """The machine walks from block to block; what both sides share of it cancels."""
+    """The speed of the machine is a random walk over blocks; the common part cancels."""
     draw = np.random.default_rng(processes)
     blocks, truth = 5, 1.07
     walk = np.cumsum(draw.normal(0, 0.04, (RUNS, processes * blocks * 2)), axis=1)
@@ -181,7 +181,7 @@ def test_separate_ratio_covers_despite_drift_between_runs():
 
 
 def in_two_states(draw, processes, slope):
-    """Rounds of a ratio that depends on a state which changes from round to round."""
+    """Log-ratios that depend linearly on a state that changes from round to round."""
     states = draw.choice([0.0, 0.4], (processes, 1)) + draw.normal(0, 0.02, (processes, 5))
     logs = (
         slope * states + draw.normal(0, 0.02, (processes, 1)) + draw.normal(0, 0.02, (processes, 5))

@@ -133,7 +133,7 @@ def test_case_verdict_follows_its_rounds():
     assert one.level == "SUSPECT"
     assert one.text == "SUSPECT: other processes used 50 % of the CPUs (2 of 4 rounds)"
     assert judge_case(rounds(0, 10, 10), MACHINE).level == "INVALID"
-    assert judge_case(rounds(0, 10), MACHINE).level == "INVALID"  # half of them are enough
+    assert judge_case(rounds(0, 10), MACHINE).level == "INVALID"  # half of the rounds suffice
     assert judge_case(rounds(0, 0, 10), MACHINE).level == "SUSPECT"
 
 

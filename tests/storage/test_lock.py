@@ -1,4 +1,4 @@
-"""Locks: a second run is refused or waits, whoever it is; nothing of a dead one is in its way."""
+"""Locks: a second run is refused or waits, for any user; a killed run leaves no lock behind."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ from bench.storage.results import Store
 
 NOBODY = 65534
 
-# A run as far as locks go: it has both, and below it a template, a child and what that started.
+# A process that holds both locks of a run, with a template, a child and a shell below it.
 HOLDER = """
 import subprocess, sys, time
 from pathlib import Path
@@ -57,7 +57,7 @@ from bench.storage import lock
 from support.records import CHIP
 
 lock.WAIT_S = 0.2
-"".encode("unicode_escape")  # what is not imported yet may be out of reach then
+"".encode("unicode_escape")  # import the codec now: its file may not be readable as the other user
 os.setgid({NOBODY})
 os.setuid({NOBODY})
 with lock.device(CHIP):
@@ -67,7 +67,7 @@ with lock.device(CHIP):
 
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path, monkeypatch):
-    """No run of anybody else's is in the way, and none is in theirs."""
+    """Locks in a folder of this test, apart from runs on this machine."""
     folder = tmp_path / "locks"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -189,7 +189,7 @@ def test_another_user_is_refused_by_the_same_lock(own_locks, monkeypatch):
         first = subprocess.run(words, check=False, capture_output=True, **setting)
         assert first.stdout == "alone\n", first.stderr
         assert lock.device_file(CHIP.slug).stat().st_uid == NOBODY
-        with lock.device(CHIP):  # a file of theirs is ours to lock too
+        with lock.device(CHIP):  # a lock file made by another user can be locked, too
             second = subprocess.run(words, check=False, capture_output=True, **setting)
         assert second.stdout == ""
         assert f"process {os.getpid()}" in second.stderr
@@ -198,7 +198,7 @@ def test_another_user_is_refused_by_the_same_lock(own_locks, monkeypatch):
 
 
 def test_lock_file_keeps_its_place_when_the_disk_is_full(own_locks, hasty, monkeypatch):
-    """`tempfile` would go elsewhere, where nobody is in the way."""
+    """`tempfile` would choose another folder, where no lock is held."""
 
     def full(*_, **__):
         raise FileNotFoundError("No usable temporary directory found")
@@ -211,7 +211,7 @@ def test_lock_file_keeps_its_place_when_the_disk_is_full(own_locks, hasty, monke
 
 
 def test_waiting_run_locks_anew_if_the_lock_file_was_removed(own_locks, hasty):
-    """Who waited has the lock of a file that is gone: others are beside him on a new one."""
+    """The waiting run gets the lock of a removed file, while another run locks a new file."""
     entered = threading.Event()
     told = []
 

@@ -13,7 +13,7 @@ WHOLE = msgspec.json.encode(measurement(CASE))
 
 
 def written(folder, *lines):
-    """A file of these lines in `folder`."""
+    """Write `lines` to the results file in `folder`; returns its path."""
     path = folder / FILE_NAME
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     return path

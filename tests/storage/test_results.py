@@ -15,7 +15,7 @@ from bench.storage.results import Store
 
 
 def opened(folder, *records):
-    """What is read from a folder to which `records` were appended."""
+    """A store of `folder` to which `records` were appended; it is closed."""
     results = Store(folder)
     results.open()
     with contextlib.closing(results):
@@ -177,7 +177,7 @@ def test_results_path_that_is_no_regular_file_is_refused(tmp_path, make):
 
 
 def test_record_that_does_not_fit_on_the_disk_is_removed(tmp_path, monkeypatch):
-    """The first write takes a part, as a disk that is nearly full does."""
+    """The first write stores only half, as on a disk that is nearly full."""
     before = opened(tmp_path, measurement(CASE)).path.read_bytes()
     write = os.write
     results = Store(tmp_path)
