@@ -1,4 +1,4 @@
-"""What a user can be told: what is wrong, and the remedy. `cli.main` makes exit codes of it."""
+"""Errors for the user: a message, a remedy, and the exit code that `cli.main` returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERRUPTED = 130
 
 
 class BenchError(Exception):
-    """A mistake or lack that the user can mend. Base of the two below."""
+    """An error that the user can fix. Base class of all errors in this module."""
 
     exit_code = BAD_INPUT
 
@@ -26,28 +26,32 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """Bad input or use: exit code 2."""
+    """The input or the use of a command is wrong: exit code 2."""
 
 
 class UnavailableError(BenchError):
-    """A device or backend that is not available here: exit code 3."""
+    """A device, backend or precision is not available on this machine: exit code 3."""
 
     exit_code = NOT_AVAILABLE
 
 
 class InterruptedRunError(BenchError):
-    """Ctrl-C: exit code 130."""
+    """The user pressed Ctrl-C during a run: exit code 130."""
 
     exit_code = INTERRUPTED
 
     def __init__(self, path: object) -> None:
         super().__init__(
-            "interrupted", f"Finished rounds are in {path}; the same command again goes on."
+            "interrupted",
+            f"Finished rounds are saved in {path}. Run the same command again to resume.",
         )
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], remedy: str = "") -> UsageError:
-    """An error for a name that is none of `choices`, with the nearest of them."""
+    """Return the error for a name that is not in `choices`; its remedy suggests the closest names.
+
+    Where no name is close and there are at most 12 choices, the remedy lists all of them.
+    """
     valid = list(choices)
     near = difflib.get_close_matches(name, valid, n=4, cutoff=0.5)
     if near:

@@ -1,1 +1,1 @@
-"""From a suite to records: what is measured, how, and by which process."""
+"""Runs suites: expands them to cases, schedules processes, measures, and writes records."""

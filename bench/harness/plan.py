@@ -1,7 +1,7 @@
-"""How long a case is measured: the presets, and the rule that ends it.
+"""How long a case is measured: the presets, and the stopping rule.
 
-The rule is a pure function of the plan and of what is on record, so a run that was killed and
-resumed stops where one left alone would have.
+The stopping rule is a pure function of the plan and the records. A run that was killed and resumed
+therefore stops at the same round as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -13,22 +13,28 @@ import msgspec
 from bench.analysis import stats
 from bench.records import Measurement, StopReason
 
-FEWEST_ROUNDS = 6  # before an interval may end a case: that of fewer is narrow by chance too often
-LOOK_BACK = 3
+MIN_ROUNDS_FOR_PRECISION = 6  # with fewer rounds, an interval is often narrow by chance
+NOISE_WINDOW_ROUNDS = 3
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a preset asks for, per case.
 
-    `rounds` processes, each with `timed_s` seconds of timed iterations in blocks of `block_s`,
-    and at least `min_samples` of them; fewer rounds where the interval of the latency is within
-    `precision` of it already (None: just as many as `rounds`). Above batch 1, an iteration longer
-    than `slow_s` (128 images on a small CPU) is timed `slow_samples` times a process, one in each
-    turn, with no discarded call and no warm-up beyond the first. `budget_s` and `slow_budget_s`
-    bound what a case spends, set-up included but for loading, which may mean compiling: no round
-    is begun that would exceed it; None is no bound. A GPU is observed for `observe_s` once a case,
-    after its blocks. `pace_s` is how long the fake device really sleeps in a block. A child that
-    says nothing for `deadline_s` is given up.
+    A case has at most `rounds` rounds, each in a process of its own. A round has `timed_s` seconds
+    of timed iterations, in blocks of `block_s` seconds, and at least `min_samples` iterations.
+
+    `precision` is a relative half-width: a case stops early when the 95 % confidence interval of
+    its latency is narrower (None: never). `budget_s` limits the seconds that a case may spend,
+    `slow_budget_s` the seconds of a slow case: no round begins that would exceed the limit (None:
+    no limit). The budget counts set-up, but neither `load`, which may compile, nor `observe`.
+
+    Above batch 1, a case is slow if an iteration takes longer than `slow_s` (for example batch 128
+    on a small CPU). A slow case is timed `slow_samples` times per round, one iteration per block,
+    with no discarded calls and no warm-up after the first call.
+
+    A GPU is observed for `observe_s` seconds once per case, after its blocks. The fake device
+    sleeps `pace_s` seconds in each block. A child that sends nothing for `deadline_s` seconds is
+    killed.
     """
 
     preset: str
@@ -48,8 +54,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What profiling a case asks for: seconds of plain and profiled blocks in turns, and whether
-    the peaks of the device are wanted too, and the last block's trace as it is."""
+    """What profiling a case asks for, per round.
+
+    Plain and profiled blocks of `block_s` seconds alternate for `seconds`. `observe_s` is how long
+    the driver's utilisation is read (0: not at all). `peaks` asks for the device's peak rates,
+    `trace` for the raw trace of the last block.
+    """
 
     seconds: float
     block_s: float = 0.15
@@ -96,26 +106,29 @@ PRESETS = {
 
 
 def is_slow(plan: Plan, batch: int, iteration_s: float) -> bool:
-    """Whether an iteration is so long that warm-up and discarded calls would cost minutes.
+    """Whether batch > 1 and iteration_s > plan.slow_s: warm-up would then cost minutes.
 
-    Batch 1 is a latency, which is worth five samples however long they take.
+    Batch 1 is never slow: a latency needs `min_samples` samples, however long they take.
     """
     return batch > 1 and iteration_s > plan.slow_s
 
 
 def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
-    """Why the case ends with the last of its `records` (one per round), or "round" if it goes on.
+    """Return why the case stops after `records` (one per round), or "round" if it continues.
 
-    "precision": the 95 % interval of the latency was as narrow as asked twice in succession, as
-    once it is by chance too often. "noise": it has not
-    become narrower in three rounds, so more would not help. "rounds": as many as planned.
-    "budget": another round like the dearest would exceed it.
+    "precision": after each of the last two rounds, the relative half-width of the 95 % confidence
+    interval was at most `plan.precision`; a single narrow interval is often narrow by chance.
+    "noise": the interval is not narrower than NOISE_WINDOW_ROUNDS rounds ago, so further rounds
+    would not help. "rounds": all planned rounds are done. "budget": seconds spent + seconds of the
+    longest round > budget.
     """
-    if plan.precision is not None and len(records) >= FEWEST_ROUNDS:
+    if plan.precision is not None and len(records) >= MIN_ROUNDS_FOR_PRECISION:
         width = _half_width(records)
         if max(width, _half_width(records[:-1])) <= plan.precision:
             return "precision"
-        if len(records) >= LOOK_BACK + FEWEST_ROUNDS and width >= _half_width(records[:-LOOK_BACK]):
+        if len(records) >= NOISE_WINDOW_ROUNDS + MIN_ROUNDS_FOR_PRECISION and width >= _half_width(
+            records[:-NOISE_WINDOW_ROUNDS]
+        ):
             return "noise"
     if len(records) >= plan.rounds:
         return "rounds"
@@ -128,18 +141,18 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
 
 
 def _spent_s(record: Measurement) -> float:
-    """Seconds of a round that its budget counts: not compiling, nor observing the chip."""
+    """Return the seconds of a round that the budget counts: total - load - observe + share."""
     stages = record.stages_s
     return stages.total - stages.load - stages.observe + record.share_s
 
 
 def is_done(plan: Plan, records: Sequence[Measurement]) -> bool:
-    """Whether `plan` asks for no further round."""
+    """Whether the plan asks for no further round after `records`."""
     return bool(records) and stopped_by(plan, records) != "round"
 
 
 def _half_width(records: Sequence[Measurement]) -> float:
-    """Half the 95 % interval of the latency, relative to it."""
+    """Return half the width of the 95 % confidence interval of the latency / the latency."""
     estimate = stats.latency([record.samples_s for record in records])
     assert estimate is not None
     return estimate.half_width

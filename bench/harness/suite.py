@@ -1,4 +1,4 @@
-"""From a suite (TOML) and the flags of a command line to cases and a plan."""
+"""Expands a suite (TOML) and the command line's flags to cases and a plan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULT_RESOLUTION = (224,)
 MAX_SIZE = 100_000
 MAX_MODELS = 4096
 MAX_CASES = 100_000
-FILE_BYTES = 2**20
+MAX_SUITE_BYTES = 2**20
 TIMM_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 GRID = ("batch", "resolution", "precision", "backend")
 
@@ -36,11 +36,11 @@ SUITES = _SHIPPED if _SHIPPED.is_dir() else Path(bench.__file__).parents[1] / "s
 
 
 class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A grid that expands to cases. `title` is for people.
+    """A grid that expands to cases: every combination of the values below.
 
-    `models` are names as `--models` takes them. `rounds` fixes the number of rounds whatever the
-    preset says. With `profile` its cases at batch 1 are profiled too, once they are measured.
-    `pace_s` makes the fake device sleep that long in each block.
+    `title` is shown to the user. `models` are names as `--models` takes them. `rounds` replaces the
+    number of rounds of the preset. With `profile`, the cases at batch 1 are also profiled after the
+    measurement. The fake device sleeps `pace_s` seconds in each block.
     """
 
     title: str = ""
@@ -55,7 +55,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says instead of the suite; None where it says nothing."""
+    """Values of the command line that replace those of the suite; None keeps the suite's value."""
 
     models: tuple[str, ...] | None = None
     batch: tuple[int, ...] | None = None
@@ -66,14 +66,14 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def names() -> list[str]:
-    """The suites that ship with `bench`."""
+    """Return the names of the suites that ship with `bench`, sorted."""
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
 def load(name: str) -> Suite:
-    """Read the suite called `name`, or the file of that path.
+    """Read the shipped suite `name`, or the suite file at the path `name` (ending in .toml).
 
-    Raises UsageError where there is none or it is no valid suite.
+    Raises UsageError where the suite does not exist, is unreadable or is not valid.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -85,13 +85,13 @@ def load(name: str) -> Suite:
     except OSError as error:
         raise UsageError(
             f"cannot read the suite {path}: {error.strerror}",
-            f"Suites that ship with bench: {', '.join(names())}.",
+            f"Check the path, or use a shipped suite: {', '.join(names())}.",
         ) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not a valid suite: {error}",
-            f"Its keys are: {', '.join(Suite.__struct_fields__)}. "
-            "CONTRIBUTING.md shows a complete one.",
+            f"Valid keys are: {', '.join(Suite.__struct_fields__)}. "
+            "CONTRIBUTING.md shows a complete suite.",
         ) from error
 
 
@@ -100,14 +100,15 @@ def _parse(path: Path) -> object:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(files.read(path, FILE_BYTES).decode())
+    return tomllib.loads(files.read(path, MAX_SUITE_BYTES).decode())
 
 
 def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
-    """The cases of the grid on `chip`, batch by batch, each once.
+    """Return the cases of the grid on `chip` without duplicates, smallest batch first.
 
-    Raises UsageError for a name, number or combination that there is not, UnavailableError for a
-    backend or precision that this machine or chip lacks.
+    `threads` of None takes the chip's number of threads. Raises UsageError for an unknown name, an
+    invalid number or too many cases. Raises UnavailableError for a backend or precision that this
+    machine or chip lacks.
     """
     chosen = msgspec.structs.asdict(suite) | {
         key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
@@ -115,10 +116,12 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     if not chosen["models"]:
         raise UsageError(
             "nothing to measure: no models were named",
-            "Say --suite table6, or --models repnext_u3_t,resnet50.",
+            "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
         )
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
-    networks = list(dict.fromkeys(_forms(chosen["models"], chip.device, overrides.weights)))
+    networks = list(
+        dict.fromkeys(_model_form_pairs(chosen["models"], chip.device, overrides.weights))
+    )
     _check_names([name for name, _ in networks])
     _check_grid(grid, len(networks), chip)
     if overrides.weights is not None:
@@ -144,10 +147,14 @@ def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) ->
     """Raise UsageError or UnavailableError for a value that cannot be measured on `chip`."""
     for key, values in grid.items():
         if not values:
-            raise UsageError(f"nothing to measure: {key} is empty", "Leave it out, or name one.")
+            raise UsageError(
+                f"nothing to measure: {key} is empty", f"Remove the empty {key}, or give a value."
+            )
     count = networks * math.prod(map(len, grid.values()))
     if count > MAX_CASES:
-        raise UsageError(f"{count} cases are too many", f"Measure {MAX_CASES} at a time at most.")
+        raise UsageError(
+            f"{count} cases are too many", f"Measure at most {MAX_CASES} cases per run."
+        )
     for backend in grid["backend"]:
         _check_backend(backend, chip)
     for precision in grid["precision"]:
@@ -158,10 +165,10 @@ def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) ->
 
 
 def _check_names(models: Sequence[str]) -> None:
-    """Raise UsageError for what would be obeyed where it is shown, as a file may be called."""
+    """Raise UsageError for control characters in a name: a terminal would obey them."""
     for name in models:
         if not name.isprintable():
-            raise UsageError(f"unprintable letters in the model {name!r}", "Rename the file.")
+            raise UsageError(f"unprintable characters in the model {name!r}", "Rename the file.")
 
 
 def _check_backend(name: str, chip: Chip) -> None:
@@ -169,20 +176,22 @@ def _check_backend(name: str, chip: Chip) -> None:
         raise unknown("backend", name, BACKENDS)
     torch_device = DEVICES[chip.device].torch_device
     if torch_device and (lack := BACKENDS[name].missing(torch_device)):
-        raise UnavailableError(f"no backend {name} here: {lack}", "Or leave it out of --backend.")
+        raise UnavailableError(f"no backend {name} here: {lack}", "Or use another --backend.")
 
 
 def _check_precision(name: str, chip: Chip) -> None:
     if name not in precisions.PRECISIONS:
         raise unknown("precision", name, precisions.PRECISIONS)
     if lack := DEVICES[chip.device].missing_precision(name, chip):
-        raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or leave it out.")
+        raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or use another --precision.")
 
 
 def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | None) -> Plan:
-    """The preset, with what suite and flags say instead.
+    """Return the plan of `preset`, changed by the suite and by the flags `rounds` and `budget_s`.
 
-    Who fixes the number of rounds gets just that many, unless a budget is given too.
+    A fixed number of rounds removes the precision and the budgets, so that exactly this many
+    rounds run; `budget_s` then sets both budgets again. Raises UsageError for an unknown preset or
+    an invalid number.
     """
     check_preset(preset)
     plan = msgspec.structs.replace(PRESETS[preset], pace_s=suite.pace_s)
@@ -193,13 +202,13 @@ def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | No
         plan = msgspec.structs.replace(plan, rounds=fixed, **unbound)
     if budget_s is not None:
         if not (math.isfinite(budget_s) and budget_s > 0):
-            raise UsageError(f"a budget of {budget_s:g} seconds", "Give a number above 0.")
+            raise UsageError(f"invalid budget of {budget_s:g} seconds", "Give a number above 0.")
         plan = msgspec.structs.replace(plan, budget_s=budget_s, slow_budget_s=budget_s)
     return plan
 
 
 def check_preset(name: str) -> None:
-    """Raise UsageError where there is no preset of that name."""
+    """Raise UsageError where no preset has this name."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
 
@@ -207,17 +216,17 @@ def check_preset(name: str) -> None:
 def check_positive(what: str, number: int) -> None:
     """Raise UsageError unless 1 <= number <= MAX_SIZE."""
     if not 1 <= number <= MAX_SIZE:
-        raise UsageError(f"{what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")
+        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")
 
 
 def sources(suite: Suite, overrides: Overrides) -> dict[str, Source]:
-    """Where children find the models that are not in the zoo, or their weights, by case's name."""
-    found = (_own(entry, overrides.weights) for entry in overrides.models or suite.models)
+    """Map a case's model name to the user's model or weights file that a child must load."""
+    found = (_user_model(entry, overrides.weights) for entry in overrides.models or suite.models)
     return {model.name: model.source for model in found if model}
 
 
-def _own(entry: str, weights: Path | None) -> user.UserModel | None:
-    """What is not simply a name of the zoo: a model of the user's, or any with --weights."""
+def _user_model(entry: str, weights: Path | None) -> user.UserModel | None:
+    """Return the user's own model or any model with --weights; None for a plain name of the zoo."""
     name = user.split_form(entry)[0]
     own = user.resolve(name)
     if weights is None:
@@ -225,20 +234,25 @@ def _own(entry: str, weights: Path | None) -> user.UserModel | None:
     return user.with_weights(own or user.UserModel(name, Source(zoo=name)), weights)
 
 
-def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tuple[str, str]]:
-    """`a@form` is one pair, a bare name is one for each form that the model has."""
+def _model_form_pairs(
+    models: Sequence[str], device: str, weights: Path | None
+) -> list[tuple[str, str]]:
+    """Return (model, form) pairs: one for `name@form`, one per form of the model for `name`.
+
+    Raises UsageError for an unknown model or form, or if --weights is used with several models.
+    """
     if len(models) > MAX_MODELS:
-        raise UsageError(f"{len(models)} models are too many", f"Name {MAX_MODELS} at most.")
+        raise UsageError(f"{len(models)} models are too many", f"Name at most {MAX_MODELS} models.")
     if weights is not None and len(models) > 1:
-        raise UsageError("--weights fit one model, not several", "Name one with --models.")
+        raise UsageError("--weights fit one model, not several", "Name one model with --models.")
     entries = [user.split_form(entry) for entry in models]
     timm_forms = _timm_forms(models)
     pairs: list[tuple[str, str]] = []
     for name, at, form in entries:
-        own = _own(name, weights)
+        own = _user_model(name, weights)
         if name in DEVICES[device].own_models:
             pairs.append((name, forms.ONLY))
-        elif own and own.source.factory:  # what forms it has is known once its code has run
+        elif own and own.source.factory:  # its forms are known only after its code has run
             if at and form not in forms.FORMS:
                 raise unknown("form", form, forms.FORMS)
             pairs.append((own.name, form if at else forms.ONLY))
@@ -249,22 +263,22 @@ def _forms(models: Sequence[str], device: str, weights: Path | None) -> list[tup
             if at:
                 zoo.check_form(spec, form)
             called = own.name if own else name
-            pairs += [(called, each) for each in ([form] if at else spec.forms)]
+            pairs += [(called, wanted) for wanted in ([form] if at else spec.forms)]
     return pairs
 
 
 def _timm_forms(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The forms of those that are timm's, by its names. Raises UsageError as `timm_forms` does."""
+    """Map the timm names among `models` to their forms. Raises UsageError for an unknown name."""
     names = [name for name in map(_timm_name, models) if name]
     for name in names:
         if not TIMM_NAME.fullmatch(name):
-            remedy = f"The names are those of `timm.list_models()`, after {zoo.TIMM_PREFIX}."
+            remedy = f"Write {zoo.TIMM_PREFIX} and then a name from `timm.list_models()`."
             raise UsageError(f"unknown model {zoo.TIMM_PREFIX + name!r}", remedy)
     return zoo.timm_forms(names)
 
 
 def _timm_name(entry: str) -> str:
-    """What timm calls a model; "" for any other, a file of the user's in a folder `timm` too."""
+    """Return a model's name in timm; "" for other models, even a file in a folder `timm`."""
     name = user.split_form(entry)[0]
     _, colon, factory = name.rpartition(":")
     is_own = colon and factory.isidentifier()

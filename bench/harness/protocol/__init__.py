@@ -1,1 +1,1 @@
-"""What the parent and its children say to each other."""
+"""The messages between the parent and its child processes, and the channel that carries them."""

@@ -1,6 +1,6 @@
-"""The channel between parent and child: one JSON message a line over a socket.
+"""The channel between parent and child: one JSON message per line over a socket.
 
-Also the pipe through which the parent reads a child's stdout and stderr.
+The module also has the pipe through which the parent reads a child's stdout and stderr.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import msgspec
 
 from bench.harness.protocol.messages import Reply, Request
 
-LONGEST_LINE = 2**26  # bytes; the longest messages hold a trace of some MB
-CHUNK = 2**16  # bytes, as many as a pipe holds
+MAX_LINE_BYTES = 2**26  # the longest messages hold a trace of some MB
+CHUNK_BYTES = 2**16  # the capacity of a pipe on Linux
 TAIL_BYTES = 2000
 
 
 class ChannelClosedError(Exception):
-    """The other process closed its end, or is gone."""
+    """The other process closed its end of the channel, or died."""
 
 
-class GarbageError(Exception):
-    """The bytes that came are not a message."""
+class MalformedMessageError(Exception):
+    """The received bytes are not a valid message."""
 
 
 class OutputPipe:
-    """The stdout and stderr of a process, through a pipe; only the last 2,000 bytes are kept.
+    """Reads the stdout and stderr of a process from a pipe; keeps the last TAIL_BYTES bytes.
 
-    The parent reads it while it waits for an answer of that process. A process that writes more
-    than a pipe holds in between is blocked until then, and does not disturb the blocks of others.
+    The parent reads the pipe only while it waits for a reply of that process. A process that fills
+    the pipe at any other time blocks, so its output cannot disturb the blocks of other processes.
     """
 
     def __init__(self, reading: int) -> None:
@@ -42,25 +42,25 @@ class OutputPipe:
 
     @property
     def is_open(self) -> bool:
-        """Whether more output may come."""
+        """Whether the process may still write output."""
         return self._reading >= 0
 
     @property
     def tail(self) -> str:
-        """The last of the output."""
+        """The last TAIL_BYTES bytes of the output, as text."""
         self.read()
         return self._last.decode(errors="replace")
 
     def fileno(self) -> int:
-        """The end of the pipe that is read."""
+        """The descriptor that this process reads from, as `select` asks for it."""
         return self._reading
 
     def read(self) -> None:
-        """Take what is there, at most what a pipe holds, without waiting."""
+        """Read at most CHUNK_BYTES of the available output, without waiting."""
         if not self.is_open:
             return
         try:
-            chunk = os.read(self._reading, CHUNK)
+            chunk = os.read(self._reading, CHUNK_BYTES)
         except BlockingIOError:
             return
         self._last = (self._last + chunk)[-TAIL_BYTES:]
@@ -68,22 +68,22 @@ class OutputPipe:
             self.close()
 
     def close(self) -> None:
-        """Read no more; the tail stays."""
+        """Close the pipe; `tail` stays available."""
         if self.is_open:
             os.close(self._reading)
             self._reading = -1
 
 
 def wait_for(sock: socket.socket, outputs: Sequence[OutputPipe], timeout_s: float | None) -> None:
-    """Sleep until something comes over `sock`; wake up meanwhile only to read `outputs`.
+    """Sleep until `sock` has data to read; wake up before that only to read `outputs`.
 
-    Raises TimeoutError after `timeout_s` seconds.
+    `timeout_s` of None waits without a limit. Raises TimeoutError after `timeout_s` seconds.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0)
         pipes = [output for output in outputs if output.is_open]
-        poll = select.poll()  # `select` takes no descriptor above 1,023
+        poll = select.poll()  # `select.select` fails for descriptors above 1,023
         for number in (sock.fileno(), *(pipe.fileno() for pipe in pipes)):
             poll.register(number, select.POLLIN)
         ready = {number for number, _ in poll.poll(None if left is None else 1000 * left)}
@@ -96,36 +96,37 @@ def wait_for(sock: socket.socket, outputs: Sequence[OutputPipe], timeout_s: floa
 
 
 class Channel:
-    """Messages over a stream socket; `outputs` are read while the parent waits for one."""
+    """Sends and receives messages over a stream socket; reads `outputs` while it waits."""
 
     def __init__(self, sock: socket.socket, outputs: Sequence[OutputPipe] = ()) -> None:
         self._socket = sock
         self._outputs = outputs
         self._received = bytearray()
-        self._searched = 0  # bytes without an end of line
+        self._searched = 0  # bytes already searched for an end of line
 
     def send(self, message: Request | Reply) -> None:
-        """Send one message. Raises ChannelClosedError."""
+        """Send one message. Raises ChannelClosedError where the other process is gone."""
         try:
             self._socket.sendall(msgspec.json.encode(message) + b"\n")
         except OSError as error:
             raise ChannelClosedError(str(error)) from error
 
     def receive_request(self) -> Request:
-        """Wait for the parent's next message. Raises ChannelClosedError."""
+        """Wait for the parent's next message. Raises ChannelClosedError if the parent is gone."""
         return msgspec.json.decode(self._line(None), type=Request)
 
     def receive_reply(self, timeout_s: float) -> Reply:
         """Wait for the child's next message.
 
-        Raises ChannelClosedError, TimeoutError after `timeout_s` seconds without a message, and
-        GarbageError for bytes that are none: a network may write to every open descriptor.
+        Raises ChannelClosedError where the child is gone, TimeoutError after `timeout_s` seconds
+        without a message, and MalformedMessageError for bytes that are not a message: the user's
+        network may write to every open descriptor.
         """
         line = self._line(timeout_s)
         try:
             return msgspec.json.decode(line, type=Reply)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise GarbageError(str(error)) from error
+            raise MalformedMessageError(str(error)) from error
 
     def close(self) -> None:
         """Close the socket."""
@@ -135,13 +136,13 @@ class Channel:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while (end := self._received.find(b"\n", self._searched)) < 0:
             self._searched = len(self._received)
-            if self._searched > LONGEST_LINE:
+            if self._searched > MAX_LINE_BYTES:
                 self._received.clear()
-                raise GarbageError(f"a line of more than {LONGEST_LINE} bytes")
+                raise MalformedMessageError(f"a line of more than {MAX_LINE_BYTES} bytes")
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
             wait_for(self._socket, self._outputs, left)
             try:
-                chunk = self._socket.recv(CHUNK)
+                chunk = self._socket.recv(CHUNK_BYTES)
             except OSError as error:
                 raise ChannelClosedError(str(error)) from error
             if not chunk:

@@ -1,4 +1,7 @@
-"""What parent and child tell each other."""
+"""The messages between the parent and a child that measures one case.
+
+Messages to a child are in `Request`, messages from a child in `Reply`.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,11 @@ from bench.records import (
 )
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What an earlier round found out about a case, so that later ones need not."""
+class CaseFacts(msgspec.Struct, frozen=True):
+    """What the first round finds out about a case; later rounds reuse it instead of checking again.
+
+    `structure` is a hash of the network's layers. `passport` is None for a model without forms.
+    """
 
     check: Check
     cost: Cost
@@ -35,15 +41,16 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
-    """To a new child: what to prepare. `known` is None in the case's first round.
+    """To a new child: prepare this case for this round.
 
-    With `profile` it is profiled instead of timed block by block.
+    `facts` is None in the case's first round. With `profile`, the child profiles the case instead
+    of timing blocks.
     """
 
     case: Case
     round: int
     plan: Plan
-    known: Known | None
+    facts: CaseFacts | None
     source: Source | None = None
     profile: ProfilePlan | None = None
 
@@ -56,33 +63,39 @@ class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """To a child: no more blocks; tell what you know."""
+    """To a child: there are no more blocks; send Finished."""
 
 
 class Observe(msgspec.Struct, frozen=True, tag="observe"):
-    """To a child that has finished: observe the chip for so many seconds."""
+    """To a child that sent Finished: call the network and read the sensors for `seconds`."""
 
     seconds: float
 
 
 class Entered(msgspec.Struct, frozen=True, tag="entered"):
-    """From a child: it entered a stage. If it dies, that is where."""
+    """From a child: it entered `stage`. If the child dies, its failure names the last stage."""
 
     stage: Stage
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """From a child: warmed up; seconds that a call took last, and most memory held so far."""
+    """From a child: the network is warm.
+
+    `iteration_s` is the expected time of one call, `peak_bytes` the most memory used so far (None
+    where the device does not report it).
+    """
 
     iteration_s: Seconds
     peak_bytes: int | None
 
 
 class Block(msgspec.Struct, frozen=True, tag="block"):
-    """From a child: one block of timed iterations, and what the kernels took just before it.
+    """From a child: one block of timed iterations; all times are in seconds.
 
-    Then as many iterations by the device's own clock, and seconds of one of as many that were
-    queued without waiting, where the device has a queue.
+    `start_s` is monotonic time. `samples_s` has one latency per iteration. `compute_s` and
+    `memory_s` are the times of the calibration kernels, which run just before the block. Where the
+    device has a queue, `device_samples_s` has as many iterations timed by the device's own clock.
+    `pipelined_s` is the mean time of an iteration when all are queued and waited for only once.
     """
 
     start_s: float
@@ -94,10 +107,13 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """From a child: all that a record needs besides the blocks."""
+    """From a child: everything in a record that is not in the blocks.
+
+    `discarded` counts untimed calls. `steady` is None where the warm-up was skipped.
+    """
 
     stages: Stages
-    known: Known
+    facts: CaseFacts
     discarded: int
     conditions: Conditions
     steady: bool | None
@@ -105,14 +121,17 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 
 class Observed(msgspec.Struct, frozen=True, tag="observed"):
-    """From a child: what it saw, None where nothing senses the chip, and seconds that it took."""
+    """From a child: what the sensors read (None without a sensor), and the seconds it took."""
 
     telemetry: Telemetry | None
     seconds: float
 
 
 class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
-    """From a child: where the time of its case goes, and what else its plan asked for."""
+    """From a child: the profile of its case.
+
+    `macs_per_s` (MAC/s), `bytes_per_s` (byte/s) and `trace` are None unless the plan asks for them.
+    """
 
     rows: list[ProfileRow]
     waterfall: Waterfall
@@ -126,7 +145,7 @@ class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
 
 
 class Raised(msgspec.Struct, frozen=True, tag="raised"):
-    """From a child: the case raised an error."""
+    """From a child: an exception of type `error` ended the case at `stage`."""
 
     stage: Stage
     error: str

@@ -1,4 +1,4 @@
-"""Where a run is made: the chip, the versions of what measures, and an id of both."""
+"""The environment of a run: the chip, the package versions, and an id made from both."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.devices import Driver
 from bench.records import Chip, Environment
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy")
-IN_THE_ID = ("torch", "timm", "bench")
+ID_PACKAGES = ("torch", "timm", "bench")
 
 
 def describe(driver: Driver, chip: Chip, run_id: str, command: str) -> Environment:
-    """The environment of a run that starts now; imports none of the packages it names."""
+    """Return the environment of a run that starts now, without importing any of PACKAGES."""
     versions = {name: _version(name) for name in PACKAGES}
     versions |= {"bench": bench.__version__, "python": platform.python_version()}
     versions |= {"kernel": platform.release()}
@@ -34,8 +34,12 @@ def describe(driver: Driver, chip: Chip, run_id: str, command: str) -> Environme
 
 
 def environment_id(driver: Driver, chip: Chip, versions: dict[str, str | None]) -> str:
-    """A hash of the chip and of the versions of torch, timm and bench; of no changing state."""
-    names = IN_THE_ID if driver.runs_torch else ("bench",)
+    """Return 16 hex digits of the SHA-256 of the chip and the versions of ID_PACKAGES.
+
+    The machine's state (clocks, governor, ...) is not part of the id. For a device that does not
+    run torch, only the version of bench is.
+    """
+    names = ID_PACKAGES if driver.runs_torch else ("bench",)
     identity = (chip.device, chip.name, chip.facts, {name: versions.get(name) for name in names})
     return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()[:16]
 

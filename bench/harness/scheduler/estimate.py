@@ -1,4 +1,4 @@
-"""How long a run takes: what the plan asks for, and what is known of each case so far."""
+"""Estimates how long a run takes, from the plan and the progress of each case."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.harness.plan import Plan, is_done, is_slow
 from bench.records import Case
 from bench.storage.history import History
 
-# Guesses for what nobody has measured yet; how fast a device is, its driver says.
-SETUP_S = 2.5  # of a case-round
-SCRIPTED_SETUP_S = 0.1  # where no network runs
+# Guesses for cases without a measurement. The speed of a device is in its driver.
+SETUP_S = 2.5  # per case-round: start, build, fuse, load, check
+SCRIPTED_SETUP_S = 0.1  # on a simulated device, where no network runs
 LARGE_BATCH = 16
-UNKNOWN_MACS = 4.5e9
+UNKNOWN_MACS = 4.5e9  # per image of 224 pixels
 
 
 class CaseProgress(msgspec.Struct, frozen=True):
-    """What is known of one case: seconds of an iteration, rounds done, samples of this round."""
+    """The progress of one case: seconds per iteration, finished rounds, samples of this round."""
 
     iteration_s: float
     rounds_done: int = 0
@@ -27,7 +27,11 @@ class CaseProgress(msgspec.Struct, frozen=True):
 
 
 def guess_iteration_s(case: Case, macs: float | None) -> float:
-    """Seconds of an iteration of a network with so many multiply-accumulates an image."""
+    """Estimate the seconds of one iteration; `macs` are per image at 224 pixels.
+
+    t = call_s + batch * macs * (resolution / 224)^2 / rate. `rate` is in MAC/s, for one thread or
+    for the whole device, as its driver says.
+    """
     macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
     speed = DEVICES[case.device].speed
     rate = speed.macs_per_s if case.batch < LARGE_BATCH else speed.macs_per_s_large
@@ -35,28 +39,34 @@ def guess_iteration_s(case: Case, macs: float | None) -> float:
 
 
 def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
-    """Seconds of the first call and the warm-up of a case-round."""
+    """Seconds of the first call and the warm-up of a case-round; a slow case has no warm-up."""
     if is_slow(plan, batch, iteration_s):
         return iteration_s
     return (1 + max(2.0, plan.warmup_s / iteration_s)) * iteration_s
 
 
 def kinds_of_block(case: Case) -> int:
-    """How many kinds of blocks are timed: on a device with a queue by its own clock too, and of
-    batches pipelined as well."""
+    """How many times each block of iterations runs.
+
+    Every device runs the timed block. A device with a queue also runs a block timed by its own
+    clock, and above batch 1 a pipelined block.
+    """
     if not _has_real_queue(case):
         return 1
     return 2 if case.batch == 1 else 3
 
 
 def _has_real_queue(case: Case) -> bool:
-    """Whether blocks by the device's clock, and observing the chip, take real time."""
+    """Whether device-clock blocks and observing the chip take real time (not so if simulated)."""
     driver = DEVICES[case.device]
     return driver.has_queue and driver.runs_torch
 
 
 def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
-    """Seconds that one case-round lets the network run: first call, warm-up, blocks, discards."""
+    """Seconds that the network runs in one case-round; `kinds` is from `kinds_of_block`.
+
+    This is the first call, the warm-up, the discarded calls and the blocks.
+    """
     if is_slow(plan, batch, iteration_s):
         return (1 + plan.slow_samples * kinds) * iteration_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
@@ -65,9 +75,10 @@ def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
 
 
 def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
-    """Seconds that a case-round takes; `setup_s` is what it costs besides the network, if known.
+    """Seconds that a case-round takes: `work_s` plus `setup_s`, the time outside the network.
 
-    The time of a simulated device is scripted: in real time it only pauses in each block.
+    `setup_s` of None is taken as SETUP_S. The time of a simulated device is scripted: such a
+    device only sleeps `plan.pace_s` in each block.
     """
     if DEVICES[case.device].runs_torch:
         setup_s = SETUP_S if setup_s is None else setup_s
@@ -80,7 +91,7 @@ def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -
 def planned_rounds(
     plan: Plan, case: Case, progress: CaseProgress, setup_s: float | None = None
 ) -> int:
-    """How many rounds the plan's number and its budget let a case have."""
+    """Return max(1, min(plan.rounds, floor(budget_s / round_s))); without a budget, plan.rounds."""
     slow = is_slow(plan, case.batch, progress.iteration_s)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is None:
@@ -92,7 +103,7 @@ def planned_rounds(
 def remaining_s(
     plan: Plan, progress: Mapping[Case, CaseProgress], setup_s: float | None = None
 ) -> float:
-    """Seconds until every case has its rounds."""
+    """Seconds until every case has all of its planned rounds."""
     total = 0.0
     for case, known in progress.items():
         rounds = planned_rounds(plan, case, known, setup_s) - known.rounds_done
@@ -106,14 +117,18 @@ def remaining_s(
     return total
 
 
-def initial(
+def initial_progress(
     plan: Plan,
     histories: Mapping[Case, History],
     macs: Mapping[str, float],
     *,
     retry_failed: bool = False,
 ) -> dict[Case, CaseProgress]:
-    """Of the cases that need a round: from records where there are any, else from MACs."""
+    """Return the progress of each case that still needs a round.
+
+    The time of an iteration is the fastest on record, or else estimated from `macs`, which maps a
+    case's name to multiply-accumulates per image.
+    """
     progress = {}
     for case, (rounds, failure) in histories.items():
         if is_done(plan, rounds) or (failure and not retry_failed):

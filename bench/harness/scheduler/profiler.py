@@ -1,10 +1,10 @@
-"""The parent that profiles.
+"""The parent's loop of `bench profile`; the right-hand column names the function.
 
 for each of the rounds:                                       profile
     while a case lacks this round:
         start a fresh template process                        _run_round
         profile each case in a child, one after another           _profile_case
-        put what each child found on record
+        append what each child found to the store
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.storage.results import Store
 
 DEADLINE_S = 600.0
 OBSERVE_S = 5.0
-Say = Callable[[ProfileHistory], None]
+OnProfiled = Callable[[ProfileHistory], None]
 
 
 def profile(
@@ -32,37 +32,38 @@ def profile(
     seconds: float,
     store: Store,
     environment: Environment,
-    say: Say,
+    on_profiled: OnProfiled,
     *,
     retry_failed: bool = False,
     sources: Mapping[str, Source] | None = None,
     traces: Path | None = None,
 ) -> list[ProfileHistory]:
-    """Profile what `store` lacks of `cases`; returns what is then on record of each, in order.
+    """Profile the rounds of `cases` that `store` lacks; return the recorded profiles of each case.
 
-    Each case has PROFILE_ROUNDS processes, whose blocks last for `seconds` in all. Rounds go over
-    all cases, back and forth, so that a drift of the machine hits all cases alike. With `traces`
-    each trace goes into that folder, and what is on record is profiled anew. `say` is told of each
-    case that is done. A round whose template is killed goes on with the remaining cases. Raises
-    UsageError where templates are killed again and again.
+    Each case runs in PROFILE_ROUNDS processes, whose blocks last `seconds` in total. A round visits
+    all cases, and every second round in reverse, so that a drift of the machine affects all cases
+    alike. With `traces`, each trace is written to that folder, and all cases are profiled again.
+    `on_profiled` is called with each finished case. If a template is killed, a new one profiles the
+    remaining cases of the round. Raises UsageError where MAX_DEATHS templates in a row are killed
+    and none finishes a case.
     """
     profiler = _Profiler(seconds, store, environment, sources or {}, traces)
-    anew = {case for case in cases if traces or (retry_failed and profiler.history(case).failure)}
+    redo = {case for case in cases if traces or (retry_failed and profiler.history(case).failure)}
     deaths = TemplateDeaths()
     for number in range(1, PROFILE_ROUNDS + 1):
         done: set[Case] = set()
         while todo := [
             case
             for case in cases
-            if case not in done and (case in anew or profiler.needs_round(case, number))
+            if case not in done and (case in redo or profiler.needs_round(case, number))
         ]:
             try:
                 for made in profiler.run_round(todo, number):
                     done.add(made.case)
                     if isinstance(made, Failure):
-                        anew.discard(made.case)
+                        redo.discard(made.case)
                     if isinstance(made, Failure) or number == PROFILE_ROUNDS:
-                        say(profiler.history(made.case))
+                        on_profiled(profiler.history(made.case))
             except TemplateDiedError:
                 deaths.count((number, len(done)))
     return [profiler.history(case) for case in cases]
@@ -87,20 +88,20 @@ class _Profiler:
         self._started = False
 
     def history(self, case: Case) -> ProfileHistory:
-        """What is on record of the profiles of `case` in this environment."""
+        """The recorded profiles of `case` in this environment."""
         here = self._environment.environment_id
-        return profile_history(self._store.of(case, here), case, here)
+        return profile_history(self._store.records_of(case, here), case, here)
 
     def needs_round(self, case: Case, number: int) -> bool:
-        """Whether neither that round, as long as asked for, nor a failure is on record."""
+        """Whether the store has neither a failure nor a long enough profile of this round."""
         known = self.history(case)
         long_enough = {each.round for each in known.rounds if each.seconds >= self._round_s}
         return not known.failure and number not in long_enough
 
     def run_round(self, cases: Sequence[Case], number: int) -> Iterator[Profile | Failure]:
-        """Profile the cases one after another; yield each record once it is on the disk.
+        """Profile the cases one after another; yield each record after it is on disk.
 
-        Every second round goes backwards. Raises TemplateDiedError.
+        Even rounds visit the cases in reverse. Raises TemplateDiedError.
         """
         if not self._started:
             self._store.append(self._environment)
@@ -110,7 +111,7 @@ class _Profiler:
                 yield self._profile_case(case, number, template)
 
     def _profile_case(self, case: Case, number: int, template: Template) -> Profile | Failure:
-        """Profile one case in a process of its own, and append the record of it."""
+        """Profile one case in a process of its own, and append its record to the store."""
         source, plan = self._sources.get(case.model), self._plan(case, number)
         job = Job(case, number, PRESETS["quick"], None, source, plan)
         made: Profile | Failure
@@ -133,7 +134,7 @@ class _Profiler:
         return ProfilePlan(
             seconds=self._round_s,
             observe_s=OBSERVE_S if number == 1 else 0.0,
-            peaks=peaks_for(self._store.of(None, here), case, here) is None,
+            peaks=peaks_for(self._store.records_of(None, here), case, here) is None,
             trace=self._traces is not None,
         )
 
@@ -154,7 +155,7 @@ class _Profiler:
         )
 
     def _keep_peaks(self, case: Case, answer: Profiled) -> None:
-        """Append what the device reaches at best, where the child measured it."""
+        """Append the device's peak MAC/s and byte/s to the store, if the child measured them."""
         if answer.macs_per_s is None or answer.bytes_per_s is None:
             return
         self._store.append(
@@ -170,7 +171,7 @@ class _Profiler:
 
 
 def _answer(template: Template, job: Job) -> Profiled:
-    """What a child says of its case. Raises CaseError or TemplateDiedError."""
+    """Fork a child, return its profile. Raises CaseError or TemplateDiedError."""
     child = template.fork(job)
     answer = child.answer(DEADLINE_S)
     if not isinstance(answer, Profiled):

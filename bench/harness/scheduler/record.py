@@ -1,4 +1,4 @@
-"""The record of a case-round, put together from what the child reported and the parent knows."""
+"""Builds the record of a case-round from the child's report and the parent's observations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from bench.analysis.verdict import of_clocks
+from bench.analysis.verdict import jump_reasons
 from bench.harness.protocol.messages import Finished, Observed
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
@@ -15,12 +15,12 @@ from bench.records import Case, Conditions, Environment, Failure, Measurement, S
 from bench.text import without_paths
 
 
-class Surroundings(NamedTuple):
-    """What the parent knows of a round besides its children.
+class RoundContext(NamedTuple):
+    """What the parent knows about a round that its children do not.
 
-    `share_s` is the case's share of the seconds that starting the template took, `sitting` the
-    number of the wave whose cases took turns, `foreign_processes` how many processes of others
-    were on the chip before the round, `warnings` what a reader of the record must know.
+    `share_s` is the case's share of the template's start-up time: seconds / number of cases.
+    `sitting` numbers the wave of cases that took turns. `foreign_processes` counts the processes
+    of other programs on the chip before the round (None: unknown). `warnings` go into the record.
     """
 
     share_s: float
@@ -34,12 +34,12 @@ def measurement(
     measured: CaseRound,
     finished: Finished,
     observed: Observed,
-    around: Surroundings,
+    context: RoundContext,
 ) -> Measurement:
-    """The record of a case-round that succeeded; `stopped_by` is left at "round"."""
+    """Return the record of a successful case-round. The caller sets `stopped_by` afterwards."""
     blocks, case = measured.blocks, measured.case
-    conditions = _declared(finished.conditions, environment, around.foreign_processes)
-    jumps = [reason.seen for reason in of_clocks(conditions)]
+    conditions = _declared(finished.conditions, environment, context.foreign_processes)
+    jumps = [reason.text for reason in jump_reasons(conditions)]
     return Measurement(
         run_id=environment.run_id,
         case_id=case.case_id,
@@ -50,20 +50,20 @@ def measurement(
         block_sizes=[len(block.samples_s) for block in blocks],
         block_starts_s=[block.start_s for block in blocks],
         stages_s=structs.replace(finished.stages, observe=observed.seconds),
-        cost=finished.known.cost,
+        cost=finished.facts.cost,
         stopped_by="round",
         discarded=finished.discarded,
-        share_s=around.share_s,
-        structure=finished.known.structure,
-        check=finished.known.check,
+        share_s=context.share_s,
+        structure=finished.facts.structure,
+        check=finished.facts.check,
         preset=measured.job.plan.preset,
-        passport=finished.known.passport,
-        warnings=[*too_many_threads(case, environment), *around.warnings, *jumps],
+        passport=finished.facts.passport,
+        warnings=[*too_many_threads(case, environment), *context.warnings, *jumps],
         block_compute_s=[block.compute_s for block in blocks],
         block_memory_s=[block.memory_s for block in blocks],
         conditions=conditions,
         steady=finished.steady,
-        sitting=around.sitting,
+        sitting=context.sitting,
         device_samples_s=[s for block in blocks for s in block.device_samples_s],
         block_pipelined_s=[b.pipelined_s for b in blocks if b.pipelined_s is not None],
         settings=finished.settings,
@@ -80,7 +80,10 @@ def failure(
     stage: Stage | None = None,
     warnings: Sequence[str] = (),
 ) -> Failure:
-    """The record of a case-round that failed, at the stage of the error unless one is named."""
+    """Return the record of a failed case-round; `stage` replaces the stage of the error.
+
+    Absolute paths are removed from the message and from the output.
+    """
     return Failure(
         run_id=environment.run_id,
         case_id=case.case_id,
@@ -96,7 +99,7 @@ def failure(
 
 
 def too_many_threads(case: Case, environment: Environment) -> list[str]:
-    """A warning where the case has more threads than this process may use CPUs."""
+    """Return a warning if the case has more threads than this process may use CPUs, else []."""
     usable = environment.chip.threads
     if case.threads > usable:
         return [f"{case.threads} threads on {usable} usable CPUs"]
@@ -106,7 +109,7 @@ def too_many_threads(case: Case, environment: Environment) -> list[str]:
 def _declared(
     conditions: Conditions, environment: Environment, foreign_processes: int | None
 ) -> Conditions:
-    """The conditions, with the processes of others and the power mode that the run declared."""
+    """Return the conditions with the foreign processes and the power mode that the run declared."""
     mode = environment.chip.facts.get("power_mode")
     modes = conditions.power_modes
     if mode is not None and modes:

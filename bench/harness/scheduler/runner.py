@@ -1,4 +1,4 @@
-"""The parent's loop: which child computes when, and what goes on record.
+"""The parent's loop of `bench run`; the right-hand column names the function.
 
     for each group of comparable cases:                           run
         while a case of the group needs a round:                  _measure_group
@@ -7,10 +7,11 @@
                 fork a child of each case that memory has room for    _start_children
                 while a child needs samples:                          _take_turns
                     time one block of each, then reverse the order    (a turn)
-                put what each child measured on record                _record
+                append what each child measured to the store          _record
 
-The order of a round is shuffled (seeded) and reverses each turn, so that a drift of the machine
-hits all cases alike. While a child times a block, the parent sleeps in a system call.
+The order of a round is shuffled with a fixed seed and reversed after each turn. A drift of the
+machine then affects all cases alike. While a child times a block, the parent sleeps in a system
+call, so the parent uses no CPU core.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ import msgspec
 
 from bench.devices import DEVICES
 from bench.harness.plan import Plan, is_done, stopped_by
-from bench.harness.protocol.messages import Job, Known, Observed
+from bench.harness.protocol.messages import CaseFacts, Job, Observed
 from bench.harness.scheduler import record
 from bench.harness.scheduler.capacity import has_room, most_children
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
-from bench.harness.scheduler.record import Surroundings
+from bench.harness.scheduler.record import RoundContext
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.records import Case, Environment, Failure, Measurement, Source
 from bench.storage.history import History
@@ -40,22 +41,22 @@ from bench.text import without_paths
 
 
 class Listener(Protocol):
-    """Follows a run. The run calls it between blocks only, never inside one."""
+    """Receives the events of a run. The run calls it between blocks, never during a block."""
 
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """The run begins: the cases to measure, and those that are done already."""
+        """The run begins; `todo` are the cases to measure, `done` the finished ones."""
 
     def warmed(self, case: Case, iteration_s: float) -> None:
-        """A case is ready to be timed; an iteration takes about so many seconds."""
+        """A case is ready to be timed; `iteration_s` is the expected time of one iteration."""
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
-        """A block was timed: samples of earlier rounds, and those of this round so far."""
+        """A block was timed. `earlier` are samples of earlier rounds, `samples` of this round."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """A round of a case is on record; all of its rounds so far."""
+        """A round of a case was appended to the store; `rounds` are all of its rounds."""
 
     def failed(self, record: Failure) -> None:
-        """A failure is on record."""
+        """A failure was appended to the store."""
 
 
 def run(
@@ -68,10 +69,11 @@ def run(
     retry_failed: bool = False,
     sources: Mapping[str, Source] | None = None,
 ) -> list[Failure]:
-    """Measure what `store` lacks of `cases`; return the failures of these cases, old and new.
+    """Measure the rounds of `cases` that `store` lacks; return all recorded failures of `cases`.
 
-    Groups run one after another, smallest batch first as `cases` come. `sources` says, by model
-    name, where a child finds the models that are not in the zoo.
+    Consecutive cases of one group run together; groups run in the order of `cases`. `sources` maps
+    a model's name to where a child finds it, for models that are not in the zoo. Raises UsageError
+    where the template process is killed repeatedly.
     """
     scheduler = _Scheduler(plan, store, environment, listener, retry_failed, sources or {})
     todo = [case for case in cases if scheduler.needs_round(case)]
@@ -85,7 +87,7 @@ def run(
 
 
 def new_run_id() -> str:
-    """An id that no other run has."""
+    """Return a new random run id of 12 hex digits."""
     return secrets.token_hex(6)
 
 
@@ -110,19 +112,20 @@ class _Scheduler:
         self._sources = sources
         self._failed_now: set[Case] = set()
         self._sittings = 0
-        self._recorded = 0  # rounds and failures
+        self._recorded = 0  # number of rounds and failures appended
 
     def needs_round(self, case: Case) -> bool:
-        """Whether the plan asks for another round; a failure ends a case unless it is retried."""
+        """Whether the plan asks for another round. A failed case needs none unless retried."""
         rounds, failure = self._history(case)
         if failure is not None and (not self._retry or case in self._failed_now):
             return False
         return not is_done(self._plan, rounds)
 
     def measure_group(self, cases: list[Case]) -> None:
-        """Run round after round, until no case of the group needs one.
+        """Run rounds until no case of the group needs another round.
 
-        A round whose template is killed begins anew; what it had finished is on record.
+        If a template is killed, the round starts again; its finished cases are in the store.
+        Raises UsageError where this happens repeatedly.
         """
         deaths = TemplateDeaths()
         while needing := [case for case in cases if self.needs_round(case)]:
@@ -132,7 +135,7 @@ class _Scheduler:
                 deaths.count(self._recorded)
 
     def _run_round(self, cases: list[Case]) -> None:
-        """Measure each case in a process of its own, wave after wave where memory is short."""
+        """Measure each case in a process of its own; if memory is short, in several waves."""
         waiting = self._shuffled(cases)
         foreign = self._driver.foreign_processes()
         began = time.monotonic()
@@ -146,12 +149,12 @@ class _Scheduler:
                     warnings = [f"{held}: the others did not take turns with them"]
                 self._sittings += 1
                 self._take_turns(children)
-                around = Surroundings(share_s, self._sittings, foreign, warnings)
+                context = RoundContext(share_s, self._sittings, foreign, warnings)
                 for child in children:
-                    self._record(child, around)
+                    self._record(child, context)
 
     def _shuffled(self, cases: Sequence[Case]) -> list[Case]:
-        """The order of a round and of its waves: the same for the same round, another each round.
+        """Return the cases in the order of this round, shuffled with the round's number as seed.
 
         The first round keeps the order of the suite, so that rows appear in that order.
         """
@@ -162,7 +165,7 @@ class _Scheduler:
         return order
 
     def _start_children(self, template: Template, waiting: list[Case]) -> list[CaseRound]:
-        """Take cases from `waiting` and make a child of each ready, as long as memory allows."""
+        """Remove cases from `waiting` and start a child for each, as long as memory allows."""
         children: list[CaseRound] = []
         most = most_children()
         while waiting and len(children) < most and self._has_room(children):
@@ -173,8 +176,8 @@ class _Scheduler:
                 child.await_ready()
                 self._listener.warmed(case, child.iteration_s)
             except CaseError as error:
-                if error.is_short_of_memory and children:
-                    waiting.insert(0, case)  # perhaps it fits alone: it begins the next wave
+                if error.is_out_of_memory and children:
+                    waiting.insert(0, case)  # it may fit alone: the next wave begins with it
                     break
                 self._record_failure(job, error)
             else:
@@ -182,7 +185,7 @@ class _Scheduler:
         return children
 
     def _take_turns(self, children: list[CaseRound]) -> None:
-        """Time blocks in turns until each child has enough of them; drop children that fail."""
+        """Time blocks in turns until each child has enough samples; remove failed children."""
         active = list(children)
         while active:
             for child in list(active):
@@ -196,8 +199,8 @@ class _Scheduler:
                     self._listener.sampled(child.case, child.earlier, child.samples)
             active = [child for child in reversed(active) if not child.has_enough()]
 
-    def _record(self, child: CaseRound, around: Surroundings) -> None:
-        """Have the child report and observe its chip; append its record, or its failure."""
+    def _record(self, child: CaseRound, context: RoundContext) -> None:
+        """Get the child's report, let it observe its chip, and append the record or the failure."""
         earlier = self._history(child.case).rounds
         try:
             finished = child.finish()
@@ -205,7 +208,7 @@ class _Scheduler:
             self._record_failure(child.job, error)
             return
         observed, warned = self._observe(child, earlier)
-        made = record.measurement(self._environment, child, finished, observed, around)
+        made = record.measurement(self._environment, child, finished, observed, context)
         made = msgspec.structs.replace(made, warnings=[*made.warnings, *warned])
         rounds = [*earlier, made]
         rounds[-1] = msgspec.structs.replace(made, stopped_by=stopped_by(self._plan, rounds))
@@ -215,7 +218,10 @@ class _Scheduler:
     def _observe(
         self, child: CaseRound, earlier: Sequence[Measurement]
     ) -> tuple[Observed, list[str]]:
-        """Observe the chip once a case; a failure to do so is a warning, the blocks are kept."""
+        """Observe the chip once per case; return the result and the warnings.
+
+        If the child fails here, its blocks are kept and the failure becomes a warning.
+        """
         nothing = Observed(None, 0.0)
         try:
             wanted = self._plan.observe_s and not any(made.telemetry for made in earlier)
@@ -238,10 +244,10 @@ class _Scheduler:
         self._recorded += 1
 
     def _job(self, case: Case) -> Job:
-        """What a child of `case` is asked to do in its next round."""
+        """Return the job of a child for the next round of `case`."""
         rounds = self._history(case).rounds
         number = max((made.round for made in rounds), default=0) + 1
-        return Job(case, number, self._plan, _known(rounds), self._sources.get(case.model))
+        return Job(case, number, self._plan, _case_facts(rounds), self._sources.get(case.model))
 
     def _earlier_samples(self, case: Case) -> list[float]:
         return [sample for made in self._history(case).rounds for sample in made.samples_s]
@@ -253,9 +259,9 @@ class _Scheduler:
         return self._store.history(case, self._environment.environment_id)
 
 
-def _known(rounds: Sequence[Measurement]) -> Known | None:
-    """What the first round found out; None before it."""
+def _case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:
+    """Return the facts that the first round found out, or None before the first round."""
     if not rounds:
         return None
     first = rounds[0]
-    return Known(first.check, first.cost, first.structure, first.passport)
+    return CaseFacts(first.check, first.cost, first.structure, first.passport)

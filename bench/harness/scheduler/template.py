@@ -1,9 +1,10 @@
 """The parent's side of a round's template process, from which the children are forked.
 
-Children forked from one parent share its memory layout, which hides how much the layout matters:
-so every round has a fresh template. Parent, template and children die together, top down. What a
-child leaves behind becomes the template's own child, which ends it. If the template itself is
-killed, the parent finds what is left by a mark in its environment.
+Children forked from one process share its memory layout, and the layout changes the latency. Every
+round therefore starts a fresh template, so that rounds sample different layouts. When the parent
+dies, the template dies; when the template dies, its children die. Linux gives the processes that a
+child leaves behind to the template, which kills them. If the template itself is killed, the parent
+finds these processes by the variable MARK in their environment.
 """
 
 from __future__ import annotations
@@ -27,34 +28,37 @@ from bench.harness.scheduler.child import CaseError, ChildProcess, TemplateDiedE
 from bench.process import command_for_module
 from bench.records import OUT_OF_MEMORY
 
-DEATHS_TOLERATED = 3
+MAX_DEATHS = 3
 START_DEADLINE_S = 300.0
-REQUEST_DEADLINE_S = 60.0  # of a template, which has nothing to do but fork and reap
+REQUEST_DEADLINE_S = 60.0  # for a template to fork or reap one child
 PROGRAM = "bench.harness.worker.template"  # the module that the template process runs
-MARK = "BENCH_ROUND"  # a variable of the environment of a template and all below it
+MARK = "BENCH_ROUND"  # environment variable of a template and of all processes below it
 
 
 class TemplateDeaths:
-    """Counts templates that were killed with nothing finished in between."""
+    """Counts the templates in a row that were killed before they finished a case."""
 
     def __init__(self) -> None:
         self._count = 0
         self._finished: object = None
 
     def count(self, finished: object) -> None:
-        """Another death; `finished` says how far the work is. Raises UsageError at the third."""
+        """Count one death; the count restarts if `finished`, the progress so far, has changed.
+
+        Raises UsageError at the MAX_DEATHS-th death in a row.
+        """
         self._count = self._count + 1 if finished == self._finished else 1
         self._finished = finished
-        if self._count == DEATHS_TOLERATED:
+        if self._count == MAX_DEATHS:
             raise UsageError(
-                f"the measuring processes were killed {self._count} times",
-                "Look for what kills them (`dmesg` names the out-of-memory killer); "
-                "finished rounds are on record, and the same command goes on.",
+                f"the measuring processes were killed {self._count} times in a row",
+                "Find the program that kills them; `dmesg` names the out-of-memory killer. "
+                "Finished rounds are saved: run the same command again to resume.",
             ) from None
 
 
 class Template:
-    """The parent's side of a template process. A context manager: leaving it kills all below."""
+    """The parent's side of a template process. A context manager; its exit kills all processes."""
 
     def __init__(self, device_name: str) -> None:
         self._children: list[ChildProcess] = []
@@ -72,7 +76,7 @@ class Template:
                 stdout=writing,
                 stderr=writing,
                 env={**os.environ, MARK: self._mark},
-                start_new_session=True,  # Ctrl-C is for the parent, which then ends the rest
+                start_new_session=True,  # Ctrl-C reaches the parent only, which kills the template
             )
         os.close(writing)
         try:
@@ -90,7 +94,8 @@ class Template:
     def fork(self, job: Job) -> ChildProcess:
         """Start a child that prepares `job` at once.
 
-        Raises TemplateDiedError, or CaseError where there may be no more processes.
+        Raises TemplateDiedError where the template is dead, and CaseError where the system allows
+        no more processes.
         """
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
@@ -106,20 +111,20 @@ class Template:
             raise CaseError("start", OUT_OF_MEMORY, f"no process for it: {os.strerror(-pid)}")
         child = ChildProcess(self.reap, Channel(ours, [output]), output, pid)
         self._children.append(child)
-        with contextlib.suppress(ChannelClosedError):  # what is asked next finds it dead
+        with contextlib.suppress(ChannelClosedError):  # the next request reports the dead child
             child.channel.send(job)
         return child
 
     def reap(self, pid: int, output: OutputPipe) -> int | None:
-        """Wait for a child to end, or kill it, and end all that it left behind.
+        """Wait until a child has ended, or kill it; kill the processes that it left behind.
 
-        Returns its wait status; KILLED_AT_DEADLINE where it did not end by itself; None if the
+        Returns its wait status, KILLED_AT_DEADLINE if the template had to kill it, or None if the
         template is dead.
         """
         return self._request(REAP + b"%d" % pid, [output])
 
     def close(self) -> None:
-        """Kill the template and every child, and whatever they started."""
+        """Kill the template, every child, and all processes that they started."""
         for child in self._children:
             child.close()
         self._process.kill()
@@ -127,12 +132,13 @@ class Template:
         self._control.close()
         self._output.close()
         if self._is_lost:
-            _end_marked(self._mark)
+            _kill_marked(self._mark)
 
     def _request(self, command: bytes, outputs: list[OutputPipe], *files: int) -> int | None:
         if self._is_lost:
             return None
-        self._is_lost = True  # until it has answered: then its answers belong to the questions
+        # Lost until the answer comes: a late answer would be taken for that of the next command.
+        self._is_lost = True
         with contextlib.suppress(OSError, ValueError):
             socket.send_fds(self._control, [command], files)
             wait_for(self._control, [self._output, *outputs], REQUEST_DEADLINE_S)
@@ -155,13 +161,16 @@ class Template:
             raise TemplateDiedError
         last_line = self._output.tail.strip().rpartition("\n")[2]
         raise UnavailableError(
-            f"a measuring process could not start: {last_line or 'no reason given'}",
-            "Mend the installation: pip install --force-reinstall torch torchvision timm",
+            f"a measuring process could not start: {last_line or 'it gave no reason'}",
+            "Repair the installation: pip install --force-reinstall torch torchvision timm",
         )
 
 
-def marked(start: str = "") -> Iterator[psutil.Process]:
-    """Living processes whose MARK begins with `start`: the parent's process id, and a hyphen."""
+def marked_processes(start: str = "") -> Iterator[psutil.Process]:
+    """Yield the living processes whose variable MARK begins with `start`.
+
+    A mark is "<process id of the parent>-<random hex>".
+    """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             mark = process.environ().get(MARK, "")
@@ -169,10 +178,10 @@ def marked(start: str = "") -> Iterator[psutil.Process]:
                 yield process
 
 
-def _end_marked(mark: str) -> None:
-    """End what a template left that could not do so itself."""
+def _kill_marked(mark: str) -> None:
+    """Kill the processes that a killed template left behind."""
     deadline = time.monotonic() + GRACE_S
-    while (left := list(marked(mark))) and time.monotonic() < deadline:
+    while (left := list(marked_processes(mark))) and time.monotonic() < deadline:
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()

@@ -1,4 +1,4 @@
-"""The blocks that a child times for its parent, with everything that surrounds each of them."""
+"""Times blocks for the parent, with calibration, sensor readings and discarded calls."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bench.records import Jump, Reading
 Call = Callable[[], object]
 
 
-class Served(NamedTuple):
-    """Discarded calls; sensor readings before and after each block; jumps of the clocks."""
+class ServedBlocks(NamedTuple):
+    """The number of discarded calls, sensor readings (before, after) per block, and clock jumps."""
 
     discarded: int
     readings: list[tuple[Reading, Reading]]
@@ -25,11 +25,12 @@ class Served(NamedTuple):
 
 def serve_blocks(
     channel: Channel, job: Job, session: Session, clock: StageClock, kernels: Kernels, call: Call
-) -> Served:
-    """Time a block whenever the parent asks for one, until it asks for something else.
+) -> ServedBlocks:
+    """Time one block per RunBlock request; return after the first other request.
 
-    Around each block: the calibration kernels, discarded calls, a reading of the sensors; the
-    block; another reading; then blocks by the device's own clock, where it has a queue.
+    For each block, in order: run the calibration kernels; discard calls; read the sensors; time
+    the block; read the sensors again. Where the device has a queue, time further blocks by the
+    device's own clock. Raises ClockError where the clock goes backwards.
     """
     discarded = 0
     readings: list[tuple[Reading, Reading]] = []
@@ -38,7 +39,7 @@ def serve_blocks(
     while isinstance(request := channel.receive_request(), RunBlock):
         with clock.stage("calibrate"):
             calibration = calibrate(kernels, session.now)
-        clock.enter("timed")  # the parent hears it before the discarded calls are over
+        clock.enter("timed")  # announced before the discarded calls, which may hang
         for _ in range(request.discard):
             clock.add("warmup", timed_call(call, session.now))
         discarded += request.discard
@@ -53,14 +54,17 @@ def serve_blocks(
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
         channel.send(Block(block.start_s, block.samples_s, *calibration, *queued))
-    return Served(discarded, readings, jumps)
+    return ServedBlocks(discarded, readings, jumps)
 
 
 def _queued_blocks(
     session: Session, clock: StageClock, call: Call, iterations: int, batch: int
 ) -> tuple[list[float], float | None]:
-    """Where calls are queued: seconds of each by the device's clock, and the pipelined seconds of
-    one, of batches only. Each comes from a block of its own with as many iterations."""
+    """Time blocks that only a device with a queue has; other devices return ([], None).
+
+    Returns the seconds of each of `iterations` calls by the device's clock, and above batch 1 the
+    seconds of one call in a pipelined block of as many calls.
+    """
     if not session.has_queue:
         return [], None
     with clock.stage("events"):

@@ -1,4 +1,4 @@
-"""The child's work: prepare one case, warm it up, time blocks when the parent asks, report."""
+"""The child's work: prepare one case, warm it up, time blocks on request, and report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from bench.analysis.conditions import between
+from bench.analysis.conditions import conditions_over
 from bench.backends import BACKENDS
 from bench.devices import Driver, Session
 from bench.devices.driver import Script
@@ -21,10 +21,10 @@ from bench.devices.sensors.sensor import Memory
 from bench.harness.plan import is_slow
 from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import (
+    CaseFacts,
     Entered,
     Finished,
     Job,
-    Known,
     Observe,
     Observed,
     Profiled,
@@ -36,19 +36,22 @@ from bench.harness.worker.telemetry import observe
 from bench.harness.worker.timing import Prepared, StageClock, WarmUp, warm_up
 from bench.records import OUT_OF_MEMORY, Check, Cost, Stage
 
-# torch.OutOfMemoryError on CUDA has a type of its own. The CPU's allocator, cuDNN and cuBLAS raise
-# a RuntimeError, which only its words tell from any other.
-SHORT_OF_MEMORY = re.compile(
+# On CUDA, torch raises torch.OutOfMemoryError. The CPU allocator, cuDNN and cuBLAS raise a
+# RuntimeError, which only its text distinguishes from other errors.
+OUT_OF_MEMORY_PATTERN = re.compile(
     r"OutOfMemory|out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED"
     r"|cudaErrorMemoryAllocation|cublasCreate|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
 )
-LONGEST_MESSAGE = 2000  # letters
-LONGEST_NAME = 80
-LAST_CALLS = 5  # of the warm-up, whose median says how long an iteration takes
+MAX_MESSAGE_CHARS = 2000
+MAX_NAME_CHARS = 80
+ITERATION_ESTIMATE_CALLS = 5  # the median of the last warm-up calls is the expected time
 
 
 def work(channel: Channel, job: Job, driver: Driver) -> None:
-    """Measure `job.case`; answer the parent until it has finished with the case, or is gone."""
+    """Measure or profile `job.case` as the parent requests; return when the parent is done or gone.
+
+    Every exception of the case is sent to the parent as Raised.
+    """
     clock: StageClock | None = None
     began = time.perf_counter()
     try:
@@ -61,14 +64,14 @@ def work(channel: Channel, job: Job, driver: Driver) -> None:
             _Work(channel, job, session, clock, kernels).run()
     except ChannelClosedError:
         return
-    except BaseException as error:  # whatever a network raises is a Failure, `sys.exit` too
+    except BaseException as error:  # SystemExit too: a network may call `sys.exit`
         stage: Stage = clock.current if clock else "start"
         with contextlib.suppress(ChannelClosedError):
             channel.send(Raised(stage, _kind(error), _message(error)))
 
 
 class _Work(NamedTuple):
-    """One case in one process."""
+    """Measures or profiles one case in one process."""
 
     channel: Channel
     job: Job
@@ -77,38 +80,38 @@ class _Work(NamedTuple):
     kernels: Kernels
 
     def run(self) -> None:
-        """Prepare, call once and check, warm up; then profile, or time blocks and report."""
+        """Prepare, call once, check, warm up; then profile, or time blocks and report."""
         prepared = self._prepare()
-        first_s, known = self._first_call(prepared)
-        judged = not is_slow(self.job.plan, self.job.case.batch, first_s)
-        warmed = self._warm_up(prepared) if judged else WarmUp([], steady=True)
+        first_s, facts = self._first_call(prepared)
+        warms_up = not is_slow(self.job.plan, self.job.case.batch, first_s)
+        warmed = self._warm_up(prepared) if warms_up else WarmUp([], steady=True)
         memory = self.session.memory()
         calibrate(self.kernels, self.session.now)  # the kernels' own warm-up
         if self.job.profile is not None:
             self.channel.send(self._profile(prepared))
             return
-        self.clock.current = "timed"  # waiting for its turn is part of it
+        self.clock.current = "timed"  # the wait for the first turn belongs to this stage
         self.channel.send(Entered("timed"))
         self.channel.send(Ready(_iteration_s(warmed, first_s), memory.largest))
         served = serve_blocks(
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )
         idles = self.session.has_queue and self.session.script is None
-        conditions = between(served.readings, idles=idles)
+        conditions = conditions_over(served.readings, idles=idles)
         self.channel.send(
             Finished(
                 stages=self.clock.stages,
-                known=structs.replace(known, cost=_with_memory(known.cost, memory)),
+                facts=structs.replace(facts, cost=_with_memory(facts.cost, memory)),
                 discarded=1 + len(warmed.durations_s) + served.discarded,
                 conditions=structs.replace(conditions, jumps=served.jumps),
-                steady=warmed.steady if judged else None,
+                steady=warmed.steady if warms_up else None,
                 settings=self.session.settings(),
             )
         )
         self._observe_on_request(prepared.call)
 
     def _prepare(self) -> Prepared:
-        """The network of the case, or what the script of a simulated device puts in its place."""
+        """Return the network of the case, or the scripted stand-in of a simulated device."""
         if self.job.profile is not None:
             BACKENDS[self.job.case.backend].name_kernels()
         if self.session.script is not None:
@@ -118,11 +121,11 @@ class _Work(NamedTuple):
 
             prepared = prepare(self.job, self.session, self.clock)
         gc.collect()
-        gc.freeze()  # what lasts until the end need not be looked at between blocks
+        gc.freeze()  # the collector then skips these long-lived objects between blocks
         return prepared
 
-    def _first_call(self, prepared: Prepared) -> tuple[float, Known]:
-        """Seconds of the first call, and what its checked output and the network tell."""
+    def _first_call(self, prepared: Prepared) -> tuple[float, CaseFacts]:
+        """Return the seconds of the first call, and the facts from the check of its output."""
         self.session.reset_peak_memory()
         with self.clock.stage("first"):
             started = self.session.now()
@@ -136,14 +139,14 @@ class _Work(NamedTuple):
             return warm_up(prepared.call, self.session.now, self.job.plan.warmup_s)
 
     def _profile(self, prepared: Prepared) -> Profiled:
-        """A pass of its own, which says where the time goes."""
+        """Run the profiled pass, which is separate from the timed blocks."""
         from bench.harness.worker.profile import profile
 
         with self.clock.stage("profile"):
             return profile(self.job, self.session, prepared)
 
     def _observe_on_request(self, call: Callable[[], object]) -> None:
-        """After the report: read the chip's sensors if the parent asks for it, else end."""
+        """Observe the chip for each Observe request; return on any other request."""
         while isinstance(request := self.channel.receive_request(), Observe):
             began = self.session.now()
             telemetry = None
@@ -154,7 +157,7 @@ class _Work(NamedTuple):
 
 
 def _announcer(channel: Channel, session: Session) -> Callable[[Stage], None]:
-    """What tells the parent, and the script of a simulated device, of each stage."""
+    """Return the function that announces each stage to the parent and to the script, if any."""
 
     def announce(stage: Stage) -> None:
         channel.send(Entered(stage))
@@ -165,22 +168,22 @@ def _announcer(channel: Channel, session: Session) -> Callable[[Stage], None]:
 
 
 def _simulate(job: Job, script: Script, clock: StageClock) -> Prepared:
-    """What stands for the network of a case on a simulated device."""
+    """Return the scripted stand-in for the network of a case on a simulated device."""
     with clock.stage("build"):
         call = script.network(job.case, job.round)
     for stage in ("fuse", "load"):
         with clock.stage(stage):
-            """There is nothing to do."""
+            pass  # a simulated device only announces these stages
 
-    def inspect(_: object) -> Known:
+    def inspect(_: object) -> CaseFacts:
         script.check()
-        return Known(Check(), Cost(), job.case.case_id)
+        return CaseFacts(Check(), Cost(), job.case.case_id)
 
     return Prepared(call, inspect)
 
 
 def _iteration_s(warmed: WarmUp, first_s: float) -> float:
-    return statistics.median(warmed.durations_s[-LAST_CALLS:] or [first_s])
+    return statistics.median(warmed.durations_s[-ITERATION_ESTIMATE_CALLS:] or [first_s])
 
 
 def _with_memory(cost: Cost, memory: Memory) -> Cost:
@@ -193,15 +196,17 @@ def _with_memory(cost: Cost, memory: Memory) -> Cost:
 
 
 def _message(error: BaseException) -> str:
-    """What an error says, as far as it can be told: its class may be the user's own."""
+    """Return the text of an error, cut to MAX_MESSAGE_CHARS. A user's `__str__` may raise."""
     try:
-        return str(error)[:LONGEST_MESSAGE].encode(errors="replace").decode()
+        return str(error)[:MAX_MESSAGE_CHARS].encode(errors="replace").decode()
     except Exception as another:
         return f"the message of the error raised {type(another).__name__}"
 
 
 def _kind(error: BaseException) -> str:
-    """The type of an error; one name for the many ways of torch to say that memory is short."""
-    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(f"{type(error)} {_message(error)}"):
+    """Return the name of the error's type, or OUT_OF_MEMORY if an allocation failed."""
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY_PATTERN.search(
+        f"{type(error)} {_message(error)}"
+    ):
         return OUT_OF_MEMORY
-    return type(error).__name__[:LONGEST_NAME]
+    return type(error).__name__[:MAX_NAME_CHARS]

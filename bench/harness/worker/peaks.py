@@ -1,4 +1,4 @@
-"""What a device reaches at best: the roof of its roofline."""
+"""Measures the peak rates of a device, which are the roof of its roofline."""
 
 from __future__ import annotations
 
@@ -12,33 +12,37 @@ import torch
 from bench.devices import Session
 from bench.harness.worker.timing import timed_call
 
-PEAK_S = 0.4  # for each of the products and the copy
+PEAK_S = 0.4  # for each size of matrix, and for the copy
 
 Call = Callable[[], object]
 
 
-class Reached(NamedTuple):
-    """Multiply-accumulates and bytes a second, at best."""
+class PeakRates(NamedTuple):
+    """The highest measured rates: multiply-accumulates per second and bytes per second."""
 
     macs_per_s: float
     bytes_per_s: float
 
 
-def peaks(session: Session, dtype: torch.dtype) -> Reached:
-    """What matrix products of some sizes and a copy reach; its bytes are read and written."""
+def peaks(session: Session, dtype: torch.dtype) -> PeakRates:
+    """Measure the peak rates of the device with matrix products and a copy.
+
+    MAC/s = max over side lengths n of n^3 / (fastest time of an n x n product in `dtype`).
+    Byte/s = 2 * copied bytes / (fastest time of the copy): each byte is read and written.
+    """
     generator = torch.Generator().manual_seed(0)
     rates = []
     for side in session.peak_work.sides:
         factor = torch.randn(side, side, generator=generator).to(session.torch_device, dtype)
-        rates.append(side**3 / _best_s(functools.partial(torch.matmul, factor, factor), session))
+        rates.append(side**3 / _fastest_s(functools.partial(torch.matmul, factor, factor), session))
     size = session.peak_work.copied_bytes
     source = torch.ones(size // 4, device=session.torch_device)
     target = torch.empty_like(source)
-    return Reached(max(rates), 2 * size / _best_s(lambda: target.copy_(source), session))
+    return PeakRates(max(rates), 2 * size / _fastest_s(lambda: target.copy_(source), session))
 
 
-def _best_s(call: Call, session: Session) -> float:
-    """The fastest of the calls that fit into PEAK_S, of two at least."""
+def _fastest_s(call: Call, session: Session) -> float:
+    """Return the shortest time of all calls within PEAK_S seconds; at least two calls are made."""
     until = time.monotonic() + PEAK_S
     best = timed_call(call, session.now)
     while True:

@@ -1,4 +1,4 @@
-"""From a case to a call whose first output is known to be right: build, fuse, load, check."""
+"""Turns a case into a callable network whose output is checked: build, fuse, check, load."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from torch import Tensor, nn
 from bench import models
 from bench.backends import BACKENDS
 from bench.devices import Session, precision
-from bench.harness.protocol.messages import Job, Known
+from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.models import cost, forms
 from bench.models.operators import operators
 from bench.records import Case, Check, Cost, Operator, Passport
 
 SEED = 0
-CHECKED_IMAGES = 2  # of which the reference is computed on the CPU
-FORM_TOLERANCE = 1e-4  # in fp32 on a CPU, where all forms in the zoo agree to 4e-5
+CHECKED_IMAGES = 2  # the first images of the batch, whose outputs are compared
+FORM_TOLERANCE = 1e-4  # fp32 on the CPU; all forms of the zoo agree within 4e-5
 
 
 class CheckError(Exception):
-    """The network does not compute what its name says."""
+    """The output of the network is wrong, or its structure differs from round 1."""
 
 
 def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
-    """Build, fuse and load the network of `job`; the first round finds out what is known of it.
+    """Build, fuse and load the network of `job`; return it with the check of its first output.
 
-    A form is checked against the first one in fp32 on the CPU; where backend, precision or device
-    are others, so is the output of the first call, on just what will be timed. Raises CheckError,
-    or whatever the network or the backend raises.
+    The first round compares a fused form with the unfused network, in fp32 on the CPU. If backend,
+    precision or device differ from eager, fp32, CPU, it also compares the output of the first call
+    with that reference, on the network that will be timed. Later rounds only compare the structure.
+    Raises CheckError for a wrong output or structure, and any error of the network or backend.
     """
     case = job.case
     with clock.stage("build"):
@@ -46,14 +47,14 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     reference: Tensor | None = None
     tolerance = 0.0
     with clock.stage("check"):
-        if job.known is None:
-            reference = _answers(original, seen, case) if _differences(case) else None
-            known = _find_out(case, original, net, seen, reference)
+        if job.facts is None:
+            reference = _outputs(original, seen, case) if _differences(case) else None
+            facts = _check_form(case, original, net, seen, reference)
             tolerance = _tolerance(case, net, seen, reference)
-        elif (structure := cost.structural_hash(net)) == job.known.structure:
-            known = job.known
+        elif (structure := cost.structural_hash(net)) == job.facts.structure:
+            facts = job.facts
         else:
-            raise CheckError(f"structure {structure} is not that of round 1, {job.known.structure}")
+            raise CheckError(f"structure {structure} is not that of round 1, {job.facts.structure}")
     del original
     with clock.stage("load"):
         dtype = precision.dtype(case.precision)
@@ -61,31 +62,36 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         backend = BACKENDS[case.backend]
         run = backend.load(net, images, case.precision)
 
-    def listed() -> list[Operator]:
+    def list_operators() -> list[Operator]:
         return operators(net, images) if backend.one_by_one else []
 
-    return Prepared(run, lambda output: _inspect(output, case, known, reference, tolerance), listed)
+    return Prepared(
+        run, lambda output: _inspect(output, case, facts, reference, tolerance), list_operators
+    )
 
 
-def _find_out(
+def _check_form(
     case: Case, original: nn.Module, net: nn.Module, images: Tensor, reference: Tensor | None
-) -> Known:
-    """Compare the form with the first one, and count what it costs."""
-    known = _count(case, original, net)
+) -> CaseFacts:
+    """Count the cost of the network and compare its output with the unfused form.
+
+    Raises CheckError where the relative error exceeds FORM_TOLERANCE.
+    """
+    facts = _count_cost(case, original, net)
     if net is original or reference is None:
-        return known
-    output = _answers(net, images, case)
+        return facts
+    output = _outputs(net, images, case)
     check = _compare(output, reference, forms.REFERENCE, FORM_TOLERANCE)
-    passport = known.passport and structs.replace(
-        known.passport,
+    passport = facts.passport and structs.replace(
+        facts.passport,
         largest_absolute_error=check.largest_absolute_error,
         largest_relative_error=check.largest_relative_error,
     )
-    return structs.replace(known, check=check, passport=passport)
+    return structs.replace(facts, check=check, passport=passport)
 
 
-def _count(case: Case, original: nn.Module, net: nn.Module) -> Known:
-    """What the network costs in fp32, and what became of it if it has forms; not checked yet."""
+def _count_cost(case: Case, original: nn.Module, net: nn.Module) -> CaseFacts:
+    """Count the fp32 cost and the structure, and the passport if the model has forms."""
     after = cost.survey(net, case.resolution)
     counted = Cost(
         params=cost.count_params(net),
@@ -95,7 +101,7 @@ def _count(case: Case, original: nn.Module, net: nn.Module) -> Known:
     )
     structure = cost.structural_hash(net)
     if case.form == forms.ONLY:
-        return Known(Check(), counted, structure)
+        return CaseFacts(Check(), counted, structure)
     before = after if net is original else cost.survey(original, case.resolution)
     passport = Passport(
         convolutions=after.convolutions,
@@ -109,11 +115,14 @@ def _count(case: Case, original: nn.Module, net: nn.Module) -> Known:
         zero_share=cost.zero_share(net),
         structure=structure,
     )
-    return Known(Check(), counted, structure, passport)
+    return CaseFacts(Check(), counted, structure, passport)
 
 
 def _differences(case: Case) -> list[str]:
-    """What the reference, the first form in eager fp32 on the CPU, has other than the case."""
+    """List the settings of the reference that differ from the case, as the check names them.
+
+    The reference is the unfused form with eager, fp32, on the CPU.
+    """
     first = case.form if forms.find(case.form).is_built else forms.REFERENCE
     return [first] * (case.form != first) + _differences_of_setting(case)
 
@@ -125,23 +134,26 @@ def _differences_of_setting(case: Case) -> list[str]:
         (case.precision, usual.precision),
         (case.device, usual.device),
     ]
-    return [theirs for ours, theirs in pairs if ours != theirs]
+    return [reference for own, reference in pairs if own != reference]
 
 
 def _tolerance(case: Case, net: nn.Module, seen: Tensor, reference: Tensor | None) -> float:
-    """What the first output may differ by: in reduced precision by what that costs this network."""
+    """Return the tolerated relative error of the first output.
+
+    In reduced precision it depends on the error of this network in bfloat16 on the CPU.
+    """
     if reference is None or precision.PRECISIONS[case.precision].of_bfloat16 is None:
         return precision.tolerance(case.precision, None)
     try:
         reduced = copy.deepcopy(net).to(torch.bfloat16)
-        output = _answers(reduced, seen.to(torch.bfloat16), case).float()
-    except RuntimeError:  # a network that mixes types computes in fp32 only
+        output = _outputs(reduced, seen.to(torch.bfloat16), case).float()
+    except RuntimeError:  # a network that mixes data types may run in fp32 only
         return precision.tolerance(case.precision, None)
-    return precision.tolerance(case.precision, _error(output, reference)[1])
+    return precision.tolerance(case.precision, _largest_error(output, reference)[1])
 
 
-def _answers(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
-    """What `net` says of the checked images: at batch 1 of one after the other."""
+def _outputs(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
+    """Return the outputs of `net` for the checked images; at batch 1, one image per call."""
     if case.batch > 1:
         answer: Tensor = net(seen[:CHECKED_IMAGES])
         return answer
@@ -149,9 +161,13 @@ def _answers(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
 
 
 def _inspect(
-    output: object, case: Case, known: Known, reference: Tensor | None, tolerance: float
-) -> Known:
-    """Look at the first output. Raises CheckError unless it is finite and, if so known, right."""
+    output: object, case: Case, facts: CaseFacts, reference: Tensor | None, tolerance: float
+) -> CaseFacts:
+    """Check the first output; return the facts of the case with the result of the check.
+
+    Raises CheckError unless the output is a finite tensor with one row per image, and within
+    `tolerance` of the reference where there is one.
+    """
     if not isinstance(output, Tensor):
         raise CheckError(f"output is {type(output).__name__}, not a tensor")
     if output.shape[:1] != (case.batch,):
@@ -159,15 +175,15 @@ def _inspect(
     if not torch.isfinite(output).all():
         raise CheckError("output is not finite")
     if reference is None or not _differences_of_setting(case):
-        return known
+        return facts
     against = ", ".join(_differences(case))
     first = output[:CHECKED_IMAGES].float().cpu()
     check = _compare(first, reference, against, tolerance)
-    return structs.replace(known, check=check)
+    return structs.replace(facts, check=check)
 
 
 def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) -> Check:
-    absolute, relative = _error(output, reference)
+    absolute, relative = _largest_error(output, reference)
     if not relative <= tolerance:
         raise CheckError(
             f"output differs from that of {against!r} by {relative:.2g} of what it differs by "
@@ -176,9 +192,12 @@ def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) 
     return Check(against, absolute, relative, tolerance)
 
 
-def _error(output: Tensor, reference: Tensor) -> tuple[float, float]:
-    """The largest error, absolute and relative to the most that the reference of two images
-    differs by: what does not depend on the image proves nothing."""
+def _largest_error(output: Tensor, reference: Tensor) -> tuple[float, float]:
+    """Return the largest absolute error e and the relative error e / max |r[0] - r[1]|.
+
+    r[0] and r[1] are the reference outputs of two images. Dividing by their difference ignores the
+    part of the output that does not depend on the image. If they are equal, divide by max |r|.
+    """
     spread = float((reference[0] - reference[1]).abs().max())
     absolute = float((output - reference[: len(output)]).abs().max())
     return absolute, absolute / (spread or float(reference.abs().max()) or 1.0)

@@ -1,4 +1,4 @@
-"""The child profiles one prepared case, and measures what its profile plan also asks for."""
+"""Profiles one prepared case in the child, and measures peaks and utilisation on request."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from bench.records import Utilisation
 
 
 def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
-    """Profile the prepared network of `job`, as `job.profile` asks.
+    """Profile the prepared network of `job` as its ProfilePlan `job.profile` asks.
 
-    Raises TraceError for a trace that is empty or incomplete.
+    Raises TraceError where the trace is incomplete, or has no kernel on a device with a queue.
     """
     plan = job.profile
     assert plan is not None
@@ -57,7 +57,7 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
 
 
 def _sampled(plan: ProfilePlan, session: Session, prepared: Prepared) -> float | None:
-    """The driver's own counter, in a steady loop of its own."""
+    """Return the mean utilisation that the driver reports during a steady loop; None if unknown."""
     sensor = session.sensor()
     if sensor is None or not plan.observe_s:
         return None

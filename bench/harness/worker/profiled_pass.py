@@ -1,4 +1,4 @@
-"""The profiled pass in the child: plain and profiled blocks in turns, in one process."""
+"""The profiled pass in the child: plain and profiled blocks alternate in one process."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Call = Callable[[], object]
 
 
 class Pass(NamedTuple):
-    """What a pass saw: samples by block, profiled iterations, the last block's trace as it is.
+    """The result of a pass: samples per block, profiled iterations, the last block's raw trace.
 
-    `cores` is how many CPUs the process kept busy in the plain blocks, `faults` how many more page
-    faults an iteration had in the profiled ones: what the profiler allocates upsets the heap.
+    `cores` is CPU seconds / wall seconds of the plain blocks. `faults` is how many more page faults
+    a profiled iteration has than a plain one: the profiler's allocations disturb the heap.
     """
 
     samples: Samples
@@ -44,12 +44,13 @@ class Pass(NamedTuple):
 
 
 def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pass:
-    """Time and profile `call` in blocks that alternate for `seconds`; their order reverses.
+    """Alternate plain and profiled blocks of `call` for `seconds`, with at least two of each.
 
-    Raises TraceError for a trace that is no good.
+    The order within a pair reverses each time, so that a drift affects both kinds alike. Raises
+    TraceError where a trace is unreadable or lacks iterations.
     """
     iterations = max(1, round(block_s / timed_call(call, session.now)))
-    _profiled(call, session, 1)  # the profiler's own start
+    _profiled(call, session, 1)  # the first use of the profiler is slow
     samples = Samples([], [])
     seen: list[Iteration] = []
     content = b""
@@ -67,7 +68,7 @@ def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pa
                 seen += found
                 samples.profiled.append(durations)
             else:
-                call()  # after the profiler's own work
+                call()  # discarded: the profiler's work may disturb it
                 session.now()
                 before = own_usage()
                 block = timed_block(call, session.now, iterations)
@@ -81,9 +82,10 @@ def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pa
 
 
 def event_cost_s(session: Session) -> float:
-    """Seconds that the profiler adds for each event that it writes down.
+    """Return the seconds that the profiler adds per event that it records.
 
-    From many calls of an operator that does next to nothing, with and without it.
+    cost = (profiled seconds - plain seconds) / events, for EVENT_CALLS calls of a tiny operator.
+    The result is the median of EVENT_REPEATS, and at least 0.
     """
     tiny = torch.ones(1, device=session.torch_device)
 
@@ -104,7 +106,11 @@ def event_cost_s(session: Session) -> float:
 
 
 def fault_cost_s() -> float:
-    """Seconds of a page fault: what writing to fresh memory takes longer than writing again."""
+    """Return the seconds of one page fault.
+
+    cost = (seconds of the first write to fresh memory - seconds of the second write) / page faults.
+    The result is the median of FAULT_REPEATS, and at least 0.
+    """
     costs = []
     for _ in range(FAULT_REPEATS):
         before, started = own_usage().page_faults, time.perf_counter()
@@ -119,10 +125,10 @@ def fault_cost_s() -> float:
 
 
 def _profiled(call: Call, session: Session, iterations: int) -> tuple[list[float], bytes, int]:
-    """Durations of profiled calls, their trace, their page faults; the first is discarded."""
+    """Return the seconds of profiled calls, their trace, and the number of their page faults."""
     durations: list[float] = []
     with profile(activities=_activities(session)) as profiler:
-        call()  # in no iteration: it finds the profiler just begun
+        call()  # discarded: the profiler has just started
         session.now()
         before = own_usage().page_faults
         for _ in range(iterations):
@@ -136,17 +142,17 @@ def _profiled(call: Call, session: Session, iterations: int) -> tuple[list[float
 
 
 def _activities(session: Session) -> list[ProfilerActivity]:
-    """The host, and the device where torch's profiler has an activity of its name."""
+    """Return the CPU's activity, and the device's where torch's profiler has one of that name."""
     own = getattr(ProfilerActivity, session.torch_device.upper(), ProfilerActivity.CPU)
     return list(dict.fromkeys([ProfilerActivity.CPU, own]))
 
 
 def without_host(content: bytes) -> bytes:
-    """A trace without the name of the machine and the paths of the profiler's own files."""
-    known = json.loads(content)
+    """Return a trace without the machine's name and the paths of the profiler's files."""
+    parsed = json.loads(content)
     for key in ("traceName", "distributedInfo", "host_name"):
-        known.pop(key, None)
-    return json.dumps(known).encode()
+        parsed.pop(key, None)
+    return json.dumps(parsed).encode()
 
 
 def _export(profiler: profile) -> bytes:
@@ -157,7 +163,7 @@ def _export(profiler: profile) -> bytes:
 
 
 def _small_pages(size: int) -> mmap.mmap:
-    """Fresh memory of which each fault brings one small page, as an allocator's mostly does."""
+    """Return fresh memory without huge pages: each fault maps one small page, as in a heap."""
     memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)

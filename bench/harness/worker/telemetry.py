@@ -1,4 +1,4 @@
-"""What a network does to a GPU: a steady loop of its own, with a look at the sensors beside it."""
+"""Reads the sensors of a GPU while a network runs in a steady loop, outside the timed blocks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ SAMPLE_EVERY_S = 0.1  # drivers average utilisation over some tenths of a second
 
 
 def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: float) -> Telemetry:
-    """Call back to back for `seconds`, and read the sensor ten times a second.
+    """Run `call` back to back for `seconds`; read the sensor every SAMPLE_EVERY_S seconds.
 
-    It is read between launching work and waiting for it; reading takes some milliseconds, so a
-    network that is faster leaves the GPU idle for a little.
+    The sensor is read after `call` has launched its work and before `now` waits for the work. A
+    reading takes some milliseconds. The GPU is idle for the rest of that time if the network is
+    faster than the reading.
     """
-    sensor.gauges()  # whatever opens at its first use does so now
+    sensor.gauges()  # discarded: the first reading opens the driver, which is slow
     seen: list[Gauges] = []
     iterations = 0
     energy_before = sensor.energy_j()
@@ -33,7 +34,7 @@ def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: flo
     energy_after = sensor.energy_j()
     seen = seen or [sensor.gauges()]
     missing = {name: why for gauges in seen for name, why in gauges.missing.items()}
-    energy = _grown(energy_before, energy_after)
+    energy = _increase(energy_before, energy_after)
     if energy is None:
         missing["energy_j"] = missing.get("energy_j", "the chip has no counter of energy")
     return Telemetry(
@@ -50,8 +51,8 @@ def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: flo
     )
 
 
-def _grown(before: float | None, after: float | None) -> float | None:
-    """What a counter grew by; None where it is missing or stood still, as a broken one does."""
+def _increase(before: float | None, after: float | None) -> float | None:
+    """Return after - before; None where a value is missing or the counter did not increase."""
     if before is None or after is None or after <= before:
         return None
     return after - before

@@ -1,7 +1,7 @@
-"""The template process of a round: imports once, and is forked for each case.
+"""The template process of a round: it imports the packages once, and forks a child per case.
 
-It must never have run a parallel operation or touched a chip: a child forked after that hangs.
-It ends when its parent is gone, and ends what its children leave behind.
+The template must never run a parallel operation or use the chip: a child forked after that hangs.
+The template ends when its parent is gone. It kills the processes that its children leave behind.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
-    """Import what the device needs, then fork and reap children until the parent is gone."""
+    """Import the device's packages, then fork and reap children until the parent is gone."""
     device_name, control_fd, parent_pid = sys.argv[1:]
-    die_with(int(parent_pid))
+    die_with_parent(int(parent_pid))
     adopt_orphans()
     driver = DEVICES[device_name]
     driver.preload()
-    gc.freeze()  # a collection in a child would write to every page shared with this process
+    gc.freeze()  # a collection in a child would copy every shared page
     control = socket.socket(fileno=int(control_fd))
     control.sendall(READY)
     children: set[int] = set()
@@ -49,22 +49,22 @@ def main() -> None:
         elif command.startswith(REAP):
             status = _reap(pid := int(command[len(REAP) :]))
             children.discard(pid)
-            _end_all_but(children)
+            _kill_leftovers(children)
             control.sendall(b"%d" % status)
         else:
             return
 
 
 def _fork(driver: Driver, control: socket.socket, channel_fd: int, output_fd: int) -> int:
-    """The child's process id; the error's number, negative, where there may be none."""
+    """Fork a child. Return its process id, or -errno where the system allows no more processes."""
     template_pid = os.getpid()
     try:
         pid = os.fork()
-    except OSError as error:  # a limit on processes, or no memory for one
+    except OSError as error:  # the limit on processes, or no memory
         pid = -(error.errno or errno.EAGAIN)
     if pid:
         with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # the child does the same; whoever comes first
+            os.setpgid(pid, pid)  # the child does the same; the order is open
         os.close(channel_fd)
         os.close(output_fd)
         return pid
@@ -72,14 +72,16 @@ def _fork(driver: Driver, control: socket.socket, channel_fd: int, output_fd: in
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
-        die_with(template_pid)
-        adopt_orphans()  # as long as it lives: then the template knows whose they were
+        die_with_parent(template_pid)
+        adopt_orphans()  # until this child ends; then the template adopts them
         control.close()
         os.dup2(output_fd, 1)
         os.dup2(output_fd, 2)
         os.close(output_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
-        os.register_at_fork(after_in_child=channel.close)  # its end tells that of this process
+        os.register_at_fork(
+            after_in_child=channel.close
+        )  # else a grandchild keeps the channel open
         job = channel.receive_request()
         if isinstance(job, Job):
             worker.work(channel, job, driver)
@@ -87,14 +89,17 @@ def _fork(driver: Driver, control: socket.socket, channel_fd: int, output_fd: in
     except BaseException:
         traceback.print_exc()
     finally:
-        with contextlib.suppress(BaseException):  # a network may have closed or replaced them
+        with contextlib.suppress(BaseException):  # a network may have closed these streams
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
 
 
 def _reap(pid: int) -> int:
-    """Give a child that is ending a moment to do so, then make it; its wait status if it did."""
+    """Wait up to GRACE_S seconds until a child ends, then kill it and its process group.
+
+    Returns its wait status, or KILLED_AT_DEADLINE if it did not end in time.
+    """
     deadline = time.monotonic() + GRACE_S
     while not (waited := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -103,15 +108,15 @@ def _reap(pid: int) -> int:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     with contextlib.suppress(OSError):
-        os.killpg(pid, signal.SIGKILL)  # what it left behind, where nobody adopts orphans
+        os.killpg(pid, signal.SIGKILL)  # its descendants, on systems without subreapers
     return status if ended else KILLED_AT_DEADLINE
 
 
-def _end_all_but(children: set[int]) -> None:
-    """End what dead children left behind, whatever group or session it fled to."""
+def _kill_leftovers(children: set[int]) -> None:
+    """Kill the processes that dead children left behind, in any process group or session."""
     deadline = time.monotonic() + GRACE_S
     while time.monotonic() < deadline:
-        left = [each.pid for each in psutil.Process().children() if each.pid not in children]
+        left = [p.pid for p in psutil.Process().children() if p.pid not in children]
         if not left:
             return
         for pid in left:
@@ -120,15 +125,18 @@ def _end_all_but(children: set[int]) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def die_with(parent_pid: int) -> None:
-    """Have Linux kill this process when its parent dies; elsewhere its channel closes."""
+def die_with_parent(parent_pid: int) -> None:
+    """Ask Linux to kill this process when its parent dies.
+
+    On other systems, this process ends when its channel closes.
+    """
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Have Linux make descendants whose parents die children of this process."""
+    """Ask Linux to make this process the parent of descendants whose own parent dies."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -1,4 +1,4 @@
-"""The timed loop: the only place where a sample is taken."""
+"""The timed loop: the only module that takes latency samples."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from bench.harness.protocol.messages import Known
+from bench.harness.protocol.messages import CaseFacts
 from bench.records import Operator, Stage, Stages
 
 Clock = Callable[[], float]
 
-FEWEST_WARM_UP_CALLS = 4  # two, and two to compare them with
-LONGEST_WARM_UP = 3.0
-SETTLED = 0.02
+MIN_WARM_UP_CALLS = 4  # two windows of at least two calls each
+MAX_WARM_UP_FACTOR = 3.0  # times the planned seconds
+STEADY_TOLERANCE = 0.02  # relative
 
 
 class ClockError(Exception):
-    """The device's clock went backwards: what it tells is no duration."""
+    """The device's clock went backwards, so its times are not durations."""
 
 
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
-    `call` runs one inference. `inspect` takes the first output, returns what is known of the
-    network, and raises where the output is wrong. `operators` runs the network once more and lists
-    its operators in order; the list is empty where the backend does not run them one by one.
+    `call` runs one inference. `inspect` checks the first output, returns the facts of the case, and
+    raises where the output is wrong. `operators` runs the network once more and lists its operators
+    in order; the list is empty where the backend does not run the operators one by one.
     """
 
     call: Callable[[], object]
-    inspect: Callable[[object], Known]
+    inspect: Callable[[object], CaseFacts]
     operators: Callable[[], Sequence[Operator]] = tuple
 
 
 class StageClock:
-    """Adds up the seconds of each stage, and announces each as it is entered.
+    """Adds up the seconds of each stage, and announces each stage when it begins.
 
-    A stage may be entered again: the seconds add up.
+    A stage may be entered several times; its seconds add up.
     """
 
     def __init__(self, now: Clock, announce: Callable[[Stage], None]) -> None:
@@ -50,79 +50,83 @@ class StageClock:
 
     @contextlib.contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
-        """Count what happens inside towards `name`."""
+        """Add the seconds of the `with` block to stage `name`."""
         self.enter(name)
         started = self._now()
         yield
         self.add(name, self._now() - started)
 
     def enter(self, name: Stage) -> None:
-        """Announce that what happens from now on is part of `name`."""
+        """Make `name` the current stage and announce it; adds no seconds."""
         self.current = name
         self._announce(name)
 
     def add(self, name: Stage, seconds: float) -> None:
-        """Count `seconds` towards `name`. Raises ClockError for less than none."""
+        """Add `seconds` to stage `name`. Raises ClockError for negative seconds."""
         if seconds < 0:
             raise ClockError(f"{name} took {seconds:g} s by the clock of the device")
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     @property
     def stages(self) -> Stages:
-        """The seconds so far."""
+        """The seconds of every stage so far."""
         return Stages(**self._seconds)
 
 
 def timed_call(call: Callable[[], object], now: Clock) -> float:
-    """Seconds from the call to its synchronised end."""
+    """Return the seconds from the start of `call` to its synchronised end."""
     started = now()
     call()
     return now() - started
 
 
 class WarmUp(NamedTuple):
-    """Seconds of each discarded call, and whether they had settled."""
+    """The seconds of each warm-up call, and whether the last calls were steady."""
 
     durations_s: list[float]
     steady: bool
 
 
 def warm_up(call: Callable[[], object], now: Clock, seconds: float) -> WarmUp:
-    """Call until calls no longer get faster: for `seconds` at least, for three times that at most.
+    """Run `call` until it is steady (see `is_steady`, with a window of `seconds` / 2).
 
-    Steady is where the median of the last calls, half of `seconds` and at least two, is no more
-    than 2 % below the median of as many before them.
+    The warm-up lasts at least `seconds` and MIN_WARM_UP_CALLS calls. It gives up when it has lasted
+    MAX_WARM_UP_FACTOR * `seconds` and 2 * MIN_WARM_UP_CALLS calls.
     """
     durations: list[float] = []
     while True:
         durations.append(timed_call(call, now))
         spent = sum(durations)
-        if len(durations) < FEWEST_WARM_UP_CALLS or spent < seconds:
+        if len(durations) < MIN_WARM_UP_CALLS or spent < seconds:
             continue
         if is_steady(durations, seconds / 2):
             return WarmUp(durations, steady=True)
-        if spent >= LONGEST_WARM_UP * seconds and len(durations) >= 2 * FEWEST_WARM_UP_CALLS:
+        if spent >= MAX_WARM_UP_FACTOR * seconds and len(durations) >= 2 * MIN_WARM_UP_CALLS:
             return WarmUp(durations, steady=False)
 
 
 def is_steady(durations: Sequence[float], window_s: float) -> bool:
-    """Whether the calls of the last `window_s` seconds are as slow as those before them."""
+    """Whether calls no longer get faster.
+
+    The rule is median(last w) >= (1 - STEADY_TOLERANCE) * median(w calls before them), where w is
+    `window_s` / (seconds of the last call), at least 2 and at most half of all calls.
+    """
     window = max(2, min(round(window_s / durations[-1]), len(durations) // 2))
     last, before = durations[-window:], durations[-2 * window : -window]
-    return statistics.median(last) >= (1 - SETTLED) * statistics.median(before)
+    return statistics.median(last) >= (1 - STEADY_TOLERANCE) * statistics.median(before)
 
 
 class Timed(NamedTuple):
-    """When a block began (monotonic), and what each of its iterations took."""
+    """The start of a block (monotonic seconds), and the seconds of each iteration."""
 
     start_s: float
     samples_s: list[float]
 
 
 def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Timed:
-    """Time `iterations` calls one by one, each from the call to its synchronised end.
+    """Time `iterations` calls one by one, each to its synchronised end.
 
-    Raises ClockError where one took less than no time.
+    Raises ClockError where a call took negative time.
     """
     samples = [0.0] * iterations
     with _no_garbage_collection():
@@ -137,7 +141,7 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Time
 
 
 def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> float:
-    """Seconds of an iteration where `iterations` calls are queued and waited for only once."""
+    """Queue `iterations` calls, wait once for all; return total seconds / `iterations`."""
     with _no_garbage_collection():
         started = now()
         for _ in range(iterations):
@@ -147,7 +151,7 @@ def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> 
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Python's garbage collector waits outside."""
+    """Disable Python's garbage collector, so that no collection falls into a sample."""
     gc.disable()
     try:
         yield
