@@ -1,4 +1,4 @@
-"""A real network on the CPU at hand, from the command line to the report."""
+"""A real network on this machine's CPU, from the command line to the report."""
 
 import pytest
 from support.runs import REAL_RUN, recorded
@@ -27,7 +27,7 @@ def test_forms_are_checked_and_timed_and_reported(bench_process, bench, tmp_path
 
 
 @pytest.mark.slow
-def test_a_network_that_rejects_its_input_is_a_failure(bench, tmp_path):
+def test_a_network_that_rejects_its_input_is_recorded_as_a_failure(bench, tmp_path):
     done = bench(*RUN, "--resolution", "65", "--models", "timm/test_vit")
     assert done.returncode == 1
     (failed,) = recorded(tmp_path, "failure")

@@ -6,7 +6,7 @@ from bench.harness.plan import PRESETS
 from bench.harness.scheduler.estimate import (
     CaseProgress,
     guess_iteration_s,
-    initial,
+    initial_progress,
     kinds_of_block,
     planned_rounds,
     remaining_s,
@@ -19,17 +19,17 @@ from bench.storage.history import History
 QUICK = PRESETS["quick"]
 
 
-def test_a_fast_case_works_for_its_seconds_of_samples_warm_up_and_discards():
+def test_work_of_a_fast_case_is_samples_warm_up_and_discarded_calls():
     # First call, 0.3 s of warm-up, 1 s of samples in blocks of 12, one discarded call a block.
     assert work_s(QUICK, 1, 0.02) == pytest.approx(0.02 + 0.3 + 1.0 + (50 / 12) * 0.02)
 
 
-def test_a_slow_case_works_for_its_first_call_and_three_samples():
+def test_work_of_a_slow_case_is_the_first_call_and_three_samples():
     assert work_s(QUICK, 128, 10.0) == pytest.approx(40.0)
     assert work_s(QUICK, 1, 10.0) > 80.0
 
 
-def test_the_budget_limits_rounds_to_at_least_one():
+def test_the_budget_limits_the_rounds_but_leaves_at_least_one():
     slow, big = CaseProgress(10.0), Case("resnet50", "plain", batch=128)
     assert planned_rounds(QUICK, CASE, CaseProgress(0.02), 2.0) == QUICK.rounds
     assert planned_rounds(QUICK, big, slow, 2.0) == 1
@@ -37,7 +37,7 @@ def test_the_budget_limits_rounds_to_at_least_one():
     assert planned_rounds(unbounded, big, slow, 2.0) == QUICK.rounds
 
 
-def test_what_is_done_is_no_longer_left():
+def test_finished_rounds_and_samples_reduce_the_remaining_time():
     fresh = remaining_s(QUICK, {CASE: CaseProgress(0.02)}, 2.0)
     assert fresh == pytest.approx(3 * (work_s(QUICK, 1, 0.02) + 2.0))
     begun = remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=1, samples=25)}, 2.0)
@@ -45,13 +45,13 @@ def test_what_is_done_is_no_longer_left():
     assert remaining_s(QUICK, {CASE: CaseProgress(0.02, rounds_done=3)}, 2.0) == 0.0
 
 
-def test_the_fake_device_takes_its_pauses_not_its_scripted_time():
+def test_a_round_on_the_fake_device_takes_its_pauses_not_its_scripted_time():
     case = Case("resnet50", "plain", device="fake")
     plan = msgspec.structs.replace(QUICK, pace_s=0.05, rounds=5, slow_budget_s=None)
     assert remaining_s(plan, {case: CaseProgress(0.25)}) == pytest.approx(5 * (5 * 0.05 + 0.1))
 
 
-def test_what_is_on_record_is_known_and_what_is_done_left_out():
+def test_initial_progress_uses_records_and_omits_finished_cases():
     done, begun, new = Case("swin_t", "plain"), CASE, Case("convnext_t", "plain")
     histories = {
         done: History([measurement(done, n) for n in (1, 2, 3)], None),
@@ -59,19 +59,19 @@ def test_what_is_on_record_is_known_and_what_is_done_left_out():
         Case("deit_s", "plain"): History([], failure(begun)),
         new: History([], None),
     }
-    progress = initial(QUICK, histories, {"convnext_t": 4.5e9})
+    progress = initial_progress(QUICK, histories, {"convnext_t": 4.5e9})
     assert set(progress) == {begun, new}
     assert progress[begun] == CaseProgress(0.010, 1)
     assert progress[new].iteration_s == guess_iteration_s(new, 4.5e9)
 
 
-def test_more_work_is_guessed_to_take_longer():
+def test_the_guess_grows_with_macs_and_batch():
     big = Case("resnet50", "plain", batch=128)
     assert guess_iteration_s(big, 4e9) > 100 * guess_iteration_s(CASE, 4e9)
     assert guess_iteration_s(CASE, None) > guess_iteration_s(CASE, 1e9)
 
 
-def test_on_a_gpu_blocks_come_in_two_kinds_of_batches_in_three_and_it_is_observed_once():
+def test_a_gpu_times_two_kinds_of_blocks_and_three_for_batches_and_is_observed_once():
     alone, batch = (Case("resnet50", "plain", batch=n, device="cuda") for n in (1, 128))
     assert (kinds_of_block(alone), kinds_of_block(batch)) == (2, 3)
     assert kinds_of_block(Case("resnet50", "plain", batch=128)) == 1
@@ -84,7 +84,7 @@ def test_on_a_gpu_blocks_come_in_two_kinds_of_batches_in_three_and_it_is_observe
     assert fresh - begun == pytest.approx(each + QUICK.observe_s)
 
 
-def test_a_gpu_is_guessed_to_be_bound_by_launches_at_batch_1():
+def test_the_guess_for_a_gpu_at_batch_1_is_bound_by_launches():
     alone, batch = (
         guess_iteration_s(Case("resnet50", "plain", batch=n, device="cuda"), 4e9) for n in (1, 128)
     )

@@ -22,14 +22,14 @@ def spent(seconds: float, samples_s: tuple[float, ...] = (0.01,), case: Case = C
     return measurement(case, samples_s=list(samples_s), stages_s=Stages(timed=seconds), share_s=0.0)
 
 
-def test_goes_on_until_the_planned_number_of_rounds():
+def test_a_case_continues_until_the_planned_number_of_rounds():
     assert stopped_by(PLAN, [spent(1)]) == "round"
     assert stopped_by(PLAN, [spent(1), spent(1)]) == "round"
     assert stopped_by(PLAN, [spent(1), spent(1), spent(1)]) == "rounds"
 
 
 @pytest.mark.parametrize(("each", "expected"), [(4.9, "round"), (5.1, "budget")])
-def test_begins_no_round_that_would_exceed_the_budget(each, expected):
+def test_no_round_begins_that_would_exceed_the_budget(each, expected):
     assert stopped_by(PLAN, [spent(each)]) == expected
 
 
@@ -45,27 +45,27 @@ def test_the_share_of_the_template_counts_towards_the_budget():
     assert stopped_by(PLAN, [record]) == "budget"
 
 
-def test_slow_iterations_of_a_large_batch_have_a_budget_of_their_own():
+def test_a_slow_case_has_the_slow_budget():
     big = Case("resnet50", "plain", batch=128)
     assert stopped_by(PLAN, [spent(20, (9.0, 10.0), big)]) == "round"
     assert stopped_by(PLAN, [spent(26, (9.0, 10.0), big)]) == "budget"
     assert stopped_by(PLAN, [spent(20, (9.0, 10.0))]) == "budget"
 
 
-def test_no_budget_is_no_bound():
+def test_without_a_budget_the_time_is_unlimited():
     plan = msgspec.structs.replace(PLAN, budget_s=None)
     assert stopped_by(plan, [spent(1000)]) == "round"
 
 
 def of_latency(*seconds: float):
-    """A round each, every sample of it so long."""
+    """One round per value; all samples of a round have that value."""
     return [measurement(CASE, i, samples_s=[s] * 3) for i, s in enumerate(seconds, 1)]
 
 
 PRECISE = msgspec.structs.replace(PLAN, rounds=20, budget_s=None)
 
 
-def test_an_interval_that_is_narrow_twice_in_succession_ends_a_case():
+def test_precision_stops_a_case_after_two_narrow_intervals_in_a_row():
     equal = of_latency(*[0.1] * 6)
     assert stopped_by(PRECISE, equal[:5]) == "round"
     assert stopped_by(PRECISE, equal) == "precision"
@@ -81,8 +81,8 @@ def test_an_interval_that_is_narrow_twice_in_succession_ends_a_case():
     assert stopped_by(PRECISE, of_latency(*narrow_once, 0.102, 0.102)) == "precision"
 
 
-def test_stopping_on_precision_keeps_the_interval_honest():
-    """As `paper` does: looked at round after round, and ended when it is narrow."""
+def test_intervals_keep_their_coverage_when_precision_stops_a_case():
+    """The stopping rule of `paper`, applied after each round of simulated runs."""
     draw = np.random.default_rng(0)
     plan = msgspec.structs.replace(PRESETS["paper"], budget_s=None)
     held = 0
@@ -94,7 +94,7 @@ def test_stopping_on_precision_keeps_the_interval_honest():
     assert 0.92 <= held / 600 <= 0.98
 
 
-def test_an_interval_that_no_longer_narrows_ends_a_case():
+def test_noise_stops_a_case_whose_interval_no_longer_narrows():
     calm = (0.096, 0.104, 0.100, 0.104, 0.096, 0.100)
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160, 0.170)) == "noise"
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.160)) == "round"
@@ -102,13 +102,13 @@ def test_an_interval_that_no_longer_narrows_ends_a_case():
     assert stopped_by(PRECISE, of_latency(*calm, 0.150, 0.100, 0.100)) == "noise"
 
 
-def test_a_fixed_number_of_rounds_is_not_ended_by_precision():
+def test_precision_does_not_stop_a_fixed_number_of_rounds():
     fixed = msgspec.structs.replace(PRECISE, precision=None)
     assert stopped_by(fixed, of_latency(*[0.1] * 19)) == "round"
     assert stopped_by(fixed, of_latency(*[0.1] * 20)) == "rounds"
 
 
-def test_a_case_is_done_when_it_was_ended_and_no_more_is_asked():
+def test_a_case_is_done_when_the_plan_asks_for_no_more_rounds():
     equal = of_latency(*[0.1] * 6)
     assert is_done(PRECISE, equal)
     assert not is_done(PRECISE, equal[:5])
@@ -116,13 +116,13 @@ def test_a_case_is_done_when_it_was_ended_and_no_more_is_asked():
     assert not is_done(msgspec.structs.replace(PRECISE, precision=None), equal)
 
 
-def test_a_larger_budget_goes_on_where_a_smaller_one_ended():
+def test_a_larger_budget_continues_a_case_that_a_smaller_one_stopped():
     ended = [msgspec.structs.replace(spent(6), stopped_by="budget")]
     assert is_done(PLAN, ended)
     assert not is_done(msgspec.structs.replace(PLAN, budget_s=100), ended)
 
 
-def test_a_case_ended_by_fewer_rounds_than_asked_for_goes_on():
+def test_a_plan_with_more_rounds_continues_a_finished_case():
     ended = [measurement(CASE, stopped_by="rounds")]
     assert not is_done(PLAN, ended)
     assert is_done(msgspec.structs.replace(PLAN, rounds=1), ended)
@@ -132,7 +132,7 @@ def test_default_keeps_a_case_at_batch_1_within_40_seconds():
     assert PRESETS["default"].budget_s < 40  # the rest is for what no stage counts
 
 
-def test_presets_promise_five_samples_and_three_where_an_iteration_is_slow():
+def test_presets_take_five_samples_or_three_where_an_iteration_is_slow():
     for plan in PRESETS.values():
         assert plan.min_samples >= 5
         assert plan.slow_samples >= 3

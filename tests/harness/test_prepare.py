@@ -1,4 +1,4 @@
-"""No number for a wrong answer: what is refused before it could be timed."""
+"""`prepare` refuses a network whose output or structure is wrong, so that it is never timed."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,40 +10,40 @@ from bench.devices.cpu import CpuSession
 from bench.devices.host import Host
 from bench.devices.precision import PRECISIONS
 from bench.harness.plan import PRESETS
-from bench.harness.protocol.messages import Job, Known
+from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker import prepare
 from bench.harness.worker.prepare import CheckError
 from bench.harness.worker.timing import StageClock
 from bench.models import repnext
 from bench.records import Case, Check, Cost
 
-NOTHING_KNOWN = Known(Check(), Cost(), "")
+NO_FACTS = CaseFacts(Check(), Cost(), "")
 SREP = Case("repnext_u3_t", "srep", resolution=64)
 
 
 class Prepared(NamedTuple):
-    """A network that may be timed, and what its first output told."""
+    """A prepared network, and the facts from the check of its first output."""
 
     call: Callable
-    known: Known
+    facts: CaseFacts
     clock: StageClock
 
 
-def prepared(case=SREP, known=None):
+def prepared(case=SREP, facts=None):
     cpu = CpuSession(Host())
     clock = StageClock(cpu.now, lambda stage: None)
     with torch.inference_mode():
-        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], known), cpu, clock)
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], facts), cpu, clock)
         return Prepared(subject.call, subject.inspect(subject.call()), clock)
 
 
-def test_a_fused_form_is_checked_against_the_one_it_was_made_of():
+def test_a_fused_form_is_checked_against_the_unfused_form():
     subject = prepared()
-    check = subject.known.check
+    check = subject.facts.check
     assert check.against == "train"
     assert check.largest_relative_error < 2e-5 < check.tolerance == prepare.FORM_TOLERANCE
-    assert (subject.known.cost.params, subject.known.cost.macs // 10**6) == (51_547_720, 670)
-    assert subject.known.cost.weight_bytes == 4 * subject.known.cost.params
+    assert (subject.facts.cost.params, subject.facts.cost.macs // 10**6) == (51_547_720, 670)
+    assert subject.facts.cost.weight_bytes == 4 * subject.facts.cost.params
     assert all(
         getattr(subject.clock.stages, stage) > 0 for stage in ("build", "fuse", "load", "check")
     )
@@ -64,34 +64,34 @@ BLOCKS = 3 + 3 + 9 + 3
         ("repnext_u3_t", "srep", 4 + 3 * BLOCKS, 0, 0, 0),
     ],
 )
-def test_the_passport_counts_what_one_image_runs(
+def test_the_passport_counts_the_operators_of_one_image(
     model, form, convolutions, normalisations, additions, concatenations
 ):
-    passport = prepared(Case(model, form, resolution=32)).known.passport
+    passport = prepared(Case(model, form, resolution=32)).facts.passport
     assert passport.convolutions == convolutions
     assert passport.normalisations == normalisations
     assert passport.additions == additions
     assert passport.concatenations == concatenations
 
 
-def test_the_passport_says_how_sparse_and_how_exact_a_fusion_is():
-    passport = prepared().known.passport
+def test_the_passport_has_the_share_of_zeros_and_the_error_of_a_fusion():
+    passport = prepared().facts.passport
     assert passport.params_before == 28_655_272
     assert passport.params_after == 51_547_720
     assert 0.4 < passport.zero_share < 0.5
     assert 0 < passport.largest_relative_error < 2e-5
     assert passport.largest_absolute_error > 0
-    train = prepared(Case("repnext_u3_t", "train", resolution=32)).known.passport
+    train = prepared(Case("repnext_u3_t", "train", resolution=32)).facts.passport
     assert train.macs_before == train.macs_after
     assert train.largest_relative_error is None
     assert train.zero_share < 0.01
 
 
 def test_a_network_without_forms_has_no_passport():
-    assert prepared(Case("mobilenetv3_l", "plain", resolution=32)).known.passport is None
+    assert prepared(Case("mobilenetv3_l", "plain", resolution=32)).facts.passport is None
 
 
-def test_its_call_gives_one_row_per_image():
+def test_the_output_has_one_row_per_image():
     subject = prepared(Case("repnext_u3_t", "rrep", resolution=32, batch=3))
     with torch.inference_mode():
         assert subject.call().shape == (3, 1000)
@@ -129,7 +129,7 @@ def one_channel_off(widen):
         ("bench.models.reparam", "widen_last_pointwise", one_channel_off),
     ],
 )
-def test_a_sabotaged_fuse_is_never_timed(monkeypatch, owner, name, sabotage):
+def test_a_wrong_fuse_is_refused(monkeypatch, owner, name, sabotage):
     import importlib
 
     module = importlib.import_module(owner)
@@ -138,11 +138,11 @@ def test_a_sabotaged_fuse_is_never_timed(monkeypatch, owner, name, sabotage):
         prepared()
 
 
-def test_a_later_round_compares_the_structure_with_that_of_the_first():
-    known = prepared().known
-    assert prepared(known=known).known == known
+def test_a_later_round_compares_its_structure_with_round_1():
+    facts = prepared().facts
+    assert prepared(facts=facts).facts == facts
     with pytest.raises(CheckError, match="structure"):
-        prepared(Case("repnext_u3_t", "rrep", resolution=64), known)
+        prepared(Case("repnext_u3_t", "rrep", resolution=64), facts)
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_a_later_round_compares_the_structure_with_that_of_the_first():
         ([torch.zeros(2, 10)], "not a tensor"),
     ],
 )
-def test_an_output_that_is_no_answer_is_refused(output, said):
+def test_an_invalid_output_is_refused(output, said):
     with pytest.raises(CheckError, match=said):
-        prepare._inspect(output, Case("resnet50", "plain", batch=2), NOTHING_KNOWN, None, 0.0)
+        prepare._inspect(output, Case("resnet50", "plain", batch=2), NO_FACTS, None, 0.0)
 
 
-def test_preparing_leaves_the_random_state_alone():
+def test_prepare_does_not_change_the_random_state():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -168,14 +168,14 @@ def test_preparing_leaves_the_random_state_alone():
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_a_reduced_precision_computes_in_it_and_is_checked_against_fp32(precision):
+def test_a_reduced_precision_is_used_and_checked_against_fp32(precision):
     subject = prepared(Case("repnext_u3_t", "srep", precision=precision, resolution=32))
     with torch.inference_mode():
         assert subject.call().dtype == {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    check = subject.known.check
+    check = subject.facts.check
     assert check.against == "train, fp32"
     assert 1e-3 < check.largest_relative_error < check.tolerance <= PRECISIONS[precision].tolerance
-    assert subject.known.passport.largest_relative_error < 2e-5  # of the form alone, in fp32
+    assert subject.facts.passport.largest_relative_error < 2e-5  # of the form alone, in fp32
 
 
 def test_a_reduced_precision_does_not_hide_a_wrong_form(monkeypatch):
@@ -184,13 +184,13 @@ def test_a_reduced_precision_does_not_hide_a_wrong_form(monkeypatch):
         prepared(Case("repnext_u3_t", "srep", precision="bf16", resolution=64))
 
 
-def test_another_layout_is_used_and_checked_against_eager():
+def test_channels_last_is_used_and_checked_against_eager():
     subject = prepared(Case("resnet50", "plain", "channels_last", resolution=32))
-    assert subject.known.check.against == "eager"
-    assert subject.known.check.largest_relative_error < 1e-4
+    assert subject.facts.check.against == "eager"
+    assert subject.facts.check.largest_relative_error < 1e-4
 
 
-def test_a_backend_that_computes_something_else_is_refused(monkeypatch):
+def test_a_backend_with_a_wrong_output_is_refused(monkeypatch):
     def load(model, example, precision):
         return lambda: model(example.flip(0)) * 1.01
 
@@ -240,7 +240,7 @@ def without_depthwise(model, example):
         *[("resnet50", "plain", s) for s in (on_zeros, without("ReLU"))],
     ],
 )
-def test_what_a_backend_may_get_wrong_shows_in_any_precision(
+def test_faults_of_a_backend_are_detected_in_every_precision(
     monkeypatch, model, form, precision, sabotage
 ):
     def load(net, example, _):
@@ -252,7 +252,7 @@ def test_what_a_backend_may_get_wrong_shows_in_any_precision(
         prepared(case)
 
 
-def test_what_a_graph_reads_stays_alive_with_its_call(monkeypatch):
+def test_tensors_of_a_cuda_graph_live_as_long_as_its_call(monkeypatch):
     import weakref
 
     from bench.backends import cudagraph
@@ -273,9 +273,9 @@ def test_what_a_graph_reads_stays_alive_with_its_call(monkeypatch):
     assert subject.call is not None
 
 
-def test_of_a_batch_the_first_images_are_checked():
+def test_the_first_images_of_a_batch_are_checked():
     case = Case("resnet50", "plain", "channels_last", batch=5, resolution=32)
     subject = prepared(case)
     with torch.inference_mode():
         assert len(subject.call()) == 5
-    assert subject.known.check.against == "eager"
+    assert subject.facts.check.against == "eager"

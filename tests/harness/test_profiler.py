@@ -1,4 +1,4 @@
-"""`bench profile` end to end on the CPU at hand, with a small network; and its parts."""
+"""`bench profile` end to end on this machine's CPU with a small network, and its parts."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ FLAGS = ("--resolution", "64", "--threads", "1", "--out", "out", "--seconds", "1
 
 
 def made(model="repnext_u3_t", form="train", plain_ms=10.0, residual_ms=0.0, round=1, **rows):
-    """A profile with a row for each keyword, in ms; what is left are gaps."""
+    """A profile with a row of so many ms per keyword; the rest of the latency is gaps."""
     kinds = {"conv": "depthwise or group conv", "norm": "batch norm", "add": "addition"}
     case = Case(model, form, threads=2)
     made_rows = [
@@ -82,7 +82,7 @@ def test_terms_add_up_to_the_latency():
     assert terms[summary.GAPS] == pytest.approx(2e-3)
 
 
-def test_a_difference_adds_up_to_that_of_the_latencies_and_begins_with_the_largest():
+def test_changes_add_up_to_the_change_of_latency_largest_first():
     *changes, total = summary.difference([TRAIN], [RREP])
     assert sum(change.seconds for change in changes) == pytest.approx(-4e-3)
     assert (total.term, total.seconds, total.within_s) == ("latency", pytest.approx(-4e-3), None)
@@ -93,7 +93,7 @@ def test_a_difference_adds_up_to_that_of_the_latencies_and_begins_with_the_large
     assert "| **latency** | 10.0 | 6.00 | -4000 | – |" in " ".join(page.split())
 
 
-def test_the_share_of_the_roofline_is_of_what_the_ratio_of_products_to_bytes_allows():
+def test_the_roofline_share_uses_the_limit_at_the_operators_intensity():
     row = ProfileRow("conv2d", "a", "other conv", 1, 1e-3, macs=20_000_000, bytes=1_000_000)
     assert summary.roofline_share(row, PEAKS) == pytest.approx(20e9 / 50e9)  # bound by products
     lean = msgspec.structs.replace(row, macs=2_000_000)
@@ -102,7 +102,7 @@ def test_the_share_of_the_roofline_is_of_what_the_ratio_of_products_to_bytes_all
     assert summary.roofline_share(row, None) is None
 
 
-def test_a_profile_that_does_not_add_up_is_marked_wherever_it_is_shown():
+def test_a_profile_with_a_large_residual_is_marked_in_every_output():
     marked = made(residual_ms=0.6, conv=5.0)
     assert "residual is +6.0 %" in summary.doubts(marked)[0]
     assert "**Marked:**" in profiles.notes(marked)
@@ -120,7 +120,7 @@ def test_the_page_has_terms_operators_and_the_share_of_the_roofline():
     assert [cell.strip() for cell in row.strip("|").split("|")][-3:] == ["1.60", "0.200", "2.00"]
 
 
-def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measurements():
+def test_the_report_keeps_failures_of_profiles_apart_from_measurements():
     case = Case("resnet50", "plain", threads=2)
     records: list[Record] = [
         ENVIRONMENT,
@@ -142,7 +142,7 @@ def test_the_report_shows_profiles_and_their_failures_are_none_of_the_measuremen
 
 def test_rounds_are_merged_to_means_that_add_up():
     second = made(plain_ms=12.0, round=2, conv=7.0, norm=2.0)
-    both = summary.merged([TRAIN, second])
+    both = summary.mean_of_rounds([TRAIN, second])
     terms = summary.by_term(both)
     assert both.waterfall.plain_s == pytest.approx(11e-3)
     assert sum(terms.values()) == pytest.approx(11e-3)
@@ -151,16 +151,16 @@ def test_rounds_are_merged_to_means_that_add_up():
     assert len(both.plain_samples_s) == 2
 
 
-def test_residuals_that_cancel_in_the_mean_are_marked_all_the_same():
+def test_residuals_that_cancel_in_the_mean_are_still_marked():
     apart = [made(residual_ms=r, round=n, conv=5.0) for n, r in ((1, 0.8), (2, -0.9), (3, 0.1))]
-    both = summary.merged(apart)
+    both = summary.mean_of_rounds(apart)
     assert abs(both.waterfall.residual_s) < 1e-6
     (doubt,) = summary.doubts(both)
     assert doubt == ("2 of 3 processes do not add up to 5 %: residuals from -9.0 to +8.0 %")
     assert "**Marked:** 2 of 3 processes" in profiles.notes(both)
 
 
-def test_a_failed_case_is_on_the_page_and_keeps_what_was_profiled_before():
+def test_a_failed_case_is_on_the_page_with_its_earlier_profile():
     failed = failure(Case("swin_t", "plain"), stage="profile", message="no kernel in the trace")
     later = failure(TRAIN.case, stage="profile", message="killed")
     page = pages_of([ENVIRONMENT, TRAIN, failed, later])["profile.md"].decode()
@@ -175,7 +175,7 @@ def test_a_kept_trace_does_not_name_the_machine():
     assert passes.without_host(content) == b'{"traceEvents": []}'
 
 
-def test_a_change_has_an_interval_from_rounds_next_to_each_other():
+def test_the_interval_of_a_change_comes_from_paired_rounds():
     before = [made(round=n, conv=5.0 + n) for n in (1, 2, 3)]
     same = [made(form="rrep", round=n, conv=4.0 + n) for n in (1, 2, 3)]
     (change, *_), total = summary.difference(before, same)[:2], summary.difference(before, same)[-1]
@@ -188,7 +188,7 @@ def test_a_change_has_an_interval_from_rounds_next_to_each_other():
     assert total.term == "latency"
 
 
-def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
+def test_the_last_profile_of_a_round_counts_and_so_does_a_later_failure():
     again, second = made(conv=4.0), made(round=2, conv=6.0)
     failed = failure(TRAIN.case, stage="profile")
     (train, rrep) = latest([TRAIN, RREP, second, again])
@@ -205,9 +205,7 @@ def test_of_a_round_the_last_profile_counts_and_a_failure_that_came_later():
 
 
 @pytest.mark.slow
-def test_cases_are_profiled_and_compared_and_traces_kept_and_none_is_profiled_again(
-    bench, tmp_path
-):
+def test_profile_compares_cases_keeps_traces_and_profiles_no_case_twice(bench, tmp_path):
     done = bench(
         "profile", "--diff", "timm/test_resnet", "timm/test_resnet bf16", *FLAGS, "--trace"
     )
@@ -249,12 +247,16 @@ def test_cases_are_profiled_and_compared_and_traces_kept_and_none_is_profiled_ag
     ("arguments", "code", "said"),
     [
         (("--models", "resnet50", "--device", "fake"), 2, "the fake device has no operators"),
-        (("--diff", "resnet50", "repnext_u3_t"), 2, "--diff is between two cases, not 5"),
+        (
+            ("--diff", "resnet50", "repnext_u3_t"),
+            2,
+            "--diff compares two cases, but these names give 5",
+        ),
         (("--diff", "resnet50", "resnet50 fast"), 2, "unknown backend or precision 'fast'"),
-        (("--diff", "resnet50", "swin_t", "--models", "a"), 2, "--diff names its two cases itself"),
+        (("--diff", "resnet50", "swin_t", "--models", "a"), 2, "--diff cannot be combined with"),
         (("--models", "resnet50", "--preset", "fast"), 2, "unknown preset 'fast'"),
         (("--models", "resnet50", "--precision", "tf32"), 3, "no tf32 on"),
-        (("--models", "resnet50", "--seconds", "0"), 2, "0 seconds"),
+        (("--models", "resnet50", "--seconds", "0"), 2, "--seconds 0 is out of range"),
         ((), 2, "nothing to measure"),
     ],
 )
@@ -279,9 +281,7 @@ def wrong():
 """
 
 
-def test_a_network_is_profiled_and_one_that_cannot_run_is_a_failure_and_no_row_of_zeros(
-    bench, tmp_path, monkeypatch
-):
+def test_a_network_that_cannot_run_is_a_failure_without_rows(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(profiler, "PROFILE_ROUNDS", 1)
     (tmp_path / "net.py").write_text(NETS)
     models = ("--models", "net.py:wrong,net.py:sound", "--resolution", "32", "--threads", "1")
@@ -299,7 +299,7 @@ def test_a_network_is_profiled_and_one_that_cannot_run_is_a_failure_and_no_row_o
 
 
 @pytest.mark.slow
-def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
+def test_a_suite_with_profile_is_profiled_after_its_measurement(bench, tmp_path):
     (tmp_path / "mine.toml").write_text(
         'models = ["timm/test_resnet"]\nbatch = [1, 2]\nresolution = [32]\nprofile = true\n'
     )
@@ -311,7 +311,7 @@ def test_a_suite_that_says_so_is_profiled_once_it_is_measured(bench, tmp_path):
     assert (kinds.count("measurement"), kinds.count("profile")) == (2, 3)
 
 
-def test_a_round_whose_template_is_killed_goes_on_with_the_rest(monkeypatch, tmp_path):
+def test_a_new_template_profiles_the_rest_of_a_killed_round(monkeypatch, tmp_path):
     cases = [Case(model, "plain", threads=2) for model in ("resnet50", "swin_t", "convnext_t")]
     asked, deaths = [], [1, 4, 5]
 
@@ -349,12 +349,12 @@ JOB = Job(Case("resnet50", "plain", threads=1), 1, PRESETS["quick"], None, None,
 
 
 class Queue(CpuSession):
-    """A CPU that says that it has a queue: its traces hold no kernel."""
+    """A CPU session that claims to have a queue; its traces have no kernels."""
 
     has_queue = True
 
 
-def test_a_gpu_without_kernels_in_its_trace_is_no_row_of_zeros():
+def test_a_gpu_trace_without_kernels_is_refused():
     images = torch.randn(1, 3, 8, 8)
     with pytest.raises(TraceError, match="CUPTI is missing"):
         profile.profile(JOB, Queue(Host()), subject(lambda: torch.relu(images)))
@@ -383,7 +383,7 @@ def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
     }
 
 
-def test_an_event_costs_little_and_peaks_are_rates():
+def test_the_cost_of_an_event_is_small_and_peaks_are_positive():
     assert 0 <= passes.event_cost_s(CpuSession(Host())) < 1e-4
     assert 0 <= passes.fault_cost_s() < 1e-4
     reached = peaks(CpuSession(Host()), torch.float32)

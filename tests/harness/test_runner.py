@@ -35,7 +35,7 @@ def records(measure, kind=Measurement):
     return [record for record in measure.store.records if isinstance(record, kind)]
 
 
-def test_every_case_has_its_rounds_with_every_sample(measure):
+def test_every_case_has_all_rounds_and_all_samples(measure):
     cases = [fake("resnet50"), fake("swin_t"), fake("resnet50", batch=128)]
     assert measure(cases) == []
     assert [(r.case.name, r.case.batch, r.round, r.stopped_by) for r in records(measure)] == [
@@ -54,13 +54,13 @@ def test_every_case_has_its_rounds_with_every_sample(measure):
         assert record.warnings == []
 
 
-def test_blocks_of_a_group_alternate_in_an_order_that_reverses(measure):
+def test_cases_take_turns_and_every_turn_reverses_the_order(measure):
     measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")], PLAN)
     first_round = [name for kind, name, *_ in measure.listener.events if kind == "sampled"][:6]
     assert first_round == ["resnet50", "swin_t", "convnext_t", "convnext_t", "swin_t", "resnet50"]
 
 
-def test_later_rounds_begin_in_an_order_that_is_shuffled_and_always_the_same(measure, tmp_path):
+def test_later_rounds_have_a_shuffled_but_reproducible_order(measure, tmp_path):
     cases = [fake(name) for name in ("resnet50", "swin_t", "convnext_t", "vit_b", "deit_s")]
     measure(cases, msgspec.structs.replace(PLAN, rounds=3))
     begun = [name for kind, name, *_ in measure.listener.events if kind == "warmed"]
@@ -73,7 +73,7 @@ def test_later_rounds_begin_in_an_order_that_is_shuffled_and_always_the_same(mea
     assert begun == [name for kind, name, *_ in measure.listener.events if kind == "warmed"]
 
 
-def test_every_block_has_its_kernels_and_every_round_its_conditions(measure):
+def test_every_block_has_calibration_times_and_every_round_conditions(measure):
     measure([fake("resnet50"), fake("swin_t")])
     for record in records(measure):
         blocks = len(record.block_sizes)
@@ -84,7 +84,7 @@ def test_every_block_has_its_kernels_and_every_round_its_conditions(measure):
         assert record.stages_s.calibrate == pytest.approx(0.009 * blocks)
 
 
-def test_cases_that_memory_cannot_hold_at_once_go_in_waves_and_say_so(measure, monkeypatch):
+def test_cases_that_do_not_fit_together_run_in_waves_with_a_warning(measure, monkeypatch):
     monkeypatch.setattr(runner, "has_room", lambda free, peaks: len(peaks) < 2)
     measure([fake("resnet50"), fake("swin_t"), fake("convnext_t")])
     assert len(records(measure)) == 6
@@ -93,7 +93,7 @@ def test_cases_that_memory_cannot_hold_at_once_go_in_waves_and_say_so(measure, m
 
 
 class Crowded:
-    """Children of a network fail for want of memory while others live."""
+    """Children of one network run out of memory while other children live."""
 
     def __init__(self, monkeypatch, name, alone=True):
         self.alive, self.name, self.alone = 0, name, alone
@@ -118,16 +118,14 @@ class Crowded:
         return Crowding(job, child, earlier)
 
 
-def test_a_case_that_has_no_room_beside_others_is_measured_without_them(measure, monkeypatch):
+def test_a_case_that_does_not_fit_next_to_others_runs_in_the_next_wave(measure, monkeypatch):
     Crowded(monkeypatch, "swin_t")
     assert measure([fake("resnet50"), fake("swin_t")]) == []
     assert len(records(measure)) == 4
     assert "there was room for 1 of 2 cases at once" in records(measure)[0].warnings[0]
 
 
-def test_a_case_that_does_not_fit_alone_is_a_failure_with_the_size_and_the_next_goes_on(
-    measure, monkeypatch
-):
+def test_a_case_that_does_not_fit_alone_fails_and_the_next_case_runs(measure, monkeypatch):
     Crowded(monkeypatch, "resnet50", alone=False)
     (failed,) = measure([fake("resnet50"), fake("swin_t")])
     assert (failed.stage, failed.error) == ("first", "OutOfMemory")
@@ -135,7 +133,7 @@ def test_a_case_that_does_not_fit_alone_is_a_failure_with_the_size_and_the_next_
     assert [record.case.model for record in records(measure)] == ["swin_t"] * 2
 
 
-def test_blocks_by_the_devices_clock_and_pipelined_ones_stand_beside_the_others(measure):
+def test_device_clock_and_pipelined_blocks_are_recorded_separately(measure):
     measure([fake("resnet50"), fake("resnet50", batch=128)])
     for record in records(measure):
         assert len(record.device_samples_s) == len(record.samples_s)
@@ -145,7 +143,7 @@ def test_blocks_by_the_devices_clock_and_pipelined_ones_stand_beside_the_others(
         assert len(record.block_pipelined_s) == pipelined
 
 
-def test_the_chip_is_observed_once_a_case_and_not_on_its_budget(measure):
+def test_the_chip_is_observed_once_per_case_outside_the_budget(measure):
     measure([fake("resnet50")], msgspec.structs.replace(PLAN, budget_s=5.0))
     first, second = records(measure)
     assert first.telemetry.seconds == pytest.approx(10, abs=0.1)
@@ -154,7 +152,7 @@ def test_the_chip_is_observed_once_a_case_and_not_on_its_budget(measure):
     assert second.telemetry is None
 
 
-def test_where_the_chip_cannot_be_observed_the_blocks_are_kept_and_it_is_said(measure, monkeypatch):
+def test_a_failed_observation_is_a_warning_and_the_blocks_are_kept(measure, monkeypatch):
     def die(self, seconds):
         raise CaseError("observe", "Killed", "the process died of SIGKILL")
 
@@ -172,15 +170,20 @@ def test_where_the_chip_cannot_be_observed_the_blocks_are_kept_and_it_is_said(me
         ("OutOfMemory", "tried to allocate", None, True),
         ("Killed", "the process died of SIGKILL", signal.SIGKILL, True),
         ("Killed", "the process died of SIGSEGV", signal.SIGSEGV, False),
-        ("RuntimeError", "my network logs SIGKILL", None, False),  # the words decide nothing
+        (
+            "RuntimeError",
+            "my network logs SIGKILL",
+            None,
+            False,
+        ),  # the text of the message is ignored
         ("Timeout", "no answer within 5 s", None, False),
     ],
 )
-def test_the_kernels_way_to_say_that_memory_is_short_is_sigkill(error, message, number, short):
-    assert CaseError("first", error, message, signal=number).is_short_of_memory == short
+def test_sigkill_and_out_of_memory_errors_count_as_out_of_memory(error, message, number, short):
+    assert CaseError("first", error, message, signal=number).is_out_of_memory == short
 
 
-def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monkeypatch):
+def test_foreign_processes_on_the_chip_are_recorded(measure, monkeypatch):
     monkeypatch.setattr(runner.DEVICES["fake"], "foreign_processes", lambda: 3)
     measure([fake("resnet50")])
     assert {record.conditions.foreign_processes for record in records(measure)} == {3}
@@ -195,30 +198,30 @@ def test_processes_that_are_on_the_chip_before_ours_are_on_record(measure, monke
         (None, ["performance"], ["performance"]),
     ],
 )
-def test_a_power_mode_other_than_the_runs_stands_beside_it(declared, seen, recorded):
+def test_a_power_mode_that_differs_from_the_declared_one_is_recorded_too(declared, seen, recorded):
     chip = msgspec.structs.replace(ON_FAKE.chip, device="fake", facts={"power_mode": declared})
     environment = msgspec.structs.replace(ON_FAKE, chip=chip)
     found = _declared(Conditions(power_modes=seen), environment, foreign_processes=3)
     assert (found.power_modes, found.foreign_processes) == (recorded, 3)
 
 
-def test_room_is_for_twice_the_largest_and_something_to_spare():
+def test_a_child_has_room_if_twice_the_largest_peak_and_the_reserve_are_free():
     gib = 2**30
-    assert has_room(0, [])  # one always goes
+    assert has_room(0, [])  # the first child always has room
     assert has_room(None, [gib])
     assert has_room(3 * gib, [gib, None])
     assert not has_room(2 * gib, [gib])
     assert not has_room(3 * gib, [gib, 2 * gib])
 
 
-def test_a_call_after_each_switch_is_discarded_and_counted(measure):
+def test_the_first_call_after_each_switch_is_discarded_and_counted(measure):
     measure([fake("resnet50"), fake("swin_t")])
     for record in records(measure):
         warmed = record.discarded - 1 - len(record.block_sizes)
         assert warmed >= 2
 
 
-def test_a_slow_batch_is_timed_once_a_turn_and_discards_nothing(measure):
+def test_a_slow_batch_has_one_iteration_per_block_and_no_discarded_call(measure):
     slow = msgspec.structs.replace(PLAN, slow_s=0.0001, rounds=1)
     measure([fake("resnet50", batch=128), fake("swin_t", batch=128)], slow)
     for record in records(measure):
@@ -226,13 +229,13 @@ def test_a_slow_batch_is_timed_once_a_turn_and_discards_nothing(measure):
         assert record.discarded == 1
 
 
-def test_batch_1_has_five_samples_however_slow(measure):
+def test_batch_1_has_five_samples_even_if_slow(measure):
     slow = msgspec.structs.replace(PLAN, slow_s=0.0001, timed_s=0.0001, rounds=1)
     measure([fake("resnet50")], slow)
     assert len(records(measure)[0].samples_s) >= 5
 
 
-def test_a_damaged_line_costs_its_round_and_no_more(measure):
+def test_a_damaged_line_loses_only_its_round(measure):
     cases = [fake("resnet50"), fake("swin_t")]
     measure(cases, msgspec.structs.replace(PLAN, rounds=3))
     lines = measure.store.path.read_bytes().splitlines(keepends=True)
@@ -242,7 +245,7 @@ def test_a_damaged_line_costs_its_round_and_no_more(measure):
         assert len(history(measure.store.records, case, "env").rounds) == 3
 
 
-def test_cases_that_take_turns_have_a_sitting_in_common(measure):
+def test_cases_that_take_turns_have_the_same_sitting(measure):
     measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1))
     measure([fake("resnet50"), fake("swin_t")], msgspec.structs.replace(PLAN, rounds=3))
     sittings = [(r.case.name, r.round, r.sitting) for r in records(measure)]
@@ -265,13 +268,13 @@ def test_the_same_command_again_measures_nothing(measure):
     assert measure.store.path.read_bytes() == before
 
 
-def test_more_rounds_than_on_record_are_added(measure):
+def test_a_plan_with_more_rounds_adds_the_missing_rounds(measure):
     measure([fake("resnet50")])
     measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=3))
     assert [r.round for r in records(measure)] == [1, 2, 3]
 
 
-def test_a_resumed_run_measures_the_rounds_of_one_left_alone(measure):
+def test_a_resumed_run_has_the_same_rounds_as_an_uninterrupted_run(measure):
     cases = [fake("resnet50"), fake("swin_t")]
     measure(cases)
     whole = [(r.case_id, r.round, r.stopped_by) for r in records(measure)]
@@ -291,7 +294,7 @@ def test_a_resumed_run_measures_the_rounds_of_one_left_alone(measure):
         ("exit", "build", "Exited", "exit code 7"),
     ],
 )
-def test_a_case_that_fails_is_a_row_and_the_sweep_goes_on(measure, fault, stage, error, message):
+def test_a_failed_case_is_recorded_and_the_other_cases_run(measure, fault, stage, error, message):
     failures = measure([fake(f"fault/{fault}"), fake("resnet50")])
     (failed,) = records(measure, Failure)
     assert failures == [failed]
@@ -300,14 +303,14 @@ def test_a_case_that_fails_is_a_row_and_the_sweep_goes_on(measure, fault, stage,
     assert [r.case.name for r in records(measure)] == ["resnet50", "resnet50"]
 
 
-def test_a_case_that_hangs_is_given_up_at_its_deadline(measure):
+def test_a_case_that_hangs_is_killed_at_its_deadline(measure):
     plan = msgspec.structs.replace(PLAN, deadline_s=1.0, rounds=1)
     (failed,) = measure([fake("fault/hang"), fake("resnet50")], plan)
     assert (failed.stage, failed.error) == ("build", "Timeout")
     assert len(records(measure)) == 1
 
 
-def test_a_failure_is_remembered_and_tried_again_only_when_asked(measure):
+def test_a_failed_case_is_retried_only_on_request(measure):
     cases = [fake("fault/raise")]
     measure(cases)
     assert len(measure(cases)) == 1
@@ -342,5 +345,5 @@ def test_no_child_outlives_its_template():
         ("/alice ~/x/y ../../home/alice/z ./w/ --suite=/a/s.toml", "alice y z w --suite=s.toml"),
     ],
 )
-def test_records_carry_no_absolute_path(text, kept):
+def test_records_contain_no_absolute_path(text, kept):
     assert without_paths(text) == kept

@@ -13,23 +13,23 @@ def expanded(*models, chip=CHIP, threads=None, **overrides):
     return expand(Suite(), Overrides(models=models, **overrides), chip, threads)
 
 
-def test_a_bare_name_is_every_form_and_a_form_is_one():
+def test_a_bare_name_selects_every_form_and_name_at_form_selects_one():
     names = [case.name for case in expanded("repnext_u3_t", "resnet50", batch=(1,))]
     forms = ["train", "rrep", "rrep_fc", "srep"]
     assert names == [f"repnext_u3_t@{form}" for form in forms] + ["resnet50"]
     assert [case.form for case in expanded("repnext_u3_t@srep", batch=(1,))] == ["srep"]
 
 
-def test_latency_and_throughput_unless_told_otherwise_smallest_batch_first():
+def test_the_default_batches_are_1_and_128_and_the_smallest_is_first():
     assert [case.batch for case in expanded("resnet50")] == [1, 128]
     assert [case.batch for case in expanded("resnet50", batch=(64, 2))] == [2, 64]
 
 
-def test_each_case_once():
+def test_duplicate_cases_are_removed():
     assert len(expanded("resnet50", "resnet50", batch=(1, 1))) == 1
 
 
-def test_threads_are_the_chips_unless_given():
+def test_the_default_threads_are_those_of_the_chip():
     assert expanded("resnet50")[0].threads == CHIP.threads
     assert expanded("resnet50", threads=7)[0].threads == 7
 
@@ -56,7 +56,7 @@ def test_flags_override_the_suite():
         ((), {}, "nothing to measure"),
     ],
 )
-def test_what_there_is_not_is_refused_with_a_remedy(models, overrides, said):
+def test_unknown_names_and_invalid_numbers_are_refused_with_a_remedy(models, overrides, said):
     with pytest.raises(UsageError) as refused:
         expanded(*models, **overrides)
     assert said in str(refused.value)
@@ -81,7 +81,7 @@ def test_the_suite_of_backends_is_a_full_grid():
         ({"compute_capability": "7.5"}, {"precision": ("tf32",)}, "this chip has 7.5"),
     ],
 )
-def test_what_the_machine_or_chip_lacks_is_said_before_anything_runs(facts, flags, said):
+def test_a_missing_backend_or_precision_is_refused_before_anything_runs(facts, flags, said):
     device = "cuda" if facts else "cpu"
     chip = msgspec.structs.replace(CHIP, device=device, facts=facts)
     with pytest.raises(UnavailableError, match=said):
@@ -121,7 +121,7 @@ def test_smoke_has_at_least_forty_case_rounds_whatever_the_preset():
         ("batch = [1]\nbatch = [1]", "batch"),
     ],
 )
-def test_a_malformed_suite_is_refused_by_name(tmp_path, text, said):
+def test_the_error_of_a_malformed_suite_names_the_fault(tmp_path, text, said):
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(UsageError) as refused:
@@ -129,21 +129,21 @@ def test_a_malformed_suite_is_refused_by_name(tmp_path, text, said):
     assert said in str(refused.value)
 
 
-def test_a_missing_suite_is_refused_with_the_nearest(tmp_path):
+def test_the_error_of_a_missing_suite_suggests_the_closest_name(tmp_path):
     with pytest.raises(UsageError, match="table6"):
         suites.load("tabel6")
     with pytest.raises(UsageError, match="cannot read"):
         suites.load(str(tmp_path / "none.toml"))
 
 
-def test_who_fixes_the_rounds_gets_just_those():
+def test_fixed_rounds_remove_the_budget_unless_one_is_given():
     plan = plan_for("quick", Suite(), 7, None)
     assert (plan.rounds, plan.budget_s) == (7, None)
     assert plan_for("quick", Suite(), 7, 60.0).budget_s == 60
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_budget_that_is_none_is_refused(budget):
+def test_an_invalid_budget_is_refused(budget):
     with pytest.raises(UsageError, match="budget"):
         plan_for("quick", Suite(), None, budget)
 

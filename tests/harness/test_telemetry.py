@@ -5,7 +5,7 @@ from bench.records import Gauges
 
 
 class Sensor:
-    """Says what it is told, reading after reading; the first is that before the loop."""
+    """A sensor with scripted readings; the first is the one before the loop."""
 
     def __init__(self, *readings, energy=None):
         self.readings = list(readings)
@@ -21,7 +21,7 @@ class Sensor:
 
 
 class Chip:
-    """A clock that each call moves."""
+    """A clock that each call advances."""
 
     def __init__(self, step):
         self.time, self.step = 5.0, step
@@ -38,7 +38,7 @@ def observed(sensor, seconds=5.0, step=0.02):
     return observe(chip.call, chip.now, sensor, seconds)
 
 
-def test_the_loop_lasts_its_seconds_and_is_sampled_ten_times_a_second():
+def test_the_loop_lasts_for_seconds_and_reads_the_sensor_ten_times_a_second():
     seen = observed(Sensor(Gauges(utilisation=0.7, power_w=50.0)))
     assert seen.seconds == pytest.approx(5.0, abs=0.03)
     assert seen.iterations == pytest.approx(250, abs=1)
@@ -47,18 +47,18 @@ def test_the_loop_lasts_its_seconds_and_is_sampled_ten_times_a_second():
     assert set(seen.power_w) == {50.0}
 
 
-def test_a_call_longer_than_the_pause_between_samples_is_sampled_once_each():
+def test_a_long_call_is_followed_by_one_reading_each():
     seen = observed(Sensor(Gauges(utilisation=1.0)), step=0.5)
     assert (seen.iterations, len(seen.utilisation)) == (10, 9)
 
 
-def test_a_call_longer_than_the_loop_is_sampled_all_the_same():
+def test_a_call_longer_than_the_loop_still_has_a_reading():
     seen = observed(Sensor(Gauges(utilisation=0.9, missing={"power_w": "no"})), step=12.0)
     assert (seen.iterations, seen.utilisation) == (1, [0.9])
     assert seen.missing["power_w"] == "no"
 
 
-def test_energy_is_what_its_counter_grew_by():
+def test_energy_is_the_increase_of_its_counter():
     assert observed(Sensor(Gauges(), energy=[100.0, 850.0])).energy_j == 750.0
 
 
@@ -69,7 +69,7 @@ def test_a_counter_that_is_missing_or_stands_still_gives_no_energy_but_a_reason(
     assert "no counter of energy" in seen.missing["energy_j"]
 
 
-def test_what_could_not_be_read_once_is_left_out_and_its_reason_kept():
+def test_failed_readings_are_omitted_and_their_reason_is_kept():
     blind = Gauges(power_w=9.0, missing={"utilisation": "NVML: Not Supported"})
     seen = observed(Sensor(Gauges(), Gauges(utilisation=0.5, power_w=8.0), blind))
     assert seen.utilisation == [0.5]
@@ -77,6 +77,6 @@ def test_what_could_not_be_read_once_is_left_out_and_its_reason_kept():
     assert seen.missing["utilisation"] == "NVML: Not Supported"
 
 
-def test_throttles_are_those_seen_at_any_time():
+def test_throttle_reasons_of_all_readings_are_collected():
     heat, cap = Gauges(throttles=["hw_slowdown"]), Gauges(throttles=["sw_power_cap"])
     assert observed(Sensor(Gauges(), heat, cap)).throttled_by == ["hw_slowdown", "sw_power_cap"]

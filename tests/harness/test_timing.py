@@ -13,7 +13,7 @@ from bench.harness.worker.timing import (
 
 
 class Clock:
-    """A clock that calls move by scripted steps."""
+    """A clock that each call advances by the next scripted step."""
 
     def __init__(self, *steps):
         self.time = 100.0
@@ -28,7 +28,7 @@ class Clock:
         self.calls += 1
 
 
-def test_a_call_takes_from_before_it_to_after_it():
+def test_timed_call_returns_the_time_between_two_clock_readings():
     clock = Clock(0.5)
     assert timed_call(clock.call, clock.now) == pytest.approx(0.5)
 
@@ -39,7 +39,7 @@ def test_a_block_keeps_every_sample_in_order():
     assert clock.calls == 4
 
 
-def test_a_pipelined_block_waits_once():
+def test_a_pipelined_block_reads_the_clock_twice():
     clock, reads = Clock(1.0, 3.0), []
 
     def now():
@@ -57,19 +57,19 @@ def test_no_garbage_is_collected_inside_a_block():
     assert gc.isenabled()
 
 
-def test_the_collector_comes_back_after_a_call_that_raises():
+def test_garbage_collection_is_enabled_again_after_a_call_raises():
     with pytest.raises(ZeroDivisionError):
         timed_block(lambda: 1 / 0, Clock(1.0).now, 1)
     assert gc.isenabled()
 
 
-def test_warm_up_lasts_its_seconds_and_at_least_four_calls():
+def test_warm_up_lasts_for_seconds_and_at_least_four_calls():
     short, long = Clock(0.25), Clock(1.5)
     assert warm_up(short.call, short.now, 1.25).durations_s == pytest.approx([0.25] * 5)
     assert len(warm_up(long.call, long.now, 1.0).durations_s) == 4
 
 
-def test_warm_up_goes_on_while_calls_get_faster():
+def test_warm_up_continues_while_calls_get_faster():
     clock = Clock(*(0.2 * 0.9**n for n in range(12)), *([0.05] * 1000))
     found = warm_up(clock.call, clock.now, 1.0)
     assert found.steady
@@ -77,14 +77,14 @@ def test_warm_up_goes_on_while_calls_get_faster():
     assert found.durations_s[-1] == pytest.approx(0.05)
 
 
-def test_warm_up_that_never_settles_ends_and_says_so():
+def test_warm_up_without_a_steady_state_ends_as_not_steady():
     clock = Clock(*(0.5 * 0.9**n for n in range(100)))
     found = warm_up(clock.call, clock.now, 1.0)
     assert not found.steady
     assert 3.0 <= sum(found.durations_s) < 3.6
 
 
-def test_calls_that_get_slower_are_steady():
+def test_calls_that_get_slower_count_as_steady():
     assert is_steady([0.1, 0.1, 0.2, 0.2], 0.4)
     assert not is_steady([0.2, 0.2, 0.1, 0.1], 0.2)
 

@@ -1,4 +1,4 @@
-"""The child, played by a thread: what it tells of a device with a queue and sensors of its own."""
+"""The child as a thread of this process, on a simulated CUDA session; and the channel."""
 
 import contextlib
 import os
@@ -16,7 +16,13 @@ from bench.devices.cuda import Cuda, CudaSession
 from bench.devices.kernels import Kernels, KernelSize
 from bench.devices.sensors.sensor import Memory
 from bench.harness.plan import PRESETS
-from bench.harness.protocol.channel import TAIL_BYTES, Channel, GarbageError, OutputPipe, wait_for
+from bench.harness.protocol.channel import (
+    TAIL_BYTES,
+    Channel,
+    MalformedMessageError,
+    OutputPipe,
+    wait_for,
+)
 from bench.harness.protocol.messages import Entered, Finish, Job, Observe, Raised, RunBlock
 from bench.harness.worker import case as worker
 from bench.records import Case, Gauges, Jump, Reading
@@ -25,7 +31,7 @@ PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
 
 
 class Pretended(CudaSession):
-    """Everything that a CUDA session is but the GPU: the work is done on the CPU, at once."""
+    """A CUDA session without a GPU: the work runs synchronously on the CPU."""
 
     torch_device = "cpu"
 
@@ -75,7 +81,7 @@ class PretendedDriver(Cuda):
 
 @pytest.fixture
 def child():
-    """Start a child on a case; returns the parent's channel."""
+    """A function that starts a child for a case and returns the parent's channel."""
     ours, theirs = socket.socketpair()
     threads = []
 
@@ -94,7 +100,7 @@ def child():
 
 
 def answer(channel):
-    """The next reply that is no stage, and the stages entered before it."""
+    """The next reply other than Entered, and the stages entered before it."""
     stages = []
     while isinstance(reply := channel.receive_reply(60), Entered):
         stages.append(reply.stage)
@@ -106,11 +112,11 @@ def case(**changes):
     return Case("repnext_u3_t", "srep", **{**given, **changes})
 
 
-def test_a_queue_has_blocks_by_its_own_clock_and_of_batches_pipelined_ones(child):
+def test_a_batch_on_a_queue_has_device_clock_and_pipelined_blocks(child):
     channel = child(case(batch=2))
     ready, stages = answer(channel)
     assert stages == ["build", "fuse", "check", "load", "first", "check", "warmup", "timed"]
-    assert ready.peak_bytes == 700  # the largest of what is known
+    assert ready.peak_bytes == 700  # the largest of the three
     channel.send(RunBlock(3, 1))
     block, _ = answer(channel)
     assert len(block.samples_s) == len(block.device_samples_s) == 3
@@ -127,10 +133,10 @@ def test_a_queue_has_blocks_by_its_own_clock_and_of_batches_pipelined_ones(child
     assert finished.stages.events > 0
     assert finished.stages.start > 0
     assert finished.conditions.throttled_by == ["sw_power_cap"]
-    cost = finished.known.cost
+    cost = finished.facts.cost
     memory = (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.process_bytes)
     assert memory == (500, 600, 700)
-    assert finished.known.check.against == "train, cpu"
+    assert finished.facts.check.against == "train, cpu"
 
 
 def test_batch_1_is_not_pipelined(child):
@@ -141,7 +147,7 @@ def test_batch_1_is_not_pipelined(child):
     assert (len(block.device_samples_s), block.pipelined_s) == (2, None)
 
 
-def test_memory_that_is_short_in_the_first_call_is_told_with_its_size(child):
+def test_an_out_of_memory_error_is_reported_with_its_message(child):
     class Small(Pretended):
         def reset_peak_memory(self):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -163,7 +169,7 @@ def test_memory_that_is_short_in_the_first_call_is_told_with_its_size(child):
         (Moment(11.0, 41.0, 1e9 + 91), Jump(3, 30.0, 60.0)),
     ],
 )
-def test_clocks_that_disagree_say_what_befell_the_machine(after, seen):
+def test_clocks_that_disagree_reveal_a_clock_step_or_a_suspend(after, seen):
     assert clocks.jump(3, Moment(10.0, 10.0, 1e9), after) == seen
 
 
@@ -173,7 +179,7 @@ def test_the_clocks_of_this_machine_agree():
 
 @pytest.fixture
 def pipe():
-    """An output pipe, and the descriptor that is written to."""
+    """An output pipe, and the descriptor of its writing end."""
     reading, writing = os.pipe()
     output = OutputPipe(reading)
     yield output, writing
@@ -182,7 +188,7 @@ def pipe():
         os.close(writing)
 
 
-def test_while_a_parent_waits_it_hears_and_keeps_the_last(pipe):
+def test_a_waiting_parent_reads_the_output_and_keeps_its_tail(pipe):
     output, writing = pipe
     ours, theirs = socket.socketpair()
 
@@ -200,7 +206,7 @@ def test_while_a_parent_waits_it_hears_and_keeps_the_last(pipe):
     assert len(output.tail) == TAIL_BYTES
 
 
-def test_a_flood_does_not_put_off_the_deadline(pipe):
+def test_endless_output_does_not_delay_the_deadline(pipe):
     output, writing = pipe
     ours, theirs = socket.socketpair()
 
@@ -218,7 +224,7 @@ def test_a_flood_does_not_put_off_the_deadline(pipe):
         flooding.join()
 
 
-def test_a_parent_sleeps_beside_a_process_that_has_closed_its_stderr(pipe):
+def test_the_parent_sleeps_while_it_waits_for_a_child_with_closed_output(pipe):
     output, writing = pipe
     os.close(writing)
     ours, theirs = socket.socketpair()
@@ -241,9 +247,9 @@ def test_a_parent_sleeps_beside_a_process_that_has_closed_its_stderr(pipe):
         b'{"type":"block","start_s":1,"samples_s":[null],"compute_s":1,"memory_s":1}',
     ],
 )
-def test_what_is_no_message_or_tells_no_duration_is_refused(line):
+def test_malformed_messages_and_negative_durations_are_refused(line):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(line + b"\n")
-        with pytest.raises(GarbageError):
+        with pytest.raises(MalformedMessageError):
             Channel(ours).receive_reply(10)
