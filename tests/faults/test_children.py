@@ -1,4 +1,4 @@
-"""What a network can do to its process, and what can befall the one above: each for real."""
+"""Faults of a network's process and of its template, all of them really caused."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ from bench.analysis.reasons import Doubt
 from bench.analysis.verdict import Machine, judge, judge_case, quiet_of
 from bench.devices import DEVICES
 from bench.errors import UsageError
-from bench.harness.protocol.channel import LONGEST_LINE, TAIL_BYTES, OutputPipe, wait_for
+from bench.harness.protocol.channel import MAX_LINE_BYTES, TAIL_BYTES, OutputPipe, wait_for
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.child import TemplateDiedError
 from bench.harness.scheduler.runner import run
@@ -34,12 +34,12 @@ from bench.records import Case, Failure, Measurement
 from bench.storage.results import Store
 
 PLAN = msgspec.structs.replace(runs.PLAN, rounds=1, deadline_s=2.0)
-LATE_S = 5.0  # after its deadline a failure is on record
+LATE_S = 5.0  # a failure is recorded at most this long after its deadline
 KILLS_QUICK, KILLS_FULL = 2, 50
 
 
 class Watch:
-    """When each failure was on record, and how long after what came before it."""
+    """A listener that keeps the longest time between two events."""
 
     def __init__(self):
         self.last = time.monotonic()
@@ -54,7 +54,10 @@ class Watch:
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
-    """Measure models of the fake device: (names, plan) -> records; nobody may be left over."""
+    """A function (model names, plan) -> records, on the fake device.
+
+    At the end, the fixture asserts that no process is left.
+    """
     mark = f"BENCH_TEST_{secrets.token_hex(8)}"
     monkeypatch.setenv(mark, "1")
 
@@ -73,7 +76,7 @@ def measure(tmp_path, monkeypatch):
 
 
 def left_over(mark):
-    """Processes that have `mark` in their environment; what was killed may take a moment to go."""
+    """Return the processes with `mark` in their environment, after up to 2 s for them to end."""
     for _ in range(20):
         left = [
             path.parent.name
@@ -121,7 +124,7 @@ SLOW_ENDS = {
 
 
 def check_ends(measure, ends):
-    """One sweep over these kinds, a sound network in their midst."""
+    """Measure networks of these faults, and two sound networks first and in the middle."""
     kinds = [f"fault/{kind}" for kind in ends]
     half = len(kinds) // 2
     records = measure(["swin_t", *kinds[:half], "resnet50", *kinds[half:]])
@@ -133,21 +136,21 @@ def check_ends(measure, ends):
     assert measure.watch.longest_s < PLAN.deadline_s + LATE_S
 
 
-def test_a_process_that_ends_is_a_failure_and_the_sweep_goes_on(measure):
+def test_a_process_that_ends_early_is_a_failure_and_the_run_continues(measure):
     check_ends(measure, ENDS)
 
 
 @pytest.mark.faults
-def test_a_process_that_does_not_end_is_ended_at_its_deadline(measure):
+def test_a_process_that_does_not_end_is_killed_at_its_deadline(measure):
     check_ends(measure, SLOW_ENDS)
 
 
-def test_one_that_computes_in_c_for_ever_is_ended_at_its_deadline(measure):
+def test_a_process_that_holds_the_interpreter_is_killed_at_its_deadline(measure):
     found = failures(measure(["fault/hold"], msgspec.structs.replace(PLAN, deadline_s=1.0)))
     assert (found["hold"].stage, found["hold"].error) == ("build", "Timeout")
 
 
-def test_one_that_the_kernel_kills_is_tried_again_alone_before_it_fails(measure):
+def test_a_case_killed_by_the_kernel_is_measured_alone_before_it_fails(measure):
     records = measure(["resnet50", "fault/killed", "swin_t"])
     (failed,) = failures(records).values()
     assert (failed.stage, failed.error) == ("build", "Killed")
@@ -156,7 +159,7 @@ def test_one_that_the_kernel_kills_is_tried_again_alone_before_it_fails(measure)
     assert "there was room for 1 of 3 cases at once" in records[1].warnings[0]
 
 
-def test_where_files_are_few_cases_take_turns_in_waves(measure):
+def test_with_few_file_descriptors_cases_are_measured_in_waves(measure):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = len(list(Path("/proc/self/fd").iterdir()))
     models = ["resnet50", "swin_t", "convnext_t", "deit_s", "fault/raise"]
@@ -169,7 +172,7 @@ def test_where_files_are_few_cases_take_turns_in_waves(measure):
     assert [failed.error for failed in failures(records).values()] == ["RuntimeError"]
 
 
-def test_a_case_for_which_there_is_no_process_goes_into_the_next_wave(measure, monkeypatch):
+def test_a_case_that_cannot_be_forked_is_measured_in_the_next_wave(measure, monkeypatch):
     request, refused = Template._request, []
 
     def few(self, command, outputs, *files):
@@ -186,7 +189,7 @@ def test_a_case_for_which_there_is_no_process_goes_into_the_next_wave(measure, m
     assert "there was room for 2 of 3 cases at once" in records[1].warnings[0]
 
 
-def test_a_template_that_may_not_fork_says_so_and_lives(monkeypatch):
+def test_a_template_that_cannot_fork_returns_the_error_and_continues(monkeypatch):
     def refused():
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
@@ -198,12 +201,12 @@ def test_a_template_that_may_not_fork_says_so_and_lives(monkeypatch):
             os.fstat(end)
 
 
-def test_a_process_with_very_many_files_is_heard_too():
+def test_a_channel_with_a_descriptor_above_1023_works():
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000) if hard > 3000 else hard, hard))
-    high = fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, 1500)  # `select` knows none above 1,023
+    high = fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, 1500)  # `select` fails above 1,023
     try:
         with ours, theirs, socket.socket(fileno=high) as far:
             output = OutputPipe(reading)
@@ -222,7 +225,7 @@ STAGES = ("start", "build", "fuse", "load", "first", "check", "warmup", "calibra
 STAGES += ("events",)
 
 
-def test_the_stage_of_a_failure_is_where_it_happened(measure):
+def test_a_failure_names_the_stage_in_which_it_happened(measure):
     kinds = [f"{kind}/{stage}" for kind, stage in itertools.product(("raise", "exit"), STAGES)]
     records = measure([*(f"fault/{kind}" for kind in kinds), "resnet50"])
     assert {kind: each.stage for kind, each in failures(records).items()} == {
@@ -234,18 +237,18 @@ def test_the_stage_of_a_failure_is_where_it_happened(measure):
 @pytest.mark.parametrize(
     ("kind", "said"), [("raise", "RuntimeError: scripted"), ("exit", "Exited"), ("hang", "Timeout")]
 )
-def test_what_fails_while_the_chip_is_observed_costs_no_block(measure, kind, said):
+def test_a_fault_in_the_steady_loop_loses_no_block(measure, kind, said):
     plan = msgspec.structs.replace(PLAN, observe_s=0.1)
     records = measure([f"fault/{kind}/observe", "resnet50"], plan)
     assert len(measured(records)) == 2
     assert f"the chip could not be observed: {said}" in records[1].warnings[0]
 
 
-def test_garbage_on_stdout_and_stderr_is_no_answer(measure):
+def test_garbage_on_stdout_and_stderr_is_ignored(measure):
     assert measured(measure(["fault/babble"])) == [("fault/babble", 1)]
 
 
-def test_of_a_flood_on_stderr_the_tail_is_kept_and_no_more_held(measure):
+def test_only_the_tail_of_a_flood_on_stderr_is_kept_in_memory(measure):
     with peak_bytes() as peak:
         (failed,) = failures(measure(["fault/flood"])).values()
     assert (failed.stage, failed.error) == ("build", "RuntimeError")
@@ -254,17 +257,17 @@ def test_of_a_flood_on_stderr_the_tail_is_kept_and_no_more_held(measure):
     assert peak[0] < 8 * 2**20
 
 
-def test_a_line_without_an_end_is_given_up_before_it_fills_memory(measure):
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(measure):
     with peak_bytes() as peak:
         (failed,) = failures(measure(["fault/long"])).values()
     assert (failed.stage, failed.error) == ("build", "Protocol")
     assert "a line of more than" in failed.message
-    assert LONGEST_LINE <= peak[0] < 2.5 * LONGEST_LINE  # a buffer that grows is copied
+    assert MAX_LINE_BYTES <= peak[0] < 2.5 * MAX_LINE_BYTES  # growing a buffer copies it
 
 
 @contextlib.contextmanager
 def peak_bytes():
-    """A list that will hold the most that this process held inside, in Python's own count."""
+    """Yield a list; after the block it holds the peak bytes that Python allocated in the block."""
     peak = []
     tracemalloc.start()
     try:
@@ -274,22 +277,23 @@ def peak_bytes():
         tracemalloc.stop()
 
 
-def test_one_that_writes_out_of_its_turn_waits_and_the_others_go_on(measure):
-    """More than a pipe holds, again and again, from a thread that nobody waits for."""
+def test_a_process_that_writes_while_it_must_wait_does_not_stop_the_others(measure):
+    """A thread of the network writes more than a pipe holds, repeatedly."""
     records = measure(["fault/chatter", "resnet50", "swin_t"])
     assert len(measured(records)) == 3
 
 
-def test_what_a_process_leaves_behind_is_ended_with_it(measure):
+def test_processes_that_a_network_started_are_ended_with_it(measure):
     records = measure(["fault/litter", "fault/litter/timed", "fault/desert", "resnet50"])
-    assert len(measured(records)) == 3  # that nobody is left over, the fixture looks at
+    assert len(measured(records)) == 3  # the fixture asserts that no process is left
     assert failures(records)["desert"].error == "Exited"
 
 
 class Killer(threading.Thread):
-    """Kills templates at random moments until `kills` rounds have died of it.
+    """Kills templates at random moments until `kills` rounds have ended because of it.
 
-    If it `waits`, something is finished between two of them. One killed as it is closed is no loss.
+    With `waits`, it waits for a new record between two kills. Killing a template that is being
+    closed ends no round and does not count.
     """
 
     def __init__(self, measure, deaths, kills, *, longest_s, waits):
@@ -327,9 +331,9 @@ class Killer(threading.Thread):
 
 @pytest.fixture
 def deaths(monkeypatch):
-    """The rounds that were ended by the death of their template."""
+    """A list of the rounds that ended because their template died."""
     ended = []
-    run_round = runner._Runner._run_round
+    run_round = runner._Scheduler._run_round
 
     def counted(self, cases):
         try:
@@ -338,7 +342,7 @@ def deaths(monkeypatch):
             ended.append(cases)
             raise
 
-    monkeypatch.setattr(runner._Runner, "_run_round", counted)
+    monkeypatch.setattr(runner._Scheduler, "_run_round", counted)
     return ended
 
 
@@ -354,7 +358,7 @@ def check_killed_templates(measure, deaths, kills):
     assert sorted(measured(records)) == sorted(wanted)
 
 
-def test_a_round_whose_template_is_killed_begins_anew_and_nothing_is_lost_or_doubled(
+def test_a_round_whose_template_is_killed_restarts_and_no_record_is_lost_or_doubled(
     measure, deaths
 ):
     check_killed_templates(measure, deaths, KILLS_QUICK)
@@ -365,7 +369,7 @@ def test_templates_are_killed_at_many_random_moments(measure, deaths):
     check_killed_templates(measure, deaths, KILLS_FULL)
 
 
-def test_what_kills_every_template_ends_the_run_with_a_remedy(measure, deaths):
+def test_the_run_ends_with_a_remedy_if_each_template_is_killed(measure, deaths):
     Killer(measure, deaths, 3, longest_s=0.0, waits=False).start()
     with pytest.raises(UsageError, match="killed 3 times"):
         measure(["resnet50"])
@@ -392,21 +396,21 @@ def test_a_block_during_which_a_clock_jumped_is_marked(measure, fault, doubt, le
     assert msgspec.json.decode(msgspec.json.encode(spoilt), type=Measurement) == spoilt
 
 
-def test_records_of_before_clocks_were_looked_at_are_read(measure):
+def test_records_without_clock_jumps_are_read(measure):
     (record,) = (r for r in measure(["resnet50"]) if isinstance(r, Measurement))
     old = msgspec.to_builtins(record)
     del old["conditions"]["jumps"]
     assert msgspec.json.decode(json.dumps(old), type=Measurement).conditions.jumps == []
 
 
-def test_of_a_clock_that_goes_backwards_no_duration_is_on_record(measure):
+def test_a_clock_that_runs_backwards_gives_a_failure_and_no_duration(measure):
     records = measure(["fault/backwards", "resnet50"])
     (failed,) = failures(records).values()
     assert (failed.stage, failed.error) == ("timed", "ClockError")
     assert measured(records) == [("resnet50", 1)]
 
 
-def test_a_run_with_failures_exits_with_1_and_lists_each(bench):
+def test_a_run_with_failures_exits_with_1_and_lists_each_failure(bench):
     kinds = [*ENDS, "nan", "flood", "raise/warmup"]
     models = ",".join([*(f"fault/{kind}" for kind in kinds), "resnet50"])
     flags = ("--device", "fake", "--batch", "1", "--rounds", "1", "--out", "out")
@@ -422,7 +426,7 @@ def test_a_run_with_failures_exits_with_1_and_lists_each(bench):
     assert "Traceback" not in done.stderr
 
 
-NETS = '''"""Networks of the user's that are wrong, each in its way."""
+NETS = '''"""Networks of a user, each with another fault."""
 
 import ctypes
 import os
@@ -444,7 +448,7 @@ class Net(nn.Module):
 
 
 class Late(Net):
-    """Right when it is counted, checked and called first; wrong afterwards."""
+    """Correct for the first 12 calls (counting, checks), then faulty."""
 
     calls = 0
 
@@ -523,7 +527,7 @@ WRONG = {
 
 
 @pytest.mark.faults
-def test_wrong_networks_of_the_users_are_failures_of_their_stage(bench, tmp_path):
+def test_faulty_networks_of_a_user_are_failures_at_the_right_stage(bench, tmp_path):
     (tmp_path / "nets.py").write_text(NETS)
     models = ",".join(f"nets.py:{name}" for name in [*WRONG, "right"])
     flags = ("--batch", "1", "--resolution", "32", "--rounds", "1", "--preset", "quick")

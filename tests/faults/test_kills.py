@@ -1,4 +1,4 @@
-"""A sweep that is killed again and again: nothing lost, nothing twice, nobody left behind."""
+"""Runs that are killed repeatedly: no record is lost or doubled, and no process is left."""
 
 import itertools
 import json
@@ -13,13 +13,13 @@ from support.sweep import Sweep
 QUICK_KILLS = 8
 KILLS = 200
 REAL_KILLS = 10
-TEAR = 0.3  # of all kills leave half a line, as one in the middle of a write does
+TEAR = 0.3  # share of kills after which half a line is added, as a kill during a write leaves it
 REAL = ["--device", "cpu", "--models", "timm/test_resnet.r160_in1k", "--resolution", "32"]
 REAL += ["--batch", "1", "--threads", "1", "--rounds", "2", "--preset", "quick"]
 
 
 class Killer:
-    """Kills runs at random moments of the time that one takes, and looks at what is left."""
+    """Kills runs at random moments, and checks the file and the processes after each kill."""
 
     def __init__(self, seed: int, took_s: float) -> None:
         self.script = random.Random(seed)
@@ -27,7 +27,7 @@ class Killer:
         self.kills = self.midway = self.torn = 0
 
     def until_done(self, sweep: Sweep, kills: int) -> None:
-        """Go on with a sweep until it is done, killing it until there were so many kills."""
+        """Run a sweep until it is complete, and kill it until there were `kills` kills."""
         before, rounds = b"", 0
         tears: set[bytes] = set()
         was_killed = True
@@ -35,20 +35,22 @@ class Killer:
             was_killed = self.one(sweep, kills)
             sweep.assert_nothing_runs()
             whole, rest = halves(sweep.data())
-            assert whole.startswith(before), "a record that was on the disk is gone"
+            assert whole.startswith(before), "a record on the disk was lost"
             has_grown = len(whole) > len(before)
             records = [json.loads(line) for line in whole.splitlines()]
             keys = [(r["case_id"], r["round"]) for r in records if r["type"] == "measurement"]
             has_measured = len(keys) > rounds
-            assert len(set(keys)) == len(keys), "a round is there twice"
+            assert len(set(keys)) == len(keys), "a round is on record twice"
             aside = sweep.path.with_name("results.jsonl.torn")
             set_aside = set(aside.read_bytes().splitlines()) if aside.exists() else set()
-            assert set_aside | {rest} >= tears, "a torn line is gone"
+            assert set_aside | {rest} >= tears, "an incomplete line was lost"
             if has_grown or not was_killed:
-                assert set_aside >= tears, "it went on without setting a torn line aside"
+                assert set_aside >= tears, "an incomplete line was not set aside"
             self.midway += was_killed and has_measured
             rounds = len(keys)
-            self.took_s *= 1.0 if has_grown else 1.05  # else a busy machine never ends
+            self.took_s *= (
+                1.0 if has_grown else 1.05
+            )  # more time, else a busy machine never finishes
             before = whole
             if was_killed and not rest and records and self.script.random() < TEAR:
                 rest = self.tear(sweep, whole)
@@ -57,7 +59,7 @@ class Killer:
         self.torn += len(tears)
 
     def tear(self, sweep: Sweep, whole: bytes) -> bytes:
-        """Leave a part of a line at the end of the file."""
+        """Add a part of the last line to the file; return that part."""
         last = whole.splitlines()[-1]
         part = last[: self.script.randrange(1, len(last))]
         with sweep.path.open("ab") as file:
@@ -65,7 +67,7 @@ class Killer:
         return part
 
     def one(self, sweep: Sweep, kills: int) -> bool:
-        """Whether a run was killed; else it came to its end."""
+        """Run once; return True if the run was killed, False if it finished."""
         run = sweep.start()
         if self.kills < kills:
             time.sleep(self.script.uniform(0, self.took_s))
@@ -75,18 +77,18 @@ class Killer:
             self.kills += 1
             return True
         assert code == 0, sweep.said()
-        self.took_s *= 0.9  # it had been a busy machine
+        self.took_s *= 0.9  # the estimate was too long
         return False
 
 
 def halves(data):
-    """The whole lines, and what follows them."""
+    """Split into the complete lines and the rest."""
     whole, end, rest = data.rpartition(b"\n")
     return whole + end, rest
 
 
 def kill_at_random(folder, kills, seed, arguments=()):
-    """Sweep after sweep, each in the end with what one left alone has; the killer."""
+    """Kill sweeps `kills` times; each must end with the records of an undisturbed sweep."""
     alone = Sweep(folder / "alone", *arguments)
     began = time.monotonic()
     assert alone.finish() == 0, alone.said()
@@ -106,7 +108,7 @@ def samples(sweep):
     return {(r["case_id"], r["round"]): r["samples_s"] for r in sweep.rounds()}
 
 
-def test_a_few_kills_at_random_moments(tmp_path):
+def test_8_kills_at_random_moments(tmp_path):
     assert kill_at_random(tmp_path, QUICK_KILLS, seed=1).midway
 
 
@@ -138,7 +140,7 @@ def test_a_real_run_that_is_killed_between_its_rounds(tmp_path):
 
 
 def heed_signals():
-    """Whoever runs the tests may ignore them, as nohup does."""
+    """Restore the default handlers: the tests may run under nohup, which ignores SIGHUP."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
@@ -152,14 +154,14 @@ def heed_signals():
         pytest.param("SIGKILL", -signal.SIGKILL, marks=pytest.mark.faults),
     ],
 )
-def test_other_signals_lose_nothing_either(tmp_path, name, code):
+def test_other_signals_lose_no_record(tmp_path, name, code):
     sweep = Sweep(tmp_path)
     run = sweep.start(start_new_session=True, preexec_fn=heed_signals)
     sweep.wait_for_rounds(3, run)
     os.killpg(run.pid, signal.Signals[name])  # as a terminal or a service manager does
     assert run.wait(60) == code
     assert "Traceback" not in sweep.said()
-    assert ("same command again goes on" in sweep.said()) == (code == 130)
+    assert ("same command again to resume" in sweep.said()) == (code == 130)
     sweep.assert_nothing_runs()
     before = sweep.data()
     assert 3 <= len(sweep.rounds()) < 12
@@ -168,7 +170,7 @@ def test_other_signals_lose_nothing_either(tmp_path, name, code):
     assert len(set(sweep.ends())) == len(sweep.ends()) == 12
 
 
-def test_who_interrupts_again_and_again_does_not_end_the_tidying_up(tmp_path):
+def test_repeated_signals_do_not_interrupt_the_clean_up(tmp_path):
     sweep = Sweep(tmp_path)
     run = sweep.start(preexec_fn=heed_signals)
     sweep.wait_for_rounds(3, run)
@@ -176,5 +178,5 @@ def test_who_interrupts_again_and_again_does_not_end_the_tidying_up(tmp_path):
         run.send_signal(name)
         time.sleep(0.03)
     assert run.wait(60) == 130
-    assert "same command again goes on" in sweep.said()
+    assert "same command again to resume" in sweep.said()
     sweep.assert_nothing_runs()

@@ -1,4 +1,4 @@
-"""Names lead nowhere else, files from outside are data, and only a user's Python file is code."""
+"""Names cannot leave their folder, and no file is run but the Python file of a user's model."""
 
 import ast
 import os
@@ -32,14 +32,14 @@ RUN = ("run", "--device", "fake", "--rounds", "1", "--batch", "1", "--out", "out
 
 @pytest.mark.parametrize("name", NASTY)
 @pytest.mark.parametrize("device", ["fake", *NASTY])
-def test_the_folder_of_a_chip_lies_below_out_whatever_its_name(tmp_path, name, device):
+def test_the_folder_of_a_chip_with_any_name_is_below_out(tmp_path, name, device):
     slug = msgspec.structs.replace(CHIP, name=name, device=device).slug
     assert (tmp_path / slug).resolve().parent == tmp_path.resolve()
     (tmp_path / slug).mkdir()
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_a_suite_is_one_that_ships_or_a_toml_file(tmp_path, monkeypatch, name):
+def test_a_name_that_is_no_suite_and_no_toml_file_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     for entry in (name, f"{name}.toml", f"../suites/{name}"):
         with pytest.raises(UsageError):
@@ -48,7 +48,9 @@ def test_a_suite_is_one_that_ships_or_a_toml_file(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize("form", ["", "@srep", "@../x"])
 @pytest.mark.parametrize("entry", ["{}", "timm/{}", "fault/{}", "{}.py:net", "{}:net", "a.{}:net"])
-def test_a_model_that_cannot_be_is_refused_before_anything_runs(tmp_path, monkeypatch, entry, form):
+def test_an_impossible_model_name_is_refused_before_anything_runs(
+    tmp_path, monkeypatch, entry, form
+):
     monkeypatch.chdir(tmp_path)
     for name in [*NASTY, "__main__"]:
         models = (entry.format(name) + form,)
@@ -56,7 +58,7 @@ def test_a_model_that_cannot_be_is_refused_before_anything_runs(tmp_path, monkey
             suites.expand(Suite(), Overrides(models=models), FAKE_CHIP, None)
 
 
-def test_a_users_file_with_a_name_that_would_be_obeyed_is_refused(tmp_path, monkeypatch):
+def test_a_users_file_with_control_characters_in_its_name_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a\nb.py").write_text("def net(): ...")
     (tmp_path / "link.py").symlink_to("a\nb.py")
@@ -93,26 +95,26 @@ def test_a_folder_called_timm_may_hold_a_users_file(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_grid_without_bounds_is_refused_at_once(suite, said):
+def test_a_suite_with_too_many_cases_is_refused(suite, said):
     with pytest.raises(UsageError, match=said):
         suites.expand(suite, Overrides(), FAKE_CHIP, None)
 
 
-def test_an_argument_that_is_no_text_is_refused(bench):
+def test_an_argument_that_is_not_utf8_is_refused(bench):
     for flag in ("--models", "--suite", "--out"):
         done = bench(*RUN, "--models", "resnet50", flag, os.fsdecode(b"\xff.toml"))
         assert done.returncode == 2
-        assert done.stderr.startswith("error: an argument is not text in UTF-8")
+        assert done.stderr.startswith("error: an argument is not valid UTF-8")
 
 
-def test_a_folder_whose_name_is_no_text_is_read_and_shown(bench, tmp_path):
+def test_a_folder_whose_name_is_not_utf8_is_read(bench, tmp_path):
     assert bench(*RUN, "--models", "resnet50").returncode == 0
     os.rename(tmp_path / "out" / "fake", tmp_path / "out" / os.fsdecode(b"\xff"))
     done = bench("explain", "resnet50", "--in", "out")
     assert done.returncode == 0, done.stderr
 
 
-def test_what_a_terminal_would_obey_is_written_out():
+def test_control_characters_are_printed_as_escapes():
     assert text.printable("a\n\x1b[2J\u202eb\udcff") == "a\\n\\x1b[2J\\u202eb\\udcff"
     assert len(text.printable("x" * 10**6)) < 3000
 
@@ -127,8 +129,8 @@ def test_what_a_terminal_would_obey_is_written_out():
         ("out/fake/results.jsonl", (*RUN, "--models", "swin_t")),
     ],
 )
-def test_a_link_in_a_strangers_folder_is_not_written_through(bench, tmp_path, link, words):
-    """Archives and repositories keep links; what it leads to is the user's, outside `--out`."""
+def test_nothing_is_written_through_a_link_in_a_folder_of_results(bench, tmp_path, link, words):
+    """An archive or repository may hold a link to a file of the user outside `--out`."""
     assert bench(*RUN, "--models", "resnet50").returncode == 0
     with (tmp_path / "out" / "fake" / "results.jsonl").open("ab") as file:
         file.write(b"half a line")
@@ -159,7 +161,7 @@ main()
         (("--device", "fake", "--models", "resnet50"), 0),
     ],
 )
-def test_what_lies_in_the_working_folder_is_not_imported_by_its_name(tmp_path, words, code):
+def test_modules_in_the_working_folder_are_not_imported(tmp_path, words, code):
     for name in ("bench", "torch", "timm", "json", "runpy", "msgspec"):
         (tmp_path / f"{name}.py").write_text("open('was-run', 'w')\nraise SystemExit(0)\n")
     (tmp_path / "w.pt").write_bytes(b"no checkpoint")
@@ -169,12 +171,12 @@ def test_what_lies_in_the_working_folder_is_not_imported_by_its_name(tmp_path, w
     assert not (tmp_path / "was-run").exists()
 
 
-# --- files that are none, or never end --------------------------------------------------------
+# --- special files, and files without an end ---------------------------------------------------
 
 
 @pytest.fixture
 def endless(tmp_path, monkeypatch):
-    """Files by name that would be waited for, or read, for ever."""
+    """Links to a pipe, which blocks a reader, and to /dev/zero, which has no end."""
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     os.symlink("/dev/zero", "zero")
@@ -184,7 +186,7 @@ def endless(tmp_path, monkeypatch):
     return ("pipe", "zero")
 
 
-def test_a_pipe_and_a_device_are_no_suite_no_model_and_no_weights(bench, endless):
+def test_a_pipe_and_a_device_are_refused_as_suite_model_and_weights(bench, endless):
     for name in endless:
         for arguments in (
             ("--suite", f"{name}.toml"),
@@ -197,7 +199,7 @@ def test_a_pipe_and_a_device_are_no_suite_no_model_and_no_weights(bench, endless
             assert len(done.stderr.splitlines()) == 2
 
 
-def test_a_folder_a_link_to_itself_and_what_is_not_there_are_no_file(tmp_path):
+def test_a_folder_a_link_to_itself_and_a_missing_file_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     for name in ("folder", "loop", "none", "x" * 300, "x\0y", "\udcff"):
@@ -206,9 +208,9 @@ def test_a_folder_a_link_to_itself_and_what_is_not_there_are_no_file(tmp_path):
         assert refused.value.strerror
 
 
-def test_a_suite_without_end_is_refused(tmp_path):
+def test_a_suite_file_that_is_too_large_is_refused(tmp_path):
     path = tmp_path / "long.toml"
-    path.write_bytes(b"#" * (suites.FILE_BYTES + 1))
+    path.write_bytes(b"#" * (suites.MAX_SUITE_BYTES + 1))
     with pytest.raises(UsageError, match="more than"):
         suites.load(str(path))
 
@@ -253,7 +255,7 @@ def test_bad_weights_are_refused_before_anything_runs(bench, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", BAD_WEIGHTS)
-def test_bad_weights_run_nothing_in_the_child_either(tmp_path, monkeypatch, capsys, name):
+def test_bad_weights_run_no_code_in_the_child(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     BAD_WEIGHTS[name](tmp_path / name)
     with pytest.raises(SystemExit) as refused:
@@ -261,14 +263,14 @@ def test_bad_weights_run_nothing_in_the_child_either(tmp_path, monkeypatch, caps
     assert refused.value.code == user.REFUSED
     said = capsys.readouterr().out
     assert said.strip()
-    assert "weights_only" not in said  # torch advises to trust the file
+    assert "weights_only" not in said  # torch's own message advises to trust the file
     source = records.Source(weights=name, weights_hash=user._hash(Path(name)))
     with pytest.raises(Exception):  # noqa: B017, PT011
         user.load_weights(torch.nn.Linear(2, 2), source)
     assert not (tmp_path / "harm").exists()
 
 
-def test_the_payload_does_harm_where_it_is_trusted(tmp_path, monkeypatch):
+def test_the_payload_runs_if_torch_trusts_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     BAD_WEIGHTS["zip.pt"](tmp_path / "zip.pt")
     torch.load("zip.pt", weights_only=False)
@@ -295,11 +297,11 @@ def test_weights_replaced_after_they_were_hashed_are_not_measured(tmp_path, monk
         user.load_weights(net, source)
 
 
-def test_a_users_file_edited_within_a_second_is_not_run_as_it_was(tmp_path, monkeypatch):
+def test_a_users_file_edited_within_a_second_is_loaded_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "net.py"
     made = []
-    for width in (3, 4):  # as long, and of the same moment: a compiled copy would pass for both
+    for width in (3, 4):  # same size and time, so a compiled copy would be used for both
         path.write_text(f"from torch import nn\ndef net():\n    return nn.Linear({width}, 1)\n")
         os.utime(path, (1e9, 1e9))
         made.append(user.build(user.resolve("net.py:net").source).in_features)
@@ -310,7 +312,7 @@ def test_a_users_file_edited_within_a_second_is_not_run_as_it_was(tmp_path, monk
 # --- records -------------------------------------------------------------------------------
 
 
-def test_a_name_on_record_that_a_terminal_would_obey_is_left_out(tmp_path):
+def test_a_record_with_control_characters_in_its_name_is_skipped(tmp_path):
     case = Case("resnet50\x1b[2J", "plain")
     line = msgspec.json.encode(
         records.Failure("run", case.case_id, case, "env", 1, "build", "Error", "message")
@@ -324,13 +326,13 @@ def test_a_name_on_record_that_a_terminal_would_obey_is_left_out(tmp_path):
 # --- the code ------------------------------------------------------------------------------
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-FORBIDDEN_MODULES |= {"yaml", "imp", "multiprocessing"}  # that one pickles what it sends
+FORBIDDEN_MODULES |= {"yaml", "imp", "multiprocessing"}  # multiprocessing pickles what it sends
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 FORBIDDEN_CALLS |= {"torch.jit.load", "torch.hub.load", "pd.read_pickle", "numpy.load", "np.load"}
 
 
 def unsafe(code):
-    """What in `code` would run data, or hand it to a shell."""
+    """Yield what in `code` could run data as code or pass it to a shell."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names]
@@ -361,11 +363,11 @@ def unsafe(code):
         "subprocess.run('ls', shell=True)",
     ],
 )
-def test_the_search_finds_what_it_is_for(code):
+def test_unsafe_code_is_found(code):
     assert list(unsafe(code))
 
 
-def test_no_data_is_run_anywhere_in_the_package():
+def test_the_package_has_no_unsafe_code():
     root = Path(package.__file__).parent
     files = sorted(root.rglob("*.py"))
     assert len(files) > 80
