@@ -19,22 +19,16 @@ nox.options.default_venv_backend = "uv|virtualenv"
 PYTHON = str(Path(".nox", "env", "bin", "python"))
 RESULTS = "results"
 OLDEST, NEWEST = "3.10", "3.14"
-VENDORS = (
-    "torch",
-    "torchvision",
-    "timm",
-)  # not installed on a Jetson, where torch and torchvision are the vendor's
+# `bench_orin` uses torch and torchvision of the Jetson's vendor, and installs timm alone.
+VENDORS = ("torch", "torchvision", "timm")
 AT_ONCE = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
 PAGE_TOOLS = {  # package of Debian and Ubuntu: the command that it installs
     "chromium": "chromium",
     "chromium-driver": "chromedriver",
     "texlive-latex-recommended": "pdflatex",
 }
-TIMM_ALONE = (
-    "huggingface_hub",
-    "pyyaml",
-    "safetensors",
-)  # dependencies of timm other than torch and torchvision
+# Dependencies of timm other than torch and torchvision.
+TIMM_ALONE = ("huggingface_hub", "pyyaml", "safetensors")
 
 
 @nox.session(reuse_venv=True, default=False)
