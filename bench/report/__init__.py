@@ -1,7 +1,8 @@
-"""Reports: pure functions from records to tables and pictures, and `write`, which is not.
+"""Reports: pure functions from records to tables and figures, and `write`, which writes files.
 
-Of each device: all its cases, the paper's tables and figures. Of all of them together: the same
-with a column group or a panel for each, the paper's claims, and a page to look around in.
+Each device gets its cases, the paper's tables and the figures. All devices together get the same
+tables and figures with a column group or a panel per device, the paper's claims, and an
+interactive HTML page.
 """
 
 from __future__ import annotations
@@ -28,22 +29,23 @@ Pages = dict[str, bytes]
 def write(
     sources: Sequence[Path], to: Path | None = None, given: Sequence[Given] = ()
 ) -> tuple[list[Path], list[str]]:
-    """Write the report of all records below `sources`; returns the files and warnings.
+    """Write the report of all records below `sources`; return the written files and the warnings.
 
-    Each device's pages go beside its records, what joins devices into the source; with `to` all
-    goes there, devices into `to/<device-slug>/`. `given` are accuracies that the user knows.
+    Without `to`, each device's pages go next to its records, and the joint pages go into the
+    source. With `to`, the joint pages go into `to` and each device's pages into
+    `to/<device-slug>/`. `given` are accuracies that the user supplies.
 
-    Raises UsageError where there are no records, where a folder cannot be read or written, or
-    where several sources have no folder `to` for what joins them.
+    Raises UsageError if there are no records, if a folder cannot be read or written, or if there
+    are several sources but no `to`.
     """
     several = len(sources) > 1 and len({os.path.realpath(source) for source in sources}) > 1
     if several and to is None:
         raise UsageError(
-            "several folders of results: where is their report to go?", "Add --to DIR."
+            "several folders of results need one folder for their report", "Add --to DIR."
         )
     found, warnings = gather(sources)
     home = to or sources[0]
-    every = devices.told_apart(
+    every = devices.with_unique_labels(
         [
             each
             for folder, records in found.items()
@@ -60,24 +62,26 @@ def write(
     warnings += _unmatched(given, every)
     written += write_pages(home, joint(every, pages, warnings))
     warnings += [f"{each.label}: {note}" for each in every for note in each.notes]
-    warnings += [f"{path} is of an earlier report: remove it" for path in index.left_over(written)]
+    stale = index.stale_files(written)
+    warnings += [f"{path} is from an earlier report: remove it" for path in stale]
     return list(dict.fromkeys(written)), warnings
 
 
 def _unmatched(given: Sequence[Given], every: Sequence[DeviceResults]) -> list[str]:
-    """What the user knows the accuracy of, and nobody has measured at that resolution."""
+    """A warning for each given accuracy whose model was not measured at its resolution."""
     measured = {(row.case.model, row.case.resolution) for each in every for row in each.rows}
     return [
-        f"no case of {each.model} at {each.accuracy.input_size} pixels, whose top-1 is given"
+        f"a top-1 is given for {each.model} at {each.accuracy.input_size} pixels, "
+        "but no such case was measured"
         for each in accuracy.unmatched(given, measured)
     ]
 
 
 def of_device(own: Sequence[DeviceResults]) -> Pages:
-    """The pages of one device: file name to content, the same bytes for the same records.
+    """The pages of one device, file name to content; the same records give the same bytes.
 
-    `own` are its environments, the latest last. `results` holds all of them, the rest is of the
-    latest.
+    `own` are the device's environments, the latest last. `results.md` and `results.csv` show all
+    environments; every other page shows the latest.
     """
     last = own[-1]
     rows = [row for each in own for row in each.rows]
@@ -92,33 +96,33 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
 
 
 def joint(
-    every: Sequence[DeviceResults], beside: Mapping[str, Pages], warnings: Sequence[str]
+    every: Sequence[DeviceResults], device_pages: Mapping[str, Pages], warnings: Sequence[str]
 ) -> Pages:
-    """The pages that join devices, each in its latest environment.
+    """The pages that show all devices together, each in its latest environment.
 
-    `beside` are the pages of each device by the way to its folder; `warnings` say what could not
-    be read.
+    `device_pages` maps the relative path of a device's folder to its pages. `warnings` say what
+    could not be read.
     """
     latest = [each for each in every if each.latest]
     judged = claims.judge(latest)
     pages = paper_tables.render(latest)
     for figure in FIGURES:
         if figure.joins_devices:
-            pages |= figure.draw(latest) if len(latest) > 1 else _drawn(figure, beside)
+            pages |= figure.draw(latest) if len(latest) > 1 else _drawn(figure, device_pages)
     pages |= claims.render(judged, latest)
     pages["report.html"] = page.render(every, claims.lines(judged, latest))
-    pages["report.md"] = index.render(every, pages, beside, warnings)
+    pages["report.md"] = index.render(every, pages, device_pages, warnings)
     return pages
 
 
-def _drawn(figure: Figure, beside: Mapping[str, Pages]) -> Pages:
-    """The files of a figure that was drawn for the one device already: the same picture."""
-    (own,) = beside.values()
+def _drawn(figure: Figure, device_pages: Mapping[str, Pages]) -> Pages:
+    """The figure's files from the only device's pages; drawing it again gives the same picture."""
+    (own,) = device_pages.values()
     return {name: content for name, content in own.items() if name.startswith(f"{figure.name}.")}
 
 
 def _profile_page(device: DeviceResults) -> Pages:
-    """Where the time goes, in numbers."""
+    """`profile.md`, or nothing if the device was not profiled."""
     found = [known.profile for known in device.profiles if known.rounds]
     failures = [known.failure for known in device.profiles if known.failure]
     if not found and not failures:

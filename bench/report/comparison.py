@@ -29,17 +29,17 @@ def write(found: Sequence[Comparisons], folder: Path) -> list[Path]:
 
 
 def to_json(found: Sequence[Comparisons]) -> str:
-    """All that is known; a ratio is [point, low, high]."""
+    """Every field of the comparisons as JSON; a ratio is [point, low, high]."""
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
 
 
 def to_markdown(found: Sequence[Comparisons]) -> str:
-    """Differences of environment first, then a table, then what could not be compared."""
+    """Per group: the differences of the environments, the table, and the cases not compared."""
     return "\n\n".join(part for group in found for part in _parts(group))
 
 
 def picture(found: Sequence[Comparisons]) -> bytes:
-    """Each ratio with its interval, and the margin within which it is of no consequence."""
+    """A PNG of each latency ratio with its interval, and a band for the margin of SAME."""
     compared = [each for group in found for each in group.compared if each.ratio]
     bars = [Bar(_name(each), each.ratio, each.finding) for each in compared if each.ratio]
     margin = compared[0].margin if compared else 0.0
@@ -97,8 +97,9 @@ def _more(each: Comparison) -> str:
 def _how_to_read(compared: Sequence[Comparison]) -> str:
     margin = 100 * compared[0].margin
     text = (
-        "Ratios are of latencies, candidate / base. FASTER and SLOWER: the 95 % interval is wholly "
-        f"beyond {margin:g} %. SAME: it is wholly within. UNDECIDED: neither can be known yet."
+        "The ratio is the candidate's latency / the base's latency. FASTER and SLOWER: the whole "
+        f"95 % interval is beyond {margin:g} %. SAME: the whole interval is within {margin:g} %. "
+        "UNDECIDED: the interval is too wide to say; measure more rounds."
     )
     notes = dict.fromkeys(each.note for each in compared if each.note)
     return "\n\n".join([text, *(note[:1].upper() + note[1:] + "." for note in notes)])

@@ -1,4 +1,4 @@
-"""What is on record of one device in one environment, ready for tables, figures and pages."""
+"""The records of one device in one environment, prepared for tables, figures and pages."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ID_SHOWN = 8  # letters of an environment_id
 
 
 class DeviceResults(msgspec.Struct, frozen=True):
-    """One device in one environment. `label` names it, unlike any other in the same report.
+    """One device in one environment. `label` is unique in the report.
 
-    `latest` marks the environment of the device that was measured last: tables, figures and
-    claims are made of that one. `notes` say what a reader should know first: what is unfinished,
-    failed, or of another environment. `profiles` are those of this environment, case by case, and
-    `peaks` what the device reaches at best, by case_id of a profile.
+    `latest` marks the environment that was measured last; tables, figures and claims use only
+    that one. `notes` tell the reader what is unfinished, failed or contradictory. `profiles` has
+    one entry per profiled case of this environment. `peaks` maps the case_id of a profile to the
+    device's measured peak MAC/s and bytes/s.
     """
 
     slug: str
@@ -37,14 +37,14 @@ class DeviceResults(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """The paper's kind of device: `cpu`, `gpu`, `edge`, or "" for one that is none."""
+        """The paper's kind of device: `cpu`, `gpu`, `edge`, or "" for any other."""
         return self.environment.chip.kind
 
 
 def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> list[DeviceResults]:
-    """What is on record of one device, environment by environment, that measured last at the end.
+    """One DeviceResults per environment of a device, the environment measured last at the end.
 
-    `records` are those of one `results.jsonl`; `given` are accuracies that the user knows.
+    `records` are the records of one device folder; `given` are accuracies that the user supplies.
     """
     every = rows.of(records, given)
     ids = _in_order(records)
@@ -73,8 +73,8 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
     return found
 
 
-def told_apart(every: Sequence[DeviceResults]) -> list[DeviceResults]:
-    """The same, with the folder's name in labels that would be alike."""
+def with_unique_labels(every: Sequence[DeviceResults]) -> list[DeviceResults]:
+    """The same devices; equal labels get the name of the device's folder appended."""
     labels = Counter(each.label for each in every)
     return [
         msgspec.structs.replace(each, label=f"{each.label} in {each.slug}")
@@ -85,9 +85,10 @@ def told_apart(every: Sequence[DeviceResults]) -> list[DeviceResults]:
 
 
 def _in_order(records: Sequence[Record]) -> list[str]:
-    """Ids of environments, that measured last at the end; those only profiled come first.
+    """Environment ids, the one measured last at the end; environments only profiled come first.
 
-    By when the run began, since records may come from several files; without that, as they come.
+    Sorted by the start of the run, because records may come from several files. Ids whose start is
+    unknown keep the order of the records.
     """
     began = {
         (r.run_id, r.environment_id): r.started_at for r in records if isinstance(r, Environment)
@@ -102,7 +103,7 @@ def _in_order(records: Sequence[Record]) -> list[str]:
 
 
 def _environment(records: Sequence[Record], environment_id: str) -> Environment:
-    """The environment of profiles whose cases were not measured there."""
+    """The environment with this id, for a device that has profiles but no measured case."""
     for record in reversed(records):
         if isinstance(record, Environment) and record.environment_id == environment_id:
             return record
@@ -113,20 +114,20 @@ def _environment(records: Sequence[Record], environment_id: str) -> Environment:
 def _notes(
     own: Sequence[Row], records: Sequence[Record], environment: Environment, ids: Sequence[str]
 ) -> Iterator[str]:
-    """What a reader should know first; `ids` are all environments if this is the latest."""
+    """Notes for the reader; `ids` are all environment ids for the latest one, else empty."""
     environment_id = environment.environment_id
     if len(ids) > 1:
         yield (
-            f"measured in {len(ids)} environments that differ; tables and figures are of "
-            f"the last, {environment_id[:ID_SHOWN]}, results.md and the page have all"
+            f"measured in {len(ids)} different environments; tables and figures show the last, "
+            f"{environment_id[:ID_SHOWN]}; results.md and report.html show all"
         )
     yield from _contradictions(own, records, environment)
     if not own:
-        yield "no case was measured, only profiled"
+        yield "cases were profiled, but none was measured"
     unfinished = [row.case.name for row in own if row.unfinished]
     failed = [row.case.name for row in own if row.failure]
     if unfinished:
-        yield f"unfinished, more rounds were to come: {_some(unfinished)}"
+        yield f"unfinished, the run ended before the last round: {_some(unfinished)}"
     if failed:
         yield f"failed: {_some(failed)}"
 
@@ -134,7 +135,7 @@ def _notes(
 def _contradictions(
     own: Sequence[Row], records: Sequence[Record], environment: Environment
 ) -> Iterator[str]:
-    """What cannot be true of records that `bench run` wrote."""
+    """Contradictions that records of `bench run` cannot have: somebody edited or mixed files."""
     described = [
         r.chip
         for r in records
@@ -142,12 +143,15 @@ def _contradictions(
     ]
     names = list(dict.fromkeys(f"{chip.name} ({chip.device})" for chip in described))
     if len(names) > 1:
-        yield f"its environment is said to be of {_some(names)}: do not believe what follows"
+        yield f"the records name different chips, {_some(names)}: do not trust these results"
     if not described:
-        yield "its environment is not on record: nobody knows what it was measured on"
+        yield "no environment is on record: the chip and the versions are unknown"
     others = {row.case.device for row in own} - {environment.chip.device}
     if others:
-        yield f"cases of {_some(sorted(others))} are said to be of {environment.chip.device}"
+        yield (
+            f"cases of {_some(sorted(others))} are recorded under {environment.chip.device}: "
+            "do not trust these results"
+        )
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

@@ -1,4 +1,4 @@
-"""Marks at numbers that are in doubt, and footnotes that say why: a line for each mark."""
+"""Marks on doubtful numbers (†, ‡, §), and the footnotes that give the reasons."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ NAMED = 6  # cases of one reason
 
 
 def level(*rows: Row) -> Level:
-    """The worst verdict of the rows that a number comes from."""
+    """The worst verdict of the rows behind a number; VALID if no row has a verdict."""
     return max(
         (row.verdict.level for row in rows if row.verdict), key=LEVELS.index, default="VALID"
     )
 
 
 def marks(*rows: Row) -> str:
-    """The marks of a number that comes from these rows, "" where there is no doubt."""
+    """The marks of a number computed from these rows, "" if all are VALID and finished."""
     return MARKS.get(level(*rows), "") + UNFINISHED * any(row.unfinished for row in rows)
 
 
-def legend(each: Iterable[str], whose: str = "") -> list[str]:
-    """A line below a picture that says what the marks of `each` number mean; none without a mark.
+def legend(marked: Iterable[str], scope: str = "") -> list[str]:
+    """The line below a figure that explains the marks in `marked`; empty if there are none.
 
-    `whose` says what is in doubt, where it is not the number alone.
+    `scope` names which of several measurements is doubtful, for example " in either form".
     """
-    seen = "".join(each)
+    seen = "".join(marked)
     pale = [f"{mark} {level}" for level, mark in MARKS.items() if mark in seen]
-    found = [f"Pale: {', '.join(pale)}{whose}. "] * bool(pale)
-    found += [f"{UNFINISHED} Unfinished, more rounds were to come. "] * (UNFINISHED in seen)
-    return ["".join(found) + "The report says why."] if found else []
+    found = [f"Pale: {', '.join(pale)}{scope}. "] * bool(pale)
+    ended = "Unfinished: the run ended before the last round. "
+    found += [f"{UNFINISHED} {ended}"] * (UNFINISHED in seen)
+    return ["".join(found) + "results.md gives the reasons."] if found else []
 
 
 def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
-    """What the marks of a device's rows mean: reasons that differ in numbers alone are one."""
+    """A line per mark on a device's rows; reasons that differ only in their numbers are merged."""
     timed = [row for row in rows if row.summary]
     for level, mark in MARKS.items():
         if doubted := [row for row in timed if row.verdict and row.verdict.level == level]:
             yield f"{mark} {level} on {device}: {'; '.join(_reasons(doubted))}."
     if unfinished := [_name(row) for row in timed if row.unfinished]:
         yield (
-            f"{UNFINISHED} Unfinished on {device}, more rounds were to come: {_some(unfinished)}."
+            f"{UNFINISHED} Unfinished on {device}, the run ended before the last round: "
+            f"{_some(unfinished)}."
         )
 
 

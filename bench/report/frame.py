@@ -1,4 +1,4 @@
-"""Records as a pandas DataFrame: one line a case and environment, SI units."""
+"""Records as a pandas DataFrame: one row per case and environment, in SI units."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bench.report.gather import gather
 
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """All cases on record below one or several folders, as `frame` gives them.
+    """All cases on record below one or several folders: the columns of `frame`, and two more.
 
-    The first columns are the device's `slug`, and whether the case is of its `latest`
-    environment. What could not be read is a warning
-    (`warnings.warn`). Raises UsageError where there are no records.
+    The first two columns are the device's `slug` and `latest`, True for the device's latest
+    environment. Unreadable lines are reported with `warnings.warn`. Raises UsageError if no case
+    was measured or a folder cannot be read.
     """
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found, warned = gather([Path(path) for path in several])
@@ -39,7 +39,7 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """Every row a line; what was not measured is missing (`NaN`, `None` or `<NA>`), never 0."""
+    """One line per row; a value that was not measured is `NaN`, `None` or `<NA>`, never 0."""
     lines = pd.DataFrame([_line(row) for row in rows])
     whole = ["rank", *Cost.__struct_fields__]
     real = [name for name in lines if name.endswith(("_s", "_w", "_j"))] + ["utilisation", "top1"]
@@ -59,7 +59,7 @@ def _line(row: Row) -> dict[str, object]:
         "throughput_img_s": row.throughput,
         "rank": row.rank,
         "verdict": row.verdict.level if row.verdict else None,
-        "doubts": "; ".join(r.seen for r in row.verdict.reasons) if row.verdict else None,
+        "doubts": "; ".join(r.text for r in row.verdict.reasons) if row.verdict else None,
         "samples": row.summary.samples if row.summary else 0,
         "processes": row.summary.processes if row.summary else 0,
         "stopped_by": row.stopped_by,

@@ -1,4 +1,4 @@
-"""Reading what several folders of results hold, device by device."""
+"""Reading the records of several folders of results, device by device."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from bench.analysis.recorded import MEASURE_FIRST
 from bench.errors import UsageError
 from bench.records import Record, of_cases, of_profiles
-from bench.storage.reader import files_below, read
+from bench.storage.reader import read, results_files
 
 
 def gather(sources: Sequence[Path]) -> tuple[dict[Path, list[Record]], list[str]]:
-    """Records by device folder; folders of one name in several sources are one device.
+    """Records by device folder, and warnings; folders of the same name are one device.
 
-    Lines that are no records, or of another schema, are left out, and the warnings say so. Raises
-    UsageError where nothing is left, or where a folder cannot be read.
+    A line that is not a record, or has another schema, is skipped with a warning. Raises
+    UsageError if no record remains or a folder cannot be read.
     """
     found: dict[Path, list[Record]] = {}
     by_slug: dict[str, Path] = {}
     warnings: list[str] = []
     empty: list[str] = []
-    paths = {path.resolve(): path for source in sources for path in files_below(source)}
+    paths = {path.resolve(): path for source in sources for path in results_files(source)}
     for path in paths.values():
         records, unread = read(path)
         warnings += map(str, unread)
         if any(of_cases(records)) or any(of_profiles(records)):
-            home = path.parent.resolve()  # of a link to results kept elsewhere, the link's own
+            home = path.parent.resolve()  # the folder of the link, if the file is a link
             folder = by_slug.setdefault(home.name, home)
             found.setdefault(folder, []).extend(records)
         else:
-            empty.append(f"{path} holds no measurement yet: left out")
+            empty.append(f"{path} has no measurement yet: skipped")
     if not found:
         where = ", ".join(str(source) for source in sources)
         left_out = f"; {len(warnings)} lines left out, the first: {warnings[0]}" if warnings else ""

@@ -1,4 +1,4 @@
-"""`report.md`: what the report holds, of which devices, and what it lacks."""
+"""`report.md`: the devices, links to all pages of the report, and what is missing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import NOTHING, markdown
 
 WARNINGS_SHOWN = 20
-OF_BATCH = re.compile(r"-\d+(?=\.)")  # in the name of a figure that is drawn for each batch
+OF_BATCH = re.compile(r"-\d+(?=\.)")  # the batch in a file name, as in distributions-128.png
 ABOUT = {
-    "report.html": "everything in one page: a table to sort and filter, accuracy over latency",
+    "report.html": "all results in one page: a sortable table, accuracy over latency",
     "claims.md": "the paper's claims about efficiency, tested",
-    "results.md": "every case, with intervals, verdicts and their reasons",
+    "results.md": "every case: interval, verdict and its reasons",
     "table2.md": "Table 2 of the paper: ImageWoof",
     "table3.md": "Table 3: Cifar100, 64 pixels",
     "table4.md": "Table 4: ImageNet-1K, latency and throughput",
@@ -37,33 +37,33 @@ PICTURES = [f"{figure.name}.png" for figure in FIGURES if figure.joins_devices]
 def render(
     every: Sequence[DeviceResults],
     joint: Iterable[str],
-    beside: Mapping[str, Iterable[str]],
+    device_files: Mapping[str, Iterable[str]],
     warnings: Sequence[str],
 ) -> bytes:
     """The index in Markdown.
 
-    `joint` are the files of the report's own folder, `beside` those of each device by the way to
-    its folder; `warnings` say what was left out when the records were read.
+    `joint` are the file names of the report's own folder. `device_files` maps the relative path of
+    a device's folder to its file names. `warnings` say what was skipped when reading records.
     """
     names = set(joint)
     latest = [each for each in every if each.latest]
     parts = ["# Report", to_markdown_table(pd.DataFrame([_line(each) for each in latest]))]
     parts += [f"![{ABOUT[name]}]({name})" for name in PICTURES if name in names]
     parts.append("## All devices\n\n" + "\n".join(_links(names)))
-    for (way, files), device in zip(beside.items(), latest, strict=True):
+    for (way, files), device in zip(device_files.items(), latest, strict=True):
         lines = "\n".join(_links(set(files), "" if way == "." else f"{quote(way)}/"))
         parts.append(f"## {markdown(device.label)}\n\n{describe(device.environment)}\n\n{lines}")
     if missing := [*_notes(every), *_warnings(warnings)]:
-        parts.append("## What it lacks\n\n" + "\n".join(missing))
+        parts.append("## What is missing or doubtful\n\n" + "\n".join(missing))
     return ("\n\n".join(parts) + "\n").encode()
 
 
-def left_over(written: Iterable[Path]) -> list[Path]:
-    """Files next to those `written` that bear a name of the report, and are of an earlier one."""
+def stale_files(written: Iterable[Path]) -> list[Path]:
+    """Files of an earlier report: in the folders of `written`, named like a page, not rewritten."""
     new = set(written)
     folders = sorted({path.parent for path in new})
-    beside = [path for folder in folders for path in sorted(folder.iterdir())]
-    return [path for path in beside if _is_of_report(path.name) and path not in new]
+    present = [path for folder in folders for path in sorted(folder.iterdir())]
+    return [path for path in present if _is_of_report(path.name) and path not in new]
 
 
 def _is_of_report(name: str) -> bool:
@@ -84,7 +84,7 @@ def _line(device: DeviceResults) -> dict[str, str]:
 
 
 def _links(names: set[str], way: str = "") -> Iterator[str]:
-    """One line for each file that is there, with its other formats."""
+    """One line per page in `names`, with links to its other formats; `way` is a path prefix."""
     plain = {name: OF_BATCH.sub("", name) for name in sorted(names)}
     batches = {name: ABOUT[base] for name, base in plain.items() if name != base in ABOUT}
     for name, about in {**ABOUT, **batches}.items():
@@ -105,4 +105,4 @@ def _warnings(warnings: Sequence[str]) -> Iterator[str]:
     for warning in warnings[:WARNINGS_SHOWN]:
         yield f"- {markdown(warning)}"
     if len(warnings) > WARNINGS_SHOWN:
-        yield f"- and {len(warnings) - WARNINGS_SHOWN} more lines left out"
+        yield f"- and {len(warnings) - WARNINGS_SHOWN} more warnings"

@@ -1,4 +1,4 @@
-"""What all pictures share: the same bytes everywhere, and text that can be drawn."""
+"""Shared code of the figures: reproducible bytes, and any text can be drawn."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def plotted(figure):
     axes.legend()
 
 
-def test_both_formats_and_the_same_bytes_each_time():
+def test_both_formats_have_the_same_bytes_each_time():
     first = painted(plotted)
     assert first["png"].startswith(b"\x89PNG")
     assert first["svg"].startswith(b"<?xml")
@@ -58,7 +58,7 @@ def test_another_process_draws_the_same_bytes():
     assert digests("1") == digests("2")
 
 
-def test_the_style_is_that_of_the_file_whatever_the_user_prefers():
+def test_a_users_matplotlibrc_does_not_change_the_style():
     mine = drawn(lambda axes: axes.plot([1, 2]))
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30, "lines.linewidth": 9}):
         assert drawn(lambda axes: axes.plot([1, 2])) == mine
@@ -68,13 +68,13 @@ def test_the_style_is_that_of_the_file_whatever_the_user_prefers():
 
 
 @pytest.mark.parametrize("text", ["$x$", "a_$b", "$", r"\alpha \$", "<script>&", "100 %"])
-def test_text_is_drawn_as_it_is_and_is_no_formula(text):
+def test_text_is_drawn_literally_and_never_as_a_formula(text):
     shapes = painted(lambda figure: figure.text(0.5, 0.5, literal(text)))["svg"]
     assert shapes.count(b'<path id="DejaVuSans-') == len(set(text))
     assert b"<script>" not in shapes
 
 
-def test_letters_that_the_font_lacks_are_boxes_and_no_warning():
+def test_missing_letters_become_boxes_without_a_warning():
     assert literal("网络 🚀 é → ±\n²") == "□□ □ é → ±\n²"
     painted(lambda figure: figure.text(0.1, 0.1, literal("模型 🚀")))
 
@@ -86,7 +86,7 @@ def test_any_text_can_be_drawn(text):
     assert all(letter == "\n" or ord(letter) in known for letter in literal(text))
 
 
-def test_a_missing_font_is_said_with_its_remedy(monkeypatch):
+def test_a_missing_font_is_an_error_with_a_remedy(monkeypatch):
     def missing(*_, **__):
         raise ValueError("no font")
 
@@ -109,7 +109,7 @@ def test_long_names_keep_both_ends(text, most, expected):
     assert len(expected) <= most
 
 
-def test_lists_of_names_are_a_few_lines_and_the_rest_is_counted():
+def test_long_lists_of_names_are_cut_and_the_rest_is_counted():
     assert listed("Failed: ", [], 40) == []
     assert listed("Failed: ", ["a", "b"], 40) == ["Failed: a, b"]
     lines = listed("Failed: ", [f"network-{i}" for i in range(1000)], 60)

@@ -1,4 +1,4 @@
-"""The paper's claims: its own numbers recomputed, and the verdicts on records of known ratios."""
+"""Claims: values recomputed from the paper's tables, and verdicts for records of known ratios."""
 
 import csv
 import io
@@ -17,9 +17,16 @@ from bench.records import Chip, Cost
 from bench.report import claims, devices, page
 from bench.report.claims import catalogue
 from bench.report.claims.claim import BEYOND, CHANGE, FASTER, SHARE, TIMES
-from bench.report.claims.evidence import Found, exactly
-from bench.report.claims.verdicts import VERDICTS, holding, mean, reported_of, together, verdict_of
-from bench.report.claims.words import contradicting, of_label, own_tables
+from bench.report.claims.evidence import Found, exact_value
+from bench.report.claims.verdicts import (
+    VERDICTS,
+    combined,
+    mean,
+    reported_of,
+    supported_by_paper,
+    verdict_of,
+)
+from bench.report.claims.words import contradicting, device_cell, own_tables
 from bench.report.tables import paper_tables
 from bench.storage.reader import read
 
@@ -78,7 +85,7 @@ def test_62_and_148_per_cent_are_what_table_4_gives():
     assert convnext == pytest.approx(100 * ((10.7 / 6.4 + 19.2 / 11.1 + 21.2 / 14.5) / 3 - 1))
     assert efficientnet == pytest.approx(100 * ((19.7 / 6.4 + 24.6 / 11.1 + 31.1 / 14.5) / 3 - 1))
     assert (round(convnext), round(efficientnet)) == (62, 148)
-    assert judged(CONVNEXT).own is True
+    assert judged(CONVNEXT).paper_agrees is True
 
 
 def test_the_paper_contradicts_its_54_per_cent():
@@ -86,7 +93,7 @@ def test_the_paper_contradicts_its_54_per_cent():
     found = in_print(title)
     assert sorted(map(round, found)) == [-51, -50, -48, -46, -46, -42, -38, -35]
     assert found[2] == pytest.approx(100 * (6.4 / 11.9 - 1))
-    assert judged(title).own is False
+    assert judged(title).paper_agrees is False
     assert own_tables(judged(title)) == "no: −51 to −35 %"
     left = paper.find(2, "a100", U3[0], "srep").latency_ms
     assert round(100 * left / paper.find(2, "a100", U3[0], "train").latency_ms) == 54
@@ -96,7 +103,7 @@ def test_86_per_cent_is_the_most_that_the_tables_have_and_the_most_that_we_count
     title = "Full re-parameterisation adds at most 86 % to parameters and FLOPs"
     found = judged(title)
     assert max(map(round, in_print(title))) == 86
-    assert (found.own, found.verdict) == (True, "reproduced")
+    assert (found.paper_agrees, found.verdict) == (True, "reproduced")
     ours = {part.name: CHANGE.convert(part.found.point) for part in found.devices[0].parts}
     macs = ours["RepNeXt-u1-T to RepNeXt-u1-T-sRep, MACs of Table 2"]
     assert macs == pytest.approx(100 * (8202210816 / 4409770752 - 1))
@@ -121,7 +128,7 @@ def test_the_standard_deviation_falls_in_the_paper_and_the_coefficient_of_variat
     cv = steadier.format("coefficient of variation")
     assert in_print(std)[3:] == pytest.approx([3.0 / 1.6, 3.7 / 2.0, 3.5 / 2.2])
     assert in_print(cv)[3] == pytest.approx((3.0 / 11.9) / (1.6 / 6.4))
-    assert (judged(std).own, judged(cv).own) == (True, False)
+    assert (judged(std).paper_agrees, judged(cv).paper_agrees) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +139,21 @@ def test_the_standard_deviation_falls_in_the_paper_and_the_coefficient_of_variat
         ("SOTA inference speed: every other network of Table 4 is slower", "RepVGG-B1-rRep"),
     ],
 )
-def test_leads_that_the_paper_does_not_have(title, rival):
+def test_the_papers_tables_contradict_these_leads(title, rival):
     found = judged(title)
-    assert found.own is False
+    assert found.paper_agrees is False
     assert rival in contradicting(found)
 
 
-def test_leads_that_it_has():
+def test_the_papers_tables_support_these_leads():
     for kind in ("GPU", "edge"):
-        assert judged(f"sRep has the lowest {kind} latency").own is True
-    assert judged("A better accuracy–speed trade-off: none as accurate is as fast").own is True
+        assert judged(f"sRep has the lowest {kind} latency").paper_agrees is True
+    assert (
+        judged(
+            "A better accuracy–speed trade-off: no equally accurate network is as fast"
+        ).paper_agrees
+        is True
+    )
 
 
 def test_the_order_of_table_6_is_of_pairs_that_differ_by_more_than_2_per_cent():
@@ -149,10 +161,10 @@ def test_the_order_of_table_6_is_of_pairs_that_differ_by_more_than_2_per_cent():
     assert len(reported_of(claim(title.format("a CPU")))) == 21
     assert len(reported_of(claim(title.format("a GPU")))) == 20  # 10.7 and 10.8 ms
     for each in ("a CPU", "a GPU", "an edge board"):
-        assert all(holding(claim(title.format(each))))
+        assert all(supported_by_paper(claim(title.format(each))))
 
 
-def test_tables_say_nothing_of_tf32():
+def test_the_tables_have_no_tf32_numbers():
     (found,) = (each for each in catalogue.claims() if "TF32" in each.title)
     assert reported_of(found) == []
 
@@ -163,7 +175,7 @@ def test_numbers_quoted_are_in_the_tables():
     assert paper.find(4, "a100", U3[0], "rrep_fc").throughput_img_s == 2052
 
 
-def test_every_claim_has_a_place_and_no_two_are_the_same():
+def test_every_claim_has_a_source_and_titles_are_unique():
     every = catalogue.claims()
     assert len({each.title for each in every}) == len(every) >= 40
     assert all(each.where and each.said and each.quantities for each in every)
@@ -198,17 +210,17 @@ def test_no_verdict_without_an_interval():
 
 
 @given(st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=9))
-def test_of_most_more_than_half_reach_the_verdict(verdicts):
+def test_a_claim_about_most_has_the_verdict_that_more_than_half_reach(verdicts):
     rank = VERDICTS.index
-    found = together(verdicts, most=True)
+    found = combined(verdicts, most=True)
     assert sum(rank(each) >= rank(found) for each in verdicts) > len(verdicts) / 2
     better = VERDICTS[rank(found) + 1 :]
     assert sum(each in better for each in verdicts) <= len(verdicts) / 2
-    assert together(verdicts, most=False) == min(verdicts, key=rank)
+    assert combined(verdicts, most=False) == min(verdicts, key=rank)
 
 
-def test_a_mean_has_the_means_of_the_ends_and_needs_all():
-    parts = [Found(Estimate(1.5, 1.4, 1.7), 1.5, doubted=True), exactly(2.0)]
+def test_the_mean_averages_the_ends_and_needs_every_part():
+    parts = [Found(Estimate(1.5, 1.4, 1.7), 1.5, doubted=True), exact_value(2.0)]
     assert mean(parts).estimate == pytest.approx((1.75, 1.7, 1.85))
     assert mean(parts).doubted
     assert mean([*parts, Found(point=1.0)]).estimate is None
@@ -274,7 +286,7 @@ def test_a_cpu_says_only_whether_a_claim_about_a_gpu_carries_over():
     assert table_cell(own, 0).endswith(", reproduced")
 
 
-def test_where_devices_differ_the_least_favourable_counts():
+def test_if_devices_disagree_the_least_favourable_verdict_counts():
     other = msgspec.structs.replace(GPU, name="Other GPU")
     silent = msgspec.structs.replace(GPU, name="Third GPU")
     found = judged(
@@ -336,30 +348,30 @@ SPARSE = "The sparse parameters of merged shortcuts do not slow inference signif
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.5, "undecided"), (0.6, "not reproduced")])
-def test_what_can_only_be_refuted_is_not_reproduced_nor_borne_out(ratio, verdict):
+def test_a_claim_that_can_only_be_refuted_is_never_reproduced(ratio, verdict):
     alternated = [
         rounds_on(GPU, f"{m}@{f}", ms) for m in U3 for f, ms in (("srep", 10), ("rrep", ratio * 10))
     ]
     found = judged(SPARSE, on(GPU, *alternated))
     assert found.verdict == verdict
-    assert found.own is None
-    assert own_tables(found) == "not against it: 1.10 to 1.38×"
+    assert found.paper_agrees is None
+    assert own_tables(found) == "no contradiction: 1.10 to 1.38×"
 
 
 ACCESS = "Merging shortcuts improves memory access: operators move fewer bytes"
 
 
-def test_a_device_without_a_name_is_not_what_was_counted():
+def test_a_device_without_a_name_is_not_mistaken_for_counts():
     nameless = regular(msgspec.structs.replace(CPU, name=""), 1.4, 1.4, 1.4)
     nameless = msgspec.structs.replace(nameless, label="")
     named = regular(GPU, 1.2, 1.2, 1.2)
     found = judged(REGULAR, nameless, named)
-    assert "1.20×" in of_label(found, GPU.name)
-    assert "1.40×" in of_label(found, "")
+    assert "1.20×" in device_cell(found, GPU.name)
+    assert "1.40×" in device_cell(found, "")
     text = everything(nameless, named)["claims.md"].decode()
     assert "Counted: RepNeXt-u3-T / " not in text
     counted = judged("Merging shortcuts adds “a very small number” of parameters", nameless)
-    assert of_label(counted, "") == of_label(counted, "any") != "not measured"
+    assert device_cell(counted, "") == device_cell(counted, "any") != "not measured"
 
 
 def test_a_verdict_that_rests_on_suspect_rows_says_so():

@@ -1,4 +1,4 @@
-"""Quantities of claims beside ratios: spread, counts, shares and utilisation, of known records."""
+"""Quantities of claims other than ratios: spreads, counts, shares and utilisation."""
 
 import math
 import statistics
@@ -74,7 +74,7 @@ def test_the_standard_deviation_may_fall_while_the_coefficient_of_variation_does
     assert (std.rounds, cv.rounds) == (3, 3)
 
 
-def test_a_longer_series_has_no_larger_spread_for_it():
+def test_spreads_are_compared_with_equally_many_samples():
     drifting = [0.010 + 0.0001 * n for n in range(40)]
     records = [
         *rounds_at(TRAIN, drifting, drifting),
@@ -108,7 +108,7 @@ def test_a_share_is_that_of_the_latency_with_an_interval_over_processes():
     assert Share(TRAIN, "addition").ours(NOTHING).why == "no profile of RepNeXt-u3-T"
 
 
-def test_branches_are_what_the_merged_form_does_not_take():
+def test_the_share_of_branches_is_the_difference_to_the_merged_form():
     share = Share(TRAIN, "depthwise or group conv", without="rrep")
     made = [
         each
@@ -196,7 +196,7 @@ def held_by(place, costs):
     ]
 
 
-def test_a_peak_is_that_beyond_the_weights_of_processes_that_took_turns():
+def test_a_peak_excludes_weights_and_pairs_processes_that_took_turns():
     peak = Peak(T, "train", "rrep")
     made = [*held_by(TRAIN, held(300, 310, 300)), *held_by(RREP, held(200, 200, 200))]
     found = peak.ours(evidence(*made))

@@ -1,4 +1,4 @@
-"""Samples of each case: every process is there, and what is drawn is what was measured."""
+"""The figure of samples shows every process and the measured values."""
 
 import pytest
 from msgspec import structs
@@ -98,9 +98,12 @@ def test_fifty_at_most_and_a_note_says_so(monkeypatch):
     groups = [processes(f"net{number}", [0.01 + number / 1e4]) for number in range(60)]
     cases, _, notes = shown(monkeypatch, *groups)
     assert [case.model for case in cases] == [f"net{number}" for number in range(50)]
-    assert notes[-1] == "The 50 fastest of 60 cases."
+    assert notes[-1] == "Only the 50 fastest of 60 cases are shown."
     other = processes("net0", [0.01], resolution=64)
-    assert shown(monkeypatch, *groups, other)[2][-1] == "The 50 fastest of 61 cases, at 224² first."
+    assert (
+        shown(monkeypatch, *groups, other)[2][-1]
+        == "Only the 50 fastest of 61 cases are shown, those at 224² first."
+    )
 
 
 @pytest.mark.parametrize("letter", ["y", "M", "网"])
@@ -120,7 +123,7 @@ def test_a_title_of_a_long_name_is_within_the_picture(monkeypatch, letter):
     assert 0 <= box.x0 < box.x1 <= width
 
 
-def test_what_is_in_doubt_is_marked_and_pale():
+def test_doubtful_cases_are_marked_and_pale():
     rows = [
         structs.replace(row, stopped_by="rounds", verdict=row.verdict._replace(level=level))
         for row, level in zip(
@@ -150,7 +153,7 @@ def test_extreme_numbers_are_short_and_overlap_nothing():
             assert not any(box.overlaps(other) for other in boxes[number + 1 :])
 
 
-def test_many_samples_are_evenly_spaced_ranks_with_both_ends_and_that_is_said():
+def test_many_samples_are_thinned_to_evenly_spaced_ranks_with_a_note():
     many = [0.01 + number / 1e6 for number in range(5000)]
     many[2500] = 0.5
     with painted(processes("swin_t", many)) as figure:
@@ -188,5 +191,5 @@ def test_labels_overlap_nothing():
             assert not any(box.overlaps(other) for other in boxes[number + 1 :])
 
 
-def test_nothing_of_the_batch_is_no_picture():
+def test_no_case_of_the_batch_gives_no_figure():
     assert distributions.distributions(device(processes("swin_t", SAMPLES)), 8) == {}

@@ -1,4 +1,4 @@
-"""Footnotes join reasons that differ in their numbers alone; no text is read for it."""
+"""Footnotes merge reasons that differ only in their numbers, without parsing text."""
 
 import msgspec
 from support.records import BUSIER, BUSY, OBSERVED, QUIET, rounds
@@ -20,14 +20,14 @@ def with_modes(*modes):
     return msgspec.structs.replace(QUIET, power_modes=list(modes))
 
 
-def test_reasons_that_differ_in_numbers_alone_are_one():
+def test_reasons_that_differ_only_in_numbers_are_merged():
     found = footnotes(under("resnet50", BUSY), under("swin_t", BUSIER))
     assert found == [
         "† SUSPECT on Chip: other processes used 13 to 20 % of the CPUs (ResNet50, Swin-T)."
     ]
 
 
-def test_how_many_rounds_saw_a_reason_is_left_out():
+def test_footnotes_omit_the_number_of_rounds_with_a_reason():
     alone = under("swin_t", BUSIER)
     (record,) = under("resnet50", BUSY)
     twice = [record, msgspec.structs.replace(record, round=2)]

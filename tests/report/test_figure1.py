@@ -1,4 +1,4 @@
-"""Accuracy over latency: what is a spot, what is named below, and where there is room for names."""
+"""Figure 1: the spots, the notes below, and the positions of names."""
 
 import itertools
 
@@ -41,7 +41,7 @@ def painted(*shown):
 
 def notes(*shown):
     panels = [spots.panel(each, figure1.MOST) for each in shown]
-    return spots.left_out(panels, [], figure1.WRAP)
+    return spots.omission_notes(panels, [], figure1.WRAP)
 
 
 def names(axes):
@@ -72,7 +72,7 @@ def assert_nothing_overlaps(figure):
             assert axes.bbox.padded(1).contains(box.x1, box.y1)
 
 
-def test_names_of_the_real_run_all_have_room_and_overlap_nothing():
+def test_all_names_of_the_real_run_fit_without_overlap():
     (found,) = devices.of("amd-epyc", read(MEASURED)[0])[-1:]
     with painted(found, found) as figure:
         assert_nothing_overlaps(figure)
@@ -108,7 +108,7 @@ def test_names_at_random_places_never_overlap(found):
         assert 0 <= place.y - size[1] / 2 <= place.y + size[1] / 2 <= 300
 
 
-def test_a_name_far_from_its_spot_is_led_to_from_there():
+def test_a_name_far_from_its_spot_has_a_leader():
     crowd = np.array([(300.0, 150.0)] * 12)
     got = places(crowd, 4.0, np.full((12, 2), (30.0, 9.0)), (600.0, 300.0), np.empty((0, 2, 2)))
     assert None not in got
@@ -133,7 +133,7 @@ def test_a_spot_is_within_its_interval_and_a_single_process_has_none():
         assert "95 % interval of the latency" not in legend(figure)
 
 
-def test_the_front_is_what_nothing_faster_reaches():
+def test_the_front_has_the_spots_more_accurate_than_all_faster_ones():
     found = spots.panel(NETS, 9).spots
     assert [(s.row.case.name, s.top1) for s in spots.front(found)] == [
         ("repnext_u3_t@srep", 82.1),
@@ -147,7 +147,7 @@ def test_the_front_is_what_nothing_faster_reaches():
         assert legend(figure)[-1] == "Pareto front"
 
 
-def test_a_front_of_one_spot_is_seen_and_none_is_not_in_the_legend():
+def test_a_front_of_one_spot_is_drawn_and_an_empty_front_has_no_legend():
     with painted(device(slowing("swin_t"))) as figure:
         (under,) = [line for line in figure.axes[0].lines if line.get_zorder() == 1]
         assert under.get_xdata()[0] < under.get_xdata()[1]
@@ -165,9 +165,9 @@ def test_weights_that_saw_more_images_are_not_on_the_front():
     near, _ = spots.nearest(found, 2)
     assert "convnext_t" in [spot.row.case.model for spot in near]
     with painted(nets) as figure:
-        words = "accuracy as timm publishes it"
+        words = "accuracy published by timm"
         assert {words, f"{words}, weights also trained on more data"} < set(legend(figure))
-        assert legend(figure)[-1] == "Pareto front, more data left out"
+        assert legend(figure)[-1] == "Pareto front, excluding more data"
         dots = [line for line in figure.axes[0].lines if line.get_zorder() == 4.5]
         assert [line.get_xdata()[0] for line in dots] == pytest.approx([20.4])
 
@@ -177,7 +177,7 @@ def judged(found, level):
     return found._replace(row=msgspec.structs.replace(found.row, verdict=doubted))
 
 
-def test_what_is_invalid_is_pale_and_not_on_the_front():
+def test_invalid_spots_are_pale_and_not_on_the_front():
     panel = spots.panel(NETS, 9)
     first, *rest = sorted(panel.spots, key=lambda spot: spot.ms)
     doubted = [judged(first, "INVALID"), *(judged(spot, "VALID") for spot in rest)]
@@ -209,20 +209,20 @@ def test_accuracies_that_are_not_the_papers_are_marked():
     mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", "a.csv"))
     nets = [slowing("swin_t"), slowing("timm/resnet18"), slowing("mine", ms=20)]
     with painted(device(*nets, given=[mine])) as figure:
-        assert {"accuracy as timm publishes it", "accuracy given by the user"} < set(legend(figure))
-        assert figure.axes[0].get_ylabel().endswith("as the paper reports it where filled")
+        assert {"accuracy published by timm", "accuracy given by the user"} < set(legend(figure))
+        assert figure.axes[0].get_ylabel().endswith("filled: reported by the paper")
         looks = {
             (line.get_fillstyle(), line.get_markerfacecolor() == "white")
             for line in figure.axes[0].lines
             if line.get_zorder() == 4
         }
-    for model, ends in (("swin_t", "as the paper reports it"), ("timm/resnet18", "(%)")):
+    for model, ends in (("swin_t", "reported by the paper"), ("timm/resnet18", "(%)")):
         with painted(device(slowing(model))) as figure:
             assert figure.axes[0].get_ylabel().endswith(ends)
     assert looks == {("full", False), ("full", True), ("bottom", False)}
 
 
-def test_what_has_no_place_is_named_below():
+def test_omitted_cases_are_named_below_the_figure():
     nets = [
         slowing("swin_t"),
         slowing("mine"),
@@ -236,7 +236,7 @@ def test_what_has_no_place_is_named_below():
     ]
 
 
-def test_other_data_sets_and_other_sizes_have_no_place():
+def test_other_data_sets_and_other_resolutions_are_omitted():
     found = spots.panel(
         device(slowing("repnext_u1_t", "train"), slowing("swin_t", resolution=64)), 9
     )
@@ -265,7 +265,7 @@ def test_a_panel_a_device_and_all_share_the_scale_of_accuracy():
     assert pictures["png"].startswith(b"\x89PNG")
 
 
-def test_nothing_with_an_accuracy_is_no_picture():
+def test_no_known_accuracy_gives_no_figure():
     assert figure1.figure1([]) == {}
     broken = [failure(Case("swin_t", "plain", threads=2))]
     assert figure1.figure1([device(slowing("mine"), broken, slowing("swin_t", batch=128))]) == {}

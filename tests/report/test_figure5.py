@@ -1,4 +1,4 @@
-"""Bars of where the time goes: what is drawn is what the profile says, and can be told apart."""
+"""Figure 5: bars show the values of the profile, and terms have distinct fills."""
 
 import pytest
 from matplotlib.colors import to_hex
@@ -44,7 +44,7 @@ def test_formats_are_what_they_say():
     assert figure5(MANY[:1], "Chip")["svg"].startswith(b"<?xml")
 
 
-def test_every_term_has_a_look_of_its_own():
+def test_every_term_has_a_distinct_fill():
     looks = {(to_hex(CATEGORY_COLOURS[term]), HATCHES.get(term)) for term in summary.TERMS}
     assert len(looks) == len(summary.TERMS)
     assert set(CATEGORY_COLOURS) == set(summary.TERMS) >= set(HATCHES)
@@ -69,7 +69,7 @@ def test_segments_are_the_terms_and_end_at_the_latency(residual_s):
             assert axes.lines[1].get_xdata() == pytest.approx([0.01 * scale] * 2)
 
 
-def test_a_residual_below_zero_comes_last_goes_back_and_hides_nothing():
+def test_a_negative_residual_is_drawn_last_and_backwards_and_hides_nothing():
     last = bars.segments(profile(residual_s=-4e-3))[-1]
     assert last == (summary.RESIDUAL, pytest.approx(14e-3), pytest.approx(-4e-3))
     with painted([profile(residual_s=-4e-3)]) as figure:
@@ -137,7 +137,7 @@ def test_setting_and_differing_threads_are_in_the_label():
 
 
 def test_no_profiles_or_several_batches_are_refused():
-    with pytest.raises(ValueError, match="of one batch"):
+    with pytest.raises(ValueError, match="of the same batch"):
         figure5([], "Chip")
-    with pytest.raises(ValueError, match="of one batch"):
+    with pytest.raises(ValueError, match="of the same batch"):
         figure5([profile(), profile(batch=8)], "Chip")

@@ -1,4 +1,4 @@
-"""LaTeX that compiles, whatever a record says."""
+"""LaTeX tables compile for any text in a record."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""`bench.load` and its page: what is on record as a DataFrame."""
+"""`bench.load` returns the records as a DataFrame, as its page in docs says."""
 
 import re
 import subprocess
@@ -57,7 +57,7 @@ def test_a_path_or_several_as_text_or_path(results):
     assert once.equals(bench.load([results, str(results / "chip-a")])), "a folder counts once"
 
 
-def test_nothing_to_load_is_said(tmp_path, results):
+def test_nothing_to_load_is_an_error(tmp_path, results):
     (tmp_path / "empty").mkdir()
     write(tmp_path / "bare" / "chip", [ENVIRONMENT])
     write(tmp_path / "profiled" / "chip", [ENVIRONMENT, failure(TRAIN, stage="profile")])
@@ -67,7 +67,7 @@ def test_nothing_to_load_is_said(tmp_path, results):
     assert len(bench.load([tmp_path / "empty", results])) == 4
 
 
-def test_a_line_that_is_no_record_is_a_warning(results):
+def test_a_line_that_is_not_a_record_gives_a_warning(results):
     with (results / "chip-a" / FILE_NAME).open("a") as file:
         file.write("{\n")
     with pytest.warns(UserWarning, match=r"chip-a.*not a record") as warned:

@@ -1,4 +1,4 @@
-"""What the page holds: everything on record, once, and nothing that a browser would run."""
+"""The data of the HTML page: all records, each once, and no executable text."""
 
 import base64
 import hashlib
@@ -98,11 +98,11 @@ def test_what_was_not_measured_is_missing():
 
 
 def test_a_half_finished_case_says_so():
-    assert "more rounds were to come" in HELD["rows"]["doubts"][5]
-    assert "more rounds" not in HELD["rows"]["doubts"][0]
+    assert "the run ended before the last round" in HELD["rows"]["doubts"][5]
+    assert "unfinished" not in HELD["rows"]["doubts"][0]
 
 
-def test_what_a_record_says_is_never_markup():
+def test_text_of_records_is_never_markup():
     text = PAGE.decode()
     block = text[text.index('type="application/json">') + 24 :].partition("</script>")[0]
     assert not re.search("[<>&\u2028\u2029]", block)
@@ -111,7 +111,7 @@ def test_what_a_record_says_is_never_markup():
     assert ours(PAGE).count("alert(1)") == len(re.findall(r"\\u003cscript\\u003ealert", block))
 
 
-def test_it_asks_the_network_for_nothing_and_runs_two_scripts():
+def test_the_page_uses_no_network_and_runs_only_its_two_scripts():
     text = ours(PAGE)
     assert not re.search(r"https?:|//\w|@import|url\(|<link[^>]*href=\"(?!data:)", text.lower())
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
@@ -124,7 +124,7 @@ def test_it_asks_the_network_for_nothing_and_runs_two_scripts():
         assert f"'sha256-{digest}'" in policy
 
 
-def test_accuracies_of_two_data_sets_are_apart_and_at_the_resolution_of_the_case():
+def test_accuracies_are_separate_per_data_set_and_match_the_resolution():
     own = Given(EVIL, Accuracy(50.0, "mine & yours", 224, "measured", ""))
     found = {
         each["name"]: each
@@ -163,7 +163,7 @@ def test_bars_add_up_to_the_latency_and_failures_stand_beside_them():
     ]
 
 
-def test_claims_stand_as_they_are_given():
+def test_claims_are_shown_unchanged():
     claim = page.Claim("It is <faster>", "Section 1", "54 %", "35–51 %", {"Chip": "2 %"}, "no")
     assert held(page.render(devices.of("chip", RECORDS), [claim]))["claims"] == [claim._asdict()]
     assert HELD["claims"] == []

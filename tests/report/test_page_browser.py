@@ -305,8 +305,8 @@ def test_hollow_is_not_the_papers_pale_is_in_doubt_and_the_front_is_of_equal_dat
         assert front["x"][-1] > 19.0
         legend = find(driver, "#legend").text
         assert "SUSPECT" in legend
-        assert "more data left out" in legend
-        assert "as timm publishes it, weights also trained on more data" in legend
+        assert "(excluding more data)" in legend
+        assert "published by timm, weights also trained on more data" in legend
         assert find(driver, "#plot .xtitle").text == (
             "Latency at batch 1 (ms), mean of the processes’ medians"
         )

@@ -1,4 +1,4 @@
-"""Records in, text and pictures out: golden files under tests/golden, reviewed in diffs."""
+"""Reports from records. Expected text is in tests/golden; review changes to it as diffs."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize("name", ["results.md", "results.csv"])
-def test_text_is_that_of_the_golden_file(name):
+def test_text_matches_the_golden_file(name):
     text = {"results.md": results.to_markdown, "results.csv": results.to_csv}[name]
     assert text(rows.of(RECORDS)) == (GOLDEN / name).read_text()
 
@@ -80,7 +80,7 @@ def test_throughput_is_batch_over_median():
     assert row.throughput == pytest.approx(640)
 
 
-def test_the_paper_has_what_its_table_says():
+def test_reported_numbers_match_the_papers_table():
     row = paper.find(6, "orin", "repnext_u3_t", "srep")
     assert (row.latency_ms, row.throughput_img_s, row.top1) == (9.3, 168, 82.1)
     assert len(paper.reported()) == 91
@@ -112,7 +112,7 @@ def test_environments_are_never_merged():
     assert "60.3" not in pages["table6.md"].decode()
 
 
-def test_a_report_goes_beside_its_records(tmp_path):
+def test_a_report_is_written_next_to_its_records(tmp_path):
     write(tmp_path / "chip", RECORDS)
     written, warnings = report.write([tmp_path])
     assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
@@ -137,7 +137,7 @@ def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     links = re.findall(r"\]\(([^)]+)\)", index)
     assert len(links) > 30
     assert [link for link in links if not (tmp_path / link).exists()] == []
-    assert "unfinished, more rounds were to come" in index
+    assert "unfinished, the run ended before the last round" in index
     assert "failed: repnext_u3_t@srep, timm/\\<script\\>" in index
     assert len(warnings) == 3
     assert "results.jsonl:11 is not a record" in index
@@ -159,10 +159,10 @@ def test_older_environments_are_told_from_the_latest_and_noted():
     old, new = devices.of("chip", [*RECORDS[:3], other, later])
     assert (old.label, new.label) == ("Test Chip 9000 (env)", "Test Chip 9000")
     assert (old.latest, new.latest) == (False, True)
-    assert "2 environments" in new.notes[0]
+    assert "2 different environments" in new.notes[0]
 
 
-def test_what_was_measured_last_is_told_by_its_date_whatever_the_order_of_the_folders(tmp_path):
+def test_the_latest_environment_is_found_by_date_in_any_order_of_folders(tmp_path):
     for name, year in (("new", 2026), ("old", 2025)):
         environment = msgspec.structs.replace(
             ENVIRONMENT, environment_id=name, started_at=f"{year}-01-01T00:00:00+00:00"
@@ -175,18 +175,18 @@ def test_what_was_measured_last_is_told_by_its_date_whatever_the_order_of_the_fo
         assert lines.loc[lines["latest"], "environment_id"].tolist() == ["new"]
 
 
-def test_records_that_contradict_each_other_are_said_to():
+def test_contradicting_records_are_noted():
     other = msgspec.structs.replace(CHIP, device="cuda", kind="gpu", name="Other Chip")
     contrary = msgspec.structs.replace(ENVIRONMENT, chip=other)
     (found,) = devices.of("chip", [ENVIRONMENT, timed("resnet50", stopped_by="rounds"), contrary])
     assert found.notes == [
-        "its environment is said to be of Test Chip 9000 (cpu), Other Chip (cuda): "
-        "do not believe what follows",
-        "cases of cpu are said to be of cuda",
+        "the records name different chips, Test Chip 9000 (cpu), Other Chip (cuda): "
+        "do not trust these results",
+        "cases of cpu are recorded under cuda: do not trust these results",
     ]
 
 
-def test_the_report_goes_beside_a_link_to_results_and_not_where_it_leads(tmp_path):
+def test_the_report_is_written_next_to_a_link_and_not_next_to_its_target(tmp_path):
     write(tmp_path / "kept" / "1234", RECORDS[:2])
     (tmp_path / "out" / "chip").mkdir(parents=True)
     (tmp_path / "out" / "chip" / "results.jsonl").symlink_to(
@@ -197,13 +197,13 @@ def test_the_report_goes_beside_a_link_to_results_and_not_where_it_leads(tmp_pat
     assert len(list((tmp_path / "kept" / "1234").iterdir())) == 1
 
 
-def test_what_an_earlier_report_left_is_named(tmp_path):
+def test_files_of_an_earlier_report_are_named(tmp_path):
     write(tmp_path / "chip", RECORDS[:2])
     (tmp_path / "chip" / "figure5.png").write_bytes(b"old")
     (tmp_path / "chip" / "notes.md").write_text("mine")
     _, warnings = report.write([tmp_path])
     assert [w for w in warnings if "earlier" in w] == [
-        f"{tmp_path / 'chip' / 'figure5.png'} is of an earlier report: remove it"
+        f"{tmp_path / 'chip' / 'figure5.png'} is from an earlier report: remove it"
     ]
 
 
@@ -223,12 +223,14 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_pat
         report.write([tmp_path / "in"], tmp_path / "to")
 
 
-def test_accuracies_that_nobody_can_use_are_warned_of(tmp_path):
+def test_unused_accuracies_give_a_warning(tmp_path):
     write(tmp_path / "chip", RECORDS[:2])
     top1 = tmp_path / "top1.csv"
     top1.write_text("model,top1\nresnet50,80.1\nnobody,81\n")
     _, warnings = report.write([tmp_path], given=accuracy.read(top1))
-    assert warnings[0] == "no case of nobody at 224 pixels, whose top-1 is given"
+    assert warnings[0] == (
+        "a top-1 is given for nobody at 224 pixels, but no such case was measured"
+    )
     assert "80.1 (measured)" in (tmp_path / "chip" / "results.md").read_text()
 
 
@@ -248,6 +250,6 @@ def test_an_environment_alone_is_nothing_to_report(tmp_path):
         report.write([tmp_path])
 
 
-def test_records_whose_environment_is_lost_are_shown_all_the_same():
+def test_records_without_an_environment_are_still_shown():
     pages = pages_of([timed("resnet50")])
     assert "unknown cpu" in pages["results.md"].decode()

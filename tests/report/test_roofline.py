@@ -1,4 +1,4 @@
-"""Operators under the roof: where the points are, how large, and what is said of them."""
+"""Roofline plots: position and area of points, and the notes."""
 
 import math
 
@@ -79,11 +79,12 @@ def test_a_point_above_the_roof_is_inside_the_panel():
 
 def test_the_panel_says_which_share_of_the_latency_its_points_are():
     with painted(profile_of()) as figure:
-        assert figure.axes[0].get_title() == "ResNet50\npoints are 70 % of the latency, 10.0 ms"
+        title = "ResNet50\nthese operators take 70 % of the latency of 10.0 ms"
+        assert figure.axes[0].get_title() == title
 
 
 @pytest.mark.parametrize(("count", "panels"), [(1, 1), (2, 2), (3, 3), (4, 4)])
-def test_a_panel_a_case_and_all_share_the_axes(count, panels):
+def test_each_case_has_a_panel_and_all_panels_share_axes(count, panels):
     with painted(*[profile_of()] * count) as figure:
         assert len(figure.axes) == panels
         assert len({axes.get_xlim() + axes.get_ylim() for axes in figure.axes}) == 1
@@ -99,11 +100,11 @@ def test_the_legend_has_the_categories_of_the_points_and_says_what_area_is():
         names = [text.get_text() for text in legend.get_texts()]
         note = legend.get_title().get_text().replace("\n", " ")
     assert names == ["depthwise or group conv", "pointwise conv", "fully connected"]
-    assert "its area proportional to the time it takes" in note
+    assert "area is proportional to its time" in note
     assert "largest: 4.00 ms" in note
 
 
-def test_only_the_first_four_that_share_the_peaks_are_drawn_and_the_rest_is_named(monkeypatch):
+def test_the_first_four_profiles_with_the_peaks_are_drawn_and_others_named(monkeypatch):
     seen = []
     monkeypatch.setattr(roofs, "paint", lambda figure, *rest: seen.append(rest))
     models = ["resnet50", "resnet101", "swin_t", "swin_s", "swin_b"]
@@ -128,9 +129,9 @@ def test_a_profile_that_does_not_add_up_is_marked():
         assert "* ResNet50: the terms do not" in figure.legends[0].get_title().get_text()
 
 
-def test_a_case_without_points_says_so():
+def test_a_case_without_points_has_a_note():
     with painted(profile_of(rows=ROWS[3:4]), profile_of()) as figure:
-        assert "no operator with known products" in [t.get_text() for t in figure.axes[0].texts]
+        assert "no operator with known MACs" in [t.get_text() for t in figure.axes[0].texts]
     assert roofline([profile_of(rows=ROWS[3:4])], PEAKS, "Chip")["png"].startswith(b"\x89PNG")
 
 
@@ -142,6 +143,6 @@ def test_names_are_drawn_as_they_are():
 
 
 @pytest.mark.parametrize("profiles", [[], [profile_of(precision="bf16")], [profile_of(threads=1)]])
-def test_nothing_that_shares_the_peaks_is_refused(profiles):
+def test_no_profile_with_the_peaks_is_an_error(profiles):
     with pytest.raises(ValueError, match="no profile in fp32 on 2 threads"):
         roofline(profiles, PEAKS, "Chip")

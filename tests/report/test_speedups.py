@@ -1,4 +1,4 @@
-"""Speed-ups of re-parameterised forms: the right way round, with their interval or without."""
+"""Speed-ups of re-parameterised forms, with and without an interval."""
 
 import pytest
 from msgspec import structs
@@ -38,7 +38,7 @@ def test_a_speed_up_is_latency_as_trained_over_that_of_the_form():
     assert srep.ratio == pytest.approx(0.5, abs=0.01)
 
 
-def test_beside_it_is_the_papers_ratio_of_one_table_and_size():
+def test_the_papers_ratio_comes_from_one_table_and_resolution():
     groups = [TRAIN, RREP, SREP, steady("repnext_u3_t", "rrep_fc", 10)]
     (chain,) = speedups.chains(device(*groups).rows)
     assert [step.reported for step in chain.steps] == [
@@ -62,12 +62,12 @@ def test_settings_are_never_mixed():
     assert [chain.name for chain in found] == ["RepNeXt-u3-T 1 thread"]
 
 
-def test_one_process_has_no_interval_and_that_is_said():
+def test_a_single_process_has_no_interval_and_a_note():
     with painted(TRAIN[:1], RREP[:1]) as figure:
         (axes,) = figure.axes
         assert [text.get_text() for text in axes.texts] == ["2.00†§"]
         below = figure.legends[0].get_title().get_text()
-        assert below.endswith("\nWithout an interval, too few processes: RepNeXt-u3-T")
+        assert below.endswith("\nNo interval, too few processes: RepNeXt-u3-T")
         assert legend(figure) == ["rRep", "paper, A100"]
 
 
@@ -93,11 +93,11 @@ def judged(row, level):
     ("levels", "mark", "note"),
     [
         (("VALID", "VALID"), "", ""),
-        (("SUSPECT", "VALID"), "†", "Pale: † SUSPECT as trained or in this form."),
-        (("SUSPECT", "INVALID"), "‡", "Pale: ‡ INVALID as trained or in this form."),
+        (("SUSPECT", "VALID"), "†", "Pale: † SUSPECT (as trained, or in this form)."),
+        (("SUSPECT", "INVALID"), "‡", "Pale: ‡ INVALID (as trained, or in this form)."),
     ],
 )
-def test_what_is_in_doubt_is_marked_and_pale(levels, mark, note):
+def test_doubtful_ratios_are_marked_and_pale(levels, mark, note):
     base, row = (
         structs.replace(judged(row, level), stopped_by="rounds")
         for row, level in zip(device(TRAIN, RREP).rows, levels, strict=True)
@@ -144,7 +144,7 @@ def test_the_same_records_give_the_same_bytes_also_of_many_devices_and_odd_names
     assert b"<script>" not in first["svg"]
 
 
-def test_what_there_is_no_room_for_is_named_below(monkeypatch):
+def test_omitted_chains_and_devices_are_named_below(monkeypatch):
     seen = []
     monkeypatch.setattr(speedups, "paint", lambda figure, *rest: seen.append(rest))
     forms = ("train", "rrep")
@@ -152,11 +152,11 @@ def test_what_there_is_no_room_for_is_named_below(monkeypatch):
     speedups.speedups([many] * 5)
     ((panels, notes),) = seen
     assert [len(panel.chains) for panel in panels] == [30] * 4
-    assert notes[1].startswith("Not shown, for want of room: net30, net31")
+    assert notes[1].startswith("Not shown, for lack of space: net30, net31")
     assert notes[-1] == "Not shown, more than 4 devices: Test Chip 9000"
 
 
-def test_without_two_forms_there_is_no_picture():
+def test_no_model_in_two_forms_gives_no_figure():
     broken = [failure(Case("repnext_u3_t", "srep", threads=2))]
     assert speedups.speedups([]) == {}
     assert speedups.speedups([device(TRAIN, broken, steady("swin_t", "plain", 9))]) == {}

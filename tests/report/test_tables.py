@@ -1,4 +1,4 @@
-"""The paper's Tables 2-6 beside our numbers; golden files under tests/golden, seen in diffs."""
+"""The paper's Tables 2-6 with our numbers. Expected text is in tests/golden."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def rows_of(pages, number):
 
 
 @pytest.mark.parametrize("name", ["table4.md", "table6.md", "table6.csv", "table6.tex"])
-def test_text_is_that_of_the_golden_file(name):
+def test_text_matches_the_golden_file(name):
     assert paper_tables.render(BOTH)[name].decode() == (GOLDEN / name).read_text()
 
 
@@ -41,7 +41,7 @@ def test_all_five_tables_in_three_formats_the_same_bytes_each_time():
     assert paper_tables.render(BOTH) == pages
 
 
-def test_a_device_alone_has_the_tables_that_it_has_a_row_of():
+def test_a_single_device_gets_only_tables_with_its_rows():
     assert paper_tables.measured_on(BOTH[1]) == [2, 4, 5, 6]
     only = device([failure(Case("vit_b", "plain", threads=2, resolution=64))])
     assert paper_tables.measured_on(only) == [3]
@@ -49,7 +49,7 @@ def test_a_device_alone_has_the_tables_that_it_has_a_row_of():
     assert paper_tables.measured_on(device(twice("timm/resnet18"))) == []
 
 
-def test_models_stand_in_the_order_in_which_the_paper_prints_them():
+def test_models_are_in_the_papers_order():
     for layout in LAYOUTS:
         printed = dict.fromkeys(
             name.split("@")[0] for name in suite.load(f"table{layout.number}").models
@@ -88,7 +88,7 @@ def test_chains_are_printed_as_in_the_paper():
     assert rows_of(pages, 3)["RepNeXt-u1-T"]["MACs (G), paper"] == "0.36 →s 0.67"
 
 
-def test_the_mean_alone_but_in_tables_5_and_6():
+def test_only_tables_5_and_6_print_the_standard_deviation():
     pages = paper_tables.render([device(twice("convnext_t", ms=60))])
     name = "Test Chip 9000, 2 threads: Latency (ms)"
     assert [rows_of(pages, n)["ConvNeXt-T"][name] for n in (2, 4, 5, 6)] == [
@@ -113,7 +113,7 @@ def test_ties_share_a_rank_and_ranks_count_the_table_alone():
     assert {line["test_chip_9000_rank"] for line in lines(pages, 4)} == {"", "1", "2", "3", "5"}
 
 
-def test_what_is_missing_failed_or_unfinished_is_said():
+def test_missing_failed_and_unfinished_cases_are_labelled():
     pages = paper_tables.render(BOTH)
     name = "Test Chip 9000, 2 threads"
     chain = rows_of(pages, 4)["RepNeXt-u3-T"]
@@ -135,7 +135,7 @@ def test_what_is_missing_failed_or_unfinished_is_said():
     assert float(status["rrep_fc"]["test_chip_9000_img_s"]) == pytest.approx(19.65, abs=0.01)
 
 
-def test_footnotes_join_reasons_that_differ_in_numbers_alone():
+def test_footnotes_merge_reasons_that_differ_only_in_numbers():
     text = paper_tables.render(BOTH)["table6.md"].decode()
     assert "other processes used 13 to 20 % of the CPUs (Swin-T, ConvNeXt-T)" in text
     assert (
@@ -160,7 +160,7 @@ def test_a_table_without_doubts_has_no_footnotes():
 
 def test_devices_without_a_row_have_no_columns_and_are_named():
     pages = paper_tables.render(BOTH)
-    assert "H100" not in pages["table3.md"].decode().split("Columns that say")[0]
+    assert "H100" not in pages["table3.md"].decode().split("Columns whose heading says")[0]
     assert (
         pages["table3.md"].decode().endswith("Not measured on: Test Chip 9000, NVIDIA Test H100.\n")
     )
@@ -193,7 +193,7 @@ def test_other_settings_are_not_the_papers(changes):
     assert line["Test Chip 9000, 2 threads: Latency (ms)"] == "not measured"
 
 
-def test_one_number_of_threads_the_default_or_else_the_last():
+def test_tables_use_the_default_threads_or_else_the_last():
     one, two = twice("resnet50", ms=100, threads=1), twice("resnet50", ms=60)
     line = rows_of(paper_tables.render([device(two, one)]), 2)["ResNet50"]
     assert line["Test Chip 9000, 2 threads: Latency (ms)"] == "60.3"
@@ -214,7 +214,7 @@ def test_a_device_has_one_number_of_threads_in_all_tables():
     assert line["Test Chip 9000, 1 thread: Latency (ms)"] == "101"
 
 
-def test_columns_of_folders_that_are_alike_have_names_of_their_own():
+def test_similar_folder_names_get_unique_column_names():
     alike = [device(twice("resnet50"), slug=slug) for slug in ("a-b", "a_b", "a-b-2", "a-b")]
     (header,) = csv.reader([paper_tables.render(alike)["table6.csv"].decode().splitlines()[0]])
     assert len(set(header)) == len(header)

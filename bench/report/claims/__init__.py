@@ -1,7 +1,7 @@
-"""The paper's claims about efficiency under test: `claims.md`, `claims.csv`. Pure.
+"""Tests of the paper's claims about efficiency: `claims.md`, `claims.csv`. Pure.
 
-A claim is data (`catalogue`), made of quantities that know what the paper's tables print of them
-and what a device has on record; one rule judges all (`verdicts`).
+A claim is data (`catalogue`). It has quantities; each quantity computes its value from the paper's
+tables and from a device's records. One rule gives the verdict of every claim (`verdicts`).
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Sequence
 
 from bench.report.claims import catalogue, page, verdicts
 from bench.report.claims.page import lines
-from bench.report.claims.verdicts import Judged
+from bench.report.claims.verdicts import ClaimResult
 from bench.report.devices import DeviceResults
 
-__all__ = ["Judged", "judge", "lines", "render"]
+__all__ = ["ClaimResult", "judge", "lines", "render"]
 
 
-def judge(devices: Sequence[DeviceResults]) -> list[Judged]:
-    """Every claim of the paper, judged on `devices`: the latest environment of each."""
+def judge(devices: Sequence[DeviceResults]) -> list[ClaimResult]:
+    """The result of every claim on `devices`, each in its latest environment."""
     return verdicts.judge(catalogue.claims(), devices)
 
 
-def render(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> dict[str, bytes]:
-    """`claims.md`, and `claims.csv` with a line for each quantity of a claim on each device.
+def render(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> dict[str, bytes]:
+    """`claims.md`, and `claims.csv` with a line per claim, quantity and device.
 
-    `judged` are all claims on these `devices`.
+    `judged` are the results of `judge(devices)`.
     """
     return {
         "claims.md": page.to_markdown(judged, devices).encode(),

@@ -15,7 +15,7 @@ TABLE_6: tuple[tuple[str, Kind, str], ...] = (
     ("a CPU", "cpu", "xeon_8260"),
     ("an edge board", "edge", "orin"),
 )
-FASTEST = {"gpu": "srep", "cpu": "rrep", "edge": "srep"}  # form of RepNeXt-u3-T in Table 6
+FASTEST = {"gpu": "srep", "cpu": "rrep", "edge": "srep"}  # RepNeXt-u3-T's fastest form, Table 6
 LEADS = {
     "gpu": "sRep has the lowest GPU latency",
     "cpu": "rRep has the leading CPU latency",
@@ -23,13 +23,13 @@ LEADS = {
 }
 
 ONE_PAIR = (
-    "One pair that is surely not so refutes the order as a whole: how many are says more than the "
-    "verdict."
+    "A single reversed pair refutes the whole order. The number of reversed pairs says more than "
+    "the verdict."
 )
 
 
 def groups() -> dict[str, tuple[Claim, ...]]:
-    """By heading."""
+    """The claims of this file by their heading in `claims.md`."""
     return {
         "Against other networks": (
             *_averages(),
@@ -52,7 +52,7 @@ def _averages() -> tuple[Claim, ...]:
             scale=FASTER,
             rule="mean",
             size=1 + (percent - 0.5) / 100,
-            note=f"Mean of latency / latency of sRep − 1 over {over}.",
+            note=f"The mean of latency of {name} / latency of sRep − 1, over {over}.",
         )
         for name, percent, rivals, over in (
             ("ConvNeXt", 62, CONVNEXT, "sizes T, S and B"),
@@ -72,8 +72,8 @@ def _families() -> tuple[Claim, ...]:
             rule="most",
             sized=False,
             tally=True,
-            note="sRep of the smallest size that is at least as accurate in Table 4. “A lot” is no "
-            "number: faster by more than 2 % counts.",
+            note="Each transformer is compared with sRep of the smallest size that is at least as "
+            "accurate in Table 4. The paper's “a lot” gives no number; we require more than 2 %.",
         ),
         Claim(
             title="RepVGG-B1 is faster than RepNeXt; RepLKNet and MaxViT are slower",
@@ -85,14 +85,14 @@ def _families() -> tuple[Claim, ...]:
                 Ratio(Place("replknet_31b", "rrep"), Place("repnext_u3_b", "srep")),
                 Ratio(Place("maxvit_t"), Place("repnext_u3_b", "srep")),
             ],
-            note="RepVGG against sRep of size T, the other two against size B, which is about as "
-            "accurate.",
+            note="RepVGG is compared with sRep of size T. RepLKNet and MaxViT are compared with "
+            "size B, which is about as accurate.",
         ),
     )
 
 
 def _leads() -> tuple[Claim, ...]:
-    every_row = "Against every other row of Table 6, whatever its accuracy."
+    every_row = "Compared with every other row of Table 6, whatever its accuracy."
     return (
         Claim(
             title="SOTA inference speed: every other network of Table 4 is slower",
@@ -102,7 +102,7 @@ def _leads() -> tuple[Claim, ...]:
             quantities=pairs.rivals(),
             sized=False,
             tally=True,
-            note="sRep of size T against all others, whatever their accuracy.",
+            note="sRep of size T is compared with all other networks, whatever their accuracy.",
         ),
         *(
             Claim(
@@ -122,10 +122,10 @@ def _leads() -> tuple[Claim, ...]:
             where="Sec. 4.3, Table 6",
             said="2052 img/s",
             kind="gpu",
-            quantities=pairs.most_productive(),
+            quantities=pairs.highest_throughput(),
             sized=False,
             tally=True,
-            note=f"2052 is that of rRep-fc (Table 4). {every_row}",
+            note=f"2052 img/s is the throughput of rRep-fc (Table 4). {every_row}",
         ),
     )
 
@@ -133,15 +133,15 @@ def _leads() -> tuple[Claim, ...]:
 def _trade_offs() -> tuple[Claim, ...]:
     return (
         Claim(
-            title="A better accuracy–speed trade-off: none as accurate is as fast",
+            title="A better accuracy–speed trade-off: no equally accurate network is as fast",
             where="Abstract, Sec. 4.1, Figure 1",
             said="better",
             kind="gpu",
             quantities=pairs.as_accurate(),
             sized=False,
             tally=True,
-            note="sRep in each size against every network of Table 4 with at least its top-1. "
-            "Accuracies are the paper's.",
+            note="sRep of each size is compared with every network of Table 4 that has at least "
+            "the same top-1. Accuracies are the paper's.",
         ),
         *(
             Claim(
@@ -150,8 +150,8 @@ def _trade_offs() -> tuple[Claim, ...]:
                 said="excellent or better",
                 kind=kind,
                 quantities=[Ratio(Place("convnext_t"), Place(T, FASTEST[kind]), 6, device)],
-                note=f"In the form that is fastest on {on} in Table 6. ConvNeXt-T is the one "
-                "network there with the same top-1.",
+                note=f"RepNeXt-u3-T runs in the form that is fastest on {on} in Table 6. "
+                "ConvNeXt-T is the only network in that table with the same top-1.",
             )
             for on, kind, device in TABLE_6
         ),
@@ -168,7 +168,7 @@ def _orders() -> tuple[Claim, ...]:
             quantities=pairs.order(6, device),
             sized=False,
             tally=True,
-            note=f"Pairs whose latencies differ by more than 2 % in the table. {ONE_PAIR}",
+            note=f"All pairs whose latencies differ by more than 2 % in the table. {ONE_PAIR}",
         )
         for on, kind, device in TABLE_6
     )

@@ -1,6 +1,6 @@
-"""Every claim of the paper about efficiency, in the order of what they are about.
+"""Every claim of the paper about efficiency, grouped by subject.
 
-Sections, tables and figures are the paper's. What it says of accuracy and of training is not here.
+Sections, tables and figures are the paper's. Claims about accuracy and training are not included.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bench.report.tables.layouts import LATENCY_BATCH, THROUGHPUT_BATCH
 
 U1, U2, S, B = "repnext_u1_t", "repnext_u2_t", *SIZES[1:]
 ABLATED = ("shortcut_act_t", "shortcut_act_s", "shortcut_act_b", *SIZES)
-DEVICES: tuple[tuple[str, Kind, int, str], ...] = (  # the table with most networks of each
+DEVICES: tuple[tuple[str, Kind, int, str], ...] = (  # the table with most networks
     ("a GPU", "gpu", 4, "a100"),
     ("a CPU", "cpu", 6, "xeon_8260"),
     ("an edge board", "edge", 6, "orin"),
 )
 FIELDS: tuple[Literal["params", "macs"], ...] = ("params", "macs")
-WEIGHTS_TOO = "Weights, which merging nearly doubles, are left out in the claim's favour. "
-NO_LESS = 1 / 1.02  # slower by more than 2 % is of consequence
+WEIGHTS_TOO = "Merging nearly doubles the weights; leaving them out favours the claim. "
+NO_LESS = 1 / 1.02  # at most 2 % slower counts as equal
 
 
 @functools.lru_cache(maxsize=1)
@@ -42,7 +42,7 @@ def groups() -> dict[str, tuple[Claim, ...]]:
 
 
 def claims() -> list[Claim]:
-    """All of them; a claim's number is its place here, from 1."""
+    """All claims in order; a claim's number is its index here + 1."""
     return [claim for group in groups().values() for claim in group]
 
 
@@ -57,9 +57,9 @@ def _sizes() -> tuple[Claim, ...]:
             scale=CHANGE,
             sized=False,
             edge=1 / 1.865,
-            note="Holds if none prints as more than 86 %. The paper's FLOPs are our MACs. Ours are "
-            "counted at 224 pixels; at the 64 of Table 3 the head, which stays as it is, weighs "
-            "more, so they grow by a little less.",
+            note="The claim holds if no increase rounds to more than 86 %. The paper's FLOPs are "
+            "our MACs. We count MACs at 224 pixels. At the 64 pixels of Table 3 they grow "
+            "slightly less, because the unchanged head has a larger share.",
         ),
         Claim(
             title="Merging shortcuts adds “a very small number” of parameters",
@@ -70,9 +70,9 @@ def _sizes() -> tuple[Claim, ...]:
             scale=CHANGE,
             sized=False,
             edge=1 / 1.1,
-            note="Very small is taken as at most 10 %. That nearly all of them are zero (the next "
-            "claim) saves nothing where weights are stored and multiplied densely, as everywhere "
-            "here and in the paper's FLOPs.",
+            note="We take “very small” as at most 10 %. Nearly all added parameters are zero (next "
+            "claim), but dense storage and dense products gain nothing from that. All our backends "
+            "and the paper's FLOPs are dense.",
         ),
         Claim(
             title="The parameters that merging shortcuts adds are extremely sparse",
@@ -82,13 +82,13 @@ def _sizes() -> tuple[Claim, ...]:
             quantities=[Zeros(model) for model in SIZES],
             scale=SHARE,
             edge=0.9,
-            note="Extremely is taken as more than 90 % zeros among the added.",
+            note="We take “extremely” as more than 90 % zeros among the added parameters.",
         ),
     )
 
 
 def _counts(table: int, *models: str) -> list[Count]:
-    """Of each model its parameters, then its MACs."""
+    """For each model the ratio of parameters, then the ratio of MACs."""
     every = itertools.product(models, FIELDS)
     return [Count(model, "train", "srep", field, table) for model, field in every]
 
@@ -106,9 +106,9 @@ def _memory() -> tuple[Claim, ...]:
                     for model in SIZES
                     for batch in (LATENCY_BATCH, THROUGHPUT_BATCH)
                 ],
-                note=f"The most that torch's allocator held beyond the weights, {ratio}, at batch "
-                f"1 and 128. {more}A CPU's peak is not used: most of it is what building the "
-                "network left behind.",
+                note=f"The peak of torch's allocator minus the weights, {ratio}, at batch 1 and "
+                f"128. {more}The peak on a CPU is not used: most of it is left over from building "
+                "the network.",
             )
             for branches, where, before, after, ratio, more in (
                 ("The RepUnit's branches", "Sec. 3.2", "train", "rrep", "train / rRep", ""),
@@ -125,9 +125,9 @@ def _memory() -> tuple[Claim, ...]:
                 for model in SIZES
                 for weights in (True, False)
             ],
-            note="Counted: what all operators read and write for one image (an addition reads two "
-            "tensors), rRep / sRep, with the weights and without. Both must fall by more than "
-            "2 %. How much of it gets past the caches, and in which pattern, was not measured.",
+            note="We count the bytes that all operators read and write for one image, rRep / sRep, "
+            "with and without weights; an addition reads two tensors. Both counts must fall by "
+            "more than 2 %. Cache misses and access patterns were not measured.",
         ),
     )
 
@@ -144,8 +144,8 @@ def _training() -> Claim:
             Same(Place("shortcut_act_t", "srep"), Place(T, "srep"), 5),
         ],
         edge=NO_LESS,
-        note="1 where both have become the very same network, layer by layer, else 0; the "
-        "paper's tables: the ratio of their latencies.",
+        note="Our value is 1 if both networks are identical layer by layer after merging, else "
+        "0. The value from the paper's tables is the ratio of the two latencies.",
     )
 
 
@@ -161,9 +161,9 @@ def _full() -> tuple[Claim, ...]:
             quantities=[*high, *low, *steps("train", "srep")[1:]],
             scale=CHANGE,
             size=1 / (1 - 0.535),
-            note="The tables contradict the sentence. In Table 2, "
-            f"{chain(2, 'a100', (T, 'train'), (T, 'srep'))} leaves 54 % of the latency, which is "
-            "perhaps what was meant.",
+            note="The paper's tables contradict its sentence. In Table 2, "
+            f"{chain(2, 'a100', (T, 'train'), (T, 'srep'))} leaves 54 % of the latency; perhaps "
+            "the paper meant this.",
         ),
         Claim(
             title="Full re-parameterisation is faster in every size, with RepUnit or without",
@@ -196,8 +196,8 @@ def _merged() -> tuple[Claim, ...]:
             said=chain(4, "a100", (T, "rrep"), (T, "srep")),
             kind="gpu",
             quantities=steps("rrep", "srep"),
-            note="sRep has 1.8 times the MACs of rRep: where this holds, MACs do not tell latency, "
-            "as Sec. 3.2 says.",
+            note="sRep has 1.8 times the MACs of rRep. If the claim holds, MACs do not predict "
+            "latency, as Sec. 3.2 says.",
         ),
         Claim(
             title="Merging the shortcuts too speeds up an edge board",
@@ -215,7 +215,7 @@ def _merged() -> tuple[Claim, ...]:
                 *steps("srep", "rrep", 6, "xeon_8260"),
                 *steps("srep", "train", 6, "xeon_8260"),
             ],
-            note="The paper's numbers; its text does not mention it.",
+            note="The paper's table shows this; its text does not mention it.",
         ),
     )
 
@@ -230,10 +230,10 @@ def _sparse() -> Claim:
         edge=NO_LESS,
         sized=False,
         only_refutes=True,
-        note="Refuted where sRep is slower than rRep by more than 2 %. Where it is not, that bears "
-        "nothing out: what the parameters cost may be less than what the shortcuts took. The paper "
-        "says it of “devices optimized for sparse operations”; no backend here skips zeros. Of "
-        "throughput it says the opposite (Sec. 5).",
+        note="The claim is refuted if sRep is slower than rRep by more than 2 %. Otherwise it "
+        "stays undecided: the parameters may cost time, but less than the merged shortcuts save. "
+        "The paper limits the claim to “devices optimized for sparse operations”; no backend here "
+        "skips zeros. The paper says the opposite about throughput (Sec. 5).",
     )
 
 
@@ -251,14 +251,14 @@ def _variance() -> tuple[Claim, ...]:
             (
                 "Re-parameterisation steadies latency: its standard deviation falls",
                 False,
-                "Standard deviation of a process's iterations, train / sRep. It falls with the "
-                "mean, so a network that is merely faster passes.",
+                "Standard deviation of a process's iterations, train / sRep. It usually falls with "
+                "the mean, so a network that is only faster also passes.",
             ),
             (
                 "Re-parameterisation steadies latency: its coefficient of variation falls",
                 True,
-                "Standard deviation / mean: steadier for its length. This is the test of “less "
-                "external interference”.",
+                "Standard deviation / mean of a process's iterations, train / sRep. This tests the "
+                "paper's “less external interference”.",
             ),
         )
     )
@@ -267,13 +267,14 @@ def _variance() -> tuple[Claim, ...]:
 def _throughput() -> tuple[Claim, ...]:
     return (
         Claim(
-            title="rRep-fc, its 1×1 convolutions made fully connected, has the most throughput",
+            title="rRep-fc (1×1 convolutions as fully connected layers) has the highest throughput",
             where="Sec. 4.1, Table 4",
             said="2052 against 1150",
             kind="gpu",
             quantities=throughputs("rrep", "rrep_fc"),
-            note="Of RepNeXt's forms; against rRep, the best of the others in the table. As the "
-            "most of any network it is tested below (leading GPU throughput).",
+            note="We compare rRep-fc with rRep, which has the highest throughput of RepNeXt's "
+            "other forms in the table. The claim “leading GPU throughput” below compares it with "
+            "other networks.",
         ),
         *(
             Claim(

@@ -1,4 +1,4 @@
-"""What a claim is, and in which unit its numbers are shown."""
+"""The type of a claim, and the units in which its numbers are printed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from bench.text import significant
 Kind = Literal["gpu", "cpu", "edge", "any", "none"]
 Rule = Literal["all", "most", "mean"]
 KINDS = {"gpu": "GPU", "cpu": "CPU", "edge": "edge board", "any": "device"}
-BEYOND = 1 + MARGIN  # a ratio that is of consequence
+BEYOND = 1 + MARGIN  # a smaller ratio counts as no difference
 
 
 class Scale(NamedTuple):
-    """How a quantity is shown: `convert`ed, with or without its sign, in this unit."""
+    """How a quantity is printed: `convert` is applied, then the sign (optional) and the unit."""
 
     convert: Callable[[float], float]
     unit: str
     signed: bool = False
 
     def span(self, values: Sequence[float]) -> str:
-        """One number, or the least and the largest: `−51 to −38 %`."""
+        """The only number, or the smallest and the largest: `−51 to −38 %`."""
         low, *_, high = sorted([self.convert(value) for value in values] * 2)
         first, last = self._number(low), self._number(high)
         return (first if first == last else f"{first} to {last}") + self.unit
 
     def interval(self, estimates: Sequence[Estimate]) -> str:
-        """The outermost ends: `[−51, −38]`."""
+        """The smallest lower end and the largest upper end: `[−51, −38]`."""
         ends = [self.convert(end) for each in estimates for end in (each.low, each.high)]
         return f"[{self._number(min(ends))}, {self._number(max(ends))}]"
 
@@ -43,21 +43,25 @@ class Scale(NamedTuple):
 
 
 TIMES = Scale(lambda ratio: ratio, "×")
-FASTER = Scale(lambda ratio: 100 * (ratio - 1), " %", signed=True)  # how much faster
-CHANGE = Scale(lambda ratio: 100 * (1 / ratio - 1), " %", signed=True)  # of the other way round
+FASTER = Scale(lambda ratio: 100 * (ratio - 1), " %", signed=True)  # speed-up
+CHANGE = Scale(lambda ratio: 100 * (1 / ratio - 1), " %", signed=True)  # after / before − 1
 SHARE = Scale(lambda share: 100 * share, " %")
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A statement of the paper about efficiency.
 
-    `where` it stands; `said` is its number or words; `kind` the device that it is about (`any`
-    where that does not matter, `none` where none is needed). Its `quantities` are judged one by
-    one and all must hold, or `most`; or their `mean` is judged. `size` is the number of the text
-    as a quantity, None where it has none: then, if `sized`, each must reach what the paper's table
-    has of it. `edge` is what a quantity must exceed to be of consequence. `only_refutes` marks
-    quantities that would hold for other reasons too: then no number bears the claim out. A `tally`
-    is shown by how many hold. `note` is for the reader: the criterion, and what to mind.
+    `where`: the section or table. `said`: the paper's number or words. `kind`: the kind of device
+    that the claim is about; `any` for every kind, `none` if the claim needs no device.
+
+    `rule`: `all` quantities must hold, or `most` of them, or their `mean` must. A quantity holds
+    if its whole interval is above `edge`. `size`: the number in the text, converted to the
+    quantity's unit. If `size` is None and `sized` is true, each quantity must also reach its value
+    in the paper's table.
+
+    `only_refutes`: a quantity above the edge has other possible causes, so it can refute the claim
+    but not confirm it. `tally`: the page shows how many quantities hold instead of their values.
+    `note`: the criterion and caveats, for the reader.
     """
 
     title: str
@@ -75,7 +79,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
     def size_of(self, quantity: Quantity) -> float | None:
-        """What the quantity must reach beyond the edge; None where any effect will do."""
+        """The size that the quantity must reach; None if any value above the edge is enough."""
         if self.size is not None or not self.sized:
             return self.size
         reported = quantity.reported()

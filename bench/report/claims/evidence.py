@@ -1,7 +1,7 @@
-"""What a device has on record in the paper's setting, and what came of looking a quantity up.
+"""The records of a device in the paper's setting, and the value of a quantity found in them.
 
-The setting is that of the tables (`bench.report.tables.layouts`); fp32 unless a place
-says otherwise.
+The setting is the one of the tables (`bench.report.tables.layouts`), with fp32 unless a Place
+names another precision.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from bench.analysis.stats import Estimate
 from bench.models import naming
 from bench.records import Case, Measurement, Profile
 from bench.report.devices import DeviceResults
-from bench.report.tables.layouts import LATENCY_BATCH, run_as, setting_of
+from bench.report.tables.layouts import LATENCY_BATCH, setting_of, setting_of_case
 
 BACKEND, PRECISION = naming.USUAL.backend, naming.USUAL.precision
 
 
 class Place(NamedTuple):
-    """A network of the paper and how it is run; batch 1 for a latency, 128 for a throughput."""
+    """A network of the paper and how it runs; batch 1 for latency, 128 for throughput."""
 
     model: str
     form: str = "plain"
@@ -36,16 +36,18 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As the paper prints it, with what sets it apart: `RepNeXt-u3-T-sRep 64²`."""
+        """The paper's name, with what differs from the usual setting: `RepNeXt-u3-T-sRep 64²`."""
         case = Case(self.model, self.form, BACKEND, self.precision, resolution=self.resolution)
         return naming.title(case)
 
 
 class Found(NamedTuple):
-    """A quantity on one device; no `estimate` where it has no interval, `why` says why not.
+    """The value of a quantity on one device.
 
-    `doubted` is whether it rests on a SUSPECT row, `apart` whether the two that were compared did
-    not take turns, `rounds` how many pairs of processes did. `exact` is what was counted.
+    `estimate` is None if there is no interval; `why` then gives the reason. `doubted`: a SUSPECT
+    row is involved. `apart`: the two compared cases did not run in alternating rounds, so the
+    machine's drift is in the interval. `rounds`: the number of pairs of processes from the same
+    round. `exact`: the value was counted, not timed.
     """
 
     estimate: Estimate | None = None
@@ -57,18 +59,22 @@ class Found(NamedTuple):
     exact: bool = False
 
 
-def exactly(value: float) -> Found:
-    """What is counted: its interval is a point."""
+def exact_value(value: float) -> Found:
+    """A counted value: the interval is [value, value]."""
     return Found(Estimate(value, value, value), value, exact=True)
 
 
 def missing(*reasons: str) -> Found:
-    """Nothing was found, for these reasons; empty ones are none."""
+    """No value, for these reasons; empty reasons are dropped."""
     return Found(why="; ".join(dict.fromkeys(reason for reason in reasons if reason)))
 
 
 def of_pairs(logs: Sequence[float], why: str, *, doubted: bool = False) -> Found:
-    """The geometric mean of a ratio from its logarithm in each pair; `why` is for no interval."""
+    """The geometric mean ratio, exp(mean(logs)), with its 95 % interval over pairs.
+
+    `logs` has the natural logarithm of the ratio of each pair. `why` is the reason to give if there
+    are too few pairs for an interval.
+    """
     ratio = stats.paired_ratio([[value] for value in logs])
     return Found(
         ratio,
@@ -80,7 +86,7 @@ def of_pairs(logs: Sequence[float], why: str, *, doubted: bool = False) -> Found
 
 
 class Timed(NamedTuple):
-    """The rounds of a place, or why there are none that count."""
+    """The rounds of a Place, or the reason (`why`) for having none."""
 
     rounds: list[Measurement]
     why: str = ""
@@ -88,7 +94,10 @@ class Timed(NamedTuple):
 
 
 class Profiled(NamedTuple):
-    """The profiles of a place, or why there are none; `doubted` where they do not add up."""
+    """The profiles of a Place, or the reason (`why`) for having none.
+
+    `doubted`: the terms of a profile do not add up to the latency.
+    """
 
     rounds: list[Profile]
     why: str = ""
@@ -103,16 +112,16 @@ class Evidence(NamedTuple):
 
     @classmethod
     def of(cls, device: DeviceResults) -> Evidence:
-        """What `device` has on record."""
+        """The evidence in the records of `device`."""
         setting = setting_of(device)
         known = [(each.rounds[0].case, each) for each in device.profiles if each.rounds]
         return cls(
-            {_place(row.case): row for row in device.rows if run_as(row.case) == setting},
-            {_place(case): each for case, each in known if run_as(case) == setting},
+            {_place(row.case): row for row in device.rows if setting_of_case(row.case) == setting},
+            {_place(case): each for case, each in known if setting_of_case(case) == setting},
         )
 
     def timed(self, place: Place) -> Timed:
-        """Its rounds, unless it failed or is INVALID."""
+        """The rounds of `place`; none if the case is not on record, failed or is INVALID."""
         row = self.rows.get(place)
         where = place.name + (f" at batch {place.batch}" if place.batch > 1 else "")
         if row is None:
@@ -125,7 +134,7 @@ class Evidence(NamedTuple):
         return Timed(row.rounds, doubted=level == "SUSPECT")
 
     def profiled(self, place: Place) -> Profiled:
-        """Its profiles."""
+        """The profiles of `place`."""
         known = self.profiles.get(place)
         if known is None:
             return Profiled([], f"no profile of {place.name}")
@@ -135,7 +144,7 @@ class Evidence(NamedTuple):
 def paired(
     before: Iterable[Measurement], after: Iterable[Measurement]
 ) -> list[tuple[Measurement, Measurement]]:
-    """The rounds of two cases that took turns."""
+    """Pairs of records of two cases that took turns: equal run and sitting."""
     later = {sitting_of(record): record for record in after}
     return [(one, later[sitting_of(one)]) for one in before if sitting_of(one) in later]
 

@@ -1,4 +1,4 @@
-"""What claims about memory are about: what a network holds at most, and what it moves."""
+"""The quantities of claims about memory: the peak that a network holds, and the bytes it moves."""
 
 from __future__ import annotations
 
@@ -7,16 +7,25 @@ import math
 import msgspec
 
 from bench.records import Cost
-from bench.report.claims.evidence import Evidence, Found, Place, exactly, missing, of_pairs, paired
+from bench.report.claims.evidence import (
+    Evidence,
+    Found,
+    Place,
+    exact_value,
+    missing,
+    of_pairs,
+    paired,
+)
 from bench.report.claims.quantities import counted
 from bench.report.tables.layouts import LATENCY_BATCH
 
 
 class Peak(msgspec.Struct, frozen=True):
-    """The most memory that a process held beyond the weights, before / after.
+    """Peak memory without weights, before / after.
 
-    As an allocator counts it: activations, and what libraries work in. A CPU's peak is that of the
-    whole process, in which most is what building the network left behind; it is not used.
+    peak = the allocator's peak − the bytes of the weights: activations and workspace of libraries.
+    A CPU is not used: its peak is the resident memory of the whole process, most of which is left
+    from building the network.
     """
 
     model: str
@@ -26,16 +35,16 @@ class Peak(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`RepNeXt-u3-T / RepNeXt-u3-T-rRep at batch 128`."""
+        """For example `RepNeXt-u3-T / RepNeXt-u3-T-rRep at batch 128`."""
         before, after = self._places
         return f"{before.name} / {after.name}" + f" at batch {self.batch}" * (self.batch > 1)
 
     def reported(self) -> float | None:
-        """The paper has no memory in numbers."""
+        """None: the paper prints no memory numbers."""
         return None
 
     def ours(self, evidence: Evidence) -> Found:
-        """Of each pair of processes the ratio; the interval is that of their geometric mean."""
+        """The geometric mean of the ratio over pairs of processes of the same round."""
         before, after = (evidence.timed(place) for place in self._places)
         if before.why or after.why:
             return missing(before.why, after.why)
@@ -53,14 +62,20 @@ class Peak(msgspec.Struct, frozen=True):
 
 
 def _beyond_weights(cost: Cost) -> int | None:
-    """Bytes; None where no allocator counted, which tells what it reserved as well."""
+    """Bytes of the peak without weights; None without an allocator's count.
+
+    Only an allocator reports reserved bytes, so their presence tells its count from a CPU's.
+    """
     if None in (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.weight_bytes):
         return None
     return max((cost.peak_memory_bytes or 0) - (cost.weight_bytes or 0), 0)
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """Bytes that operators read and write for one image, before / after; with `weights` or not."""
+    """Bytes that operators read and write for one image, before / after.
+
+    `weights`: include the bytes of the weights, each read once.
+    """
 
     model: str
     before: str
@@ -69,18 +84,18 @@ class Moved(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`RepNeXt-u3-T-rRep / RepNeXt-u3-T-sRep, activations alone`."""
+        """For example `RepNeXt-u3-T-rRep / RepNeXt-u3-T-sRep, activations alone`."""
         before, after = self._places
         return f"{before.name} / {after.name}, " + (
             "weights and activations" if self.weights else "activations alone"
         )
 
     def reported(self) -> float | None:
-        """The paper has no memory in numbers."""
+        """None: the paper prints no memory numbers."""
         return None
 
     def ours(self, evidence: Evidence) -> Found:
-        """By the shapes of what the operators of a profile take and give, so it is exact."""
+        """The ratio from the shapes of the operators' inputs and outputs, so it is exact."""
         before, after = (evidence.profiled(place) for place in self._places)
         if before.why or after.why:
             return missing(before.why, after.why)
@@ -89,13 +104,13 @@ class Moved(msgspec.Struct, frozen=True):
             if sum(row.macs or 0 for row in profile.rows) != counted(place.model, place.form).macs:
                 return missing(f"the profile of {place.name} lacks operators")
         one, other = (
-            sum(row.bytes or 0 for row in profile.rows) - self._left_out(place)
+            sum(row.bytes or 0 for row in profile.rows) - self._excluded(place)
             for profile, place in zip(rounds, self._places, strict=True)
         )
-        return exactly(one / other)
+        return exact_value(one / other)
 
-    def _left_out(self, place: Place) -> int:
-        """Each weight is read once."""
+    def _excluded(self, place: Place) -> int:
+        """Bytes to subtract: the weights, each read once, unless they count."""
         return 0 if self.weights else counted(place.model, place.form).weight_bytes
 
     @property

@@ -1,4 +1,4 @@
-"""The claims as a page in Markdown, as CSV, and as lines of the HTML page."""
+"""The results of the claims in Markdown, in CSV, and as lines of the HTML page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 from bench.report import page as html
 from bench.report.claims import catalogue, words
 from bench.report.claims.claim import KINDS
-from bench.report.claims.verdicts import VERDICTS, Judged, OnDevice, Part, reported_of
+from bench.report.claims.verdicts import VERDICTS, ClaimResult, OnDevice, Part, reported_of
 from bench.report.devices import DeviceResults
 from bench.report.tables.csv import Value, to_csv
-from bench.report.tables.layouts import in_words, setting_of
+from bench.report.tables.layouts import setting_of, threads_text
 from bench.text import markdown
 
 PAPERS_CHIPS = {"gpu": "an A100", "cpu": "a Xeon 8260", "edge": "a Jetson Orin"}
@@ -24,42 +24,48 @@ CSV_COLUMNS = (
 )
 
 INTRODUCTION = """\
-Every statement of the paper about latency, throughput, size or where the time goes: where it \
-stands, what the paper's own tables have of it, and what our records have. Statements about \
-accuracy and about training are not tested, and milliseconds as such are those of a chip: Tables \
-2–6 set ours beside the paper's."""
+This page tests every statement of the paper about latency, throughput, size, memory, and where \
+the time goes. For each claim it shows the source, the value in the paper's own tables, and our \
+value. Claims about accuracy and training are not tested. Absolute milliseconds depend on the \
+chip; Tables 2–6 show ours next to the paper's."""
 HOW_TO_READ = """\
-- *Reported*: the text's number or words, or what the table prints where the text has none.
-- *Paper's own tables*: the same, recomputed from the rounded numbers printed in Tables 2–6, and \
-whether they bear the claim out.
-- Numbers are what the claim says is slower / what it says is faster (of throughputs the other way \
-round), so above 1 is the claim's side; or the same in the paper's per cent. In brackets is the \
-95 % interval, from processes that took turns. Of several networks the points and the outermost \
-ends are shown. The interval of a mean is the mean of the networks' intervals' ends, which holds \
-however they err together.
-- **reproduced**: the whole interval is on the claim's side, by more than 2 % or by the criterion \
-in the claim's note, and reaches the claimed size or has it within. The size is the text's number, \
-or else that of the paper's table for that network; where there is none, any will do. A wide \
-interval reaches easily: look at it.
-- **same direction**: the same, but the whole interval falls short of the size.
-- **not reproduced**: the whole interval is on the other side, or short of the criterion.
-- **undecided**: the interval holds both; or the claim's note says that what was measured can \
-only refute it, and it does not. **not measured**: no interval, and so no verdict.
-- A claim about several networks needs all of them, and one that fails refutes it, whether or not \
-the others were measured; one about *most* needs more than half. Of many intervals one in twenty \
-misses by chance.
-- The verdict on the right counts only devices of the kind that the claim is about; where they \
-differ, the least favourable. On a device of another kind a claim **carries over** or does not, \
-by the same rule, which says nothing of whether the paper measured right.
-- Counted are rows in the paper's setting: eager, fp32, the table's resolution, batch 1 for \
-latency and 128 for throughput, on one number of threads: as many as the chip has, or else those \
-of its last case. INVALID rows are not used. † rests on a SUSPECT row; *apart* are networks that \
-did not take turns, whose interval holds the machine's drift; *(2 of 8)*: only so many have an \
-interval; *exact* is counted, not timed."""
+- *Reported*: the number or words in the paper's text. If the text gives neither, we quote the \
+table.
+- *Paper's own tables*: the value recomputed from the rounded numbers in Tables 2–6, and whether \
+these tables support the claim.
+- A ratio is latency of the network that should be slower / latency of the network that should be \
+faster. For throughput it is the inverse. So a ratio above 1 supports the claim. Some claims show \
+the ratio in per cent, as the paper does.
+- Brackets hold the 95 % interval, computed from processes that took turns. For several \
+networks, we show the range of their values and the outermost ends of their intervals. The \
+interval of a mean has the mean lower end and the mean upper end; it holds for any correlation \
+of errors.
+- **reproduced**: the whole interval is above the criterion, and its upper end is at least the \
+claimed size. The criterion is a difference of more than 2 %, unless the claim's note gives \
+another. The claimed size is the number in the text, or else the value in the paper's table; a \
+claim without a number has no size to reach. A wide interval reaches the size easily, so check \
+its width.
+- **same direction**: the whole interval is above the criterion but below the claimed size.
+- **not reproduced**: the whole interval is at or below the criterion.
+- **undecided**: the interval contains the criterion. Or the claim's note says that the \
+measurement can only refute the claim, and it did not.
+- **not measured**: there is no interval, so there is no verdict.
+- A claim about several networks needs all of them; a single failure refutes it, even if other \
+networks were not measured. A claim about *most* networks needs more than half. By chance, about \
+one in twenty intervals misses the true value.
+- *Verdict* counts only devices of the claim's kind; the least favourable of them decides. \
+On a device of another kind, the claim **carries over** or **does not carry over**, by the same \
+rule. This does not tell whether the paper measured correctly.
+- We use only rows in the paper's setting: eager, fp32, the table's resolution, batch 1 for \
+latency and batch 128 for throughput. All rows have one number of threads: the chip's default, or \
+else the number of its last case. INVALID rows are not used.
+- †: the value uses a SUSPECT row. *apart*: the networks did not take turns, so the interval \
+includes the machine's drift. *(2 of 8)*: only 2 of 8 values have an interval. *exact*: the value \
+was counted, not timed."""
 
 
-def to_markdown(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> str:
-    """Definitions, what these devices can show, tables by subject, and numbers by network."""
+def to_markdown(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> str:
+    """The page: summary, definitions, one table per subject, and the values per network."""
     parts = [
         "# The paper's claims about efficiency",
         INTRODUCTION,
@@ -76,8 +82,8 @@ def to_markdown(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> s
     return "\n\n".join(parts) + "\n"
 
 
-def in_csv(judged: Sequence[Judged]) -> str:
-    """Raw numbers: ratios and shares as they are judged, not in per cent."""
+def in_csv(judged: Sequence[ClaimResult]) -> str:
+    """A line per claim, device and quantity; ratios and shares are plain numbers, not per cent."""
     lines = [
         {"number": number, **_of_claim(each), **_of_part(found, part)}
         for number, each in enumerate(judged, 1)
@@ -87,25 +93,25 @@ def in_csv(judged: Sequence[Judged]) -> str:
     return to_csv(CSV_COLUMNS, ([line[key] for key in CSV_COLUMNS] for line in lines))
 
 
-def lines(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> list[html.Claim]:
-    """The same as `bench.report.page` shows them."""
+def lines(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> list[html.Claim]:
+    """A line per claim for the table of claims in the HTML page."""
     return [
         html.Claim(
             title=each.claim.title,
             where=each.claim.where,
             reported=each.claim.said,
             recomputed=words.own_tables(each),
-            ours={device.label: words.of_label(each, device.label) for device in devices},
+            ours={device.label: words.device_cell(each, device.label) for device in devices},
             verdict=words.headline(each),
         )
         for each in judged
     ]
 
 
-def _in_short(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> Iterator[str]:
+def _in_short(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> Iterator[str]:
     named = [
-        f"{device.label} ({KINDS.get(device.kind, 'of no kind that the paper has')}"
-        + f", {in_words(setting_of(device))}" * (device.kind == "cpu")
+        f"{device.label} ({KINDS.get(device.kind, 'a kind that the paper does not have')}"
+        + f", {threads_text(setting_of(device))}" * (device.kind == "cpu")
         + ")"
         for device in devices
     ]
@@ -114,20 +120,20 @@ def _in_short(judged: Sequence[Judged], devices: Sequence[DeviceResults]) -> Ite
     if missing:
         count = sum(each.claim.kind in missing for each in judged)
         yield (
-            f"There is no {' and no '.join(KINDS[kind] for kind in missing)}: {count} of the "
-            f"{len(judged)} claims are about these and stay without a verdict. What another device "
-            "shows of them is whether they carry over to it, no more."
+            f"No {' and no '.join(KINDS[kind] for kind in missing)} was measured: {count} of the "
+            f"{len(judged)} claims are about such devices and have no verdict. Their results on "
+            "other devices only show whether a claim carries over."
         )
     yield from _verdicts(judged)
     yield (
-        f"The paper's numbers are of {', '.join(PAPERS_CHIPS.values())}. A verdict is of the "
-        "devices above and of the software they run: another chip of the same kind may decide "
-        "otherwise."
+        f"The paper measured on {', '.join(PAPERS_CHIPS.values())}. Our verdicts hold for the "
+        "devices and software versions listed in this report. Another chip of the same kind may "
+        "give another verdict."
     )
 
 
-def _verdicts(judged: Sequence[Judged]) -> Iterator[str]:
-    """How many of each, on how firm a ground, and what the paper's own tables say."""
+def _verdicts(judged: Sequence[ClaimResult]) -> Iterator[str]:
+    """Counts of the verdicts, how many rest on SUSPECT rows, and the paper's own tables."""
     found: dict[str, list[str]] = {verdict: [] for verdict in reversed(VERDICTS)}
     for number, each in enumerate(judged, 1):
         found[each.verdict].append(str(number))
@@ -141,16 +147,19 @@ def _verdicts(judged: Sequence[Judged]) -> Iterator[str]:
     doubted = sum(each.doubted for each in decided)
     if doubted:
         yield (
-            f"{doubted} of these {len(decided)} verdicts rest on SUSPECT rows (†): what was "
-            "measured there was disturbed or does not settle, as the tables' footnotes say."
+            f"{doubted} of these {len(decided)} verdicts rest on SUSPECT rows (†): the measurement "
+            "was disturbed or did not settle. The footnotes of the tables give the reasons."
         )
-    against = [str(number) for number, each in enumerate(judged, 1) if each.own is False]
+    against = [str(number) for number, each in enumerate(judged, 1) if each.paper_agrees is False]
     refuted = [number for number in found["not reproduced"] if number in against]
-    agree = f" Ours contradict these too: {', '.join(refuted)}." if refuted else ""
-    yield f"The paper's own tables contradict {len(against)} of them: {', '.join(against)}.{agree}"
+    agree = f" Our records contradict these too: {', '.join(refuted)}." if refuted else ""
+    yield (
+        f"The paper's own tables contradict {len(against)} of the {len(judged)} claims: "
+        f"{', '.join(against)}.{agree}"
+    )
 
 
-def _table(numbered: Sequence[tuple[int, Judged]], devices: Sequence[DeviceResults]) -> str:
+def _table(numbered: Sequence[tuple[int, ClaimResult]], devices: Sequence[DeviceResults]) -> str:
     labels = [device.label for device in devices]
     titles = ["", "Claim", "Where", "About", "Reported", "Paper's own tables", *labels, "Verdict"]
     frame = pd.DataFrame(
@@ -161,7 +170,7 @@ def _table(numbered: Sequence[tuple[int, Judged]], devices: Sequence[DeviceResul
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
 
 
-def _line(number: int, judged: Judged, labels: Sequence[str]) -> list[str]:
+def _line(number: int, judged: ClaimResult, labels: Sequence[str]) -> list[str]:
     claim = judged.claim
     cells = [
         str(number),
@@ -170,16 +179,17 @@ def _line(number: int, judged: Judged, labels: Sequence[str]) -> list[str]:
         {"any": "any", "none": "counts"}.get(claim.kind) or KINDS[claim.kind],
         claim.said,
         words.own_tables(judged),
-        *(words.of_label(judged, label) for label in labels),
+        *(words.device_cell(judged, label) for label in labels),
     ]
     verdict = markdown(words.headline(judged))
     return [*map(markdown, cells), verdict if judged.why else f"**{verdict}**"]
 
 
-def _details(judged: Sequence[Judged]) -> Iterator[str]:
+def _details(judged: Sequence[ClaimResult]) -> Iterator[str]:
     for number, each in enumerate(judged, 1):
         against = words.contradicting(each)
-        notes = [each.claim.note, f"Against it in the paper's table: {against}." if against else ""]
+        notes = [each.claim.note]
+        notes += [f"The paper's table contradicts it in: {against}."] if against else []
         found = [(on.label, words.details(each.claim, on)) for on in each.devices]
         if any(notes) or any(text for _, text in found):
             title = f"**{number}. {markdown(each.claim.title)}.**"
@@ -189,15 +199,15 @@ def _details(judged: Sequence[Judged]) -> Iterator[str]:
                 yield f"  - {'Counted' if label is None else markdown(label)}: {markdown(text)}."
 
 
-def _parts(judged: Judged, found: OnDevice) -> list[Part]:
-    """Its quantities, and after those their mean where that is what is judged."""
+def _parts(judged: ClaimResult, found: OnDevice) -> list[Part]:
+    """The quantities of the claim, followed by their mean if the claim is about the mean."""
     if found.found is None:
         return found.parts
     (value,) = reported_of(judged.claim)
     return [*found.parts, Part("mean", value, judged.claim.size, found.found, found.verdict)]
 
 
-def _of_claim(judged: Judged) -> dict[str, Value]:
+def _of_claim(judged: ClaimResult) -> dict[str, Value]:
     claim = judged.claim
     return {
         "claim": claim.title,
@@ -205,7 +215,7 @@ def _of_claim(judged: Judged) -> dict[str, Value]:
         "about": claim.kind,
         "said": claim.said,
         "criterion": claim.edge,
-        "own_tables": {None: "", True: "yes", False: "no"}[judged.own],
+        "own_tables": {None: "", True: "yes", False: "no"}[judged.paper_agrees],
     }
 
 

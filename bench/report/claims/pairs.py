@@ -1,4 +1,4 @@
-"""Which networks a claim compares: read off the paper's tables."""
+"""The pairs of networks that a claim compares, read from the paper's tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report.claims.evidence import Place
 from bench.report.claims.quantities import Ratio
 from bench.report.tables.layouts import THROUGHPUT_BATCH
 
-OURS = "repnext"  # as the paper's own networks begin
+OURS = "repnext"  # prefix of the paper's own networks
 SIZES = ("repnext_u3_t", "repnext_u3_s", "repnext_u3_b")
 T = SIZES[0]
 
@@ -32,14 +32,14 @@ def throughputs(slow: str, fast: str, table: int = 4, device: str = "a100") -> l
 
 
 def against(rivals: tuple[str, ...], form: str = "srep") -> list[Ratio]:
-    """latency(rival) / latency(RepNeXt) in Table 4, of sizes T, S, B."""
+    """latency(rival) / latency(RepNeXt) in Table 4, for sizes T, S, B."""
     return [
         Ratio(Place(rival), Place(model, form)) for rival, model in zip(rivals, SIZES, strict=True)
     ]
 
 
 def all_others(table: int, device: str, form: str) -> list[Ratio]:
-    """latency(other) / latency(RepNeXt-u3-T in `form`) of every other row of a table."""
+    """latency(other) / latency(RepNeXt-u3-T in `form`), for every other row of a table."""
     return [
         Ratio(_place(row), Place(T, form), table, device)
         for row in _rows(table, device)
@@ -48,19 +48,19 @@ def all_others(table: int, device: str, form: str) -> list[Ratio]:
 
 
 def rivals() -> list[Ratio]:
-    """latency(rival) / latency(RepNeXt-u3-T-sRep) of the other networks of Table 4."""
+    """latency(rival) / latency(RepNeXt-u3-T-sRep), for every other network of Table 4."""
     return [Ratio(_place(row), Place(T, "srep")) for row in _rivals()]
 
 
-def most_productive() -> list[Ratio]:
-    """throughput(RepNeXt-u3-T-rRep-fc) / throughput(other) of every other row of Table 6."""
+def highest_throughput() -> list[Ratio]:
+    """throughput(RepNeXt-u3-T-rRep-fc) / throughput(other), for every other row of Table 6."""
     others = [row for row in _rows(6, "a100") if (row.model, row.form) != (T, "rrep")]
     fast = Place(T, "rrep_fc", THROUGHPUT_BATCH)
     return [Ratio(_batched(_place(row)), fast) for row in others]
 
 
 def as_accurate() -> list[Ratio]:
-    """latency(rival) / latency(sRep) of every rival in Table 4 that is at least as accurate."""
+    """latency(rival) / latency(sRep), for every rival in Table 4 that is at least as accurate."""
     found = []
     for model in SIZES:
         own = paper.find(4, "a100", model, "srep")
@@ -74,9 +74,9 @@ def as_accurate() -> list[Ratio]:
 
 
 def transformers() -> list[Ratio]:
-    """latency(ViT) / latency(sRep) of each transformer of Table 4.
+    """latency(transformer) / latency(sRep), for every transformer of Table 4.
 
-    sRep is the smallest RepNeXt that is as accurate.
+    sRep has the smallest size whose top-1 is at least the transformer's.
     """
     found = []
     for model in ("deit_s", "deit_b", "swin_t", "swin_s", "swin_b", "maxvit_t"):
@@ -89,7 +89,7 @@ def transformers() -> list[Ratio]:
 
 
 def order(table: int, device: str, models: tuple[str, ...] = ()) -> list[Ratio]:
-    """Every pair of rows of a table whose latencies differ by more than 2 %, slow / fast."""
+    """latency(slow) / latency(fast), for every pair of rows that differs by more than 2 %."""
     rows = [row for row in _rows(table, device) if not models or row.model in models]
     rows.sort(key=lambda row: row.latency_ms or 0)
     every = (
@@ -100,19 +100,19 @@ def order(table: int, device: str, models: tuple[str, ...] = ()) -> list[Ratio]:
 
 
 def chain(table: int, device: str, *places: tuple[str, str]) -> str:
-    """What the table prints of these: `11.9 → 8.5 ms`."""
+    """The printed latencies of models in forms, in this order: `11.9 → 8.5 ms`."""
     rows = [paper.find(table, device, *place) for place in places]
     return " → ".join(f"{row.latency_ms:g}" for row in rows if row) + " ms"
 
 
 def _rows(table: int, device: str) -> list[Reported]:
-    """Those with a latency."""
+    """The table's rows of a device that have a latency."""
     found = (row for row in paper.reported() if (row.table, row.device) == (table, device))
     return [row for row in found if row.latency_ms]
 
 
 def _rivals() -> Iterator[Reported]:
-    """The networks of Table 4 that are not RepNeXt, re-parameterised if they can be."""
+    """The networks of Table 4 other than RepNeXt, re-parameterised where the paper does so."""
     by_model = {row.model: row for row in _rows(4, "a100") if not row.model.startswith(OURS)}
     yield from by_model.values()
 

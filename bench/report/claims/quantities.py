@@ -1,7 +1,7 @@
-"""What claims are about: each can say what the paper's tables print of it, and what we found.
+"""The quantities of claims: each has a value in the paper's tables and a value in our records.
 
-All are ratios or shares that the claim says are large: above 1 the slower is slower, the branchy
-one costs more, as claimed. So one rule judges them all.
+Each quantity is a ratio or a share that is large if the claim is right. For example, a ratio above
+1 means that the network called slower is slower. So one rule judges all quantities.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bench.report.claims.evidence import (
     Evidence,
     Found,
     Place,
-    exactly,
+    exact_value,
     missing,
     of_pairs,
     paired,
 )
 
-FEWEST_FOR_SPREAD = 5  # samples of a process, for its standard deviation to mean anything
+FEWEST_FOR_SPREAD = 5  # samples; a standard deviation of fewer is too noisy
 PRINTED = {"params": "params_m", "macs": "gmacs"}
 COUNTS = {"params": "parameters", "macs": "MACs"}
 
@@ -37,17 +37,17 @@ class Quantity(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is of."""
+        """The networks, and the counter or field if there are several."""
 
     def reported(self) -> float | None:
-        """From the paper's tables; None where they do not have it."""
+        """The value from the paper's tables; None if they do not have it."""
 
     def ours(self, evidence: Evidence) -> Found:
-        """From our records."""
+        """The value from a device's records."""
 
 
 class Ratio(msgspec.Struct, frozen=True):
-    """latency(slow) / latency(fast) of one table; beyond batch 1 throughput(fast) / (slow)."""
+    """latency(slow) / latency(fast); at batches above 1 throughput(fast) / throughput(slow)."""
 
     slow: Place
     fast: Place
@@ -56,13 +56,13 @@ class Ratio(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`ResNet50 / RepNeXt-u3-T-sRep`: what is divided by what."""
+        """Numerator / denominator: `ResNet50 / RepNeXt-u3-T-sRep`."""
         if self.slow.batch > 1:
             return f"{self.fast.name} / {self.slow.name}, img/s"
         return f"{self.slow.name} / {self.fast.name}"
 
     def reported(self) -> float | None:
-        """Of the numbers as they are printed, which are all called fp32."""
+        """The ratio of the printed numbers; None for other precisions: the paper has only fp32."""
         if {self.slow.precision, self.fast.precision} != {PRECISION}:
             return None
         rows = [
@@ -76,7 +76,7 @@ class Ratio(msgspec.Struct, frozen=True):
         return slow / fast if slow and fast else None
 
     def ours(self, evidence: Evidence) -> Found:
-        """By `bench.analysis.ratio.compare`: of blocks that took turns wherever there are such."""
+        """The ratio by `bench.analysis.ratio.compare`, paired by alternating blocks if possible."""
         slow, fast = evidence.timed(self.slow), evidence.timed(self.fast)
         if slow.why or fast.why:
             return missing(slow.why, fast.why)
@@ -93,9 +93,9 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Standard deviation before / after; `relative`: of the coefficient of variation (std / mean).
+    """std(before) / std(after) of a process's samples; `relative`: std / mean instead of std.
 
-    Ours: of each process, from as many samples of both, in pairs that took turns.
+    Our value compares pairs of processes of the same round, with equally many samples of each.
     """
 
     before: Place
@@ -105,11 +105,11 @@ class Spread(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What is divided by what."""
+        """Numerator / denominator."""
         return f"{self.before.name} / {self.after.name}"
 
     def reported(self) -> float | None:
-        """Of the latencies that the table prints with a ±."""
+        """The ratio of the standard deviations that the table prints after ±."""
         spreads = []
         for place in (self.before, self.after):
             row = paper.find(self.table, "a100", place.model, place.form)
@@ -119,7 +119,7 @@ class Spread(msgspec.Struct, frozen=True):
         return spreads[0] / spreads[1]
 
     def ours(self, evidence: Evidence) -> Found:
-        """Of each pair of processes the ratio; the interval is that of their geometric mean."""
+        """The geometric mean of the ratio over pairs of processes of the same round."""
         before, after = evidence.timed(self.before), evidence.timed(self.after)
         if before.why or after.why:
             return missing(before.why, after.why)
@@ -141,17 +141,20 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def _thinned(samples: Sequence[float], count: int) -> list[float]:
-    """So many of the samples, evenly over time: a short series has a smaller spread."""
+    """`count` samples, evenly spaced in time.
+
+    Taking the first `count` would cover less time, and a shorter time has less drift.
+    """
     return [samples[index * len(samples) // count] for index in range(count)]
 
 
 def counted(model: str, form: str) -> paper.Counted:
-    """What `bench.paper.census` counts of a form."""
+    """Parameters, MACs and weight bytes that `bench.paper.census` counted for a form."""
     return next(row for row in paper.counted() if (row.model, row.form) == (model, form))
 
 
 class Count(msgspec.Struct, frozen=True):
-    """What a form has before / after, as `bench.paper.census` counts it at 224 pixels: exact."""
+    """Parameters or MACs, before / after, as `bench.paper.census` counts them at 224 pixels."""
 
     model: str
     before: str
@@ -161,48 +164,51 @@ class Count(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`RepNeXt-u3-T to RepNeXt-u3-T-sRep, MACs of Table 4`."""
+        """For example `RepNeXt-u3-T to RepNeXt-u3-T-sRep, MACs of Table 4`."""
         before, after = (naming.network_title(self.model, f) for f in (self.before, self.after))
         return f"{before} to {after}, {COUNTS[self.field]} of Table {self.table}"
 
     def reported(self) -> float | None:
-        """Of the numbers that the table prints."""
+        """The ratio of the numbers that the table prints."""
         rows = [paper.find(self.table, "a100", self.model, f) for f in (self.before, self.after)]
         before, after = (getattr(row, PRINTED[self.field], None) for row in rows)
         return before / after if before and after else None
 
     def ours(self, evidence: Evidence) -> Found:
-        """Of `bench/data/zoo.csv`; no device is asked."""
+        """The ratio from `bench/paper/data/zoo.csv`; exact, and independent of the device."""
         before, after = (counted(self.model, form) for form in (self.before, self.after))
-        return exactly(getattr(before, self.field) / getattr(after, self.field))
+        return exact_value(getattr(before, self.field) / getattr(after, self.field))
 
 
 class Zeros(msgspec.Struct, frozen=True):
-    """How many of the parameters that merging the shortcuts adds are exactly zero."""
+    """The share of exact zeros among the parameters that merging the shortcuts adds.
+
+    zeros(sRep) / (params(sRep) − params(rRep)).
+    """
 
     model: str
 
     @property
     def name(self) -> str:
-        """The network."""
+        """The network, in form sRep."""
         return naming.network_title(self.model, "srep")
 
     def reported(self) -> float | None:
-        """The tables have nothing of it."""
+        """None: the tables print no share of zeros."""
         return None
 
     def ours(self, evidence: Evidence) -> Found:
-        """As the network's passport counted them when it was measured."""
+        """The share from the counts in the measurement's passport."""
         timed = evidence.timed(Place(self.model, "srep"))
         passport = next((r.passport for r in timed.rounds if r.passport), None)
         if passport is None:
             return missing(timed.why or "no zeros were counted")
         added = passport.params_after - counted(self.model, "rrep").params
-        return exactly(passport.zero_share * passport.params_after / added)
+        return exact_value(passport.zero_share * passport.params_after / added)
 
 
 class Same(msgspec.Struct, frozen=True):
-    """1 where two are the same network once re-parameterised, by the hash of their structure."""
+    """1 if two networks have equal structure hashes after re-parameterisation, else 0."""
 
     one: Place
     other: Place
@@ -210,16 +216,16 @@ class Same(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Both."""
+        """Both networks."""
         return f"{self.one.name} and {self.other.name}"
 
     def reported(self) -> float | None:
-        """The ratio of their latencies."""
+        """The ratio of their printed latencies."""
         return Ratio(self.one, self.other, self.table).reported()
 
     def ours(self, evidence: Evidence) -> Found:
-        """0 where they are not."""
+        """Exactly 1.0 or 0.0, from the structure hash of the last round of each."""
         one, other = evidence.timed(self.one), evidence.timed(self.other)
         if one.why or other.why:
             return missing(one.why, other.why)
-        return exactly(float(one.rounds[-1].structure == other.rounds[-1].structure))
+        return exact_value(float(one.rounds[-1].structure == other.rounds[-1].structure))

@@ -1,4 +1,4 @@
-"""What claims about Figure 5 are about: shares of the latency and utilisation, from profiles."""
+"""The quantities of claims about Figure 5: shares of latency, and utilisation, from profiles."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COUNTERS = {"sampled": "the driver's counter", "sm_fill": "multiprocessors fille
 
 
 class Share(msgspec.Struct, frozen=True):
-    """The share of a network's latency that operators of a category take.
+    """time(category) / latency of a network.
 
-    With `without`: what they take more than in that form of the network.
+    With `without`, a form: (time(category) − time(category in that form)) / latency.
     """
 
     place: Place
@@ -29,17 +29,17 @@ class Share(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`ConvNeXt-T, layer norm`."""
+        """For example `ConvNeXt-T, layer norm`."""
         other = naming.network_title(self.place.model, self.without)
-        beyond = f" beyond that of {other}" * bool(self.without)
+        beyond = f" minus {other}" * bool(self.without)
         return f"{self.place.name}, {self.category}{beyond}"
 
     def reported(self) -> float | None:
-        """Figure 5 is a picture."""
+        """None: Figure 5 prints no numbers."""
         return None
 
     def ours(self, evidence: Evidence) -> Found:
-        """Of each profiled process; the interval is that of the mean."""
+        """The mean share over profiled processes, with its 95 % interval."""
         mine = evidence.profiled(self.place)
         theirs = mine
         if self.without:
@@ -64,7 +64,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Gauge(msgspec.Struct, frozen=True):
-    """A utilisation of the GPU after / before."""
+    """GPU utilisation after / before, by one of the two COUNTERS."""
 
     before: Place
     after: Place
@@ -72,15 +72,15 @@ class Gauge(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Which one, of what."""
+        """Numerator / denominator, and the counter."""
         return f"{self.after.name} / {self.before.name}, {COUNTERS[self.counter]}"
 
     def reported(self) -> float | None:
-        """Figure 5 is a picture."""
+        """None: Figure 5 prints no numbers."""
         return None
 
     def ours(self, evidence: Evidence) -> Found:
-        """Of each pair of processes that were profiled together."""
+        """The geometric mean of the ratio over pairs of processes of the same round."""
         before, after = evidence.profiled(self.before), evidence.profiled(self.after)
         if before.why or after.why:
             return missing(before.why, after.why)
@@ -94,6 +94,7 @@ class Gauge(msgspec.Struct, frozen=True):
 
 
 def _together(before: Sequence[Profile], after: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
+    """Pairs of profiles from the same round of the same run."""
     later = {(each.run_id, each.round): each for each in after}
     keys = [(each.run_id, each.round) for each in before]
     return [(one, later[key]) for one, key in zip(before, keys, strict=True) if key in later]

@@ -1,4 +1,4 @@
-"""What became of a claim: one rule for all of them."""
+"""The verdict of a claim, by one rule for all claims."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERDICTS: tuple[Verdict, ...] = (  # the least favourable first
 
 
 class Part(NamedTuple):
-    """A quantity of a claim: what the paper's tables have, its claimed size, and what we found."""
+    """A quantity of a claim: the paper's value, the claimed size, our value, and the verdict."""
 
     name: str
     reported: float | None
@@ -34,9 +34,9 @@ class Part(NamedTuple):
 
 
 class OnDevice(msgspec.Struct, frozen=True):
-    """A claim on one device, or counted on none: then `label` is None.
+    """A claim on one device; `label` is None if the claim needs no device.
 
-    `parts` are its quantities; of a mean `found` is that of all.
+    `parts` are the quantities. `found` is their mean if the claim's rule is `mean`, else None.
     """
 
     label: str | None
@@ -47,43 +47,44 @@ class OnDevice(msgspec.Struct, frozen=True):
 
     @property
     def doubted(self) -> bool:
-        """Whether an interval that was judged rests on a SUSPECT row."""
+        """Whether an interval behind the verdict uses a SUSPECT row."""
         return any(part.found.doubted for part in self.parts if part.found.estimate)
 
     @property
     def why(self) -> str:
-        """Why it was not measured: the first reason."""
+        """The first reason for a missing interval, and the number of further reasons."""
         reasons = list(dict.fromkeys(part.found.why for part in self.parts if part.found.why))
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return "".join(reasons[:1]) + more
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """A claim and what became of it.
+class ClaimResult(msgspec.Struct, frozen=True):
+    """The result of a claim.
 
-    `own` is whether the paper's own tables bear it out, None where they cannot. The `verdict` is
-    that of the devices it is about, `why` the reason for `not measured`; it is `doubted` where it
-    rests on SUSPECT rows.
+    `paper_agrees`: whether the paper's own tables support the claim, None if they cannot tell.
+    `verdict`: the verdict on devices of the claim's kind. `why`: the reason for `not measured`.
+    `doubted`: the verdict rests on SUSPECT rows.
     """
 
     claim: Claim
-    own: bool | None
+    paper_agrees: bool | None
     devices: list[OnDevice]
     verdict: Verdict
     why: str = ""
     doubted: bool = False
 
 
-def judge(claims: Iterable[Claim], devices: Sequence[DeviceResults]) -> list[Judged]:
-    """All claims on all devices."""
+def judge(claims: Iterable[Claim], devices: Sequence[DeviceResults]) -> list[ClaimResult]:
+    """The result of each claim on all devices."""
     known = [(device, Evidence.of(device)) for device in devices]
     return [_judged(claim, known) for claim in claims]
 
 
 def verdict_of(found: Found, edge: float, size: float | None) -> Verdict:
-    """No verdict without an interval.
+    """The verdict of one quantity with the interval [low, high].
 
-    Beyond the edge it is the claim's side, and reproduced where it reaches the size.
+    low > edge: `reproduced` if high >= size or there is no size, else `same direction`.
+    high <= edge: `not reproduced`. Otherwise `undecided`. No interval: `not measured`.
     """
     if found.estimate is None:
         return "not measured"
@@ -93,16 +94,17 @@ def verdict_of(found: Found, edge: float, size: float | None) -> Verdict:
     return "not reproduced" if high <= edge else "undecided"
 
 
-def together(verdicts: Sequence[Verdict], *, most: bool) -> Verdict:
-    """The least favourable; of `most` the least that more than half of them reach."""
+def combined(verdicts: Sequence[Verdict], *, most: bool) -> Verdict:
+    """The least favourable verdict; with `most`, the best verdict that more than half reach."""
     ranked = sorted(verdicts, key=VERDICTS.index)
     return ranked[(len(ranked) - 1) // 2 if most else 0]
 
 
 def mean(parts: Sequence[Found]) -> Found:
-    """The mean of several quantities, from the means of their intervals' ends.
+    """The mean of several quantities: point = mean(points), interval = [mean(lows), mean(highs)].
 
-    That holds however they err together, and is wider than it need be if they do not.
+    The interval is valid for any correlation of the errors; for independent errors it is too wide.
+    Missing if a quantity has no interval.
     """
     known = [part.estimate for part in parts if part.estimate]
     if len(known) < len(parts):
@@ -117,21 +119,21 @@ def mean(parts: Sequence[Found]) -> Found:
 
 
 def reported_of(claim: Claim) -> list[float]:
-    """What the paper's tables have: of each quantity, or the mean of all."""
+    """The values from the paper's tables, one per quantity, or their mean if the rule is `mean`."""
     values = [quantity.reported() for quantity in claim.quantities]
     known = [value for value in values if value is not None]
     return [statistics.fmean(known)] if claim.rule == "mean" else known
 
 
-def holding(claim: Claim) -> list[bool]:
-    """Whether each of these bears the claim out."""
+def supported_by_paper(claim: Claim) -> list[bool]:
+    """For each value of `reported_of`, whether it supports the claim."""
     if claim.size is not None:
         return [value >= claim.size for value in reported_of(claim)]
     return [value > claim.edge for value in reported_of(claim)]
 
 
-def _judged(claim: Claim, known: Sequence[tuple[DeviceResults, Evidence]]) -> Judged:
-    holds = holding(claim)
+def _judged(claim: Claim, known: Sequence[tuple[DeviceResults, Evidence]]) -> ClaimResult:
+    holds = supported_by_paper(claim)
     needed = len(holds) // 2 + 1 if claim.rule == "most" else len(holds)
     own = sum(holds) >= needed if holds else None
     own = None if own and claim.only_refutes else own
@@ -139,11 +141,11 @@ def _judged(claim: Claim, known: Sequence[tuple[DeviceResults, Evidence]]) -> Ju
     about = [each for each in found if claim.kind in (each.kind, "any", "none")]
     measured = [each for each in about if each.verdict != "not measured"]
     if measured:
-        verdict = together([each.verdict for each in measured], most=False)
+        verdict = combined([each.verdict for each in measured], most=False)
         doubted = any(each.doubted for each in measured)
-        return Judged(claim, own, found, verdict, doubted=doubted)
+        return ClaimResult(claim, own, found, verdict, doubted=doubted)
     why = about[0].why if about else f"no {KINDS[claim.kind]} on record"
-    return Judged(claim, own, found, "not measured", why)
+    return ClaimResult(claim, own, found, "not measured", why)
 
 
 def _on_devices(
@@ -167,5 +169,5 @@ def _on_device(claim: Claim, label: str | None, kind: str, evidence: Evidence) -
     if claim.rule == "mean":
         whole = mean([part.found for part in parts])
         return OnDevice(label, kind, parts, whole, verdict_of(whole, claim.edge, claim.size))
-    overall = together([part.verdict for part in parts], most=claim.rule == "most")
+    overall = combined([part.verdict for part in parts], most=claim.rule == "most")
     return OnDevice(label, kind, parts, None, overall)

@@ -11,12 +11,12 @@ from bench.report.claims.quantities import Ratio
 from bench.report.claims.shares import Gauge, Share
 
 ABLATION = ("convnext_t", "lc2pwconv_t", "ln2bn_t", "shortcut_act_t", T)
-MUCH = 0.05  # of a latency
-MUCH_NOTE = "Figure 5 is a picture without numbers: more than 5 % of the latency counts. "
+MUCH = 0.05  # a larger share of the latency is “much”, or not negligible
+MUCH_NOTE = "Figure 5 prints no numbers; we require more than 5 % of the latency. "
 
 
 def groups() -> dict[str, tuple[Claim, ...]]:
-    """By heading."""
+    """The claims of this file by their heading in `claims.md`."""
     return {
         "From ConvNeXt to RepNeXt": _ablation(),
         "Where the time goes": (*_figure_5(), _utilisation()),
@@ -40,7 +40,7 @@ def _ablation() -> tuple[Claim, ...]:
             said=chain(5, "a100", (ABLATION[1], "plain"), (ABLATION[2], "plain")),
             kind="gpu",
             quantities=[Ratio(convolved, normed, 5)],
-            note="BatchNorm is not folded here, as in the paper's table.",
+            note="As in the paper's table, BatchNorm is not folded into the convolutions.",
         ),
         Claim(
             title="The order of latencies in the ablation, every pair of rows",
@@ -50,8 +50,8 @@ def _ablation() -> tuple[Claim, ...]:
             quantities=pairs.order(5, "a100", ABLATION),
             sized=False,
             tally=True,
-            note="Size T, before and after re-parameterisation: pairs whose latencies differ by "
-            f"more than 2 % in the table. {ONE_PAIR}",
+            note="Size T, before and after re-parameterisation: all pairs whose latencies differ "
+            f"by more than 2 % in the table. {ONE_PAIR}",
         ),
     )
 
@@ -67,8 +67,8 @@ def _figure_5() -> tuple[Claim, ...]:
             quantities=[Share(convnext, "layer norm"), Share(convnext, "fully connected")],
             scale=SHARE,
             edge=MUCH,
-            note=MUCH_NOTE + "Fully connected layers do the products that 1×1 convolutions would "
-            "otherwise do, so their share alone does not condemn them; Table 5's step does.",
+            note=MUCH_NOTE + "Fully connected layers replace 1×1 convolutions, so a large share "
+            "alone does not show that they are slow; the step in Table 5 does.",
         ),
         Claim(
             title="Additions are not negligible in RepNeXt as trained",
@@ -78,7 +78,7 @@ def _figure_5() -> tuple[Claim, ...]:
             quantities=[Share(train, "addition")],
             scale=SHARE,
             edge=MUCH,
-            note=MUCH_NOTE + "Of branches and shortcuts.",
+            note=MUCH_NOTE + "We count the additions of branches and of shortcuts.",
         ),
         Claim(
             title="Branches are not negligible in RepNeXt as trained",
@@ -88,7 +88,8 @@ def _figure_5() -> tuple[Claim, ...]:
             quantities=[Share(train, "depthwise or group conv", without="rrep")],
             scale=SHARE,
             edge=MUCH,
-            note=MUCH_NOTE + "What depthwise convolutions take more than merged, in rRep.",
+            note=MUCH_NOTE + "We count the time of depthwise convolutions in train minus their "
+            "time in rRep, where the branches are merged.",
         ),
     )
 
@@ -101,9 +102,9 @@ def _utilisation() -> Claim:
         said="no number",
         kind="gpu",
         quantities=[Gauge(train, merged, "sampled"), Gauge(train, merged, "sm_fill")],
-        note="The paper does not say which utilisation: the driver's counter (any kernel runs) "
-        "and how much of the multiprocessors kernels fill must both rise. How busy the cores "
-        "of a CPU are is neither.",
+        note="The paper does not define utilisation, so we require two counters to rise. One is "
+        "the driver's counter: the share of time in which any kernel runs. The other is the share "
+        "of the multiprocessors that kernels fill. A CPU has neither counter.",
     )
 
 
@@ -115,7 +116,7 @@ def _precision() -> Claim:
         said="full precision (fp32)",
         kind="gpu",
         quantities=[Ratio(each, each._replace(precision="tf32")) for each in networks],
-        note="Our question, no claim of the paper: PyTorch lets cuDNN use TF32 unless told not to, "
-        "so a row called fp32 may be TF32. Where this holds, which of the two the paper measured "
-        "matters; it cannot tell which.",
+        note="This is our question, not a claim of the paper. By default PyTorch lets cuDNN use "
+        "TF32, so a row called fp32 may be TF32. If TF32 is faster, it matters which one the paper "
+        "measured; this test cannot tell which.",
     )

@@ -1,4 +1,4 @@
-"""Judged claims in words: cells of the table, and lines below it. Plain text, not yet escaped."""
+"""Text for the results of claims: table cells and lines below the table, not yet escaped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from bench.report.claims.claim import Claim
 from bench.report.claims.evidence import Found
-from bench.report.claims.verdicts import Judged, OnDevice, Part, Verdict, holding, reported_of
+from bench.report.claims.verdicts import (
+    ClaimResult,
+    OnDevice,
+    Part,
+    Verdict,
+    reported_of,
+    supported_by_paper,
+)
 from bench.text import NOT_MEASURED, NOTHING
 
 SUSPECT = "†"
-ELSEWHERE: dict[Verdict, str] = {  # on a device of another kind than the claim is about
+ELSEWHERE: dict[Verdict, str] = {  # on a device of another kind than the claim's
     "reproduced": "carries over",
     "same direction": "carries over in part",
     "not reproduced": "does not carry over",
@@ -21,28 +28,28 @@ TALLY: dict[Verdict, str] = {
     "undecided": "undecided",
     "not measured": "not measured",
 }
-NAMED = 8  # quantities of one verdict
+NAMED = 8  # quantities named in one line
 
 
-def own_tables(judged: Judged) -> str:
-    """`no: −51 to −35 %`: what the paper's own tables have, and whether they bear it out."""
+def own_tables(judged: ClaimResult) -> str:
+    """Whether the paper's own tables support the claim, and their values: `no: −51 to −35 %`."""
     claim, values = judged.claim, reported_of(judged.claim)
     if not values:
         return NOTHING
-    answer = {True: "yes", False: "no", None: "not against it"}[judged.own]
+    answer = {True: "yes", False: "no", None: "no contradiction"}[judged.paper_agrees]
     if claim.tally:
-        return f"{answer}: {sum(holding(claim))} of {len(values)}"
+        return f"{answer}: {sum(supported_by_paper(claim))} of {len(values)}"
     return f"{answer}: {claim.scale.span(values)}"
 
 
-def of_label(judged: Judged, label: str) -> str:
-    """What was found on the device called so, or what was counted on none."""
+def device_cell(judged: ClaimResult, label: str) -> str:
+    """The cell of the device with this label; the counted value if the claim needs no device."""
     found = next((each for each in judged.devices if each.label in (label, None)), None)
     return on_device(judged.claim, found) if found else NOT_MEASURED
 
 
 def on_device(claim: Claim, found: OnDevice) -> str:
-    """`0.58× [0.55, 0.61] †, does not carry over`."""
+    """A cell such as `0.58× [0.55, 0.61] †, does not carry over`."""
     numbers = _tally(found.parts) if claim.tally else _numbers(claim, found)
     if found.verdict == "not measured":
         return NOT_MEASURED + (f" ({numbers})" if numbers else "")
@@ -50,23 +57,23 @@ def on_device(claim: Claim, found: OnDevice) -> str:
 
 
 def outcome(claim: Claim, found: OnDevice, verdict: Verdict) -> str:
-    """The verdict; on a device that the claim is not about, whether it carries over."""
+    """The verdict; on a device of another kind than the claim's, whether the claim carries over."""
     if claim.kind in (found.kind, "any", "none"):
         return verdict
     return ELSEWHERE.get(verdict, verdict)
 
 
-def headline(judged: Judged) -> str:
-    """The verdict and whether it is doubted, or the reason for none."""
+def headline(judged: ClaimResult) -> str:
+    """The verdict, with † if it rests on SUSPECT rows, or with the reason for `not measured`."""
     if judged.why:
         return f"{judged.verdict}: {judged.why}"
     return judged.verdict + f" {SUSPECT}" * judged.doubted
 
 
 def details(claim: Claim, found: OnDevice) -> str:
-    """All quantities on one device; "" where the cell says it all.
+    """The value of each quantity on one device; "" if the cell already shows everything.
 
-    Of a device that the claim is not about, neither what is missing nor what a tally counts.
+    On a device of another kind than the claim's, missing values and tallies are not listed.
     """
     about = claim.kind in (found.kind, "any", "none")
     nothing = all(part.found.point is None for part in found.parts)
@@ -88,7 +95,7 @@ def _listed(claim: Claim, found: OnDevice) -> Iterator[str]:
 
 
 def _tallied(claim: Claim, found: OnDevice) -> Iterator[str]:
-    """Those that do not hold, with their numbers."""
+    """The quantities that do not hold or are undecided, with their values."""
     for verdict in ("not reproduced", "undecided"):
         parts = [part for part in found.parts if part.verdict == verdict]
         if parts:
@@ -103,15 +110,16 @@ def _unknown(parts: Sequence[Part]) -> Iterator[str]:
     found = list(dict.fromkeys(reasons))
     if found:
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        yield f"without an interval: {', '.join(found[:NAMED])}{more}"
+        yield f"no interval: {', '.join(found[:NAMED])}{more}"
 
 
-def contradicting(judged: Judged) -> str:
-    """Which of the paper's own numbers contradict a claim that is a tally."""
+def contradicting(judged: ClaimResult) -> str:
+    """The paper's own values that contradict a claim with a tally; "" if none do."""
     claim = judged.claim
-    if judged.own is not False or not claim.tally:
+    if judged.paper_agrees is not False or not claim.tally:
         return ""
-    values = zip(claim.quantities, reported_of(claim), holding(claim), strict=True)
+    supported = supported_by_paper(claim)
+    values = zip(claim.quantities, reported_of(claim), supported, strict=True)
     return ", ".join(f"{q.name} {claim.scale.span([v])}" for q, v, holds in values if not holds)
 
 
@@ -120,7 +128,10 @@ def _numbers(claim: Claim, found: OnDevice) -> str:
 
 
 def _number(claim: Claim, found: Sequence[Found]) -> str:
-    """Points and the outermost ends of their intervals, of those that have one; and marks."""
+    """The range of the values, the outermost ends of their intervals, and marks.
+
+    Values without an interval are shown only if no value has one.
+    """
     shown = [each for each in found if each.estimate] or [
         each for each in found if each.point is not None
     ]

@@ -1,1 +1,1 @@
-"""Figures as PNG and SVG."""
+"""The figures of a report, as PNG and SVG."""

@@ -1,4 +1,4 @@
-"""What all pictures share: the style, the palette, and how a drawing becomes a PNG and an SVG."""
+"""Shared by all figures: the style, the palette, text helpers, and rendering to PNG and SVG."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 STYLE = Path(__file__).with_name("bench.mplstyle")
 FONT = "DejaVu Sans"
-LACKING = "□"  # stands for a letter that the font lacks
-# Okabe and Ito's palette, legible with any colour vision; a second turn is dashed.
+LACKING = "□"  # replaces a letter that the font does not have
+# Okabe and Ito's palette, legible with any colour vision. Figure 1 dashes reused colours.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 FORMATS = ("png", "svg")
-# What a file says of itself would change with the date or with matplotlib's version.
+# Without these entries the files contain the date and matplotlib's version.
 METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
-PALE = {"VALID": 0.0, "SUSPECT": 0.4, "INVALID": 0.8}  # the share of white in what is in doubt
-LOG_SPREAD = 8.0  # latencies or ratios further apart than this are drawn on a logarithmic axis
-MARGIN, LEAST_MARGIN = 0.05, 0.02  # beside an axis' ends: shares of its range, of its end
-MOST_DECADES = 4  # between which 2 and 5 have ticks too
+PALE = {"VALID": 0.0, "SUSPECT": 0.4, "INVALID": 0.8}  # share of white, by verdict
+LOG_SPREAD = 8.0  # the axis is logarithmic if max / min exceeds this
+MARGIN, LEAST_MARGIN = 0.05, 0.02  # room at the ends of an axis: share of the range, of the maximum
+MOST_DECADES = 4  # up to so many decades, 2 and 5 have ticks too
 MOST_TICKS = 12
-PLAIN = (1e-4, 1e4)  # numbers outside have an exponent
-MOST_LINES = 3  # of a list of names below a picture
+PLAIN = (1e-4, 1e4)  # numbers outside this range are printed with an exponent
+MOST_LINES = 3  # lines of a list of names below a figure
 
 
 def drawn(draw: Callable[[Axes], None], size: tuple[float, float] | None = None) -> bytes:
-    """What `draw` paints on axes of `size` inches, as a PNG: the same bytes each time."""
+    """Call `draw` on axes of `size` inches; return the PNG. The same input gives the same bytes."""
     return painted(lambda figure: draw(figure.subplots()), size, FORMATS[:1])["png"]
 
 
@@ -49,9 +49,9 @@ def painted(
     size: tuple[float, float] | None = None,
     formats: Sequence[str] = FORMATS,
 ) -> dict[str, bytes]:
-    """What `paint` makes of an empty figure, in each format: the same bytes each time.
+    """Call `paint` on an empty figure of `size` inches; return the bytes of each format.
 
-    Raises UsageError where the font is missing.
+    The same input gives the same bytes. Raises UsageError if the font is missing.
     """
     saved = {}
     with canvas(size) as figure:
@@ -60,13 +60,13 @@ def painted(
             buffer = io.BytesIO()
             figure.savefig(buffer, format=format, metadata=METADATA[format])
             saved[format] = buffer.getvalue()
-            figure.set_layout_engine(None)  # laid out once
+            figure.set_layout_engine(None)  # keep one layout for all formats
     return saved
 
 
 @contextlib.contextmanager
 def canvas(size: tuple[float, float] | None = None) -> Iterator[Figure]:
-    """An empty figure of `size` inches; what is done to it meanwhile is in the style."""
+    """An empty figure of `size` inches; the style applies inside the `with` block."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def canvas(size: tuple[float, float] | None = None) -> Iterator[Figure]:
 
 
 def mixed(colour: str, other: str, share: float) -> str:
-    """`colour` with a share of the other in it."""
+    """(1 − share) `colour` + share `other`, per RGB channel, as `#rrggbb`."""
     from matplotlib.colors import to_hex, to_rgb
 
     pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
@@ -88,7 +88,7 @@ def mixed(colour: str, other: str, share: float) -> str:
 
 
 def compact(value: float) -> str:
-    """To three significant digits; far from 1 to two, with an exponent: 2.5e+9."""
+    """Three significant digits; outside PLAIN two digits and an exponent, such as 2.5e+9."""
     if not value or math.isnan(value) or PLAIN[0] <= abs(value) < PLAIN[1]:
         return significant(value)
     digits, _, exponent = f"{value:.1e}".partition("e")
@@ -96,13 +96,16 @@ def compact(value: float) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` as it can be drawn: a box for each letter that the font lacks."""
+    """`text` with a box in place of each letter that the font does not have."""
     known = _glyphs()
     return "".join(letter if letter == "\n" or ord(letter) in known else LACKING for letter in text)
 
 
 def shortened(text: str, most: int) -> str:
-    """On one line of at most `most` letters; both ends of a longer one, for either may differ."""
+    """`text` on one line of at most `most` letters; a longer text loses its middle.
+
+    Both ends stay, because similar names may differ at either end.
+    """
     line = " ".join(text.split())
     if len(line) <= most:
         return line
@@ -111,12 +114,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def fitted(text: str, most: int) -> str:
-    """`text` as it can be drawn, on one line of at most `most` letters."""
+    """`literal` and `shortened`: one drawable line of at most `most` letters."""
     return literal(shortened(text, most))
 
 
 def listed(head: str, names: Sequence[str], width: int) -> list[str]:
-    """`head` and the names on lines of `width` letters; a few lines, the rest is counted."""
+    """`head` and `names` on at most MOST_LINES lines of `width` letters, then "and n more"."""
     if not names:
         return []
     ends = itertools.accumulate((len(name) + 2 for name in names), initial=len(head))
@@ -131,7 +134,7 @@ def listed(head: str, names: Sequence[str], width: int) -> list[str]:
 
 
 def positive_axis(axes: Axes, low: float, high: float) -> None:
-    """A horizontal axis round what is above 0, from `low` to `high`; logarithmic if far apart."""
+    """Set the x axis for positive values from `low` to `high`; logarithmic beyond LOG_SPREAD."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     if high > LOG_SPREAD * low:
@@ -150,14 +153,14 @@ def positive_axis(axes: Axes, low: float, high: float) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _glyphs() -> frozenset[int]:
-    """The characters that the font has."""
+    """Code points of the characters that the font has. Raises UsageError without the font."""
     from matplotlib import font_manager
 
     try:
         path = font_manager.findfont(FONT, fallback_to_default=False)
     except ValueError as error:
         raise UsageError(
-            f"matplotlib does not find {FONT}, the font of all pictures",
-            "It comes with matplotlib: `pip install --force-reinstall matplotlib`.",
+            f"matplotlib does not find {FONT}, the font of all figures",
+            "Reinstall matplotlib, which contains it: `pip install --force-reinstall matplotlib`.",
         ) from error
     return frozenset(font_manager.get_font(path).get_charmap())

@@ -15,10 +15,10 @@ Files = dict[str, bytes]
 class Figure(NamedTuple):
     """One figure of the report.
 
-    `name` is that of its files, `about` what `report.md` says of it. `draw` takes devices, each in
-    its latest environment, and returns file names with their content; nothing where there is
-    nothing to show. A figure that `joins_devices` has a panel for each: it is drawn for every
-    device alone, and once for all together. Any other figure is drawn for one device.
+    `name`: the stem of its files. `about`: its description in `report.md`. `draw` takes devices,
+    each in its latest environment, and returns file names with their content, or {} if there is
+    nothing to show. `joins_devices`: the figure has a panel per device; it is drawn for each device
+    and once for all devices. Other figures are drawn for one device only.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Figure(NamedTuple):
 
 
 def named(name: str, picture: Mapping[str, bytes]) -> Files:
-    """A picture by kind (`png`, `svg`) as files of that name."""
+    """Bytes by format (`png`, `svg`) to bytes by file name (`name.png`, `name.svg`)."""
     return {f"{name}.{kind}": content for kind, content in picture.items()}
 
 
 def _distributions(devices: Sequence[DeviceResults]) -> Files:
-    """A picture for each batch; batch 1 has the plain name."""
+    """A figure per batch: `distributions.png` for batch 1, else `distributions-128.png`."""
     (device,) = devices
     files: Files = {}
     for batch in sorted({row.case.batch for row in device.rows if row.summary}):
@@ -49,7 +49,7 @@ def _figure5(devices: Sequence[DeviceResults]) -> Files:
 
 
 def _roofline(devices: Sequence[DeviceResults]) -> Files:
-    """The last cases first: the paper's own networks come last in its suites."""
+    """The last cases get the panels, because suites list the paper's own networks last."""
     (device,) = devices
     profiles = _of_smallest_batch(device)
     if not profiles:
@@ -76,11 +76,11 @@ FIGURES = (
     ),
     Figure(
         "speedups",
-        "what re-parameterisation gains",
+        "speed-up of each re-parameterised form",
         lambda devices: named("speedups", speedups.speedups(devices)),
         joins_devices=True,
     ),
-    Figure("distributions", "all samples of every case, at one batch", _distributions),
-    Figure("figure5", "where the time goes, the paper's Figure 5", _figure5),
-    Figure("roofline", "what operators reach of what the chip could", _roofline),
+    Figure("distributions", "all samples of every case of one batch", _distributions),
+    Figure("figure5", "latency by category of operator, the paper's Figure 5", _figure5),
+    Figure("roofline", "operators against the peak of the chip", _roofline),
 )

@@ -1,4 +1,4 @@
-"""How the samples of each case are spread, process by process, so that "±" can be seen. Pure."""
+"""The samples of each case, process by process, next to mean ± standard deviation. Pure."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 50  # cases
-MOST_DOTS = 400  # of a process: evenly spaced ranks of its samples, the first and the last too
-RASTER_FROM = 2000  # dots, which an SVG then holds as one image
+MOST_DOTS = 400  # per process: evenly spaced ranks of its samples, including minimum and maximum
+RASTER_FROM = 2000  # from so many dots on, an SVG stores them as one image
 WIDTH, TOP, ROW, LEAST, LINE = 10.0, 1.7, 0.3, 1.2, 0.16  # inches
-LONGEST_TITLE = 44  # of the device
-PLAIN_MS = (1e-4, 1e7)  # what is outside has an exponent
-GAP, LETTER = 9.0, 5.2  # points, between columns and of a figure in them
-TALL = 20  # cases, from which the scale is above them too
-STRIP = (-0.42, 0.16)  # of a row: the dots, a lane for each process
-BAR = 0.30  # of a row: where the bars are
-DOT_COLOURS = ("#0072B2", "#56B4E9")  # of processes in turn
+LONGEST_TITLE = 44  # letters of a device's name
+PLAIN_MS = (1e-4, 1e7)  # numbers outside this range are printed with an exponent
+GAP, LETTER = 9.0, 5.2  # points: between columns of numbers, width of a digit
+TALL = 20  # from so many cases on, the scale is repeated at the top
+STRIP = (-0.42, 0.16)  # the part of a row with the dots, relative to its centre
+BAR = 0.30  # the height of the bars in a row, relative to its centre
+DOT_COLOURS = ("#0072B2", "#56B4E9")  # processes alternate between them
 INK = "#222222"
 SPREAD: dict[str, Any] = {"color": "#f0c48a", "linewidth": 5}
 MEAN: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.6}
@@ -48,14 +48,14 @@ INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 2}
 MEDIAN: dict[str, Any] = {"color": INK, "linewidth": 1}
 DOT: dict[str, Any] = {"marker": ".", "markersize": 3.2, "alpha": 0.6, "markeredgewidth": 0}
 NOTE = (
-    "A dot is an iteration; the lanes of a case are its processes in turn, within each from top "
-    "to bottom in order of time."
+    "Each dot is one iteration. Each lane of a case is one process, in order of time; within a "
+    "lane, time runs from top to bottom."
 )
-THINNED = f"Of a process with more than {MOST_DOTS} iterations so many evenly spaced ranks."
+THINNED = f"A process with more iterations shows {MOST_DOTS} of them, at evenly spaced ranks."
 
 
 class Lane(NamedTuple):
-    """One process: milliseconds, and where between 0 and 1 of its time each sample was taken."""
+    """One process: samples in ms, and the time of each as a share from 0 to 1 of the process."""
 
     ms: NDArray[np.float64]
     when: NDArray[np.float64]
@@ -63,10 +63,10 @@ class Lane(NamedTuple):
 
 
 def distributions(device: DeviceResults, batch: int) -> dict[str, bytes]:
-    """The samples of each case of a batch, the fastest 50 at most.
+    """The figure of the samples of each case of a batch, by format; the fastest 50 cases at most.
 
-    Those at 224 pixels come first; what is in doubt is pale and marked. Returns nothing where
-    nothing of that batch was measured.
+    Cases at 224 pixels come first. SUSPECT and INVALID cases are pale and marked. Returns {} if no
+    case of this batch was measured.
     """
     timed = [row for row in device.rows if row.summary and row.case.batch == batch]
     usual = naming.USUAL.resolution
@@ -81,19 +81,20 @@ def distributions(device: DeviceResults, batch: int) -> dict[str, bytes]:
 
 
 def _notes(timed: Sequence[Row]) -> list[str]:
-    """Lines on what is drawn, what is in doubt, and what there is no place for."""
+    """The lines below the figure: what is drawn, the marks, and the cases not shown."""
     shown = timed[:MOST]
     notes = [NOTE, *doubts.legend(map(doubts.marks, shown))]
     if any(len(record.samples_s) > MOST_DOTS for row in shown for record in row.rounds):
         notes.append(THINNED)
     if len(timed) > MOST:
         first = {row.case.resolution for row in timed} > {naming.USUAL.resolution}
-        notes.append(f"The {MOST} fastest of {len(timed)} cases{', at 224² first' * first}.")
+        order = ", those at 224² first" * first
+        notes.append(f"Only the {MOST} fastest of {len(timed)} cases are shown{order}.")
     return notes
 
 
 def paint(figure: Figure, rows: Sequence[Row], title: str, notes: Sequence[str]) -> None:
-    """The same on a figure that is there already."""
+    """Draw the same on an existing figure."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     axes = figure.subplots()
     lanes = [list(_lanes(row)) for row in rows]
@@ -127,7 +128,7 @@ def _summary(row: Row) -> Summary:
 
 
 def _lanes(row: Row) -> Iterator[Lane]:
-    """The processes of a case in order of time."""
+    """One lane per process of a case, in order of time."""
     for record in row.rounds:
         ms = 1e3 * np.array(record.samples_s)
         order = np.argsort(ms, kind="stable")
@@ -136,7 +137,7 @@ def _lanes(row: Row) -> Iterator[Lane]:
 
 
 def _draw_dots(axes: Axes, lanes: Sequence[Sequence[Lane]], levels: Sequence[str]) -> None:
-    """The samples, and the median of each process; those of a colour are one line."""
+    """The samples, and the median of each process; dots of one colour are one artist, for speed."""
     dots: dict[str, list[Any]] = {}
     medians, shades = [], []
     for place, (case, level) in enumerate(zip(lanes, levels, strict=True)):
@@ -156,12 +157,12 @@ def _draw_dots(axes: Axes, lanes: Sequence[Sequence[Lane]], levels: Sequence[str
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Row]) -> None:
-    """Mean ± standard deviation of all samples, and the interval of the latency."""
+    """Bars below the dots: mean ± standard deviation of all samples, and the 95 % interval."""
     for place, row in enumerate(rows):
         mean, std = 1e3 * _summary(row).mean, 1e3 * _summary(row).std
         where, (low, high) = place + BAR, axes.get_xlim()
         shown: dict[str, Any] = {"alpha": 1 - PALE[doubts.level(row)], "solid_capstyle": "butt"}
-        if std >= 0:  # not known of a single sample
+        if std >= 0:  # nan for a single sample
             ends = np.clip([mean - std, mean + std], low, high)
             axes.plot(ends, [where] * 2, zorder=3, **shown, **SPREAD)
         axes.plot([mean] * 2, [where - 0.14, where + 0.14], zorder=5, **shown, **MEAN)
@@ -171,7 +172,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _write_numbers(axes: Axes, rows: Sequence[Row]) -> None:
-    """Beside each case: mean ± standard deviation, and how many samples of how many processes."""
+    """Columns on the right: mean ± standard deviation, and the counts of samples and processes."""
     found = [_summary(row) for row in rows]
     columns = {
         "mean ± std": [
@@ -207,7 +208,7 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
 
 
 def _plus_minus(mean: float, std: float) -> str:
-    """To the decimals of the mean, where that is short."""
+    """mean ± std with the decimals of the mean; outside PLAIN_MS each with an exponent."""
     if PLAIN_MS[0] <= mean < PLAIN_MS[1]:
         return plus_minus(mean, std)
     return f"{compact(mean)} ± {compact(std)}" if std >= 0 else compact(mean)

@@ -1,4 +1,4 @@
-"""Accuracy over latency in the manner of the paper's Figure 1. Pure."""
+"""Accuracy over latency, like the paper's Figure 1. Pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bench.report.figures.canvas import (
     painted,
     positive_axis,
 )
-from bench.report.figures.spots import BATCH, Panel, Spot, front, left_out, panel, series
+from bench.report.figures.spots import BATCH, Panel, Spot, front, omission_notes, panel, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS, MOST = 4, 50  # devices, spots of each
+PANELS, MOST = 4, 50  # devices, spots per device
 WIDTH, HEIGHT, HEIGHT_OF_SEVERAL, NOTE, TOP = 10.5, 7.0, 5.6, 0.16, 0.9  # inches
 WRAP, LEGEND_COLUMNS = 150, 3
 LONGEST_NAME, LONGEST_SIZE = 28, 12
@@ -38,32 +38,34 @@ NAME: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "center", "zorder
 BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 FILLS: dict[str, Any] = {"paper": "full", "timm": "none", "more data": "none", "measured": "bottom"}
 SOURCES = {
-    "timm": "accuracy as timm publishes it",
-    "more data": "accuracy as timm publishes it, weights also trained on more data",
+    "timm": "accuracy published by timm",
+    "more data": "accuracy published by timm, weights also trained on more data",
     "measured": "accuracy given by the user",
 }
 FRONT_COLOUR, GREY = "#f1e6c4", "#555555"
-FRONT_ORDER = 1  # under everything else
+FRONT_ORDER = 1  # the front is drawn below everything else
 
 
 def figure1(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
-    """Top-1 on ImageNet-1K over latency at batch 1, a panel for each of the first four devices.
+    """Top-1 on ImageNet-1K over latency at batch 1, with a panel for each of the first 4 devices.
 
-    Each shows its eager fp32 cases at 224 pixels, or its most frequent setting without any. A
-    spot is at the mean of its processes' medians, as its interval is. The front is of weights of
-    ImageNet-1K alone. Returns nothing where no accuracy is known of anything measured.
+    A panel shows the device's eager fp32 cases at 224 pixels; a device without any shows its most
+    frequent setting. A spot's latency is the mean of its processes' medians, which its interval
+    belongs to. The Pareto front excludes INVALID cases and weights trained on more than
+    ImageNet-1K. Returns {} if no measured case has a known accuracy.
     """
     panels = [found for found in (panel(each, MOST) for each in devices) if found.spots]
     if not panels:
         return {}
-    shown, notes = panels[:PANELS], left_out(panels[:PANELS], panels[PANELS:], WRAP)
+    shown = panels[:PANELS]
+    notes = omission_notes(shown, panels[PANELS:], WRAP)
     height = HEIGHT if len(shown) == 1 else HEIGHT_OF_SEVERAL * len(shown)
     size = (WIDTH, height + TOP + NOTE * len(notes))
     return painted(lambda figure: paint(figure, shown, notes), size)
 
 
 def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
-    """The same on a figure that is there already."""
+    """Draw the same on an existing figure."""
     found = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     families = dict.fromkeys(spot.family for each in panels for spot in each.spots)
     looks = {
@@ -91,17 +93,17 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
         alignment="left",
     )
     figure.draw_without_rendering()
-    figure.set_layout_engine(None)  # names have their places in the panels as they now are
+    figure.set_layout_engine(None)  # the positions of names need the final size of the panels
     for axes, each in zip(found, panels, strict=True):
         _write_names(axes, each.spots, looks)
 
 
 def _plot(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) -> None:
-    """The front under lines, lines under intervals, and spots over all of them."""
+    """Draw, from the bottom up: the front, lines of families, intervals, spots."""
     times = [spot.ms for spot in spots]
     positive_axis(axes, min(times), max(times))
     axes.set_xlabel(f"Latency at batch {BATCH} (ms), mean of the processes' medians")
-    axes.set_ylabel(f"Top-1 on ImageNet-1K (%){_whose(spots)}")
+    axes.set_ylabel(f"Top-1 on ImageNet-1K (%){_source(spots)}")
     if ahead := front(spots):
         along = [*(spot.ms for spot in ahead), axes.get_xlim()[1]]
         up = [*(spot.top1 for spot in ahead), ahead[-1].top1]
@@ -127,12 +129,12 @@ def _plot(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) 
             axes.plot([spot.ms], [spot.top1], zorder=4.5, color=colour, **_DOT)
 
 
-def _whose(spots: Sequence[Spot]) -> str:
-    """As the paper reports it: all of them, only what is filled, or none."""
+def _source(spots: Sequence[Spot]) -> str:
+    """Axis label: whether the paper reports the accuracy of all spots, some (filled), or none."""
     fills = {spot.fill for spot in spots}
     if "paper" not in fills:
         return ""
-    return ",\nas the paper reports it" + (" where filled" if len(fills) > 1 else "")
+    return ",\nfilled: reported by the paper" if len(fills) > 1 else ",\nreported by the paper"
 
 
 _FRONT: dict[str, Any] = {
@@ -161,7 +163,11 @@ def _marker(marker: Marker, fill: str, colour: str) -> dict[str, Any]:
 
 
 def _write_names(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) -> None:
-    """Each spot's size beside it, and the whole name once a line, where most room is."""
+    """Write a name next to each spot: the size, or once per line the full name.
+
+    `labels.places` finds positions without overlap; names without a position are counted in the
+    axis label.
+    """
     to_points = 72 / axes.figure.dpi
     corner = axes.bbox.min
     area = np.array(axes.bbox.size) * to_points
@@ -190,11 +196,14 @@ def _write_names(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, 
             ends = np.array([spot, place.leader]) / area
             axes.plot(*ends.T, transform=axes.transAxes, color=GREY, linewidth=0.5, zorder=2.5)
     if lost := found.count(None):
-        axes.set_xlabel(f"{axes.get_xlabel()}; {lost} more without a name")
+        axes.set_xlabel(f"{axes.get_xlabel()}; {lost} names omitted for lack of space")
 
 
 def _names(spots: Sequence[Spot], where: Any) -> list[str]:
-    """What is written beside each."""
+    """The name of each spot: the full name at the spot of a line with the most room, else its size.
+
+    `where` (n, 2): the positions of the spots in points.
+    """
     apart = np.linalg.norm(where[:, None] - where[None], axis=-1)
     np.fill_diagonal(apart, np.inf)
     room = apart.min(axis=1)
@@ -213,7 +222,10 @@ def _names(spots: Sequence[Spot], where: Any) -> list[str]:
 
 
 def _handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
-    """What forms, fills, shades and lines mean, as far as they occur: signs on each other."""
+    """Legend entries for the forms, fills, shades and lines that occur.
+
+    An entry is a tuple of artists, drawn on top of each other.
+    """
     shown = forms.in_order({spot.row.case.form for spot in spots})
     markers = {fitted(form.label, LONGEST_NAME): form.marker for form in shown}
     fills = {spot.fill for spot in spots}
@@ -236,7 +248,7 @@ def _handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
         handles.append(Line2D([], [], label="95 % interval of the latency", color=GREY, **_BAR))
     if any(spot.counts for spot in spots):
         apart = ["INVALID"] * ("INVALID" in levels) + ["more data"] * ("more data" in fills)
-        words = "Pareto front" + (f", {' and '.join(apart)} left out" if apart else "")
+        words = "Pareto front" + (f", excluding {' and '.join(apart)}" if apart else "")
         handles.append(Line2D([], [], label=words, **_FRONT))
     dot = Line2D([], [], color=GREY, **_DOT)
     dotted = SOURCES["more data"]

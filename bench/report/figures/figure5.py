@@ -1,4 +1,4 @@
-"""Where the time of cases goes: bars in the manner of the paper's Figure 5. Pure."""
+"""Latency by category of operator, as bars like the paper's Figure 5. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette with Tol's wine and two greys. HATCHES tell the second of a colour.
+# Okabe and Ito's palette, Tol's wine, and greys. HATCHES distinguish terms of the same colour.
 CATEGORY_COLOURS: dict[str, str] = {
     "depthwise or group conv": "#D55E00",
     "pointwise conv": "#0072B2",
@@ -48,18 +48,18 @@ HATCHES: dict[str, str] = {
 }
 LATENCY = "latency (median without the profiler)"
 RESIDUAL_NOTE = (
-    "Terms and residual add up to the latency, the black mark; a residual below zero is drawn "
-    "back from the end of a bar that is longer."
+    "Terms + residual = latency (the black mark). If the terms exceed the latency, the residual is "
+    "negative and drawn backwards from the bar's end."
 )
 WIDTH, TOP, NOTE, LINE, SPACE = 9.5, 1.35, 0.18, 0.15, 0.16  # inches
-BAR, TALLEST = 0.64, 0.84  # of a row: a stacked bar, all bars of utilisation
+BAR, TALLEST = 0.64, 0.84  # share of a row's height: a stacked bar, all bars of utilisation
 WRAP_NAME, WRAP_NOTE, LEGEND_COLUMNS = 26, 145, 4
 WRITTEN_FROM = 9.0  # per cent: a smaller segment has no room for its number
-UTILISATION_COLOURS = ("#C9C9C9", "#D9D9D9", "#E9E9E9")  # light: what they are is written on them
+UTILISATION_COLOURS = ("#C9C9C9", "#D9D9D9", "#E9E9E9")  # light, because text is written on them
 
 
 class Segment(NamedTuple):
-    """A term's place in a stacked bar, in seconds; below zero it goes back from `left`."""
+    """A term's segment of a stacked bar, in seconds; a negative width extends left from `left`."""
 
     term: str
     left: float
@@ -67,21 +67,20 @@ class Segment(NamedTuple):
 
 
 def figure5(profiles: Sequence[Profile], chip: str) -> dict[str, bytes]:
-    """Latency by term, in milliseconds and in per cent, and utilisation.
+    """Latency by term in milliseconds and per cent, and utilisation; one row per profile.
 
-    A row for each profile, in the order given. Raises ValueError where there is none, or where
-    their batches differ.
+    Raises ValueError if `profiles` is empty or has several batches.
     """
     batches = {profile.case.batch for profile in profiles}
     if len(batches) != 1:
-        raise ValueError("Figure 5 needs profiles, and all of one batch")
+        raise ValueError("Figure 5 needs at least one profile, and all of the same batch")
     used = " and utilisation" if any(map(_utilisations, profiles)) else ""
     title = f"Latency decomposition{used} on {chip}, batch {batches.pop()}"
     return painted(lambda figure: paint(figure, profiles, title), _size(profiles))
 
 
 def paint(figure: Figure, profiles: Sequence[Profile], title: str) -> None:
-    """The same on a figure that is there already."""
+    """Draw the same on an existing figure."""
     figure.suptitle(literal(title), fontsize=12)
     known = any(map(_utilisations, profiles))
     widths = [3.0, 3.0, 1.7][: 3 if known else 2]
@@ -109,7 +108,7 @@ def paint(figure: Figure, profiles: Sequence[Profile], title: str) -> None:
 
 
 def look(term: str) -> dict[str, Any]:
-    """How a term's area is filled, the same in every picture."""
+    """The fill of a term: colour and hatch are the same in every figure."""
     residual = term == summary.RESIDUAL
     return {
         "facecolor": CATEGORY_COLOURS[term],
@@ -120,13 +119,13 @@ def look(term: str) -> dict[str, Any]:
 
 
 def terms(profiles: Iterable[Profile]) -> list[str]:
-    """Those that occur, in the order in which they are stacked."""
+    """The terms that are not zero in every profile, in stacking order."""
     seconds = [summary.by_term(profile) for profile in profiles]
     return [term for term in summary.TERMS if any(each[term] for each in seconds)]
 
 
 def segments(profile: Profile) -> list[Segment]:
-    """What a bar is made of, in order; what is below zero comes last and goes back."""
+    """The segments of a bar from left to right; negative terms come last and extend back."""
     placed, end = [], 0.0
     for term, seconds in sorted(summary.by_term(profile).items(), key=lambda item: item[1] < 0):
         if seconds:
@@ -136,13 +135,13 @@ def segments(profile: Profile) -> list[Segment]:
 
 
 def titles(profiles: Sequence[Profile]) -> list[str]:
-    """The titles of their cases; with their threads where they differ in them."""
+    """The titles of the profiles' cases; with the number of threads if it differs."""
     differ = len({profile.case.threads for profile in profiles}) > 1
     return [naming.title(profile.case, with_threads=differ) for profile in profiles]
 
 
 def labels(profiles: Sequence[Profile], width: int = WRAP_NAME) -> list[str]:
-    """Their titles on lines of `width` letters; an asterisk marks one that does not add up."""
+    """The titles wrapped to `width` letters; an asterisk marks a profile with doubts."""
     found = []
     for profile, title in zip(profiles, titles(profiles), strict=True):
         network = naming.network_title(profile.case.model, profile.case.form)
@@ -153,8 +152,8 @@ def labels(profiles: Sequence[Profile], width: int = WRAP_NAME) -> list[str]:
     return found
 
 
-def doubtful(profiles: Sequence[Profile]) -> list[str]:
-    """What the asterisks stand for, a line for each."""
+def doubt_notes(profiles: Sequence[Profile]) -> list[str]:
+    """One line per doubt: what the asterisks mean."""
     return [
         f"* {title}: {doubt}"
         for profile, title in zip(profiles, titles(profiles), strict=True)
@@ -163,7 +162,7 @@ def doubtful(profiles: Sequence[Profile]) -> list[str]:
 
 
 def _size(profiles: Sequence[Profile]) -> tuple[float, float]:
-    """Rows are as high as the longest name needs, or the bars of utilisation."""
+    """Width and height in inches; a row fits the longest name and the bars of utilisation."""
     lines = max(label.count("\n") + 1 for label in labels(profiles))
     bars = max(len(_utilisations(profile)) for profile in profiles)
     row = max(LINE * max(lines, bars) + SPACE, 0.42)
@@ -174,12 +173,12 @@ def _size(profiles: Sequence[Profile]) -> tuple[float, float]:
 
 def _notes(profiles: Sequence[Profile]) -> list[str]:
     lines = [RESIDUAL_NOTE] if summary.RESIDUAL in terms(profiles) else []
-    lines += doubtful(profiles)
+    lines += doubt_notes(profiles)
     return [part for line in lines for part in textwrap.wrap(line, WRAP_NOTE)]
 
 
 def _bars(axes: Axes, profiles: Sequence[Profile], scales: Sequence[float]) -> None:
-    """Stacked bars, each in units of its scale, and a mark at the latency."""
+    """Draw a stacked bar per profile and a mark at its latency; lengths are seconds x scale."""
     for place, (profile, scale) in enumerate(zip(profiles, scales, strict=True)):
         for term, left, width in segments(profile):
             style = look(term) | ({"facecolor": "none"} if width < 0 else {})
@@ -206,7 +205,7 @@ def _milliseconds(axes: Axes, profiles: Sequence[Profile]) -> None:
 
 
 def _shares(axes: Axes, profiles: Sequence[Profile]) -> None:
-    """Per cent of the latency; larger ones are written on, the residual is beside each bar."""
+    """Draw the shares of the latency in per cent, with the residual to the right of each bar."""
     axes.set_title("Share of the latency (%)", fontsize=10, loc="left")
     plain = [profile.waterfall.plain_s for profile in profiles]
     _bars(axes, profiles, [100 / seconds for seconds in plain])
@@ -217,8 +216,8 @@ def _shares(axes: Axes, profiles: Sequence[Profile]) -> None:
             if share >= WRITTEN_FROM and term != summary.RESIDUAL:
                 _number(axes, 100 * left / latency + share / 2, place, share)
         residual = 100 * profile.waterfall.residual_s / latency
-        _beside(axes, place, f"{residual:+.1f}".replace("-", "−"))
-    _beside(axes, -0.55, "residual (%)", va="bottom")
+        _right_of_bar(axes, place, f"{residual:+.1f}".replace("-", "−"))
+    _right_of_bar(axes, -0.55, "residual (%)", va="bottom")
 
 
 def _number(axes: Axes, x: float, y: float, value: float) -> None:
@@ -226,19 +225,19 @@ def _number(axes: Axes, x: float, y: float, value: float) -> None:
     axes.text(x, y, f"{value:.0f}", ha="center", va="center", fontsize=8, bbox=box)
 
 
-def _beside(axes: Axes, y: float, text: str, va: str = "center") -> None:
+def _right_of_bar(axes: Axes, y: float, text: str, va: str = "center") -> None:
     where = axes.get_yaxis_transform()
     axes.text(1.02, y, text, transform=where, va=va, fontsize=8, clip_on=False)
 
 
 def _end(profile: Profile) -> float:
-    """Seconds at which the bar ends: of the terms or of the latency, whichever is more."""
+    """The end of the bar in seconds: max(latency, end of every segment)."""
     ends = [left + width for _, left, width in segments(profile)]
     return max([profile.waterfall.plain_s, *ends])
 
 
 def _utilisations(profile: Profile) -> list[tuple[str, float]]:
-    """Those that are known. Busy is of the latency without the profiler, as all else here."""
+    """The known utilisations as (name, share). Busy refers to the latency without the profiler."""
     used = profile.utilisation
     corrected = used.busy if used.busy_corrected is None else used.busy_corrected
     shares = [

@@ -1,4 +1,4 @@
-"""A picture of ratios: a point and its interval a line, and the margin of no consequence."""
+"""A forest plot: one line per ratio with its interval, and a band for the margin of SAME."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDTH, TOP, LINE = 9.0, 1.6, 0.32  # inches
 
 
 class Bar(NamedTuple):
-    """One ratio with its interval, under a name."""
+    """One line of the plot: a ratio with its interval."""
 
     name: str
     ratio: Estimate
@@ -29,13 +29,13 @@ class Bar(NamedTuple):
 
 
 def forest(bars: Sequence[Bar], margin: float, title: str, below: str) -> bytes:
-    """A PNG of `bars` from the top down."""
+    """The PNG of a forest plot of `bars`, the first at the top. `below` is the axis label."""
     height = TOP + LINE * max(len(bars), 3)
     return drawn(lambda axes: paint(axes, bars, margin, title, below), (WIDTH, height))
 
 
 def paint(axes: Axes, bars: Sequence[Bar], margin: float, title: str, below: str) -> None:
-    """The same on axes that are there already."""
+    """Draw the same on existing axes."""
     axes.set_title(literal(title))
     axes.set_xlabel(below)
     axes.axvspan(1 / (1 + margin), 1 + margin, color="#eeeeee", zorder=0)

@@ -1,4 +1,4 @@
-"""Where there is room for names in a picture. Pure."""
+"""Placement of names next to the spots of a figure, without overlap. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# Where a name may go: its box beside the spot, in steps of a quarter round it, from near to far.
+# Candidate positions of a name's box round its spot, in quarters of the box, at growing distances.
 STEPS = (0.0, 0.5, -0.5, 1.0, -1.0, 0.25, -0.25, 0.75, -0.75)
 AROUND = np.array([(x, y) for y in STEPS for x in STEPS if max(abs(x), abs(y)) == 1.0])
 GAPS = (1.0, 4.0, 9.0, 15.0, 22.0, 30.0, 40.0, 52.0, 66.0, 84.0, 106.0, 132.0, 164.0, 200.0, 250.0)
-NEAR = 5.0  # points from a spot to its name, beyond which a leader joins them
-AMBIGUOUS = 1.4  # so much further away another spot must be, or a leader joins them too
-PADDING = 1.0  # points between what must not overlap
-# What a place costs, in points of distance.
+NEAR = 5.0  # points; a name further from its spot gets a leader (a line to the spot)
+AMBIGUOUS = 1.4  # a name also gets a leader if another spot is nearer than this times the distance
+PADDING = 1.0  # points between objects that must not overlap
+# Penalties of a position, in points of distance.
 LEADER, CROSSED, CROSSED_BY_LEADER = 12.0, 14.0, 4.0
 DRIVEN_OUT, FOUGHT_OVER = 60.0, 8.0
-TRIES = 6  # to find a place for all, times the number of names
+TRIES = 6  # attempts per name to place all names
 
 
 class Place(NamedTuple):
-    """The middle of a name's box, and the end of the line that leads to it, None without one."""
+    """The centre of a name's box, and the end of its leader at the box; None without a leader."""
 
     x: float
     y: float
@@ -35,14 +35,14 @@ class Place(NamedTuple):
 def places(
     spots: Array, radius: float, sizes: Array, area: tuple[float, float], lines: Array
 ) -> list[Place | None]:
-    """A place for the name of each spot; None where there is none.
+    """A position for the name of each spot; None if there is no free one.
 
-    Everything in points: `spots` (n, 2), the `sizes` of their names (n, 2), an `area` from (0, 0)
-    on which they must be, and `lines` (m, 2, 2) that they had better not cross. Names overlap
-    neither each other, nor spots, nor lines that lead to other names.
+    All lengths are in points. `spots` (n, 2): positions. `sizes` (n, 2): widths and heights of the
+    names. `area`: names must lie between (0, 0) and this corner. `lines` (m, 2, 2): segments that
+    names should avoid. Names overlap neither other names, nor spots, nor other names' leaders.
 
-    One after another, the widest first, takes the place that costs least. It may drive others out,
-    which then look for another place; where that happens becomes dear, so that names move away.
+    A greedy search with rip-up: names, the widest first, take the cheapest position. A name may
+    evict others, which then search again. Positions where this happened become more expensive.
     """
     found: dict[int, Place] = {}
     fought_over = np.empty((0, 4))
@@ -59,7 +59,7 @@ def places(
             for j in losers:
                 del found[j]
             waiting += losers
-    for i in [*waiting, *found]:  # when most have a place some find a better one
+    for i in [*waiting, *found]:  # a second pass: without conflicts, some names can improve
         others = {j: place for j, place in found.items() if j != i}
         asked = _Question(spots, i, radius, sizes, area, lines, np.empty((0, 4)))
         best = _best(asked, others, np.inf)
@@ -69,7 +69,7 @@ def places(
 
 
 class _Question(NamedTuple):
-    """Where does the name of spot `i` go?"""
+    """The search for a position of the name of spot `i`; arguments as in `places`."""
 
     spots: Array
     i: int
@@ -83,7 +83,11 @@ class _Question(NamedTuple):
 def _best(
     asked: _Question, found: Mapping[int, Place], price: float
 ) -> tuple[Place, list[int]] | None:
-    """The cheapest place, and the names that must leave for it at a `price` each."""
+    """The cheapest position, and the names to evict for it; None if every position is forbidden.
+
+    cost = distance to the spot + penalties for crossings, a leader and contested positions
+    + `price` per evicted name. An infinite `price` forbids evictions.
+    """
     spots, i, radius, sizes, area, lines, fought_over = asked
     spot, size = spots[i], sizes[i]
     reach = size / 2 + radius + np.array(GAPS)[:, None]
@@ -118,7 +122,10 @@ def _best(
 
 
 def _taken(found: Mapping[int, Place], sizes: Array, spots: Array) -> tuple[Array, Array]:
-    """Boxes of names, and the lines that lead to them: nan, which meets nothing, without one."""
+    """The boxes (n, 4) and leaders (n, 2, 2) of placed names; a missing leader ends at nan.
+
+    nan compares false, so such a leader crosses nothing.
+    """
     boxes = [_box((place.x, place.y), sizes[j]) for j, place in found.items()]
     ends = [place.leader or (np.nan, np.nan) for place in found.values()]
     leaders = [(spots[j], end) for j, end in zip(found, ends, strict=True)]
@@ -126,27 +133,29 @@ def _taken(found: Mapping[int, Place], sizes: Array, spots: Array) -> tuple[Arra
 
 
 def _box(middles: Array | tuple[float, float], size: Array) -> Array:
-    """Left, lower, right and upper edge, with the padding."""
+    """The edges left, bottom, right, top of boxes with these centres, including the padding."""
     half = size / 2 + PADDING
     return np.concatenate([middles - half, middles + half], axis=-1)
 
 
 def _overlap(one: Array, other: Array) -> Flags:
-    """Which of (n, 4) boxes overlap which of (m, 4)."""
+    """Whether box i of `one` (n, 4) overlaps box j of `other` (m, 4): flags (n, m)."""
     first, second = one[:, None], other[None]
     overlap = (first[..., :2] < second[..., 2:]) & (second[..., :2] < first[..., 2:])
     return np.asarray(overlap.all(axis=-1))
 
 
 def _distance(boxes: Array, points: Array) -> Array:
-    """From each of (n, 4) boxes to each of (m, 2) points; 0 inside."""
+    """Distances (n, m) from boxes (n, 4) to points (m, 2); 0 inside a box."""
     near = np.clip(points[None], boxes[:, None, :2], boxes[:, None, 2:])
     return np.linalg.norm(near - points[None], axis=-1)
 
 
 def _meet(lines: Array, boxes: Array) -> Flags:
-    """Which of (n, 2, 2) lines have a point in which of (m, 4) boxes."""
-    # Shares of a line between which it is in the box.
+    """Whether segment i of `lines` (n, 2, 2) meets box j of `boxes` (m, 4): flags (n, m).
+
+    Liang-Barsky clipping: the segment is inside the box for parameters from `enter` to `leave`.
+    """
     enter, leave = (np.full((len(lines), len(boxes)), share) for share in (0.0, 1.0))
     for axis in (0, 1):
         start = lines[:, 0, axis, None]
@@ -159,7 +168,7 @@ def _meet(lines: Array, boxes: Array) -> Flags:
 
 
 def _cross(one: Array, other: Array) -> Flags:
-    """Which of (n, 2, 2) lines cross which of (m, 2, 2)."""
+    """Whether segment i of `one` (n, 2, 2) crosses segment j of `other` (m, 2, 2): flags (n, m)."""
     a, b = one[:, None, 0], one[:, None, 1]
     c, d = other[None, :, 0], other[None, :, 1]
     apart = np.maximum(_side(a, b, c) * _side(a, b, d), _side(c, d, a) * _side(c, d, b))
@@ -167,7 +176,7 @@ def _cross(one: Array, other: Array) -> Flags:
 
 
 def _side(a: Array, b: Array, p: Array) -> Array:
-    """On which side of the line through `a` and `b` a point is: above 0 to the left."""
+    """The cross product (b − a) x (p − a): above 0 if `p` is to the left of the line a to b."""
     return (b[..., 0] - a[..., 0]) * (p[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (
         p[..., 0] - a[..., 0]
     )

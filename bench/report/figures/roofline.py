@@ -1,7 +1,8 @@
-"""What operators reach of what the device could: roofline plots of profiles. Pure.
+"""Roofline plots of the operators in profiles. Pure.
 
-After Williams, Waterman and Patterson, Roofline: an insightful visual performance model for
-multicore architectures, CACM 52(4), 2009; with multiply-accumulates in place of operations.
+attainable MAC/s = min(peak MAC/s, intensity in MAC/byte x peak bytes/s), after Williams, Waterman
+and Patterson, Roofline: an insightful visual performance model for multicore architectures,
+CACM 52(4), 2009, with multiply-accumulates in place of floating-point operations.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from bench.analysis.profile import summary
 from bench.records import Peaks, Profile
 from bench.report.figures.canvas import literal, painted
-from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, doubtful, labels, titles
+from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, doubt_notes, labels, titles
 from bench.text import significant
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 PANELS = 4
 WIDTH, TOP, PANEL, LINE, SPACE = 9.5, 0.5, 3.3, 0.18, 0.3  # inches
-LARGEST = 300.0  # square points: the area of the operator that takes longest
+LARGEST = 300.0  # area in square points of the operator that takes the most time
 WRAP_NAME, WRAP_NOTE, LEGEND_COLUMNS = 44, 145, 4
-ROOM = 1.8  # a factor, beyond the points on either side
+ROOM = 1.8  # the axes extend beyond the points by this factor
 ROOF_COLOUR = "#222222"
 
 
 class Point(NamedTuple):
-    """An operator: multiply-accumulates a byte, 10^9 of them a second, and its seconds."""
+    """An operator: `intensity` in MAC/byte, speed in 10^9 MAC/s, and time in seconds."""
 
     category: str
     intensity: float
@@ -42,9 +43,9 @@ class Point(NamedTuple):
 
 
 def roofline(profiles: Sequence[Profile], peaks: Peaks, chip: str) -> dict[str, bytes]:
-    """Operators under the roof of `peaks`, a panel for each of the first four.
+    """The operators below the roofline of `peaks`, with a panel for each of the first 4 profiles.
 
-    Raises ValueError where no profile has the precision and the threads of the peaks.
+    Raises ValueError if no profile has the precision and threads of `peaks`.
     """
     fitting = [p for p in profiles if _key(p) == (peaks.precision, peaks.threads)]
     if not fitting:
@@ -62,7 +63,7 @@ def roofline(profiles: Sequence[Profile], peaks: Peaks, chip: str) -> dict[str, 
 def paint(
     figure: Figure, profiles: Sequence[Profile], peaks: Peaks, title: str, notes: Sequence[str]
 ) -> None:
-    """The same, of profiles that share the peaks, on a figure that is there already."""
+    """Draw the same on an existing figure; `peaks` apply to all profiles."""
     figure.suptitle(literal(title), fontsize=12)
     rows, columns = -(-len(profiles) // 2), min(len(profiles), 2)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -94,7 +95,7 @@ def paint(
 
 
 def points(profile: Profile) -> list[Point]:
-    """The operators whose products, bytes and time are known, the longest first."""
+    """The operators whose MACs, bytes and time are known, the slowest first."""
     found = [
         Point(row.category, row.macs / row.bytes, row.macs / row.time_s * 1e-9, row.time_s)
         for row in profile.rows
@@ -106,14 +107,15 @@ def points(profile: Profile) -> list[Point]:
 def _panel(axes: Axes, profile: Profile, head: str, longest_s: float) -> None:
     shown = points(profile)
     share = sum(point.time_s for point in shown) / profile.waterfall.plain_s
-    of_it = f"points are {100 * share:.0f} % of the latency, {_ms(profile.waterfall.plain_s)} ms"
+    latency = _ms(profile.waterfall.plain_s)
+    of_it = f"these operators take {100 * share:.0f} % of the latency of {latency} ms"
     axes.set_title(f"{head}\n{of_it}", fontsize=9)
     for point in shown:
         round_ = _marker(point.category) == "o"
         axes.scatter(
             [point.intensity],
             [point.gmacs_per_s],
-            # matplotlib takes the square of a marker's width: a disc fills less of it
+            # `s` is the marker's width squared; a disc fills only pi / 4 of that square
             s=LARGEST * point.time_s / longest_s * (1 if round_ else math.pi / 4),
             marker=_marker(point.category),
             color=CATEGORY_COLOURS[point.category],
@@ -123,13 +125,11 @@ def _panel(axes: Axes, profile: Profile, head: str, longest_s: float) -> None:
             zorder=3,
         )
     if not shown:
-        axes.text(
-            0.5, 0.5, "no operator with known products", transform=axes.transAxes, ha="center"
-        )
+        axes.text(0.5, 0.5, "no operator with known MACs", transform=axes.transAxes, ha="center")
 
 
 def _scale(axes: Axes, profiles: Sequence[Profile], peaks: Peaks) -> None:
-    """Logarithmic axes with room for every point and for the corner of the roof."""
+    """Set logarithmic axes that include every point and the corner of the roofline."""
     shown = [point for profile in profiles for point in points(profile)]
     corner = peaks.macs_per_s / peaks.bytes_per_s
     across = [corner / 3, corner * 3, *(point.intensity for point in shown)]
@@ -146,7 +146,7 @@ def _scale(axes: Axes, profiles: Sequence[Profile], peaks: Peaks) -> None:
 
 
 def _roof(axes: Axes, peaks: Peaks) -> None:
-    """min(peak, intensity x bandwidth), each part with its number."""
+    """Draw min(peak, intensity x bandwidth), and write the peak and the bandwidth."""
     left, right = axes.get_xlim()
     peak, slope = peaks.macs_per_s * 1e-9, peaks.bytes_per_s * 1e-9
     corner = peak / slope
@@ -181,7 +181,7 @@ def _handle(category: str) -> Line2D:
 
 
 def _marker(category: str) -> str:
-    """A square stands for the hatch of Figure 5, which a small point has no room for."""
+    """A square for categories that Figure 5 hatches, because a small point has no room for it."""
     return "s" if category in HATCHES else "o"
 
 
@@ -193,12 +193,12 @@ def _categories(profiles: Sequence[Profile]) -> list[str]:
 def _notes(shown: Sequence[Profile], left_out: Sequence[Profile]) -> list[str]:
     longest = max((point.time_s for profile in shown for point in points(profile)), default=0.0)
     lines = [
-        "A point is an operator of a module, its area proportional to the time it takes in an "
-        f"iteration (largest: {_ms(longest)} ms). Operators without multiply-accumulates (MAC) "
-        "are not shown. One above the roof found data in a cache, or did better than the matrix "
-        "product that the peak is of."
+        "Each point is an operator of a module. Its area is proportional to its time per "
+        f"iteration (largest: {_ms(longest)} ms). Operators without multiply-accumulates (MAC) are "
+        "not shown. A point above the roof read data from a cache, or was faster than the matrix "
+        "product that measured the peak."
     ]
-    lines += doubtful(shown)
+    lines += doubt_notes(shown)
     if left_out:
         lines.append(f"Not shown: {', '.join(titles(left_out))}")
     return [part for line in lines for part in textwrap.wrap(line, WRAP_NOTE)]
@@ -209,14 +209,14 @@ def _key(profile: Profile) -> tuple[str, int]:
 
 
 def _threads(peaks: Peaks, shown: Sequence[Profile]) -> str:
-    """A GPU's peaks do not depend on the threads of the host."""
+    """The threads for the title; "" for a GPU, whose peaks do not depend on host threads."""
     if shown[0].case.device != "cpu":
         return ""
     return f", {peaks.threads} thread" + ("s" if peaks.threads > 1 else "")
 
 
 def _batch(profiles: Sequence[Profile]) -> str:
-    """The batch of all of them, nothing where they differ."""
+    """The batch for the title; "" if the batches differ."""
     batches = {profile.case.batch for profile in profiles}
     return f", batch {batches.pop()}" if len(batches) == 1 else ""
 

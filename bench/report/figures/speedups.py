@@ -1,4 +1,4 @@
-"""How much faster each re-parameterised form is than the network as trained. Pure."""
+"""The speed-up of each re-parameterised form over the network as trained. Pure."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 BATCH = 1
 BASE = forms.REFERENCE
-PANELS, MOST = 4, 30  # devices, chains of each
+PANELS, MOST = 4, 30  # devices, chains per device
 LEGEND_COLUMNS = 6
-TABLES = (4, 5, 2, 3)  # of the paper, the first that has both forms
+TABLES = (4, 5, 2, 3)  # the paper's tables, in order of preference for a ratio
 WIDTH, TOP, HEAD, LINE, SPACE, NOTE = 9.5, 1.0, 0.75, 0.17, 0.14, 0.16  # inches
 WRAP, LONGEST_TITLE = 135, 60
-ROOM = 1.25  # a factor beyond the points, to which intervals are drawn
+ROOM = 1.25  # the axis extends beyond the points by this factor; longer intervals are cut
 PAPER_COLOUR, INK = "#777777", "#222222"
 
 
 class Step(NamedTuple):
-    """latency(train) / latency(form): ours, its interval, and the paper's; None if not known.
+    """latency(train) / latency(form): our ratio, its interval, and the paper's; None if unknown.
 
-    `level` is the worse verdict of the two latencies, `marks` are those of `doubts`.
+    `level`: the worse verdict of the two latencies. `marks`: the marks from `doubts.marks`.
     """
 
     form: str
@@ -60,7 +60,7 @@ class Step(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """A model in one setting, and what its forms gain."""
+    """A model in one setting, and the speed-ups of its forms."""
 
     name: str
     steps: list[Step]
@@ -74,10 +74,10 @@ class Panel(NamedTuple):
 
 
 def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
-    """Chains of forms at batch 1, a panel for each of the first four devices.
+    """Speed-ups at batch 1, with a panel for each of the first 4 devices.
 
-    Beside each measured ratio is that of the paper's A100. Returns nothing where no model was
-    measured as trained and in another form.
+    Each line also shows the ratio on the paper's A100. Returns {} if no model was measured both as
+    trained and in another form.
     """
     found = [Panel(fitted(each.label, LONGEST_TITLE), chains(each.rows)) for each in devices]
     panels = [each for each in found if each.chains]
@@ -91,7 +91,7 @@ def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
 
 
 def chains(rows: Sequence[Row]) -> list[Chain]:
-    """The models that were measured as trained and in other forms, in the order measured."""
+    """A chain per model measured as trained and in another form, in the order of `rows`."""
     found: dict[Case, dict[str, Row]] = {}
     for row in rows:
         if row.summary and row.case.batch == BATCH:
@@ -107,7 +107,7 @@ def _steps(by_form: Mapping[str, Row]) -> list[Step]:
 
 
 def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
-    """The same on a figure that is there already."""
+    """Draw the same on an existing figure."""
     figure.suptitle(f"Speed-up over the network as trained, batch {BATCH}", fontsize=12)
     heights = [_height(each) for each in panels]
     found = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
@@ -146,7 +146,7 @@ def _inverse(value: float) -> float:
 
 
 def _reported(case: Case) -> float | None:
-    """The paper's ratio on its A100, of two rows of one table, with images of the same size."""
+    """The ratio on the paper's A100, from two rows of one table, at the case's resolution."""
     for table in TABLES:
         forms = [paper.find(table, "a100", case.model, form) for form in (BASE, case.form)]
         base, row = (
@@ -163,7 +163,7 @@ def _height(panel: Panel) -> float:
 
 
 def _plot(axes: Axes, panel: Panel) -> None:
-    """A line for each form, the chains one below the other; heights are in inches."""
+    """Draw a line per form, chain below chain; the y axis is in inches."""
     axes.set_title(panel.title, loc="left")
     axes.axvline(1.0, color="#999999", linewidth=1, zorder=1)
     ticks, edges, top = [], [], 0.0
@@ -226,7 +226,7 @@ def _handles(steps: Sequence[Step]) -> list[Line2D]:
 
 
 def _notes(panels: Sequence[Panel]) -> list[str]:
-    """Lines on what is in doubt, what has no interval, and what there is no place for."""
+    """The lines below the figure: marks, missing intervals, and what is not shown."""
     shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
     several = len(shown) > 1
     bare = [
@@ -238,9 +238,9 @@ def _notes(panels: Sequence[Panel]) -> list[str]:
     rest = [chain.name for each in panels[:PANELS] for chain in each.chains[MOST:]]
     texts = [step.marks for each in shown for chain in each.chains for step in chain.steps]
     return [
-        *doubts.legend(texts, " as trained or in this form"),
-        *listed("Without an interval, too few processes: ", bare, WRAP),
-        *listed("Not shown, for want of room: ", rest, WRAP),
+        *doubts.legend(texts, " (as trained, or in this form)"),
+        *listed("No interval, too few processes: ", bare, WRAP),
+        *listed("Not shown, for lack of space: ", rest, WRAP),
         *listed(
             f"Not shown, more than {PANELS} devices: ", [e.title for e in panels[PANELS:]], WRAP
         ),

@@ -1,4 +1,4 @@
-"""What stands where in a plot of accuracy over latency, and what has no place in it. Pure."""
+"""The spots of a plot of accuracy over latency, and the cases that it omits. Pure."""
 
 from __future__ import annotations
 
@@ -30,32 +30,36 @@ class Spot(NamedTuple):
 
     @property
     def top1(self) -> float:
-        """Its accuracy in per cent."""
+        """Top-1 accuracy in per cent."""
         return self.accuracy.top1
 
     @property
     def form(self) -> Form:
-        """Its form, which says how it is marked."""
+        """The form of the case, which determines the marker."""
         return forms.find(self.row.case.form)
 
     @property
     def level(self) -> str:
-        """What its verdict comes to."""
+        """The verdict: VALID, SUSPECT or INVALID."""
         return doubts.level(self.row)
 
     @property
     def fill(self) -> str:
-        """Who says its accuracy; `more data` of timm's where its weights saw more images."""
+        """The source of the accuracy; `more data` for weights trained on more than ImageNet-1K."""
         return "more data" if self.accuracy.more_data else self.accuracy.source
 
     @property
     def counts(self) -> bool:
-        """Whether it may be on the front: not INVALID, of weights of ImageNet-1K alone."""
+        """Whether it may be on the front: not INVALID, and trained on ImageNet-1K only."""
         return self.level != "INVALID" and not self.accuracy.more_data
 
 
 class Panel(NamedTuple):
-    """One device in one setting, and what there is no place for: names, and cases by setting."""
+    """One device in one setting.
+
+    Omitted cases: `unknown` accuracy, `failed`, too `far` from the front, and the number of cases
+    in each other setting (`elsewhere`).
+    """
 
     title: str
     spots: list[Spot]
@@ -66,7 +70,7 @@ class Panel(NamedTuple):
 
 
 def panel(device: DeviceResults, most: int) -> Panel:
-    """What is shown of a device, `most` spots of one setting, and what is not."""
+    """The panel of a device: at most `most` spots, all in one setting, and the omitted cases."""
     rows = [row for row in device.rows if row.case.batch == BATCH]
     spots = [spot for spot in map(_spot, rows) if spot]
     settings = Counter(setting_of(spot.row) for spot in spots)
@@ -85,7 +89,10 @@ def panel(device: DeviceResults, most: int) -> Panel:
 
 
 def nearest(spots: Sequence[Spot], most: int) -> tuple[list[Spot], list[Spot]]:
-    """The spots that are least inferior to a faster one, and the others, in the order given."""
+    """The `most` spots nearest to the Pareto front, and the others; both in the given order.
+
+    distance = max(best top-1 of all spots at most as slow − own top-1, 0).
+    """
     best, lost = 0.0, [0.0] * len(spots)
     for place in sorted(range(len(spots)), key=lambda i: (spots[i].ms, -spots[i].top1)):
         if spots[place].counts:
@@ -97,9 +104,9 @@ def nearest(spots: Sequence[Spot], most: int) -> tuple[list[Spot], list[Spot]]:
 
 
 def front(spots: Iterable[Spot]) -> list[Spot]:
-    """The Pareto front, the fastest first: those that are more accurate than all faster ones.
+    """The Pareto front, the fastest first: spots more accurate than every faster spot.
 
-    What is INVALID, and weights that saw more than ImageNet-1K, do not count.
+    Spots that do not count (`Spot.counts`) are ignored.
     """
     found: list[Spot] = []
     for spot in sorted(spots, key=lambda spot: (spot.ms, -spot.top1)):
@@ -117,15 +124,15 @@ def _spot(row: Row) -> Spot | None:
 
 
 def series(spots: Iterable[Spot]) -> list[list[Spot]]:
-    """The sizes of a family in one form, the fastest first."""
+    """Groups of spots of the same family and form, each with the fastest first."""
     found: dict[tuple[str, str], list[Spot]] = {}
     for spot in sorted(spots, key=lambda spot: spot.ms):
         found.setdefault((spot.family, spot.row.case.form), []).append(spot)
     return list(found.values())
 
 
-def left_out(shown: Sequence[Panel], others: Sequence[Panel], width: int) -> list[str]:
-    """Lines of `width` letters that name what the picture has no place for."""
+def omission_notes(shown: Sequence[Panel], others: Sequence[Panel], width: int) -> list[str]:
+    """Lines of `width` letters that name the omitted cases and devices, with the reason."""
     unknown = dict.fromkeys(name for each in shown for name in each.unknown)
     several = len(shown) > 1
     failed = [

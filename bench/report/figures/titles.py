@@ -1,4 +1,4 @@
-"""What a row is called in a picture. Pure."""
+"""The title of a row in a figure. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from bench.analysis.rows import Row
 from bench.models import naming
 from bench.report.figures.canvas import fitted
 
-LONGEST = 36  # letters of a title
+LONGEST = 36  # letters
 
 
 def title_of(row: Row) -> str:
-    """The title of its case as it can be drawn, with its threads where they are unusual."""
+    """The drawable title of a row's case; includes the threads if they differ from the default."""
     unusual = naming.has_unusual_threads(row.case, row.chip)
     return fitted(naming.title(row.case, with_threads=unusual), LONGEST)
 
 
 def setting_of(row: Row) -> str:
-    """What is unusual about how it was run: backend, precision, resolution, threads."""
+    """The backend, precision, resolution and threads of a row, where they differ from the usual."""
     unusual = naming.has_unusual_threads(row.case, row.chip)
     return naming.setting(row.case, with_threads=unusual)

@@ -1,4 +1,4 @@
-"""`report.html`: one page that opens from disk, to look around in all results. Pure."""
+"""`report.html`: an interactive page with all results, in one file that opens from disk. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ POLICY = (
 
 
 def render(devices: Sequence[DeviceResults], claims: Sequence[Claim] | None = None) -> bytes:
-    """The page in HTML, with plotly.js (some 5 MB), the style and the script inside.
+    """The HTML page; it contains plotly.js (about 5 MB), the style, the script and the data.
 
-    It asks the network for nothing and runs no script but its own two: its policy forbids all
-    else. What comes from records is in it once, as JSON.
+    Its Content-Security-Policy allows only these two scripts, by hash, and no network access. Text
+    from records occurs only in the JSON block.
     """
     from plotly.offline import get_plotlyjs
 
@@ -45,7 +45,7 @@ def _read(name: str) -> str:
 
 
 def _inline(script: str) -> str:
-    r"""`script` as it stands in the page: `<\/` is `</` in a string, and ends no element."""
+    r"""`script` for use inside <script>: `</script` becomes the equal JS string `<\/script`."""
     return script.replace("\r\n", "\n").replace("</script", r"<\/script")
 
 

@@ -1,6 +1,6 @@
 // Where the time goes: stacked bars, a panel for each device and batch.
 
-const OUTLINE = '#8a8a8a'; // sets any two terms apart, in light and in dark
+const OUTLINE = '#8a8a8a'; // visible next to every term, on light and dark paper
 
 const share = (part, whole) => `${significant((100 * part) / whole)} %`;
 
@@ -47,7 +47,7 @@ function drawPanel(id, bars, unit) {
     }), CONFIG);
 }
 
-/** A term's part of every bar; one below zero goes back from the end and is not filled. */
+/** The segments of a term in all bars; a negative one extends back and is not filled. */
 function termTrace({ term, colour, hatch }, bars, scales) {
   const parts = bars.flatMap((bar, i) => bar.segments.filter(([name]) => name === term)
     .map(([, left, width]) => ({ bar, place: i, left, width })));
@@ -67,7 +67,7 @@ function termTrace({ term, colour, hatch }, bars, scales) {
   };
 }
 
-/** The mark at the latency without the profiler. */
+/** The marks at the latencies without the profiler. */
 const latencyTrace = (bars, scales) => ({
   mode: 'markers', hoverinfo: 'text', y: bars.map((_, i) => i),
   x: bars.map((bar, i) => bar.latency * scales[i]),

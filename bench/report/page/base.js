@@ -1,15 +1,15 @@
-// What the page holds, as rows; numbers and names as text; elements.
+// Decodes the data into rows; formats numbers and text; creates elements.
 
 const data = JSON.parse(document.getElementById('data').textContent);
 const at = (id) => document.getElementById(id);
 const root = document.documentElement;
 
-const LONGEST = 90; // letters of a line in a hover
+const LONGEST = 90; // letters on a line of a hover text
 const COLLATOR = new Intl.Collator('en', { numeric: true });
 const STYLES = ['ink', 'paper', 'muted', 'rule'];
-const theme = {}; // the colours of these, as they are in light or in dark
+const theme = {}; // the current colour of each name in STYLES
 
-/** A column as the page holds it: numbers as they are, strings by their place in a list. */
+/** Decode a column: numbers are stored unchanged, strings as indices into `values`. */
 const decode = (column) => (Array.isArray(column) ? column
   : column.at.map((place) => (place === null ? null : column.values[place])));
 
@@ -45,11 +45,11 @@ function plusMinus(mean, std) {
 const interval = (row) => (row.low === null ? '–' : `${ms(row.low)} to ${ms(row.high)}`);
 const shorten = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : text);
 
-/** Text as plotly shows it literally: it would take markup for markup. */
+/** Escape text for plotly, which interprets markup. */
 const literal = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;')
   .replace(/>/g, '&gt;');
 
-/** An element; strings among its children are text and never markup. */
+/** Create an element; strings among the children become text, never markup. */
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
@@ -61,7 +61,7 @@ const channels = (tone) => (tone.startsWith('#')
   ? [1, 3, 5].map((place) => parseInt(tone.slice(place, place + 2), 16))
   : tone.match(/[\d.]+/g).slice(0, 3).map(Number));
 
-/** A colour with a share of the other in it. */
+/** (1 - share) tone + share other, per channel. */
 function mixed(tone, other, share) {
   const to = channels(other);
   return `rgb(${channels(tone).map((part, i) => (

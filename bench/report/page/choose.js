@@ -1,12 +1,12 @@
-// Which rows are shown: one choice for the picture and the table.
+// The filters; the picture and the table show the same rows.
 
 const EVERY = 'every';
 const rows = decodeRows();
 const CHOOSERS = [['device', 'Device'], ['form', 'Form'], ['backend', 'Backend'],
   ['precision', 'Precision']];
 const batches = unique(rows.map((row) => row.batch)).sort((a, b) => a - b);
-const chosen = {}; // by chooser the values that are shown
-let families = []; // the largest first, which so get colours of their own
+const chosen = {}; // the selected values of each filter
+let families = []; // the largest first, so that these get distinct colours
 let waiting = 0;
 
 const nameOf = (key, value) => (key === 'device' ? data.devices[value].label : String(value));
@@ -47,7 +47,7 @@ function showAll() {
   update();
 }
 
-/** Each row's accuracy on the data set that is chosen: two data sets never meet. */
+/** Set each row's accuracy on the selected data set; two data sets are never mixed. */
 function setAccuracies() {
   const dataset = data.accuracies[at('dataset').value];
   const [top1, source, more] = ['top1', 'source', 'more'].map((key) => (

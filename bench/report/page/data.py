@@ -1,4 +1,4 @@
-"""What the page draws from: columns of numbers, and strings that are listed once."""
+"""The data of the page as JSON: columns of numbers, and each string listed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.text import facts
 
 DIGITS = 6
 DATASETS = {IMAGENET: "ImageNet-1K", "imagewoof": "ImageWoof", "cifar100": "CIFAR-100"}
-# Inside <script> nothing may look like markup, and two line ends are none in JSON.
+# Inside <script> nothing may look like markup; U+2028 and U+2029 end lines in older JavaScript.
 ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 Json = dict[str, object]
@@ -29,10 +29,7 @@ Numbered = list[tuple[int, Row]]
 
 
 class Claim(NamedTuple):
-    """A line of the table of claims: what the paper says, and what became of it.
-
-    `ours` is what was found on each device, by its label.
-    """
+    """A row of the table of claims; `ours` has a cell per device, by its label."""
 
     title: str
     where: str
@@ -43,9 +40,9 @@ class Claim(NamedTuple):
 
 
 def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
-    """All of it as JSON that may stand inside a <script>. Times are in seconds.
+    """The data as JSON that is safe inside <script>. Times are in seconds.
 
-    Devices as they were measured last come before their earlier environments.
+    The latest environments of all devices come before earlier environments.
     """
     devices = sorted(devices, key=lambda device: not device.latest)
     rows = [(number, row) for number, device in enumerate(devices) for row in device.rows]
@@ -64,7 +61,7 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
 
 
 def _markers(rows: Numbered) -> Json:
-    """The mark of each form that occurs: Plotly's name of it, and the sign in the legend."""
+    """The marker of each form that occurs: Plotly's symbol, and the character in the legend."""
     found = forms.in_order({row.case.form for _, row in rows})
     return {form.name: {"symbol": form.marker.symbol, "glyph": form.marker.glyph} for form in found}
 
@@ -75,14 +72,14 @@ def _device(device: DeviceResults) -> Json:
     return {
         "label": device.label,
         "latest": device.latest,
-        "about": known or "nothing is known of this environment",
+        "about": known or "unknown",
         "environment": environment.environment_id,
         "notes": device.notes,
     }
 
 
 def _line(device: int, row: Row) -> Json:
-    """One case. `estimate` is what the interval is of: the median where there is none."""
+    """One case. `estimate`: the mean of the processes' medians, else the median of all samples."""
     case, summary, cost, interval = row.case, row.summary, row.cost or Cost(), row.interval
     median = summary.median if summary else None
     return {
@@ -116,16 +113,16 @@ def _line(device: int, row: Row) -> Json:
 
 
 def _doubts(row: Row) -> dict[str, None]:
-    """What a reader should know before believing it, each once, as they come."""
-    seen = [reason.seen for reason in row.verdict.reasons] if row.verdict else []
-    unfinished = ["more rounds were to come when its run ended"] if row.unfinished else []
+    """The reasons and warnings of a row, each once, in order."""
+    seen = [reason.text for reason in row.verdict.reasons] if row.verdict else []
+    unfinished = ["unfinished: the run ended before the last round"] if row.unfinished else []
     return dict.fromkeys([*seen, *unfinished, *row.warnings])
 
 
 def _accuracies(rows: Numbered) -> list[Json]:
-    """Each data set by itself, so that two never meet: top-1 of every row, and who says so.
+    """Per data set, so that two are never mixed: top-1 of every row, and its source.
 
-    `more` is whether the weights saw more images than ImageNet-1K's.
+    `more`: the weights were trained on more images than ImageNet-1K.
     """
     names = dict.fromkeys(each.dataset for _, row in rows for each in row.accuracies)
     found: list[Json] = []
@@ -144,7 +141,7 @@ def _accuracies(rows: Numbered) -> list[Json]:
 
 
 def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
-    """A panel of bars for each batch of a device; what could not be profiled is named in it."""
+    """A panel of bars per batch of a device, with the cases whose profile failed."""
     by_batch: dict[int, list[ProfileHistory]] = {}
     for known in device.profiles:
         if first := known.rounds[0] if known.rounds else known.failure:
@@ -175,7 +172,7 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
 
 
 def _terms(devices: Sequence[DeviceResults]) -> list[Json]:
-    """Those that occur, in the order in which they are stacked, and how they are filled."""
+    """The terms that occur, in stacking order, with colour and hatch."""
     every = [known.profile for device in devices for known in device.profiles if known.rounds]
     return [
         {"term": term, "colour": CATEGORY_COLOURS[term], "hatch": HATCHES.get(term, "")[:1]}
@@ -188,7 +185,7 @@ def _columns(lines: Sequence[Json]) -> Json:
 
 
 def _column(values: Sequence[object]) -> object:
-    """Numbers as they are; of strings each once, in `values`, and `at` which of them it is."""
+    """Numbers unchanged; strings as `values`, each once, and `at`, the index of each row."""
     if not any(isinstance(value, str) for value in values):
         return [_rounded(value) for value in values]
     place: dict[object, int] = {}
@@ -197,7 +194,7 @@ def _column(values: Sequence[object]) -> object:
 
 
 def _rounded(value: object) -> object:
-    """To the digits of the CSV; what is no finite number is missing."""
+    """A float with the digits of the CSV; nan and infinity become None."""
     if not isinstance(value, float):
         return value
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

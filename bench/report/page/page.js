@@ -1,4 +1,4 @@
-// What else the page has, and its start.
+// The other sections of the page, and the start of the script.
 
 const KIND_OF_CLAIM = { reproduced: 'good', 'same direction': 'doubt', 'not reproduced': 'bad' };
 const DARK = matchMedia('(prefers-color-scheme: dark)');
@@ -20,7 +20,7 @@ function buildDevices() {
 
 function buildClaims() {
   const labels = unique(data.claims.flatMap((claim) => Object.keys(claim.ours)));
-  const titles = ['Claim', 'Where', 'Reported', 'From its own tables', ...labels, 'Verdict'];
+  const titles = ['Claim', 'Where', 'Reported', 'Paper’s own tables', ...labels, 'Verdict'];
   const table = at('claim-table');
   table.tHead.rows[0].append(...titles.map((title) => make('th', { scope: 'col' }, title)));
   table.tBodies[0].append(...data.claims.map((claim) => {
@@ -36,7 +36,7 @@ function isDark() {
   return root.style.colorScheme ? root.style.colorScheme === 'dark' : DARK.matches;
 }
 
-/** Light, dark, or '' for what the system prefers. */
+/** Set light or dark colours; '' follows the system. */
 function setScheme(scheme) {
   root.style.colorScheme = scheme;
   at('theme').textContent = isDark() ? 'Light colours' : 'Dark colours';
@@ -45,7 +45,7 @@ function setScheme(scheme) {
   drawPanels();
 }
 
-/** What was chosen last time, where the browser lets a page from disk remember. */
+/** Store the scheme if given; return the stored one, or '' if the browser denies storage. */
 function kept(scheme) {
   try {
     if (scheme !== undefined) localStorage.setItem(KEPT, scheme);
@@ -70,7 +70,7 @@ function buildTheme() {
   addEventListener('afterprint', () => setScheme(before));
 }
 
-/** A section that has something to show appears, and in the contents too. */
+/** Show a section and add it to the table of contents. */
 function reveal(id) {
   at(id).hidden = false;
   const title = at(id).querySelector('h2').textContent;

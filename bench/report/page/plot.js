@@ -1,17 +1,17 @@
-// Accuracy over latency: families by colour, forms by mark, devices by dash; hollow is what the
-// paper does not report, pale what is in doubt.
+// Accuracy over latency. Colour: family; marker: form; dash: device. Hollow markers: the paper does
+// not report the accuracy. Pale markers: SUSPECT or INVALID.
 
-const LOG_SPREAD = 8; // latencies further apart than this stand on a logarithmic axis
-const MOST_DECADES = 4; // between which 2 and 5 have ticks too
+const LOG_SPREAD = 8; // the axis is logarithmic if max / min exceeds this
+const MOST_DECADES = 4; // up to so many decades, 2 and 5 have ticks too
 const MOST_TICKS = 12;
-const PLAIN = [0.9e-4, 0.9e6]; // ticks outside have an exponent
+const PLAIN = [0.9e-4, 0.9e6]; // ticks outside this range have an exponent
 const FILLS = { '': '●', '-open': '○', '-open-dot': '⊙' };
-const TURNS = [0, 0.4, 0.65]; // of the palette: shares of ink
-const SOURCES = { paper: 'as the paper reports it', timm: 'as timm publishes it',
+const TURNS = [0, 0.4, 0.65]; // share of ink in reused colours of the palette
+const SOURCES = { paper: 'reported by the paper', timm: 'published by timm',
   measured: 'given by the user' };
 const DASHES = ['solid', 'dot', 'dash', 'dashdot'];
 const DRAWN_DASHES = { solid: '──', dot: '····', dash: '– –', dashdot: '–·–' };
-let points = new Map(); // row to its spot in the picture
+let points = new Map(); // the index of each row's marker in the picture
 
 function layoutOf(more) {
   const { ink, paper, rule, muted } = theme;
@@ -26,11 +26,11 @@ function layoutOf(more) {
   };
 }
 
-// Named one by one: by default there is one that shares a chart with a company.
+// An explicit list, because plotly's default includes a button that uploads the chart.
 const CONFIG = { displaylogo: false, responsive: true,
   modeBarButtons: [['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d', 'toImage']] };
 
-/** Black is the palette's ink, which is white on black, and in its later turns grey. */
+/** The colour of a family. Black becomes the theme's ink, so that it is visible in the dark. */
 function colourOf(family) {
   const place = families.indexOf(family);
   const found = data.palette[place % data.palette.length];
@@ -43,12 +43,12 @@ const faint = (tone) => `rgba(${channels(tone).join(', ')}, 0.5)`;
 const pale = (tone, level) => mixed(tone, theme.paper, data.pale[level] ?? 0);
 const symbolOf = (form) => data.markers[form].symbol;
 const glyphOf = (form) => data.markers[form].glyph;
-const whoseOf = (row) => row.source.split(',')[0];
+const sourceOf = (row) => row.source.split(',')[0];
 
-/** Filled as the paper reports it, else hollow, with a dot where the weights saw more images. */
+/** Filled: reported by the paper. Hollow: other source. With a dot: trained on more images. */
 function fillOf(row) {
   if (row.more) return '-open-dot';
-  return whoseOf(row) === 'paper' ? '' : '-open';
+  return sourceOf(row) === 'paper' ? '' : '-open';
 }
 
 function hoverText(row) {
@@ -64,7 +64,7 @@ function hoverText(row) {
   return [`<b>${literal(row.name)}</b>`, ...lines.map(literal)].join('<br>');
 }
 
-/** The sizes of a family in one form and setting, on a line. */
+/** Rows of the same family, form and setting, joined by a line; sorted by latency. */
 function seriesOf(found) {
   const series = new Map();
   for (const row of found) {
@@ -96,13 +96,13 @@ function traceOf(members) {
   };
 }
 
-const accuracyOf = (row) => SOURCES[whoseOf(row)]
+const accuracyOf = (row) => SOURCES[sourceOf(row)]
   + (row.more ? ', weights also trained on more data' : '');
 
-/** Whether a row may be on the front: not INVALID, of weights that saw nothing more. */
+/** Whether a row may be on the front: not INVALID, and trained on ImageNet-1K only. */
 const counts = (row) => row.verdict !== 'INVALID' && !row.more;
 
-/** What nothing faster is as accurate as, on each device and at each batch, as steps that go on to
+/** The Pareto front per device and batch: rows more accurate than every faster row. Steps extend to
  * `end`, in milliseconds. */
 function fronts(found, end) {
   const groups = new Map();
@@ -166,13 +166,13 @@ function sayWhatIsMissing(found, drawn, dataset) {
   const reasons = [];
   if (unknown) reasons.push(`${unknown} without a known top-1 on ${dataset || 'any data set'}`);
   if (failed) reasons.push(`${failed} that failed`);
-  const start = drawn.length ? 'Not in the picture: ' : 'There is nothing to draw here: ';
+  const start = drawn.length ? 'Not in the picture: ' : 'Nothing to draw: ';
   at('empty').hidden = !reasons.length && drawn.length > 0;
   at('empty').className = drawn.length ? 'muted' : 'note';
-  at('empty').textContent = start + (reasons.join(', ') || 'the choice holds no case') + '.';
+  at('empty').textContent = start + (reasons.join(', ') || 'no case matches the filters') + '.';
 }
 
-/** A line of what signs mean: [sign, colour, meaning] each. */
+/** A line of the legend from entries [sign, colour, meaning]. */
 const keysOf = (title, keys) => make('ul', { className: 'keys' }, make('li', {}, title),
   ...keys.map(([glyph, tone, meaning]) => {
     const sign = make('span', { ariaHidden: 'true' }, `${glyph} `);
@@ -183,7 +183,7 @@ const keysOf = (title, keys) => make('ul', { className: 'keys' }, make('li', {},
 function frontOf(drawn) {
   const apart = [drawn.some((row) => row.verdict === 'INVALID') && 'INVALID',
     drawn.some((row) => row.more) && 'more data'].filter(Boolean).join(' and ');
-  return `Pareto front: nothing faster is as accurate${apart && `, ${apart} left out`}`;
+  return `Pareto front: no faster case is as accurate${apart && ` (excluding ${apart})`}`;
 }
 
 function drawLegend(drawn) {

@@ -1,4 +1,4 @@
-// The table: a column for what differs, sorted by any of them.
+// The table of cases. A property that all rows share has no column; every column can be sorted.
 
 const ROWS_AT_ONCE = 500;
 const LEVELS = ['VALID', 'SUSPECT', 'INVALID', 'failed'];
@@ -36,7 +36,7 @@ const scaled = (value, unit) => (value === null ? null : value / unit);
 
 function top1Cell(row) {
   if (row.top1 === null) return '–';
-  return make('span', { title: row.source }, `${significant(row.top1)} (${whoseOf(row)})`);
+  return make('span', { title: row.source }, `${significant(row.top1)} (${sourceOf(row)})`);
 }
 
 function nameCell(row) {
@@ -88,7 +88,7 @@ function sortBy(column) {
   drawTable(choice());
 }
 
-/** What is missing comes last, whichever way is sorted. */
+/** Missing values come last in either order. */
 function compare(a, b) {
   const [x, y] = [a, b].map(sorting.column.value);
   if (x === null || y === null) return (x === null) - (y === null);

@@ -1,1 +1,1 @@
-"""Tables as Markdown, CSV and LaTeX."""
+"""The tables of a report, as Markdown, CSV and LaTeX."""

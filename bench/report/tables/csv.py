@@ -1,4 +1,4 @@
-"""What tables and claims share as CSV."""
+"""Writing CSV, for tables and claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = str | int | float | None
 
 
 def to_csv(header: Iterable[str], lines: Iterable[Iterable[Value]]) -> str:
-    """Numbers to six significant digits; what is None or nan is empty."""
+    """CSV text; floats have six significant digits, None and nan are empty cells."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -1,4 +1,4 @@
-"""A table of the paper beside our numbers, as plain text in cells, whatever it is written in."""
+"""A table of the paper with our columns next to the paper's: plain text, for any output format."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATENCY, THROUGHPUT = "Latency (ms)", "Throughput (img/s)"
 
 
 class Link(NamedTuple):
-    """A form's part of a cell: the letter of the arrow to it (or BRACKETS), text, and marks."""
+    """The part of a cell for one form: the arrow's letter (or BRACKETS), the text, and marks."""
 
     arrow: str
     text: str
@@ -38,7 +38,7 @@ Cell = tuple[Link, ...]
 
 
 class Column(NamedTuple):
-    """Cells under a heading; columns side by side of the same group have that above them."""
+    """A heading and its cells; adjacent columns of the same group share the group's heading."""
 
     group: str
     heading: str
@@ -46,7 +46,7 @@ class Column(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Group and heading in one line: `A100, paper: Latency (ms)`, `MACs (G), paper`."""
+        """Group and heading on one line: `A100, paper: Latency (ms)` or `MACs (G), paper`."""
         if not self.group:
             return self.heading
         short = {PAPER: f"{self.group}, {PAPER}", OURS: self.group}
@@ -54,7 +54,7 @@ class Column(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table: its title, columns, what its marks mean, and how to read it. All text is plain."""
+    """A table: `footnotes` explain the marks, `notes` explain the columns. All text is plain."""
 
     number: int
     title: str
@@ -64,11 +64,11 @@ class Grid(NamedTuple):
 
 
 def build(layout: Layout, devices: Sequence[DeviceResults], shown: Sequence[Shown]) -> Grid:
-    """The table of what is `shown` of those of the `devices` that have a row in it."""
+    """The table of `layout`; `shown` has the rows of those `devices` that have any in it."""
     columns = list(_columns(layout, costs_of(layout, devices), shown))
     notes = [note for each in shown for note in doubts.footnotes(each.name, each.rows.values())]
     if notes:
-        notes.append("The results.md of a device has its reasons in full.")
+        notes.append("The results.md of the device lists all reasons.")
     texts = {link.text for column in columns for cell in column.cells for link in cell}
     reading = [*_reading(layout, measured=bool(shown)), *layout.notes]
     if NOTHING in texts:
@@ -101,7 +101,7 @@ def _columns(
 
 
 def _in_order(layout: Layout, shown: Sequence[Shown]) -> Iterator[PaperDevice | Shown]:
-    """Each device of the paper, followed by ours of its kind; then the rest of ours."""
+    """Each of the paper's devices followed by our devices of its kind; then our other devices."""
     for theirs in layout.devices:
         yield theirs
         yield from (each for each in shown if each.device.kind == theirs.kind)
@@ -112,7 +112,7 @@ def _in_order(layout: Layout, shown: Sequence[Shown]) -> Iterator[PaperDevice | 
 def _cells_of(
     layout: Layout, group: PaperDevice | Shown
 ) -> Iterator[tuple[str, Callable[[Line], Cell]]]:
-    """The columns of a group: headings, and what a line has there."""
+    """The columns of a group: a heading, and a function from a line to its cell."""
     if isinstance(group, PaperDevice):
         yield LATENCY, lambda line: _reported(layout, line, "latency_ms", group.key)
         if layout.throughput:
@@ -125,7 +125,7 @@ def _cells_of(
 
 
 def _chain(chain: Sequence[str], parts: Sequence[tuple[str, str]], absent: str = NOTHING) -> Cell:
-    """The forms of a line in one cell; `absent` where there is nothing of any."""
+    """The (text, marks) of all forms of a line in one cell; `absent` if no form has a value."""
     if all(text == NOTHING for text, _ in parts):
         return (Link("", absent),)
     arrows = ["", *(forms.find(form).arrow for form in chain[1:])]
@@ -133,7 +133,7 @@ def _chain(chain: Sequence[str], parts: Sequence[tuple[str, str]], absent: str =
 
 
 def _reported(layout: Layout, line: Line, field: str, device: str = "") -> Cell:
-    """As the paper prints it: all numbers of a cell to the decimals of the most exact."""
+    """The paper's numbers; all numbers of a cell get the decimals of the most exact one."""
     chain = line.forms if field == "throughput_img_s" else line.timed
     rows = [layout.reported(line.model, form, device) for form in chain]
     values = [getattr(row, field) if row else None for row in rows]
@@ -148,7 +148,7 @@ def _reported(layout: Layout, line: Line, field: str, device: str = "") -> Cell:
 
 
 def _top1(layout: Layout, line: Line) -> Cell:
-    """All forms have the same."""
+    """The paper's top-1, once per line: re-parameterisation does not change it."""
     row = layout.reported(line.model, line.forms[0])
     return (Link("", f"{row.top1:.1f}" if row and row.top1 is not None else NOTHING),)
 
@@ -200,31 +200,34 @@ def _rank(shown: Shown, line: Line) -> Cell:
 
 
 def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
-    yield "Columns that say paper are the paper's numbers, all others are ours."
+    yield "Columns whose heading says paper show the paper's numbers; all others show ours."
     if measured:
-        spread = " ± their standard deviation" if layout.spread else ""
+        spread = " ± standard deviation" if layout.spread else ""
         yield (
-            f"Ours are measured eager in IEEE fp32, without TF32, at {layout.resolution} pixels. "
-            f"Latency: at batch {LATENCY_BATCH}, the mean of all timed iterations{spread}."
+            f"We measure eager in IEEE fp32, without TF32, at {layout.resolution} pixels. "
+            f"Latency: mean{spread} of all timed iterations at batch {LATENCY_BATCH}."
         )
         if layout.throughput:
-            yield f"Throughput: at batch {THROUGHPUT_BATCH}, {THROUGHPUT_BATCH} / median."
+            yield (
+                f"Throughput: {THROUGHPUT_BATCH} images / median latency "
+                f"at batch {THROUGHPUT_BATCH}."
+            )
         yield (
-            "Rank: by latency, among what this table has of the device; what cannot be told apart "
-            "shares one."
+            "Rank: by latency, among the device's rows in this table; rows without a significant "
+            "difference share a rank."
         )
     if not layout.ablation:
-        yield "MACs: multiply-accumulates of one image, the paper's FLOPs."
+        yield "MACs: multiply-accumulates for one image, which the paper calls FLOPs."
     if layout.chained and any("rrep" in line.forms for line in layout.lines):
-        yield "→r: regular re-parameterisation. →s: shortcuts merged too."
+        yield "→r: regular re-parameterisation. →s: also merges the shortcuts."
     elif layout.chained:
         yield "→s: full re-parameterisation."
 
 
 def _environments(devices: Sequence[DeviceResults], shown: Sequence[Shown]) -> Iterator[str]:
-    """What the table was measured on, and on what it was not."""
+    """A line per device with its environment, and a line with the devices that have no row."""
     for name, environment in ((each.name, each.device.environment) for each in shown):
-        known = facts({**environment.chip.facts, **environment.versions}) or "nothing is known"
+        known = facts({**environment.chip.facts, **environment.versions}) or "unknown"
         yield f"{name}: environment {environment.environment_id}: {known}."
     here = [id(each.device) for each in shown]
     if absent := [device.label for device in devices if id(device) not in here]:

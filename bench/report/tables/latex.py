@@ -1,4 +1,4 @@
-"""Tables as LaTeX: documents that compile as they are, with a table to paste into a paper."""
+"""Tables as LaTeX documents that compile without changes, with a table to paste into a paper."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bench.models import forms
 from bench.models.forms import BRACKETS
 from bench.report.tables.grid import Cell, Column, Grid
 
-WIDE = 8  # columns, from which on a page is turned
-LETTERS = 11  # of a line of a heading, for each column below it
+WIDE = 8  # a table with more columns is set on a landscape page
+LETTERS = 11  # letters on a line of a heading, per column below it
 HEAD_LINES = 4
 NUMBER = re.compile(r"([\d.]+)(?: ± ([\d.]+))?")
-# An arrow with its letter, what TeX would join (-- and ''), or any one character.
+# An arrow with its letter; a run of - or ', which TeX would join to one character; any character.
 LETTERED = {f"→{letter}": rf"$\xrightarrow{{{letter}}}$" for letter in forms.LETTERS}
 TOKEN = re.compile(rf"(?:{'|'.join(LETTERED)})\b|-+|'+|.", re.DOTALL)
 SPECIAL = {
     **{char: f"\\{char}" for char in "{}&#%_"},
-    **{char: f"{{{char}}}" for char in "[]*`"},  # after \\, or in a pair, they are more
+    **{char: f"{{{char}}}" for char in "[]*`"},  # TeX reads them as syntax after \\ or in a pair
     **{char: f"${char}$" for char in "<>|"},
     "\\": r"$\backslash$",
-    "$": r"$\$$",  # outside a formula it is of a font that not every TeX has
+    "$": r"$\$$",  # in text mode it needs a font that not every TeX has
     "^": r"\^{}",
     "~": r"\~{}",
     '"': "''",
@@ -51,9 +51,9 @@ SPECIAL = {
 }
 MARKS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}
 
-DOCUMENT = r"""% Table {number} of the paper beside our numbers; compiles as it is with pdflatex.
-% To use it in a paper, paste what stands between the two rules; it needs the packages
-% amsmath (arrows), amssymb (check marks), booktabs (rules) and graphicx (a table that fits).
+DOCUMENT = r"""% Table {number} of the paper and our numbers. Compile this file with pdflatex.
+% To use the table in a paper, paste the lines between the two rules. It needs the packages
+% amsmath (arrows), amssymb (check marks), booktabs (rules) and graphicx (scaling).
 \documentclass[10pt]{{article}}
 \usepackage[a4paper{turned},margin=15mm]{{geometry}}
 \usepackage{{amsmath,amssymb,booktabs,graphicx}}
@@ -63,7 +63,7 @@ DOCUMENT = r"""% Table {number} of the paper beside our numbers; compiles as it 
 \begin{{table}}[htp]
 \centering
 \setlength{{\tabcolsep}}{{4pt}}
-\caption{{Table~{number} of the paper beside our own numbers: {title}.}}
+\caption{{Table~{number} of the paper and our numbers: {title}.}}
 \label{{tab:table{number}}}
 \par\smallskip
 \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
@@ -86,7 +86,7 @@ DOCUMENT = r"""% Table {number} of the paper beside our numbers; compiles as it 
 
 
 def document(table: Grid) -> str:
-    """The table as a document of its own, of packages that every TeX has; pure ASCII."""
+    """The table as a complete LaTeX document in ASCII; it uses only widespread packages."""
     cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
     return DOCUMENT.format(
         number=table.number,
@@ -100,10 +100,10 @@ def document(table: Grid) -> str:
 
 
 def escape(text: str) -> str:
-    r"""`text` as LaTeX sets it, in ASCII: no command, no formula, one line.
+    r"""`text` on one line, escaped for LaTeX in ASCII: nothing in it acts as a command or formula.
 
-    Letters with accents lose them; what has no likeness in ASCII is shown as its code point,
-    `[U+4E2D]`.
+    Letters lose their accents. A character without an ASCII equivalent becomes its code point,
+    such as `[U+4E2D]`.
     """
     line = " ".join(unicodedata.normalize("NFC", text).split())
     return TOKEN.sub(lambda token: _set(token.group()), line)
@@ -122,7 +122,7 @@ def _set(token: str) -> str:
 
 
 def _head(columns: Sequence[Column]) -> str:
-    """Two lines: the groups with rules below them, and the headings."""
+    """Two header lines: the groups with rules below them, then the headings."""
     groups, rules, at = [], [], 1
     for group, members in itertools.groupby(columns, key=lambda column: column.group):
         width = len(list(members))
@@ -137,14 +137,14 @@ def _head(columns: Sequence[Column]) -> str:
 
 
 def _stacked(text: str, columns: int = 1) -> str:
-    """A long heading in several lines, a very long one cut."""
+    """A heading, wrapped to LETTERS per column; beyond HEAD_LINES it is cut."""
     lines = textwrap.wrap(text, LETTERS * columns, max_lines=HEAD_LINES, placeholder=" …")
     shown = r" \\ ".join(escape(line) for line in lines)
     return rf"\begin{{tabular}}[b]{{@{{}}c@{{}}}}{shown}\end{{tabular}}" if lines[1:] else shown
 
 
 def _cell(cell: Cell) -> str:
-    """Numbers and arrows as one formula; words alone as text."""
+    """A cell: one formula if it has numbers, arrows or marks, else text."""
     if not any(link.arrow or link.marks or NUMBER.fullmatch(link.text) for link in cell):
         return " ".join(escape(link.text) for link in cell)
     formula = ""

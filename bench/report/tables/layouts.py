@@ -1,7 +1,7 @@
-"""What the paper's Tables 2-6 hold, and what a device has to show for each.
+"""The layouts of the paper's Tables 2-6, and the rows of a device that belong into each.
 
-What is shown is the paper's setting: eager, fp32, the table's resolution, and one number of threads
-for each device, here and wherever else the setting is asked for.
+Tables show the paper's setting only: eager, fp32, the table's resolution, and one number of threads
+per device. Claims use the same setting.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Place = tuple[str, str, int]  # model, form, batch
 
 
 class PaperDevice(NamedTuple):
-    """A device of the paper: in the data, in print, and its kind."""
+    """A device of the paper: `key` in our data, printed `name`, and `kind`."""
 
     key: str
     name: str
@@ -56,8 +56,8 @@ class Line(NamedTuple):
 class Layout(msgspec.Struct, frozen=True):
     """How the paper prints one table.
 
-    `chained` has all forms of a model in one cell, else each has a row. An `ablation` has a column
-    Rep. in place of parameters and MACs. `spread` is whether our latencies have a ±.
+    `chained`: all forms of a model share one cell; otherwise each form has a row. `ablation`: a
+    column Rep. replaces parameters and MACs. `spread`: our latencies have a ± standard deviation.
     """
 
     number: int
@@ -74,7 +74,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def lines(self) -> list[Line]:
-        """The rows, in the order in which they are printed."""
+        """The rows in printed order."""
         reported = [row for row in paper.reported() if row.table == self.number]
         lines = []
         for model in self.order or dict.fromkeys(row.model for row in reported):
@@ -88,7 +88,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def places(self) -> list[Place]:
-        """What is to be measured for it."""
+        """Every (model, form, batch) that the table needs."""
         latency = [(line.model, form, LATENCY_BATCH) for line in self.lines for form in line.timed]
         if not self.throughput:
             return latency
@@ -97,16 +97,16 @@ class Layout(msgspec.Struct, frozen=True):
         ]
 
     def reported(self, model: str, form: str, device: str = "") -> paper.Reported | None:
-        """What the paper has there of a device, by default of its first."""
+        """The paper's row on a device, by default the table's first; None if there is none."""
         return paper.find(self.number, device or self.devices[0].key, model, form)
 
 
 FULL = (
-    "Where the paper prints →r, this table has →s: its numbers are those of the full "
-    "re-parameterisation."
+    "The paper prints →r in this table, but its numbers are those of the full "
+    "re-parameterisation; we print →s."
 )
-HEADS = "Ours have heads for 1,000 classes."
-MOBILENET = "The paper has 0.2 GMACs of MobileNetV3-L in Table 4 and 0.4 in Table 6."
+HEADS = "Our networks have heads for 1,000 classes."
+MOBILENET = "For MobileNetV3-L the paper prints 0.2 GMACs in Table 4 and 0.4 GMACs in Table 6."
 LAYOUTS = (
     Layout(2, "ImageWoof classification", "ImageWoof", notes=(FULL, HEADS)),
     Layout(
@@ -117,8 +117,8 @@ LAYOUTS = (
         notes=(
             FULL,
             HEADS,
-            "The paper prints MACs of this table in units of 10 M; here they are in G.",
-            "The paper's 0.22 GMACs of ViT-B are not those of ViT-B/16 at 64 pixels (about 1.45).",
+            "The paper prints MACs in units of 10 M in this table; we print G.",
+            "The paper's 0.22 GMACs for ViT-B do not match ViT-B/16 at 64 pixels (about 1.45).",
         ),
     ),
     Layout(
@@ -126,7 +126,10 @@ LAYOUTS = (
         "ImageNet-1K classification",
         "ImageNet-1K",
         throughput=True,
-        notes=("In brackets: rrep_fc, each 1×1 convolution a fully connected layer.", MOBILENET),
+        notes=(
+            "In brackets: rrep_fc, whose 1×1 convolutions are fully connected layers.",
+            MOBILENET,
+        ),
         order=(
             *("resnet50", "resnet101", "resnet152", "mobilenetv3_s", "mobilenetv3_l"),
             *("efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "deit_s", "deit_b"),
@@ -154,15 +157,15 @@ LAYOUTS = (
         throughput=True,
         notes=(
             MOBILENET,
-            "The paper's A100 throughput of RepNeXt-u3-T-rRep is that of rrep_fc, where each 1×1 "
-            "convolution is a fully connected layer.",
+            "The paper's A100 throughput for RepNeXt-u3-T-rRep belongs to rrep_fc, whose 1×1 "
+            "convolutions are fully connected layers.",
         ),
     ),
 )
 
 
 class Shown(NamedTuple):
-    """What a table shows of one device; ranks count what the table has of it alone."""
+    """The rows of one device in a table; ranks count only these rows."""
 
     device: DeviceResults
     name: str
@@ -170,22 +173,23 @@ class Shown(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """How networks were run on a device, their precision and size apart."""
+    """How networks ran on a device, apart from precision, resolution and batch."""
 
     backend: str
     driver: str
     threads: int
 
 
-def run_as(case: Case) -> Setting:
-    """How a case was run."""
+def setting_of_case(case: Case) -> Setting:
+    """The setting that a case was measured in."""
     return Setting(case.backend, case.device, case.threads)
 
 
 def setting_of(device: DeviceResults) -> Setting:
-    """How the networks were run whose numbers tables and claims show of a device.
+    """The setting of the cases that tables and claims show for a device: eager, and one of threads.
 
-    Eager; threads are the chip's default, or else those of the last case of the paper's tables.
+    The number of threads is the chip's default if a case of the paper's tables used it, else the
+    number of the last such case.
     """
     chip = device.environment.chip
     cases = [row.case for row in device.rows]
@@ -201,25 +205,25 @@ def setting_of(device: DeviceResults) -> Setting:
     return Setting(USUAL.backend, chip.device, threads)
 
 
-def in_words(setting: Setting) -> str:
-    """Its threads: `2 threads`."""
+def threads_text(setting: Setting) -> str:
+    """The threads of a setting, such as `2 threads`."""
     return naming.threads(setting.threads)
 
 
 @functools.lru_cache(maxsize=1)
 def _tabled() -> frozenset[tuple[int, Place]]:
-    """What the tables are made of."""
+    """Every (resolution, place) that any table needs."""
     return frozenset((layout.resolution, place) for layout in LAYOUTS for place in layout.places)
 
 
-def fitting(device: DeviceResults, layout: Layout) -> list[Row]:
-    """Its rows in the setting of the table."""
+def matching_rows(device: DeviceResults, layout: Layout) -> list[Row]:
+    """The device's rows that belong into the table, in its setting."""
     wanted, setting = set(layout.places), setting_of(device)
     return [
         row
         for row in device.rows
         if _place(row.case) in wanted
-        and run_as(row.case) == setting
+        and setting_of_case(row.case) == setting
         and (row.case.precision, row.case.resolution) == (USUAL.precision, layout.resolution)
     ]
 
@@ -229,16 +233,16 @@ def _place(case: Case) -> Place:
 
 
 def shown_of(device: DeviceResults, layout: Layout) -> Shown | None:
-    """None without a row."""
-    rows = ranked(fitting(device, layout))
+    """The device's rows in a table; None if it has none."""
+    rows = ranked(matching_rows(device, layout))
     if not rows:
         return None
-    threads = f", {in_words(setting_of(device))}" if device.kind == "cpu" else ""
+    threads = f", {threads_text(setting_of(device))}" if device.kind == "cpu" else ""
     return Shown(device, device.label + threads, {_place(row.case): row for row in rows})
 
 
 def costs_of(layout: Layout, devices: Sequence[DeviceResults]) -> dict[tuple[str, str], Cost]:
-    """What models in their forms cost at the table's resolution, as any of the devices counted."""
+    """Cost by (model, form) at the table's resolution, from the first device that counted it."""
     found: dict[tuple[str, str], Cost] = {}
     for row in (row for device in devices for row in device.rows):
         if row.cost and row.case.resolution == layout.resolution:

@@ -1,6 +1,6 @@
-"""The paper's Tables 2-6 from our own numbers, beside the reported ones: Markdown, CSV, LaTeX.
+"""The paper's Tables 2-6 with our numbers next to the paper's: Markdown, CSV, LaTeX.
 
-Units stand in the headings; reported and measured numbers never share a column.
+Headings contain the units. Reported and measured numbers never share a column.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.report.tables.layouts import (
     Line,
     Shown,
     costs_of,
-    fitting,
+    matching_rows,
     shown_of,
 )
 from bench.report.tables.markdown import to_markdown_table
@@ -35,16 +35,16 @@ Field = tuple[str, Value]
 
 
 def measured_on(device: DeviceResults) -> list[int]:
-    """The numbers of the tables of which the device has a row, measured or failed."""
-    return [layout.number for layout in LAYOUTS if fitting(device, layout)]
+    """The numbers of the tables in which the device has a row, measured or failed."""
+    return [layout.number for layout in LAYOUTS if matching_rows(device, layout)]
 
 
 def render(
     devices: Sequence[DeviceResults], only: Container[int] | None = None
 ) -> dict[str, bytes]:
-    """`table2.md`, `table2.csv`, `table2.tex` to `table6.tex`; of the numbers in `only`, or all.
+    """`table2.md`, `table2.csv`, `table2.tex` to `table6.tex`, or only the numbers in `only`.
 
-    A device with no row in a table is left out of that table, and a note says so.
+    A device without a row in a table gets no columns there; a note names it.
     """
     pages = {}
     for layout in LAYOUTS:
@@ -59,7 +59,7 @@ def render(
 
 
 def _to_markdown(table: Grid) -> str:
-    """The table, what its marks mean, and how to read it."""
+    """The title, the table, its footnotes and its notes."""
     cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
     titles = [markdown(column.title) for column in table.columns]
     frame = pd.DataFrame(list(zip(*cells, strict=True)), columns=titles)
@@ -81,7 +81,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _to_csv(layout: Layout, costs: Mapping[tuple[str, str], Cost], shown: Sequence[Shown]) -> str:
-    """A line for each form of each model; empty is what the paper's table has no place for."""
+    """A line per model and form; cells that the paper's table does not have are empty."""
     lines = [
         dict(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form))
         for line in layout.lines
@@ -114,7 +114,7 @@ def _csv_line(
 
 
 def _prefixes(shown: Sequence[Shown]) -> list[str]:
-    """Of columns, from the names of folders: `a_b` for `a-b`, and `a_b_2` for `a_b` after it."""
+    """Unique column prefixes from folder names: `a-b` gives `a_b`, a later `a_b` gives `a_b_2`."""
     found: list[str] = []
     for each in shown:
         name = each.device.slug.replace("-", "_")

@@ -1,4 +1,4 @@
-"""Profiles as text: terms, operators and differences in Markdown. Pure."""
+"""Profiles as Markdown: terms, operators, and differences of two cases. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bench.text import NOTHING, markdown, significant
 
 TOP_ROWS = 12
 TERMS_NOTE = (
-    "Milliseconds of an iteration, means of processes. Terms add up to the median iteration "
-    "without the profiler: gaps are what lies between operators in profiled iterations, without "
-    "what the profiler's events should cost; the residual is what it cost beyond that. So it tells "
-    "whether the profiler disturbed what it saw, and not whether time is booked to the right "
-    "operator, which is by the order in which the network calls them. GFLOP/s count two operations "
-    "a multiply-accumulate; bytes are what an operator reads and writes if nothing stays in a "
-    "cache, so a share of the roofline may exceed 100 %."
+    "All times are milliseconds per iteration, averaged over processes. The terms add up to the "
+    "latency: the median iteration without the profiler. Gaps are the time between operators minus "
+    "the expected cost of the profiler's events. The residual is the cost of the profiler beyond "
+    "that expectation: it shows whether the profiler disturbed the measurement. It does not show "
+    "whether time is assigned to the right operator; that follows the order in which the network "
+    "calls its operators. GFLOP/s counts two operations per multiply-accumulate. Bytes assume that "
+    "nothing stays in a cache, so the share of the roofline may exceed 100 %."
 )
 
 DIFFERENCE_NOTE = (
-    "± is half the 95 % interval of a change, from processes of both that were profiled next to "
-    "each other. A change within it may be the machine's."
+    "± is half the width of the 95 % interval of a change, from processes of both cases that were "
+    "profiled in the same round. A change smaller than ± may be noise of the machine."
 )
 
 
@@ -34,7 +34,10 @@ def page(
     peaks: Mapping[str, Peaks | None],
     failures: Sequence[Failure] = (),
 ) -> str:
-    """All profiles: a table of terms, then each one's largest operators. `peaks` by case_id."""
+    """`profile.md`: a table of terms, then the slowest operators of each profile.
+
+    `peaks` maps a case_id to the peaks of its device, for the share of the roofline.
+    """
     parts = ["# Where the time goes"]
     parts += [terms_table(profiles), TERMS_NOTE] if profiles else []
     parts += [
@@ -49,7 +52,7 @@ def page(
 
 
 def terms_table(profiles: Sequence[Profile]) -> str:
-    """A column for each case, a row for each term that any of them has."""
+    """A column per case, and a row per term that is not zero in every case."""
     terms = [(profile, summary.by_term(profile)) for profile in profiles]
     lines = []
     for term in summary.TERMS:
@@ -61,14 +64,14 @@ def terms_table(profiles: Sequence[Profile]) -> str:
 
 
 def notes(profile: Profile) -> str:
-    """The profiler's own cost, the utilisations, and what keeps it from being believed."""
+    """The profiler's overhead, the utilisations, and the doubts about a profile."""
     waterfall, used = profile.waterfall, profile.utilisation
     overhead = 100 * waterfall.overhead_s / waterfall.plain_s
     expected = 100 * waterfall.overhead_expected_s / waterfall.plain_s
     residual = 100 * waterfall.residual_s / waterfall.plain_s
     lines = [
-        f"The profiler slowed an iteration by {overhead:.1f} % ({expected:.1f} % expected of "
-        f"{profile.events} events and page faults); residual {residual:+.1f} %. Operators are "
+        f"The profiler slowed an iteration by {overhead:.1f} % ({expected:.1f} % expected from "
+        f"{profile.events} events and page faults); residual {residual:+.1f} %. Operators take "
         f"{100 * waterfall.busy_s / waterfall.plain_s:.0f} % of the latency."
     ]
     shares = {
@@ -86,7 +89,7 @@ def notes(profile: Profile) -> str:
 
 
 def operators_table(profile: Profile, peaks: Peaks | None, count: int = TOP_ROWS) -> str:
-    """The operators that take most time."""
+    """The `count` operators that take the most time."""
     total = profile.waterfall.plain_s
     lines = [
         {
@@ -106,7 +109,7 @@ def operators_table(profile: Profile, peaks: Peaks | None, count: int = TOP_ROWS
 
 
 def difference_page(before: Sequence[Profile], after: Sequence[Profile]) -> str:
-    """What changed between the rounds of two cases, term by term, and that it adds up."""
+    """A page with the change of each term from one case to another; the changes add up."""
     heads = [f"{_head(rounds[0])} (ms)" for rounds in (before, after)]
     lines = [
         {

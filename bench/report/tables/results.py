@@ -1,4 +1,4 @@
-"""Every case a line, in Markdown and CSV. Units stand in the headings."""
+"""`results.md` and `results.csv`: one line per case. Headings contain the units."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ OF_SOME_DEVICES = [
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Every case a line, raw numbers in SI units."""
+    """One line per case; SI units, six significant digits."""
     return str(
         frame(rows).to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g")
     )
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """Every case a line, environment by environment and batch by batch; failures last."""
+    """Per environment: a table per batch and resolution, then doubts, then failures."""
     parts = []
     for environment, group in itertools.groupby(rows, key=lambda row: row.environment):
         members = list(group)
@@ -55,7 +55,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
-    """Without the columns that only some devices fill, where none of the rows does."""
+    """`lines` without those columns of OF_SOME_DEVICES that are empty in every row."""
     empty = [name for name in OF_SOME_DEVICES if (lines[name] == NOTHING).all()]
     return lines.drop(columns=empty)
 
@@ -115,6 +115,6 @@ def _failures(rows: Sequence[Row]) -> list[str]:
 
 
 def _top1(row: Row) -> str:
-    """Top-1 on ImageNet-1K and who says so."""
+    """Top-1 on ImageNet-1K and its source, such as `82.1 (paper)`."""
     known = row.accuracy()
     return f"{significant(known.top1)} ({known.source})" if known else NOTHING
