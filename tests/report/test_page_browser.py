@@ -233,7 +233,7 @@ def test_searching_narrows_the_table_and_the_picture(opened):
     assert not find(opened, "#frame").is_displayed()
     assert not find(opened, "#plot").is_displayed()
     assert find(opened, "#empty").text == (
-        "There is nothing to draw here: the choice holds no case."
+        "Nothing to draw: no case matches the filters."
     )
     search(opened, "swin", "1 of 13 rows")
     assert not find(opened, "#plot").is_displayed()
@@ -446,7 +446,7 @@ def test_without_any_accuracy_or_profile_it_says_so(driver, tmp_path):
         assert count(driver) == "1 of 1 rows"
         assert not find(driver, "#plot").is_displayed()
         assert find(driver, "#empty").text == (
-            "There is nothing to draw here: 1 without a known top-1 on any data set."
+            "Nothing to draw: 1 without a known top-1 on any data set."
         )
         titles = [each.text for each in driver.find_elements(By.CSS_SELECTOR, "h2")]
         assert [title for title in titles if title] == [
