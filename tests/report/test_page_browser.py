@@ -232,9 +232,7 @@ def test_searching_narrows_the_table_and_the_picture(opened):
     search(opened, "nothing of this name", "0 of 13 rows")
     assert not find(opened, "#frame").is_displayed()
     assert not find(opened, "#plot").is_displayed()
-    assert find(opened, "#empty").text == (
-        "Nothing to draw: no case matches the filters."
-    )
+    assert find(opened, "#empty").text == "Nothing to draw: no case matches the filters."
     search(opened, "swin", "1 of 13 rows")
     assert not find(opened, "#plot").is_displayed()
     find(opened, "#search").clear()
