@@ -1,4 +1,4 @@
-"""A disk that fills up, files that cannot be written, vanish or are replaced in a run."""
+"""Full disks, and files that cannot be written, are removed or are replaced during a run."""
 
 import ctypes
 import os
@@ -11,9 +11,9 @@ import sys
 import pytest
 from support.sweep import Sweep
 
-CUTS = 12  # places at which the disk is full
+CUTS = 12  # file sizes at which the disk is full
 PR_CAPBSET_DROP = 24
-OVERRIDES = (1, 2)  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root, too, is bound by modes
+OVERRIDES = (1, 2)  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: without them, modes bind root too
 
 SMALL_DISK = """
 set -e
@@ -38,7 +38,7 @@ def bound_by_modes():
 
 
 def fill_up(sweep, size):
-    """Run until the file may not grow any more; what is on the disk then."""
+    """Run until the file has reached `size` bytes; return the bytes on the disk."""
     assert sweep.start(preexec_fn=limit_files(size)).wait(60) == 2
     said = sweep.said()
     assert "Traceback" not in said
@@ -52,7 +52,7 @@ def fill_up(sweep, size):
 
 
 def full_disks(folder, cuts):
-    """Fill the disk at so many places of a sweep's file, then make room and go on."""
+    """Fill the disk at `cuts` sizes of the file of results; then make room and resume."""
     alone = Sweep(folder / "alone")
     assert alone.finish() == 0, alone.said()
     size = len(alone.data())
@@ -65,21 +65,21 @@ def full_disks(folder, cuts):
         assert not sweep.path.with_name("results.jsonl.torn").exists()
 
 
-def test_a_disk_that_is_full_costs_no_finished_round(tmp_path):
+def test_a_full_disk_loses_no_finished_round(tmp_path):
     full_disks(tmp_path, 1)
 
 
 @pytest.mark.faults
-def test_a_disk_that_is_full_anywhere_costs_no_finished_round(tmp_path):
+def test_a_disk_full_at_any_size_loses_no_finished_round(tmp_path):
     full_disks(tmp_path, CUTS)
 
 
-def test_a_small_disk_that_is_full_and_then_made_larger(tmp_path):
+def test_a_run_resumes_after_a_full_disk_is_made_larger(tmp_path):
     unshare = ["unshare", "--user", "--map-root-user", "--mount"]
     try:
         subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", tmp_path], check=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no small disk here: mounting in a namespace of one's own is not allowed")
+        pytest.skip("cannot make a small disk: mounting in a new namespace is not allowed")
     sweep = Sweep(tmp_path)
     command = [sys.executable, "-m", "bench", *sweep.arguments, "--out", "out"]
     script = [*unshare, "sh", "-c", SMALL_DISK, "sh", *command]
@@ -95,7 +95,7 @@ def test_a_small_disk_that_is_full_and_then_made_larger(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "out"])
-def test_what_may_not_be_written_is_said_before_anything_runs(tmp_path, what):
+def test_a_path_without_write_permission_is_refused_before_anything_runs(tmp_path, what):
     sweep = Sweep(tmp_path)
     sweep.path.parent.mkdir(parents=True)
     if what == "file":
@@ -115,7 +115,7 @@ def test_what_may_not_be_written_is_said_before_anything_runs(tmp_path, what):
 
 
 @pytest.mark.parametrize("fate", ["removed", "replaced", "moved with its folder"])
-def test_a_file_that_is_no_longer_there_ends_the_run_and_put_back_it_goes_on(tmp_path, fate):
+def test_a_removed_file_ends_the_run_which_resumes_when_it_is_back(tmp_path, fate):
     sweep = Sweep(tmp_path)
     run = sweep.start()
     sweep.wait_for_rounds(3, run)
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_longer_there_ends_the_run_and_put_back_it_goes_on(tmp
     assert run.wait(60) == 2
     said = sweep.said()
     assert f"was {'replaced' if fate == 'replaced' else 'removed'} while this run" in said
-    assert "put that back" in said
+    assert "Put that file back" in said
     assert "Traceback" not in said
     sweep.assert_nothing_runs()
     assert kept.read_bytes() == whole

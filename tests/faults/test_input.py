@@ -1,8 +1,7 @@
-"""Whatever comes in: suites, records, command lines, 10,000 of them, most of them nonsense.
+"""10,000 generated suites, files of records and command lines, most of them invalid.
 
-Never a traceback, never exit 0 on nonsense, nothing written outside `--out`, and what is wrong is
-said in one line, with its remedy. All of it inside this process; some commands that are right run,
-on the fake device.
+Invalid input gives no traceback, no exit code 0 and no file outside `--out`, but one message with
+its remedy. Commands are called in this process; some valid ones measure on the fake device.
 """
 
 import json
@@ -24,13 +23,13 @@ from bench.storage import reader
 
 QUICK = {"suites": 140, "records": 120, "reports": 5, "commands": 140}
 FULL = {"suites": 3500, "records": 2500, "reports": 100, "commands": 4000}
-COMMANDS = typer.main.get_command(cli.app)  # made once, as that takes longer than most commands
+COMMANDS = typer.main.get_command(cli.app)  # made once: making it takes longer than most commands
 CODES = (0, 1, 2, 3, 130)
-MESSAGE_LINES = 5  # the error, and its remedy
+MESSAGE_LINES = 5  # at most, for the error and its remedy
 
 
 def cases(count, **strategies):
-    """A test over so many drawn cases: the same ones each time, none kept on disk."""
+    """Return a decorator that runs a test on `count` generated cases, the same ones each time."""
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
     fixed = settings(
         max_examples=count,
@@ -43,7 +42,7 @@ def cases(count, **strategies):
 
 
 class World:
-    """A folder with all that a command may be given; `work/out` alone may change."""
+    """A folder with input files for commands. Only `work/out` may change."""
 
     def __init__(self, folder, patch):
         self._folder = folder
@@ -61,11 +60,11 @@ class World:
         patch.setattr(zoo, "_ask_timm", ask_timm)
 
     def store(self, lines):
-        """Put a file of results where commands look for it."""
+        """Write `lines` as the file of results that the commands read."""
         self.results.write_bytes(b"\n".join(lines) + b"\n")
 
     def bench(self, *arguments):
-        """Run `bench`; any error but its exit comes out of here, and so do warnings."""
+        """Call `bench`; assert that no file outside `work/out` changed. Passes exceptions on."""
         before = self._everything()
         done = command.call(*arguments, cwd=self.work)
         assert self._everything() == before, "something was written outside --out"
@@ -78,7 +77,7 @@ class World:
 
 
 def ask_timm(names):
-    """In place of the real one, which takes seconds: `test_names` asks that."""
+    """Replaces the real function, which takes seconds; tests/models/ tests it."""
     assert all(name.isascii() and name.isprintable() and len(name) <= 200 for name in names)
     return ["resnet18", "mobileone_s0"], ["mobileone_s0"]
 
@@ -89,7 +88,7 @@ def world(tmp_path, monkeypatch):
 
 
 def judge(done, wrong):
-    """The oracle: 0 or 1 for sense, 2 or 3 with one message and its remedy for nonsense."""
+    """Assert exit code 0 or 1 if nothing is wrong, else 2 or 3 with one message and its remedy."""
     assert done.returncode in CODES
     assert (done.returncode in (2, 3)) == bool(wrong), (wrong, done)
     if wrong:
@@ -99,7 +98,7 @@ def judge(done, wrong):
         if ours:
             assert 2 <= len(lines) - ours[0] <= MESSAGE_LINES, done
             assert all(map(str.isprintable, lines)), done
-        else:  # as typer says it: where to find help, then what is wrong
+        else:  # a message of typer: usage, then what is wrong
             assert "Usage: " in done.stderr or lines[-1].startswith("Error: "), done
 
 
@@ -124,7 +123,7 @@ def test_many_suites(world, suite):
 
 
 @cases(100, content=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
-def test_a_suite_of_garbage_is_refused_unless_it_is_one(world, content):
+def test_random_bytes_are_refused_unless_they_are_a_suite(world, content):
     (world.work / "mine.toml").write_bytes(content)
     try:
         loaded = suites.load("mine.toml")
@@ -156,7 +155,7 @@ def check_records(world, results):
 
 
 def judge_records(done, fates):
-    """Of what may be left out nobody knows whether the rest is enough."""
+    """Judge a command on records; where a line may or may not be valid, accept both outcomes."""
     if all(fates):
         judge(done, "nothing is left")
     else:
@@ -191,7 +190,7 @@ def test_many_reports(world, results):
     check_report(world, results)
 
 
-def test_a_line_that_is_too_long_is_left_out_and_the_next_is_read(world, monkeypatch):
+def test_a_line_that_is_too_long_is_skipped_and_the_next_is_read(world, monkeypatch):
     lines = world.results.read_bytes().splitlines()
     monkeypatch.setattr(reader, "LINE_BYTES", max(map(len, lines)) + 1)
     huge = lines[0][:-1] + b', "more": "' + b"x" * 3 * reader.LINE_BYTES + b'"}'
@@ -219,6 +218,6 @@ def test_many_commands(world, command):
     judge(world.bench(*words), wrong)
 
 
-def test_every_command_of_nonsense_is_refused(world):
+def test_each_invalid_command_is_refused(world):
     for words in [[], *drawn.BAD_COMMANDS]:
         judge(world.bench(*words), "words")

@@ -1,4 +1,4 @@
-"""A run in a cgroup with too little memory, as in a container: the kernel kills for real."""
+"""A run in a cgroup with too little memory, as in a container: the kernel kills a process."""
 
 import contextlib
 import json
@@ -23,11 +23,11 @@ pace_s = 0.01
 
 @contextlib.contextmanager
 def memory_group():
-    """A cgroup of our own, beside the one that we are in; skips where nobody may make one."""
+    """Make a cgroup next to the one of this process; skip the test if that is not allowed."""
     name = f"bench-test-{secrets.token_hex(4)}"
     group = next((made for parent in parents() if (made := limited(parent / name))), None)
     if group is None:
-        pytest.skip("a cgroup with a limit of memory cannot be made here")
+        pytest.skip("cannot make a cgroup with a memory limit")
     try:
         yield group
     finally:
@@ -36,7 +36,7 @@ def memory_group():
 
 
 def limited(group):
-    """Make a group with that limit; None where that cannot be."""
+    """Make a cgroup with the memory limit LIMIT; return None if that is not possible."""
     try:
         group.mkdir()
     except OSError:
@@ -51,7 +51,7 @@ def limited(group):
 
 
 def parents():
-    """The groups above ours that may govern memory, as far as they are mounted here."""
+    """Yield the mounted cgroups that may hold a new group with a memory limit."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
@@ -61,7 +61,7 @@ def parents():
                     yield group if group == mount else group.parent
 
 
-def test_a_network_that_the_kernel_kills_for_memory_is_a_failure_and_the_run_lives(tmp_path):
+def test_a_network_killed_for_its_memory_is_a_failure_and_the_run_continues(tmp_path):
     sweep = Sweep(tmp_path, "--suite", "full.toml", "--device", "fake")
     (tmp_path / "full.toml").write_text(SUITE)
     with memory_group() as group:

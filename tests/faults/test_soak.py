@@ -1,4 +1,4 @@
-"""A run that goes on and on: its parent needs no more memory, files or processes in the end."""
+"""Long runs: the memory, files and processes of the parent do not grow."""
 
 import statistics
 import subprocess
@@ -12,14 +12,14 @@ from support.sweep import Sweep
 from bench.models.zoo import ZOO
 
 MIB = 2**20
-GROWTH_MIB = 5.0  # over the second half
-A_FEW = 8  # files or processes that a moment may catch in passing; a leak has dozens
-LOOK_S = 0.2
+GROWTH_MIB = 5.0  # allowed growth over the second half
+A_FEW = 8  # short-lived files or processes that one sample may count; a leak has dozens
+SAMPLE_S = 0.2
 PARTS = 10
 MODELS = 20
 ROUNDS = 100
 CPU_S = 900.0
-CPU_CASES = 100  # more than there is time for
+CPU_CASES = 100  # more than fit into CPU_S
 SUITE = """
 models = ["{models}"]
 batch = [128]
@@ -31,38 +31,38 @@ CPU = ["--device", "cpu", "--models", "timm/test_resnet.r160_in1k", "--resolutio
 CPU += ["--batch", "1", "--threads", "1", "--preset", "quick"]
 
 
-class Seen(NamedTuple):
-    """Of the parent at one moment, seen from outside; processes are all below it, too."""
+class Sample(NamedTuple):
+    """Memory and open files of the parent at one moment, and the number of processes below it."""
 
     memory_mib: float
     files: int
     processes: int
 
 
-def watch(run: subprocess.Popen, seconds: float) -> list[Seen]:
-    """Look at a run until it ends, or for so long."""
+def watch(run: subprocess.Popen, seconds: float) -> list[Sample]:
+    """Sample a run every SAMPLE_S seconds until it ends, for at most `seconds`."""
     parent, seen = psutil.Process(run.pid), []
     deadline = time.monotonic() + seconds
     while run.poll() is None and time.monotonic() < deadline:
         try:
             memory = parent.memory_full_info().uss / MIB
             below = len(parent.children(recursive=True))
-            seen.append(Seen(memory, parent.num_fds(), below))
-        except psutil.Error:  # it has just ended
+            seen.append(Sample(memory, parent.num_fds(), below))
+        except psutil.Error:  # the run has just ended
             break
-        time.sleep(LOOK_S)
+        time.sleep(SAMPLE_S)
     return seen
 
 
-def assert_no_growth(seen: list[Seen]) -> None:
-    """Parts of the second half against its first; the run's end is not among them."""
+def assert_no_growth(seen: list[Sample]) -> None:
+    """Assert that the second half of the samples needs no more than the first half."""
     size = len(seen) // PARTS
     parts = [seen[size * number : size * (number + 1)] for number in range(PARTS)]
     memory = [statistics.median(each.memory_mib for each in part) for part in parts]
     files = [max(each.files for each in part) for part in parts]
     processes = [max(each.processes for each in part) for part in parts]
     rounded = [round(each, 2) for each in memory]
-    print(f"\n{len(seen)} looks, MiB {rounded}, {files=}, {processes=}")
+    print(f"\n{len(seen)} samples, MiB {rounded}, {files=}, {processes=}")
     half = PARTS // 2
     assert memory[-1] - memory[half] < GROWTH_MIB
     assert max(files[half:]) <= max(files[:half]) + A_FEW
@@ -70,7 +70,7 @@ def assert_no_growth(seen: list[Seen]) -> None:
 
 
 def soak_fake(folder, models: int, rounds: int) -> None:
-    """Short rounds of many cases: what grows by the record shows."""
+    """Run many short rounds: finds growth per record."""
     sweep = Sweep(folder, *FAKE)
     of_one_form = [name for name, network in ZOO.items() if len(network.forms) == 1]
     names = '", "'.join(of_one_form[:models])
@@ -84,7 +84,7 @@ def soak_fake(folder, models: int, rounds: int) -> None:
 
 
 def soak_cpu(folder, seconds: float) -> None:
-    """A sweep of small cases: what grows by the process, or by the sample, shows."""
+    """Run small cases on the CPU: finds growth per process or per sample."""
     sweep = Sweep(folder, *CPU)
     run = sweep.start()
     seen = watch(run, seconds)
@@ -103,5 +103,5 @@ def test_2000_short_rounds(tmp_path):
 
 
 @pytest.mark.soak
-def test_a_quarter_of_an_hour_on_the_cpu(tmp_path):
+def test_15_minutes_on_the_cpu(tmp_path):
     soak_cpu(tmp_path, CPU_S)

@@ -1,4 +1,4 @@
-"""Each path of CONTRIBUTING.md, walked in a copy of the checkout."""
+"""Each example of CONTRIBUTING.md, carried out in a copy of the checkout."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ RUN = (*REAL_RUN, "--resolution", "32")
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of what matters here; `python -m bench` in it runs the copy."""
+    """A copy of the folders `bench` and `suites`; `python -m bench` in it runs the copy."""
     for folder in ("bench", "suites"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
@@ -22,14 +22,14 @@ def checkout(tmp_path):
 
 
 def insert(path, after, text):
-    """Put `text` behind the one place where `after` stands."""
+    """Insert `text` after the single occurrence of `after`."""
     source = path.read_text()
     assert source.count(after) == 1
     path.write_text(source.replace(after, after + text))
 
 
 def measured(bench_process, checkout, *arguments):
-    """The cases that a run of the copy measures."""
+    """Run the copy; return the measured cases, each with its MACs."""
     done = bench_process(*RUN, *arguments, cwd=checkout)
     assert done.returncode == 0, done.stderr + done.stdout
     records = recorded(checkout, "measurement")
@@ -54,7 +54,7 @@ def test_add_a_size_of_repnext(bench_process, checkout):
 
 
 def with_a_form(checkout, entry, method):
-    """The example of CONTRIBUTING, in the two files that it names."""
+    """Insert the example into the two files that CONTRIBUTING.md names."""
     last = '        colour="#D55E00",\n        arrow="s",\n    ),\n'
     insert(checkout / "bench" / "models" / "forms.py", last, entry)
     block = "        return self.pw2(self.act(self.pw1(self.unit(x)))) + self.act(x)\n"
@@ -78,11 +78,11 @@ def test_add_a_form(bench_process, checkout):
     for command in (("run", *at_224), ("report", "fake")):
         done = bench_process(*command, cwd=checkout)
         assert done.returncode == 0, done.stderr
-    for figure in ("figure1", "speedups"):  # an SVG has each text as a comment beside its paths
+    for figure in ("figure1", "speedups"):  # an SVG file has each text as a comment
         assert "<!-- rRep-9x9 -->" in (checkout / "fake" / f"{figure}.svg").read_text()
 
 
-def test_a_form_that_no_figure_could_mark_is_refused(bench_process, checkout):
+def test_a_form_without_a_marker_is_refused(bench_process, checkout):
     entry, method = form_example()
     lines = [line for line in entry.splitlines(keepends=True) if "marker=" not in line]
     with_a_form(checkout, "".join(lines), method)
@@ -170,7 +170,7 @@ def test_add_a_suite(bench_process, checkout):
     assert {"mine", "smoke", "table6"} <= {entry["name"] for entry in listed}
 
 
-def test_a_model_that_stays_ones_own(bench_process, checkout):
+def test_measure_a_model_of_your_own(bench_process, checkout):
     text = (ROOT / "CONTRIBUTING.md").read_text().split("```python\n")[1].split("```")[0]
     (checkout / "nets").mkdir()
     (checkout / "nets" / "mine.py").write_text(text)

@@ -1,4 +1,4 @@
-"""Imports point down only, and what must start fast imports nothing heavy."""
+"""Imports point down only, and fast commands import no heavy package."""
 
 import ast
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 import bench
 
 ROOT = Path(bench.__file__).parent
-LAYERS = [  # rooms, from the top down: a room imports those below its own line, and no other
+LAYERS = [  # rooms from the top down; a room imports only rooms on lines below its own
     {"__main__"},
     {"cli"},
     {"diagnostics"},
@@ -31,7 +31,7 @@ def layer_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """The layers that a file imports anywhere, inside functions too."""
+    """Return the layers that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         modules = []
@@ -57,7 +57,7 @@ def test_imports_point_down(path):
 
 
 @pytest.mark.parametrize("name", ["records", "errors", "text"])
-def test_the_lowest_layer_imports_nothing_of_ours(name):
+def test_the_lowest_layers_import_no_other_room(name):
     path = ROOT / name
     files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
     for file in files:
@@ -89,7 +89,7 @@ assert not heavy, heavy
         (["run", "--device", "fake", "--models", "resnet50", "--rounds", "1"], {"torch", "timm"}),
     ],
 )
-def test_light_commands_import_nothing_heavy(arguments, heavy, tmp_path):
+def test_fast_commands_import_no_heavy_package(arguments, heavy, tmp_path):
     code = PROBE.format(arguments=arguments, heavy=heavy)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""README and docs: the table shown is the committed one, and commands, links and names exist."""
+"""README and docs: tables match the committed reports; commands, links and names exist."""
 
 import csv
 import re
@@ -20,10 +20,10 @@ FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"`([^`]+)`")
 TESTS = re.compile(r"\b(?:tests/)?((?:\w+/)+test_\w+\.py)")
 GROUP = typer.main.get_command(app)
-USAGE_ERROR = typer.BadParameter.__base__  # typer has it from click, or from a copy of its own
+USAGE_ERROR = typer.BadParameter.__base__  # a class of click, or of the copy of click in typer
 
 
-def test_the_table_is_that_of_the_committed_report():
+def test_the_table_matches_the_committed_report():
     with (ROOT / "reports" / "amd-epyc" / "table6.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 7
@@ -40,14 +40,14 @@ def test_the_table_is_that_of_the_committed_report():
         assert cells[7] == line["amd_epyc_rank"]
 
 
-def test_output_that_is_shown_is_what_the_command_prints(bench):
+def test_shown_output_matches_the_output_of_the_command(bench):
     shown = re.findall(r"```\n\$ bench ([^\n]+)\n(.*?)```", README, re.DOTALL)
     assert shown
     for line, output in shown:
         assert bench(*shlex.split(line), cwd=ROOT).stdout.strip() == output.strip()
 
 
-def test_the_page_of_models_is_what_the_command_prints(bench):
+def test_the_page_of_models_matches_the_output_of_the_command(bench):
     page = (ROOT / "docs" / "models.md").read_text()
     printed = bench("list", "models", "--paper").stdout
     assert page.endswith(printed)
@@ -59,7 +59,7 @@ def test_the_readme_is_short():
 
 
 def anchors(text):
-    """The anchors of the headings, as GitHub makes them."""
+    """Return the anchors that GitHub makes for the headings."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
 
@@ -75,13 +75,13 @@ def test_links_lead_to_files_and_headings(page):
         assert not anchor or anchor in anchors(file.read_text()), target
 
 
-def test_every_page_of_docs_is_reached_from_the_readme():
+def test_the_readme_links_to_each_page_of_docs():
     linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README))
     assert linked == {f"docs/{page.name}" for page in PAGES[1:]}
 
 
 def commands(text):
-    """The `bench` commands of the code blocks, whole, and those named within sentences."""
+    """Yield (words, is_complete): commands of code blocks are complete, those in sentences not."""
     joined = re.sub(r"\\\n\s*", "", text)
     yaml = re.sub(r">-?\n\s+(.+)\n\s+(?=--)", r"\1 ", joined)
     for line in "\n".join(block for _, block in FENCE.findall(yaml)).splitlines():
@@ -95,7 +95,7 @@ def commands(text):
 
 
 def check(words, whole):
-    """Raise for a command, flag or argument that the command line does not take."""
+    """Raise if the command line does not accept the command, a flag or an argument."""
     words = words[: words.index("|")] if "|" in words else words
     if words[0].startswith("-"):
         assert words[0] in known_flags(GROUP), words
@@ -115,12 +115,12 @@ def known_flags(command):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_is_one_that_the_command_line_takes(page):
+def test_the_command_line_accepts_each_command(page):
     for words, whole in commands(page.read_text()):
         check(words, whole)
 
 
-def test_commands_are_found_in_all_their_places():
+def test_commands_are_found_in_code_blocks_workflows_and_sentences():
     found = [
         *commands(
             "```\n.nox/env/bin/bench doctor\nbench run \\\n    --batch 1 && bench compare a b\n```"
@@ -138,7 +138,7 @@ def test_commands_are_found_in_all_their_places():
 
 
 @pytest.mark.parametrize("line", ["rum --batch 1", "run --batches 1", "compare a", "--vers"])
-def test_a_command_that_does_not_exist_is_noticed(line):
+def test_a_wrong_command_is_found(line):
     with pytest.raises((AssertionError, USAGE_ERROR)):
         check(line.split(), whole=True)
 
@@ -148,14 +148,14 @@ def test_the_command_has_one_spelling():
         assert not re.search(r"python3? -m bench(?!\.)", page.read_text()), page
 
 
-def test_sessions_that_are_named_are_sessions():
+def test_each_named_session_exists():
     named = {page: set(re.findall(r"nox -s (\w+)", page.read_text())) for page in PAGES}
     defined = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.M))
     assert named[PAGES[0]] >= {"tests", "bench_cpu", "bench_gpu", "bench_orin"}
     assert set().union(*named.values()) <= defined
 
 
-def test_tests_that_are_named_are_files():
+def test_each_named_test_file_exists():
     named = {name for page in PAGES for name in TESTS.findall(page.read_text())}
     assert len(named) > 10
     assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
@@ -170,7 +170,7 @@ def test_the_glossary_has_ten_words_that_a_report_prints(bench):
     assert [word for word in words if not re.search(rf"\b{word}s?\b", printed, re.I)] == []
 
 
-def test_it_speaks_of_no_machine_path_or_host():
+def test_pages_and_code_name_no_path_of_a_machine():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("reports/**/*.md")]
     for path in [*pages, *ROOT.glob("bench/**/*.py")]:
         assert not re.search(r"/(root|home|tmp|work)/", path.read_text()), path

@@ -1,4 +1,4 @@
-"""Tests share through tests/support alone, and nothing that it has is written again."""
+"""Tests share code only through tests/support, and do not copy its code."""
 
 import ast
 import collections
@@ -16,13 +16,13 @@ def tree_of(path):
 
 
 def helpers_of(tree):
-    """Functions and classes at the top of a module that are not tests."""
+    """Return the functions and classes at the top of a module that are not tests."""
     kinds = (ast.FunctionDef, ast.ClassDef)
     return [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("test_")]
 
 
 def imported(tree):
-    """First parts of the names of the modules that a file imports, and what is taken of them."""
+    """Yield the top-level names of the modules that a file imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -31,13 +31,13 @@ def imported(tree):
 
 
 def body_of(helper):
-    """What a helper does, without its name, arguments and docstring."""
+    """Return the code of a helper without its name, arguments and docstring."""
     has_docstring = ast.get_docstring(helper) is not None
     return ast.dump(ast.Module(helper.body[1:] if has_docstring else helper.body, []))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_a_file_imports_no_test_and_no_conftest(path):
+def test_a_test_imports_no_other_test(path):
     assert not set(imported(tree_of(path))) & (OTHERS | {"tests"})
 
 
@@ -48,11 +48,11 @@ def test_no_helper_is_written_twice():
             if len(ast.unparse(helper).splitlines()) > 2:
                 found[body_of(helper)].append(f"{path.relative_to(TESTS)}: {helper.name}")
     twice = [places for places in found.values() if len({p.partition(":")[0] for p in places}) > 1]
-    assert twice == [], "put it into tests/support"
+    assert twice == [], "move it to tests/support"
 
 
 @pytest.mark.parametrize("shared", ["records", "results", "pictures", "tensors"])
-def test_a_name_of_support_is_defined_nowhere_else(shared):
+def test_names_of_support_are_not_defined_again(shared):
     own = TESTS / "support" / f"{shared}.py"
     names = {helper.name for helper in helpers_of(tree_of(own))}
     again = [
@@ -62,4 +62,4 @@ def test_a_name_of_support_is_defined_nowhere_else(shared):
         for helper in helpers_of(tree_of(path))
         if helper.name in names and not helper.decorator_list
     ]
-    assert again == [], "use that of tests/support, or say in the name what is different"
+    assert again == [], "use the one in tests/support, or choose a name that says the difference"

@@ -1,4 +1,4 @@
-"""Version, citation and changelog say the same, and the citation is a valid CFF file."""
+"""Version, citation and changelog agree, and the citation is a valid CFF file."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The wheel, installed without torch in an environment of its own, works from another folder."""
+"""The wheel, installed without torch into a new environment, works in any folder."""
 
 import os
 import subprocess
@@ -59,7 +59,7 @@ def run(installed, tmp_path, *arguments):
     )
 
 
-def test_the_distribution_has_a_name_of_its_own_and_the_version_of_the_module(wheel):
+def test_the_distribution_is_backbone_bench_with_the_version_of_the_module(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (path,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = HeaderParser().parsestr(archive.read(path).decode())
@@ -68,7 +68,7 @@ def test_the_distribution_has_a_name_of_its_own_and_the_version_of_the_module(wh
     assert "bench = bench.cli:main" in entries
 
 
-def test_every_file_that_is_not_python_is_inside(wheel):
+def test_the_wheel_holds_each_data_file(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     files = [path for path in (ROOT / "bench").rglob("*") if path.is_file()]
@@ -79,11 +79,11 @@ def test_every_file_that_is_not_python_is_inside(wheel):
     assert expected <= names
 
 
-def test_version_needs_no_torch(installed, tmp_path):
+def test_version_works_without_torch(installed, tmp_path):
     assert run(installed, tmp_path, "--version").stdout == f"bench {__version__}\n"
 
 
-def test_suites_and_data_work_when_installed(installed, tmp_path):
+def test_installed_suites_and_data_work(installed, tmp_path):
     smoke = ("run", "--suite", "smoke", "--device", "fake", "--out", "out", "--rounds", "1")
     done = run(installed, tmp_path, *smoke)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The command `bench`, called in this process or started as one."""
+"""Call the command `bench` in this process, or start it as a process."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from bench import cli
 
 
 class Done(NamedTuple):
-    """What a command left, by the names of `subprocess.CompletedProcess`."""
+    """Exit code and output of a command, with the names of `subprocess.CompletedProcess`."""
 
     returncode: int
     stdout: str
@@ -22,7 +22,7 @@ class Done(NamedTuple):
 
 
 def call(*arguments: str, cwd: Path) -> Done:
-    """Call `main` in `cwd`: as quick as what it does; an unexpected exception comes out."""
+    """Call `main` in this process, with `cwd` as the working folder. Passes exceptions on."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
@@ -36,7 +36,7 @@ def call(*arguments: str, cwd: Path) -> Done:
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m bench` in `cwd`, as a user does."""
+    """Run `bench` as a process in `cwd`, as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
         cwd=cwd,
@@ -48,7 +48,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _exit_code_of(main) -> int:
-    """Its exit code; what it does about signals is undone."""
+    """Call `main`; return its exit code and restore the signal handlers."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         main()

@@ -1,6 +1,6 @@
-"""What comes in: suites, records and command lines as hypothesis draws them, most of it nonsense.
+"""Hypothesis strategies for suites, files of records and command lines, most of them invalid.
 
-Each is drawn with a word for what is wrong with it, "" for nothing.
+A suite or command comes with a word that says what is wrong; "" means that it is valid.
 """
 
 import copy
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.paths import MEASURED
 
 REAL = MEASURED
-LONG = "x" * 300  # no file can be called so
+LONG = "x" * 300  # too long for the name of a file
 ESCAPE = "\x1b[2J"
 
 # --- suites --------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ TAILS += [f"x = {'[' * 5000}", f"x = {'9' * 5000}", f"x = {'{a=' * 3000}", "a.b.
 
 
 def toml(value):
-    """`value` as TOML; None is a date, which no key of ours takes."""
+    """Return `value` as TOML. None becomes a date, which no key of a suite accepts."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
@@ -88,7 +88,7 @@ def toml(value):
 
 @st.composite
 def suites(draw):
-    """The bytes of a suite."""
+    """Draw (bytes of a suite file, what is wrong with it)."""
     keys = draw(st.sets(st.sampled_from(list(GOOD_SUITE)))) | {"models"}
     chosen = {key: draw(st.sampled_from(GOOD_SUITE[key])) for key in sorted(keys)}
     wrong = draw(st.sampled_from(["", "value", "value", "type", "key", "tail", "bytes", "cut"]))
@@ -114,7 +114,7 @@ def suites(draw):
 
 
 def _real_records():
-    """Some of a real file: two cases that took turns, one profile with few rows, and a failure."""
+    """Return records of a real file: two cases of one run, a short profile, and a failure."""
     found = [json.loads(line) for line in REAL.read_text().splitlines()]
     known = {kind: [r for r in found if r["type"] == kind] for kind in ("profile", "peaks")}
     alone = [r for r in found if r["type"] == "measurement" and r["case"]["batch"] == 1]
@@ -146,9 +146,9 @@ NASTY += [
     "<script>alert(1)</script>",
     "|`*$x^{$",
 ]
-NASTY += [1e-9, 1e9, 1e18, -1e18, 10**9, 10**18]  # as far as numbers of records may go
+NASTY += [1e-9, 1e9, 1e18, -1e18, 10**9, 10**18]  # the limits of numbers in records
 NASTY += [[], {}, [[[[[]]]]], [0.001] * 20_000, {"a": {"b": [1]}}, [None], [""], [ESCAPE]]
-IMPOSSIBLE = [  # of a measurement
+IMPOSSIBLE = [  # values that a measurement cannot have
     ("samples_s", []),
     *(("samples_s.0", value) for value in (-1, 0, 1e300, "1", None, [1])),
     ("block_sizes.0", 10**6),
@@ -157,7 +157,7 @@ IMPOSSIBLE = [  # of a measurement
     *(("case.batch", value) for value in (0, -1, 1.5, None)),
     *(("case.model", value) for value in (1, ESCAPE, "a\nb", "x" * 20_000)),
     ("case.more", 1),
-    ("case.model", "resnet18"),  # whose case_id is another
+    ("case.model", "resnet18"),  # does not match the case_id
     ("case_id", "resnet18"),
     ("case", None),
     *(("type", value) for value in ("nonsense", "failure", None)),
@@ -183,7 +183,7 @@ NO_RECORDS += [
 
 @st.composite
 def results(draw):
-    """Lines of a file, and of each whether it must be left out (None: it may be)."""
+    """Draw the lines of a file, and for each line whether a reader must skip it (None: may)."""
     lines, fates = [], []
     spoilt = draw(st.sets(st.integers(0, len(REAL_RECORDS) - 1), max_size=3))
     every = draw(st.integers(0, 9)) == 0
@@ -222,7 +222,7 @@ def _spoilt(draw, record):
 
 @st.composite
 def _paths(draw, record):
-    """The way to any part of a record."""
+    """Draw the path (keys and indices) to a part of a record."""
     here, path = record, []
     while isinstance(here, (dict, list)) and here and not (path and draw(st.integers(0, 3)) == 0):
         path.append(
@@ -242,7 +242,7 @@ def _part(record, path):
 
 NO_NUMBERS = ["", "0", "-1", "x", "nan", "inf", "1.5", "9" * 50, "9" * 5000]
 NO_COUNTS = [*NO_NUMBERS, "many", "１", "1e3", "--5", "1;2", "1,", "100001"]
-VALUES = {  # what each flag of `run` takes, and what not
+VALUES = {  # valid and invalid values for each flag of `run`
     "--models": (["repnext_u3_t@srep", "swin_t,resnet50", "timm/resnet18", "fault/nan"], NO_NAMES),
     "--backend": (["eager", "compile,eager"], ["", "eagre", "eager,", ESCAPE]),
     "--precision": (["fp32", "tf32,fp16"], ["", "fp33", ",", "int8"]),
@@ -350,7 +350,7 @@ GOOD_COMMANDS, BAD_COMMANDS = _split(GOOD_WORDS), _split(BAD_WORDS)
 
 @st.composite
 def runs(draw):
-    """A command line of `bench run`; one in twenty that are right really runs."""
+    """Draw (words of `bench run`, what is wrong). One in twenty valid commands measures."""
     arguments = {"--device": "fake", "--models": "resnet50", "--rounds": "1", "--out": "out"}
     for flag in draw(st.sets(st.sampled_from(list(VALUES)), max_size=4)) - {"--weights"}:
         arguments[flag] = draw(st.sampled_from(VALUES[flag][0]))
@@ -366,7 +366,7 @@ def runs(draw):
 
 
 def commands():
-    """Any command line."""
+    """Return a strategy for (words of any command, what is wrong)."""
     good = st.sampled_from(GOOD_COMMANDS).map(lambda words: (words, ""))
     bad = st.sampled_from(BAD_COMMANDS).map(lambda words: (words, "words"))
     text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

@@ -1,7 +1,7 @@
-"""A fake of jetson-stats: the package `jtop` that the sampler's child process imports.
+"""A fake of the package `jtop` (jetson-stats), which the child process of the sampler imports.
 
-It has the names, the exceptions and the messages of the real package. The variable FAKE_JTOP of
-the environment says how it behaves: "good", or one of the failures below.
+It has the names, exceptions and messages of the real package. The environment variable FAKE_JTOP
+selects its behaviour: "good", or one of the failures below.
 """
 
 import os
@@ -14,12 +14,12 @@ import bench
 from bench.devices.sensors import jtop_sampler
 from support.paths import write_tree
 
-START_S = 20.0  # far more than a start takes, for a machine under load
+START_S = 20.0  # far more than a start needs on an idle machine
 
 PACKAGE = """
 import os, queue, sys, threading, time
 
-print("Skip for setup.py")  # as the real one does, on stdout
+print("Skip for setup.py")  # the real package prints this on stdout
 BEHAVIOUR = os.environ["FAKE_JTOP"]
 if BEHAVIOUR == "not installed":
     raise ModuleNotFoundError("No module named 'jtop'", name="jtop")
@@ -123,7 +123,7 @@ class jtop(threading.Thread):
 
 
 def install(monkeypatch, folder, behaviour):
-    """Put the package into `folder`, where the child process finds it, and set its behaviour."""
+    """Write the package to `folder`, make the child process import it, and set its behaviour."""
     write_tree(folder, {"jtop/__init__.py": PACKAGE})
     monkeypatch.syspath_prepend(folder)
     checkout = Path(bench.__file__).parents[1]
@@ -132,7 +132,7 @@ def install(monkeypatch, folder, behaviour):
 
 
 def samplers():
-    """Child processes of the sampler that run, and zombies."""
+    """Return the child processes that run the sampler, and all zombies."""
     found = []
     for child in psutil.Process().children(recursive=True):
         if child.status() == psutil.STATUS_ZOMBIE or jtop_sampler.__name__ in " ".join(
@@ -143,7 +143,7 @@ def samplers():
 
 
 def until(condition, seconds=START_S):
-    """Wait until the condition holds; False where it does not within so many seconds."""
+    """Wait until the condition is true; return False if it is not true within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

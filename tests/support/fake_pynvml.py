@@ -1,7 +1,7 @@
 """A fake of the module `pynvml`. Each simulated GPU is a table: function -> answer.
 
-A GPU does not support a function that is absent from its table. The module's `errors` is a table
-function -> error, which overrules the GPU's table and may be changed at any time.
+A GPU does not support a function that its table lacks. The attribute `errors` of the module is a
+table function -> error; it takes precedence and may be changed at any time.
 """
 
 import ast
@@ -145,7 +145,7 @@ def instance(number, **answers):
 
 
 def mig_a100(*instances):
-    """An A100 with MIG on, by default with two instances; as a real one, without utilisation."""
+    """An A100 with MIG on, by default with two instances. As on real ones, no utilisation."""
     chip = a100(nvmlDeviceGetMigMode=[1, 1])
     del chip.answers["nvmlDeviceGetUtilizationRates"]
     chip.instances = list(instances or (instance(1), instance(2)))
@@ -256,7 +256,7 @@ def _functions_of_the_system(module, boards, driver):
 
 
 def names_asked():
-    """The names of pynvml that the sensor of NVML uses, found in its source."""
+    """Return the names of pynvml in the source of the NVML sensor."""
     asked = set()
     for module in (nvml, nvml_answer, nvml_handle):
         tree = ast.parse(Path(module.__file__).read_text())

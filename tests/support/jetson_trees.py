@@ -1,6 +1,6 @@
-"""Files of Jetson boards as their kernels and JetPacks lay them out, built below a folder.
+"""Files of /sys, /proc and /etc of Jetson boards, as their JetPack releases lay them out.
 
-Numbers are of boards at work; folders of `class` hold files where a board has links to them.
+The numbers come from boards under load. Links below `class` on a board are files here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Tree(NamedTuple):
-    """A board: its files, and where the ones are that change from JetPack to JetPack."""
+    """The files of a board, and the two paths that depend on the JetPack release."""
 
     files: dict[str, str]
     gpu: str
@@ -58,7 +58,7 @@ def release(major: int, revision: str) -> str:
 
 
 def modes(names: list[str]) -> str:
-    """nvpmodel.conf, with the blocks of parameters and clocks that are not ours to read."""
+    """Return nvpmodel.conf with these power modes, and with blocks that `bench` must skip."""
     blocks = [
         f"< POWER_MODEL ID={number} NAME={name} >\nCPU_ONLINE CORE_0 1\nGPU MAX_FREQ -1\n"
         for number, name in enumerate(names)

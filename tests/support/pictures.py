@@ -1,4 +1,4 @@
-"""Pictures as they are painted, before they are encoded."""
+"""Figures before they are encoded as a picture."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ from bench.report.figures.canvas import canvas
 
 @contextlib.contextmanager
 def drawn(size, paint, *arguments):
-    """A figure of `size` inches on which `paint` has painted the arguments."""
+    """Yield a figure of `size` inches after `paint(figure, *arguments)` has drawn on it."""
     with canvas(size) as figure:
         paint(figure, *arguments)
         figure.canvas.draw()
@@ -15,5 +15,5 @@ def drawn(size, paint, *arguments):
 
 
 def legend(figure):
-    """The words of the legend."""
+    """Return the texts of the legend."""
     return [text.get_text() for text in figure.legends[0].get_texts()]

@@ -1,4 +1,4 @@
-"""Profiles made without a profiler."""
+"""Make profiles without a profiler."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from bench.records import Case, Profile, ProfileRow, Utilisation, Waterfall
 
 
 def profile(model="resnet50", form="plain", *, residual_s=0.0, used=None, ms=10.0, **changes):
-    """Three operators, launch gaps and a residual, which add up to `ms`.
+    """Return a profile: three operators, launch gaps and a residual, with the sum `ms`.
 
     `changes` are fields of the case or of the profile.
     """

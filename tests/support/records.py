@@ -1,4 +1,4 @@
-"""Records made without measuring."""
+"""Make records without measuring."""
 
 from collections.abc import Iterable
 
@@ -30,7 +30,7 @@ ENVIRONMENT = Environment(
 )
 GPU = Chip("cuda", "gpu", "Test GPU", threads=8, facts={})
 
-# Conditions of a round: a VALID one, two SUSPECT ones and an INVALID one, by the load of others.
+# Conditions of a round, by the load of other processes: VALID, SUSPECT, SUSPECT and INVALID.
 QUIET = Conditions(
     own_cpu_s=1.0, busy_cpu_s=1.0, stolen_cpu_s=0.0, throttled_s=0.0, wall_s=1.0, cpus=2
 )
@@ -44,7 +44,7 @@ EVIL = "timm/<script>alert(1)</script>"  # a name that a browser would run
 
 
 def measurement(case: Case, round_number: int = 1, **changes: object) -> Measurement:
-    """A round of `case` with three samples, in one block unless `changes` say otherwise."""
+    """Return a round of `case` with three samples in one block; `changes` are its other fields."""
     samples = changes.get("samples_s", [0.010, 0.012, 0.011])
     fields: dict[str, object] = {
         "run_id": "run",
@@ -76,7 +76,7 @@ def timed(
     round_number: int = 1,
     **changes: object,
 ) -> Measurement:
-    """A round with a sample of `ms` times each factor of `spread`.
+    """Return a round with one sample per factor of `spread`: `ms` times the factor.
 
     `changes` are fields of the case or of the measurement; the case has two threads if not given.
     """
@@ -94,7 +94,7 @@ def rounds(
     last: str = "round",
     **changes: object,
 ) -> list[Measurement]:
-    """A round for each latency; `last` is what ended the last one."""
+    """Return one round per latency; `last` is the `stopped_by` of the last round."""
     found = [
         timed(model, form, ms, round_number=number, **changes)
         for number, ms in enumerate(latencies_ms, 1)
@@ -104,7 +104,7 @@ def rounds(
 
 
 def failure(case: Case, **changes: object) -> Failure:
-    """A failure of `case` at `check`."""
+    """Return a failure of `case` at the stage `check`; `changes` are its other fields."""
     fields: dict[str, object] = {
         "run_id": "run",
         "case_id": case.case_id,

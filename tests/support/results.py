@@ -1,4 +1,4 @@
-"""Records as a report finds them: in the folder of a device, and as its rows."""
+"""Turn records into a folder of results, a device of a report, or its pages."""
 
 import itertools
 from pathlib import Path
@@ -12,7 +12,7 @@ from support.records import ENVIRONMENT
 
 
 def write(folder: Path, records) -> Path:
-    """Make a device's folder with these records; the folder above it."""
+    """Write the records to the folder of a device; return the folder above it."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [msgspec.json.encode(record) + b"\n" for record in records]
     (folder / FILE_NAME).write_bytes(b"".join(lines))
@@ -20,12 +20,12 @@ def write(folder: Path, records) -> Path:
 
 
 def device(*groups, environment=ENVIRONMENT, given=(), slug=None):
-    """The one device of these lists of records, in the folder of its name unless told."""
+    """Return the single device that these lists of records give; `slug` names its folder."""
     folder = slug or environment.chip.slug
     (found,) = devices.of(folder, [environment, *itertools.chain(*groups)], given)
     return found
 
 
 def pages_of(records):
-    """The pages of a device's folder."""
+    """Return the pages that a report writes for these records of one device."""
     return report.of_device(devices.of("chip", records))

@@ -1,4 +1,4 @@
-"""Runs on the fake device within this process, and what a run left in a folder."""
+"""Runs on the fake device in this process, and the records that a command wrote."""
 
 import contextlib
 import json
@@ -23,13 +23,13 @@ PLAN = Plan(
     deadline_s=20.0,
 )
 ON_FAKE = msgspec.structs.replace(ENVIRONMENT, chip=msgspec.structs.replace(FAKE_CHIP, threads=1))
-# A short run of real networks; the models and the size of images are to be added.
+# Words of a short run of real networks; a test adds --models and --resolution.
 REAL_RUN = ("run", "--batch", "1", "--rounds", "1", "--preset", "quick", "--threads", "1")
 REAL_RUN += ("--out", "out")
 
 
 class Listener:
-    """Notes what a run tells, in order."""
+    """Stores the events of a run, in order."""
 
     def __init__(self):
         self.events = []
@@ -51,12 +51,12 @@ class Listener:
 
 
 def fake(model, form="plain", batch=1):
-    """A case on the fake device."""
+    """Return a case on the fake device."""
     return Case(model, form, batch=batch, device="fake")
 
 
 def measure(folder, cases, plan, listener, **options):
-    """Run cases into the store of `folder`: the store, and the failures."""
+    """Run cases into the store of `folder`; return the store and the failures."""
     store = Store(folder)
     store.open()
     with contextlib.closing(store):
@@ -64,7 +64,7 @@ def measure(folder, cases, plan, listener, **options):
 
 
 def recorded(folder: Path, kind: str) -> list[dict]:
-    """Records of a type that a command left below `folder`."""
+    """Return the records of type `kind` that a command wrote below `folder`, as dictionaries."""
     (path,) = folder.glob("out/*/results.jsonl")
     every = map(json.loads, path.read_text().splitlines())
     return [record for record in every if record["type"] == kind]

@@ -1,4 +1,4 @@
-"""A sweep of a test's own, started as a user starts it, and what it leaves on the disk."""
+"""A run that is started as a process in a folder of its own, and what it leaves there."""
 
 import json
 import os
@@ -19,8 +19,10 @@ MARK = "BENCH_TEST_SWEEP"
 
 
 class Sweep:
-    """`bench run` of about a second and a half on the fake device, or with `arguments`, in a
-    folder of its own; its processes have a mark in their environment."""
+    """`bench run` with `arguments`; by default, a run of about 1.5 s on the fake device.
+
+    All its processes have the variable MARK in their environment.
+    """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
@@ -33,7 +35,7 @@ class Sweep:
         return next(self.folder.glob("out/*/results.jsonl"), self.folder / "out/fake/results.jsonl")
 
     def start(self, **options) -> subprocess.Popen:
-        """Start it, or go on with it; what it says goes into a file."""
+        """Start or resume the run; its output goes to the file `said`."""
         with (self.folder / "said").open("w") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "bench", *self.arguments, "--out", "out"],
@@ -46,7 +48,7 @@ class Sweep:
             )
 
     def finish(self, timeout_s: float = 300.0) -> int:
-        """Start it and wait for its end; the exit code."""
+        """Start the run and wait until it ends; return the exit code."""
         return self.start().wait(timeout_s)
 
     def said(self) -> str:
@@ -63,16 +65,16 @@ class Sweep:
         return [(r["case_id"], r["round"], r["stopped_by"]) for r in self.rounds()]
 
     def wait_for_rounds(self, count: int, run: subprocess.Popen) -> None:
-        """Wait until so many are on the disk, and the run has not ended."""
+        """Wait until `count` rounds are on the disk; assert that the run has not ended."""
         wait_until(lambda: run.poll() is not None or self.data().count(b'"measurement"') >= count)
         assert run.poll() is None, self.said()
 
     def processes(self) -> list[psutil.Process]:
-        """All that are alive of it, whoever their parent is."""
+        """Return the living processes with this run's mark, whatever their parent is."""
         return [process for process in psutil.process_iter() if self._is_of(process)]
 
     def assert_nothing_runs(self) -> None:
-        """Not within a few seconds either."""
+        """Assert that no process of the run is left after at most 5 s."""
         wait_until(lambda: not self.processes(), 5.0)
 
     def _is_of(self, process: psutil.Process) -> bool:

@@ -1,4 +1,4 @@
-"""Two devices with records of most kinds that the paper's tables show."""
+"""Two devices whose records cover most kinds of rows of the paper's tables."""
 
 import msgspec
 
@@ -15,7 +15,7 @@ COST = Cost(params=28_589_128, macs=4_456_000_000)
 
 
 def twice(model, form="plain", ms=10.0, **changes):
-    """Two rounds that reach their precision; on the CPU unless the environment is `gpu`."""
+    """Return two rounds that reach their precision, on the CPU or, for environment `gpu`, a GPU."""
     on_gpu = {"device": "cuda", "threads": 8} if changes.get("environment_id") == "gpu" else {}
     fields = {"last": "precision", "cost": COST, **OBSERVED, **on_gpu, **changes}
     return rounds(model, form, (ms, 1.004 * ms), **fields)

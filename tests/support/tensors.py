@@ -1,11 +1,14 @@
-"""Weights and statistics that no fold can ignore, and how outputs are compared."""
+"""Random weights and statistics for tests of merging, and comparison of tensors."""
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def randomise(model, seed=0):
-    """Float64, eval, every weight and statistic drawn at random; scales of both signs."""
+    """Return `model` in float64 and eval mode with random weights and BatchNorm statistics.
+
+    Weights and scales have both signs, so that no merge can ignore them.
+    """
     rng = torch.Generator().manual_seed(seed)
     for module in model.double().eval().modules():
         own = dict(module.named_parameters(recurse=False))
@@ -24,7 +27,7 @@ def randn(*shape, seed=1):
 
 
 def relative_error(actual, expected):
-    """The largest difference over the largest expected output."""
+    """Return max |actual - expected| / max |expected|."""
     return float(((actual - expected).abs().max() / expected.abs().max()).detach())
 
 
@@ -35,7 +38,10 @@ def assert_same(actual, expected, tolerance=1e-12):
 
 
 def batch_norm(x, norm):
-    """(x - mean) gamma / sigma + beta, as Eqs. 1 and 3 have it; channels are axis 1."""
+    """Return (x - mean) * gamma / sigma + beta (Eqs. 1 and 3 of the paper); channels are axis 1.
+
+    sigma = sqrt(variance + eps)
+    """
     mean, variance = norm.running_mean, norm.running_var
     sigma = (variance + norm.eps).sqrt()
     columns = [t.reshape(-1, *[1] * (x.dim() - 2)) for t in (mean, norm.weight, sigma, norm.bias)]
@@ -44,16 +50,16 @@ def batch_norm(x, norm):
 
 
 def norms_of(net):
-    """Its layers of batch normalisation."""
+    """Return the BatchNorm modules of `net`."""
     return [module for module in net.modules() if isinstance(module, _BatchNorm)]
 
 
 def assert_equal(first, second):
-    """Two state dicts have the same tensors, bit for bit."""
+    """Assert that two state dicts have the same tensors, bit for bit."""
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def assert_same_weights(first, second):
-    """Two modules have the same state."""
+    """Assert that two modules have the same state, bit for bit."""
     assert_equal(first.state_dict(), second.state_dict())

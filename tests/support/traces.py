@@ -1,4 +1,4 @@
-"""Traces as the profiler exports them, written by hand: times are in microseconds."""
+"""Hand-written traces in the format of the profiler; times are in microseconds."""
 
 import json
 

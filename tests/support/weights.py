@@ -1,10 +1,10 @@
-"""A checkpoint that would do harm."""
+"""A pickled object that runs code."""
 
 import os
 
 
 class Payload:
-    """Unpickling it makes a folder called `harm`."""
+    """Unpickling this object makes a folder called `harm`."""
 
     def __reduce__(self):
         return (os.mkdir, ("harm",))
