@@ -1,4 +1,4 @@
-"""Devices by the name that `--device` takes: one driver each, in one table."""
+"""The table of devices, by the name for `--device`. Each device has one driver."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ALIASES = {"a100": "cuda", "h100": "cuda", "h200": "cuda"}
 
 
 def select(name: str) -> tuple[Driver, Chip]:
-    """The driver that `name` or an alias stands for, and the chip that it found here.
+    """Return the driver for a device name or an alias, and the chip of this machine.
 
-    Raises UsageError for an unknown name, UnavailableError where there is no such chip: an alias
-    asks for the chip of that name.
+    Raises UsageError if `name` is unknown, and UnavailableError if this machine has no such chip.
+    An alias, such as `h100`, requires a chip with the alias in its name.
     """
     if name not in DEVICES and name not in ALIASES:
         raise unknown("device", name, [*DEVICES, *ALIASES], "`bench list devices` lists them.")
@@ -31,20 +31,20 @@ def select(name: str) -> tuple[Driver, Chip]:
     if name in ALIASES and not re.search(rf"\b{name}\b", chip.name.lower()):
         raise UnavailableError(
             f"no {name.upper()} here: the chip is {chip.name}",
-            f"For this chip: --device {driver.name}",
+            f"Use --device {driver.name} for this chip.",
         )
     return driver, chip
 
 
 def driver_of(name: str) -> Driver | None:
-    """The driver of the device that a record names; None for a device that is not known here."""
+    """Return the driver for the device name in a record; None if no device has the name."""
     return DEVICES.get(name)
 
 
 def torch_device_here() -> str:
-    """What torch calls the best device of this machine: an accelerator that answers, else the CPU.
+    """Return torch's name of the first accelerator that is available here, otherwise of the CPU.
 
-    A backend is asked about this one where no device was named.
+    Commands check the backends for this device if the user names none.
     """
     cpu = DEVICES["cpu"].torch_device
     for driver in DEVICES.values():

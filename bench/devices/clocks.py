@@ -1,4 +1,8 @@
-"""One moment by several clocks: what they disagree on afterwards says what befell the machine."""
+"""Read three clocks at once, to detect that the machine was suspended or its time was set.
+
+Between two readings, a = awake time, b = time since boot, and c = time of day. The machine was
+suspended for b - a seconds, and its time of day was set by c - b seconds.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,13 @@ from typing import NamedTuple
 
 from bench.records import Jump
 
-# Counts on while the machine is suspended, which `time.monotonic` does not; elsewhere the same.
+# On Linux this clock also counts while the machine is suspended; `time.monotonic` does not.
 _ALWAYS = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-LEAST_JUMP_S = 1.0  # a busy machine may take a while from one clock to the next
+MIN_JUMP_S = 1.0  # on a busy machine, time passes between the readings of two clocks
 
 
 class Moment(NamedTuple):
-    """Seconds in which the machine was awake, seconds in all, and the time of day."""
+    """Seconds awake, seconds including suspension, and the time of day in seconds."""
 
     awake_s: float
     always_s: float
@@ -21,18 +25,18 @@ class Moment(NamedTuple):
 
 
 def moment() -> Moment:
-    """Now, by the clocks of this machine."""
+    """Read the clocks of this machine."""
     return Moment(time.monotonic(), time.clock_gettime(_ALWAYS), time.time())
 
 
 def jump(block: int, before: Moment, after: Moment) -> Jump | None:
-    """What happened to the clocks while the block of that number was timed; None if nothing."""
+    """Return the suspension and the clock setting during a block; None if both are too short."""
     awake_s, always_s, day_s = (b - a for a, b in zip(before, after, strict=True))
     suspended_s, set_s = always_s - awake_s, day_s - always_s
-    if max(abs(suspended_s), abs(set_s)) < LEAST_JUMP_S:
+    if max(abs(suspended_s), abs(set_s)) < MIN_JUMP_S:
         return None
     return Jump(
         block,
-        suspended_s if suspended_s >= LEAST_JUMP_S else 0.0,
-        set_s if abs(set_s) >= LEAST_JUMP_S else 0.0,
+        suspended_s if suspended_s >= MIN_JUMP_S else 0.0,
+        set_s if abs(set_s) >= MIN_JUMP_S else 0.0,
     )

@@ -1,4 +1,4 @@
-"""The processor as a device: what it is, and how a child times with it."""
+"""The CPU as a device: the driver, and the session that times a case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INSTRUCTIONS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve"}
 
 
 class Cpu:
-    """Any processor that torch runs on."""
+    """Any CPU that torch supports."""
 
     name = "cpu"
     kind: Kind = "cpu"
@@ -37,7 +37,7 @@ class Cpu:
         self._root = root
 
     def identify(self) -> Chip:
-        """Ask py-cpuinfo (about a second) and psutil."""
+        """Describe the CPU from py-cpuinfo, which takes about a second, and psutil."""
         import cpuinfo
         import psutil
 
@@ -57,22 +57,22 @@ class Cpu:
         )
 
     def prove(self, chip: Chip) -> None:
-        """Every build of torch computes on a CPU."""
+        """Do nothing: every build of torch computes on a CPU."""
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:
-        """A CPU has no TF32 units."""
+        """Return the reason for `tf32`, since a CPU has no TF32 units; otherwise None."""
         return "TF32 is a mode of NVIDIA GPUs" if name == "tf32" else None
 
     def state(self) -> dict[str, str | int | float | None]:
-        """Load, governor and quota."""
+        """Return load average, frequency governor, CPU quota and affinity."""
         return Host(self._root).state()
 
     def free_bytes(self) -> int | None:
-        """Memory that is available without swapping."""
+        """Return the bytes of memory that are available without swapping."""
         return Host(self._root).free_bytes()
 
     def foreign_processes(self) -> int | None:
-        """Not counted: the CPU time of other processes is sensed instead."""
+        """Return None: `sense` reads the CPU time of other processes instead."""
         return None
 
     def preload(self) -> None:
@@ -81,7 +81,7 @@ class Cpu:
 
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[CpuSession]:
-        """Set the number of threads and the switches of the precision; inference mode."""
+        """Set threads and precision of the case, and enter inference mode."""
         import torch
 
         precision.set_switches(case.precision)
@@ -91,7 +91,7 @@ class Cpu:
 
 
 class CpuSession:
-    """Times on the host's clock; memory is the resident set of this process."""
+    """Times with the host's clock. Memory is the resident set size (RSS) of this process."""
 
     torch_device = "cpu"
     has_queue = False
@@ -103,29 +103,29 @@ class CpuSession:
         self._resident_at_open = status_bytes("VmRSS")
 
     def now(self) -> float:
-        """A CPU has no queue to wait for."""
+        """Return the host's monotonic clock in seconds; a CPU has no queue to wait for."""
         return time.perf_counter()
 
     def kernels(self) -> Kernels:
-        """On the case's threads."""
+        """Return the calibration kernels, which use the threads of the case."""
         kernels = torch_kernels(CPU, self.torch_device)
         self._resident_at_open = status_bytes("VmRSS")
         return kernels
 
     def sense(self) -> Reading:
-        """The host's counters and clocks."""
+        """Read the host's counters and clocks."""
         return self._host.sense()
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """None: a CPU has no clock but the host's."""
+        """Return no times: a CPU has no clock other than the host's."""
         return []
 
     def sensor(self) -> Sensor | None:
-        """None: `sense` reads enough."""
+        """Return None: `sense` reads all that a CPU has."""
         return None
 
     def settings(self) -> dict[str, Setting]:
-        """Threads of torch, and the instructions that it may use."""
+        """Return threads, instruction set and switches of torch in this process."""
         import torch
 
         return {
@@ -136,18 +136,18 @@ class CpuSession:
         }
 
     def reset_peak_memory(self) -> None:
-        """Where the kernel allows it; elsewhere the peak counts from the start of the process."""
+        """Reset the peak RSS. If the kernel refuses, the peak counts from the process start."""
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 
     def memory(self) -> Memory:
-        """Peak resident set beyond what the process held before it built a network."""
+        """Return the peak RSS minus the RSS before the network was built."""
         peak = status_bytes("VmHWM")
         return Memory(max(peak - self._resident_at_open, 0) if peak else None)
 
 
 def import_torch() -> None:
-    """Import torch, timm and what torch itself imports late, so that forked children need not."""
+    """Import torch, timm, and the modules that torch imports at its first use, before a fork."""
     import timm  # noqa: F401
     import torch
 

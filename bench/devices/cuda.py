@@ -1,4 +1,4 @@
-"""An NVIDIA GPU through torch.cuda. NVML says what the chip is, since NVML starts no CUDA."""
+"""An NVIDIA GPU through torch.cuda. The driver asks NVML, because NVML does not start CUDA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.devices.driver import Kind, Script, Speed
 from bench.devices.host import Host, usable_cpus
 from bench.devices.kernels import GPU, GPU_PEAK, Kernels, KernelSize, torch_kernels
 from bench.devices.sensors import nvml
-from bench.devices.sensors.sensor import Blind, Memory, Sensor
+from bench.devices.sensors.sensor import Memory, MissingSensor, Sensor
 from bench.errors import UnavailableError
 from bench.records import Case, Chip, Gauges, Reading, Setting
 
@@ -36,9 +36,9 @@ class Cuda:
     own_models: Container[str] = frozenset()
 
     def identify(self) -> Chip:
-        """Ask NVML. Raises UnavailableError where there is no driver or no GPU.
+        """Describe the GPU by NVML. Raises UnavailableError if there is no driver or no GPU.
 
-        Processes that start after this call number GPUs as NVML does, by their bus.
+        Sets CUDA_DEVICE_ORDER, so processes that start later number GPUs by PCI bus, like NVML.
         """
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         with nvml.open_gpu() as gpu:
@@ -51,44 +51,44 @@ class Cuda:
             )
 
     def prove(self, chip: Chip) -> None:
-        """In a process of its own, a convolution on the GPU must come out right."""
+        """Raise UnavailableError unless a convolution on the GPU is correct, in a new process."""
         proof.prove(chip.name)
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:
-        """TF32 needs compute capability 8.0."""
+        """Return the reason if the GPU lacks TF32: it needs compute capability 8.0."""
         capability = str(chip.facts.get("compute_capability") or "")
         return precision.missing_on_nvidia(name, capability)
 
     def state(self) -> dict[str, str | int | float | None]:
-        """What NVML says while nothing of ours runs: power and clock of the idle chip."""
+        """Return the state by NVML while the GPU is idle, such as power and clock."""
         with nvml.open_gpu() as gpu:
             return gpu.state()
 
     def free_bytes(self) -> int | None:
-        """Free memory of the GPU by NVML, or of the host where that is less."""
+        """Return the free bytes of GPU memory or of host memory, whichever is smaller."""
         with nvml.open_gpu() as gpu:
             known = (gpu.free_bytes(), Host().free_bytes())
         return min((size for size in known if size is not None), default=None)
 
     def foreign_processes(self) -> int | None:
-        """By NVML's lists of processes that compute or draw."""
+        """Count the processes that use the GPU, by NVML's lists."""
         with nvml.open_gpu() as gpu:
             return gpu.foreign_processes()
 
     def preload(self) -> None:
-        """Import torch and timm, and start no CUDA."""
+        """Import torch and timm; does not start CUDA."""
         import_torch()
 
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[CudaSession]:
-        """Inference mode, host threads, the switches of the precision, and the sensor open."""
+        """Set threads and precision, enter inference mode, and open the sensor."""
         with computing(case), contextlib.closing(_open_gpu()) as sensor:
             yield CudaSession(sensor, GPU)
 
 
 @contextlib.contextmanager
 def computing(case: Case) -> Iterator[None]:
-    """Host threads and precision of the case, in inference mode."""
+    """Set host threads and precision of the case, and enter inference mode."""
     import torch
 
     torch.set_num_threads(case.threads)
@@ -98,7 +98,7 @@ def computing(case: Case) -> Iterator[None]:
 
 
 class CudaSession:
-    """Times on the host's clock after all queued work is done, and by CUDA events."""
+    """Times with the host's clock after synchronisation, and with CUDA events."""
 
     torch_device = "cuda"
     has_queue = True
@@ -112,14 +112,14 @@ class CudaSession:
         self._held_by_kernels = 0
 
     def now(self) -> float:
-        """Host clock after all queued work is done."""
+        """Wait for all queued work, then return the host's monotonic clock in seconds."""
         import torch
 
         torch.cuda.synchronize()
         return time.perf_counter()
 
     def kernels(self) -> Kernels:
-        """On the GPU."""
+        """Return the calibration kernels on the GPU."""
         import torch
 
         kernels = torch_kernels(self._kernel_size, self.torch_device)
@@ -127,14 +127,15 @@ class CudaSession:
         return kernels
 
     def sense(self) -> Reading:
-        """The host's CPUs, and the GPU's clock, temperature, power and throttle reasons."""
+        """Read the host's CPUs, and the GPU's clock, temperature, power and throttle reasons."""
         return with_gauges(self._host.sense(), self._sensor.gauges())
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """By CUDA events around each call; calls are queued one after another, waited for once.
+        """Return seconds of each call, between CUDA events before and after it.
 
-        This is the GPU's own time as long as the host queues faster than the GPU computes. Where
-        it does not, as often at batch 1 in eager mode, it includes the GPU's waiting for launches.
+        All calls are queued, then the host waits once. The times are GPU time alone if the host
+        queues faster than the GPU computes. Otherwise, as often at batch 1 in eager mode, they
+        include the time in which the GPU waits for launches.
         """
         import torch
 
@@ -150,11 +151,11 @@ class CudaSession:
         return [start.elapsed_time(end) / 1e3 for start, end in pairs]
 
     def sensor(self) -> Sensor | None:
-        """What the session opened."""
+        """Return the open sensor of the GPU."""
         return self._sensor
 
     def settings(self) -> dict[str, Setting]:
-        """Versions of CUDA and cuDNN, the chip as torch sees it, and the switches."""
+        """Return versions of CUDA and cuDNN, the GPU by torch, and the switches."""
         import torch
 
         chip = torch.cuda.get_device_properties(0)
@@ -167,13 +168,16 @@ class CudaSession:
         }
 
     def reset_peak_memory(self) -> None:
-        """Do nothing: before its network a process holds the kernels alone.
+        """Do nothing: before the network, only the calibration kernels hold GPU memory.
 
-        The peak includes what loading takes: a CUDA graph keeps its activations from then on.
+        The peak must include the memory of loading, because a CUDA graph keeps its activations.
         """
 
     def memory(self) -> Memory:
-        """Peaks of torch's allocator, weights included, and what the driver says we hold."""
+        """Return peaks of torch's allocator, and the memory of this process by the driver.
+
+        Weights count; the memory of the calibration kernels is subtracted.
+        """
         import torch
 
         held = self._held_by_kernels
@@ -192,12 +196,12 @@ class CudaSession:
 def _open_gpu() -> Sensor:
     try:
         return nvml.open_gpu()
-    except UnavailableError as error:  # torch found a GPU that NVML does not
-        return Blind(error.message)
+    except UnavailableError as error:  # torch can use a GPU that NVML cannot open
+        return MissingSensor(error.message)
 
 
 def with_gauges(host: Reading, gauges: Gauges, power_mode: str | None = None) -> Reading:
-    """The host's reading, with clock and levels of the GPU in place of the host's."""
+    """Return the host's reading with the clock and levels of the GPU."""
     missing = {name: why for name, why in host.missing.items() if name != "clock_hz"}
     shown = {name: why for name, why in gauges.missing.items() if hasattr(host, name)}
     return structs.replace(

@@ -1,6 +1,7 @@
-"""The two protocols of a device: `Driver`, what the parent asks, and `Session`, the child's clock.
+"""The two protocols of a device: `Driver` for the parent, and `Session` for a child process.
 
-A driver holds no state: it may be asked at any time. A session belongs to one case in one child.
+A driver has no state, so the parent can call it at any time. A session times one case in one
+child.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ Kind = Literal["cpu", "gpu", "edge", ""]
 
 
 class Speed(NamedTuple):
-    """A guess of how fast a device is, for the time left of cases that nobody has measured yet.
+    """A rough speed of a device, to estimate the time of cases that were never measured.
 
-    An iteration takes call_s + batch * macs / (rate * threads), where the rate is `macs_per_s` or,
-    from batch 16 on, `macs_per_s_large`; threads count only where the rate is `per_thread`.
+    seconds of an iteration = call_s + batch * macs / (rate * threads)
+
+    The rate is `macs_per_s`, and from batch 16 on `macs_per_s_large`. Without `per_thread`, the
+    number of threads counts as 1.
     """
 
     macs_per_s: float
@@ -31,32 +34,29 @@ class Speed(NamedTuple):
 
 
 class Script(Protocol):
-    """What a simulated device does in place of a network, of a fault and of the machine's clocks.
-
-    Only devices that run no network have one.
-    """
+    """Simulates networks, faults and clocks of the machine, on a device that runs no network."""
 
     def entered(self, stage: Stage) -> None:
-        """The case enters a stage; may raise or end the process."""
+        """Called when the case enters a stage; may raise, or end the process."""
 
     def network(self, case: Case, round_number: int) -> Callable[[], object]:
-        """A call that stands for one inference of `case` in the process of that round."""
+        """Return a function that simulates one inference of `case` in the given round."""
 
     def check(self) -> None:
-        """Raise where the output of the network would be wrong."""
+        """Raise if the simulated output is wrong."""
 
     def moment(self) -> Moment:
-        """The simulated clocks of the machine, now."""
+        """Read the simulated clocks of the machine."""
 
     def pause(self, seconds: float) -> None:
-        """Sleep for real after a block, so that tests can interrupt a run."""
+        """Sleep in real time after a block, so that tests can interrupt a run."""
 
 
 class Session(Protocol):
-    """What a child times one case with.
+    """The interface to a device in a child process that times one case.
 
-    `has_queue` says that a call returns before its work is done. `peak_work` is the work that
-    shows what the device reaches at best. `script` is None on every device that runs networks.
+    `has_queue`: a call returns before its work is done. `peak_work`: the work that measures the
+    peak rates of the device. `script`: None on every device that runs networks.
     """
 
     torch_device: str
@@ -65,38 +65,43 @@ class Session(Protocol):
     script: Script | None
 
     def now(self) -> float:
-        """Wait for queued work, then read a monotonic clock: seconds."""
+        """Wait for all queued work, then return a monotonic clock in seconds."""
 
     def kernels(self) -> Kernels:
-        """The calibration kernels, ready to be called; their memory is part of no peak."""
+        """Return the calibration kernels; their memory does not count in any peak."""
 
     def sense(self) -> Reading:
-        """The state of the machine; called before and after a timed block, never inside one."""
+        """Read the state of the machine. Called before and after a timed block, never inside."""
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """Seconds of each call by the chip's own clock, calls queued in a row; [] without queue."""
+        """Queue `iterations` calls, then return the seconds of each by the chip's own clock.
+
+        Returns an empty list on a device without a queue.
+        """
 
     def sensor(self) -> Sensor | None:
-        """The sensor to read during the steady loop; None where the device has none."""
+        """Return the sensor to read during the steady loop; None if the device has none."""
 
     def settings(self) -> dict[str, Setting]:
-        """Switches that change the speed, as they stand in this process."""
+        """Return the current values of switches that change the speed, in this process."""
 
     def reset_peak_memory(self) -> None:
-        """Forget the peak so far."""
+        """Start a new measurement of the peak memory."""
 
     def memory(self) -> Memory:
-        """What is held, and the most that was held since the reset."""
+        """Return the memory in use, and its peak since `reset_peak_memory`."""
 
 
 class Driver(Protocol):
-    """What the parent asks of a device, before and between children.
+    """The interface to a device in the parent process, before and between children.
 
-    `kind` is the paper's kind of device, "" for one that is none of these. `torch_device` is what
-    torch calls it, "" where `runs_torch` is False: such a device simulates, and its time is
-    scripted. `is_shared` says that several runs may use it at once. `clock_follows_load` says that
-    a changing clock is how the chip works, not a fault. `own_models` are names of models that
-    exist on this device only.
+    - `kind`: the paper's kind of device, or "" for another kind.
+    - `torch_device`: torch's name of the device; "" if `runs_torch` is False.
+    - `runs_torch`: False for a simulated device, whose time is scripted.
+    - `has_queue`: a call returns before its work is done.
+    - `is_shared`: several runs may use the device at once.
+    - `clock_follows_load`: the clock of the chip changes with its load, which is no fault.
+    - `own_models`: names of models that exist on this device only.
     """
 
     name: str
@@ -110,28 +115,31 @@ class Driver(Protocol):
     own_models: Container[str]
 
     def identify(self) -> Chip:
-        """What the chip is, without touching it. Raises UnavailableError where there is none."""
+        """Describe the chip, without computing on it.
+
+        Raises UnavailableError, with a remedy, if this machine has no such chip.
+        """
 
     def prove(self, chip: Chip) -> None:
         """Raise UnavailableError unless torch computes correctly on the chip."""
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:
-        """Why the chip cannot compute in that precision; None where it can."""
+        """Return why the chip cannot compute in the precision `name`; None if it can."""
 
     def state(self) -> dict[str, str | int | float | None]:
-        """What may change from minute to minute; None where it cannot be read."""
+        """Return the current state; a value that cannot be read is None."""
 
     def free_bytes(self) -> int | None:
-        """Memory that networks may still take, or None where that is not known."""
+        """Return the bytes of memory that are free for networks; None if unknown."""
 
     def foreign_processes(self) -> int | None:
-        """How many processes of others compute on the chip while no child of ours lives.
+        """Return the number of processes on the chip while `bench` has no child there.
 
-        None where that is not known.
+        None if unknown.
         """
 
     def preload(self) -> None:
-        """Import what measuring needs; start no thread and touch no chip: forks follow."""
+        """Import modules for children. They are forked later: start no thread, use no chip."""
 
     def session(self, case: Case) -> AbstractContextManager[Session]:
-        """In a child: set the case's threads and precision, and open what times it."""
+        """In a child: set threads and precision of the case, and open its session."""

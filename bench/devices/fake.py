@@ -1,9 +1,9 @@
-"""A simulated device with a scripted clock: the whole pipeline in seconds, always the same numbers.
+"""A simulated device with a scripted clock: a whole run takes seconds and repeats exactly.
 
-A call of a simulated network moves the clock by a time that depends on the case, the round and
-the number of the call, and on nothing else. Models called `fault/<kind>` exist on this device
-only. Some fail in a way of their own (`faults.py`), so that every kind of Failure can be tested;
-the others put the machine in a state that spoils numbers, so that every verdict can be tested.
+A call of a simulated network advances the clock by a time that depends only on the case, the
+round and the number of the call. Models called `fault/<kind>` exist on this device only. Some of
+them fail (`faults.py`), to test every kind of Failure. The others simulate a disturbed machine, to
+test every verdict.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Container, Iterator
 
 from bench.devices.clocks import Moment
 from bench.devices.driver import Kind, Script, Speed
-from bench.devices.faults import FAULTS, PREFIX, fault_of, suffer
+from bench.devices.faults import FAULTS, PREFIX, fault_of, trigger
 from bench.devices.kernels import CPU_PEAK, Kernels
 from bench.devices.sensors.sensor import Memory, Sensor
 from bench.records import Case, Chip, Gauges, Reading, Setting, Stage
@@ -27,12 +27,14 @@ FORM_FACTORS = {"train": 1.0, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
 PROCESS_SPREAD = 0.03
 CALL_SPREAD = 0.02
 KERNEL_S = (0.001, 0.002)
-JUMPING = {"suspended": (30.0, 30.0), "set_back": (0.0, -3600.0)}  # seconds in all, time of day
-JUMP_AT = 4  # the clocks are read twice a block: the fourth reading is at the end of the second
+# Seconds by which the clock since boot and the time of day jump.
+CLOCK_JUMPS = {"suspended": (30.0, 30.0), "set_back": (0.0, -3600.0)}
+JUMP_AT = 4  # clocks are read twice in each block: reading 4 is at the end of the second block
 CLOCK_HZ = 3e9
-DEVICE_SHARE = 0.9  # of an iteration, by the scripted chip's own clock
+DEVICE_SHARE = 0.9  # device time / host time of an iteration
 POWER_W = 100.0
-PLANTED = re.compile(r"self/(\w+)\+(\d+)/\w")  # what selfcheck makes slower by so many per cent
+# Models of selfcheck: `self/<network>+<per cent by which it is slower>/<letter>`.
+PLANTED = re.compile(r"self/(\w+)\+(\d+)/\w")
 
 
 class Fake:
@@ -49,41 +51,41 @@ class Fake:
     own_models: Container[str] = frozenset(PREFIX + fault for fault in FAULTS)
 
     def identify(self) -> Chip:
-        """Always here."""
+        """Return the simulated chip, which is always available."""
         return Chip(device=self.name, kind=self.kind, name="fake", threads=1, facts={})
 
     def prove(self, chip: Chip) -> None:
-        """It computes nothing."""
+        """Do nothing: the device computes nothing."""
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:
-        """It simulates every precision."""
+        """Return None: the device simulates every precision."""
         return None
 
     def state(self) -> dict[str, str | int | float | None]:
-        """Always quiet."""
+        """Return no state: the simulated machine is always idle."""
         return {}
 
     def free_bytes(self) -> int | None:
-        """Not known: nothing is held, so there is always room."""
+        """Return None: simulated networks need no memory."""
         return None
 
     def foreign_processes(self) -> int | None:
-        """None can be here."""
+        """Return 0: no other process can use the device."""
         return 0
 
     def preload(self) -> None:
-        """Nothing to import."""
+        """Do nothing: the device needs no imports."""
 
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[FakeSession]:
-        """A clock that starts at zero."""
+        """Open a session whose clock starts at zero."""
         session = FakeSession(fault_of(case.model))
         session.entered("start")
         yield session
 
 
 class FakeSession:
-    """Scripted time, a scripted machine, and a script in place of networks."""
+    """A session, and the Script that simulates networks, faults and clocks."""
 
     torch_device = ""
     has_queue = True
@@ -93,21 +95,21 @@ class FakeSession:
         self._fault = fault
         self._clock = 0.0
         self._clock_hz = CLOCK_HZ
-        self._looked = 0
+        self._clock_readings = 0
         self.script: Script | None = self
 
-    # --- what every session has ---
+    # --- the protocol Session ---
 
     def now(self) -> float:
-        """Scripted seconds."""
+        """Return the scripted clock in seconds."""
         return self._clock
 
     def kernels(self) -> Kernels:
-        """Calls that take the same scripted time each."""
-        return Kernels(*(functools.partial(self._pass, seconds) for seconds in KERNEL_S))
+        """Return kernels that advance the clock by a constant time."""
+        return Kernels(*(functools.partial(self._advance, seconds) for seconds in KERNEL_S))
 
     def sense(self) -> Reading:
-        """A machine that does nothing else, unless the fault says so."""
+        """Read an idle machine, or a machine with the disturbance of the fault."""
         if self._fault == "blind":
             missing = dict.fromkeys(("busy_cpu_s", "stolen_cpu_s"), "scripted fault")
             return Reading(at_s=self._clock, missing=missing)
@@ -128,7 +130,7 @@ class FakeSession:
         )
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:
-        """A fixed share of what the host sees."""
+        """Return DEVICE_SHARE of the host's time of each call."""
         times = []
         for _ in range(iterations):
             started = self._clock
@@ -137,67 +139,72 @@ class FakeSession:
         return times
 
     def sensor(self) -> Sensor | None:
-        """A sensor on the scripted clock."""
+        """Return a sensor with constant levels."""
         return FakeSensor(self.now, self._clock_hz)
 
     def settings(self) -> dict[str, Setting]:
-        """There are no switches."""
+        """Return no settings: there are no switches."""
         return {}
 
     def reset_peak_memory(self) -> None:
-        """Nothing is held."""
+        """Do nothing: simulated networks need no memory."""
 
     def memory(self) -> Memory:
-        """Not known of a network that does not exist."""
+        """Return unknown sizes: there is no network."""
         return Memory()
 
-    # --- the script ---
+    # --- the protocol Script ---
 
     def entered(self, stage: Stage) -> None:
-        """Fail, if the fault belongs to this stage."""
-        suffer(self._fault, stage)
+        """Trigger the fault of this session if it belongs to the stage."""
+        trigger(self._fault, stage)
 
     def network(self, case: Case, round_number: int) -> Callable[[], None]:
-        """What stands for one inference of `case` in the process of `round_number`."""
+        """Return a function that advances the clock by the time of one inference.
+
+        time = scripted_latency(case) * lognormal(0, PROCESS_SPREAD) * lognormal(0, CALL_SPREAD);
+        the first factor is drawn once for each round, the second for each call.
+        """
         script = random.Random(f"{case.case_id}:{round_number}")
         mean = scripted_latency(case) * script.lognormvariate(0, PROCESS_SPREAD)
 
         def call() -> None:
             self._clock += mean * script.lognormvariate(0, CALL_SPREAD)
-            if self._fault == "backwards" and self._looked:
+            if self._fault == "backwards" and self._clock_readings:
                 self._clock -= 1.0
 
         return call
 
     def check(self) -> None:
-        """Raise ArithmeticError where the output would not be finite."""
+        """Raise ArithmeticError if the fault is `nan`."""
         if self._fault == "nan":
             raise ArithmeticError("output is not finite")
 
     def moment(self) -> Moment:
-        """Clocks that agree, unless the fault says that they jump in the second block."""
-        self._looked += 1
-        jumps = JUMPING.get(self._fault, (0.0, 0.0)) if self._looked >= JUMP_AT else (0.0, 0.0)
+        """Read clocks that agree; with a fault of CLOCK_JUMPS they jump in the second block."""
+        self._clock_readings += 1
+        has_jumped = self._clock_readings >= JUMP_AT
+        jumps = CLOCK_JUMPS.get(self._fault, (0.0, 0.0)) if has_jumped else (0.0, 0.0)
         always_s, day_s = (self._clock + jump for jump in jumps)
         return Moment(self._clock, always_s, day_s)
 
     def pause(self, seconds: float) -> None:
-        """Sleep for real."""
+        """Sleep in real time."""
         time.sleep(seconds)
 
-    def _pass(self, seconds: float) -> None:
+    def _advance(self, seconds: float) -> None:
         self._clock += seconds
 
 
 class FakeSensor:
-    """A chip that is always as busy, warm and fast."""
+    """A sensor whose levels never change."""
 
     def __init__(self, now: Callable[[], float], clock_hz: float) -> None:
         self._now = now
         self._clock_hz = clock_hz
 
     def gauges(self) -> Gauges:
-        """The same levels every time."""
+        """Return the same levels every time."""
         return Gauges(
             utilisation=DEVICE_SHARE,
             clock_hz=self._clock_hz,
@@ -207,15 +214,18 @@ class FakeSensor:
         )
 
     def energy_j(self) -> float | None:
-        """Grows with the scripted clock."""
+        """Return POWER_W times the scripted clock, in joules."""
         return POWER_W * self._now()
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: the sensor holds no resource."""
 
 
 def scripted_latency(case: Case) -> float:
-    """Seconds of an iteration: 5 to 25 ms at batch 1 by the model's name, sublinear in batch."""
+    """Return the mean seconds of an iteration of a simulated network.
+
+    seconds = alone * form factor * batch^0.7, where `alone` is 5 to 25 ms from a hash of the name.
+    """
     planted = PLANTED.fullmatch(case.model)
     network, percent = (planted[1], int(planted[2])) if planted else (case.model, 0)
     digest = hashlib.sha256(network.encode()).digest()

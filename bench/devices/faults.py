@@ -1,6 +1,6 @@
-"""Ways to fail, each for real: what a model called `fault/<kind>` does on the fake device.
+"""Real faults of a child process, which models called `fault/<kind>` trigger on the fake device.
 
-In the stage `build`, or in another that its name ends in: `fault/hang/warmup`.
+A fault occurs in the stage `build`, or in the stage at the end of the name: `fault/hang/warmup`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import get_args
 from bench.records import Stage
 
 PREFIX = "fault/"
-USUAL_STAGE = "build"
-ADDRESSES = 2**31  # bytes that a process may have; allocated in pieces
+DEFAULT_STAGE = "build"
+ADDRESS_SPACE = 2**31  # bytes; `_exhaust` allocates pieces until this limit
 PIECE = 2**26
-EATEN = 2**30  # at most: somebody who forgot the limit wants the machine back
+MAX_EATEN = 2**30  # bytes that `_eat` takes at most, in case the cgroup has no limit
 FLOOD_LINES = 2**20
 DESCRIPTORS = 64
 SLEEPER = "import time; time.sleep(3600)"
@@ -35,15 +35,15 @@ def _raise() -> None:
 
 
 def _exhaust() -> None:
-    """Run out of memory, of which no page is touched."""
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-    held = [bytes(PIECE) for _ in range(ADDRESSES // PIECE)]
+    """Run out of address space without touching a page of memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    held = [bytes(PIECE) for _ in range(ADDRESS_SPACE // PIECE)]
     raise AssertionError(f"{len(held)} pieces were there")
 
 
 def _eat() -> None:
-    """Fill memory until a limit of the cgroup ends it."""
-    held = [b"x" * PIECE for _ in range(EATEN // PIECE)]
+    """Fill memory until the limit of the cgroup kills the process."""
+    held = [b"x" * PIECE for _ in range(MAX_EATEN // PIECE)]
     raise AssertionError(f"{len(held)} pieces were there")
 
 
@@ -57,7 +57,7 @@ def _spin() -> None:
 
 
 def _hold() -> None:
-    """Compute in C, where no signal is handled and no other thread of Python runs."""
+    """Compute in C without releasing the GIL: no signal handler and no other thread can run."""
     sum(range(10**12))
 
 
@@ -67,13 +67,13 @@ def _stubborn() -> None:
 
 
 def _babble() -> None:
-    """Write what is no text, and what looks like a message, where anybody may write."""
+    """Write invalid text, and text that looks like a message, to stdout and stderr."""
     for file in (1, 2):
         os.write(file, b'{"type":"ready"}\n\xff\x00 half a line')
 
 
 def _flood() -> None:
-    """Write 64 MiB, then fail: the last of it is what the Failure tells."""
+    """Write 64 MiB to stderr, then fail: the Failure must have the last line."""
     line = "x" * 63 + "\n"
     for _ in range(FLOOD_LINES // 1024):
         sys.stderr.write(1024 * line)
@@ -82,7 +82,7 @@ def _flood() -> None:
 
 
 def _chatter() -> None:
-    """Write on and on, whoever's turn it is, from a thread that never ends."""
+    """Write to stderr from a thread that never ends, also while other processes are timed."""
 
     def write() -> None:
         while True:
@@ -92,7 +92,7 @@ def _chatter() -> None:
 
 
 def _write_to_sockets(garbage: bytes) -> None:
-    """The private channel is the one socket that a child has."""
+    """Write to the private channel, which is the only socket of a child."""
     for file in range(3, DESCRIPTORS):
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.fstat(file).st_mode):
@@ -102,13 +102,13 @@ def _write_to_sockets(garbage: bytes) -> None:
 
 
 def _mute() -> None:
-    """Close the private channel, and do not end."""
+    """Close the private channel, but do not exit."""
     os.closerange(3, DESCRIPTORS)
     _hang()
 
 
 def _litter() -> None:
-    """Leave processes behind: one's own, one of another session, one whose parent is gone."""
+    """Leave three processes behind: a child, one in another session, and an orphan."""
     for own_session in (False, True):
         subprocess.Popen([sys.executable, "-c", SLEEPER], start_new_session=own_session)
     if os.fork() == 0:
@@ -119,7 +119,7 @@ def _litter() -> None:
 
 
 def _desert() -> None:
-    """End, and leave processes behind."""
+    """Exit and leave processes behind."""
     _litter()
     os._exit(7)
 
@@ -146,12 +146,12 @@ FAILING: dict[str, Callable[[], object]] = {
     "litter": _litter,
     "desert": _desert,
 }
-SCRIPTED = ("nan", "backwards")  # failures of a network and of a clock that are not there
-SPOILING = ("hog", "steal", "quota", "clock", "blind", "suspended", "set_back")
+SCRIPTED = ("nan", "backwards")  # failures of the simulated network and of the simulated clock
+DISTURBING = ("hog", "steal", "quota", "clock", "blind", "suspended", "set_back")
 FAULTS = frozenset(
     [
         *SCRIPTED,
-        *SPOILING,
+        *DISTURBING,
         *FAILING,
         *(f"{kind}/{stage}" for kind in FAILING for stage in get_args(Stage)),
     ]
@@ -159,12 +159,12 @@ FAULTS = frozenset(
 
 
 def fault_of(model: str) -> str:
-    """What `fault/<kind>` names; "" for any other model."""
+    """Return the kind of a model called `fault/<kind>`; "" for any other model."""
     return model.removeprefix(PREFIX) if model.startswith(PREFIX) else ""
 
 
-def suffer(fault: str, stage: Stage) -> None:
-    """Fail as `fault` says, if it is of this stage; some kinds return, and the child goes on."""
+def trigger(fault: str, stage: Stage) -> None:
+    """Trigger `fault` if it belongs to the stage. Some faults return, and the child continues."""
     kind, _, where = fault.partition("/")
-    if kind in FAILING and stage == (where or USUAL_STAGE):
+    if kind in FAILING and stage == (where or DEFAULT_STAGE):
         FAILING[kind]()

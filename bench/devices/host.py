@@ -1,6 +1,6 @@
-"""The host's processors and memory: what this process may use, and what they are doing now.
+"""The host's CPUs and memory: limits of this process, and the current load.
 
-Read from /proc, /sys and the process's cgroups (v1 and v2).
+The values are from /proc, /sys and the cgroups (v1 and v2) of this process.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import NamedTuple
 from bench.records import Reading
 
 JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
-CLOCKS_READ = 8  # at most; each read may interrupt the CPU it asks
+CLOCKS_READ = 8  # maximum number of CPUs to read; each read may interrupt the CPU
 
 
 class Host:
-    """The machine below `root`, which is / except in tests."""
+    """The machine whose files are below `root`; only tests use another root than /."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
 
     def state(self) -> dict[str, str | int | float | None]:
-        """Load, governor and quota."""
+        """Return load average, frequency governor, CPU quota and affinity."""
         return {
             "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -36,13 +36,13 @@ class Host:
         }
 
     def free_bytes(self) -> int | None:
-        """Memory that is available without swapping."""
+        """Return the bytes of memory that are available without swapping."""
         import psutil
 
         return int(psutil.virtual_memory().available)
 
     def sense(self) -> Reading:
-        """CPU time from /proc/stat, throttling of the cgroup, clocks and thermal events."""
+        """Read CPU time (/proc/stat), throttling of the cgroup, clocks and thermal events."""
         missing: dict[str, str] = {}
         busy, stolen = self._cpu_seconds()
         if busy is None:
@@ -71,7 +71,7 @@ class Host:
         return self._root / f"sys/devices/system/cpu/cpu{index}"
 
     def _cpu_seconds(self) -> tuple[float | None, float | None]:
-        """Seconds that the CPUs we may use were busy, and stolen by other guests."""
+        """Return busy and stolen seconds of the allowed CPUs; None if they cannot be read."""
         busy = stolen = 0
         mine = {f"cpu{index}" for index in allowed_cpus()}
         seen = False
@@ -85,7 +85,7 @@ class Host:
         return (busy * JIFFY_S, stolen * JIFFY_S) if seen else (None, None)
 
     def _throttled(self) -> tuple[float | None, int | None]:
-        """Seconds and periods for which quotas stopped this process's cgroups (v2 and v1)."""
+        """Return seconds and number of periods in which a quota stopped the process's cgroups."""
         seconds: list[float] = []
         periods: list[int] = []
         for path in self._cpu_stats:
@@ -108,7 +108,7 @@ class Host:
         return sorted(found)
 
     def _clock_hz(self) -> float | None:
-        """The fastest clock of the CPUs we may use: an idle one may sleep."""
+        """Return the highest clock of the allowed CPUs in Hz: an idle CPU may have a low clock."""
         texts = [
             _read(self._cpu_folder(index) / "cpufreq/scaling_cur_freq")
             for index in sorted(allowed_cpus())[:CLOCKS_READ]
@@ -116,7 +116,7 @@ class Host:
         return max((int(t) * 1e3 for t in texts if t and t.isdigit() and int(t)), default=None)
 
     def _overheated(self) -> int | None:
-        """Thermal events of the CPUs we may use, where the processor counts them."""
+        """Return the number of thermal events of the allowed CPUs; None if not counted."""
         texts = [
             _read(self._cpu_folder(index) / "thermal_throttle/core_throttle_count")
             for index in sorted(allowed_cpus())[:CLOCKS_READ]
@@ -126,41 +126,45 @@ class Host:
 
 
 class Usage(NamedTuple):
-    """CPU seconds and page faults of this process so far."""
+    """CPU seconds and page faults of this process since its start."""
 
     cpu_s: float
     page_faults: int
 
 
 def own_usage() -> Usage:
-    """What the kernel counts of this process."""
+    """Return the CPU time and page faults of this process, by the kernel."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return Usage(used.ru_utime + used.ru_stime, used.ru_minflt + used.ru_majflt)
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """CPUs that this process may really use: affinity, and the cgroup's quota rounded up."""
+    """Return the number of CPUs that this process can use.
+
+    cpus = max(1, min(affinity, ceil(quota))); without a quota, cpus = affinity.
+    """
     quota = cgroup_quota(root)
     allowed = affinity()
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
 def allowed_cpus() -> set[int]:
-    """Indices of the CPUs that the scheduler may place this process on."""
+    """Return the indices of the CPUs in the affinity mask of this process."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
 
 def affinity() -> int:
-    """How many CPUs the scheduler may place this process on."""
+    """Return the number of CPUs in the affinity mask of this process."""
     return len(allowed_cpus())
 
 
 def cgroup_quota(root: Path = Path("/")) -> float | None:
-    """The tightest CPU quota of this process's cgroups, in CPUs; None where none is set.
+    """Return the smallest CPU quota of this process's cgroups, in CPUs; None without a quota.
 
-    Reads v2 `cpu.max` and v1 `cpu.cfs_quota_us`, of the process's own group and all above it.
+    quota = quota time / period. Reads `cpu.max` (v2) and `cpu.cfs_quota_us` (v1) in the cgroup of
+    the process and all its parents.
     """
     quotas = [
         quota
@@ -194,7 +198,7 @@ def _quota_v1(folder: Path) -> float | None:
 
 
 def tidy_brand(brand: str) -> str:
-    """`Intel(R) Xeon(R) Platinum 8260 CPU @ 2.40GHz` to `Intel Xeon Platinum 8260`."""
+    """Shorten `Intel(R) Xeon(R) Platinum 8260 CPU @ 2.40GHz` to `Intel Xeon Platinum 8260`."""
     brand = re.sub(r"\((R|TM|r|tm)\)|\bCPU\b|\bProcessor\b|@.*$|\d+-Core\b", " ", brand)
     return " ".join(brand.split())
 
@@ -207,7 +211,7 @@ def _read(path: str | Path) -> str | None:
 
 
 def status_bytes(field: str) -> int:
-    """A field of /proc/self/status in bytes; 0 where there is no such file."""
+    """Return a field of /proc/self/status in bytes; 0 if the file or the field does not exist."""
     for line in (_read("/proc/self/status") or "").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024

@@ -1,7 +1,7 @@
-"""The calibration kernels: short fixed work, one bound by computing, one by memory.
+"""The calibration kernels: short constant work, one bound by compute and one by memory.
 
-They are timed between blocks. What slows them slows a network too, though not as much or as
-little, so they tell in which state of the machine a block was timed.
+The worker times them between blocks. A disturbance that slows a network also slows the kernels,
+though by another factor. So their times show the state of the machine around each block.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ REPEATS = 3
 
 
 class KernelSize(NamedTuple):
-    """Channels and pixels a side of a pointwise convolution, its type, and bytes of a copy."""
+    """Sizes of a pointwise convolution (images are pixels x pixels), and of a copy in bytes."""
 
     channels: int
     pixels: int
@@ -22,17 +22,17 @@ class KernelSize(NamedTuple):
     copied_bytes: int
 
 
-# Bound by products, in a type that no switch for TF32 touches; the copy is beyond most last
-# caches. Each takes a tenth of a millisecond or more. Each child has its own, so they are small.
+# The switch for TF32 does not affect these types. The copy is larger than most last-level caches.
+# A kernel takes 0.1 ms or more. The sizes are small because every child allocates its own kernels.
 CPU = KernelSize(512, 14, "float32", 32 * 2**20)
 GPU = KernelSize(4096, 56, "float16", 96 * 2**20)
 BOARD = KernelSize(2048, 28, "float16", 32 * 2**20)
 
 
 class PeakWork(NamedTuple):
-    """Square matrix products of these sides, and a copy of so many bytes.
+    """Work that measures peak rates, in multiply-accumulates and bytes per second.
 
-    They show what a device reaches at best: multiply-accumulates and bytes a second.
+    `sides` are the sizes of square matrix products, and `copied_bytes` is the size of a copy.
     """
 
     sides: tuple[int, ...]
@@ -44,24 +44,24 @@ GPU_PEAK = PeakWork((4096, 8192), 512 * 2**20)
 
 
 class Kernels(NamedTuple):
-    """Two calls that do the same work each time."""
+    """Two functions; each does the same work at every call."""
 
     compute: Callable[[], object]
     memory: Callable[[], object]
 
 
 class Calibration(NamedTuple):
-    """Seconds that the kernels took: medians of a few calls."""
+    """Seconds of the kernels: medians of REPEATS calls."""
 
     compute_s: float
     memory_s: float
 
 
 def torch_kernels(size: KernelSize, torch_device: str) -> Kernels:
-    """A pointwise convolution and a copy on a device of torch, on memory allocated now.
+    """Allocate memory on the device, and return a pointwise convolution and a copy.
 
-    Of what was tried on a shared machine, the times of these two followed best what it did to
-    whole networks; a plain matrix product felt it half as much.
+    Several kernels were tried on a shared machine. The times of these two followed the times of
+    whole networks best; the time of a matrix product changed half as much.
     """
     import torch
 
@@ -76,7 +76,7 @@ def torch_kernels(size: KernelSize, torch_device: str) -> Kernels:
 
 
 def calibrate(kernels: Kernels, now: Callable[[], float]) -> Calibration:
-    """Time the kernels a few times each."""
+    """Time each kernel REPEATS times; return the medians in seconds."""
     return Calibration(_median_s(kernels.compute, now), _median_s(kernels.memory, now))
 
 

@@ -1,4 +1,4 @@
-"""A Jetson Orin: torch.cuda on memory shared with the host, its sensors read from the board."""
+"""A Jetson Orin: torch.cuda with memory that CPU and GPU share, and the sensors of the board."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ HOW_TO_RUN = """\
 On the board, with JetPack and its PyTorch installed, in a checkout of this repository:
     python3 -m venv --system-site-packages .venv && .venv/bin/pip install .
     .venv/bin/bench run --device orin --models repnext_u3_t
-Here: --device cpu, or `bench list devices`."""
+On this machine: --device cpu; `bench list devices` lists all devices."""
 
 SPEED = Speed(macs_per_s=0.8e12, macs_per_s_large=0.8e12, call_s=0.004)
-SAMPLED = {"utilisation", "clock_hz", "temperature_c", "power_w"}  # in a steady loop
+# The levels that are sampled in the steady loop.
+SAMPLED = {"utilisation", "clock_hz", "temperature_c", "power_w"}
 
 
 class Orin:
@@ -46,7 +47,7 @@ class Orin:
         self._board = Board(root)
 
     def identify(self) -> Chip:
-        """Read the device tree and the L4T release; raises UnavailableError elsewhere."""
+        """Read the device tree and the L4T release. Raises UnavailableError on another machine."""
         module = self._board.module()
         if "Orin" not in module:
             board = module or "no Jetson board"
@@ -61,64 +62,70 @@ class Orin:
         )
 
     def prove(self, chip: Chip) -> None:
-        """In a process of its own, a convolution on the GPU must come out right."""
+        """Raise UnavailableError unless a convolution on the GPU is correct, in a new process."""
         proof.prove(chip.name)
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:
-        """TF32 needs compute capability 8.0; an Orin has 8.7."""
+        """Return None: an Orin has compute capability 8.7, and TF32 needs 8.0."""
         capability = str(chip.facts.get("compute_capability") or "")
         return precision.missing_on_nvidia(name, capability)
 
     def state(self) -> dict[str, str | int | float | None]:
-        """Clocks, temperature and power of the board while nothing of ours runs."""
+        """Return clocks, temperature and power of the idle board."""
         return self._board.state()
 
     def free_bytes(self) -> int | None:
-        """Free memory of the host: the GPU has none of its own."""
+        """Return the free bytes of the host's memory, which the GPU shares."""
         return Host().free_bytes()
 
     def foreign_processes(self) -> int | None:
-        """None: the driver of the board does not say; the CPU time of others is sensed."""
+        """Return None: the board's GPU driver does not list processes.
+
+        `sense` reads the CPU time of other processes instead.
+        """
         return None
 
     def preload(self) -> None:
-        """Import torch and timm, and start no CUDA."""
+        """Import torch and timm; does not start CUDA."""
         import_torch()
 
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[OrinSession]:
-        """As on any NVIDIA GPU, with the board's sensors."""
+        """Open a session as on any NVIDIA GPU, with the sensors of the board."""
         with computing(case), contextlib.closing(_BoardThenJtop(self._board)) as sensor:
             yield OrinSession(sensor, self._board)
 
 
 class OrinSession(CudaSession):
-    """A CUDA session whose clock, levels and power mode are those of the board."""
+    """A CUDA session that reads clock, levels and power mode from the board."""
 
     def __init__(self, sensor: Sensor, board: Board) -> None:
         super().__init__(sensor, BOARD)
         self._board = board
 
     def sense(self) -> Reading:
-        """The host's CPUs, and the board's own files; jtop is for the steady loop alone."""
+        """Read the host's CPUs and the board's sysfs files. Only the steady loop uses jtop."""
         return with_gauges(self._host.sense(), self._board.gauges(), self._board.power_mode())
 
     def memory(self) -> Memory:
-        """Peaks of torch's allocator; the process also holds its resident set in that memory."""
+        """Return peaks of torch's allocator, and the memory of the process.
+
+        process = RSS + reserved, because CPU and GPU share the memory.
+        """
         memory = super().memory()
         resident = status_bytes("VmRSS")
         return memory._replace(process=resident + (memory.reserved or 0))
 
 
 class _BoardThenJtop:
-    """The board's own files first; jtop, in a process of its own, for what they lack."""
+    """Reads sysfs files; asks jtop, in a separate process, for levels that the files lack."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._jtop: JtopSensor | None = None
 
     def gauges(self) -> Gauges:
-        """Levels from sysfs; jtop starts only where a level of the steady loop is missing there."""
+        """Return levels from sysfs. Starts jtop only if sysfs lacks a level of SAMPLED."""
         own = self._board.gauges()
         if not SAMPLED & own.missing.keys():
             return own
@@ -127,7 +134,7 @@ class _BoardThenJtop:
         return combined(own, self._jtop.gauges())
 
     def energy_j(self) -> float | None:
-        """None: the board has no energy counter, only power rails that can be polled."""
+        """Return None: the board measures the power of its rails and has no energy counter."""
         return None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What numbers a network computes in: one helper for every switch, and what a check tolerates."""
+"""Precisions: the type and switches of each, and the tolerance of the check of the output."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import torch
 
-TF32_CAPABILITY = (8, 0)  # of NVIDIA chips that have TF32 units: Ampere and later
+TF32_CAPABILITY = (8, 0)  # NVIDIA GPUs from this compute capability on (Ampere) have TF32 units
 
 
 class Precision(NamedTuple):
-    """`dtype` is the name of torch's type of weights, input and activations.
+    """A precision. `dtype` is the name of torch's type of weights, input and activations.
 
-    A check lets pass what differs from the reference (the first form, eager, fp32, on the CPU) by
-    `tolerance` at most, relative to the most that two images differ by. Where `of_bfloat16` is
-    known, rounding errors are that share of those of bfloat16, and SAFETY times what these are on
-    the CPU for the very network is what is tolerated: from `least` to `tolerance`.
+    A check compares the output with a reference: the first form of the network, eager, fp32, on
+    the CPU. The error is relative to the largest difference between the outputs of two images. It
+    must not exceed
+
+        clip(SAFETY * of_bfloat16 * e, least, tolerance)
+
+    where e is the error of the same network in bfloat16 on the CPU. `of_bfloat16` is the ratio
+    of rounding errors, this precision / bfloat16. If it or e is unknown, the limit is `tolerance`.
     """
 
     dtype: str
@@ -29,9 +33,10 @@ class Precision(NamedTuple):
 
 SAFETY = 4.0
 
-# Seen of the paper's networks on a CPU: bf16 0.01 (ConvNeXt-T) to 0.54 (EfficientNet-B5), fp16 an
-# eighth of it; an input of zeros differs by 1 or more. TF32 has the mantissa of fp16, so fp32 that
-# secretly is TF32 does not pass for fp32. What a form must not do wrong was found out in fp32.
+# Measured errors of the paper's networks on a CPU: bf16 from 0.01 (ConvNeXt-T) to 0.54
+# (EfficientNet-B5), and fp16 an eighth of bf16. An input of zeros has an error of 1 or more. TF32
+# has the mantissa of fp16, so the check of fp32 fails if TF32 is on. That check also detects errors
+# in a form.
 PRECISIONS = {
     "fp32": Precision("float32", 5e-4, "IEEE fp32: TF32 off in matrix products and cuDNN"),
     "tf32": Precision(
@@ -43,7 +48,7 @@ PRECISIONS = {
 
 
 def dtype(name: str) -> torch.dtype:
-    """The type of weights and input in the precision `name`."""
+    """Return torch's type of weights and input in the precision `name`."""
     import torch
 
     found = getattr(torch, PRECISIONS[name].dtype)
@@ -52,11 +57,11 @@ def dtype(name: str) -> torch.dtype:
 
 
 def set_switches(name: str) -> None:
-    """Make this process compute fp32 as `name` says; cuDNN takes the algorithms of its heuristics.
+    """Switch TF32 on for `tf32` and off for all other precisions; switch cuDNN's benchmark off.
 
-    Only PyTorch's older switches are used: reading one of these after a newer one was set, as
-    torch.compile does, raises. Benchmark mode of cuDNN is off, PyTorch's default, since it picks
-    algorithms by timing them, and then each process may time other kernels.
+    Only PyTorch's older switches are used: torch.compile reads them, and reading an older switch
+    after a newer one was set raises an exception. Benchmark mode (off by default in PyTorch)
+    chooses algorithms by their time, so processes might run different kernels.
     """
     import torch
 
@@ -66,7 +71,7 @@ def set_switches(name: str) -> None:
 
 
 def switches() -> dict[str, str | int | float | bool | None]:
-    """The switches as they really stand in this process."""
+    """Return the current values of the switches in this process."""
     import torch
 
     return {
@@ -78,9 +83,9 @@ def switches() -> dict[str, str | int | float | bool | None]:
 
 
 def tolerance(name: str, error_in_bfloat16: float | None) -> float:
-    """What a check in the precision `name` tolerates of a network with that error in bfloat16.
+    """Return the tolerance of a check in the precision `name`: the formula of `Precision`.
 
-    None or nan is not known, and then the most is tolerated.
+    `error_in_bfloat16` is the network's error in bfloat16; None and NaN mean that it is unknown.
     """
     rule = PRECISIONS[name]
     if rule.of_bfloat16 is None or error_in_bfloat16 is None or math.isnan(error_in_bfloat16):
@@ -89,9 +94,9 @@ def tolerance(name: str, error_in_bfloat16: float | None) -> float:
 
 
 def missing_on_nvidia(name: str, capability: str) -> str | None:
-    """Why an NVIDIA chip cannot compute in the precision `name`; None where it can.
+    """Return why an NVIDIA GPU cannot compute in the precision `name`; None if it can.
 
-    `capability` is CUDA's compute capability, such as `8.7`, empty where it is not known.
+    `capability` is CUDA's compute capability, such as `8.7`, or "" if it is unknown.
     """
     known = tuple(int(part) for part in capability.split(".") if part.isdigit())
     if name == "tf32" and known and known < TF32_CAPABILITY:

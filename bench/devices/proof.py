@@ -1,7 +1,8 @@
-"""That torch computes on a GPU here: a build without kernels for the chip says it is available.
+"""Check that torch computes correctly on the GPU. `torch.cuda.is_available()` is not enough.
 
-A process of its own, since whoever starts CUDA may not fork afterwards: it exits with 0, or says in
-the last line of stderr what is wrong.
+It is also True for a build of torch without kernels for the chip. The check runs in a separate
+process, because a process that has started CUDA must not fork. The process exits with 0, or prints
+the reason in the last line of stderr.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from bench.errors import UnavailableError
 from bench.process import command_for_module
 
 DEADLINE_S = 180.0
-TOLERANCE = 1e-4  # TF32, which would be wrong here, is 3e-4 or more
+TOLERANCE = 1e-4  # the error with TF32, which must be off here, is 3e-4 or more
 REMEDY = """\
 Install a torch built for this chip and driver (`python -m torch.utils.collect_env` shows both);
-on a Jetson that of its JetPack, as the README says. Or measure on: --device cpu"""
+on a Jetson, install the torch of its JetPack (see the README). Or use --device cpu."""
 
 
 def prove(chip_name: str) -> None:
-    """Raise UnavailableError unless a convolution on the GPU gives what it gives on the CPU."""
+    """Raise UnavailableError unless a convolution has the same result on GPU and CPU."""
     command = command_for_module(__name__)
     try:
         done = subprocess.run(
@@ -37,7 +38,10 @@ def prove(chip_name: str) -> None:
 
 
 def convolve(torch_device: str) -> float:
-    """The error of a small convolution on the device, relative to its largest output."""
+    """Return the error of a small convolution on the device: max|y - ref| / max|ref|.
+
+    The reference is computed in float64 on the CPU.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -49,11 +53,11 @@ def convolve(torch_device: str) -> float:
 
 
 def main() -> None:
-    """Compute, compare, and end with what is wrong, if anything is."""
+    """Run the check; exit with a message if it fails."""
     try:
         set_switches("fp32")
         error = convolve("cuda")
-    except Exception as raised:  # whatever a build without the right kernels raises
+    except Exception as raised:  # a build without kernels for the chip raises many types
         first_line = str(raised).partition("\n")[0]
         sys.exit(f"{type(raised).__name__}: {first_line}")
     if not error <= TOLERANCE:

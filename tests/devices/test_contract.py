@@ -1,4 +1,4 @@
-"""What every device, and every device with every backend, must do; on stand-ins where need be."""
+"""The contract of every device, and of every backend on every device; a fake replaces CUDA."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from bench.devices.host import Host
 from bench.devices.kernels import calibrate
 from bench.devices.precision import PRECISIONS
 from bench.devices.sensors import nvml
-from bench.devices.sensors.sensor import Blind
+from bench.devices.sensors.sensor import MissingSensor
 from bench.errors import UnavailableError
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import Job
@@ -28,7 +28,7 @@ KINDS = {"cpu", "gpu", "edge", ""}
 
 
 class Event:
-    """Stands for a CUDA event."""
+    """A fake CUDA event with the time of the host."""
 
     def __init__(self, enable_timing):
         assert enable_timing
@@ -40,8 +40,8 @@ class Event:
         return 1e3 * (end.at - self.at)
 
 
-class Gpu(Blind):
-    """An open GPU of which nothing can be read."""
+class Gpu(MissingSensor):
+    """An open GPU without any readable level."""
 
     name = "NVIDIA Stand-in"
 
@@ -57,7 +57,7 @@ class Gpu(Blind):
 
 @pytest.fixture(params=DEVICES.values(), ids=DEVICES)
 def driver(request, monkeypatch):
-    """Each driver; where torch calls its chip `cuda`, the CPU stands in for the chip."""
+    """Each driver. The CPU replaces a chip that torch calls `cuda`."""
     driver = request.param
     if driver.torch_device == "cuda":
         monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(Gpu()))
@@ -82,7 +82,7 @@ def case_on(driver, **changes):
     return Case("timm/test_resnet", "plain", **{**given, **changes})
 
 
-def test_a_driver_says_what_others_decide_by(driver):
+def test_a_driver_has_consistent_attributes(driver):
     assert DEVICES[driver.name] is driver is driver_of(driver.name)
     assert driver.kind in KINDS
     assert driver.runs_torch == bool(driver.torch_device)
@@ -92,19 +92,19 @@ def test_a_driver_says_what_others_decide_by(driver):
     assert "resnet50" not in driver.own_models
 
 
-def test_a_device_that_nobody_knows_has_no_driver():
+def test_an_unknown_device_has_no_driver():
     assert driver_of("abacus") is None
 
 
 def found_on(driver):
-    """The chip, or why it is not here."""
+    """Return the chip, or the error if it is not available."""
     try:
         return driver.identify()
     except UnavailableError as error:
         return error
 
 
-def test_a_chip_is_described_or_its_lack_has_a_remedy(driver):
+def test_identify_describes_the_chip_or_raises_with_a_remedy(driver):
     found = found_on(driver)
     if isinstance(found, UnavailableError):
         assert found.remedy
@@ -114,7 +114,7 @@ def test_a_chip_is_described_or_its_lack_has_a_remedy(driver):
     assert msgspec.json.decode(msgspec.json.encode(found), type=Chip) == found
 
 
-def test_every_precision_is_there_or_missing_with_a_reason(driver):
+def test_every_precision_is_available_or_missing_with_a_reason(driver):
     chip = Chip(driver.name, driver.kind, "Test", 1, {})
     for name in PRECISIONS:
         reason = driver.missing_precision(name, chip)
@@ -122,7 +122,7 @@ def test_every_precision_is_there_or_missing_with_a_reason(driver):
     assert driver.missing_precision("fp32", chip) is None
 
 
-def test_a_driver_holds_no_state_between_sessions(driver):
+def test_a_driver_has_no_state_between_sessions(driver):
     before = dict(vars(driver))
     with driver.session(case_on(driver)) as first:
         first.kernels()
@@ -131,7 +131,7 @@ def test_a_driver_holds_no_state_between_sessions(driver):
     assert vars(driver) == before
 
 
-def test_a_session_times_and_senses(driver):
+def test_a_session_has_every_method_of_the_protocol(driver):
     with driver.session(case_on(driver)) as session:
         assert (session.script is None) == driver.runs_torch
         assert session.has_queue == driver.has_queue
@@ -158,15 +158,15 @@ def test_a_session_times_and_senses(driver):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_is_here_or_missing_with_a_reason(driver, name):
+def test_a_backend_is_available_or_missing_with_a_reason(driver, name):
     if driver.runs_torch:
         reason = BACKENDS[name].missing(driver.torch_device)
         assert reason is None or len(reason) > 10
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_computes_what_eager_computes(driver, name):
-    """Wherever the chip, or the CPU in its place, can run the backend; the check is the proof."""
+def test_a_backend_computes_the_same_as_eager(driver, name):
+    """`inspect` raises if the output is wrong. Skips a backend that is not available."""
     case = case_on(driver, backend=name)
     with driver.session(case) as session:
         if session.script is not None:
@@ -184,7 +184,7 @@ def test_a_backend_computes_what_eager_computes(driver, name):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_that_computes_something_else_fails_its_check(driver, name, monkeypatch):
+def test_a_backend_with_a_wrong_output_fails_its_check(driver, name, monkeypatch):
     case = case_on(driver, backend=name)
     reference = Case(case.model, case.form)
     if not driver.runs_torch or (case.backend, case.device) == (
@@ -204,6 +204,6 @@ def test_a_backend_that_computes_something_else_fails_its_check(driver, name, mo
             prepared.inspect(prepared.call())
 
 
-def test_the_host_is_read_anew_by_each_session(tmp_path):
+def test_the_host_can_be_read_below_another_root(tmp_path):
     (tmp_path / "proc").mkdir()
     assert Host(tmp_path).sense().busy_cpu_s is None

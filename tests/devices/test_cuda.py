@@ -1,4 +1,4 @@
-"""The CUDA driver on stand-ins for torch.cuda and NVML: what it asks, in which order."""
+"""The CUDA driver with fakes of torch.cuda and NVML."""
 
 import contextlib
 import subprocess
@@ -46,7 +46,7 @@ class Gpu(nvml.Gpu):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """An open GPU, and a torch.cuda that answers without one."""
+    """An open fake GPU, and a torch.cuda that needs no GPU."""
     opened = Gpu()
     monkeypatch.setattr(nvml, "open_gpu", lambda: opened)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
@@ -58,7 +58,7 @@ def gpu(monkeypatch):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
-def test_a_session_sets_precision_and_threads_and_has_the_sensor_open(gpu):
+def test_a_session_sets_precision_and_threads_and_opens_the_sensor(gpu):
     with Cuda().session(CASE) as session:
         assert torch.is_inference_mode_enabled()
         assert torch.get_num_threads() == 1
@@ -71,7 +71,7 @@ def test_a_session_sets_precision_and_threads_and_has_the_sensor_open(gpu):
     assert not torch.is_inference_mode_enabled()
 
 
-def test_the_host_and_the_gpu_are_sensed_together(gpu):
+def test_a_reading_has_values_of_host_and_gpu(gpu):
     with Cuda().session(CASE) as session:
         reading = session.sense()
     assert reading.busy_cpu_s > 0
@@ -79,13 +79,13 @@ def test_the_host_and_the_gpu_are_sensed_together(gpu):
     assert reading.missing == {"temperature_c": "no"}
 
 
-def test_the_hosts_missing_clock_is_not_the_gpus():
+def test_the_clock_of_the_gpu_replaces_the_missing_clock_of_the_host():
     host = Reading(at_s=0, missing={"clock_hz": "no cpufreq", "busy_cpu_s": "no /proc/stat"})
     reading = with_gauges(host, Gauges(clock_hz=1e9))
     assert (reading.clock_hz, reading.missing) == (1e9, {"busy_cpu_s": "no /proc/stat"})
 
 
-def test_what_the_kernels_hold_is_not_the_networks(gpu, monkeypatch):
+def test_memory_of_the_calibration_kernels_is_subtracted(gpu, monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
     monkeypatch.setattr(cuda, "torch_kernels", lambda size, where: None)
     with Cuda().session(CASE) as session:
@@ -93,12 +93,12 @@ def test_what_the_kernels_hold_is_not_the_networks(gpu, monkeypatch):
         assert session.memory() == (400, 500, 600)
 
 
-def test_room_is_the_hosts_where_that_is_less(gpu, monkeypatch):
+def test_free_bytes_are_the_smaller_of_gpu_and_host(gpu, monkeypatch):
     monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(gpu))
     assert Cuda().free_bytes() == 10
 
 
-def test_where_nvml_finds_nothing_the_reason_stands_in_each_reading(monkeypatch):
+def test_a_reading_has_the_reason_if_nvml_fails(monkeypatch):
     def refuse():
         raise UnavailableError("no NVIDIA GPU here: NVML says no", "")
 
@@ -110,7 +110,7 @@ def test_where_nvml_finds_nothing_the_reason_stands_in_each_reading(monkeypatch)
 
 
 class Event:
-    """Stands for a CUDA event: the clock of the chip when it was recorded."""
+    """A fake CUDA event: it stores the clock of the fake chip."""
 
     chip = 0.0
     log: list = []  # noqa: RUF012
@@ -127,7 +127,7 @@ class Event:
         return end.at - self.at  # milliseconds
 
 
-def test_device_time_is_between_events_around_each_call_waited_for_once(monkeypatch):
+def test_device_times_are_between_events_with_one_synchronisation(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: Event.log.append("waited"))
     Event.log.clear()
@@ -138,7 +138,9 @@ def test_device_time_is_between_events_around_each_call_waited_for_once(monkeypa
 
     assert CudaSession(Gpu(), GPU).device_times(call, 2) == [0.005, 0.005]
     each = ["recorded", "called", "recorded"]
-    assert Event.log == ["made"] * 4 + each * 2 + ["waited"]  # none is made while it is timed
+    assert Event.log == ["made"] * 4 + each * 2 + [
+        "waited"
+    ]  # no event is created between two calls
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_device_time_is_between_events_around_each_call_waited_for_once(monkeypa
         ("h100", "NVIDIA H200", False),
     ],
 )
-def test_an_alias_wants_the_chip_that_bears_its_name(monkeypatch, alias, name, accepted):
+def test_an_alias_needs_a_chip_of_that_name(monkeypatch, alias, name, accepted):
     chip = types.SimpleNamespace(name=name)
     monkeypatch.setattr(devices.DEVICES["cuda"], "identify", lambda: chip)
     if accepted:
@@ -162,7 +164,7 @@ def test_an_alias_wants_the_chip_that_bears_its_name(monkeypatch, alias, name, a
             devices.select(alias)
 
 
-def test_cuda_counts_gpus_as_nvml_does(monkeypatch):
+def test_cuda_numbers_gpus_like_nvml(monkeypatch):
     monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     monkeypatch.setattr(nvml, "open_gpu", lambda: contextlib.nullcontext(Gpu()))
     Cuda().identify()
@@ -185,11 +187,11 @@ def test_cuda_counts_gpus_as_nvml_does(monkeypatch):
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "RuntimeError"),
     ],
 )
-def test_a_lack_of_memory_has_one_name(error, kind):
+def test_every_out_of_memory_error_has_one_name(error, kind):
     assert _kind(error) == kind
 
 
-def test_the_proof_is_a_convolution_that_is_right():
+def test_the_convolution_of_the_proof_is_correct_on_the_cpu():
     assert proof.convolve("cpu") < 1e-5
 
 
@@ -202,7 +204,7 @@ def test_the_proof_is_a_convolution_that_is_right():
         ("import time; time.sleep(60)", "no answer within 1 s"),
     ],
 )
-def test_a_torch_that_cannot_compute_on_the_chip_is_refused(monkeypatch, script, said):
+def test_a_torch_that_cannot_compute_on_the_gpu_is_refused(monkeypatch, script, said):
     real = subprocess.run
 
     def run(command, **options):
@@ -218,7 +220,7 @@ def test_a_torch_that_cannot_compute_on_the_chip_is_refused(monkeypatch, script,
             proof.prove("Test GPU")
 
 
-def test_where_there_is_no_gpu_the_proof_says_so_in_a_line():
+def test_the_proof_fails_without_traceback_if_there_is_no_gpu():
     done = subprocess.run(
         [sys.executable, "-m", "bench.devices.proof"],
         env={"CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin"},
@@ -231,7 +233,7 @@ def test_where_there_is_no_gpu_the_proof_says_so_in_a_line():
     assert done.stderr.strip().count("\n") <= 1
 
 
-def test_a_convolution_that_is_wrong_is_refused(monkeypatch):
+def test_the_proof_refuses_a_wrong_convolution(monkeypatch):
     monkeypatch.setattr(proof, "convolve", lambda torch_device: 0.25)
     with pytest.raises(SystemExit, match=r"wrong by 0\.25"):
         proof.main()

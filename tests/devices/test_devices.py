@@ -50,11 +50,11 @@ V1 = {"proc/self/cgroup": "3:cpu,cpuacct:/box\n1:name=systemd:/\n0::/\n"}
         ),
     ],
 )
-def test_the_tightest_quota_of_either_cgroup_version_counts(tmp_path, files, quota):
+def test_the_smallest_quota_of_both_cgroup_versions_counts(tmp_path, files, quota):
     assert cgroup_quota(write_tree(tmp_path, files)) == quota
 
 
-def test_usable_cpus_are_those_of_affinity_and_quota(tmp_path):
+def test_usable_cpus_follow_affinity_and_quota(tmp_path):
     allowed = len(os.sched_getaffinity(0))
     assert usable_cpus(tmp_path) == allowed
     half = write_tree(tmp_path, {"sys/fs/cgroup/cpu.max": "50000 100000"})
@@ -73,12 +73,12 @@ def test_usable_cpus_are_those_of_affinity_and_quota(tmp_path):
         ("../../etc", "../../etc", "etc"),
     ],
 )
-def test_the_chips_name_is_tidied_and_makes_a_folder_name(brand, tidy, slug):
+def test_the_name_of_a_chip_is_shortened_and_gives_a_folder_name(brand, tidy, slug):
     assert tidy_brand(brand) == tidy
     assert Chip("cpu", "cpu", tidy, 1, {}).slug == slug
 
 
-def test_the_cpu_at_hand_is_described_and_sensed():
+def test_the_cpu_of_this_machine_has_a_description_and_a_state():
     chip = Cpu().identify()
     assert chip.name
     assert chip.threads >= 1
@@ -86,7 +86,7 @@ def test_the_cpu_at_hand_is_described_and_sensed():
     assert set(Cpu().state()) == {"load_1min", "governor", "quota_cpus", "affinity_cpus"}
 
 
-def test_a_session_on_the_cpu_sets_threads_and_measures_memory():
+def test_a_cpu_session_sets_threads_and_measures_memory():
     import torch
 
     cpu, before = Cpu(), torch.get_num_threads()
@@ -96,13 +96,13 @@ def test_a_session_on_the_cpu_sets_threads_and_measures_memory():
             assert torch.get_num_threads() == 1
             assert torch.is_inference_mode_enabled()
             session.reset_peak_memory()
-            block = torch.ones(256 * 2**20 // 4)  # so large that it is mapped afresh
+            block = torch.ones(256 * 2**20 // 4)  # large enough that malloc maps new pages
             assert session.memory().peak >= block.nbytes // 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_device_that_there_is_not_is_bad_input():
+def test_an_unknown_device_is_refused_with_a_suggestion():
     with pytest.raises(UsageError, match="Did you mean cuda"):
         devices.select("cudda")
 
@@ -118,19 +118,19 @@ def scripted(case, round_number, calls=50):
     return times
 
 
-def test_the_fake_device_repeats_itself_to_the_bit():
+def test_times_of_the_fake_device_repeat_exactly():
     case = Case("repnext_u3_t", "train", device="fake")
     assert scripted(case, 1) == scripted(case, 1)
     assert scripted(case, 1) != scripted(case, 2)
 
 
-def test_the_fake_device_gives_each_process_a_mean_of_its_own():
+def test_the_fake_device_has_a_different_mean_in_each_round():
     case = Case("repnext_u3_t", "train", device="fake")
     means = [sum(scripted(case, number)) / 50 for number in range(1, 9)]
     assert max(means) / min(means) > 1.02
 
 
-def test_on_the_fake_device_each_fusion_is_faster():
+def test_fused_forms_are_faster_on_the_fake_device():
     medians = [
         sorted(scripted(Case("repnext_u3_t", form, device="fake"), 1))[25]
         for form in ("train", "rrep", "srep")
@@ -138,7 +138,7 @@ def test_on_the_fake_device_each_fusion_is_faster():
     assert medians == sorted(medians, reverse=True)
 
 
-def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
+def test_cpu_time_is_of_the_allowed_cpus_only(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "allowed_cpus", lambda: {1})
     stat = "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 30 999 7 4 6 50 0 0\n"
     reading = Host(write_tree(tmp_path, {"proc/stat": stat})).sense()
@@ -157,13 +157,13 @@ def test_cpu_time_is_that_of_the_cpus_we_may_use(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_throttling_is_read_from_either_cgroup_version(tmp_path, folder, groups, text):
+def test_throttling_is_read_from_both_cgroup_versions(tmp_path, folder, groups, text):
     files = {f"{folder}/cpu.stat": text, "proc/self/cgroup": groups}
     reading = Host(write_tree(tmp_path, files)).sense()
     assert (reading.throttled_s, reading.throttled_periods) == (0.25, 3)
 
 
-def test_what_cannot_be_read_is_none_with_a_reason(tmp_path):
+def test_unreadable_values_of_the_host_are_none_with_a_reason(tmp_path):
     reading = Host(tmp_path).sense()
     assert (reading.busy_cpu_s, reading.stolen_cpu_s, reading.clock_hz) == (None, None, None)
     assert (reading.throttled_s, reading.overheated, reading.power_mode) == (None, None, None)
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_is_none_with_a_reason(tmp_path):
     assert reading.own_cpu_s > 0
 
 
-def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
+def test_clock_governor_and_thermal_events_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "allowed_cpus", lambda: {0, 1})
     base = "sys/devices/system/cpu/cpu{}/"
     files = {base.format(0) + "cpufreq/scaling_governor": "powersave\n"}
@@ -184,17 +184,17 @@ def test_clocks_governor_and_thermal_events_are_sensed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["0", "<unknown>", ""])
-def test_a_clock_that_is_not_known_is_none(tmp_path, monkeypatch, text):
+def test_an_unknown_clock_is_none(tmp_path, monkeypatch, text):
     monkeypatch.setattr(host, "allowed_cpus", lambda: {0})
     files = {"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": text}
     assert Host(write_tree(tmp_path, files)).sense().clock_hz is None
 
 
 @pytest.mark.parametrize("fault", ["hog", "steal", "quota", "clock", "blind"])
-def test_the_fake_device_can_be_in_a_state_that_spoils_numbers(fault):
+def test_the_fake_device_simulates_a_disturbed_machine(fault):
     with Fake().session(Case(f"fault/{fault}", "plain", device="fake")) as session:
         before = session.sense()
-        session._pass(10.0)
+        session._advance(10.0)
         after = session.sense()
     found = conditions_over([(before, after)])
     others = None if found.busy_cpu_s is None else found.busy_cpu_s - found.own_cpu_s
@@ -205,7 +205,7 @@ def test_the_fake_device_can_be_in_a_state_that_spoils_numbers(fault):
     assert bool(found.missing) == (fault == "blind")
 
 
-def test_kernels_are_calls_that_take_their_time():
+def test_calibration_kernels_take_time():
     with Cpu().session(Case("resnet50", "plain", threads=1)) as session:
         found = calibrate(session.kernels(), session.now)
     assert 0 < found.compute_s < 1

@@ -1,4 +1,4 @@
-"""The Orin driver on recorded trees: what it is, how it is sensed, what refuses elsewhere."""
+"""The Orin driver on recorded sysfs trees."""
 
 import msgspec
 import pytest
@@ -31,7 +31,7 @@ def session_of(root):
     return orin.OrinSession(sensor_of(root), Board(root))
 
 
-def test_an_orin_is_known_by_its_device_tree(nano):
+def test_an_orin_is_identified_by_its_device_tree(nano):
     chip = nano.identify()
     assert chip.slug == "nvidia-jetson-orin-nano-engineering-reference-developer-kit-super"
     assert (chip.device, chip.kind) == ("orin", "edge")
@@ -42,7 +42,7 @@ def test_an_orin_is_known_by_its_device_tree(nano):
 
 
 @pytest.mark.parametrize("model", ["", "NVIDIA Jetson Xavier NX", "NVIDIA Jetson AGX Thor"])
-def test_what_is_no_orin_says_what_was_found_and_how_to_run_there(tmp_path, model):
+def test_another_machine_is_refused_with_instructions(tmp_path, model):
     board = write_tree(tmp_path, {"proc/device-tree/model": model} if model else {})
     with pytest.raises(UnavailableError) as refused:
         Orin(board).identify()
@@ -50,7 +50,7 @@ def test_what_is_no_orin_says_what_was_found_and_how_to_run_there(tmp_path, mode
     assert "--device orin" in refused.value.remedy
 
 
-def test_results_of_two_power_modes_are_of_two_environments(tmp_path):
+def test_each_power_mode_is_a_separate_environment(tmp_path):
     versions = {"torch": "2.8", "timm": "1", "bench": "0"}
     device = Orin(write_tree(tmp_path, NANO.files))
     before = environment_id(device, device.identify(), versions)
@@ -59,7 +59,7 @@ def test_results_of_two_power_modes_are_of_two_environments(tmp_path):
     assert environment_id(device, device.identify(), versions) != before
 
 
-def test_each_reading_has_the_boards_levels_and_its_power_mode(nano, tmp_path):
+def test_a_reading_has_levels_and_power_mode_of_the_board(nano, tmp_path):
     session = session_of(tmp_path)
     reading = session.sense()
     assert (reading.clock_hz, reading.temperature_c) == (1.02e9, 51.25)
@@ -71,18 +71,18 @@ def test_each_reading_has_the_boards_levels_and_its_power_mode(nano, tmp_path):
     assert session.sense().power_mode == "7W"
 
 
-def test_the_state_says_whether_clocks_are_locked(tmp_path):
+def test_the_state_has_whether_clocks_are_locked(tmp_path):
     assert Orin(write_tree(tmp_path / "nano", NANO.files)).state()["jetson_clocks"] == "off"
     assert Orin(write_tree(tmp_path / "agx", AGX.files)).state()["jetson_clocks"] == "on"
 
 
-def test_room_for_networks_is_the_boards_memory(nano):
+def test_free_bytes_are_of_the_memory_of_the_board(nano):
     assert nano.free_bytes() > 0
     assert nano.foreign_processes() is None
 
 
 class Jtop:
-    """Stands for jtop's process."""
+    """A fake JtopSensor."""
 
     made = 0
 
@@ -103,27 +103,29 @@ def jtop(monkeypatch):
     monkeypatch.setattr(orin, "JtopSensor", Jtop)
 
 
-def test_jtop_is_not_started_where_the_boards_files_tell_all_that_is_kept(nano, tmp_path, jtop):
+def test_jtop_is_not_started_if_sysfs_has_all_sampled_levels(nano, tmp_path, jtop):
     sensor = sensor_of(tmp_path)
     assert sensor.gauges().utilisation == 0.0
-    assert sensor.gauges().memory_clock_hz is None  # for root only, and not worth a process
+    assert (
+        sensor.gauges().memory_clock_hz is None
+    )  # only root can read it, and it is not in SAMPLED
     assert Jtop.made == 0
     sensor.close()
 
 
-def test_jtop_tells_what_the_boards_files_do_not(tmp_path, jtop):
+def test_jtop_adds_levels_that_sysfs_lacks(tmp_path, jtop):
     files = {path: text for path, text in NANO.files.items() if not path.endswith("/load")}
     sensor = sensor_of(write_tree(tmp_path, files))
     for _ in range(2):
         seen = sensor.gauges()
         assert seen.utilisation == 0.25
-        assert seen.power_w == pytest.approx(4984 * 1856 / 1e6)  # the board's own comes first
+        assert seen.power_w == pytest.approx(4984 * 1856 / 1e6)  # sysfs takes precedence
     assert Jtop.made == 1
     sensor.close()
     assert sensor._jtop.closed
 
 
-def test_where_neither_tells_there_are_both_reasons(tmp_path):
+def test_a_level_that_sysfs_and_jtop_lack_has_both_reasons(tmp_path):
     files = {path: text for path, text in NANO.files.items() if not path.endswith("/load")}
     sensor = sensor_of(write_tree(tmp_path, files))
     seen = sensor.gauges()
@@ -133,12 +135,12 @@ def test_where_neither_tells_there_are_both_reasons(tmp_path):
     assert "jtop: jtop is not installed" in seen.missing["utilisation"]
 
 
-def test_the_sensor_is_open_for_the_session_alone(nano, jtop):
+def test_the_sensor_is_open_only_during_the_session(nano, jtop):
     case = Case("resnet50", "plain", device="orin", threads=torch.get_num_threads())
     with nano.session(case) as session:
         assert isinstance(session.sensor(), orin._BoardThenJtop)
 
 
-def test_a_chip_of_another_mode_is_another_chip():
+def test_a_chip_in_another_power_mode_is_another_chip():
     modes = [msgspec.structs.replace(CHIP, facts={"power_mode": mode}) for mode in ("15W", "7W")]
     assert environment_id(Orin(), modes[0], {}) != environment_id(Orin(), modes[1], {})

@@ -1,4 +1,4 @@
-"""The switches for TF32 in one place, and what a chip must have for a precision."""
+"""Switches for TF32, requirements of a precision, and tolerances of checks."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def restored():
 @pytest.mark.parametrize(
     ("name", "allowed"), [("fp32", False), ("tf32", True), ("fp16", False), ("bf16", False)]
 )
-def test_tf32_is_on_in_products_and_convolutions_for_tf32_alone(name, allowed):
+def test_only_tf32_switches_tf32_on(name, allowed):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
     torch.backends.cudnn.benchmark = True
     precision.set_switches(name)
@@ -31,8 +31,8 @@ def test_tf32_is_on_in_products_and_convolutions_for_tf32_alone(name, allowed):
     }
 
 
-def test_the_switches_can_be_set_and_read_again_after_each_other():
-    """PyTorch's older and newer switches raise where they are mixed; warnings are errors here."""
+def test_switches_can_be_set_and_read_repeatedly():
+    """PyTorch raises if older and newer switches are mixed; warnings are errors here."""
     code = """
 import warnings; warnings.simplefilter("error")
 from bench.devices import precision
@@ -43,7 +43,7 @@ for name in [*precision.PRECISIONS] * 2:
 
 
 @pytest.mark.parametrize("name", precision.PRECISIONS)
-def test_a_precision_has_a_type_of_torch(name):
+def test_every_precision_has_a_type_of_torch(name):
     assert precision.dtype(name).is_floating_point
 
 
@@ -59,7 +59,7 @@ def test_a_precision_has_a_type_of_torch(name):
         ("fake", "", None),
     ],
 )
-def test_tf32_wants_a_chip_that_has_it(device, capability, said):
+def test_tf32_needs_a_chip_with_tf32(device, capability, said):
     facts = {"compute_capability": capability} if capability else {}
     chip = Chip(device, "", "Test", 1, facts)
     found = DEVICES[device].missing_precision("tf32", chip)
@@ -82,7 +82,5 @@ def test_tf32_wants_a_chip_that_has_it(device, capability, said):
         ("bf16", float("nan"), 0.7),
     ],
 )
-def test_what_is_tolerated_is_four_times_what_the_precision_costs_the_network(
-    name, error, tolerated
-):
+def test_the_tolerance_is_four_times_the_rounding_error_within_limits(name, error, tolerated):
     assert precision.tolerance(name, error) == pytest.approx(tolerated)

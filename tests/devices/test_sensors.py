@@ -18,11 +18,11 @@ from bench.devices.fake import FakeSensor
 from bench.devices.orin import _BoardThenJtop
 from bench.devices.sensors import nvml
 from bench.devices.sensors.jtop import JtopSensor
-from bench.devices.sensors.sensor import LEVELS, Blind, Sensor
+from bench.devices.sensors.sensor import LEVELS, MissingSensor, Sensor
 from bench.devices.sensors.tegra import Board
 from bench.records import Gauges
 
-# Narrow enough to show a unit that is not SI: kHz or MHz, mW, per cent, thousandths of a degree.
+# Narrow ranges, so that a unit that is not SI fails: kHz, MHz, mW, per cent, m°C.
 RANGES = {
     "utilisation": (0, 1),
     "clock_hz": (1e7, 1e10),
@@ -30,14 +30,14 @@ RANGES = {
     "temperature_c": (-50, 150),
     "power_w": (0.1, 5000),
 }
-# The records of the fake device are compared with those of older releases, which lack this reason.
+# Records of the fake device are compared with records of older releases, which lack this reason.
 NO_REASON = {FakeSensor: {"memory_clock_hz"}}
 NANO = TREES["JetPack 6, Orin Nano 8GB"].files
 NO_LOAD = {path: text for path, text in NANO.items() if not path.endswith("/load")}
 
 
 def gpu(*boards, **options):
-    """The first of these GPUs, opened through the fake pynvml."""
+    """Open the first of the GPUs through the fake pynvml."""
 
     def make(monkeypatch, folder):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -48,22 +48,22 @@ def gpu(*boards, **options):
 
 
 def board(files):
-    """A Jetson board that has these files."""
+    """Return a Jetson board with the given files."""
     return lambda monkeypatch, folder: Board(write_tree(folder, files))
 
 
 def jtop(behaviour):
-    """The sensor of jtop, whose service behaves so."""
+    """Return a JtopSensor whose fake service has the given behaviour."""
 
     def make(monkeypatch, folder):
         fake_jtop.install(monkeypatch, folder, behaviour)
-        return JtopSensor(START_S, between_s=0.02)
+        return JtopSensor(START_S, interval_s=0.02)
 
     return make
 
 
 def board_then_jtop(files, behaviour):
-    """The sensor of an Orin: a board that has these files, then jtop."""
+    """Return the sensor of an Orin: a board with the given files, then jtop."""
 
     def make(monkeypatch, folder):
         fake_jtop.install(monkeypatch, folder / "site", behaviour)
@@ -73,7 +73,7 @@ def board_then_jtop(files, behaviour):
 
 
 LOST = dict.fromkeys(fake_pynvml.ARGUMENTS, "GpuIsLost")
-for needed in ("nvmlInit", "nvmlDeviceGetHandleByIndex"):  # to open the GPU at all
+for needed in ("nvmlInit", "nvmlDeviceGetHandleByIndex"):  # without them no GPU can be opened
     del LOST[needed]
 SENSORS = {  # the name of a test -> a function of (monkeypatch, folder) that makes the sensor
     "nvml: H200": gpu(fake_pynvml.h200()),
@@ -89,7 +89,7 @@ SENSORS = {  # the name of a test -> a function of (monkeypatch, folder) that ma
     "orin: board alone": board_then_jtop(NANO, "not installed"),
     "orin: board, then jtop": board_then_jtop(NO_LOAD, "good"),
     "orin: neither": board_then_jtop({}, "not installed"),
-    "blind": lambda monkeypatch, folder: Blind("no sensor was opened"),
+    "blind": lambda monkeypatch, folder: MissingSensor("no sensor was opened"),
     "fake": lambda monkeypatch, folder: FakeSensor(itertools.count().__next__, 3e9),
 }
 
@@ -101,11 +101,11 @@ def sensor(request, monkeypatch, tmp_path):
 
 
 def check(sensor):
-    """Assert what the protocol says of one reading."""
+    """Assert that one reading follows the protocol."""
     gauges = sensor.gauges()
     assert isinstance(gauges, Gauges)
     absent = {name for name in LEVELS if getattr(gauges, name) is None}
-    # A reason for each None, and for nothing else.
+    # `missing` has a reason for each None, and no others.
     assert set(gauges.missing) == absent - NO_REASON.get(type(sensor), set())
     assert all(reason.strip() and reason.isprintable() for reason in gauges.missing.values())
     for name, (low, high) in RANGES.items():
@@ -130,7 +130,7 @@ def test_energy_is_none_or_never_falls(sensor):
         assert energies == sorted(energies)
 
 
-def test_a_sensor_may_be_closed_twice_and_be_asked_afterwards(sensor):
+def test_a_sensor_can_be_closed_twice_and_read_afterwards(sensor):
     check(sensor)
     sensor.close()
     sensor.close()
@@ -138,7 +138,7 @@ def test_a_sensor_may_be_closed_twice_and_be_asked_afterwards(sensor):
     sensor.energy_j()
 
 
-def test_a_sensor_that_was_never_asked_may_be_closed(sensor):
+def test_an_unused_sensor_can_be_closed(sensor):
     sensor.close()
     check(sensor)
 
@@ -152,7 +152,7 @@ def is_sensor(thing):
     return isinstance(thing, type) and all(hasattr(thing, name) for name in methods)
 
 
-def test_every_sensor_of_bench_is_in_the_list(monkeypatch, tmp_path):
+def test_every_sensor_of_bench_is_in_the_table(monkeypatch, tmp_path):
     found = set()
     for entry in pkgutil.walk_packages(devices.__path__, f"{devices.__name__}."):
         module = importlib.import_module(entry.name)

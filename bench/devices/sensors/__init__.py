@@ -1,5 +1,5 @@
 """Sensors of a GPU: utilisation, clocks, temperature, power, throttles, energy.
 
-`sensor` has the protocol. `nvml` is an NVIDIA GPU through NVML, `tegra` a Jetson board through its
-sysfs files, `jtop` a Jetson board through jetson-stats. Nothing here imports torch or starts CUDA.
+`sensor` defines the protocol. `nvml` reads an NVIDIA GPU through NVML; `tegra` reads a Jetson board
+through sysfs, and `jtop` through jetson-stats. Nothing here imports torch or starts CUDA.
 """

@@ -1,6 +1,6 @@
-"""A Jetson board through jtop (jetson-stats), for the levels that its sysfs files do not show.
+"""Read a Jetson board through jtop (jetson-stats), for levels that sysfs lacks.
 
-A child process imports jtop and answers questions (`jtop_sampler`); this process never imports it.
+A child process imports jtop and answers requests (`jtop_sampler`); this process never imports jtop.
 The reasons: importing jtop forces the start method of multiprocessing, prints to stdout, and jtop
 is under the AGPL.
 """
@@ -17,40 +17,40 @@ import msgspec
 
 from bench.devices.sensors import jtop_sampler
 from bench.devices.sensors.jtop_reading import SILENT
-from bench.devices.sensors.sensor import LEVELS, Blind
+from bench.devices.sensors.sensor import LEVELS, MissingSensor
 from bench.process import command_for_module
 from bench.records import Gauges
 
 DEADLINE_S = 5.0  # for one answer
-BETWEEN_S = 0.1  # interval of jtop's samples
+INTERVAL_S = 0.1  # interval of jtop's samples
 CLOSE_S = 0.5  # for the child to end by itself
-READ_AT_MOST = 65536  # bytes
+MAX_READ_BYTES = 65536
 
 DIED = "jtop's process died"
 
 
 class JtopSensor:
-    """A `Sensor` that asks jtop. Its child process starts at the first question.
+    """A `Sensor` that asks jtop. Its child process starts at the first request.
 
-    A service that fails, or does not answer within `deadline_s`, is given up: from then on every
-    level is None for the same reason. jtop's samples are `between_s` apart.
+    If the service fails, or does not answer within `deadline_s` seconds, the sensor gives up: all
+    later levels are None with the same reason. jtop samples every `interval_s` seconds.
     """
 
-    def __init__(self, deadline_s: float = DEADLINE_S, between_s: float = BETWEEN_S) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S, interval_s: float = INTERVAL_S) -> None:
         self._deadline_s = deadline_s
-        self._between_s = between_s
+        self._interval_s = interval_s
         self._process: subprocess.Popen[bytes] | None = None
         self._given_up: Gauges | None = None
 
     def gauges(self) -> Gauges:
-        """The newest levels. The first call waits for the service; later ones take about 1 ms."""
+        """Return the newest levels. The first call waits for the service; others take 1 ms."""
         if self._given_up is None:
             try:
                 newest = self._ask()
             except BrokenPipeError:
-                newest = Blind(DIED).gauges()
+                newest = MissingSensor(DIED).gauges()
             except (OSError, msgspec.MsgspecError) as error:
-                newest = Blind(f"jtop's process failed: {error}").gauges()
+                newest = MissingSensor(f"jtop's process failed: {error}").gauges()
             if all(getattr(newest, name) is None for name in LEVELS):
                 self._end()
                 self._given_up = newest
@@ -58,13 +58,13 @@ class JtopSensor:
         return self._given_up
 
     def energy_j(self) -> float | None:
-        """None: jtop shows average power and has no counter of energy."""
+        """Return None: jtop has no energy counter, only average power."""
         return None
 
     def close(self) -> None:
         """End the child process, within a second."""
         self._end()
-        self._given_up = self._given_up or Blind("the sensor is closed").gauges()
+        self._given_up = self._given_up or MissingSensor("the sensor is closed").gauges()
 
     def _ask(self) -> Gauges:
         process = self._process = self._process or self._start()
@@ -76,22 +76,22 @@ class JtopSensor:
         while not line.endswith(b"\n"):
             left = max(until - time.monotonic(), 0.0)
             if not select.select([process.stdout], [], [], left)[0]:
-                return Blind(f"{SILENT}: no answer within {self._deadline_s:g} s").gauges()
-            part = process.stdout.read(READ_AT_MOST)
+                return MissingSensor(f"{SILENT}: no answer within {self._deadline_s:g} s").gauges()
+            part = process.stdout.read(MAX_READ_BYTES)
             if not part:
-                return Blind(DIED).gauges()
+                return MissingSensor(DIED).gauges()
             line += part
         return msgspec.json.decode(line, type=Gauges)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        arguments = [f"{self._between_s:g}", f"{self._deadline_s:g}"]
+        arguments = [f"{self._interval_s:g}", f"{self._deadline_s:g}"]
         return subprocess.Popen(
             command_for_module(jtop_sampler.__name__, *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then closes it
+            start_new_session=True,  # Ctrl-C then signals only the parent, which closes it
         )
 
     def _end(self) -> None:
@@ -109,7 +109,10 @@ class JtopSensor:
 
 
 def combined(board: Gauges, jtop: Gauges) -> Gauges:
-    """Each level by the board's sysfs files, or by jtop where they lack it; reasons of both."""
+    """Return the levels of `board` (sysfs), with the levels of `jtop` where `board` lacks them.
+
+    If both lack a level, `missing` has both reasons.
+    """
     levels: dict[str, Any] = {}
     missing: dict[str, str] = {}
     for name in LEVELS:

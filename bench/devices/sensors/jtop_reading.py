@@ -1,4 +1,4 @@
-"""What a client of jtop shows, as Gauges; what its exceptions mean, as reasons. Pure functions.
+"""Pure functions: convert a reading of jtop's client to Gauges, and its exceptions to reasons.
 
 Attributes, units and messages are those of jetson-stats 4.2 to 7.2.
 """
@@ -13,15 +13,15 @@ from bench.devices.sensors.sysfs import UnreadableError
 from bench.devices.sensors.tegra_rails import total_of
 from bench.records import Gauges
 
-NOT_INSTALLED = "jtop is not installed: pip install 'bench[orin]'"
+NOT_INSTALLED = "jtop is not installed: pip install 'backbone-bench[orin]'"
 NOT_RUNNING = "jtop.service is not running: sudo systemctl restart jtop.service"
 NOT_ALLOWED = "jtop.service lets only its group in: sudo usermod -aG jtop $USER, then log in again"
 LOST = "jtop.service ended or dropped the connection"
 SILENT = "jtop.service is silent"
-# NVML answers almost nothing about an Orin's GPU, and jtop then shows zeros.
+# NVML has almost no data on an Orin's GPU. If jtop reads NVML, it shows zeros.
 OF_NVML = "jtop took NVML for the GPU's files, at boot: sudo systemctl restart jtop.service"
 
-# A part of the client's message, and its meaning. The first part that is found counts.
+# Parts of the client's messages, and the reasons. The first part in the message counts.
 MEANINGS = [
     ("not active", NOT_RUNNING),
     ("can't access", NOT_ALLOWED),
@@ -37,7 +37,7 @@ MAX_LEVEL = 1e12
 
 
 def reason_of(error: BaseException) -> str:
-    """The reason, with a remedy where there is one, for an exception of jtop's client."""
+    """Return the reason, with a remedy if there is one, for an exception of jtop's client."""
     if isinstance(error, ModuleNotFoundError) and error.name == "jtop":
         return NOT_INSTALLED
     if type(error).__name__ == "Empty":  # queue.Empty: the service did not answer the greeting
@@ -58,7 +58,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def gauges_of(client: Any) -> Gauges:
-    """The client's reading (per cent, kHz, °C, mW) in the units of Gauges (share, Hz, °C, W)."""
+    """Convert the client's reading (per cent, kHz, °C, mW) to Gauges (share, Hz, °C, W)."""
     levels: dict[str, Any] = {}
     missing = dict.fromkeys(LEVELS, "jtop does not tell")
     gpu: Any = next(iter(client.gpu.values()), {})
@@ -68,7 +68,9 @@ def gauges_of(client: Any) -> Gauges:
     else:
         levels["utilisation"] = _scaled(_at(gpu, "status", "load"), 1e-2, 0, 100)
         levels["clock_hz"] = _scaled(_at(gpu, "freq", "cur"), 1e3, 1)
-    levels["memory_clock_hz"] = _scaled(_at(client.memory, "EMC", "cur"), 1e3, 2)  # 1: unread
+    levels["memory_clock_hz"] = _scaled(
+        _at(client.memory, "EMC", "cur"), 1e3, 2
+    )  # 1 means not read
     temperatures = {name.lower(): zone for name, zone in client.temperature.items()}
     levels["temperature_c"] = _scaled(_at(temperatures, "gpu", "temp"), 1, -50, 150)
     try:
@@ -80,7 +82,7 @@ def gauges_of(client: Any) -> Gauges:
 
 
 def _power_w(power: Any) -> float | None:
-    """The power of the whole module. jtop shows VDD_IN as the total and not as a rail."""
+    """Return the power of the whole module in watts. jtop shows VDD_IN as the total, not a rail."""
     rails = {name: _at(rail, "power") for name, rail in (_at(power, "rail") or {}).items()}
     if total := _at(power, "tot", "name"):
         rails[total] = _at(power, "tot", "power")
@@ -90,16 +92,16 @@ def _power_w(power: Any) -> float | None:
 
 
 def _at(tree: Any, *keys: str) -> Any:
-    """tree[key][key]... in nested mappings; None where a key is absent."""
+    """Return tree[key][key]... in nested mappings; None if a key is absent."""
     for key in keys:
-        if not hasattr(tree, "get"):  # jtop has mappings that are no dict
+        if not hasattr(tree, "get"):  # some mappings of jtop are not a dict
             return None
         tree = tree.get(key)
     return tree
 
 
 def _scaled(value: Any, unit: float, low: float, high: float = MAX_LEVEL) -> float | None:
-    """value * unit if low <= value <= high; None otherwise, and for what is no number."""
+    """Return value * unit if `value` is a number and low <= value <= high; otherwise None."""
     if isinstance(value, (int, float)) and low <= value <= high:
         return value * unit
     return None

@@ -1,10 +1,17 @@
-"""An NVIDIA GPU through NVML: what it is, its state, and its gauges. Starts no CUDA."""
+"""An NVIDIA GPU through NVML: facts, state and gauges. Does not start CUDA."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bench.devices.sensors.nvml_answer import LACKING, SWITCH, Answer, ask, current_switch, decoded
+from bench.devices.sensors.nvml_answer import (
+    FUNCTION_NOT_FOUND,
+    SWITCH,
+    Answer,
+    ask,
+    current_switch,
+    decoded,
+)
 from bench.devices.sensors.nvml_handle import first_visible, started_nvml
 from bench.devices.sensors.throttles import throttles_of
 from bench.errors import UnavailableError
@@ -32,14 +39,14 @@ MAX_POWER_MW = 10_000_000
 MAX_MEMORY_BYTES = 2**50
 MAX_COUNT = 2**62
 
-NOT_OF_AN_INSTANCE = "of a MIG instance it cannot be told"
+UNKNOWN_FOR_INSTANCE = "of a MIG instance it cannot be told"
 
 
 class Gpu:
-    """An open GPU, or an open MIG instance of a GPU: a `Sensor`. Only `open_gpu` makes one.
+    """A `Sensor` of an open GPU, or of an open MIG instance. `open_gpu` creates it.
 
-    `device` is the handle of what CUDA uses. `chip` is the handle of the whole GPU where `device`
-    is an instance, and None where `device` is the whole GPU.
+    `device` is the handle of the GPU or instance that CUDA uses. If `device` is an instance, `chip`
+    is the handle of the whole GPU, otherwise None.
     """
 
     def __init__(self, nvml: Any, device: Any, chip: Any = None) -> None:
@@ -63,11 +70,11 @@ class Gpu:
             ask(self._nvml, "nvmlShutdown")
 
     def facts(self) -> dict[str, str | int | float | None]:
-        """What the GPU is, and the settings of its administrator that change its speed.
+        """Return properties of the GPU, and settings of its administrator that change its speed.
 
         The keys are always the same; an unknown value is None. `max_clock_mhz` is the highest
-        clock of the multiprocessors. For a MIG instance, memory and multiprocessors are those of
-        the instance and the rest is of the GPU, because its power limit holds for all instances.
+        clock of the multiprocessors. For a MIG instance, memory and multiprocessors are of the
+        instance. Other values are of the GPU: its power limit, for example, is for all instances.
         """
         driver = ask(self._nvml, "nvmlSystemGetDriverVersion").then(decoded)
         memory = self._memory("total").within(1, MAX_MEMORY_BYTES)
@@ -84,10 +91,10 @@ class Gpu:
         }
 
     def state(self) -> dict[str, str | int | float | None]:
-        """What may change from minute to minute. The keys are always the same; unknown is None.
+        """Return the current state. The keys are always the same; an unknown value is None.
 
-        It is read before `bench` runs anything on the GPU, so the power is the idle power. The
-        used memory includes what the driver reserves for itself.
+        The caller reads it before `bench` runs anything on the GPU, so the power is the idle power.
+        The used memory includes the memory that the driver reserves.
         """
         used = self._memory("used").then(lambda size: round(size / GIB, 1))
         return {
@@ -100,16 +107,16 @@ class Gpu:
         }
 
     def free_bytes(self) -> int | None:
-        """Bytes of GPU memory that are free; None where NVML does not say."""
+        """Return the free bytes of GPU memory; None if unknown."""
         size: int | None = self._memory("free").value
         return size
 
     def process_bytes(self, pid: int) -> int | None:
-        """Bytes of GPU memory that the process holds, its CUDA context included.
+        """Return the bytes of GPU memory of a process, including its CUDA context.
 
-        None where NVML does not list the process (in a container, NVML may know it by another
-        number), or does not say its size. A process that computes and draws is in both lists,
-        with the same total: the result is the larger one and not the sum.
+        None if NVML does not list the process or its size; in a container, the process may have
+        another number in NVML. A process that computes and draws is in two lists with the same
+        total. So the result is the maximum over the lists, and not the sum.
         """
         held = [
             Answer(process.usedGpuMemory).within(1, MAX_MEMORY_BYTES).value
@@ -119,15 +126,15 @@ class Gpu:
         return max((size for size in held if size is not None), default=None)
 
     def foreign_processes(self) -> int | None:
-        """The number of processes that compute or draw on the GPU; None where no list is readable.
+        """Return the number of processes that compute or draw on the GPU; None if unreadable.
 
-        While `bench` runs nothing on the GPU, all of them belong to others.
+        While `bench` runs nothing on the GPU, none of these processes belongs to `bench`.
         """
         listed = self._processes()
         return None if listed is None else len({process.pid for process in listed})
 
     def gauges(self) -> Gauges:
-        """The levels now; takes milliseconds. Each level that is None has a reason in `missing`."""
+        """Return the current levels, in milliseconds. `missing` has a reason for each None."""
         answers = {
             "utilisation": self._utilisation(),
             "clock_hz": self._clock_hz(CLOCK_SM),
@@ -141,7 +148,7 @@ class Gpu:
         return Gauges(**levels, missing=missing)
 
     def energy_j(self) -> float | None:
-        """Joules since the driver was loaded; None where the GPU has no counter of its own."""
+        """Return the joules since the driver was loaded; None if the GPU has no energy counter."""
         energy = self._of_whole_chip("nvmlDeviceGetTotalEnergyConsumption").within(1, MAX_COUNT)
         joules: float | None = energy.then(lambda millijoules: millijoules / 1e3).value
         return joules
@@ -150,12 +157,12 @@ class Gpu:
         return ask(self._nvml, function, self._device)
 
     def _of_chip(self, function: str, *arguments: int) -> Answer:
-        """Ask for what all instances of a GPU share: NVML answers it for the whole GPU only."""
+        """Ask for a value that all instances share: NVML has it only for the whole GPU."""
         return ask(self._nvml, function, self._chip, *arguments)
 
     def _of_whole_chip(self, function: str) -> Answer:
-        """Ask for a sum over the whole GPU; it says nothing about one MIG instance."""
-        return Answer(None, NOT_OF_AN_INSTANCE) if self._is_instance else self._of_chip(function)
+        """Ask for a sum over the whole GPU, which is unknown for a single MIG instance."""
+        return Answer(None, UNKNOWN_FOR_INSTANCE) if self._is_instance else self._of_chip(function)
 
     def _name(self) -> str:
         name = self._of_device("nvmlDeviceGetName").then(decoded).value
@@ -164,21 +171,21 @@ class Gpu:
         return name or "unnamed NVIDIA GPU"
 
     def _capability(self) -> Answer:
-        """The compute capability as a text, such as "9.0"."""
+        """Return the compute capability as text, such as "9.0"."""
         pair = self._of_chip("nvmlDeviceGetCudaComputeCapability")
         return pair.then(lambda pair: f"{pair[0]}.{pair[1]}" if pair[0] > 0 else None)
 
     def _sm_count(self) -> Answer:
-        """The number of multiprocessors; of a whole GPU, cores / cores per multiprocessor."""
+        """Return the number of multiprocessors: for a whole GPU, cores / cores per SM."""
         if self._is_instance:
             attributes = self._of_device("nvmlDeviceGetAttributes")
             return attributes.then(lambda found: found.multiprocessorCount).within(1, MAX_COUNT)
-        each = CORES_PER_SM.get(self._capability().value)
+        per_sm = CORES_PER_SM.get(self._capability().value)
         cores = self._of_chip("nvmlDeviceGetNumGpuCores").within(1, MAX_COUNT)
-        return cores.then(lambda count: None if not each or count % each else count // each)
+        return cores.then(lambda count: None if not per_sm or count % per_sm else count // per_sm)
 
     def _memory(self, part: str) -> Answer:
-        """Bytes of GPU memory; `part` is `total`, `free` or `used`."""
+        """Return bytes of GPU memory; `part` is `total`, `free` or `used`."""
         sizes = self._of_device("nvmlDeviceGetMemoryInfo")
         return sizes.then(lambda found: getattr(found, part)).within(0, MAX_MEMORY_BYTES)
 
@@ -201,14 +208,14 @@ class Gpu:
         return rates.within(0, 100).then(lambda percent: percent / 100)
 
     def _throttles(self) -> Answer:
-        """Ask by the function's new name; by its old name where driver or pynvml lack the new."""
+        """Call the function by its new name, or by its old name if the new one does not exist."""
         mask = self._of_chip("nvmlDeviceGetCurrentClocksEventReasons")
-        if mask.reason == LACKING:
+        if mask.reason == FUNCTION_NOT_FOUND:
             mask = self._of_chip("nvmlDeviceGetCurrentClocksThrottleReasons")
         return mask.within(0, MAX_COUNT).then(throttles_of)
 
     def _processes(self) -> list[Any] | None:
-        """The processes of all readable lists; None where no list is readable."""
+        """Return the processes in all readable lists; None if no list is readable."""
         lists = [
             self._of_device("nvmlDeviceGetComputeRunningProcesses").value,
             self._of_device("nvmlDeviceGetGraphicsRunningProcesses").value,
@@ -221,8 +228,8 @@ class Gpu:
 def open_gpu() -> Gpu:
     """Open the GPU that torch calls `cuda:0`.
 
-    They agree where CUDA numbers GPUs by PCI bus, as NVML does (CUDA_DEVICE_ORDER=PCI_BUS_ID).
-    Raises UnavailableError where there is no driver or no GPU, or CUDA_VISIBLE_DEVICES hides it.
+    CUDA must number GPUs by PCI bus, like NVML (CUDA_DEVICE_ORDER=PCI_BUS_ID). Raises
+    UnavailableError if there is no driver or no GPU, or if CUDA_VISIBLE_DEVICES hides all GPUs.
     """
     nvml = started_nvml()
     try:

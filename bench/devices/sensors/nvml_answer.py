@@ -1,8 +1,8 @@
-"""One question to NVML: the value that it answered, or the reason why it did not.
+"""A call of one NVML function: its value, or the reason why there is none.
 
-NVML may refuse one question (no permission in a container, not supported by the chip, a function
-newer than the driver) and answer all others. So each question is asked alone. No answer, or an
-answer that is impossible, becomes None with a reason and never an exception.
+One function may fail (no permission in a container, not supported by the chip, newer than the
+driver) while all others work. So each function is called separately. A missing or impossible value
+becomes None with a reason, and never an exception.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-LACKING = "NVML: Function Not Found"  # as NVML says it where the driver is older than the function
+# NVML's message if the function is newer than the driver.
+FUNCTION_NOT_FOUND = "NVML: Function Not Found"
 SWITCH = {0: "off", 1: "on"}  # nvmlEnableState_t
 
 
 class Answer(NamedTuple):
-    """The answer to one question; `value` is None where there is no answer, with the `reason`."""
+    """The result of one call. If `value` is None, `reason` says why."""
 
     value: Any
     reason: str = ""
 
     def within(self, low: float, high: float) -> Answer:
-        """The same answer if low <= value <= high, otherwise None with a reason."""
+        """Return the same answer if low <= value <= high, otherwise None with a reason."""
         return self.then(lambda number: number if low <= number <= high else None)
 
     def then(self, change: Callable[[Any], Any]) -> Answer:
-        """The answer change(value). Where `change` returns None, the value was impossible."""
+        """Return the answer change(value). If `change` returns None, the value is impossible."""
         if self.value is None:
             return self
         changed = change(self.value)
@@ -33,23 +34,25 @@ class Answer(NamedTuple):
 
 
 def ask(nvml: Any, function: str, *arguments: Any) -> Answer:
-    """Call one function of the module `pynvml`. An error that it raises becomes the reason."""
+    """Call one function of the module `pynvml`. An exception becomes the reason."""
     try:
         return Answer(getattr(nvml, function)(*arguments))
     except AttributeError:  # this pynvml is older than the function
-        return Answer(None, LACKING)
+        return Answer(None, FUNCTION_NOT_FOUND)
     except nvml.NVMLError as error:
         return Answer(None, f"NVML: {error}")
-    except Exception as error:  # pynvml's own: the driver is too old, or a text is not UTF-8
+    except Exception as error:  # of pynvml: the driver is too old, or a text is not UTF-8
         kind = type(error).__name__
-        return Answer(None, LACKING if kind == "NVMLLibraryMismatchError" else f"NVML: {kind}")
+        return Answer(
+            None, FUNCTION_NOT_FOUND if kind == "NVMLLibraryMismatchError" else f"NVML: {kind}"
+        )
 
 
 def current_switch(modes: list[int]) -> str | None:
-    """The current one of the two states [now, after the next reset]: "on" or "off"."""
+    """Return the first of the two states [now, after the next reset]: "on" or "off"."""
     return SWITCH.get(modes[0])
 
 
 def decoded(text: str | bytes) -> str | None:
-    """The text, which old releases of pynvml return as bytes; None for an empty text."""
+    """Return text as str: old releases of pynvml return bytes. None for an empty text."""
     return (text.decode(errors="replace") if isinstance(text, bytes) else text) or None

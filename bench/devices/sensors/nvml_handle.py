@@ -1,6 +1,6 @@
-"""The NVML handle of the GPU, or of the MIG instance, that CUDA will use as its device 0.
+"""Find the NVML handle of the GPU, or of the MIG instance, that CUDA uses as device 0.
 
-CUDA_VISIBLE_DEVICES chooses it. NVML ignores that variable, so its rules are repeated here.
+CUDA_VISIBLE_DEVICES selects it. NVML ignores this variable, so this module implements its rules.
 Sources: "CUDA Environment Variables" in the CUDA C++ Programming Guide; "CUDA Device Enumeration"
 in NVIDIA's MIG User Guide.
 """
@@ -29,7 +29,7 @@ REMEDY_MIG = (
 
 
 def started_nvml() -> Any:
-    """The module `pynvml` after nvmlInit. Raises UnavailableError where NVML does not start."""
+    """Call nvmlInit and return the module `pynvml`. Raises UnavailableError if NVML fails."""
     try:
         import pynvml
     except ImportError as error:
@@ -44,10 +44,9 @@ def started_nvml() -> Any:
 
 
 def first_visible(nvml: Any) -> tuple[Any, Any]:
-    """The handle of the first GPU that CUDA sees, and None.
+    """Return (GPU, None) for the first GPU that CUDA sees, or (instance, GPU) for a MIG instance.
 
-    Where CUDA sees a MIG instance, the two handles are those of the instance and of its GPU.
-    Raises UnavailableError where CUDA sees no GPU.
+    Raises UnavailableError if CUDA sees no GPU.
     """
     if ask(nvml, "nvmlDeviceGetCount").value == 0:
         raise UnavailableError("no NVIDIA GPU here: NVML finds none", REMEDY)
@@ -78,21 +77,21 @@ def _by_index(nvml: Any, index: int) -> Any:
 
 
 def _by_uuid(nvml: Any, uuid: str) -> Any:
-    """The handle for a whole UUID, or, as in CUDA, for a prefix that fits one GPU only."""
+    """Return the handle for a UUID or, as in CUDA, for a prefix of the UUID of exactly one GPU."""
     whole = ask(nvml, "nvmlDeviceGetHandleByUUID", uuid).value
     if whole is not None:
         return whole
     count = ask(nvml, "nvmlDeviceGetCount").value or 0
     handles = [ask(nvml, "nvmlDeviceGetHandleByIndex", index).value for index in range(count)]
     uuids = [ask(nvml, "nvmlDeviceGetUUID", handle).then(decoded).value or "" for handle in handles]
-    found = [handle for handle, its in zip(handles, uuids, strict=True) if its.startswith(uuid)]
+    found = [handle for handle, full in zip(handles, uuids, strict=True) if full.startswith(uuid)]
     if len(found) != 1:
         raise _hidden(f"begins with {uuid}, which is that of {len(found)} GPUs")
     return found[0]
 
 
 def _gpu_or_first_instance(nvml: Any, chip: Any) -> tuple[Any, Any]:
-    """Where MIG is on, CUDA sees only the first instance of the GPU; elsewhere the whole GPU."""
+    """Return (chip, None) if MIG is off. If it is on, CUDA sees only the first instance."""
     if ask(nvml, "nvmlDeviceGetMigMode", chip).then(current_switch).value != "on":
         return chip, None
     most = ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", chip).value or 1

@@ -1,6 +1,6 @@
-"""Small files of the kernel (sysfs, procfs, debugfs): their text, or the reason why there is none.
+"""Read small files of the kernel (sysfs, procfs, debugfs).
 
-Each function raises UnreadableError, whose text becomes the reason of a missing value.
+Functions raise UnreadableError; its text becomes the reason of a missing value.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import os
 import re
 from pathlib import Path
 
-READ_AT_MOST = 2**20  # bytes
+MAX_READ_BYTES = 2**20
 LARGEST_NUMBER = 10**12
 
 
 class UnreadableError(Exception):
-    """A value could not be read. The text names the file, and what is wrong with its content."""
+    """A value cannot be read. The text has the file, and the error in its content."""
 
 
 def number_in(path: Path, low: int, high: int = LARGEST_NUMBER) -> int:
-    """The integer in a file. Raises UnreadableError unless low <= integer <= high."""
+    """Return the integer in a file. Raises UnreadableError unless low <= integer <= high."""
     text = text_of(path)
     try:
         value = int(text)
@@ -30,15 +30,15 @@ def number_in(path: Path, low: int, high: int = LARGEST_NUMBER) -> int:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file, without NULs and white space at its ends; never empty.
+    """Return the text of a file, without NULs and white space at both ends.
 
-    It uses os.read and not Python's file objects: the thermal zone of a sleeping GPU answers
-    EAGAIN, which file objects turn into a TypeError.
+    Raises UnreadableError if the file cannot be read or is empty. It uses os.read: the thermal
+    zone of a sleeping GPU returns EAGAIN, for which Python's file objects raise a TypeError.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            text = os.read(file, READ_AT_MOST).decode(errors="replace").strip(" \n\t\0")
+            text = os.read(file, MAX_READ_BYTES).decode(errors="replace").strip(" \n\t\0")
         finally:
             os.close(file)
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def text_of(path: Path) -> str:
 
 
 def text_or_none(path: Path) -> str | None:
-    """The text of a file; None where it cannot be read."""
+    """Return the text of a file; None if it cannot be read."""
     try:
         return text_of(path)
     except UnreadableError:
@@ -59,7 +59,7 @@ def text_or_none(path: Path) -> str | None:
 
 
 def match_in(pattern: re.Pattern[str], path: Path) -> re.Match[str]:
-    """The first match of the pattern in a file. Raises UnreadableError where there is none."""
+    """Return the first match in a file. Raises UnreadableError if there is none."""
     found = pattern.search(text_of(path))
     if not found:
         raise UnreadableError(f"no {pattern.pattern!r} in {path}")
@@ -67,15 +67,15 @@ def match_in(pattern: re.Pattern[str], path: Path) -> re.Match[str]:
 
 
 def first_existing(paths: list[Path]) -> Path:
-    """The first path that exists. Raises UnreadableError where none does."""
+    """Return the first path that exists. Raises UnreadableError if none exists."""
     for path in paths:
-        if os.path.exists(path):  # False, and no error, where a folder may not be searched
+        if os.path.exists(path):  # False without permission for a folder
             return path
     raise UnreadableError(f"no readable {' nor '.join(map(str, paths))}")
 
 
 def entries(folder: Path) -> list[Path]:
-    """The sorted entries of a folder; an empty list where it cannot be read."""
+    """Return the sorted entries of a folder; an empty list if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:

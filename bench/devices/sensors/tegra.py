@@ -1,4 +1,4 @@
-"""A Jetson board through its sysfs files. It needs no root, no subprocess and no jtop.
+"""Read a Jetson board through sysfs, without root, a subprocess or jtop.
 
 | | JetPack 5 (L4T 35) | JetPack 6 (L4T 36) and 7 (L4T 38, 39) |
 |---|---|---|
@@ -38,10 +38,10 @@ Facts = dict[str, str | int | float | None]
 
 
 class Board:
-    """A Jetson board: a `Sensor`. On any other machine everything is None. No method raises.
+    """A `Sensor` of a Jetson board. On any other machine every value is None. No method raises.
 
-    Files are searched once and read at each call. `missing` has the reason for each fact that was
-    asked for and is None.
+    Files are located once and read at each call. `missing` has the reason for each fact that was
+    requested and is None.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -51,27 +51,27 @@ class Board:
         self.missing: dict[str, str] = {}
 
     def module(self) -> str:
-        """The name of the module in the device tree; "" where there is none."""
+        """Return the name of the module in the device tree; "" if there is none."""
         return self._fact("module", lambda: tegra_facts.module(self._root)) or ""
 
     def l4t(self) -> str | None:
-        """The release of Jetson Linux, such as `36.4.3`."""
+        """Return the release of Jetson Linux, such as `36.4.3`."""
         return self._fact("l4t", lambda: tegra_facts.l4t(self._root))
 
     def jetpack(self) -> str | None:
-        """The JetPack of the L4T release, such as `6.2`; only its major number if not listed."""
+        """Return the JetPack of the L4T release, such as `6.2`; if unlisted, its major number."""
         return self._fact("jetpack", lambda: tegra_facts.jetpack(self._root))
 
     def power_mode(self) -> str | None:
-        """The mode of nvpmodel, such as `15W`; `mode 2` where the mode has no name."""
+        """Return the mode of nvpmodel, such as `15W`; `mode 2` for a mode without a name."""
         return self._fact("power_mode", lambda: tegra_facts.power_mode(self._root))
 
     def clocks_locked(self) -> bool | None:
-        """Whether `jetson_clocks` was run: it sets the GPU's lowest clock to the highest one."""
+        """Whether min_freq = max_freq for the GPU's clock, as after `jetson_clocks`."""
         return self._fact("jetson_clocks", self._clocks_locked)
 
     def facts(self) -> Facts:
-        """What does not change during a run; `sm_count` is of the module as built."""
+        """Return facts that are constant during a run. `sm_count` ignores the power mode."""
         return {
             "l4t": self.l4t(),
             "jetpack": self.jetpack(),
@@ -82,7 +82,7 @@ class Board:
         }
 
     def state(self) -> Facts:
-        """The state now: clock (MHz) and temperature (°C) of the GPU, power (W) of the module."""
+        """Return clock (MHz) and temperature (°C) of the GPU, and power (W) of the module."""
         levels = self.gauges()
         return {
             "jetson_clocks": {True: "on", False: "off", None: None}[self.clocks_locked()],
@@ -92,11 +92,11 @@ class Board:
         }
 
     def gauges(self) -> Gauges:
-        """The levels of the GPU. The power is of the whole module: the GPU has no rail alone.
+        """Return the levels of the GPU. The power is of the whole module: the GPU has no own rail.
 
         `throttles` has `sw_thermal_slowdown` while the kernel lowers the clock because of heat,
         and `over_current` where the board counted an over-current or under-voltage event since
-        the previous call. It is None only where the board shows neither.
+        the previous call. It is None only if the board shows neither.
         """
         readers: dict[str, Callable[[], object]] = {
             "utilisation": self._utilisation,
@@ -116,11 +116,11 @@ class Board:
         return Gauges(**levels, missing=missing)
 
     def energy_j(self) -> float | None:
-        """None: the board measures the power of its rails and has no counter of energy."""
+        """Return None: the board measures the power of its rails and has no energy counter."""
         return None
 
     def close(self) -> None:
-        """Nothing stays open between two calls."""
+        """Do nothing: no file stays open between two calls."""
 
     def _fact(self, name: str, reader: Callable[[], T]) -> T | None:
         try:
@@ -136,7 +136,7 @@ class Board:
         return number_in(devfreq / "min_freq", 1) == number_in(devfreq / "max_freq", 1)
 
     def _utilisation(self) -> float:
-        """The `load` file is in per mille."""
+        """Return load / 1000: the file `load` is in per mille."""
         places = [self._gpu / "device"] if self._gpu else []
         places += [self._sys / "devices/platform/gpu.0", self._sys / "devices/gpu.0"]
         return number_in(first_existing([place / "load" for place in places]), 0, 1000) / 1000
@@ -150,7 +150,7 @@ class Board:
         return float(number_in(first_existing(files), 1))
 
     def _temperature_c(self) -> float:
-        """The `temp` file of a thermal zone is in m°C; -256000 means that the zone is offline."""
+        """Return temp / 1000: the file `temp` is in m°C. -256000 means that the zone is offline."""
         if self._zone is None:
             raise UnreadableError(
                 f"no {self._sys}/class/thermal/thermal_zone* is of type gpu-thermal"
@@ -158,7 +158,7 @@ class Board:
         return number_in(self._zone / "temp", -50_000, 150_000) / 1000
 
     def _power_w(self) -> float:
-        """The sum over the rails of mV x mA / 1e6."""
+        """Return the sum over the rails of mV x mA / 1e6, in watts."""
         if not self._rails:
             raise UnreadableError(f"no labelled rail of an ina3221 in {self._sys}/class/hwmon")
         return sum(
@@ -214,7 +214,7 @@ class Board:
 
     @functools.cached_property
     def _rails(self) -> dict[str, tuple[Path, Path]]:
-        """Per label, the files in mV and in mA. A channel without label is not connected."""
+        """The files in mV and mA by label. A channel without a label is not connected."""
         found: dict[str, tuple[Path, Path]] = {}
         for chip in self._hwmon("ina3221"):
             for channel in (1, 2, 3):

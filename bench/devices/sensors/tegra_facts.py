@@ -1,4 +1,4 @@
-"""What a Jetson board is: module, Jetson Linux (L4T), JetPack, power mode, memory, multiprocessors.
+"""Facts of a Jetson board: module, Jetson Linux (L4T), JetPack, power mode, memory, SM count.
 
 Each function takes the root of the file system (`/` on a board) and raises UnreadableError.
 """
@@ -38,17 +38,17 @@ SM_COUNTS = [
 
 
 def module(root: Path) -> str:
-    """The name of the module in the device tree."""
+    """Return the name of the module in the device tree."""
     return text_of(root / "proc/device-tree/model")
 
 
 def l4t(root: Path) -> str:
-    """The release of Jetson Linux, such as `36.4.3`."""
+    """Return the release of Jetson Linux, such as `36.4.3`."""
     return ".".join(match_in(L4T, root / "etc/nv_tegra_release").groups())
 
 
 def jetpack(root: Path) -> str:
-    """The JetPack of the L4T release, such as `6.2`; only its major number for unlisted ones."""
+    """Return the JetPack of the L4T release, such as `6.2`; if unlisted, its major number."""
     release = l4t(root)
     known = JETPACKS.get(release) or JETPACK_MAJORS.get(release.partition(".")[0])
     if not known:
@@ -57,19 +57,19 @@ def jetpack(root: Path) -> str:
 
 
 def power_mode(root: Path) -> str:
-    """The mode of nvpmodel, such as `15W`; `mode 2` where nvpmodel.conf has no name for it."""
+    """Return the mode of nvpmodel, such as `15W`; `mode 2` for a mode without a name."""
     mode = int(match_in(MODE, root / "var/lib/nvpmodel/status")[1])
     named = MODE_NAME.findall(text_or_none(root / "etc/nvpmodel.conf") or "")
     return {int(number): name for number, name in named}.get(mode, f"mode {mode}")
 
 
 def memory_gib(root: Path) -> float:
-    """GiB of memory, shared by CPU and GPU, that Linux manages."""
+    """Return the GiB of memory that Linux manages; CPU and GPU share it."""
     return round(int(match_in(MEMORY, root / "proc/meminfo")[1]) / KIB_IN_GIB, 1)
 
 
 def sm_count(root: Path) -> int:
-    """The number of multiprocessors of the module as built."""
+    """Return the number of multiprocessors of the module; the power mode may switch some off."""
     device_tree = root / "proc/device-tree"
     for text in (text_or_none(device_tree / "compatible"), text_or_none(device_tree / "model")):
         for pattern, count in SM_COUNTS:

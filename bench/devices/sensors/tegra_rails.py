@@ -1,4 +1,4 @@
-"""Power rails of a Jetson module: which of them add up to the power of the whole module."""
+"""Power rails of a Jetson module, and the sum that is the power of the whole module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOTALS = [("VDD_IN",), ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")]
 
 
 def total_of(rails: Iterable[str]) -> tuple[str, ...]:
-    """The rails whose sum is the power of the module. Raises UnreadableError where none fit."""
+    """Return the rails whose sum is the module's power. Raises UnreadableError if unknown."""
     labels = set(rails)
     for names in TOTALS:
         if labels.issuperset(names):

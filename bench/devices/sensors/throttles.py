@@ -1,4 +1,4 @@
-"""Throttle reasons: names of what holds down the clock of an NVIDIA GPU.
+"""Throttle reasons: why an NVIDIA GPU lowers its clock.
 
 Source: `nvmlClocksEventReasons` in nvml.h; older headers call them `nvmlClocksThrottleReasons`.
 """
@@ -16,13 +16,13 @@ THROTTLES = {
     0x80: "hw_power_brake_slowdown",
     0x100: "display_clock_setting",
 }
-# Heat, or a brake by the hardware. The other reasons are limits that somebody chose.
+# Heat, or a slowdown by the hardware. The other reasons are limits that an administrator chose.
 THERMAL = frozenset(
     {"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"}
 )
 
 
 def throttles_of(mask: int) -> list[str]:
-    """The names of the reasons in a bit mask, without `IDLE`: 0x5 gives ["sw_power_cap"]."""
+    """Return the names of the reasons in a bit mask, without IDLE: 0x5 gives ["sw_power_cap"]."""
     bits = [1 << place for place in range(mask.bit_length()) if mask >> place & 1]
     return [THROTTLES.get(bit, f"bit_{bit:#x}") for bit in bits if bit != IDLE]

@@ -15,7 +15,7 @@ def all_gpus_visible(monkeypatch):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Open the first visible of some GPUs; `visible` is CUDA_VISIBLE_DEVICES."""
+    """Open the first visible GPU; `visible` is CUDA_VISIBLE_DEVICES."""
 
     def open_one(*boards, visible=None, **options):
         module = fake_pynvml.pynvml(*boards, **options)

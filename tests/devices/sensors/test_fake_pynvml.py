@@ -17,7 +17,7 @@ EITHER_OR = {
 }
 
 
-def test_the_real_pynvml_has_every_name_that_we_use():
+def test_the_real_pynvml_has_every_used_name():
     names = names_asked()
     assert {"NVMLError", "NVMLLibraryMismatchError"} <= names
     lacking = {name for name in names if not hasattr(real_pynvml, name)}
@@ -25,7 +25,7 @@ def test_the_real_pynvml_has_every_name_that_we_use():
 
 
 @pytest.mark.parametrize("function", sorted(fake_pynvml.ARGUMENTS))
-def test_the_fake_takes_the_arguments_of_the_real_pynvml(function):
+def test_the_fake_accepts_the_arguments_of_the_real_pynvml(function):
     if function in EITHER_OR and not hasattr(real_pynvml, function):
         (function,) = EITHER_OR - {function}
     signature = inspect.signature(getattr(real_pynvml, function))
@@ -40,21 +40,21 @@ def test_the_fake_raises_the_errors_of_the_real_pynvml(name):
     assert isinstance(error, real_pynvml.NVMLError)
 
 
-def test_constants_are_those_of_the_real_pynvml():
+def test_constants_equal_the_real_pynvml():
     for name, value in fake_pynvml.CONSTANTS.items():
         assert getattr(nvml, name.removeprefix("NVML_")) == value == getattr(real_pynvml, name)
     mode = (real_pynvml.NVML_FEATURE_DISABLED, real_pynvml.NVML_FEATURE_ENABLED)
     assert [SWITCH[state] for state in mode] == ["off", "on"]
 
 
-def test_bits_of_throttles_are_those_of_the_real_pynvml():
+def test_bits_of_throttles_equal_the_real_pynvml():
     kinds = ("nvmlClocksEventReason", "nvmlClocksThrottleReason")
     kind = next(each for each in kinds if hasattr(real_pynvml, f"{each}SwPowerCap"))
     for bit, name in {IDLE: "gpu_idle", **THROTTLES}.items():
         assert getattr(real_pynvml, kind + name.title().replace("_", "")) == bit
 
 
-def test_limits_that_somebody_chose_are_not_thermal():
+def test_limits_by_an_administrator_are_not_thermal():
     assert set(THROTTLES.values()) - THERMAL == {
         "applications_clocks_setting",
         "sw_power_cap",

@@ -1,4 +1,4 @@
-"""jtop through its child process, with a fake package: levels, failures, and no process left."""
+"""jtop through its child process, with a fake package: levels, failures, end of the process."""
 
 import os
 import signal
@@ -17,25 +17,25 @@ from support.paths import write_tree
 from bench.devices.sensors import jtop, jtop_reading
 from bench.devices.sensors.jtop import JtopSensor, combined
 from bench.devices.sensors.jtop_reading import gauges_of
-from bench.devices.sensors.sensor import LEVELS, Blind
+from bench.devices.sensors.sensor import LEVELS, MissingSensor
 from bench.devices.sensors.tegra import Board
 from bench.records import Gauges
 
-BETWEEN_S = 0.02
+INTERVAL_S = 0.02
 
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Install a jtop with the behaviour that is the argument."""
+    """Install a fake jtop with the given behaviour."""
     return lambda behaviour: fake_jtop.install(monkeypatch, tmp_path / "site", behaviour)
 
 
 def stated_failure(deadline_s=START_S):
-    """What a sensor says once it has given up, after any number of good answers."""
-    with closing(JtopSensor(deadline_s, BETWEEN_S)) as sensor:
+    """Return the reason after the sensor has given up; good answers may come first."""
+    with closing(JtopSensor(deadline_s, INTERVAL_S)) as sensor:
         assert until(lambda: sensor.gauges().utilisation is None)
         seen = sensor.gauges()
-        assert samplers() == []  # given up is ended, without waiting for close
+        assert samplers() == []  # the process ends before close
         assert sensor.gauges() == seen
     assert [getattr(seen, name) for name in LEVELS] == [None] * len(LEVELS)
     assert set(seen.missing) == set(LEVELS)
@@ -45,7 +45,7 @@ def stated_failure(deadline_s=START_S):
 
 def test_levels_of_a_good_service_are_in_si_units_and_change(fake):
     fake("good")
-    with closing(JtopSensor(START_S, BETWEEN_S)) as sensor:
+    with closing(JtopSensor(START_S, INTERVAL_S)) as sensor:
         first = sensor.gauges()
         assert first.clock_hz == 1020e6
         assert first.memory_clock_hz == 2133e6
@@ -58,15 +58,15 @@ def test_levels_of_a_good_service_are_in_si_units_and_change(fake):
         assert sensor.energy_j() is None
 
 
-def test_an_answer_is_new_after_a_long_pause(fake):
+def test_the_first_answer_after_a_pause_is_new(fake):
     fake("good")
-    with closing(JtopSensor(START_S, BETWEEN_S)) as sensor:
+    with closing(JtopSensor(START_S, INTERVAL_S)) as sensor:
         first = sensor.gauges().utilisation
-        time.sleep(20 * BETWEEN_S)
+        time.sleep(20 * INTERVAL_S)
         assert sensor.gauges().utilisation >= first + 5 * 0.005
 
 
-def test_a_sensor_that_was_never_asked_starts_nothing(fake):
+def test_an_unused_sensor_starts_no_process(fake):
     fake("good")
     sensor = JtopSensor()
     assert samplers() == []
@@ -75,9 +75,9 @@ def test_a_sensor_that_was_never_asked_starts_nothing(fake):
     assert samplers() == []
 
 
-def test_close_ends_the_process_within_a_second_and_may_be_called_twice(fake):
+def test_close_ends_the_process_within_a_second_and_can_be_repeated(fake):
     fake("good")
-    sensor = JtopSensor(START_S, BETWEEN_S)
+    sensor = JtopSensor(START_S, INTERVAL_S)
     sensor.gauges()
     assert len(samplers()) == 1
     began = time.monotonic()
@@ -120,11 +120,11 @@ def test_every_failure_has_its_own_reason(fake, behaviour, reason):
 
 def test_remedies_are_commands():
     assert "sudo usermod -aG jtop $USER" in jtop_reading.NOT_ALLOWED
-    assert "pip install 'bench[orin]'" in jtop_reading.NOT_INSTALLED
+    assert "pip install 'backbone-bench[orin]'" in jtop_reading.NOT_INSTALLED
     assert "sudo systemctl restart jtop.service" in jtop_reading.NOT_RUNNING
 
 
-def test_a_silent_service_is_given_up_at_the_deadline(fake):
+def test_the_sensor_gives_up_a_silent_service_at_the_deadline(fake):
     fake("silent")
     began = time.monotonic()
     reason = stated_failure(deadline_s=0.4)
@@ -132,12 +132,12 @@ def test_a_silent_service_is_given_up_at_the_deadline(fake):
     assert time.monotonic() - began < 0.4 + jtop.CLOSE_S + 1
 
 
-def test_a_service_that_goes_silent_later_is_given_up(fake):
+def test_the_sensor_gives_up_a_service_that_becomes_silent(fake):
     fake("goes silent")
     assert stated_failure(deadline_s=2.0).startswith(f"{jtop_reading.SILENT}: nothing new for")
 
 
-def test_a_process_that_cannot_start_is_a_reason(monkeypatch):
+def test_a_process_that_cannot_start_gives_a_reason(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     assert stated_failure().startswith("jtop's process failed: [Errno 2]")
 
@@ -148,14 +148,14 @@ from bench.devices.sensors.jtop import JtopSensor
 
 sensor = JtopSensor(20.0, 0.02)
 assert sensor.gauges().clock_hz
-if not os.fork():  # holds the sensor's pipes open
+if not os.fork():  # a child that keeps the sensor's pipes open
     time.sleep(60)
 print(sensor._process.pid, flush=True)
 time.sleep(60)
 """
 
 
-def test_the_process_does_not_outlive_a_parent_that_was_killed(fake):
+def test_the_process_ends_after_its_parent_is_killed(fake):
     fake("good")
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -178,7 +178,7 @@ def lives(process):
 
 
 class Client:
-    """What a client of jtop shows, to be spoilt."""
+    """A fake client of jtop; tests change its readings."""
 
     def __init__(self, **changes):
         self.gpu = {"ga10b": {"status": {"load": 73.4}, "freq": {"cur": 624750}}}
@@ -194,9 +194,9 @@ class Client:
         vars(self).update(changes)
 
 
-def test_the_total_of_an_agx_orin_counts_no_rail_twice_as_jtop_does():
+def test_the_total_of_an_agx_orin_counts_each_rail_once_unlike_jtop():
     seen = gauges_of(Client())
-    assert seen.power_w == pytest.approx(AGX_POWER_W, abs=3e-3)  # jtop has whole milliwatts
+    assert seen.power_w == pytest.approx(AGX_POWER_W, abs=3e-3)  # jtop rounds to milliwatts
     assert seen.utilisation == pytest.approx(0.734)
     assert (seen.clock_hz, seen.temperature_c) == (624.75e6, 46.218)
 
@@ -215,13 +215,13 @@ def test_the_total_of_an_agx_orin_counts_no_rail_twice_as_jtop_does():
         ({"power": {"rail": {"VDD_SOC": {"power": 5}}, "tot": {"power": 5}}}, {"power_w"}),
     ],
 )
-def test_only_what_jtop_lacks_is_missing(changes, absent):
+def test_only_levels_that_jtop_lacks_are_missing(changes, absent):
     seen = gauges_of(Client(**changes))
     assert {name for name in LEVELS if getattr(seen, name) is None} == absent | {"throttles"}
     assert set(seen.missing) == absent | {"throttles"}
 
 
-def test_zeros_that_jtop_got_from_nvml_are_missing():
+def test_zeros_that_jtop_reads_from_nvml_are_missing():
     shown = {
         "type": "integrated",
         "status": {"load": 0.0},
@@ -234,11 +234,11 @@ def test_zeros_that_jtop_got_from_nvml_are_missing():
     assert seen.temperature_c == 46.218
 
 
-def test_jtop_fills_in_what_the_boards_files_lack(tmp_path):
+def test_jtop_adds_levels_that_sysfs_lacks(tmp_path):
     board = Board(write_tree(tmp_path, TREES["JetPack 6, Orin Nano 8GB"].files)).gauges()
     both = combined(board, gauges_of(Client()))
-    assert both.memory_clock_hz == 3199e6  # for root only in the files
-    assert both.utilisation == 0.0  # a level, not a lack
+    assert both.memory_clock_hz == 3199e6  # in sysfs only root can read it
+    assert both.utilisation == 0.0  # zero is a level and not missing
     assert both.clock_hz == 1020e6
     assert both.throttles == []
     assert both.missing == {}
@@ -246,7 +246,8 @@ def test_jtop_fills_in_what_the_boards_files_lack(tmp_path):
 
 def test_a_level_that_both_lack_has_both_reasons():
     both = combined(
-        Gauges(clock_hz=1e9, missing={"power_w": "no rail"}), Blind("not installed").gauges()
+        Gauges(clock_hz=1e9, missing={"power_w": "no rail"}),
+        MissingSensor("not installed").gauges(),
     )
     assert both.clock_hz == 1e9
     assert set(both.missing) == set(LEVELS) - {"clock_hz"}

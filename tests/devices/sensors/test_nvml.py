@@ -1,4 +1,4 @@
-"""An NVIDIA GPU through NVML: facts, state and gauges, and what is lost where NVML refuses."""
+"""An NVIDIA GPU through NVML: facts, state and gauges, with and without failing functions."""
 
 import sys
 import types
@@ -20,7 +20,7 @@ from support.fake_pynvml import (
 )
 
 from bench.devices.sensors.nvml import open_gpu
-from bench.devices.sensors.nvml_answer import LACKING
+from bench.devices.sensors.nvml_answer import FUNCTION_NOT_FOUND
 from bench.devices.sensors.throttles import throttles_of
 from bench.records import Gauges
 
@@ -50,7 +50,7 @@ LEVELS = {
     "power_w": 76.543,
     "throttles": ["sw_power_cap", "sw_thermal_slowdown"],
 }
-# What is no longer known, or differs, when the function is the only one that fails.
+# The values that change if only this function fails.
 LOST = {
     "nvmlSystemGetDriverVersion": {"facts driver": None},
     "nvmlDeviceGetName": {"name": "unnamed NVIDIA GPU"},
@@ -94,7 +94,7 @@ LOST = {
         "foreign_processes": 3,
     },
     "nvmlShutdown": {},
-    # To find the GPU there are other ways, or it needs no finding.
+    # The GPU can be found without these functions.
     "nvmlDeviceGetCount": {},
     "nvmlDeviceGetUUID": {},
     "nvmlDeviceGetHandleByUUID": {},
@@ -119,7 +119,7 @@ def levels_of(gauges):
 
 
 def all_of(gpu):
-    """Everything that a GPU tells, under one flat set of names."""
+    """Return all values of a GPU in one flat dict."""
     return {
         "name": gpu.name,
         **{f"facts {name}": value for name, value in gpu.facts().items()},
@@ -192,22 +192,22 @@ def test_a_function_that_fails_leaves_all_others_intact(opened, function, failur
         gpu = opened(h200(), errors={function: failure})
     after, gauges = all_of(gpu), gpu.gauges()
     lost = LOST[function]
-    if function.endswith("EventReasons") and FAILURES[failure] == LACKING:
-        lost = {}  # the older function of the same answers instead
+    if function.endswith("EventReasons") and FAILURES[failure] == FUNCTION_NOT_FOUND:
+        lost = {}  # the older function has the same values
     assert {name: after[name] for name in after if after[name] != before[name]} == lost
     levels = [name.removeprefix("gauges ") for name in lost if name.startswith("gauges ")]
     assert gauges.missing == dict.fromkeys(levels, FAILURES[failure])
     gpu.close()
 
 
-def test_the_test_above_covers_every_function_that_is_asked():
+def test_the_table_of_failures_has_every_called_function():
     functions = {name for name in names_asked() if name.startswith("nvml")}
     assert functions == set(LOST) | INDISPENSABLE
     assert functions == set(fake_pynvml.ARGUMENTS)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_where_everything_fails_all_levels_are_missing_with_the_reason(opened, failure):
+def test_all_levels_are_missing_with_the_reason_if_every_function_fails(opened, failure):
     functions = set(LOST) - {"nvmlShutdown"}
     if failure == "absent":
         gpu = opened(h200(), lacking=functions)
@@ -326,7 +326,7 @@ def test_throttles_are_named_by_their_bits(opened, mask, names):
     assert opened(h200(nvmlDeviceGetCurrentClocksEventReasons=mask)).gauges().throttles == names
 
 
-def test_an_older_driver_is_asked_for_throttles_by_the_older_name(opened):
+def test_throttles_of_an_older_driver_are_read_by_the_older_name(opened):
     old = h200(nvmlDeviceGetCurrentClocksThrottleReasons=0x40)
     assert opened(old).gauges().throttles == LEVELS["throttles"]
     lacking = {"nvmlDeviceGetCurrentClocksEventReasons": "FunctionNotFound"}
@@ -392,7 +392,7 @@ def test_a_closed_gpu_has_no_level(opened):
     assert gpu.gauges() == Gauges(missing=dict.fromkeys(LEVELS, "NVML: Uninitialized"))
 
 
-def test_a_gpu_closed_twice_does_not_close_another_that_is_open(opened):
+def test_a_second_close_does_not_close_another_open_gpu(opened):
     gpu = opened(h200())
     with open_gpu() as other:
         gpu.close()
@@ -423,9 +423,7 @@ MIG = {
         (instance(2).answers["nvmlDeviceGetUUID"], 22),
     ],
 )
-def test_a_mig_instance_has_its_own_values_and_those_that_all_instances_share(
-    opened, visible, process_id
-):
+def test_a_mig_instance_has_its_own_and_shared_values(opened, visible, process_id):
     gpu = opened(mig_a100(), visible=visible)
     assert gpu.name == "NVIDIA A100-SXM4-80GB MIG 1g.10gb"
     assert gpu.facts() == MIG
@@ -497,7 +495,7 @@ MIG_LOST = {
     "nvmlDeviceGetMPSComputeRunningProcesses": {},
     "nvmlDeviceGetHandleByIndex": {},
 }
-# Without these it is not found by its UUID, or all that is the chip's is unknown.
+# Without these functions the UUID is not found, or all values of the chip are unknown.
 MIG_NEEDS = {"nvmlDeviceGetHandleByUUID", "nvmlDeviceGetDeviceHandleFromMigDeviceHandle"}
 
 

@@ -1,4 +1,4 @@
-"""Which GPU is opened: the rules of CUDA_VISIBLE_DEVICES, and what to do where no GPU is found."""
+"""The rules of CUDA_VISIBLE_DEVICES, and the messages if no GPU is found."""
 
 import sys
 
@@ -26,7 +26,7 @@ UUIDS = [board.answers["nvmlDeviceGetUUID"] for board in (h200(), a100())]
         ("GPU-1f2e3d4c-00", "NVIDIA H200"),
     ],
 )
-def test_the_first_of_cuda_visible_devices_is_opened(opened, visible, name):
+def test_the_first_gpu_of_cuda_visible_devices_is_opened(opened, visible, name):
     assert opened(h200(), a100(), visible=visible).name == name
 
 
@@ -53,7 +53,7 @@ def test_gpus_that_cuda_visible_devices_hides_are_not_available(opened, visible,
 
 
 @pytest.mark.parametrize("function", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetUUID"])
-def test_a_whole_uuid_is_found_either_way(opened, function):
+def test_a_full_uuid_is_found_without_either_function(opened, function):
     gpu = opened(h200(), a100(), visible=UUIDS[1], errors={function: "NotSupported"})
     assert gpu.name == "NVIDIA A100-SXM4-80GB"
 
@@ -68,7 +68,7 @@ def test_without_a_driver_there_is_no_gpu(opened, error):
 
 
 @pytest.mark.parametrize("visible", [None, "0", "GPU-1"])
-def test_a_driver_that_finds_no_gpu_says_so(opened, visible):
+def test_a_driver_without_gpus_is_refused(opened, visible):
     with pytest.raises(UnavailableError) as refused:
         opened(visible=visible)
     assert refused.value.message == "no NVIDIA GPU here: NVML finds none"
@@ -76,7 +76,7 @@ def test_a_driver_that_finds_no_gpu_says_so(opened, visible):
     assert sys.modules["pynvml"].users == 0
 
 
-def test_a_gpu_that_may_not_be_opened_is_not_available(opened):
+def test_a_gpu_without_permission_is_not_available(opened):
     with pytest.raises(UnavailableError) as refused:
         opened(h200(), errors={"nvmlDeviceGetHandleByIndex": "NoPermission"})
     assert "of GPU 0 NVML says Insufficient Permissions" in refused.value.message

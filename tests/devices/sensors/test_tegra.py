@@ -1,4 +1,4 @@
-"""A Jetson board on recorded sysfs trees: its facts and levels, and what a spoilt file costs."""
+"""A Jetson board on recorded sysfs trees: facts, levels, and damaged files."""
 
 import errno
 import os
@@ -116,9 +116,9 @@ NEEDED = [
 SPOILT = ["removed", "empty", "garbage", "folder"]
 
 
-def spoil(path, how):
+def damage(path, how):
     path.unlink()
-    if how == "folder":  # no file that a read succeeds on, whoever reads
+    if how == "folder":  # a folder cannot be read as a file, not even by root
         path.mkdir()
     elif how != "removed":
         path.write_text({"empty": "\n", "garbage": "n/a\n"}[how])
@@ -126,11 +126,11 @@ def spoil(path, how):
 
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize(("path", "level"), NEEDED)
-def test_a_spoilt_file_loses_its_own_level_only(tmp_path, path, level, how):
+def test_a_damaged_file_affects_only_its_own_level(tmp_path, path, level, how):
     root = write_tree(tmp_path, {**NANO.files, EMC: "3199000000\n"})
     whole = levels_of(Board(root).gauges())
     assert None not in whole.values()
-    spoil(root / path, how)
+    damage(root / path, how)
     seen = Board(root).gauges()
     assert levels_of(seen) == {**whole, level: None}
     assert set(seen.missing) == {level}
@@ -138,7 +138,7 @@ def test_a_spoilt_file_loses_its_own_level_only(tmp_path, path, level, how):
 
 
 @pytest.mark.parametrize("path", [path for path, _ in NEEDED if path.endswith(("load", "freq"))])
-def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypatch, path):
+def test_a_file_without_permission_is_named_with_the_reason(tmp_path, monkeypatch, path):
     root = write_tree(tmp_path, NANO.files)
     really = os.open
 
@@ -152,7 +152,7 @@ def test_a_file_that_may_not_be_read_is_named_with_the_reason(tmp_path, monkeypa
     assert f"{root / path}: Permission denied" in missing.values()
 
 
-def test_the_temperature_of_a_sleeping_gpu_is_missing_until_it_wakes(tmp_path, monkeypatch):
+def test_the_temperature_of_a_sleeping_gpu_is_missing(tmp_path, monkeypatch):
     board = Board(write_tree(tmp_path, NANO.files))
     assert board.gauges().temperature_c == 51.25
     really = os.read
@@ -170,25 +170,25 @@ def test_the_temperature_of_a_sleeping_gpu_is_missing_until_it_wakes(tmp_path, m
 
 
 @pytest.mark.parametrize("load", ["-1", "1001", "4294967295"])
-def test_a_load_beyond_per_mille_is_nonsense(tmp_path, load):
+def test_a_load_above_1000_per_mille_is_refused(tmp_path, load):
     seen = Board(write_tree(tmp_path, {**NANO.files, f"{NANO.gpu}/device/load": load})).gauges()
     assert seen.utilisation is None
     assert "nonsense" in seen.missing["utilisation"]
 
 
-def test_an_offline_zone_is_no_temperature(tmp_path):
+def test_an_offline_zone_has_no_temperature(tmp_path):
     seen = Board(write_tree(tmp_path, {**NANO.files, f"{NANO.zone}/temp": "-256000"})).gauges()
     assert seen.temperature_c is None
     assert "nonsense" in seen.missing["temperature_c"]
 
 
-def test_load_is_found_where_only_older_kernels_have_it(tmp_path):
+def test_load_is_found_at_its_place_in_older_kernels(tmp_path):
     files = {path: text for path, text in NANO.files.items() if not path.endswith("load")}
     root = write_tree(tmp_path, {**files, "sys/devices/platform/gpu.0/load": "250"})
     assert Board(root).gauges().utilisation == 0.25
 
 
-def test_files_that_vanish_later_are_missing_and_nothing_is_raised(tmp_path):
+def test_files_that_disappear_give_missing_levels_and_no_exception(tmp_path):
     root = write_tree(tmp_path, AGX.files)
     board = Board(root)
     assert not board.gauges().missing
@@ -209,13 +209,13 @@ def test_thermal_slowdown_lasts_while_the_kernel_reports_it(tmp_path):
 def test_over_current_needs_an_event_since_the_previous_call(tmp_path):
     root = write_tree(tmp_path, AGX.files)
     board = Board(root)
-    assert board.gauges().throttles == []  # 52 events, but of the past
+    assert board.gauges().throttles == []  # all 52 events are from before the first call
     (root / EVENTS[2]).write_text("38\n")
     assert board.gauges().throttles == ["over_current"]
     assert board.gauges().throttles == []
 
 
-def test_throttles_are_missing_where_the_board_shows_neither_heat_nor_current(tmp_path):
+def test_throttles_are_missing_if_the_board_shows_neither_heat_nor_current(tmp_path):
     neither = {
         path: text
         for path, text in AGX.files.items()
@@ -229,13 +229,13 @@ def test_throttles_are_missing_where_the_board_shows_neither_heat_nor_current(tm
     assert Board(tmp_path).gauges().throttles == ["sw_thermal_slowdown"]
 
 
-def test_power_of_an_agx_orin_counts_no_rail_twice(tmp_path):
+def test_power_of_an_agx_orin_counts_each_rail_once(tmp_path):
     root = write_tree(tmp_path, AGX.files)
-    (root / f"{HWMON}/hwmon3/in2_input").unlink()  # of VDDQ_VDD2_1V8AO
+    (root / f"{HWMON}/hwmon3/in2_input").unlink()  # the rail VDDQ_VDD2_1V8AO
     assert Board(root).gauges().power_w == pytest.approx(AGX_POWER_W)
 
 
-def test_power_is_missing_where_no_rails_add_up_to_the_total(tmp_path):
+def test_power_is_missing_if_no_rails_add_up_to_the_total(tmp_path):
     root = write_tree(tmp_path, NANO.files)
     (root / f"{HWMON}/hwmon1/in1_label").unlink()
     why = Board(root).gauges().missing["power_w"]
