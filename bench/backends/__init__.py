@@ -1,4 +1,4 @@
-"""Backends by the name that `--backend` takes: modules of one shape in one dict."""
+"""The table of backends, by the name for `--backend`. Each backend is a module."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ __all__ = ["BACKENDS", "Backend", "about"]
 
 
 class Backend(Protocol):
-    """What executes a network: a module of this shape.
+    """The functions and attributes of a backend module. A backend executes networks.
 
-    `one_by_one` says that it runs each operator as the network calls it, so that a profile can
-    book every operator to its module.
+    `one_by_one`: the backend runs each operator as the network calls it. A profile can then
+    assign every operator to its module.
     """
 
     one_by_one: bool
 
     def preload(self) -> None:
-        """Import what loading needs, before memory is measured; start no thread."""
+        """Import the modules that `load` needs, before memory is measured; start no thread."""
 
     def name_kernels(self) -> None:
-        """Before a profile: have kernels that are compiled from now on tell their names."""
+        """Give names to kernels that are compiled later. Called before a profile."""
 
     def load(self, model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-        """Return a call that runs `model` on `example` (N, 3, H, W), the same tensor each time.
+        """Return a function that runs `model` on the same tensor `example` (N, 3, H, W) each time.
 
-        Both are on the device and of the precision's type already, and this process computes
-        fp32 as it says. Whatever compiling or capturing takes happens here; what is raised here
-        is a Failure of the case at `load`.
+        `model` and `example` are already on the device, in the type of `precision`; the switches
+        of the precision are set. Compilation and capture happen here. An exception becomes a
+        Failure of the case at the stage `load`.
         """
 
     def missing(self, torch_device: str) -> str | None:
-        """What this machine lacks for it, with the remedy; None where it has it all."""
+        """Return what this machine lacks for the backend, with the remedy; None if nothing."""
 
 
 def about(backend: Backend) -> str:
-    """The first line that its module says of it."""
+    """Return the first line of the module's docstring, for `bench list backends`."""
     return (backend.__doc__ or "").partition("\n")[0]
 
 

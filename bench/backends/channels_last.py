@@ -12,7 +12,7 @@ one_by_one = True
 
 
 def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-    """Lay out weights and input anew, once; a server would take its images in that order."""
+    """Convert weights and input to NHWC once; the conversion is not part of the timed call."""
     import torch
 
     network = model.to(memory_format=torch.channels_last)
@@ -21,13 +21,13 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
 
 
 def missing(torch_device: str) -> str | None:
-    """Nothing but torch is needed."""
+    """Return None: only torch is needed."""
     return None
 
 
 def preload() -> None:
-    """Nothing but torch is needed."""
+    """Do nothing: only torch is needed."""
 
 
 def name_kernels() -> None:
-    """Operators have names."""
+    """Do nothing: operators have names."""

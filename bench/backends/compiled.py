@@ -12,35 +12,35 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 one_by_one = False
-WARM_CALLS = 2  # the first compiles, the second may find out that it has to again
+WARM_CALLS = 2  # the first call compiles; the second may compile again
 
 
 def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-    """Compile for just this shape; a network that would be cut into pieces raises instead."""
+    """Compile for this shape only. Raises an exception of torch if a graph break is needed."""
     import torch
     from torch._inductor.async_compile import shutdown_compile_workers
 
     network = torch.compile(model, dynamic=False, fullgraph=True)
     for _ in range(WARM_CALLS):
         network(example)
-    shutdown_compile_workers()  # nobody else may run while blocks are timed
+    shutdown_compile_workers()  # idle workers would disturb timed blocks
     return lambda: network(example)
 
 
 def preload() -> None:
-    """Import the compiler: its memory is not the network's."""
+    """Import the compiler, so that its memory does not count as memory of the network."""
     import torch._inductor.compile_fx  # noqa: F401
 
 
 def name_kernels() -> None:
-    """Have C++ kernels that are compiled from now on tell a profiler their names."""
+    """Make C++ kernels that are compiled later report their names to a profiler."""
     from torch._inductor import config
 
     config.cpp.enable_kernel_profile = True
 
 
 def missing(torch_device: str) -> str | None:
-    """A C++ compiler everywhere; Triton on a GPU."""
+    """Check for a C++ compiler, and on a GPU also for Triton."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         return f"no C++ compiler ({compiler}): sudo apt install g++, or set CXX"

@@ -1,4 +1,4 @@
-"""One CUDA graph of the whole network: captured once, replayed by a single launch."""
+"""A CUDA graph of the whole network: captured once, then replayed with a single launch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 one_by_one = False
-WARM_CALLS = 3  # libraries allocate workspaces and choose kernels in their first calls
+WARM_CALLS = 3  # the first calls allocate workspaces and choose kernels
 
 
 def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-    """Warm up on a side stream, as capturing demands, then capture a call on the static input.
+    """Warm up on a side stream, as CUDA graphs require, then capture one call on `example`.
 
-    The call returns the graph's one output tensor, which the next call overwrites.
+    The returned call replays the graph. It always returns the same output tensor, which the next
+    call overwrites.
     """
     import torch
 
@@ -33,7 +34,7 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
 
 
 class _Replay:
-    """A captured graph with all that it reads: it keeps none of that alive by itself."""
+    """A captured graph, and references to the tensors that it reads: the graph keeps none alive."""
 
     def __init__(
         self, graph: torch.cuda.CUDAGraph, output: Tensor, model: nn.Module, example: Tensor
@@ -48,13 +49,13 @@ class _Replay:
 
 
 def missing(torch_device: str) -> str | None:
-    """Graphs are CUDA's."""
+    """Return None on CUDA; elsewhere the reason."""
     return None if torch_device == "cuda" else "CUDA graphs need an NVIDIA GPU: --device cuda"
 
 
 def preload() -> None:
-    """Nothing but torch is needed."""
+    """Do nothing: only torch is needed."""
 
 
 def name_kernels() -> None:
-    """The kernels that a graph replays have names."""
+    """Do nothing: the kernels of a graph have names."""

@@ -1,4 +1,4 @@
-"""PyTorch as it is: every operator dispatched one by one."""
+"""PyTorch in eager mode: operators are dispatched one by one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ one_by_one = True
 
 
 def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-    """Call the network itself."""
+    """Return a call of the network itself."""
     return lambda: model(example)
 
 
 def missing(torch_device: str) -> str | None:
-    """Nothing but torch is needed."""
+    """Return None: only torch is needed."""
     return None
 
 
 def preload() -> None:
-    """Nothing but torch is needed."""
+    """Do nothing: only torch is needed."""
 
 
 def name_kernels() -> None:
-    """Operators have names."""
+    """Do nothing: operators have names."""

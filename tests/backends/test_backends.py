@@ -1,4 +1,4 @@
-"""Backends give what eager gives; where one needs a GPU, its steps are watched on a stand-in."""
+"""Backends compute the same as eager. A fake torch.cuda records the steps of a CUDA graph."""
 
 import contextlib
 import shutil
@@ -19,7 +19,7 @@ def small_net():
 @pytest.mark.parametrize(
     "name", ["eager", "channels_last", pytest.param("compile", marks=pytest.mark.slow)]
 )
-def test_on_the_cpu_a_backend_computes_what_the_network_does(name):
+def test_a_backend_computes_the_same_as_the_network_on_the_cpu(name):
     net, images = small_net(), torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
         expected = net(images)
@@ -28,7 +28,7 @@ def test_on_the_cpu_a_backend_computes_what_the_network_does(name):
         assert torch.allclose(call(), expected, atol=1e-6)
 
 
-def test_channels_last_lays_out_weights_and_input_and_leaves_the_example_alone():
+def test_channels_last_converts_weights_and_input_but_not_the_example():
     seen = []
     net, images = small_net(), torch.randn(2, 3, 8, 8)
     net.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -41,7 +41,7 @@ def test_channels_last_lays_out_weights_and_input_and_leaves_the_example_alone()
     assert images.is_contiguous()
 
 
-def test_a_network_that_would_be_cut_into_pieces_is_refused_by_compile():
+def test_compile_refuses_a_network_with_a_graph_break():
     class Branching(nn.Module):
         def forward(self, x):
             return x + 1 if x.sum() > 0 else x
@@ -50,7 +50,7 @@ def test_a_network_that_would_be_cut_into_pieces_is_refused_by_compile():
         compiled.load(Branching(), torch.randn(1, 3, 8, 8), "fp32")
 
 
-def test_compile_wants_a_compiler_and_on_a_gpu_triton(monkeypatch):
+def test_compile_needs_a_compiler_and_on_a_gpu_triton(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "sudo apt install g++" in compiled.missing("cpu")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -59,13 +59,13 @@ def test_compile_wants_a_compiler_and_on_a_gpu_triton(monkeypatch):
     assert "pip install triton" in compiled.missing("cuda")
 
 
-def test_a_graph_wants_a_gpu():
+def test_a_cuda_graph_needs_a_gpu():
     assert "--device cuda" in cudagraph.missing("cpu")
     assert cudagraph.missing("cuda") is None
 
 
 class Recorder:
-    """Stands for torch.cuda: keeps in which stream, or into which graph, the network was called."""
+    """A fake torch.cuda that records the stream or the capture in which the network is called."""
 
     def __init__(self):
         self.where = ["current"]
@@ -82,7 +82,7 @@ class Recorder:
         self.where.pop()
 
 
-def test_a_graph_is_warmed_on_a_side_stream_captured_once_and_replayed(monkeypatch):
+def test_a_cuda_graph_is_warmed_up_on_a_side_stream_captured_once_and_replayed(monkeypatch):
     recorder, net = Recorder(), small_net()
     current = recorder.stream("current")
     replayed = []
