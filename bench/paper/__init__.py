@@ -1,6 +1,6 @@
-"""What the paper reports, and what we count of its networks: never in one column.
+"""Numbers from the paper, and our own counts of its networks. The two never share a column.
 
-The files in `data/`; none of them needs torch to be read.
+The numbers are in the files of `data/`. Reading them needs no torch.
 """
 
 from bench.paper.tables import (

@@ -1,8 +1,8 @@
-"""Top-1 accuracy of networks, and who says so: never without its source, data set and size.
+"""Top-1 accuracies of networks, each with its source, data set and input size.
 
-`bench/data/timm_imagenet1k.csv` has names, sizes and top-1 of `results/results-imagenet.csv` in
-https://github.com/huggingface/pytorch-image-models (code: Apache-2.0) at commit aa4b5850 of
-2026-08-08, see docs/accuracy.md. Nothing here needs torch.
+`bench/paper/data/timm_imagenet1k.csv` has the names, sizes and top-1 accuracies from
+`results/results-imagenet.csv` in https://github.com/huggingface/pytorch-image-models (code:
+Apache-2.0) at commit aa4b5850 of 2026-08-08; see docs/accuracy.md. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from bench.paper import tables
 IMAGENET = "imagenet1k"
 TIMM_FILE = tables.DATA / "timm_imagenet1k.csv"
 
-# What `read` takes: the columns of the user's file, and what an empty or absent cell means.
+# The columns of the user's file, and the value of an empty or absent cell.
 COLUMNS = {"model": "", "top1": "", "dataset": IMAGENET, "input_size": "224", "detail": ""}
 REQUIRED = ("model", "top1")
 MAX_BYTES = 1_000_000
-SHOWN = 40  # letters of a cell in a message
+SHOWN = 40  # maximum number of characters of a cell in a message
 FORMAT = "The file is CSV, for example two lines: `model,top1` and `nets/mine.py:net,81.3`."
 HEADER = (
     f"It must have {' and '.join(REQUIRED)}, and may have "
@@ -40,8 +40,8 @@ HEADER = (
 _HASH = re.compile(rf"#[0-9a-f]{{{user.HASH_LETTERS}}}(?=\+|\Z)")
 _DATASET = re.compile("[a-z0-9]+")
 
-# In a tag of timm's: images beyond ImageNet-1K that its weights saw, by the name of their data
-# set, by their number (`m38m`, `ig1b`), or by the method that takes them (CLIP, SWAG, SEER, SSLD).
+# A part of timm's tag that means training on more images than ImageNet-1K: the name of a data set,
+# a number of images (`m38m`, `ig1b`), or a method that uses more images (CLIP, SWAG, SEER, SSLD).
 _MORE_DATA = re.compile(
     r"in(?!1k)[0-9]+k|.*[0-9]+[mb]|laion.*|webli|jft|clip|openai|swag|seer|ssld"
 )
@@ -50,10 +50,10 @@ Source = Literal["measured", "paper", "timm"]
 
 
 class Accuracy(msgspec.Struct, frozen=True):
-    """Top-1 accuracy in per cent on a data set, of images of `input_size` pixels a side.
+    """Top-1 accuracy in per cent on a data set, for images of `input_size` x `input_size` pixels.
 
-    `source` is who says so: `paper` (its tables), `timm` (its published results of the weights
-    named in `detail`), or `measured` (given by the user).
+    `source` is `paper` (a table of the paper), `timm` (timm's published results for the weights
+    in `detail`), or `measured` (from the user's file).
     """
 
     top1: float
@@ -64,25 +64,26 @@ class Accuracy(msgspec.Struct, frozen=True):
 
     @property
     def more_data(self) -> bool:
-        """Whether timm's weights saw more images than ImageNet-1K's, as their tag says.
+        """Whether timm's weights were trained on more images than ImageNet-1K, by their tag.
 
-        Of what the user gives, and of the teachers of distilled weights, nothing is known.
+        False for the user's accuracies: their training data is unknown. The training data of the
+        teachers of distilled weights is unknown too.
         """
         words = self.detail.partition(".")[2].split("_")
         return self.source == "timm" and any(map(_MORE_DATA.fullmatch, words))
 
 
 class Given(msgspec.Struct, frozen=True):
-    """An accuracy that the user gives, and the model that has it."""
+    """A model, and an accuracy of it from the user's file."""
 
     model: str
     accuracy: Accuracy
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What timm publishes of one set of weights, `<name>.<tag>`, at one size.
+    """timm's published accuracy of one set of weights, `<name>.<tag>`, at one input size.
 
-    `default` marks the weights that timm takes for the bare name.
+    `default` marks the weights that timm uses for the name without a tag.
     """
 
     model: str
@@ -92,15 +93,16 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def of(model: str, input_size: int, given: Sequence[Given] = ()) -> list[Accuracy]:
-    """What is known of `model`, as a case calls it, at `input_size` pixels: one of each data set.
+    """Return the accuracies of `model` at `input_size` pixels, one for each data set.
 
-    What the user gives outweighs the paper, the paper outweighs timm's published results.
+    `model` is the name in a case. An accuracy in `given` (from the user) takes precedence over the
+    paper, and the paper over timm.
     """
     own = [
-        each.accuracy
+        entry.accuracy
         for name in _names(model)
-        for each in given
-        if each.model == name and each.accuracy.input_size == input_size
+        for entry in given
+        if entry.model == name and entry.accuracy.input_size == input_size
     ]
     found: dict[str, Accuracy] = {}
     for accuracy in [*own, *_known().get((model, input_size), [])]:
@@ -109,15 +111,18 @@ def of(model: str, input_size: int, given: Sequence[Given] = ()) -> list[Accurac
 
 
 def unmatched(given: Sequence[Given], measured: Iterable[tuple[str, int]]) -> list[Given]:
-    """What the user gives of a model that was not `measured` (model, resolution): often a slip."""
+    """Return the entries of `given` without a measurement, which often have a mistyped name.
+
+    `measured` has pairs of model and resolution.
+    """
     names = {(name, size) for model, size in measured for name in _names(model)}
-    return [each for each in given if (each.model, each.accuracy.input_size) not in names]
+    return [entry for entry in given if (entry.model, entry.accuracy.input_size) not in names]
 
 
 def read(path: Path) -> list[Given]:
-    """The accuracies of the user's file: CSV, with a header of COLUMNS, see docs/accuracy.md.
+    """Return the accuracies in the user's file, a CSV with COLUMNS as header (docs/accuracy.md).
 
-    Raises UsageError, with the line, where it cannot be read or is anything else.
+    Raises UsageError, with the number of the line, if the file cannot be read or has an error.
     """
     lines = _lines(path)
     number, header = next(lines, (1, []))
@@ -147,7 +152,7 @@ def read(path: Path) -> list[Given]:
 
 @functools.lru_cache(maxsize=1)
 def _known() -> dict[tuple[str, int], list[Accuracy]]:
-    """By model and size: the paper's, then timm's."""
+    """Return all accuracies by model and input size; the paper's come before timm's."""
     found: dict[tuple[str, int], list[Accuracy]] = {}
     for model, accuracy in itertools.chain(_of_paper(), _of_timm()):
         found.setdefault((model, accuracy.input_size), []).append(accuracy)
@@ -162,7 +167,7 @@ def _of_paper() -> Iterator[tuple[str, Accuracy]]:
 
 
 def _of_timm() -> Iterator[tuple[str, Accuracy]]:
-    """By full name; the default weights by the bare name too, and by the zoo's."""
+    """Yield each accuracy by its full name; default weights also by the bare and the zoo's name."""
     ours: dict[str, list[str]] = {}
     for name, there in zoo.TIMM_NAMES.items():
         ours.setdefault(there.timm, []).append(name)
@@ -176,18 +181,18 @@ def _of_timm() -> Iterator[tuple[str, Accuracy]]:
 
 
 def published() -> list[Published]:
-    """timm's results on ImageNet-1k, in the order of the file."""
+    """Return timm's results on ImageNet-1K, in the order of the file."""
     with TIMM_FILE.open(newline="", encoding="utf-8") as file:
         return [msgspec.convert(row, Published, strict=False) for row in csv.DictReader(file)]
 
 
 def _names(model: str) -> list[str]:
-    """What the user may call it: as the case does, or without the hashes of its files."""
+    """Return the valid names for `model` in the user's file: with and without hashes of files."""
     return list(dict.fromkeys([model, _HASH.sub("", model)]))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each line that is not empty, and its number."""
+    """Yield the number and the cells of each line that is not empty."""
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         for cells in reader:
@@ -220,7 +225,7 @@ def _text(path: Path) -> str:
 
 
 def _given(cells: Mapping[str, str]) -> Given:
-    """One line; raises ValueError with what is wrong."""
+    """Convert one line. Raises ValueError with the reason if a cell is invalid."""
     if not cells["model"]:
         raise ValueError("no model")
     if not _DATASET.fullmatch(cells["dataset"]):
@@ -229,7 +234,7 @@ def _given(cells: Mapping[str, str]) -> Given:
             f"such as {IMAGENET}"
         )
     top1 = _number(cells["top1"])
-    if not 0 <= top1 <= 100:  # NaN is not either
+    if not 0 <= top1 <= 100:  # also False for NaN
         raise ValueError(f"top1 is {_shown(cells['top1'])}, not a number from 0 to 100 (per cent)")
     size = _number(cells["input_size"])
     if not (size > 0 and size.is_integer()):
@@ -241,7 +246,7 @@ def _given(cells: Mapping[str, str]) -> Given:
 
 
 def _number(cell: str) -> float:
-    """NaN for what is none."""
+    """Convert to a number; NaN if that is not possible."""
     try:
         return float(cell)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Counts every model-form of the zoo and writes `data/zoo.csv`: `python -m bench.paper.census`.
+"""Count every form of every model of the zoo; `python -m bench.paper.census` writes `data/zoo.csv`.
 
-The networks are built without weights, so it takes seconds; a test holds the file to the code.
+It takes seconds, because the networks have no weights. A test compares the file with the code.
 `python -m bench.paper.census results-imagenet.csv` writes `data/timm_imagenet1k.csv` instead, from
-the results that timm publishes (see docs/accuracy.md).
+timm's published results (see docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ RESOLUTION = 224
 
 
 def count(name: str, form: str) -> Counted:
-    """Parameters and bytes of weights of one model-form, MACs and bytes of one 224-pixel image."""
+    """Count one form of a model: parameters, and bytes of weights.
+
+    MACs and bytes of activations are for one image of 224 x 224 pixels.
+    """
     with torch.device("meta"):
         net = models.build(name, form, resolution=RESOLUTION)
     seen = cost.survey(net, RESOLUTION)
@@ -40,14 +43,17 @@ def count(name: str, form: str) -> Counted:
 
 
 def table() -> str:
-    """All of the zoo as CSV."""
+    """Return the counts of the whole zoo as CSV."""
     counted = [count(spec.name, form) for spec in zoo.ZOO.values() for form in spec.forms]
     columns = Counted.__struct_fields__
     return _csv(columns, ([getattr(row, field) for field in columns] for row in counted))
 
 
 def published(results: str) -> str:
-    """What timm publishes in `results`, its `results-imagenet.csv`, of weights that it can name."""
+    """Return the lines for `timm_imagenet1k.csv`, from timm's `results-imagenet.csv`.
+
+    Weights that the installed timm does not know are omitted.
+    """
     names = set(timm.list_pretrained())
     ours = []
     for row in csv.DictReader(io.StringIO(results)):

@@ -1,6 +1,7 @@
-"""What the paper reports of its networks, and what we count of ours: never in one column.
+"""Numbers that the paper reports, and counts by `bench.paper.census`. They never share a column.
 
-`bench/data/reported_results.csv` and `zoo.csv`; neither needs torch to be read.
+The files are `reported_results.csv` and `zoo.csv` in `bench/paper/data`. Reading them needs no
+torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ DATA = Path(__file__).parent / "data"
 REPORTED_FILE = DATA / "reported_results.csv"
 ZOO_FILE = DATA / "zoo.csv"
 
-# Where ours rounds to other digits than the paper prints, and why, as far as it is known.
+# Counts that differ from the paper after rounding, each with the reason if it is known.
 UP, CUT = "unknown; as if rounded up", "unknown; as if cut off"
 WIDER = "unknown; perhaps it counts more than convolutions, linear layers and products"
 DIFFERENCES = {
@@ -42,7 +43,7 @@ DIFFERENCES = {
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """A row of the paper's Tables 2-6; None where the table has nothing. Units as in the names."""
+    """A row of Tables 2-6 of the paper; None for an empty cell. Names of fields have the units."""
 
     table: int
     device: str
@@ -61,7 +62,7 @@ class Reported(msgspec.Struct, frozen=True):
 
 @functools.lru_cache(maxsize=1)
 def reported() -> tuple[Reported, ...]:
-    """All rows."""
+    """Return all rows of `reported_results.csv`."""
     with REPORTED_FILE.open(newline="", encoding="utf-8") as file:
         lines = [
             {key: value for key, value in line.items() if value or key in ("dataset", "note")}
@@ -72,7 +73,7 @@ def reported() -> tuple[Reported, ...]:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What the census counts of a model-form; MACs and activations of a 224-pixel image."""
+    """Counts of one form of a model; MACs and activations are for an image of 224 pixels."""
 
     model: str
     form: str
@@ -84,18 +85,21 @@ class Counted(msgspec.Struct, frozen=True):
 
 @functools.lru_cache(maxsize=1)
 def counted() -> tuple[Counted, ...]:
-    """Ours of every model-form of the zoo."""
+    """Return the counts of every model of the zoo, in every form."""
     with ZOO_FILE.open(newline="", encoding="utf-8") as file:
         return tuple(msgspec.convert(row, Counted, strict=False) for row in csv.DictReader(file))
 
 
 def macs() -> dict[str, float]:
-    """Multiply-accumulates of one 224-pixel image, by `model` or `model@form`."""
+    """Return the multiply-accumulates of one 224-pixel image by `model` or `model@form`."""
     return {Case(row.model, row.form).name: float(row.macs) for row in counted()}
 
 
 def counts_of(model: str, form: str) -> tuple[float | None, float | None]:
-    """Parameters (M) and MACs (G) at 224 pixels as the paper prints them, Table 4 first."""
+    """Return parameters (millions) and MACs (10^9) at 224 pixels from the paper; None if absent.
+
+    Table 4 takes precedence over the other tables.
+    """
     rows = [r for r in reported() if (r.model, r.form, r.input_size) == (model, form, 224)]
     rows.sort(key=lambda row: row.table != 4)
     known = [row for row in rows if row.params_m is not None]
@@ -103,7 +107,7 @@ def counts_of(model: str, form: str) -> tuple[float | None, float | None]:
 
 
 def find(table: int, device: str, model: str, form: str) -> Reported | None:
-    """The row of a table, or None."""
+    """Return the row of a table of the paper, or None."""
     for row in reported():
         if (row.table, row.device, row.model, row.form) == (table, device, model, form):
             return row

@@ -1,4 +1,4 @@
-"""Whose top-1 accuracy a model has: the user's, the paper's, timm's, never mixed up."""
+"""Top-1 accuracies from the user, the paper and timm: which one a model gets."""
 
 import csv
 import io
@@ -22,28 +22,28 @@ PAGE = (ROOT / "docs" / "accuracy.md").read_text()
 PUBLISHED = accuracy.published()
 
 
-def mine(model, top1=50.0, dataset="imagenet1k", size=224):
+def given_by_user(model, top1=50.0, dataset="imagenet1k", size=224):
     return Given(model, Accuracy(top1, dataset, size, "measured", "mine.csv"))
 
 
-def told(model, size=224, own=()):
-    """Top-1, data set, source and detail of all that is known."""
+def known(model, size=224, own=()):
+    """Return top-1, data set, source and detail of each known accuracy."""
     found = accuracy.of(model, size, own)
     assert all(each.input_size == size for each in found)
     return [(each.top1, each.dataset, each.source, each.detail) for each in found]
 
 
-def test_the_papers_accuracy_at_the_papers_sizes():
+def test_accuracies_of_the_paper_at_its_input_sizes():
     imagenet = (82.1, "imagenet1k", "paper", "Table 4")
-    assert set(told("convnext_t")) == {imagenet, (88.0, "imagewoof", "paper", "Table 2")}
-    assert told("convnext_t", 64) == [(78.6, "cifar100", "paper", "Table 3")]
-    assert told("repnext_u1_t") == [(90.5, "imagewoof", "paper", "Table 2")]
-    assert told("shortcut_act_t") == [(81.6, "imagenet1k", "paper", "Table 5")]
-    assert told("repnext_u3_t", 256) == []
-    assert told("repnext_u1_s") == []
+    assert set(known("convnext_t")) == {imagenet, (88.0, "imagewoof", "paper", "Table 2")}
+    assert known("convnext_t", 64) == [(78.6, "cifar100", "paper", "Table 3")]
+    assert known("repnext_u1_t") == [(90.5, "imagewoof", "paper", "Table 2")]
+    assert known("shortcut_act_t") == [(81.6, "imagenet1k", "paper", "Table 5")]
+    assert known("repnext_u3_t", 256) == []
+    assert known("repnext_u1_s") == []
 
 
-def test_a_model_has_one_accuracy_of_a_data_set_and_all_that_the_paper_says_of_it():
+def test_a_model_has_one_accuracy_per_data_set_and_all_from_the_paper():
     for row in paper.reported():
         found = accuracy.of(row.model, row.input_size)
         assert len({each.dataset for each in found}) == len(found)
@@ -52,58 +52,71 @@ def test_a_model_has_one_accuracy_of_a_data_set_and_all_that_the_paper_says_of_i
             assert (same.top1, same.source) == (row.top1, "paper")
 
 
-def test_timms_weights_by_their_name_and_its_default_ones_by_the_bare_name():
+def test_timm_weights_by_full_name_and_default_weights_by_bare_name():
     a1 = (71.504, "imagenet1k", "timm", "resnet18.a1_in1k")
-    assert told("timm/resnet18") == told("timm/resnet18.a1_in1k") == [a1]
-    assert told("timm/resnet18.tv_in1k") == [(69.752, "imagenet1k", "timm", "resnet18.tv_in1k")]
-    assert told("timm/resnet18.tv_in1k", 225) == []
-    assert told("timm/resnet18.none") == told("timm/") == told("resnet18") == told("") == []
+    assert known("timm/resnet18") == known("timm/resnet18.a1_in1k") == [a1]
+    assert known("timm/resnet18.tv_in1k") == [(69.752, "imagenet1k", "timm", "resnet18.tv_in1k")]
+    assert known("timm/resnet18.tv_in1k", 225) == []
+    assert known("timm/resnet18.none") == known("timm/") == known("resnet18") == known("") == []
 
 
-def test_the_papers_models_have_timms_only_where_the_paper_has_nothing():
-    (woof, imagenet) = told("vit_b")
+def test_timm_fills_in_only_what_the_paper_lacks():
+    (woof, imagenet) = known("vit_b")
     assert woof == (72.8, "imagewoof", "paper", "Table 2")
     assert imagenet[1:3] == ("imagenet1k", "timm")
     assert imagenet[3].startswith("vit_base_patch16_224.")
-    assert told("efficientnet_b3") == [(81.6, "imagenet1k", "paper", "Table 4")]
-    assert told("efficientnet_b3", 288) == [
+    assert known("efficientnet_b3") == [(81.6, "imagenet1k", "paper", "Table 4")]
+    assert known("efficientnet_b3", 288) == [
         (81.472, "imagenet1k", "timm", "efficientnet_b3.ra2_in1k")
     ]
 
 
-def test_what_the_user_gives_comes_first_at_its_size_and_data_set():
-    own = [mine("convnext_t"), mine("convnext_t", 40.0, "cifar100", 64), mine("resnet50", 30.0)]
-    assert told("convnext_t", 224, own) == [
+def test_the_user_takes_precedence_for_the_same_size_and_data_set():
+    own = [
+        given_by_user("convnext_t"),
+        given_by_user("convnext_t", 40.0, "cifar100", 64),
+        given_by_user("resnet50", 30.0),
+    ]
+    assert known("convnext_t", 224, own) == [
         (50.0, "imagenet1k", "measured", "mine.csv"),
         (88.0, "imagewoof", "paper", "Table 2"),
     ]
-    assert [each[0] for each in told("convnext_t", 64, own)] == [40.0]
-    assert told("convnext_t", 32, own) == []
-    assert told("timm/convnext_tiny", 224, own)[0][2] == "timm"
+    assert [each[0] for each in known("convnext_t", 64, own)] == [40.0]
+    assert known("convnext_t", 32, own) == []
+    assert known("timm/convnext_tiny", 224, own)[0][2] == "timm"
 
 
-def test_the_hashes_of_files_may_be_left_out():
-    own = [mine("nets/a.py:net"), mine("nets/a.py:net#00000002", 60.0), mine("a.py:b+w.pt", 70.0)]
-    assert [each[0] for each in told("nets/a.py:net#00000001", 224, own)] == [50.0]
-    assert [each[0] for each in told("nets/a.py:net#00000002", 224, own)] == [60.0]
-    assert [each[0] for each in told("a.py:b#0123abcd+w.pt#89abcdef", 224, own)] == [70.0]
-    assert told("nets/a.py:net#00000001+w.pt#89abcdef", 224, own) == []
-    assert told("a.py:b#0123abcd", 224, own) == []
+def test_hashes_of_files_are_optional():
+    own = [
+        given_by_user("nets/a.py:net"),
+        given_by_user("nets/a.py:net#00000002", 60.0),
+        given_by_user("a.py:b+w.pt", 70.0),
+    ]
+    assert [each[0] for each in known("nets/a.py:net#00000001", 224, own)] == [50.0]
+    assert [each[0] for each in known("nets/a.py:net#00000002", 224, own)] == [60.0]
+    assert [each[0] for each in known("a.py:b#0123abcd+w.pt#89abcdef", 224, own)] == [70.0]
+    assert known("nets/a.py:net#00000001+w.pt#89abcdef", 224, own) == []
+    assert known("a.py:b#0123abcd", 224, own) == []
 
 
-def test_weights_of_the_users_are_not_the_papers_nor_timms():
-    assert told("resnet50+mine.pth#0123abcd") == []
-    assert told("timm/resnet18+mine.pth#0123abcd") == []
+def test_user_weights_have_no_accuracy_of_the_paper_or_timm():
+    assert known("resnet50+mine.pth#0123abcd") == []
+    assert known("timm/resnet18+mine.pth#0123abcd") == []
 
 
-def test_what_the_user_gives_of_nothing_measured_is_found():
-    own = [mine("resnet50"), mine("resnet50", size=256), mine("a.py:b"), mine("resnet5O")]
+def test_unmatched_finds_entries_without_a_measurement():
+    own = [
+        given_by_user("resnet50"),
+        given_by_user("resnet50", size=256),
+        given_by_user("a.py:b"),
+        given_by_user("resnet5O"),
+    ]
     measured = [("resnet50", 224), ("a.py:b#0123abcd", 224)]
     assert accuracy.unmatched(own, measured) == [own[1], own[3]]
     assert accuracy.unmatched(own, []) == own
 
 
-def test_it_needs_no_torch():
+def test_accuracies_need_no_torch():
     code = """
 import sys
 from bench.paper import accuracy
@@ -129,21 +142,21 @@ ms_in1k e300_s576_in1k tv2_in1k sam_in1k
     ("tag", "more"),
     [*((tag, True) for tag in MORE.split()), *((tag, False) for tag in ALONE.split())],
 )
-def test_a_tag_says_whether_weights_saw_more_images(tag, more):
+def test_more_data_follows_from_the_tag(tag, more):
     assert {row.model.partition(".")[2] for row in PUBLISHED} >= {tag}
     assert Accuracy(80.0, "imagenet1k", 224, "timm", f"clip_in21k.{tag}").more_data == more
 
 
-def test_of_others_than_timm_it_is_not_known():
-    mine = Accuracy(80.0, "imagenet1k", 224, "measured", "a.in21k")
-    assert not any(each.more_data for each in [mine, *accuracy.of("convnext_t", 224)])
+def test_more_data_is_false_for_other_sources_than_timm():
+    measured = Accuracy(80.0, "imagenet1k", 224, "measured", "a.in21k")
+    assert not any(each.more_data for each in [measured, *accuracy.of("convnext_t", 224)])
     assert [each.more_data for each in accuracy.of("vit_b", 224)] == [False, True]
 
 
-# timm's results
+# timm's published results
 
 
-def test_the_data_is_whole_and_sorted():
+def test_the_data_of_timm_is_complete_and_sorted():
     keys = [(row.model, row.input_size) for row in PUBLISHED]
     assert keys == sorted(set(keys))
     assert len(keys) > 1500
@@ -160,14 +173,14 @@ def test_the_data_is_whole_and_sorted():
     assert defaults.isdisjoint(row.model for row in PUBLISHED if not row.default)
 
 
-def test_the_zoo_has_its_default_weights_in_it_but_for_none():
+def test_every_network_of_the_zoo_has_default_weights_in_the_data():
     bare = {row.model.partition(".")[0] for row in PUBLISHED if row.default}
     assert {there.timm for there in zoo.TIMM_NAMES.values()} <= bare
 
 
-def test_the_data_agrees_with_the_timm_that_is_installed():
-    # Of 1.0.31 all is. 1.0.9, the oldest that we take, lacks 8 % of the networks, and prefers the
-    # same weights of all that it has; a later one may drop some and prefer others.
+def test_the_data_agrees_with_the_installed_timm():
+    # timm 1.0.31 has all networks. The oldest supported release, 1.0.9, lacks 8 % of them, and has
+    # the same default weights for the rest. A later release may drop networks or change defaults.
     named = set(timm.list_models()) | set(timm.models.get_deprecated_models())
     names = {row.model.partition(".")[0] for row in PUBLISHED}
     assert len(names & named) > 0.9 * len(names)
@@ -181,7 +194,7 @@ def default_weights(name):
     return f"{bare}.{timm.models.get_pretrained_cfg(bare).tag}"
 
 
-def test_the_census_keeps_what_timm_can_name():
+def test_the_census_keeps_only_weights_that_timm_knows():
     results = (
         "model,img_size,top1,top1_err,param_count\n"
         'resnet18.tv_in1k,224,69.752,30.248,"1,011.69"\n'
@@ -198,7 +211,7 @@ def test_the_census_keeps_what_timm_can_name():
     )
 
 
-# the user's file
+# The user's file
 
 
 def written(tmp_path, content):
@@ -207,7 +220,7 @@ def written(tmp_path, content):
     return path
 
 
-def test_the_example_of_the_page(tmp_path):
+def test_the_example_in_the_documentation_can_be_read(tmp_path):
     text = PAGE.split("```csv\n")[1].split("```")[0]
     found = accuracy.read(written(tmp_path, text))
     assert len(found) == len(text.splitlines()) - 1 == 4
@@ -262,7 +275,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_file_that_cannot_be_meant_so_is_refused_with_its_line(case, tmp_path):
+def test_an_invalid_file_is_refused_with_the_line_number(case, tmp_path):
     content, message = REFUSED[case]
     path = written(tmp_path, content)
     with pytest.raises(UsageError) as refused:
@@ -272,7 +285,7 @@ def test_a_file_that_cannot_be_meant_so_is_refused_with_its_line(case, tmp_path)
     assert len(str(refused.value)) < 500 + len(str(path))
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_not_a_regular_file_is_refused(tmp_path):
     for path, why in ((tmp_path / "none.csv", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(UsageError, match=re.escape(f"cannot read {path}: {why}")):
             accuracy.read(path)
@@ -294,7 +307,7 @@ GARBAGE = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(content=GARBAGE)
-def test_whatever_the_file_holds_it_is_read_or_refused(content, tmp_path):
+def test_any_content_is_read_or_refused_with_a_usage_error(content, tmp_path):
     try:
         found = accuracy.read(written(tmp_path, content))
     except UsageError:
@@ -314,7 +327,7 @@ def test_whatever_the_file_holds_it_is_read_or_refused(content, tmp_path):
     )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_what_is_written_as_csv_is_read_back(rows, tmp_path):
+def test_written_csv_is_read_back(rows, tmp_path):
     text = io.StringIO()
     lines = csv.writer(text)
     lines.writerow(["model", "input_size", "top1"])
