@@ -53,8 +53,7 @@ def selfcheck(
     command = f"bench selfcheck --device {device}" + (" --full" if parts.same else "")
     text = page.to_markdown(found, describe(driver, chip, "selfcheck", command))
     pages = {"selfcheck.md": text.encode(), "selfcheck.png": page.picture(found)}
-    for path in write_pages(folder, pages):
-        print(path)
+    print(*write_pages(folder, pages), sep="\n")
     if not _all_passed(found.criteria):
         raise typer.Exit(CASE_FAILED)
 

@@ -12,7 +12,16 @@ from bench.devices.orin import Orin
 from bench.errors import UnavailableError, unknown
 from bench.records import Chip
 
-__all__ = ["ALIASES", "DEVICES", "Driver", "Session", "driver_of", "select", "torch_device_here"]
+__all__ = [
+    "ALIASES",
+    "DEVICES",
+    "Driver",
+    "Session",
+    "driver_of",
+    "kind_of",
+    "select",
+    "torch_device_here",
+]
 
 DEVICES: dict[str, Driver] = {driver.name: driver for driver in (Cpu(), Cuda(), Orin(), Fake())}
 ALIASES = {"a100": "cuda", "h100": "cuda", "h200": "cuda"}
@@ -39,6 +48,12 @@ def select(name: str) -> tuple[Driver, Chip]:
 def driver_of(name: str) -> Driver | None:
     """Return the driver for the device name in a record; None if no device has the name."""
     return DEVICES.get(name)
+
+
+def kind_of(name: str) -> str:
+    """The paper's kind of the device that a record names; "" if the device is unknown here."""
+    driver = driver_of(name)
+    return driver.kind if driver else ""
 
 
 def torch_device_here() -> str:

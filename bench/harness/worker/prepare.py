@@ -36,9 +36,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     """
     case = job.case
     with clock.stage("build"):
-        original = models.build(
-            case.model, resolution=case.resolution, seed=SEED, source=job.source
-        )
+        size = case.resolution
+        original = models.build(case.model, resolution=size, seed=SEED, source=job.source)
     with clock.stage("fuse"):
         is_built = forms.find(case.form).is_built
         net = original if is_built else models.fuse(original, case.form)
@@ -65,9 +64,10 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     def list_operators() -> list[Operator]:
         return operators(net, images) if backend.one_by_one else []
 
-    return Prepared(
-        run, lambda output: _inspect(output, case, facts, reference, tolerance), list_operators
-    )
+    def inspect(output: object) -> CaseFacts:
+        return _inspect(output, case, facts, reference, tolerance)
+
+    return Prepared(run, inspect, list_operators)
 
 
 def _check_form(
