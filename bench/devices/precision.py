@@ -94,9 +94,9 @@ def tolerance(name: str, error_in_bfloat16: float | None) -> float:
 
 
 def missing_on_nvidia(name: str, capability: str) -> str | None:
-    """Return why an NVIDIA GPU cannot compute in the precision `name`; None if it can.
+    """Return why an NVIDIA GPU of this `capability` cannot compute in the precision `name`.
 
-    `capability` is CUDA's compute capability, such as `8.7`, or "" if it is unknown.
+    Returns None if the GPU can, or if its CUDA compute capability (such as `8.7`) is unknown: "".
     """
     known = tuple(int(part) for part in capability.split(".") if part.isdigit())
     if name == "tf32" and known and known < TF32_CAPABILITY:

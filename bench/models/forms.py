@@ -53,17 +53,17 @@ CROSS = Marker("X", 7.0, "x", "✖")  # for a form that this table does not have
 class Form(msgspec.Struct, frozen=True, kw_only=True):
     """One form: which families have it, how it is made, and how tables and figures show it.
 
-    `steps` are names of methods of modules. For each step in order, `bench.models.fuse` replaces
-    every module that has the method by the module that the method returns. A form without steps
-    is the network as it is built.
+    `steps` are method names. For each step in order, `bench.models.fuse` calls the method on every
+    module that has it, and puts the returned module in place of that module. A form without steps
+    is the network as its constructor builds it.
 
     `suffix` is appended to the title of a network in this form, and `label` is the text in
-    legends. Figure 1 draws the form with `marker`. The figure of speed-ups draws it with `marker`
-    in `colour`; a form whose colour is None is not in that figure.
+    legends. Figure 1 draws the form with `marker`. The figure of speed-ups draws the form with
+    `marker` in `colour`; a form whose colour is None is not in that figure.
 
-    A table may print all forms of a network in one cell; `arrow` is then the letter on the arrow
-    to this form. If `arrow` is BRACKETS, the cell has the throughput of this form in brackets,
-    and no latency.
+    The paper's tables print all forms of a network in one cell, as in `11.9 →r 8.5 →s 6.4`:
+    `arrow` is the letter before this form's number. If `arrow` is BRACKETS, this form's throughput
+    is printed in brackets, and its latency is not printed.
     """
 
     name: str

@@ -118,8 +118,9 @@ def _paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 def category(name: str, tensors: list[Tensor]) -> Category:
     """Return the category of an operator, from its name and the shapes of its `tensors`.
 
-    A product with a parameter is "fully connected". A convolution with fewer input channels per
-    group than the input has is "depthwise or group conv"; a 1x1 kernel is "pointwise conv".
+    A matrix product with a learned weight is "fully connected". A convolution in more than one
+    group is "depthwise or group conv", whatever its kernel; any other with a 1x1 kernel is
+    "pointwise conv". CATEGORIES lists the other operators by name.
     """
     if name in PRODUCTS and any(isinstance(tensor, nn.Parameter) for tensor in tensors):
         return "fully connected"

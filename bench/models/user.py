@@ -83,7 +83,7 @@ def resolve(entry: str) -> UserModel | None:
     module, colon, factory = entry.rpartition(":")
     if entry.endswith(".py"):
         raise UsageError(
-            f"{entry} has no factory",
+            f"{entry} does not say which function makes the network",
             f"Add the name of a function, for example: --models {entry}:net",
         )
     if not colon or not module or not factory.isidentifier():
@@ -126,8 +126,9 @@ def build(source: Source) -> nn.Module:
 def load_weights(model: nn.Module, source: Source) -> None:
     """Load a checkpoint into `model`. Unpickles only tensors.
 
-    Raises RuntimeError if a name or shape does not match, or the file has changed: its hash is
-    compared before and after loading. Raises TypeError if the file has no tensors by name.
+    Raises RuntimeError if a name or a shape does not match. Raises RuntimeError if the file's hash
+    is not `source.weights_hash`, before or after loading: then the file changed during the run.
+    Raises TypeError if the file does not map names to tensors.
     """
     file = Path(source.weights)
     _check_unchanged(file, source.weights_hash)

@@ -39,9 +39,11 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a child process finds the model of a case. It holds paths, so it is never stored.
+    """Where a child process finds the model of a case.
 
-    `zoo` is the model's name in the zoo if the user gave its `weights`.
+    A Source is never stored in a record, because its paths may name the user. A model is either a
+    `factory` in a `file` or `module`, or, if the user gave only `weights` for a model of
+    `bench.models.zoo`, the name of that model in `zoo`. A field without a value is "".
     """
 
     zoo: str = ""

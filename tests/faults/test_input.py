@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import command, drawn
 
-from bench import cli
 from bench.analysis import rows
+from bench.cli import main as cli
 from bench.devices.cpu import Cpu
 from bench.errors import UsageError
 from bench.harness import suite as suites

@@ -4,7 +4,8 @@ import pytest
 from support.records import CASE, measurement
 
 from bench.analysis import stats
-from bench.harness.plan import PRESETS, Plan, is_done, stopped_by
+from bench.harness.plan import PRESETS, Plan
+from bench.harness.stopping_rule import is_done, stopped_by
 from bench.records import Case, Stages
 
 PLAN = Plan(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bench import cli
+from bench.cli import main as cli
 
 
 class Done(NamedTuple):

@@ -23,7 +23,7 @@ class Memory(NamedTuple):
 
     @property
     def largest(self) -> int | None:
-        """The largest known size: the bytes that another child of the same case may need."""
+        """The largest of the known sizes, in bytes: an estimate of what a similar child holds."""
         return max((size for size in self if size is not None), default=None)
 
 

@@ -22,9 +22,10 @@ from bench.devices import Driver, select
 from bench.diagnostics.selfcheck import faults
 from bench.diagnostics.selfcheck.faults import FaultResult
 from bench.errors import UsageError
-from bench.harness.plan import PRESETS, Plan, is_done
+from bench.harness.plan import PRESETS, Plan
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
+from bench.harness.stopping_rule import is_done
 from bench.process import command_for_module
 from bench.records import Case, Chip, Failure, Measurement, Source
 from bench.storage.history import history
@@ -182,7 +183,7 @@ def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> 
     if failures and not part.startswith("nan"):
         raise UsageError(
             f"selfcheck cannot measure {failures[0].case.model}: {failures[0].message}",
-            "Run `bench doctor` to find out why. The same command resumes.",
+            "Run `bench doctor` to find out why. Then run `bench selfcheck` again: it resumes.",
         )
     return [record for each in rounds for record in each]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from bench.devices import DEVICES
-from bench.harness.plan import Plan, is_done, is_slow
+from bench.harness.plan import Plan, is_slow
+from bench.harness.stopping_rule import is_done
 from bench.records import Case
 from bench.storage.history import History
 

@@ -26,7 +26,7 @@ from typing import Protocol
 import msgspec
 
 from bench.devices import DEVICES
-from bench.harness.plan import Plan, is_done, stopped_by
+from bench.harness.plan import Plan
 from bench.harness.protocol.messages import CaseFacts, Job, Observed
 from bench.harness.scheduler import record
 from bench.harness.scheduler.capacity import has_room, most_children
@@ -34,6 +34,7 @@ from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.record import RoundContext
 from bench.harness.scheduler.template import Template, TemplateDeaths
+from bench.harness.stopping_rule import is_done, stopped_by
 from bench.records import Case, Environment, Failure, Measurement, Source
 from bench.storage.history import History
 from bench.storage.results import Store

@@ -1,0 +1,96 @@
+"""The entry point: all commands, and the one place where an exception becomes an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bench import __version__
+from bench.cli import compare as compare_command
+from bench.cli import doctor as doctor_command
+from bench.cli import explain as explain_command
+from bench.cli import list as list_command
+from bench.cli import profile as profile_command
+from bench.cli import report as report_command
+from bench.cli import run as run_command
+from bench.cli import selfcheck as selfcheck_command
+from bench.errors import BAD_INPUT, INTERRUPTED, BenchError, UsageError
+from bench.text import printable
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+app = typer.Typer(
+    name="bench",
+    help="Measure vision backbones: which form of which network is fastest on this machine?",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+app.command("run")(run_command.run)
+app.command("profile")(profile_command.profile)
+app.command("report")(report_command.report)
+app.command("compare")(compare_command.compare)
+app.command("explain")(explain_command.explain)
+app.command("selfcheck")(selfcheck_command.selfcheck)
+app.command("list")(list_command.list_)
+app.command("doctor")(doctor_command.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _flags(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Declare the flags that come before the name of a command."""
+
+
+def main() -> None:
+    """Run the command line; exit with 0 or with an exit code of `bench.errors`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder name may hold bytes that are not UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        _check_arguments(sys.argv[1:])
+        app(prog_name="bench")
+    except BenchError as error:
+        print(f"error: {printable(error.message)}", file=sys.stderr)
+        for line in error.remedy.splitlines():
+            print(printable(line), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python flushes to the full disk at exit
+        with contextlib.suppress(OSError):  # stderr may go to the same full disk
+            print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
+            print("Make room on the disk, then run the same command: it resumes.", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def _check_arguments(words: list[str]) -> None:
+    """Raise UsageError for an argument that is not UTF-8: a record stores the command as JSON."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"an argument is not valid UTF-8: {word}",
+                "Rename that file or folder, or call bench inside it.",
+            ) from None
