@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import textwrap
 
 import pytest
 from support.paths import ROOT
@@ -62,8 +63,13 @@ def with_a_form(checkout, entry, method):
 
 
 def form_example():
-    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Add a form")[1]
-    return [part.split("```")[0] for part in section.split("```python\n")[1:3]]
+    entry, method = examples("form")
+    return as_entry(entry), method
+
+
+def as_entry(expression):
+    """An expression as a line of a table in the code."""
+    return textwrap.indent(expression.rstrip() + ",\n", "    ")
 
 
 def test_add_a_form(bench_process, checkout):
@@ -149,7 +155,7 @@ def test_add_a_figure(bench_process, checkout):
     figures = checkout / "bench" / "report" / "figures"
     (figures / "energy.py").write_text(module)
     insert(figures / "catalogue.py", "import distributions, ", "energy, ")
-    insert(figures / "catalogue.py", "FIGURES = (\n", entry)
+    insert(figures / "catalogue.py", "FIGURES = (\n", as_entry(entry))
     on_fake = ("--models", "resnet50,swin_t", "--device", "fake", "--out", "out")
     assert bench_process("run", *on_fake, "--rounds", "1", cwd=checkout).returncode == 0
     done = bench_process("report", "out", cwd=checkout)
