@@ -2,7 +2,7 @@
 
 for each of the rounds:                                       profile
     while a case lacks this round:
-        start a fresh template process                        _run_round
+        start a fresh template process                        run_round
         profile each case in a child, one after another           _profile_case
         append what each child found to the store
 """

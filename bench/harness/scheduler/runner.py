@@ -1,7 +1,7 @@
 """The parent's loop of `bench run`; the right-hand column names the function.
 
     for each group of comparable cases:                           run
-        while a case of the group needs a round:                  _measure_group
+        while a case of the group needs a round:                  measure_group
             start a fresh template process                        _run_round
             while cases wait:                                     (a wave)
                 fork a child of each case that memory has room for    _start_children
