@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from bench.cli.main import main
+        from bench.cli import main
 
         main()
     except KeyboardInterrupt:  # Ctrl-C during the imports, before `main` can handle it

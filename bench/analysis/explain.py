@@ -208,7 +208,7 @@ def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     preset = ["--preset", rounds[0].preset] if rounds else []
     model, plus, weights = without_hash(case.model).partition("+")
     name = Case(model, case.form).name
-    words = ["python", "-m", "bench", "run", "--device", case.device, "--models", name]
+    words = ["bench", "run", "--device", case.device, "--models", name]
     words += ["--batch", str(case.batch), "--resolution", str(case.resolution)]
     words += ["--backend", case.backend, "--precision", case.precision]
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]

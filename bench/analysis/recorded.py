@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from bench.analysis.ratio import State, usual_state
-from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of
+from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.errors import UsageError
 from bench.records import (
     Case,
@@ -37,6 +37,7 @@ class Recorded(msgspec.Struct, frozen=True):
     environment: Environment
     records: list[Measurement | Failure]
     warnings: list[str] = []
+    usable_cpus: dict[str, int] = {}  # by run_id
 
     @property
     def cases(self) -> list[Case]:
@@ -80,7 +81,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict on the rounds of `case`."""
-        machine = Machine.of(self.environment.chip, self.quiet(case))
+        machine = Machine(self.quiet(case), self.usable_cpus)
         return judge_case(self.history(case).rounds, machine)
 
 
@@ -135,4 +136,5 @@ def _newest(
     ]
     own = [r for r in measured if r.environment_id == last_id]
     environment = environments[-1] if environments else unknown_environment(measured[-1])
-    return Recorded(folder, environment, own, [str(each) for each in unread])
+    warnings = [str(each) for each in unread]
+    return Recorded(folder, environment, own, warnings, usable_cpus(environments))

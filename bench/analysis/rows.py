@@ -11,7 +11,7 @@ from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment
 from bench.analysis.stats import Estimate, Summary, latency, summarise
-from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of
+from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.paper import accuracy
 from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case, Chip, Cost, Environment, Failure, Measurement, Record, of_cases
@@ -74,9 +74,9 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
     by_case: dict[tuple[str, str], list[Record]] = {}
     for record in of_cases(records):
         by_case.setdefault((record.environment_id, record.case_id), []).append(record)
-    quiet = _quiet_states(records)
+    quiet, cpus = _quiet_states(records), usable_cpus(records)
     rows = [
-        _row(group, environments.get(environment_id), quiet, given)
+        _row(group, environments.get(environment_id), quiet, cpus, given)
         for (environment_id, _), group in by_case.items()
     ]
     order = list(dict.fromkeys(row.environment.environment_id for row in rows))
@@ -119,6 +119,7 @@ def _row(
     group: Sequence[Record],
     environment: Environment | None,
     quiet: Mapping[tuple[str, int], Quiet | None],
+    cpus: Mapping[str, int],
     given: Sequence[Given],
 ) -> Row:
     """The row of one case; a failure counts unless a later round succeeded."""
@@ -129,7 +130,7 @@ def _row(
     processes = [] if failure else [r.samples_s for r in rounds]
     environment = environment or unknown_environment(first)
     state = quiet.get((first.environment_id, first.case.threads))
-    machine = Machine.of(environment.chip, state)
+    machine = Machine(state, cpus)
     return Row(
         case=first.case,
         environment=environment,

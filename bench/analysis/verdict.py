@@ -7,7 +7,8 @@ calibration kernel is compared with its time on the same machine in the quiet st
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bench.analysis.reasons import (
@@ -22,7 +23,7 @@ from bench.analysis.reasons import (
 )
 from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
-from bench.records import Chip, Conditions, Measurement
+from bench.records import Conditions, Environment, Measurement, Record
 
 # A chip does not normally run with thermal or over-current throttling, so these are doubts. It
 # does normally reach its power cap under load, so a power cap is reported but is no doubt.
@@ -50,18 +51,24 @@ class Quiet(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What a verdict needs to know of the machine: its quiet state and the usable CPUs.
+    """What a verdict needs to know of the machine, besides the record.
 
-    A field is None when it is not known; the verdict then omits the checks that need it.
+    `quiet` is its quiet state, None if unknown. `usable_cpus` are the CPUs that each run could
+    use, by `run_id`: affinity and quotas may change from run to run. A check is omitted where its
+    value is unknown.
     """
 
     quiet: Quiet | None = None
-    usable_cpus: int | None = None
+    usable_cpus: Mapping[str, int] = MappingProxyType({})
 
-    @classmethod
-    def of(cls, chip: Chip, quiet: Quiet | None) -> Machine:
-        """The machine of `chip`, whose `threads` is 0 when the number of CPUs is not known."""
-        return cls(quiet, chip.threads if chip.threads > 0 else None)
+
+def usable_cpus(records: Iterable[Record]) -> dict[str, int]:
+    """The CPUs that each run could use, by `run_id`; without runs that did not record it."""
+    return {
+        record.run_id: record.chip.threads
+        for record in records
+        if isinstance(record, Environment) and record.chip.threads > 0
+    }
 
 
 class Verdict(NamedTuple):
@@ -97,7 +104,7 @@ def judge(record: Measurement, machine: Machine) -> Verdict:
     reasons = [
         *_of_conditions(record),
         *_of_kernels(record, machine.quiet),
-        *_of_course(record, machine.usable_cpus),
+        *_of_course(record, machine.usable_cpus.get(record.run_id)),
     ]
     return Verdict(max((r.level for r in reasons), key=LEVELS.index, default="VALID"), reasons)
 

@@ -11,10 +11,11 @@ from rich.table import Table
 from bench import paper
 from bench.cli.console import say
 from bench.cli.sweep import Sweep, case_count
+from bench.cli.versions import version_change
 from bench.harness.plan import Plan
 from bench.harness.scheduler import estimate
 from bench.models.naming import selector
-from bench.records import Case
+from bench.records import Case, Environment
 from bench.storage.history import History, history
 from bench.text import duration
 
@@ -44,6 +45,9 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> None:
         return
     times = [duration(seconds[case]) if case in progress else "on record" for case in sweep.cases]
     sweep.console.print(_table(sweep.cases, times))
+    environments = [record for record in records if isinstance(record, Environment)]
+    if change := version_change(environments, sweep.environment):
+        say(sweep.console, change)
     total = duration(sum(seconds.values()))
     say(sweep.console, f"{case_count(sweep.cases)}, about {total} in total; nothing was measured")
 

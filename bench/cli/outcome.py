@@ -13,7 +13,7 @@ from rich.table import Table
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.recorded import Recorded
 from bench.analysis.stats import latency, summarise
-from bench.analysis.verdict import Verdict
+from bench.analysis.verdict import Verdict, usable_cpus
 from bench.cli.console import say
 from bench.cli.messages import number_cells
 from bench.cli.sweep import Sweep
@@ -63,7 +63,8 @@ def outcome_of(sweep: Sweep) -> Outcome:
     records, here = sweep.store.records, sweep.environment.environment_id
     histories = {case: history(records, case, here) for case in sweep.cases}
     own = [record for record in of_cases(records) if record.environment_id == here]
-    recorded = Recorded(sweep.store.path.parent, sweep.environment, own)
+    folder, cpus = sweep.store.path.parent, usable_cpus(records)
+    recorded = Recorded(folder, sweep.environment, own, usable_cpus=cpus)
     measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
     return Outcome(histories, {case: recorded.verdict(case) for case in measured})
 

@@ -18,7 +18,7 @@ __all__ = [
     "Driver",
     "Session",
     "driver_of",
-    "kind_of",
+    "has_queue",
     "select",
     "torch_device_here",
 ]
@@ -50,10 +50,10 @@ def driver_of(name: str) -> Driver | None:
     return DEVICES.get(name)
 
 
-def kind_of(name: str) -> str:
-    """The paper's kind of the device that a record names; "" if the device is unknown here."""
+def has_queue(name: str) -> bool:
+    """Whether the device that a record names queues calls, as a GPU does; True if it is unknown."""
     driver = driver_of(name)
-    return driver.kind if driver else ""
+    return driver is None or driver.has_queue
 
 
 def torch_device_here() -> str:

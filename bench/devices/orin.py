@@ -44,21 +44,22 @@ class Orin:
     own_models: Container[str] = frozenset()
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._board = Board(root)
+        self._root = root
 
     def identify(self) -> Chip:
         """Read the device tree and the L4T release. Raises UnavailableError on another machine."""
-        module = self._board.module()
+        board = Board(self._root)
+        module = board.module()
         if "Orin" not in module:
-            board = module or "no Jetson board"
-            found = f"{board} ({platform.system()} on {platform.machine()})"
+            found_board = module or "no Jetson board"
+            found = f"{found_board} ({platform.system()} on {platform.machine()})"
             raise UnavailableError(f"no Jetson Orin here: found {found}", HOW_TO_RUN)
         return Chip(
             device=self.name,
             kind=self.kind,
             name=module,
             threads=usable_cpus(),
-            facts=self._board.facts(),
+            facts=board.facts(),
         )
 
     def prove(self, chip: Chip) -> None:
@@ -72,7 +73,7 @@ class Orin:
 
     def state(self) -> dict[str, str | int | float | None]:
         """Return clocks, temperature and power of the idle board."""
-        return self._board.state()
+        return Board(self._root).state()
 
     def free_bytes(self) -> int | None:
         """Return the free bytes of the host's memory, which the GPU shares."""
@@ -92,8 +93,9 @@ class Orin:
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[OrinSession]:
         """Open a session as on any NVIDIA GPU, with the sensors of the board."""
-        with computing(case), contextlib.closing(_BoardThenJtop(self._board)) as sensor:
-            yield OrinSession(sensor, self._board)
+        board = Board(self._root)
+        with computing(case), contextlib.closing(_BoardThenJtop(board)) as sensor:
+            yield OrinSession(sensor, board)
 
 
 class OrinSession(CudaSession):

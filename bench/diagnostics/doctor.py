@@ -65,7 +65,7 @@ def _devices() -> Iterator[Finding]:
         else:
             known = facts(chip.facts)
             yield Finding("ok", f"device {name}", f"{chip.name}: {known}" if known else chip.name)
-            if driver.kind in ("gpu", "edge"):
+            if driver.runs_torch and driver.has_queue:
                 yield _proof(driver, chip)
                 yield from _gpu_fitness(driver)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from bench.devices import driver_of
 from bench.models import forms, zoo
 from bench.records import Case, Chip
 
@@ -64,8 +65,13 @@ def threads(count: int) -> str:
 
 
 def has_unusual_threads(case: Case, chip: Chip) -> bool:
-    """Whether the case ran on a CPU, and not with the default number of threads of the chip."""
-    return chip.kind == "cpu" and case.threads != chip.threads
+    """Whether the case ran on a CPU, and not with the default number of threads of the chip.
+
+    The kind of a chip that is not on record is that of the case's device.
+    """
+    driver = driver_of(case.device)
+    kind = chip.kind or (driver.kind if driver else "")
+    return kind == "cpu" and case.threads != chip.threads
 
 
 def family(model: str) -> Family:

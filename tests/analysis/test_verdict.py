@@ -1,13 +1,13 @@
 import msgspec
 import pytest
-from support.records import CASE, measurement
+from support.records import CASE, ENVIRONMENT, measurement
 
 from bench.analysis.reasons import Doubt
-from bench.analysis.verdict import Machine, Quiet, judge, judge_case, quiet_of
+from bench.analysis.verdict import Machine, Quiet, judge, judge_case, quiet_of, usable_cpus
 from bench.records import Case, Chip, Conditions, Jump
 
 CLEAN = Conditions(wall_s=10, cpus=2, own_cpu_s=19, busy_cpu_s=19.5, stolen_cpu_s=0, throttled_s=0)
-MACHINE = Machine(Quiet(0.001, 0.002), usable_cpus=2)
+MACHINE = Machine(Quiet(0.001, 0.002), usable_cpus={"run": 2})
 
 
 def a_round(number=1, case=CASE, conditions=CLEAN, kernels=(0.001, 0.002), **changes):
@@ -110,10 +110,28 @@ def test_warning_text_about_threads_is_no_reason():
 
 def test_thread_count_is_not_checked_if_cpus_are_unknown():
     unknown = Chip(device="cpu", kind="", name="unknown cpu", threads=0, facts={})
-    machine = Machine.of(unknown, MACHINE.quiet)
-    assert machine.usable_cpus is None
+    environment = msgspec.structs.replace(ENVIRONMENT, chip=unknown)
+    machine = Machine(MACHINE.quiet, usable_cpus([environment]))
+    assert machine.usable_cpus == {}
     record = a_round(case=Case("resnet50", "plain", threads=64))
     assert judge(record, machine).level == "VALID"
+
+
+def test_each_run_is_judged_by_the_cpus_that_it_could_use():
+    """Affinity and quotas change from run to run, and are not part of the environment's id."""
+    runs = [
+        msgspec.structs.replace(
+            ENVIRONMENT,
+            run_id=run_id,
+            chip=msgspec.structs.replace(ENVIRONMENT.chip, threads=threads),
+        )
+        for run_id, threads in (("narrow", 1), ("wide", 8))
+    ]
+    assert len({run.environment_id for run in runs}) == 1
+    machine = Machine(MACHINE.quiet, usable_cpus(runs))
+    four = Case("resnet50", "plain", threads=4)
+    levels = [judge(a_round(case=four, run_id=run.run_id), machine).level for run in runs]
+    assert levels == ["SUSPECT", "VALID"]
 
 
 def test_a_record_without_conditions_is_suspect():

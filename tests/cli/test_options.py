@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bench.cli.main import app
+from bench.cli.entry_point import app
 from bench.cli.options import with_options
 from bench.cli.profile import ProfileOptions
 from bench.cli.run import RunOptions

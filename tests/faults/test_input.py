@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import command, drawn
 
 from bench.analysis import rows
-from bench.cli import main as cli
+from bench.cli import entry_point as cli
 from bench.devices.cpu import Cpu
 from bench.errors import UsageError
 from bench.harness import suite as suites

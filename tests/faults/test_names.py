@@ -149,7 +149,7 @@ def test_nothing_is_written_through_a_link_in_a_folder_of_results(bench, tmp_pat
 SCRIPT = """
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]  # as the installed `bench` finds it
-from bench.cli.main import main
+from bench.cli import main
 main()
 """
 

@@ -125,6 +125,7 @@ def test_add_a_device(bench_process, checkout):
         "profile", *on_it, "--resolution", "32", "--seconds", "0.6", "--out", "out", cwd=checkout
     )
     assert done.returncode == 0, done.stderr
+    assert "cores busy" in done.stdout
     done = bench_process("report", "out", cwd=checkout)
     assert done.returncode == 0, done.stderr
     assert "an abacus has no counters" in (checkout / "out/abacus-1/results.md").read_text()

@@ -67,7 +67,7 @@ def test_the_lowest_layers_import_no_other_room(name):
 PROBE = """
 import sys
 sys.argv = ["bench", *{arguments!r}]
-from bench.cli.main import main
+from bench.cli import main
 try:
     main()
 except SystemExit as done:

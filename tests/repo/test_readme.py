@@ -8,7 +8,7 @@ import pytest
 import typer
 from support.paths import ROOT
 
-from bench.cli.main import app
+from bench.cli.entry_point import app
 from bench.models.naming import network_title
 from bench.text import plus_minus, significant
 

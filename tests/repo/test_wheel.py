@@ -65,7 +65,7 @@ def test_the_distribution_is_backbone_bench_with_the_version_of_the_module(wheel
         metadata = HeaderParser().parsestr(archive.read(path).decode())
         entries = archive.read(path.replace("METADATA", "entry_points.txt")).decode()
     assert (metadata["Name"], metadata["Version"]) == ("backbone-bench", __version__)
-    assert "bench = bench.cli.main:main" in entries
+    assert "bench = bench.cli:main" in entries
 
 
 def test_the_wheel_holds_each_data_file(wheel):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.cli import main as cli
+from bench.cli import entry_point as cli
 
 
 class Done(NamedTuple):

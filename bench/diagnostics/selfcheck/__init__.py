@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.analysis.reasons import Doubt
+from bench.backends import BACKENDS
 from bench.devices import Driver, select
 from bench.diagnostics.selfcheck import faults
 from bench.diagnostics.selfcheck.faults import FaultResult
@@ -42,6 +43,7 @@ UNLIKE = ("resnet50", "convnext_t")
 CLEAN_RUNS = 20
 FIDELITY_S = 40.0
 PREFIX = "self/"
+LOOPED = ("eager", "cudagraph")  # backends with a bare loop in `fidelity`
 
 
 class Parts(NamedTuple):
@@ -250,8 +252,9 @@ def _fidelity(setting: Setting) -> dict[str, list[tuple[float, float]]]:
     """
     if not setting.driver.runs_torch:
         return {}
-    backends = ["eager", "cudagraph"] if setting.driver.has_queue else ["eager"]
-    return {backend: _pairs(setting, backend) for backend in backends}
+    torch_device = setting.driver.torch_device
+    available = [name for name in LOOPED if not BACKENDS[name].missing(torch_device)]
+    return {backend: _pairs(setting, backend) for backend in available}
 
 
 def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:

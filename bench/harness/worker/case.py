@@ -61,7 +61,7 @@ def work(channel: Channel, job: Job, driver: Driver) -> None:
             clock = StageClock(session.now, _announcer(channel, session))
             kernels = session.kernels()
             clock.add("start", time.perf_counter() - began)
-            _Work(channel, job, session, clock, kernels).run()
+            _Work(channel, job, session, clock, kernels, driver.clock_follows_load).run()
     except ChannelClosedError:
         return
     except BaseException as error:  # SystemExit too: a network may call `sys.exit`
@@ -78,6 +78,7 @@ class _Work(NamedTuple):
     session: Session
     clock: StageClock
     kernels: Kernels
+    idles: bool  # the clock of an idle chip falls, so only clocks right after a block count
 
     def run(self) -> None:
         """Prepare, call once, check, warm up; then profile, or time blocks and report."""
@@ -96,8 +97,7 @@ class _Work(NamedTuple):
         served = serve_blocks(
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )
-        idles = self.session.has_queue and self.session.script is None
-        conditions = conditions_over(served.readings, idles=idles)
+        conditions = conditions_over(served.readings, idles=self.idles)
         self.channel.send(
             Finished(
                 stages=self.clock.stages,

@@ -50,10 +50,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             reference = _outputs(original, seen, case) if _differences(case) else None
             facts = _check_form(case, original, net, seen, reference)
             tolerance = _tolerance(case, net, seen, reference)
-        elif (structure := cost.structural_hash(net)) == job.facts.structure:
-            facts = job.facts
         else:
-            raise CheckError(f"structure {structure} is not that of round 1, {job.facts.structure}")
+            facts = _check_structure(net, job.facts)
     del original
     with clock.stage("load"):
         dtype = precision.dtype(case.precision)
@@ -68,6 +66,14 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         return _inspect(output, case, facts, reference, tolerance)
 
     return Prepared(run, inspect, list_operators)
+
+
+def _check_structure(net: nn.Module, facts: CaseFacts) -> CaseFacts:
+    """Return the facts of round 1. Raises CheckError if the network has another structure."""
+    structure = cost.structural_hash(net)
+    if structure != facts.structure:
+        raise CheckError(f"structure {structure} is not that of round 1, {facts.structure}")
+    return facts
 
 
 def _check_form(

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.analysis.profile import summary
-from bench.devices import kind_of
+from bench.devices import has_queue
 from bench.models import naming
 from bench.records import Profile
 from bench.report.figures.canvas import literal, painted
@@ -242,7 +242,7 @@ def _utilisations(profile: Profile) -> list[tuple[str, float]]:
     used = profile.utilisation
     corrected = used.busy if used.busy_corrected is None else used.busy_corrected
     shares = [
-        ("cores busy" if kind_of(profile.case.device) == "cpu" else "GPU busy", corrected),
+        ("GPU busy" if has_queue(profile.case.device) else "cores busy", corrected),
         ("SM fill", used.sm_fill),
         ("driver's counter", used.sampled),
     ]

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from bench.analysis.profile import summary
-from bench.devices import kind_of
+from bench.devices import has_queue
 from bench.records import Peaks, Profile
 from bench.report.figures.canvas import literal, painted
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, doubt_notes, labels, titles
@@ -211,7 +211,7 @@ def _key(profile: Profile) -> tuple[str, int]:
 
 def _threads(peaks: Peaks, shown: Sequence[Profile]) -> str:
     """The threads for the title; "" for a GPU, whose peaks do not depend on host threads."""
-    if kind_of(shown[0].case.device) != "cpu":
+    if has_queue(shown[0].case.device):
         return ""
     return f", {peaks.threads} thread" + ("s" if peaks.threads > 1 else "")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bench.analysis.profile import summary
-from bench.devices import kind_of
+from bench.devices import has_queue
 from bench.models import naming
 from bench.records import Case, Failure, Peaks, Profile, ProfileRow
 from bench.report.tables.markdown import to_markdown_table
@@ -76,7 +76,7 @@ def notes(profile: Profile) -> str:
         f"{100 * waterfall.busy_s / waterfall.plain_s:.0f} % of the latency."
     ]
     shares = {
-        "GPU busy" if kind_of(profile.case.device) != "cpu" else "cores busy": used.busy,
+        "GPU busy" if has_queue(profile.case.device) else "cores busy": used.busy,
         "of the plain latency": used.busy_corrected,
         "SM fill": used.sm_fill,
         "occupancy (estimated)": used.occupancy,
