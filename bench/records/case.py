@@ -10,7 +10,13 @@ from bench.records.fields import Name, Whole
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
-    """One configuration to measure. `device` is the name of a driver (`cpu`), never an alias."""
+    """One configuration to measure. `device` is the name of a driver (`cpu`), never an alias.
+
+    `input` is the shape of one image, such as `1x224x320` (channels, height, width); "" means
+    3 channels and `resolution` pixels each way. `label` is what tables call the model, "" for its
+    usual title. It is no part of the identity of a case, and no record on disk has it: readers take
+    it from the environments of the runs.
+    """
 
     model: Name
     form: Name
@@ -20,11 +26,20 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     resolution: Whole = 224
     device: Name = "cpu"
     threads: Whole = 1
+    input: Name = ""
+    label: Name = ""
 
     @property
     def case_id(self) -> str:
-        """The first 16 hexadecimal digits of SHA-256 of the case as JSON with sorted keys."""
-        canonical = msgspec.json.encode(self, order="sorted")
+        """The first 16 hexadecimal digits of SHA-256 of the case as JSON with sorted keys.
+
+        Without `label`, and without `input` where it is "", so that older records keep their ids.
+        """
+        identity = msgspec.structs.asdict(self)
+        del identity["label"]
+        if not self.input:
+            del identity["input"]
+        canonical = msgspec.json.encode(identity, order="sorted")
         return hashlib.sha256(canonical).hexdigest()[:16]
 
     @property

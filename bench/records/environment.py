@@ -31,7 +31,10 @@ class Chip(msgspec.Struct, frozen=True):
 
 
 class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):
-    """The chip and the software of a run. `environment_id` hashes chip and versions, not state."""
+    """The chip and the software of a run. `environment_id` hashes chip and versions, not state.
+
+    `labels` maps the name of a model in cases to the name that the user gave it with `--label`.
+    """
 
     run_id: Name
     environment_id: Name
@@ -40,6 +43,7 @@ class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="typ
     state: dict[Name, Text | Integer | Number | None]
     started_at: Name
     command: str
+    labels: dict[Name, Name] = {}
     schema: Integer = SCHEMA
 
 

@@ -30,7 +30,8 @@ class Cost(msgspec.Struct, frozen=True):
     `macs` is for one image. `weight_bytes` and `activation_bytes` are for fp32.
     `peak_memory_bytes` is the peak memory of the network; on a GPU, the peak that torch's allocator
     had allocated, and `peak_reserved_bytes` the peak that it had reserved. `process_bytes` is the
-    memory of the process on the GPU as the driver reports it, including the context.
+    memory of the process on the GPU as the driver reports it, including the context. `uncounted`
+    is the reason why `macs` and `activation_bytes` are None; "" where they were counted.
     """
 
     params: Count | None = None
@@ -40,6 +41,7 @@ class Cost(msgspec.Struct, frozen=True):
     peak_memory_bytes: Count | None = None
     peak_reserved_bytes: Count | None = None
     process_bytes: Count | None = None
+    uncounted: Text = ""
 
 
 class Stages(msgspec.Struct, frozen=True):
@@ -121,6 +123,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `settings`: switches of torch during the measurement.
     - `share_s`: the case's share of the seconds that its round needed to start the template.
     - `structure`: a hash of the network's structure.
+    - `files`: the files of the user's code that the process imported, by their path below the root
+      of the code, with the hash of each.
 
     Records of version 0.1 have neither calibration kernels nor conditions.
     """
@@ -152,6 +156,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     block_pipelined_s: Samples = []
     settings: dict[Name, Setting] = {}
     telemetry: Telemetry | None = None
+    files: dict[Name, Name] = {}
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One line per row; a value that was not measured is `NaN`, `None` or `<NA>`, never 0."""
     lines = pd.DataFrame([_line(row) for row in rows])
-    whole = ["rank", *Cost.__struct_fields__]
+    whole = ["rank", *(name for name in Cost.__struct_fields__ if name != "uncounted")]
     real = [name for name in lines if name.endswith(("_s", "_w", "_j"))] + ["utilisation", "top1"]
     return lines.astype({**dict.fromkeys(real, "float64"), **dict.fromkeys(whole, "Int64")})
 

@@ -21,6 +21,7 @@ from bench.errors import UnavailableError
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import Job
 from bench.harness.worker import prepare
+from bench.harness.worker.check import CheckError
 from bench.harness.worker.timing import StageClock
 from bench.records import Case, Chip, Gauges, Reading
 
@@ -200,7 +201,7 @@ def test_a_backend_with_a_wrong_output_fails_its_check(driver, name, monkeypatch
     with driver.session(case) as session:
         clock = StageClock(session.now, lambda stage: None)
         prepared = prepare.prepare(Job(case, 1, PRESETS["quick"], None), session, clock)
-        with pytest.raises(prepare.CheckError, match="differs from that of"):
+        with pytest.raises(CheckError, match="differs from that of"):
             prepared.inspect(prepared.call())
 
 

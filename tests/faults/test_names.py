@@ -22,6 +22,7 @@ from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.harness.suite import Overrides, Suite
 from bench.models import user
+from bench.models.user import checkpoint, content
 from bench.records import Case
 from bench.storage import files
 from bench.storage.reader import read
@@ -259,12 +260,12 @@ def test_bad_weights_run_no_code_in_the_child(tmp_path, monkeypatch, capsys, nam
     monkeypatch.chdir(tmp_path)
     BAD_WEIGHTS[name](tmp_path / name)
     with pytest.raises(SystemExit) as refused:
-        user.try_weights(name)
-    assert refused.value.code == user.REFUSED
+        checkpoint.try_weights(name)
+    assert refused.value.code == checkpoint.REFUSED
     said = capsys.readouterr().out
     assert said.strip()
     assert "weights_only" not in said  # torch's own message advises to trust the file
-    source = records.Source(weights=name, weights_hash=user._hash(Path(name)))
+    source = records.Source(weights=name, weights_hash=content.file_hash(Path(name)))
     with pytest.raises(Exception):  # noqa: B017, PT011
         user.load_weights(torch.nn.Linear(2, 2), source)
     assert not (tmp_path / "harm").exists()
@@ -291,8 +292,8 @@ def test_weights_replaced_after_they_were_hashed_are_not_measured(tmp_path, monk
     if moment == "before":
         replace()
     else:
-        read = user._read_weights
-        monkeypatch.setattr(user, "_read_weights", lambda file: (read(file), replace())[0])
+        read = checkpoint._read_weights
+        monkeypatch.setattr(checkpoint, "_read_weights", lambda file: (read(file), replace())[0])
     with pytest.raises(RuntimeError, match=r"w\.pt was changed since the run began"):
         user.load_weights(net, source)
 

@@ -11,8 +11,9 @@ from bench.devices.host import Host
 from bench.devices.precision import PRECISIONS
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import CaseFacts, Job
+from bench.harness.worker import check as check_output
 from bench.harness.worker import prepare
-from bench.harness.worker.prepare import CheckError
+from bench.harness.worker.check import CheckError
 from bench.harness.worker.timing import StageClock
 from bench.models import repnext
 from bench.records import Case, Check, Cost
@@ -41,7 +42,7 @@ def test_a_fused_form_is_checked_against_the_unfused_form():
     subject = prepared()
     check = subject.facts.check
     assert check.against == "train"
-    assert check.largest_relative_error < 2e-5 < check.tolerance == prepare.FORM_TOLERANCE
+    assert check.largest_relative_error < 2e-5 < check.tolerance == check_output.FORM_TOLERANCE
     assert (subject.facts.cost.params, subject.facts.cost.macs // 10**6) == (51_547_720, 670)
     assert subject.facts.cost.weight_bytes == 4 * subject.facts.cost.params
     assert all(
@@ -156,7 +157,7 @@ def test_a_later_round_compares_its_structure_with_round_1():
 )
 def test_an_invalid_output_is_refused(output, said):
     with pytest.raises(CheckError, match=said):
-        prepare._inspect(output, Case("resnet50", "plain", batch=2), NO_FACTS, None, 0.0)
+        check_output.inspect(output, Case("resnet50", "plain", batch=2), NO_FACTS, None, 0.0)
 
 
 def test_prepare_does_not_change_the_random_state():

@@ -60,6 +60,8 @@ def test_line_is_a_json_object_with_the_documented_fields(tmp_path):
         "resolution": 224,
         "device": "cpu",
         "threads": 1,
+        "input": "",
+        "label": "",
     }
     assert set(record["stages_s"]) == {
         "start",

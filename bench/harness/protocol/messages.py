@@ -32,12 +32,16 @@ class CaseFacts(msgspec.Struct, frozen=True):
     """What the first round finds out about a case; later rounds reuse it instead of checking again.
 
     `structure` is a hash of the network's layers. `passport` is None for a model without forms.
+    `files` are the imported files of the user's code, by path, with their hashes. `notes` are
+    sentences about the network that the user should read; they become warnings of the record.
     """
 
     check: Check
     cost: Cost
     structure: str
     passport: Passport | None = None
+    files: dict[str, str] = {}
+    notes: list[str] = []
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

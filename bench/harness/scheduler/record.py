@@ -37,7 +37,7 @@ def measurement(
     context: RoundContext,
 ) -> Measurement:
     """Return the record of a successful case-round. The caller sets `stopped_by` afterwards."""
-    blocks, case = measured.blocks, measured.case
+    blocks, case, facts = measured.blocks, measured.case, finished.facts
     conditions = _declared(finished.conditions, environment, context.foreign_processes)
     jumps = [reason.text for reason in jump_reasons(conditions)]
     return Measurement(
@@ -50,15 +50,15 @@ def measurement(
         block_sizes=[len(block.samples_s) for block in blocks],
         block_starts_s=[block.start_s for block in blocks],
         stages_s=structs.replace(finished.stages, observe=observed.seconds),
-        cost=finished.facts.cost,
+        cost=facts.cost,
         stopped_by="round",
         discarded=finished.discarded,
         share_s=context.share_s,
-        structure=finished.facts.structure,
-        check=finished.facts.check,
+        structure=facts.structure,
+        check=facts.check,
         preset=measured.job.plan.preset,
-        passport=finished.facts.passport,
-        warnings=[*too_many_threads(case, environment), *context.warnings, *jumps],
+        passport=facts.passport,
+        warnings=[*too_many_threads(case, environment), *context.warnings, *jumps, *facts.notes],
         block_compute_s=[block.compute_s for block in blocks],
         block_memory_s=[block.memory_s for block in blocks],
         conditions=conditions,
@@ -68,6 +68,7 @@ def measurement(
         block_pipelined_s=[b.pipelined_s for b in blocks if b.pipelined_s is not None],
         settings=finished.settings,
         telemetry=observed.telemetry,
+        files=facts.files,
     )
 
 

@@ -265,4 +265,4 @@ def _case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:
     if not rounds:
         return None
     first = rounds[0]
-    return CaseFacts(first.check, first.cost, first.structure, first.passport)
+    return CaseFacts(first.check, first.cost, first.structure, first.passport, first.files)
