@@ -54,9 +54,9 @@ def choose(options: Options) -> Choice:
     if options.threads is not None:
         suites.check_positive("threads", options.threads)
     driver, chip = devices.select(options.device)
-    cases = suites.expand(suite, overrides, chip, options.threads)
+    selected = suites.select(suite, overrides, chip, options.threads)
     environment = describe(driver, chip, runner.new_run_id(), _command())
-    return Choice(suite, driver, environment, cases, suites.sources(suite, overrides))
+    return Choice(suite, driver, environment, *selected)
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -17,18 +16,17 @@ from bench.backends import BACKENDS
 from bench.devices import DEVICES
 from bench.devices import precision as precisions
 from bench.errors import UnavailableError, UsageError, unknown
+from bench.harness import networks
 from bench.harness.plan import PRESETS, Plan
-from bench.models import forms, user, zoo
+from bench.models import user
 from bench.records import Case, Chip, Source
 from bench.storage import files
 
 DEFAULT_BATCH = (1, 128)
 DEFAULT_RESOLUTION = (224,)
 MAX_SIZE = 100_000
-MAX_MODELS = 4096
 MAX_CASES = 100_000
 MAX_SUITE_BYTES = 2**20
-TIMM_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 GRID = ("batch", "resolution", "precision", "backend")
 
 _SHIPPED = Path(bench.__file__).parent / "suites"  # inside the wheel
@@ -103,12 +101,25 @@ def _parse(path: Path) -> object:
     return tomllib.loads(files.read(path, MAX_SUITE_BYTES).decode())
 
 
+class Selection(NamedTuple):
+    """The cases of a grid. `sources` says where a child finds each model outside the zoo."""
+
+    cases: list[Case]
+    sources: dict[str, Source]
+
+
 def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
+    """Return the cases of `select`."""
+    return select(suite, overrides, chip, threads).cases
+
+
+def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> Selection:
     """Return the cases of the grid on `chip` without duplicates, smallest batch first.
 
-    `threads` of None takes the chip's number of threads. Raises UsageError for an unknown name, an
-    invalid number or too many cases. Raises UnavailableError for a backend or precision that this
-    machine or chip lacks.
+    Networks of the user are built once, to name them by their content. `threads` of None takes the
+    chip's number of threads. Raises UsageError for an unknown name, an invalid number, too many
+    cases, or code of the user that makes no network. Raises UnavailableError for a backend or
+    precision that this machine or chip lacks.
     """
     chosen = msgspec.structs.asdict(suite) | {
         key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
@@ -119,16 +130,15 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
         )
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
-    networks = list(
-        dict.fromkeys(_model_form_pairs(chosen["models"], chip.device, overrides.weights))
-    )
-    _check_names([name for name, _ in networks])
-    _check_grid(grid, len(networks), chip)
+    found = networks.named(chosen["models"], chip.device, overrides.weights)
+    _check_names([network.model.name for network in found])
+    _check_grid(grid, len(found), chip)
     if overrides.weights is not None:
         user.check_weights(overrides.weights)
-    return [
+    found = networks.identified(found, chip.device)
+    cases = [
         Case(
-            model=model,
+            model=model.name,
             form=form,
             backend=backend,
             precision=precision,
@@ -138,9 +148,11 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             threads=threads or chip.threads,
         )
         for batch, resolution, precision, backend, (model, form) in itertools.product(
-            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], networks
+            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
         )
     ]
+    own = [network.model for network in found if network.model.source != Source()]
+    return Selection(cases, {model.name: model.source for model in own})
 
 
 def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
@@ -217,69 +229,3 @@ def check_positive(what: str, number: int) -> None:
     """Raise UsageError unless 1 <= number <= MAX_SIZE."""
     if not 1 <= number <= MAX_SIZE:
         raise UsageError(f"invalid {what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")
-
-
-def sources(suite: Suite, overrides: Overrides) -> dict[str, Source]:
-    """Map a case's model name to the user's model or weights file that a child must load."""
-    found = (_user_model(entry, overrides.weights) for entry in overrides.models or suite.models)
-    return {model.name: model.source for model in found if model}
-
-
-def _user_model(entry: str, weights: Path | None) -> user.UserModel | None:
-    """Return the user's own model or any model with --weights; None for a plain name of the zoo."""
-    name = user.split_form(entry)[0]
-    own = user.resolve(name)
-    if weights is None:
-        return own
-    return user.with_weights(own or user.UserModel(name, Source(zoo=name)), weights)
-
-
-def _model_form_pairs(
-    models: Sequence[str], device: str, weights: Path | None
-) -> list[tuple[str, str]]:
-    """Return (model, form) pairs: one for `name@form`, one per form of the model for `name`.
-
-    Raises UsageError for an unknown model or form, or if --weights is used with several models.
-    """
-    if len(models) > MAX_MODELS:
-        raise UsageError(f"{len(models)} models are too many", f"Name at most {MAX_MODELS} models.")
-    if weights is not None and len(models) > 1:
-        raise UsageError("--weights fit one model, not several", "Name one model with --models.")
-    entries = [user.split_form(entry) for entry in models]
-    timm_forms = _timm_forms(models)
-    pairs: list[tuple[str, str]] = []
-    for name, at, form in entries:
-        own = _user_model(name, weights)
-        if name in DEVICES[device].own_models:
-            pairs.append((name, forms.ONLY))
-        elif own and own.source.factory:  # its forms are known only after its code has run
-            if at and form not in forms.FORMS:
-                raise unknown("form", form, forms.FORMS)
-            pairs.append((own.name, form if at else forms.ONLY))
-        else:
-            spec = zoo.find(name)
-            if _timm_name(name):
-                spec = spec._replace(forms=timm_forms[spec.variant])
-            if at:
-                zoo.check_form(spec, form)
-            called = own.name if own else name
-            pairs += [(called, wanted) for wanted in ([form] if at else spec.forms)]
-    return pairs
-
-
-def _timm_forms(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Map the timm names among `models` to their forms. Raises UsageError for an unknown name."""
-    names = [name for name in map(_timm_name, models) if name]
-    for name in names:
-        if not TIMM_NAME.fullmatch(name):
-            remedy = f"Write {zoo.TIMM_PREFIX} and then a name from `timm.list_models()`."
-            raise UsageError(f"unknown model {zoo.TIMM_PREFIX + name!r}", remedy)
-    return zoo.timm_forms(names)
-
-
-def _timm_name(entry: str) -> str:
-    """Return a model's name in timm; "" for other models, even a file in a folder `timm`."""
-    name = user.split_form(entry)[0]
-    _, colon, factory = name.rpartition(":")
-    is_own = colon and factory.isidentifier()
-    return "" if is_own or not name.startswith(zoo.TIMM_PREFIX) else name[len(zoo.TIMM_PREFIX) :]

@@ -56,15 +56,22 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
 class Source(msgspec.Struct, frozen=True):
     """Where a child process finds the model of a case.
 
-    A Source is never stored in a record, because its paths may name the user. A model is either a
-    `factory` in a `file` or `module`, or, if the user gave only `weights` for a model of
-    `bench.models.zoo`, the name of that model in `zoo`. A field without a value is "".
+    A Source is never stored in a record, because its paths may name the user. A model is either
+    the `factory` of a `module` or `file`, or, if the user gave only `weights` for a model of
+    `bench.models.zoo`, the name of that model in `zoo`. A field without a value is empty.
+
+    - `file`: a Python file. With `module`, its name as a module of its package; else it is a
+      script.
+    - `path`: the folders that come first in `sys.path`, so that the code imports its own modules.
+    - `files`: pairs of a file of the user's code and its hash, as far as they are known before the
+      run. A file that has another hash when it is imported is not run.
     """
 
     zoo: str = ""
     factory: str = ""
     file: str = ""
-    file_hash: str = ""
     module: str = ""
+    path: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
     weights: str = ""
     weights_hash: str = ""

@@ -59,6 +59,12 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
     profile: ProfilePlan | None = None
 
 
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """To a new child, before a run: build the model of `source`, and say what it is."""
+
+    source: Source
+
+
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
     """To a child: calibrate, call the network `discard` times, then time `iterations` calls."""
 
@@ -74,6 +80,22 @@ class Observe(msgspec.Struct, frozen=True, tag="observe"):
     """To a child that sent Finished: call the network and read the sensors for `seconds`."""
 
     seconds: float
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """From a child: what the user's code imported and built.
+
+    `files` maps each imported file to its hash. `structure`, `params` and `macs` (at 224 pixels)
+    are None where the code raised an exception, and `macs` where they cannot be counted. `refused`
+    is the message of a UsageError and `remedy` its remedy.
+    """
+
+    files: dict[str, str]
+    structure: str | None = None
+    params: int | None = None
+    macs: int | None = None
+    refused: str = ""
+    remedy: str = ""
 
 
 class Entered(msgspec.Struct, frozen=True, tag="entered"):
@@ -156,5 +178,5 @@ class Raised(msgspec.Struct, frozen=True, tag="raised"):
     message: str
 
 
-Request = Job | RunBlock | Finish | Observe
-Reply = Entered | Ready | Block | Finished | Observed | Profiled | Raised
+Request = Job | Probe | RunBlock | Finish | Observe
+Reply = Probed | Entered | Ready | Block | Finished | Observed | Profiled | Raised

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 from bench import models
@@ -12,7 +13,7 @@ from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker import check
 from bench.harness.worker.check import CHECKED_IMAGES, CheckError
 from bench.harness.worker.timing import Prepared, StageClock
-from bench.models import cost, forms
+from bench.models import cost, forms, user
 from bench.models.operators import operators
 from bench.records import Case, Check, Cost, Operator, Passport
 
@@ -45,6 +46,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             if net is not original and reference is not None:
                 facts = check.check_form(case, facts, net, seen, reference)
             tolerance = check.tolerance(case, net, seen, reference)
+            facts = structs.replace(facts, files=user.imported_files(job.source))
         else:
             facts = _check_structure(net, job.facts)
     del original

@@ -1,9 +1,16 @@
 """The user's models: code that returns a network, and files of weights. Imports no torch."""
 
 from bench.models.user.checkpoint import check_weights, load_weights
-from bench.models.user.code import build
+from bench.models.user.code import build, imported_files
 from bench.models.user.content import HASH_LETTERS
-from bench.models.user.names import UserModel, entry_points, resolve, split_form, with_weights
+from bench.models.user.names import (
+    UserModel,
+    entry_points,
+    identified,
+    resolve,
+    split_form,
+    with_weights,
+)
 
 __all__ = [
     "HASH_LETTERS",
@@ -11,6 +18,8 @@ __all__ = [
     "build",
     "check_weights",
     "entry_points",
+    "identified",
+    "imported_files",
     "load_weights",
     "resolve",
     "split_form",

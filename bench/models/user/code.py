@@ -5,66 +5,102 @@ A factory takes no arguments and returns an nn.Module. A user's Python file is e
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-import types
-from importlib import import_module, machinery, util
+import inspect
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.models.user.content import HASH_LETTERS
+from bench.errors import UsageError, unknown
+from bench.models.user.imports import UserImports
 from bench.records import Source
-from bench.storage import files
 
 if TYPE_CHECKING:
     from torch import nn
 
-CODE_BYTES = 2**24  # maximum size of a user's Python file
+EXAMPLE = "A factory is a function without arguments that returns a network: `def net(): ...`."
+_imports: dict[Source, UserImports] = {}  # of this process
 
 
 def build(source: Source) -> nn.Module:
     """Call the factory and return its network.
 
-    Raises TypeError if the result is not an nn.Module, and any exception of the user's code.
+    Raises UsageError if the file is no Python, if it has no such factory, if the factory needs
+    arguments or returns something else, or if another package of the same name was imported.
+    Raises any exception of the user's code. Afterwards, `sys.path` begins with the user's folders.
     """
+    import torch  # noqa: F401  # before the user's folders come first
+
+    imports = _imports[source] = UserImports(source)
+    imports.begin()
+    try:
+        return _call(_factory(source, _module(source, imports)), source.factory)
+    finally:
+        imports.check()
+
+
+def imported_files(source: Source | None) -> dict[str, str]:
+    """Return the files of the user's code that `build` imported and ran, with their hashes.
+
+    Empty where no code of the user was built.
+    """
+    imports = _imports.get(source) if source else None
+    return imports.files() if imports else {}
+
+
+def _module(source: Source, imports: UserImports) -> Any:
+    if not source.module:
+        return imports.run_script()
+    try:
+        return import_module(source.module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{source.module}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"there is no module {source.module!r}: {error}", "Check the name of the module."
+            ) from error
+        raise
+
+
+def _factory(source: Source, module: Any) -> Any:
+    """Return what the module calls by the name of the factory. Raises UsageError."""
+    made = module
+    for attribute in source.factory.split("."):
+        if not hasattr(made, attribute):
+            where = Path(source.file).name if source.file else source.module
+            public = [name for name in dir(made) if not name.startswith("_")]
+            raise unknown(f"factory in {where}:", attribute, public, EXAMPLE)
+        made = getattr(made, attribute)
+    return made
+
+
+def _call(made: Any, name: str) -> nn.Module:
+    """Call the factory. Raises UsageError for anything else than a factory of a network."""
     from torch import nn
 
-    sys.path.insert(0, os.getcwd())  # for imports of the user's code; after torch is imported
-    module = _import_file(source) if source.file else import_module(source.module)
-    made: Any = module
-    for attribute in source.factory.split("."):
-        made = getattr(made, attribute)
+    if isinstance(made, nn.Module):
+        raise UsageError(
+            f"{name} is a network, not a function that returns one",
+            f"Write `def make(): return {name}`, and name `make`.",
+        )
+    if not callable(made):
+        raise UsageError(f"{name} is of type {type(made).__name__}, not a function", EXAMPLE)
+    if missing := _required(made):
+        raise UsageError(
+            f"{name} needs arguments: {', '.join(missing)}",
+            f"Write a function without arguments: `def make(): return {name}(...)`.",
+        )
     net = made()
     if not isinstance(net, nn.Module):
-        raise TypeError(f"{source.factory}() returned {type(net).__name__}, not an nn.Module")
+        raise UsageError(f"{name}() returned {type(net).__name__}, not an nn.Module", EXAMPLE)
     return net
 
 
-def _import_file(source: Source) -> Any:
-    """Run a user's file as a module. Raises RuntimeError if the file has changed."""
-    path = Path(source.file)
-    content = files.read(path, CODE_BYTES)
-    if hashlib.sha256(content).hexdigest()[:HASH_LETTERS] != source.file_hash:
-        raise RuntimeError(f"{path.name} was changed since the run began")
-    sys.path.insert(0, str(path.parent))  # so that it can import other files in its folder
-    name = f"_bench_user_{path.stem}"
-    loader = _Loader(name, str(path), content)
-    spec = util.spec_from_file_location(name, path, loader=loader)
-    assert spec is not None
-    module = util.module_from_spec(spec)
-    sys.modules[name] = module
-    loader.exec_module(module)
-    return module
-
-
-class _Loader(machinery.SourceFileLoader):
-    """Runs the bytes whose hash is in the name of the case, and never a cached .pyc file."""
-
-    def __init__(self, name: str, path: str, content: bytes) -> None:
-        super().__init__(name, path)
-        self._content = content
-
-    def get_code(self, fullname: str) -> types.CodeType:
-        """Compile the given bytes."""
-        return self.source_to_code(self._content, self.path)
+def _required(made: Any) -> list[str]:
+    """Return the parameters without a default; [] if they are not known."""
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        each.name for each in parameters if each.default is each.empty and each.kind not in optional
+    ]

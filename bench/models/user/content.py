@@ -1,4 +1,4 @@
-"""The content of a user's file: opened safely, and hashed."""
+"""The content of a user's files: opened safely, and hashed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from bench.storage import files
 
 HASH_LETTERS = 8
 CHUNK_BYTES = 2**20
+
+
+def hash_of(content: bytes) -> str:
+    """Return the first HASH_LETTERS hexadecimal digits of SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:HASH_LETTERS]
 
 
 def file_hash(path: Path) -> str:

@@ -1,20 +1,30 @@
-"""Names of the user's models: `file.py:factory`, `module:factory`, and entry points of packages."""
+"""Names of the user's models.
+
+They are `file.py:factory`, `module:factory`, `folder::module:factory`, and entry points.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Mapping, Sequence
 from importlib import machinery, metadata, util
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from bench.errors import UsageError
 from bench.models import zoo
-from bench.models.user.content import file_hash
+from bench.models.user.content import HASH_LETTERS, file_hash, hash_of
+from bench.models.user.layout import layout_of, with_sources
 from bench.records import Source
 
 GROUP = "bench.models"
+ROOT_SEPARATOR = "::"  # between a folder and a module in it
+HASH_AT_END = re.compile(rf"#[0-9a-f]{{{HASH_LETTERS}}}\Z")
 
 
 class UserModel(NamedTuple):
@@ -22,6 +32,17 @@ class UserModel(NamedTuple):
 
     name: str
     source: Source
+
+    @property
+    def code(self) -> str:
+        """The name of the code alone, without hashes and weights: `net.py:net`."""
+        return HASH_AT_END.sub("", self.name.removesuffix(self.weights))
+
+    @property
+    def weights(self) -> str:
+        """What a file of weights adds to the name: `+weights.pt#1a2b3c4d`; "" without weights."""
+        source = self.source
+        return f"+{Path(source.weights).name}#{source.weights_hash}" if source.weights else ""
 
 
 def entry_points() -> dict[str, Source]:
@@ -46,7 +67,8 @@ def split_form(entry: str) -> tuple[str, str, str]:
 def resolve(entry: str) -> UserModel | None:
     """Return the user's model that an entry of --models names; None if it is not a user's model.
 
-    Raises UsageError if the file or the package does not exist, or `entry` has no factory.
+    The name ends in the hash of the named file; `identified` replaces the hash. Raises UsageError
+    if the file or the package does not exist, or `entry` has no factory.
     """
     offered = entry_points().get(entry)
     if offered:
@@ -59,39 +81,90 @@ def resolve(entry: str) -> UserModel | None:
         )
     if not colon or not module or not factory.isidentifier():
         return None
+    root, separator, below = module.rpartition(ROOT_SEPARATOR)
+    if separator:
+        return _below(root, below, factory)
     if not module.endswith(".py"):
-        _check_package(module)
-        return UserModel(entry, Source(module=module, factory=factory))
-    path = Path(module)
-    digest = file_hash(path)
-    name = f"{_portable(path)}:{factory}#{digest}"
-    source = Source(file=str(path.resolve()), factory=factory, file_hash=digest)
-    return UserModel(name, source)
+        return UserModel(entry, Source(module=module, factory=factory, path=_path_of(module)))
+    return _of_file(Path(module), factory)
+
+
+def identified(
+    model: UserModel, files: Mapping[str, str], built: Sequence[object] = ()
+) -> UserModel:
+    """Return the same model, named by the content of its files and by what its factory `built`.
+
+    `files` are the imported files and their hashes.
+    """
+    digest = hash_of(msgspec.json.encode([files, *built], order="sorted"))
+    source = structs.replace(model.source, files=tuple(sorted(files.items())))
+    return UserModel(f"{model.code}#{digest}{model.weights}", source)
 
 
 def with_weights(model: UserModel, weights: Path) -> UserModel:
     """Return the same model with a checkpoint. Raises UsageError if the file cannot be read."""
     digest = file_hash(weights)
     source = structs.replace(model.source, weights=str(weights.absolute()), weights_hash=digest)
-    return UserModel(f"{model.name}+{weights.name}#{digest}", source)
+    weighted = UserModel(model.name, source)
+    return UserModel(model.name + weighted.weights, source)
 
 
-def _check_package(module: str) -> None:
-    """Raise UsageError if neither the working folder nor the environment has the package."""
-    parts = module.split(".")
-    if not (all(part.isidentifier() for part in parts) and _is_importable(parts[0])):
+def _of_file(path: Path, factory: str) -> UserModel:
+    digest, file = file_hash(path), path.resolve()
+    layout = layout_of(file)
+    root = layout.folders[0] if layout.module else file.parent
+    return UserModel(
+        f"{_portable(path)}:{factory}#{digest}",
+        Source(
+            file=str(file),
+            factory=factory,
+            module=layout.module,
+            path=tuple(map(str, layout.folders)),
+            files=((file.relative_to(root).as_posix(), digest),),
+        ),
+    )
+
+
+def _below(root: str, module: str, factory: str) -> UserModel:
+    """Return the model of a `module` in the folder `root`. Raises UsageError if there is none."""
+    package = module.partition(".")[0]
+    if not (_is_dotted(module) and os.path.isdir(root) and _find(package, [root])):
         raise UsageError(
-            f"no package {parts[0]!r} to import a model from",
-            "Write your model as net.py:factory or package.module:factory; add @form for a form.",
+            f"the folder {root or '.'} has no package {package!r}",
+            "Name the folder that has the package: base/src::mynet.model:net.",
         )
+    folder = Path(root)
+    source = Source(module=module, factory=factory, path=(str(folder.resolve()),))
+    return UserModel(f"{_portable(folder)}{ROOT_SEPARATOR}{module}:{factory}", source)
 
 
-def _is_importable(package: str) -> bool:
-    try:
-        here = machinery.PathFinder.find_spec(package, [os.getcwd()])
-        return package != "__main__" and bool(here or util.find_spec(package))
-    except (OSError, ValueError):  # no working folder, or a module without a spec
-        return False
+def _path_of(module: str) -> tuple[str, ...]:
+    """Return the folder of the package, if it is below the working folder; () if it is installed.
+
+    Raises UsageError if neither the working folder nor the environment has the package.
+    """
+    package = module.partition(".")[0]
+    if _is_dotted(module) and package != "__main__":
+        with contextlib.suppress(OSError, ValueError):  # no working folder; a module without a spec
+            here = [str(folder) for folder in with_sources(Path.cwd())]
+            installed = util.find_spec(package)
+            for folder in here:
+                if (spec := _find(package, [folder])) and (spec.loader or not installed):
+                    return (folder,)
+            if installed:
+                return ()
+    raise UsageError(
+        f"no package {package!r} to import a model from",
+        "Write your model as net.py:factory or package.module:factory; add @form for a form.",
+    )
+
+
+def _is_dotted(module: str) -> bool:
+    return all(part.isidentifier() for part in module.split("."))
+
+
+def _find(package: str, folders: list[str]) -> machinery.ModuleSpec | None:
+    return machinery.PathFinder.find_spec(package, folders)
 
 
 def _portable(path: Path) -> str:

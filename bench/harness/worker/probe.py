@@ -1,0 +1,35 @@
+"""The child's work before a run: build a user's network once, on the CPU, and say what it is."""
+
+from __future__ import annotations
+
+import contextlib
+
+from bench.errors import BenchError
+from bench.harness.protocol.channel import Channel, ChannelClosedError
+from bench.harness.protocol.messages import Probe, Probed
+from bench.models import user
+
+PIXELS = 224  # whatever the run measures, so that a network has the same name in each run
+
+
+def answer(channel: Channel, request: Probe) -> None:
+    """Build the network of `request` and send a Probed. The process must end after that."""
+    with contextlib.suppress(ChannelClosedError):
+        channel.send(_probe(request))
+
+
+def _probe(request: Probe) -> Probed:
+    source = request.source
+    try:
+        net = user.build(source)
+        from bench.models import cost
+
+        structure, params = cost.structural_hash(net), cost.count_params(net)
+        macs = None
+        with contextlib.suppress(Exception):  # a network may take other inputs, or fail
+            macs = cost.count_macs(net, PIXELS)
+    except BenchError as error:
+        return Probed({}, refused=error.message, remedy=error.remedy)
+    except BaseException:  # SystemExit too; the run tells it as a failure
+        return Probed(user.imported_files(source))
+    return Probed(user.imported_files(source), structure, params, macs)
