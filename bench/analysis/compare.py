@@ -36,7 +36,7 @@ class Comparisons(msgspec.Struct, frozen=True):
 
     `base` and `candidate` are the selectors or folders. `differences` lists what differs between
     the two environments. `lost` lists the cases that only one side measured. `warnings` names the
-    lines of the results that could not be read.
+    lines of the results that could not be read, and pairs of cases that ran the same code.
     """
 
     chip: str
@@ -61,7 +61,8 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
         compared = [_compare(recorded, mine, recorded, theirs, margin) for mine, theirs in pairs]
         if compared or lost:
             chip = recorded.environment.chip.name
-            warnings = recorded.warnings
+            alike = [_same_code(recorded, *pair) for pair in pairs]
+            warnings = [*recorded.warnings, *dict.fromkeys(filter(None, alike))]
             found.append(Comparisons(chip, base, candidate, [], compared, lost, warnings))
     if not found:
         for selector in (base, candidate):
@@ -150,6 +151,22 @@ def _compare(
     invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())
     finding: Finding = "UNDECIDED" if invalid else found.finding
     return msgspec.structs.replace(found, note=note, finding=finding)
+
+
+def _same_code(recorded: Recorded, mine: Case, theirs: Case) -> str:
+    """Return a warning if two networks of the user have the same structure, else ""."""
+    before, after = (recorded.history(case).rounds[0] for case in (mine, theirs))
+    same_weights = mine.model.partition("+")[2] == theirs.model.partition("+")[2]
+    is_own = before.files and after.files and mine.model != theirs.model and same_weights
+    if not is_own or before.structure != after.structure:
+        return ""
+    names = f"{without_hash(mine.name)} and {without_hash(theirs.name)}"
+    if before.files == after.files:
+        return (
+            f"{names} ran the same code: the same files, and networks of the same structure. "
+            "Check the paths, if you meant two versions"
+        )
+    return f"{names} are networks of the same structure; only their code differs"
 
 
 def _pairs(

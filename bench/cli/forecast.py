@@ -24,6 +24,8 @@ def progress_of(
     sweep: Sweep, plan: Plan, histories: Mapping[Case, History]
 ) -> dict[Case, estimate.CaseProgress]:
     """Return the cases that need another round, with what is known about their duration."""
+    if sweep.again:
+        histories = dict.fromkeys(histories, History([], None))
     return estimate.initial_progress(plan, histories, paper.macs(), retry_failed=sweep.retry_failed)
 
 

@@ -158,6 +158,14 @@ class Options:
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure cases that failed before again.")
     ] = False
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Measure all cases anew, also those on record. Earlier rounds stay in the file, "
+            "but no longer count. Resume such a run without --again.",
+        ),
+    ] = False
     wait: Annotated[
         bool,
         typer.Option(

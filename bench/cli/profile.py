@@ -79,7 +79,9 @@ def profile(options: ProfileOptions) -> int:
             "Choose another --device.",
         )
     console = progress_console(to_stderr=True)
-    sweep = sweep_of(choice, options.out, console, retry_failed=options.retry_failed)
+    sweep = sweep_of(
+        choice, options.out, console, retry_failed=options.retry_failed, again=options.again
+    )
     with locked(sweep, wait=options.wait) as sweep:
         seconds = options.seconds or PROFILE_S[options.preset]
         found = profile_cases(sweep, seconds, trace=options.trace)
@@ -103,6 +105,7 @@ def profile_cases(sweep: Sweep, seconds: float, *, trace: bool = False) -> list[
         sweep.environment,
         lambda known: say(sweep.console, profile_line(known)),
         retry_failed=sweep.retry_failed,
+        again=sweep.again,
         sources=sweep.choice.sources,
         traces=sweep.store.path.parent / TRACES if trace else None,
     )

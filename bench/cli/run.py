@@ -55,7 +55,9 @@ def run(options: RunOptions) -> int:
     choice = choose(options)
     plan = suites.plan_for(options.preset, choice.suite, options.rounds, options.budget)
     console = progress_console(to_stderr=options.as_json)
-    sweep = sweep_of(choice, options.out, console, retry_failed=options.retry_failed)
+    sweep = sweep_of(
+        choice, options.out, console, retry_failed=options.retry_failed, again=options.again
+    )
     if options.dry_run:
         forecast(sweep, plan, as_json=options.as_json)
         return 0
@@ -86,6 +88,7 @@ def _measure(sweep: Sweep, plan: Plan) -> None:
             sweep.environment,
             display,
             retry_failed=sweep.retry_failed,
+            again=sweep.again,
             sources=sweep.choice.sources,
         )
 

@@ -29,6 +29,7 @@ class Sweep(NamedTuple):
     store: Store
     console: Console
     retry_failed: bool
+    again: bool = False  # measure anew what is on record
 
     @property
     def cases(self) -> list[Case]:
@@ -50,10 +51,12 @@ class Sweep(NamedTuple):
         return self._replace(choice=self.choice._replace(cases=cases))
 
 
-def sweep_of(choice: Choice, out: Path, console: Console, *, retry_failed: bool) -> Sweep:
+def sweep_of(
+    choice: Choice, out: Path, console: Console, *, retry_failed: bool, again: bool = False
+) -> Sweep:
     """Return a sweep whose store is in the folder of the chip below `out`."""
     store = Store(out / choice.environment.chip.slug)
-    return Sweep(choice, store, console, retry_failed)
+    return Sweep(choice, store, console, retry_failed, again)
 
 
 @contextlib.contextmanager

@@ -125,6 +125,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `structure`: a hash of the network's structure.
     - `files`: the files of the user's code that the process imported, by their path below the root
       of the code, with the hash of each.
+    - `generation`: how often `--again` had started the rounds of the case anew before this round.
 
     Records of version 0.1 have neither calibration kernels nor conditions.
     """
@@ -157,6 +158,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     settings: dict[Name, Setting] = {}
     telemetry: Telemetry | None = None
     files: dict[Name, Name] = {}
+    generation: Integer = 0
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:
@@ -195,4 +197,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     message: Text
     stderr_tail: Text = ""
     warnings: list[Text] = []
+    generation: Integer = 0
     schema: Integer = SCHEMA

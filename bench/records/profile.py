@@ -108,4 +108,5 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     profiled_samples_s: Samples
     events: Whole
     warnings: list[Text] = []
+    generation: Integer = 0
     schema: Integer = SCHEMA

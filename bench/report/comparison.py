@@ -34,7 +34,7 @@ def to_json(found: Sequence[Comparisons]) -> str:
 
 
 def to_markdown(found: Sequence[Comparisons]) -> str:
-    """Per group: the differences of the environments, the table, and the cases not compared."""
+    """Per group: warnings, the differences of the environments, the table, the lost cases."""
     return "\n\n".join(part for group in found for part in _parts(group))
 
 
@@ -49,6 +49,7 @@ def picture(found: Sequence[Comparisons]) -> bytes:
 
 def _parts(group: Comparisons) -> list[str]:
     parts = [f"# {markdown(group.candidate)} over {markdown(group.base)} on {markdown(group.chip)}"]
+    parts += [f"Warning: {markdown(warning)}." for warning in group.warnings]
     if group.differences:
         listed = "\n".join(f"- {markdown(line)}" for line in group.differences)
         parts.append(f"The environments differ:\n\n{listed}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
-from bench.records import Case, Failure, Measurement, Record, of_cases
+from bench.records import Case, Failure, Measurement, Profile, Record, of_cases
+
+RecordT = TypeVar("RecordT", bound=Measurement | Failure | Profile)
 
 
 class History(NamedTuple):
@@ -18,20 +20,33 @@ class History(NamedTuple):
     failure: Failure | None
 
 
-def history(records: Iterable[Record], case: Case, environment_id: str) -> History:
-    """The history of `case` in one environment.
+def history(
+    records: Iterable[Record], case: Case, environment_id: str, generation: int | None = None
+) -> History:
+    """The history of `case` in one environment: its newest generation, or the given one.
 
     If `records` holds a round twice, the first record counts.
     """
     wanted = (environment_id, case.case_id)
+    own = [each for each in of_cases(records) if (each.environment_id, each.case_id) == wanted]
     rounds: dict[int, Measurement] = {}
     failure: Failure | None = None
-    for record in of_cases(records):
-        if (record.environment_id, record.case_id) != wanted:
-            continue
+    for record in of_generation(own, generation):
         if isinstance(record, Failure):
             failure = record
         else:
             rounds.setdefault(record.round, record)
             failure = None
     return History(list(rounds.values()), failure)
+
+
+def of_generation(records: Sequence[RecordT], generation: int | None = None) -> list[RecordT]:
+    """The records of one case that have this generation; of the newest one where it is None."""
+    if generation is None:
+        generation = newest_generation(records)
+    return [record for record in records if record.generation == generation]
+
+
+def newest_generation(records: Iterable[Measurement | Failure | Profile]) -> int:
+    """The newest generation among the records of one case; 0 without records."""
+    return max((record.generation for record in records), default=0)

@@ -120,9 +120,9 @@ class Store:
         found = [record for each in ids for record in self.records_of(None, each)]
         return [record for record in found if isinstance(record, Environment)]
 
-    def history(self, case: Case, environment_id: str) -> History:
+    def history(self, case: Case, environment_id: str, generation: int | None = None) -> History:
         """The rounds and the failure of `case` in one environment. Raises UsageError."""
-        return history(self.records_of(case, environment_id), case, environment_id)
+        return history(self.records_of(case, environment_id), case, environment_id, generation)
 
     def _find_records(self) -> None:
         self._places = {}

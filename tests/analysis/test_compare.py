@@ -133,6 +133,47 @@ def test_selector_without_hash_finds_the_newest_version_of_a_file(bench, tmp_pat
     assert [c["ratio"][0] for c in group["compared"]] == [pytest.approx(2.0)]
 
 
+@pytest.mark.parametrize(
+    ("structure", "files", "said"),
+    [
+        ("abc", {"net.py": "1"}, "base/net.py:net and head/net.py:net ran the same code"),
+        ("abc", {"net.py": "2"}, "networks of the same structure; only their code differs"),
+        ("abd", {"net.py": "1"}, ""),
+        ("abc", {}, ""),
+    ],
+)
+def test_two_networks_of_the_user_that_are_alike_get_a_warning(
+    bench, tmp_path, structure, files, said
+):
+    record(
+        tmp_path / "out",
+        *four_rounds("base/net.py:net#00000000", 0.1, structure="abc", files={"net.py": "1"}),
+        *four_rounds("head/net.py:net#11111111", 0.1, structure=structure, files=files),
+    )
+    command = ["compare", "base/net.py:net", "head/net.py:net", "--in", "out", "--to", "page"]
+    done = bench(*command, "--fail-on", "slower")
+    assert done.returncode == 0
+    if not said:
+        assert "structure" not in done.stdout + done.stderr
+        return
+    assert done.stderr.count("warning: ") == 1
+    for text in (done.stderr, done.stdout, (tmp_path / "page" / "compare.md").read_text()):
+        assert said in text
+    (group,) = json.loads((tmp_path / "page" / "compare.json").read_text())
+    assert said in group["warnings"][0]
+
+
+def test_two_files_of_weights_in_one_network_are_no_mistake(bench, tmp_path):
+    alike = {"structure": "abc", "files": {"net.py": "1"}}
+    record(
+        tmp_path / "out",
+        *four_rounds("net.py:net#00000000+a.pt#22222222", 0.1, **alike),
+        *four_rounds("net.py:net#00000000+b.pt#33333333", 0.1, **alike),
+    )
+    done = bench("compare", "net.py:net+a.pt", "net.py:net+b.pt", "--in", "out")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_invalid_measurement_is_undecided_and_reported(bench, tmp_path):
     hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
     record(

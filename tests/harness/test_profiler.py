@@ -197,6 +197,8 @@ def test_the_last_profile_of_a_round_counts_and_so_does_a_later_failure():
     assert profile_history([failed, TRAIN], TRAIN.case, "env").failure is None
     assert profile_history([TRAIN, failure(TRAIN.case)], TRAIN.case, "env").failure is None
     assert profile_history([TRAIN], TRAIN.case, "other").rounds == []
+    anew = msgspec.structs.replace(TRAIN, generation=1)
+    assert profile_history([anew, TRAIN], TRAIN.case, "env").rounds == [anew]
     assert [known.failure for known in latest([TRAIN, failed, RREP])] == [failed, None]
     assert latest([ENVIRONMENT]) == []
     assert peaks_of([PEAKS], TRAIN) is PEAKS

@@ -319,6 +319,30 @@ def test_a_failed_case_is_retried_only_on_request(measure):
     assert len(records(measure, Failure)) == 2
 
 
+def test_again_measures_anew_what_is_on_record(measure):
+    cases = [fake("resnet50"), fake("fault/raise"), fake("swin_t")]
+    measure(cases[:2])
+    measure(cases, again=True)
+    assert measure.listener.events[0] == ("started", 3, 0)
+    made = [(r.case.model, r.generation, r.round, r.stopped_by) for r in records(measure)]
+    assert sorted(made) == [
+        ("resnet50", 0, 1, "round"),
+        ("resnet50", 0, 2, "rounds"),
+        ("resnet50", 1, 1, "round"),
+        ("resnet50", 1, 2, "rounds"),
+        ("swin_t", 0, 1, "round"),
+        ("swin_t", 0, 2, "rounds"),
+    ]
+    assert [failed.generation for failed in records(measure, Failure)] == [0, 1]
+
+
+def test_a_run_without_again_resumes_the_newest_generation(measure):
+    measure([fake("resnet50")])
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1), again=True)
+    measure([fake("resnet50")])
+    assert [(r.generation, r.round) for r in records(measure)] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
 def test_more_threads_than_cpus_is_a_warning_on_the_record(measure):
     measure([Case("resnet50", "plain", device="fake", threads=64)])
     assert records(measure)[0].warnings == ["64 threads on 1 usable CPUs"]

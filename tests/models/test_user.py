@@ -10,6 +10,7 @@ from support.weights import Payload
 from bench import models
 from bench.errors import UsageError
 from bench.models import user
+from bench.models.user.content import hash_of
 from bench.records import Source
 
 NET = '''"""A network of the user's."""
@@ -135,8 +136,9 @@ def test_weights_may_be_a_link_whose_target_has_another_suffix(nets):
 
 
 def test_user_networks_are_measured_and_their_exceptions_become_failures(bench, nets):
-    factories = ("net", "broken", "nothing", "absent", "merging", "merging@rrep")
-    listed = ",".join(f"nets/mine.py:{factory}" for factory in factories)
+    listed = ",".join(
+        f"nets/mine.py:{name}" for name in ("net", "broken", "merging", "merging@rrep")
+    )
     done = bench(*RUN, "--models", listed, cwd=nets)
     assert done.returncode == 1, done.stderr
     measured, plain, merged = recorded(nets, "measurement")
@@ -145,10 +147,11 @@ def test_user_networks_are_measured_and_their_exceptions_become_failures(bench, 
     assert merged["check"]["largest_relative_error"] < 1e-5
     assert measured["case"]["model"].startswith("nets/mine.py:net#")
     assert measured["cost"]["params"] == 3 * 9 * 6 + 12 + 70
-    failures = {r["case"]["model"].split("#")[0]: r for r in recorded(nets, "failure")}
-    assert [r["stage"] for r in failures.values()] == ["build"] * 3
-    assert failures["nets/mine.py:broken"]["message"] == "out of ideas"
-    assert "not an nn.Module" in failures["nets/mine.py:nothing"]["message"]
+    assert measured["files"] == {
+        name: hash_of((nets / "nets" / name).read_bytes()) for name in ("mine.py", "part.py")
+    }
+    (failed,) = recorded(nets, "failure")
+    assert (failed["stage"], failed["message"]) == ("build", "out of ideas")
     assert str(nets) not in (next(nets.glob("out/*/results.jsonl"))).read_text()
     assert bench("report", "out", cwd=nets).returncode == 0
 

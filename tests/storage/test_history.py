@@ -22,6 +22,16 @@ def test_a_failure_counts_until_a_later_round_succeeds():
     assert history([failure(CASE), measurement(CASE)], CASE, "env").failure is None
 
 
+def test_the_newest_generation_counts_alone():
+    old = [measurement(CASE, number) for number in (1, 2)]
+    anew = measurement(CASE, 1, generation=1)
+    assert history([*old, anew], CASE, "env").rounds == [anew]
+    assert history([*old, anew], CASE, "env", 0).rounds == old
+    assert history([*old, anew], CASE, "env", 2).rounds == []
+    broken = failure(CASE, generation=1)
+    assert history([*old, broken], CASE, "env") == ([], broken)
+
+
 def test_first_record_of_a_duplicate_round_counts():
     first, second = measurement(CASE, samples_s=[0.01]), measurement(CASE, samples_s=[0.02])
     assert history([first, second], CASE, "env").rounds == [first]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bench.analysis.profile.summary import mean_of_rounds
 from bench.records import Case, Environment, Failure, Peaks, Profile, Record, of_profiles
+from bench.storage.history import of_generation
 
 
 class ProfileHistory(NamedTuple):
@@ -24,13 +25,18 @@ class ProfileHistory(NamedTuple):
         return mean_of_rounds(self.rounds)
 
 
-def profile_history(records: Sequence[Record], case: Case, environment_id: str) -> ProfileHistory:
-    """The profiles of `case`; if a round was profiled twice, the last profile counts."""
+def profile_history(
+    records: Sequence[Record], case: Case, environment_id: str, generation: int | None = None
+) -> ProfileHistory:
+    """The profiles of `case`, of the newest generation or of the given one.
+
+    If a round was profiled twice, the last profile counts.
+    """
+    wanted = (environment_id, case.case_id)
+    own = [each for each in of_profiles(records) if (each.environment_id, each.case_id) == wanted]
     rounds: dict[int, Profile] = {}
     failure: Failure | None = None
-    for record in of_profiles(records):
-        if (record.environment_id, record.case_id) != (environment_id, case.case_id):
-            continue
+    for record in of_generation(own, generation):
         if isinstance(record, Failure):
             failure = record
         else:

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from bench.analysis.profile.recorded import ProfileHistory, peaks_for, profile_history
 from bench.harness.plan import PRESETS, PROFILE_ROUNDS, ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
 from bench.harness.scheduler import record
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.template import Template, TemplateDeaths
-from bench.records import Case, Environment, Failure, Peaks, Profile, Source
+from bench.records import Case, Environment, Failure, Peaks, Profile, Source, of_profiles
+from bench.storage.history import newest_generation
 from bench.storage.pages import write_pages
 from bench.storage.results import Store
 
@@ -35,6 +38,7 @@ def profile(
     on_profiled: OnProfiled,
     *,
     retry_failed: bool = False,
+    again: bool = False,
     sources: Mapping[str, Source] | None = None,
     traces: Path | None = None,
 ) -> list[ProfileHistory]:
@@ -43,11 +47,13 @@ def profile(
     Each case runs in PROFILE_ROUNDS processes, whose blocks last `seconds` in total. A round visits
     all cases, and every second round in reverse, so that a drift of the machine affects all cases
     alike. With `traces`, each trace is written to that folder, and all cases are profiled again.
+    With `again`, all rounds start anew, in the next generation of each case.
     `on_profiled` is called with each finished case. If a template is killed, a new one profiles the
     remaining cases of the round. Raises UsageError where MAX_DEATHS templates in a row are killed
     and none finishes a case.
     """
     profiler = _Profiler(seconds, store, environment, sources or {}, traces)
+    profiler.start_generations(cases, anew=again)
     redo = {case for case in cases if traces or (retry_failed and profiler.history(case).failure)}
     deaths = TemplateDeaths()
     for number in range(1, PROFILE_ROUNDS + 1):
@@ -85,12 +91,21 @@ class _Profiler:
         self._environment = environment
         self._sources = sources
         self._traces = traces
+        self._generations: dict[Case, int] = {}
         self._started = False
 
-    def history(self, case: Case) -> ProfileHistory:
-        """The recorded profiles of `case` in this environment."""
+    def start_generations(self, cases: Sequence[Case], *, anew: bool) -> None:
+        """Continue the newest generation of each case; with `anew`, start the next one."""
         here = self._environment.environment_id
-        return profile_history(self._store.records_of(case, here), case, here)
+        for case in cases:
+            known = list(of_profiles(self._store.records_of(case, here)))
+            self._generations[case] = newest_generation(known) + (anew and bool(known))
+
+    def history(self, case: Case) -> ProfileHistory:
+        """The recorded profiles of `case` in this environment and in this generation."""
+        here = self._environment.environment_id
+        records = self._store.records_of(case, here)
+        return profile_history(records, case, here, self._generations[case])
 
     def needs_round(self, case: Case, number: int) -> bool:
         """Whether the store has neither a failure nor a long enough profile of this round."""
@@ -126,6 +141,7 @@ class _Profiler:
             self._keep_peaks(case, answer)
             if self._traces is not None and answer.trace is not None:
                 write_pages(self._traces, {f"{case.case_id}-{number}.json": answer.trace})
+        made = structs.replace(made, generation=self._generations[case])
         self._store.append(made)
         return made
 

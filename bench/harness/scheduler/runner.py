@@ -35,8 +35,8 @@ from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.record import RoundContext
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.harness.stopping_rule import is_done, stopped_by
-from bench.records import Case, Environment, Failure, Measurement, Source
-from bench.storage.history import History
+from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
+from bench.storage.history import History, newest_generation
 from bench.storage.results import Store
 from bench.text import without_paths
 
@@ -68,15 +68,18 @@ def run(
     listener: Listener,
     *,
     retry_failed: bool = False,
+    again: bool = False,
     sources: Mapping[str, Source] | None = None,
 ) -> list[Failure]:
     """Measure the rounds of `cases` that `store` lacks; return all recorded failures of `cases`.
 
     Consecutive cases of one group run together; groups run in the order of `cases`. `sources` maps
-    a model's name to where a child finds it, for models that are not in the zoo. Raises UsageError
-    where the template process is killed repeatedly.
+    a model's name to where a child finds it, for models that are not in the zoo. With `again`, all
+    rounds start anew, in the next generation of each case. Raises UsageError where the template
+    process is killed repeatedly.
     """
     scheduler = _Scheduler(plan, store, environment, listener, retry_failed, sources or {})
+    scheduler.start_generations(cases, anew=again)
     todo = [case for case in cases if scheduler.needs_round(case)]
     listener.started(todo, [case for case in cases if case not in todo])
     if todo:
@@ -111,9 +114,17 @@ class _Scheduler:
         self._listener = listener
         self._retry = retry_failed
         self._sources = sources
+        self._generations: dict[Case, int] = {}
         self._failed_now: set[Case] = set()
         self._sittings = 0
         self._recorded = 0  # number of rounds and failures appended
+
+    def start_generations(self, cases: Sequence[Case], *, anew: bool) -> None:
+        """Continue the newest generation of each case; with `anew`, start the next one."""
+        here = self._environment.environment_id
+        for case in cases:
+            known = list(of_cases(self._store.records_of(case, here)))
+            self._generations[case] = newest_generation(known) + (anew and bool(known))
 
     def needs_round(self, case: Case) -> bool:
         """Whether the plan asks for another round. A failed case needs none unless retried."""
@@ -210,7 +221,11 @@ class _Scheduler:
             return
         observed, warned = self._observe(child, earlier)
         made = record.measurement(self._environment, child, finished, observed, context)
-        made = msgspec.structs.replace(made, warnings=[*made.warnings, *warned])
+        made = msgspec.structs.replace(
+            made,
+            warnings=[*made.warnings, *warned],
+            generation=self._generations[child.case],
+        )
         rounds = [*earlier, made]
         rounds[-1] = msgspec.structs.replace(made, stopped_by=stopped_by(self._plan, rounds))
         self._append(rounds[-1])
@@ -237,6 +252,7 @@ class _Scheduler:
         self._failed_now.add(job.case)
         warnings = record.too_many_threads(job.case, self._environment)
         failed = record.failure(self._environment, job.case, job.round, error, warnings=warnings)
+        failed = msgspec.structs.replace(failed, generation=self._generations[job.case])
         self._append(failed)
         self._listener.failed(failed)
 
@@ -257,7 +273,8 @@ class _Scheduler:
         return has_room(self._driver.free_bytes(), [child.peak_bytes for child in children])
 
     def _history(self, case: Case) -> History:
-        return self._store.history(case, self._environment.environment_id)
+        here = self._environment.environment_id
+        return self._store.history(case, here, self._generations[case])
 
 
 def _case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:

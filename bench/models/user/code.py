@@ -67,7 +67,10 @@ def _factory(source: Source, module: Any) -> Any:
         if not hasattr(made, attribute):
             where = Path(source.file).name if source.file else source.module
             public = [name for name in dir(made) if not name.startswith("_")]
-            raise unknown(f"factory in {where}:", attribute, public, EXAMPLE)
+            known = [name for name in public if callable(getattr(made, name, None))]
+            if not known:
+                raise UsageError(f"{where} has no factory {attribute!r}", EXAMPLE)
+            raise unknown(f"factory in {where}:", attribute, known, EXAMPLE)
         made = getattr(made, attribute)
     return made
 

@@ -74,7 +74,7 @@ class UserImports:
         for name, module in list(sys.modules.items()):
             file = _file_of(module)
             is_own = name.partition(".")[0] == package
-            if (is_own or name not in self._before and not _is_installed(file)) and isfile(file):
+            if (is_own or (name not in self._before and not _is_installed(file))) and isfile(file):
                 digest = self._hashes.get(name) or file_hash(Path(file))
                 found[_name_of(name, file)] = digest
         return dict(sorted(found.items()))
@@ -232,5 +232,3 @@ def _shown(file: str) -> str:
         if folder in path.parts:
             return Path(*path.parts[path.parts.index(folder) :]).as_posix()
     return Path(*path.parts[-2:]).as_posix() if ".." in path.parts else path.as_posix()
-
-
