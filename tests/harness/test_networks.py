@@ -35,30 +35,26 @@ def nets(monkeypatch, tmp_path):
     Path("width.txt").write_text("5")
 
 
-def named(*factories, chip=CHIP):
+def selected(*factories, chip=CHIP):
     models = tuple(f"net.py:{factory}" for factory in factories)
-    return [case.model for case in expand(Suite(batch=(1,)), Overrides(models=models), chip, None)]
+    return select(Suite(batch=(1,)), Overrides(models=models), chip, None)
 
 
-def test_a_name_changes_with_an_imported_module_and_with_what_is_built(monkeypatch):
-    """In processes of their own: the names of failing networks change with their files."""
-    monkeypatch.setattr(probe, "DEADLINE_S", 20.0)
+def named(*factories, chip=CHIP):
+    return [case.model for case in selected(*factories, chip=chip).cases]
+
+
+def test_a_name_changes_with_an_imported_module_and_with_what_is_built():
     factories = ("net", "wide", "broken", "lost", "stopped")
-    first = named(*factories)
-    Path("blocks.py").write_text(BLOCKS.replace("ReLU", "GELU"))
+    cases, sources = selected(*factories)
+    files = {name.partition("#")[0]: dict(source.files) for name, source in sources.items()}
+    assert list(files["net.py:net"]) == ["blocks.py", "net.py"]
+    assert list(files["net.py:broken"]) == ["blocks.py", "late.py", "net.py"]
+    assert list(files["net.py:lost"]) == ["net.py"]  # its process could not tell more
+    Path("late.py").write_text("changed = True")
     Path("width.txt").write_text("6")
-    changed = [one != other for one, other in zip(first, named(*factories), strict=True)]
-    assert changed == [True, True, True, False, True]
-    Path("blocks.py").write_text(BLOCKS)
-    Path("width.txt").write_text("5")
-    assert named(*factories) == first
-
-
-def test_the_source_of_a_model_has_the_hashes_of_its_files():
-    (source,) = select(
-        Suite(batch=(1,)), Overrides(models=("net.py:net", "net.py:net@rrep")), CHIP, None
-    ).sources.values()
-    assert [name for name, _ in source.files] == ["blocks.py", "net.py"]
+    changed = [case.model != name for case, name in zip(cases, named(*factories), strict=True)]
+    assert changed == [False, True, True, False, False]
 
 
 def test_code_that_hangs_is_named_by_its_file(monkeypatch):
@@ -68,11 +64,12 @@ def test_code_that_hangs_is_named_by_its_file(monkeypatch):
 
 
 def test_code_that_makes_no_network_ends_the_command_before_anything_runs(bench, tmp_path):
-    for models in ("net.py:words", "net.py:net,net.py:absent"):
-        done = bench("run", "--models", models, "--out", "out", "--batch", "1")
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 2
-        assert done.stderr.startswith("error: net.py:")
+    done = bench("run", "--models", "net.py:net,net.py:words", "--out", "out", "--batch", "1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: net.py:words: words() returned str, not an nn.Module",
+        "A factory is a function without arguments that returns a network: `def net(): ...`.",
+    ]
     assert not (tmp_path / "out").exists()
 
 

@@ -125,7 +125,7 @@ def test_the_imported_files_are_known_by_their_hash():
 
 def test_the_package_of_the_factory_counts_even_if_it_is_installed():
     source = user.resolve("json.encoder:JSONEncoder").source
-    with pytest.raises(UsageError, match="not an nn.Module"):
+    with pytest.raises(UsageError, match=r"not an nn\.Module"):
         user.build(source)
     assert {"json/__init__.py", "json/encoder.py"} <= set(user.imported_files(source))
     assert all(name.startswith("json/") for name in user.imported_files(source))
