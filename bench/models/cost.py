@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
-from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+
+from bench.models import counter
+
+REASON = 300  # letters of an error in the reason why a network was not counted
 
 
 def count_params(model: nn.Module) -> int:
@@ -21,75 +22,74 @@ def count_params(model: nn.Module) -> int:
 
 
 class Survey(NamedTuple):
-    """The work of a network on one image (1, 3, r, r).
+    """The work of a network on inputs of batch 1.
 
-    `macs` are the multiply-accumulates of convolutions, linear layers and matrix products; the
-    paper calls them FLOPs. `activation_bytes` are all bytes that operators write; views write
-    none. The other fields say how often each kind of operator runs.
+    `macs` are the multiply-accumulates of convolutions, linear and recurrent layers and matrix
+    products; the paper calls them FLOPs. `activation_bytes` are all bytes that operators write;
+    views write none. The other fields say how often each kind of operator runs. A value that could
+    not be counted is None; `uncounted` is the reason then, and "" if everything was counted.
     """
 
-    macs: int
-    activation_bytes: int
-    convolutions: int
-    normalisations: int
-    additions: int
-    concatenations: int
+    macs: int | None = None
+    activation_bytes: int | None = None
+    convolutions: int | None = None
+    normalisations: int | None = None
+    additions: int | None = None
+    concatenations: int | None = None
+    uncounted: str = ""
 
 
-def survey(model: nn.Module, resolution: int) -> Survey:
-    """Run one image through a copy of `model` on the meta device, with attention decomposed.
+def survey(model: nn.Module, images: Sequence[Tensor]) -> Survey:
+    """Run a copy of `model` once on `images`, its positional inputs of batch 1, and count its work.
 
-    So the result does not depend on the device or the release of torch. `resolution` is in pixels.
+    It runs on the meta device, so nothing is computed and the result does not depend on the device.
+    A network that needs values runs really on the CPU. Raises nothing: where both runs fail, or the
+    network calls an operator that has no formula, `uncounted` says so.
     """
-    flops, operators = FlopCounterMode(display=False), _OperatorCounter()
-    with torch.inference_mode():  # a linear layer is then one operator, without a separate addition
-        on_meta = copy.deepcopy(model).eval().to("meta")
-        image = torch.empty(1, 3, resolution, resolution, device="meta")
-        with sdpa_kernel(SDPBackend.MATH), flops, operators:
-            on_meta(image)
-    kinds = (operators.calls[kind] for kind in OPERATORS)
-    return Survey(flops.get_total_flops() // 2, operators.bytes_written, *kinds)
+    mode = counter.visible_mode()
+    if mode is None:
+        return Survey(uncounted=f"torch {torch.__version__} does not show its operators")
+    reason = ""
+    for device in ("meta", "cpu"):
+        try:
+            return _run(model, images, device, mode)
+        except Exception as error:  # code of the user's network may raise anything
+            first_line = str(error).strip().partition("\n")[0][:REASON]
+            reason = f"counting failed with {type(error).__name__}: {first_line}"
+    return Survey(uncounted=reason)
 
 
-def count_macs(model: nn.Module, resolution: int) -> int:
-    """Return the multiply-accumulates of one image (1, 3, resolution, resolution)."""
-    return survey(model, resolution).macs
+def count_macs(model: nn.Module, resolution: int) -> int | None:
+    """Return the multiply-accumulates of one image (1, 3, resolution, resolution), or None."""
+    return survey(model, [torch.zeros(1, 3, resolution, resolution)]).macs
 
 
-# Names of ATen operators by kind.
-OPERATORS = {
-    "convolution": {"convolution", "conv1d", "conv2d", "conv3d"},
-    "normalisation": {
-        "batch_norm",
-        "native_batch_norm",
-        "_native_batch_norm_legit_no_training",
-        "layer_norm",
-        "native_layer_norm",
-        "group_norm",
-        "native_group_norm",
-    },
-    "addition": {"add", "add_"},
-    "concatenation": {"cat", "concat"},
-}
-
-
-class _OperatorCounter(TorchDispatchMode):
-    """Counts the calls of each kind of operator, and the bytes that all operators write."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
-        self.calls: Counter[str] = Counter()
-        self.bytes_written = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        self.calls.update(kind for kind, names in OPERATORS.items() if name in names)
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            written = result if isinstance(result, (tuple, list)) else [result]
-            tensors = [value for value in written if isinstance(value, torch.Tensor)]
-            self.bytes_written += sum(value.numel() * value.element_size() for value in tensors)
-        return result
+def _run(
+    model: nn.Module, images: Sequence[Tensor], device: str, mode: counter.NoGradient
+) -> Survey:
+    seen, numpy = counter.OperatorCounter(), counter.NumPyWatch()
+    with mode(), torch.random.fork_rng(devices=[]), counter.uncompiled():
+        net = counter.copy_of(model).to(device)
+        inputs = [image.detach().to(device, copy=True) for image in images]
+        with sdpa_kernel(SDPBackend.MATH), seen, numpy:
+            net(*inputs)
+    reason = ""
+    if unknown := seen.unknown | counter.hidden_operators(model):
+        names = ", ".join(sorted(unknown))
+        reason = f"no formula for the multiply-accumulates of {names}"
+    elif numpy.shape is not None:
+        reason = f"NumPy computes with a tensor of this network, {tuple(numpy.shape)}"
+    elif not seen.seen and any(True for _ in model.parameters()):
+        reason = "torch shows no operator of this network"
+    return Survey(
+        macs=None if reason else seen.macs,
+        activation_bytes=seen.bytes_written,
+        convolutions=seen.calls["convolution"],
+        normalisations=seen.calls["normalisation"],
+        additions=seen.calls["addition"],
+        concatenations=seen.calls["concatenation"],
+        uncounted=reason,
+    )
 
 
 def zero_share(model: nn.Module) -> float:

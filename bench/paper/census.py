@@ -31,7 +31,9 @@ def count(name: str, form: str) -> Counted:
     """
     with torch.device("meta"):
         net = models.build(name, form, resolution=RESOLUTION)
-    seen = cost.survey(net, RESOLUTION)
+    seen = cost.survey(net, [torch.zeros(1, 3, RESOLUTION, RESOLUTION)])
+    assert seen.macs is not None, seen.uncounted
+    assert seen.activation_bytes is not None, seen.uncounted
     return Counted(
         model=name,
         form=form,

@@ -89,19 +89,20 @@ class Check(msgspec.Struct, frozen=True):
 class Passport(msgspec.Struct, frozen=True):
     """How re-parameterisation changed a network: before is its first form, after the timed form.
 
-    The numbers of operators are for one call of the timed form. `zero_share` is the share of
-    weights that are exactly zero. With y_1 the output of the first form, the relative error is
-    max|y - y_1| / max|y_1|; errors are None for the first form itself.
+    The numbers of operators are for one call of the timed form; they and the MACs are None where
+    they could not be counted. `zero_share` is the share of weights that are exactly zero. With y_1
+    the output of the first form, the relative error is max|y - y_1| / max|y_1|; errors are None for
+    the first form itself.
     """
 
-    convolutions: Count
-    normalisations: Count
-    additions: Count
-    concatenations: Count
+    convolutions: Count | None
+    normalisations: Count | None
+    additions: Count | None
+    concatenations: Count | None
     params_before: Count
     params_after: Count
-    macs_before: Count
-    macs_after: Count
+    macs_before: Count | None
+    macs_after: Count | None
     zero_share: Number
     structure: Name
     largest_absolute_error: float | None = None

@@ -88,6 +88,30 @@ def test_the_passport_has_the_share_of_zeros_and_the_error_of_a_fusion():
     assert train.zero_share < 0.01
 
 
+class Branches(torch.nn.Module):
+    """Asks for a value, and computes a Fourier transform, which has no formula."""
+
+    def __init__(self, transform):
+        super().__init__()
+        self.stem, self.transform = torch.nn.Conv2d(3, 10, 4, 4), transform
+
+    def forward(self, x):
+        features = self.stem(x) if x.max().item() > -9 else x
+        return self.transform(features).abs().mean((2, 3))
+
+
+def test_a_network_that_needs_values_is_counted_or_has_a_reason(monkeypatch):
+    def cost_of(transform):
+        monkeypatch.setattr(prepare.models, "build", lambda *_, **__: Branches(transform).eval())
+        return prepared(Case("mobilenetv3_s", "plain", resolution=32)).facts.cost
+
+    counted, unknown = cost_of(torch.relu), cost_of(torch.fft.rfft2)
+    assert (counted.macs, counted.uncounted) == (10 * 8 * 8 * 48, "")
+    assert unknown.macs is None
+    assert unknown.uncounted == "no formula for the multiply-accumulates of _fft_r2c"
+    assert unknown.params == counted.params == 10 * 48 + 10
+
+
 def test_a_network_without_forms_has_no_passport():
     assert prepared(Case("mobilenetv3_l", "plain", resolution=32)).facts.passport is None
 

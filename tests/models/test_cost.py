@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import bench
 from bench import models
-from bench.models import cost, repnext
+from bench.models import cost, counter, repnext
 
 FORMS = ["train", "rrep", "rrep_fc", "srep"]
 NETWORKS = ["u1_t", "u2_t", "u3_t", "u3_s", "u3_b"]
@@ -202,6 +202,147 @@ def test_counting_does_not_change_the_network():
     assert net.training
     assert all(tensor.device.type == "cpu" for tensor in net.state_dict().values())
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+# Networks that need values, and work that no counter sees
+
+
+class Net(nn.Module):
+    """`run(convolution, image)`, with a pointwise convolution of 3 channels."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run, self.pointwise = run, nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.run(self.pointwise, x)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda conv, x: conv(x) if x.mean() > -9 else x,
+        lambda conv, x: conv(x) * x.mean().item(),
+        lambda conv, x: conv(x) + torch.arange(8, device="cpu"),
+        lambda conv, x: conv(x) * float(x.mean().numpy()),
+        lambda conv, x: conv(x)[:, torch.arange(2).numpy()],
+        lambda conv, x: conv(x)[x > 0],
+        lambda conv, x: conv(x.sub_(1)),
+    ],
+    ids=["branch", "item", "cpu", "number", "indices", "mask", "in place"],
+)
+def test_a_network_that_needs_values_is_counted(run):
+    image = torch.ones(1, 3, 8, 8)
+    found = cost.survey(Net(run), [image])
+    assert (found.macs, found.uncounted, found.convolutions) == (8 * 8 * 3 * 3, "", 1)
+    assert torch.equal(image, torch.ones(1, 3, 8, 8))
+
+
+def test_the_branch_of_the_given_values_is_counted():
+    net = Net(lambda conv, x: conv(x) if x.mean() > 5 else conv(conv(x)))
+    assert cost.survey(net, [torch.full((1, 3, 8, 8), 9.0)]).macs == 8 * 8 * 9
+    assert cost.survey(net, [torch.zeros(1, 3, 8, 8)]).macs == 2 * 8 * 8 * 9
+
+
+def test_values_handed_to_numpy_make_the_count_unknown():
+    net = Net(lambda conv, x: torch.from_numpy(conv(x).numpy() @ x.numpy()))
+    found = cost.survey(net, [torch.ones(1, 3, 8, 8)])
+    assert found.macs is None
+    assert "NumPy computes with a tensor of this network, (1, 3, 8, 8)" in found.uncounted
+
+
+def test_a_network_that_fails_has_a_reason_in_place_of_a_count():
+    def run(conv, x):
+        raise LookupError("no such\nthing")
+
+    found = cost.survey(Net(run), [torch.ones(1, 3, 8, 8)])
+    assert found == cost.Survey(uncounted="counting failed with LookupError: no such")
+    assert cost.count_macs(Net(run), 8) is None
+
+
+def test_counting_draws_no_random_numbers():
+    net = Net(lambda conv, x: conv(x) + torch.rand(1).item())
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    cost.survey(net, [torch.ones(1, 3, 8, 8)])
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_several_inputs_of_any_type_and_shape():
+    class Lookup(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.mix = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+        def forward(self, words, scale):
+            return self.mix(self.table(words)) * scale
+
+    words = torch.zeros(1, 5, dtype=torch.long)
+    assert cost.survey(Lookup(), [words, torch.ones(1)]).macs == 5 * 4 * 2
+    assert cost.survey(Lookup(), [torch.zeros(1, 7).long(), torch.ones(7, 2)]).macs == 7 * 4 * 2
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_scripted_or_compiled_network_is_counted():
+    net, image = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval(), torch.ones(1, 3, 8, 8)
+    scripted = torch.jit.script(net)
+    variants = [scripted, torch.jit.freeze(scripted), torch.compile(net)]
+    assert [cost.survey(each, [image]).macs for each in variants] == [8 * 8 * 9] * 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_operators_that_torchscript_hides_are_unknown():
+    net = torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval())
+    found = cost.survey(torch.jit.optimize_for_inference(net), [torch.ones(1, 3, 8, 8)])
+    assert found.macs is None
+    assert "prim::mkldnn_convolution" in found.uncounted
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_a_network_whose_weight_is_computed_is_counted():
+    net = nn.utils.weight_norm(nn.Conv2d(3, 3, 1))
+    assert cost.survey(net, [torch.ones(1, 3, 8, 8)]).macs == 8 * 8 * 9
+
+
+@pytest.fixture
+def fresh_mode():
+    counter.visible_mode.cache_clear()
+    yield
+    counter.visible_mode.cache_clear()
+
+
+def test_where_inference_mode_hides_operators_they_are_counted_without_it(monkeypatch, fresh_mode):
+    seen = counter.dispatch.call
+
+    def only_outside(func, args, kwargs):
+        done = seen(func, args, kwargs)
+        return done._replace(macs=0) if torch.is_inference_mode_enabled() else done
+
+    monkeypatch.setattr(counter.dispatch, "call", only_outside)
+    assert cost.count_macs(nn.Linear(8, 10), 8) == 3 * 8 * 8 * 10
+
+
+def test_where_torch_shows_no_operator_nothing_is_counted(monkeypatch, fresh_mode):
+    seen = counter.dispatch.call
+    monkeypatch.setattr(counter.dispatch, "call", lambda *given: seen(*given)._replace(macs=0))
+    found = cost.survey(nn.Linear(8, 10), [torch.ones(1, 8)])
+    assert found == cost.Survey(uncounted=f"torch {torch.__version__} does not show its operators")
+
+
+@pytest.mark.parametrize(
+    ("run", "written"),
+    [
+        (lambda conv, x: x.transpose(2, 3), 0),
+        (lambda conv, x: x.transpose(2, 3).reshape(1, -1), 768),
+        (lambda conv, x: x.clone(), 768),
+        (lambda conv, x: x.contiguous().flatten(), 0),
+        (lambda conv, x: x.to(torch.float64), 2 * 768),
+    ],
+    ids=["view", "copying reshape", "clone", "no copy", "cast"],
+)
+def test_a_copy_writes_bytes_and_a_view_does_not(run, written):
+    assert cost.survey(Net(run), [torch.ones(1, 3, 8, 8)]).activation_bytes == written
 
 
 # Parameters, bytes, structure

@@ -314,8 +314,8 @@ def test_macs_agree_with_an_independent_counter(name):
 
 
 def test_a_survey_is_the_same_inside_inference_mode_and_outside():
-    net = models.build("swin_t")
-    outside = cost.survey(net, 224)
+    net, image = models.build("swin_t"), torch.zeros(1, 3, 224, 224)
+    outside = cost.survey(net, [image])
     with torch.inference_mode():
-        inside = cost.survey(models.build("swin_t"), 224)
+        inside = cost.survey(models.build("swin_t"), [image])
     assert inside == outside

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from msgspec import structs
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     with clock.stage("check"):
         if job.facts is None:
             reference = check.outputs(original, seen, case) if check.differences(case) else None
-            facts = _count_cost(case, original, net)
+            facts = _count_cost(case, original, net, [seen[:1]])
             if net is not original and reference is not None:
                 facts = check.check_form(case, facts, net, seen, reference)
             tolerance = check.tolerance(case, net, seen, reference)
@@ -57,7 +59,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         run = backend.load(net, images, case.precision)
 
     def list_operators() -> list[Operator]:
-        return operators(net, images) if backend.one_by_one else []
+        return operators(net, [images]) if backend.one_by_one else []
 
     def inspect(output: object) -> CaseFacts:
         return check.inspect(output, case, facts, reference, tolerance)
@@ -73,19 +75,22 @@ def _check_structure(net: nn.Module, facts: CaseFacts) -> CaseFacts:
     return facts
 
 
-def _count_cost(case: Case, original: nn.Module, net: nn.Module) -> CaseFacts:
+def _count_cost(
+    case: Case, original: nn.Module, net: nn.Module, example: Sequence[Tensor]
+) -> CaseFacts:
     """Count the fp32 cost and the structure, and the passport if the model has forms."""
-    after = cost.survey(net, case.resolution)
+    after = cost.survey(net, example)
     counted = Cost(
         params=cost.count_params(net),
         macs=after.macs,
         weight_bytes=cost.weight_bytes(net),
         activation_bytes=after.activation_bytes,
+        uncounted=after.uncounted,
     )
     structure = cost.structural_hash(net)
     if case.form == forms.ONLY:
         return CaseFacts(Check(), counted, structure)
-    before = after if net is original else cost.survey(original, case.resolution)
+    before = after if net is original else cost.survey(original, example)
     passport = Passport(
         convolutions=after.convolutions,
         normalisations=after.normalisations,
