@@ -41,6 +41,10 @@ class Doubt(enum.Enum):
     WARM_UP = "The first samples may be slow. Use `--preset paper` for a longer warm-up."
     SUSPENDED = "Keep the machine awake (`systemd-inhibit bench run ...`) and measure again."
     SET = "Wait until the time service has set the clock, then measure again."
+    NETWORK = (
+        "The network changes settings of its process when it is called. Remove that from its "
+        "`forward`, and measure again."
+    )
     THREADS = "Omit --threads, or set it to at most the number of usable CPUs."
 
 
@@ -66,6 +70,7 @@ class Observation(enum.Enum):
     SLOW_COMPUTE = Doubt.COMPUTE, "computation took {} times as long as on the quiet machine"
     SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as on the quiet machine"
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"
+    SETTING_CHANGED = Doubt.NETWORK, "the network changed {} while it was timed"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 
     def __init__(self, doubt: Doubt, sentence: str) -> None:

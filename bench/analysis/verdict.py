@@ -208,9 +208,11 @@ def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:
 
 
 def _of_course(record: Measurement, usable_cpus: int | None) -> Iterator[Reason]:
-    """Reasons for a warm-up that did not settle and for more threads than usable CPUs."""
+    """Reasons for an unsteady warm-up, changed settings, and more threads than usable CPUs."""
     if record.steady is False:
         yield Reason(Observation.UNSTEADY, "SUSPECT")
+    for name, values in record.changed.items():
+        yield Reason(Observation.SETTING_CHANGED, "SUSPECT", (f"{name} {values}".rstrip(),))
     threads = record.case.threads
     if usable_cpus is not None and threads > usable_cpus:
         yield Reason(Observation.MORE_THREADS, "SUSPECT", (count(threads), count(usable_cpus)))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 TF32_CAPABILITY = (8, 0)  # NVIDIA GPUs from this compute capability on (Ampere) have TF32 units
 
@@ -71,15 +74,70 @@ def set_switches(name: str) -> None:
 
 
 def switches() -> dict[str, str | int | float | bool | None]:
-    """Return the current values of the switches in this process."""
+    """Return the current values of the switches in this process.
+
+    A value is None where the network's code used newer switches, so that torch refuses to read it.
+    """
     import torch
 
     return {
-        "matmul_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+        "matmul_tf32": _read(lambda: torch.backends.cuda.matmul.allow_tf32),
+        "cudnn_tf32": _read(lambda: torch.backends.cudnn.allow_tf32),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "float32_matmul_precision": _read(torch.get_float32_matmul_precision),
     }
+
+
+def _read(switch: Callable[[], T]) -> T | None:
+    try:
+        return switch()
+    except RuntimeError:
+        return None
+
+
+def modes() -> tuple[str | bool | None, ...]:
+    """Return every switch for TF32, older and newer, in the order that `set_modes` takes."""
+    import torch
+
+    newer = (getattr(owner, "fp32_precision", None) for owner in _owners_of_modes())
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    return (
+        _read(torch.get_float32_matmul_precision),
+        _read(lambda: matmul.allow_tf32),
+        _read(lambda: cudnn.allow_tf32),
+        *newer,
+    )
+
+
+def set_modes(wanted: Sequence[Any]) -> None:
+    """Set every switch for TF32 to the values of `modes`.
+
+    The newer switches come first: torch raises an exception where an older one contradicts them.
+    """
+    import torch
+
+    for owner, value in zip(_owners_of_modes(), wanted[3:], strict=True):
+        if value is not None and owner.fp32_precision != value:
+            owner.fp32_precision = value
+    if wanted[0] is not None:
+        torch.set_float32_matmul_precision(wanted[0])
+    torch.backends.cuda.matmul.allow_tf32 = bool(wanted[1])
+    torch.backends.cudnn.allow_tf32 = bool(wanted[2])
+
+
+def _owners_of_modes() -> list[Any]:
+    """Return the modules of torch that have a newer switch, the most general ones first."""
+    from torch import backends
+
+    return [
+        backends,
+        backends.cudnn,
+        backends.mkldnn,
+        backends.cuda.matmul,
+        getattr(backends.cudnn, "conv", None),
+        getattr(backends.mkldnn, "matmul", None),
+        getattr(backends.mkldnn, "conv", None),
+    ]
 
 
 def tolerance(name: str, error_in_bfloat16: float | None) -> float:
@@ -91,6 +149,15 @@ def tolerance(name: str, error_in_bfloat16: float | None) -> float:
     if rule.of_bfloat16 is None or error_in_bfloat16 is None or math.isnan(error_in_bfloat16):
         return rule.tolerance
     return min(max(SAFETY * rule.of_bfloat16 * error_in_bfloat16, rule.least), rule.tolerance)
+
+
+def repeatability(name: str) -> float:
+    """Return the tolerated relative change between two calls of one network on the same input.
+
+    Kernels of a GPU may add up in another order at each call, which costs some rounding errors.
+    """
+    rule = PRECISIONS[name]
+    return rule.least or rule.tolerance
 
 
 def missing_on_nvidia(name: str, capability: str) -> str | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.models import user, zoo
+from bench.models.copies import in_eval_mode
+from bench.models.dtypes import cast
 from bench.models.fuse import forms_of, fuse
 from bench.records import Source
 
@@ -20,6 +23,7 @@ def build(
     seed: int = 0,
     num_classes: int = 1000,
     source: Source | None = None,
+    after_code: Callable[[], object] = tuple,
 ) -> nn.Module:
     """Build a network with random weights; downloads nothing.
 
@@ -35,9 +39,11 @@ def build(
         seed: the seed of the random weights.
         num_classes: width of the output (N, num_classes).
         source: a user's model, which replaces `name`, or a file of weights.
+        after_code: is called when the code of the network has built it, before it runs.
 
     Returns:
-        The network in eval mode, in float32, on the CPU.
+        The network in eval mode, in float32, on the CPU. Tensors of other types than float32,
+        float16 and bfloat16 keep their type.
 
     Raises:
         UsageError: if the name or the form is unknown.
@@ -46,15 +52,19 @@ def build(
     spec = None if source.factory else zoo.find(source.zoo or name)
     if spec and form:
         zoo.check_form(spec, form)
-    model = _as_built(spec, source, resolution, seed, num_classes)
+    model = _as_built(spec, source, resolution, seed, num_classes, after_code)
     if source.weights:
         user.load_weights(model, source)
-    model.float().eval()
     return model if form in (None, forms_of(model)[0]) else fuse(model, form)
 
 
 def _as_built(
-    spec: zoo.Spec | None, source: Source, resolution: int, seed: int, num_classes: int
+    spec: zoo.Spec | None,
+    source: Source,
+    resolution: int,
+    seed: int,
+    num_classes: int,
+    after_code: Callable[[], object],
 ) -> nn.Module:
     """Return the network in the form that is built; its weights depend only on `seed`."""
     import torch
@@ -64,6 +74,8 @@ def _as_built(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _make(spec, resolution, num_classes) if spec else user.build(source)
+        after_code()
+        model = in_eval_mode(cast(model, torch.float32, "cpu"))
         initialise(model, resolution, draw_scales=spec is not None)
     return model
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.models.copies import in_eval_mode, with_own_state
+
 # Pixels of the random images. At 64 the statistics differ much from the statistics at 224 pixels,
 # and the difference grows with each layer.
 STATISTICS_RESOLUTION = 160
@@ -39,25 +41,40 @@ def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
                 drawn = torch.empty_like(norm.weight).uniform_(0.75, 1.25)
                 norm.weight.copy_(torch.where(norm.weight == 0, 0.2 * drawn, norm.weight * drawn))
                 norm.bias.add_(torch.empty_like(norm.bias).normal_(0, 0.1))
-        hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
-        try:
-            if norms:
-                _run_random_images(model.eval(), resolution)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        if norms:
+            _run_random_images(in_eval_mode(model), norms, resolution)
 
 
-def _run_random_images(model: nn.Module, resolution: int) -> None:
+def _run_random_images(model: nn.Module, norms: list[_BatchNorm], resolution: int) -> None:
     """Run on two small random images; if that fails, on larger ones, then on a single one.
 
-    Some networks accept images of `resolution` only, or one image only.
+    Some networks accept images of `resolution` only, or one image only. A network that accepts
+    none of them fails at its first call.
     """
-    for images, size in ((2, min(resolution, STATISTICS_RESOLUTION)), (2, resolution)):
-        with contextlib.suppress(RuntimeError, AssertionError, ValueError):
-            model(torch.randn(images, 3, size, size))
-            return
-    model(torch.randn(1, 3, resolution, resolution))
+    small = min(resolution, STATISTICS_RESOLUTION)
+    for images, size in ((2, small), (2, resolution), (1, resolution)):
+        with contextlib.suppress(Exception):  # a network may raise anything
+            _run_copy(model, norms, torch.randn(images, 3, size, size))
+            break
+
+
+def _run_copy(model: nn.Module, norms: list[_BatchNorm], images: Tensor) -> None:
+    """Run a copy of `model`, whose hooks take the statistics, and give the statistics to `norms`.
+
+    A network may keep a grid of the size of its first input, which is not the size of a case.
+    """
+    probe = with_own_state(model)
+    twin = dict(zip(model.modules(), probe.modules(), strict=True))
+    twins = [twin[norm] for norm in norms]
+    hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in twins]
+    try:
+        probe(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for norm, measured in zip(norms, twins, strict=True):
+        for name in ("running_mean", "running_var"):
+            getattr(norm, name).copy_(getattr(measured, name))
 
 
 def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:

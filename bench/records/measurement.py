@@ -122,6 +122,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `device_samples_s`: as many iterations by the device's own clock, from alternate blocks.
     - `block_pipelined_s`: seconds per iteration of blocks whose calls were queued without waiting.
     - `settings`: switches of torch during the measurement.
+    - `changed`: settings of the process that the network changed while it was timed, with their
+      values (`from 2 to 1`).
     - `share_s`: the case's share of the seconds that its round needed to start the template.
     - `structure`: a hash of the network's structure.
     - `files`: the files of the user's code that the process imported, by their path below the root
@@ -160,6 +162,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     telemetry: Telemetry | None = None
     files: dict[Name, Name] = {}
     generation: Integer = 0
+    changed: dict[Name, Text] = {}
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:

@@ -94,6 +94,14 @@ def test_unsettled_warm_up_is_suspect():
     assert judged(steady=False).reasons[0].doubt == Doubt.WARM_UP
 
 
+def test_a_setting_that_the_network_changed_while_it_was_timed_is_suspect():
+    verdict = judged(changed={"the number of threads": "from 2 to 1"})
+    assert verdict.text == (
+        "SUSPECT: the network changed the number of threads from 2 to 1 while it was timed"
+    )
+    assert verdict.reasons[0].doubt == Doubt.NETWORK
+
+
 def test_more_threads_than_usable_cpus_are_suspect():
     four = Case("resnet50", "plain", threads=4)
     verdict = judged(case=four)

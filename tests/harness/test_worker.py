@@ -115,7 +115,8 @@ def case(**changes):
 def test_a_batch_on_a_queue_has_device_clock_and_pipelined_blocks(child):
     channel = child(case(batch=2))
     ready, stages = answer(channel)
-    assert stages == ["build", "fuse", "check", "load", "first", "check", "warmup", "timed"]
+    assert stages[:5] == ["build", "fuse", "check", "load", "first"]
+    assert stages[5:] == ["check", "warmup", "check", "timed"]
     assert ready.peak_bytes == 700  # the largest of the three
     channel.send(RunBlock(3, 1))
     block, _ = answer(channel)

@@ -135,7 +135,8 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """From a child: everything in a record that is not in the blocks.
 
-    `discarded` counts untimed calls. `steady` is None where the warm-up was skipped.
+    `discarded` counts untimed calls. `steady` is None where the warm-up was skipped. `changed` are
+    the settings of the process that the network changed while it was timed, with their values.
     """
 
     stages: Stages
@@ -144,6 +145,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     conditions: Conditions
     steady: bool | None
     settings: dict[str, Setting]
+    changed: dict[str, str] = {}
 
 
 class Observed(msgspec.Struct, frozen=True, tag="observed"):
@@ -157,6 +159,7 @@ class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
     """From a child: the profile of its case.
 
     `macs_per_s` (MAC/s), `bytes_per_s` (byte/s) and `trace` are None unless the plan asks for them.
+    `notes` are those of CaseFacts.
     """
 
     rows: list[ProfileRow]
@@ -168,6 +171,7 @@ class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
     macs_per_s: float | None
     bytes_per_s: float | None
     trace: bytes | None
+    notes: list[str] = []
 
 
 class Raised(msgspec.Struct, frozen=True, tag="raised"):

@@ -168,6 +168,7 @@ class _Profiler:
             plain_samples_s=answer.plain_samples_s,
             profiled_samples_s=answer.profiled_samples_s,
             events=answer.events,
+            warnings=answer.notes,
         )
 
     def _keep_peaks(self, case: Case, answer: Profiled) -> None:

@@ -69,6 +69,7 @@ def measurement(
         settings=finished.settings,
         telemetry=observed.telemetry,
         files=facts.files,
+        changed=finished.changed,
     )
 
 

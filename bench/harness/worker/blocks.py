@@ -16,11 +16,15 @@ Call = Callable[[], object]
 
 
 class ServedBlocks(NamedTuple):
-    """The number of discarded calls, sensor readings (before, after) per block, and clock jumps."""
+    """The number of discarded calls, sensor readings (before, after) per block, and clock jumps.
+
+    `output` is the output of the last timed call.
+    """
 
     discarded: int
     readings: list[tuple[Reading, Reading]]
     jumps: list[Jump]
+    output: object
 
 
 def serve_blocks(
@@ -36,7 +40,9 @@ def serve_blocks(
     readings: list[tuple[Reading, Reading]] = []
     jumps: list[Jump] = []
     moment = clocks.moment if session.script is None else session.script.moment
+    output: object = None
     while isinstance(request := channel.receive_request(), RunBlock):
+        output = None  # frees its memory before the block
         with clock.stage("calibrate"):
             calibration = calibrate(kernels, session.now)
         clock.enter("timed")  # announced before the discarded calls, which may hang
@@ -46,6 +52,7 @@ def serve_blocks(
         before, began = session.sense(), moment()
         block = timed_block(call, session.now, request.iterations)
         ended, after = moment(), session.sense()
+        output = block.output
         readings.append((before, after))
         if jump := clocks.jump(len(readings), began, ended):
             jumps.append(jump)
@@ -54,7 +61,8 @@ def serve_blocks(
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
         channel.send(Block(block.start_s, block.samples_s, *calibration, *queued))
-    return ServedBlocks(discarded, readings, jumps)
+        del block
+    return ServedBlocks(discarded, readings, jumps, output)
 
 
 def _queued_blocks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import re
 import statistics
 import time
 from collections.abc import Callable
@@ -32,18 +31,11 @@ from bench.harness.protocol.messages import (
     Ready,
 )
 from bench.harness.worker.blocks import serve_blocks
+from bench.harness.worker.errors import kind_of, message_of
 from bench.harness.worker.telemetry import observe
 from bench.harness.worker.timing import Prepared, StageClock, WarmUp, warm_up
-from bench.records import OUT_OF_MEMORY, Check, Cost, Stage
+from bench.records import Check, Cost, Stage
 
-# On CUDA, torch raises torch.OutOfMemoryError. The CPU allocator, cuDNN and cuBLAS raise a
-# RuntimeError, which only its text distinguishes from other errors.
-OUT_OF_MEMORY_PATTERN = re.compile(
-    r"OutOfMemory|out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED"
-    r"|cudaErrorMemoryAllocation|cublasCreate|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
-)
-MAX_MESSAGE_CHARS = 2000
-MAX_NAME_CHARS = 80
 ITERATION_ESTIMATE_CALLS = 5  # the median of the last warm-up calls is the expected time
 
 
@@ -67,7 +59,7 @@ def work(channel: Channel, job: Job, driver: Driver) -> None:
     except BaseException as error:  # SystemExit too: a network may call `sys.exit`
         stage: Stage = clock.current if clock else "start"
         with contextlib.suppress(ChannelClosedError):
-            channel.send(Raised(stage, _kind(error), _message(error)))
+            channel.send(Raised(stage, kind_of(error), message_of(error)))
 
 
 class _Work(NamedTuple):
@@ -86,10 +78,14 @@ class _Work(NamedTuple):
         first_s, facts = self._first_call(prepared)
         warms_up = not is_slow(self.job.plan, self.job.case.batch, first_s)
         warmed = self._warm_up(prepared) if warms_up else WarmUp([], steady=True)
+        if warms_up:
+            self._compare(prepared, warmed.output)
+            warmed = warmed._replace(output=None)
         memory = self.session.memory()
         calibrate(self.kernels, self.session.now)  # the kernels' own warm-up
         if self.job.profile is not None:
-            self.channel.send(self._profile(prepared))
+            profiled = self._profile(prepared)
+            self.channel.send(structs.replace(profiled, notes=facts.notes))
             return
         self.clock.current = "timed"  # the wait for the first turn belongs to this stage
         self.channel.send(Entered("timed"))
@@ -98,6 +94,8 @@ class _Work(NamedTuple):
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )
         conditions = conditions_over(served.readings, idles=self.idles)
+        settings, changed = self.session.settings(), dict(prepared.changed())
+        self._compare(prepared, served.output)
         self.channel.send(
             Finished(
                 stages=self.clock.stages,
@@ -105,7 +103,8 @@ class _Work(NamedTuple):
                 discarded=1 + len(warmed.durations_s) + served.discarded,
                 conditions=structs.replace(conditions, jumps=served.jumps),
                 steady=warmed.steady if warms_up else None,
-                settings=self.session.settings(),
+                settings=settings,
+                changed=changed,
             )
         )
         self._observe_on_request(prepared.call)
@@ -129,7 +128,10 @@ class _Work(NamedTuple):
         self.session.reset_peak_memory()
         with self.clock.stage("first"):
             started = self.session.now()
-            output = prepared.call()
+            try:
+                output = prepared.call()
+            except Exception as error:
+                raise prepared.explained(error) from error
             first_s = self.session.now() - started
         with self.clock.stage("check"):
             return first_s, prepared.inspect(output)
@@ -137,6 +139,11 @@ class _Work(NamedTuple):
     def _warm_up(self, prepared: Prepared) -> WarmUp:
         with self.clock.stage("warmup"):
             return warm_up(prepared.call, self.session.now, self.job.plan.warmup_s)
+
+    def _compare(self, prepared: Prepared, output: object) -> None:
+        """Raise where a later output differs from the first one."""
+        with self.clock.stage("check"):
+            prepared.compare(output)
 
     def _profile(self, prepared: Prepared) -> Profiled:
         """Run the profiled pass, which is separate from the timed blocks."""
@@ -193,20 +200,3 @@ def _with_memory(cost: Cost, memory: Memory) -> Cost:
         peak_reserved_bytes=memory.reserved,
         process_bytes=memory.process,
     )
-
-
-def _message(error: BaseException) -> str:
-    """Return the text of an error, cut to MAX_MESSAGE_CHARS. A user's `__str__` may raise."""
-    try:
-        return str(error)[:MAX_MESSAGE_CHARS].encode(errors="replace").decode()
-    except Exception as another:
-        return f"the message of the error raised {type(another).__name__}"
-
-
-def _kind(error: BaseException) -> str:
-    """Return the name of the error's type, or OUT_OF_MEMORY if an allocation failed."""
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY_PATTERN.search(
-        f"{type(error)} {_message(error)}"
-    ):
-        return OUT_OF_MEMORY
-    return type(error).__name__[:MAX_NAME_CHARS]

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from bench.devices import precision
 from bench.harness.protocol.messages import CaseFacts
+from bench.harness.worker.calls import CHECKED_IMAGES, answer
 from bench.models import forms
+from bench.models.dtypes import cast
 from bench.records import Case, Check
 
-CHECKED_IMAGES = 2  # the first images of the batch, whose outputs are compared
 FORM_TOLERANCE = 1e-4  # fp32 on the CPU; all forms of the zoo agree within 4e-5
 
 
@@ -69,7 +70,7 @@ def tolerance(case: Case, net: nn.Module, seen: Tensor, reference: Tensor | None
     if reference is None or precision.PRECISIONS[case.precision].of_bfloat16 is None:
         return precision.tolerance(case.precision, None)
     try:
-        reduced = copy.deepcopy(net).to(torch.bfloat16)
+        reduced = cast(copy.deepcopy(net), torch.bfloat16)
         output = outputs(reduced, seen.to(torch.bfloat16), case).float()
     except RuntimeError:  # a network that mixes data types may run in fp32 only
         return precision.tolerance(case.precision, None)
@@ -79,9 +80,8 @@ def tolerance(case: Case, net: nn.Module, seen: Tensor, reference: Tensor | None
 def outputs(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
     """Return the outputs of `net` for the checked images; at batch 1, one image per call."""
     if case.batch > 1:
-        answer: Tensor = net(seen[:CHECKED_IMAGES])
-        return answer
-    return torch.cat([net(seen[i : i + 1]) for i in range(CHECKED_IMAGES)])
+        return answer(net, seen[:CHECKED_IMAGES])
+    return torch.cat([answer(net, seen[i : i + 1]) for i in range(CHECKED_IMAGES)])
 
 
 def inspect(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from msgspec import structs
@@ -11,15 +12,27 @@ from torch import Tensor, nn
 from bench import models
 from bench.backends import BACKENDS
 from bench.devices import Session, precision
+from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts, Job
-from bench.harness.worker import check
-from bench.harness.worker.check import CHECKED_IMAGES, CheckError
+from bench.harness.worker import calls, check
+from bench.harness.worker.calls import CHECKED_IMAGES
+from bench.harness.worker.check import CheckError
+from bench.harness.worker.errors import explained
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.models import cost, forms, user
+from bench.models.dtypes import cast
 from bench.models.operators import operators
 from bench.records import Case, Check, Cost, Operator, Passport
 
 SEED = 0
+
+
+class _Checked(NamedTuple):
+    """The facts of a case before its first call, and what that call's output is compared with."""
+
+    facts: CaseFacts
+    reference: Tensor | None = None
+    tolerance: float = 0.0
 
 
 def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
@@ -28,43 +41,120 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     The first round compares a fused form with the unfused network, in fp32 on the CPU. If backend,
     precision or device differ from eager, fp32, CPU, it also compares the output of the first call
     with that reference, on the network that will be timed. Later rounds only compare the structure.
+    Settings of the process that the network's code changes are set back after each stage.
     Raises CheckError for a wrong output or structure, and any error of the network or backend.
     """
-    case = job.case
+    case, state = job.case, ProcessState()
     with clock.stage("build"):
-        size = case.resolution
-        original = models.build(case.model, resolution=size, seed=SEED, source=job.source)
+        original = models.build(
+            case.model,
+            resolution=case.resolution,
+            seed=SEED,
+            source=job.source,
+            after_code=state.restore,
+        )
     with clock.stage("fuse"):
         is_built = forms.find(case.form).is_built
         net = original if is_built else models.fuse(original, case.form)
     seen = _images(case)
-    images = seen[: case.batch]
-    reference: Tensor | None = None
-    tolerance = 0.0
     with clock.stage("check"):
-        if job.facts is None:
-            reference = check.outputs(original, seen, case) if check.differences(case) else None
-            facts = _count_cost(case, original, net, [seen[:1]])
-            if net is not original and reference is not None:
-                facts = check.check_form(case, facts, net, seen, reference)
-            tolerance = check.tolerance(case, net, seen, reference)
-            facts = structs.replace(facts, files=user.imported_files(job.source))
-        else:
-            facts = _check_structure(net, job.facts)
+        try:
+            checked = _check(job, original, net, seen)
+        except Exception as error:
+            raise explained(error, case, original, seen) from error
+        state.restore()
     del original
     with clock.stage("load"):
         dtype = precision.dtype(case.precision)
-        net, images = net.to(session.torch_device, dtype), images.to(session.torch_device, dtype)
-        backend = BACKENDS[case.backend]
-        run = backend.load(net, images, case.precision)
+        net = cast(net, dtype, session.torch_device)
+        images = seen[: case.batch].to(session.torch_device, dtype)
+        run = BACKENDS[case.backend].load(net, images, case.precision)
+        state.restore()
+    return _Loaded(case, checked, net, images, run, state).prepared()
 
-    def list_operators() -> list[Operator]:
-        return operators(net, [images]) if backend.one_by_one else []
 
-    def inspect(output: object) -> CaseFacts:
-        return check.inspect(output, case, facts, reference, tolerance)
+class _Loaded:
+    """A loaded network: what is known of it before the first call, and its first output."""
 
-    return Prepared(run, inspect, list_operators)
+    def __init__(
+        self,
+        case: Case,
+        checked: _Checked,
+        net: nn.Module,
+        images: Tensor,
+        run: Callable[[], object],
+        state: ProcessState,
+    ) -> None:
+        self._case = case
+        self._checked = checked
+        self._net = net
+        self._images = images
+        self._run = run
+        self._state = state
+        self._given = images[:CHECKED_IMAGES].clone()
+        self._first: list[Tensor] = []
+
+    def prepared(self) -> Prepared:
+        """Return the functions that the child calls; `call` is that of the backend itself."""
+        return Prepared(
+            self._run, self.inspect, self.explained, self.compare, self.changed, self.operators
+        )
+
+    def explained(self, error: Exception) -> Exception:
+        """Return an error of the first call with what the network was given."""
+        if not BACKENDS[self._case.backend].one_by_one:
+            return error  # the backend does not accept the network
+        return explained(error, self._case, self._net, self._images)
+
+    def inspect(self, output: object) -> CaseFacts:
+        """Check the first output, and that its call left the images as they were."""
+        calls.check_input(self._images[:CHECKED_IMAGES], self._given)
+        facts, reference, tolerance = self._checked
+        try:
+            facts = check.inspect(output, self._case, facts, reference, tolerance)
+        except CheckError:
+            calls.check_answers(self._net, self._given, self._case.precision)
+            raise
+        self._first = calls.first_rows(output)
+        self._state.restore()
+        return structs.replace(facts, notes=_merged(facts.notes, self._state.notes))
+
+    def compare(self, output: object) -> None:
+        """Raise NotRepeatableError where a later output differs from the first one."""
+        change = calls.difference(self._first, calls.first_rows(output))
+        if not change <= precision.repeatability(self._case.precision):
+            calls.check_answers(self._net, self._given, self._case.precision)
+            raise calls.NotRepeatableError(calls.FROM_STATE.format(change))
+
+    def changed(self) -> dict[str, str]:
+        """Return the settings that the network has changed since `inspect`, with their values."""
+        return {each.name: each.values for each in self._state.restore() if each.counts}
+
+    def operators(self) -> list[Operator]:
+        """List the operators of one call, where the backend runs them one by one."""
+        one_by_one = BACKENDS[self._case.backend].one_by_one
+        return operators(self._net, [self._images]) if one_by_one else []
+
+
+def _check(job: Job, original: nn.Module, net: nn.Module, seen: Tensor) -> _Checked:
+    """Check the form in the first round, and the structure in later ones."""
+    case = job.case
+    if job.facts is not None:
+        return _Checked(_check_structure(net, job.facts))
+    reference = check.outputs(original, seen, case) if check.differences(case) else None
+    facts = _count_cost(case, original, net, [seen[:1]])
+    facts = structs.replace(facts, files=user.imported_files(job.source))
+    if net is not original and reference is not None:
+        try:
+            facts = check.check_form(case, facts, net, seen, reference)
+        except CheckError:
+            calls.check_answers(original, seen[:CHECKED_IMAGES], case.precision)
+            raise
+    return _Checked(facts, reference, check.tolerance(case, net, seen, reference))
+
+
+def _merged(notes: Sequence[str], more: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*notes, *more]))
 
 
 def _check_structure(net: nn.Module, facts: CaseFacts) -> CaseFacts:

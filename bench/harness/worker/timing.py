@@ -6,7 +6,7 @@ import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.harness.protocol.messages import CaseFacts
@@ -26,13 +26,22 @@ class ClockError(Exception):
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
-    `call` runs one inference. `inspect` checks the first output, returns the facts of the case, and
-    raises where the output is wrong. `operators` runs the network once more and lists its operators
-    in order; the list is empty where the backend does not run the operators one by one.
+    - `call` runs one inference.
+    - `inspect` checks the first output, returns the facts of the case, and raises where the output
+      is wrong.
+    - `explained` returns an error of the first call with what the user can do about it.
+    - `compare` raises where a later output differs from the first one.
+    - `changed` returns the settings of the process that the network has changed since `inspect`,
+      with their values: `from 2 to 1`.
+    - `operators` runs the network once more and lists its operators in order; the list is empty
+      where the backend does not run the operators one by one.
     """
 
     call: Callable[[], object]
     inspect: Callable[[object], CaseFacts]
+    explained: Callable[[Exception], Exception] = lambda error: error
+    compare: Callable[[object], None] = lambda output: None
+    changed: Callable[[], Mapping[str, str]] = dict
     operators: Callable[[], Sequence[Operator]] = tuple
 
 
@@ -81,10 +90,11 @@ def timed_call(call: Callable[[], object], now: Clock) -> float:
 
 
 class WarmUp(NamedTuple):
-    """The seconds of each warm-up call, and whether the last calls were steady."""
+    """The seconds of each warm-up call, whether the last calls were steady, and the last output."""
 
     durations_s: list[float]
     steady: bool
+    output: object = None
 
 
 def warm_up(call: Callable[[], object], now: Clock, seconds: float) -> WarmUp:
@@ -95,14 +105,17 @@ def warm_up(call: Callable[[], object], now: Clock, seconds: float) -> WarmUp:
     """
     durations: list[float] = []
     while True:
-        durations.append(timed_call(call, now))
+        output = None  # frees the memory of the output before
+        started = now()
+        output = call()
+        durations.append(now() - started)
         spent = sum(durations)
         if len(durations) < MIN_WARM_UP_CALLS or spent < seconds:
             continue
         if is_steady(durations, seconds / 2):
-            return WarmUp(durations, steady=True)
+            return WarmUp(durations, True, output)
         if spent >= MAX_WARM_UP_FACTOR * seconds and len(durations) >= 2 * MIN_WARM_UP_CALLS:
-            return WarmUp(durations, steady=False)
+            return WarmUp(durations, False, output)
 
 
 def is_steady(durations: Sequence[float], window_s: float) -> bool:
@@ -117,27 +130,31 @@ def is_steady(durations: Sequence[float], window_s: float) -> bool:
 
 
 class Timed(NamedTuple):
-    """The start of a block (monotonic seconds), and the seconds of each iteration."""
+    """The start of a block (monotonic seconds), the seconds of each iteration, the last output."""
 
     start_s: float
     samples_s: list[float]
+    output: object = None
 
 
 def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Timed:
-    """Time `iterations` calls one by one, each to its synchronised end.
+    """Time `iterations` calls one by one, each to its synchronised end; keep the last output.
 
     Raises ClockError where a call took negative time.
     """
     samples = [0.0] * iterations
     with _no_garbage_collection():
         start = time.monotonic()
-        for i in range(iterations):
+        for i in range(iterations - 1):
             started = now()
             call()
             samples[i] = now() - started
+        started = now()
+        output = call()
+        samples[-1] = now() - started
     if min(samples) < 0:
         raise ClockError(f"an iteration took {min(samples):g} s by the clock of the device")
-    return Timed(start, samples)
+    return Timed(start, samples, output)
 
 
 def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> float:

@@ -1,0 +1,83 @@
+"""Errors of a network: their kind and message for the parent, and what the network was given."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bench.records import OUT_OF_MEMORY, Case
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# On CUDA, torch raises torch.OutOfMemoryError. The CPU allocator, cuDNN and cuBLAS raise a
+# RuntimeError, which only its text distinguishes from other errors.
+OUT_OF_MEMORY_PATTERN = re.compile(
+    r"OutOfMemory|out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED"
+    r"|cudaErrorMemoryAllocation|cublasCreate|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
+)
+MAX_MESSAGE_CHARS = 2000
+MAX_REASON_CHARS = 600
+MAX_NAME_CHARS = 80
+# What torch raises, and what networks raise themselves, for an input that does not fit.
+OF_THE_INPUT = (RuntimeError, TypeError, ValueError, AssertionError, IndexError)
+
+
+class InputRefusedError(Exception):
+    """The network does not accept the input that it was given."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of an error, cut to MAX_MESSAGE_CHARS. A user's `__str__` may raise."""
+    try:
+        return str(error)[:MAX_MESSAGE_CHARS].encode(errors="replace").decode()
+    except Exception as another:
+        return f"the message of the error raised {type(another).__name__}"
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of the error's type, or OUT_OF_MEMORY if an allocation failed."""
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY_PATTERN.search(
+        f"{type(error)} {message_of(error)}"
+    ):
+        return OUT_OF_MEMORY
+    return type(error).__name__[:MAX_NAME_CHARS]
+
+
+def brief(error: BaseException) -> str:
+    """Return the type of an error and the first paragraph of its message, without a full stop."""
+    paragraph = message_of(error).strip().partition("\n\n")[0][:MAX_REASON_CHARS]
+    return f"{type(error).__name__}: {paragraph.rstrip('. !')}"
+
+
+def explained(error: Exception, case: Case, net: nn.Module, images: Tensor) -> Exception:
+    """Return an InputRefusedError that says what the network was given, and what changes it.
+
+    Returns `error` itself where it cannot come from the input: memory, or a missing attribute.
+    """
+    if not isinstance(error, OF_THE_INPUT) or kind_of(error) == OUT_OF_MEMORY:
+        return error
+    given = f"{str(images.dtype).partition('.')[2]} {'x'.join(map(str, images.shape))}"
+    return InputRefusedError(
+        f"the network does not accept its input ({given}): {brief(error)}. "
+        + _remedy(case, net, images)
+    )
+
+
+def _remedy(case: Case, net: nn.Module, images: Tensor) -> str:
+    """Return what the user can change."""
+    import torch
+
+    tensors = [*net.parameters(), *net.buffers()]
+    odd = {
+        each.dtype for each in tensors if each.is_floating_point() and each.dtype != images.dtype
+    }
+    if images.dtype != torch.float32:
+        return (
+            f"In {case.precision}, weights and input have this type; tensors of other types than "
+            "float32 keep theirs. Use --precision fp32, or write a `forward` that converts them."
+        )
+    if odd:
+        names = ", ".join(sorted(str(each).partition(".")[2] for each in odd))
+        return f"The network has {names} weights: return `net.float()` from the factory."
+    return "Use another --resolution."

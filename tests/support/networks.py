@@ -1,0 +1,104 @@
+"""Networks as users write them, prepared and timed by the worker in this process."""
+
+import contextlib
+import socket
+import threading
+
+import msgspec
+import pytest
+import torch
+from torch import nn
+
+from bench.devices import DEVICES
+from bench.devices.cpu import CpuSession
+from bench.devices.host import Host
+from bench.harness.plan import PRESETS
+from bench.harness.protocol.channel import Channel
+from bench.harness.protocol.messages import (
+    Block,
+    CaseFacts,
+    Finish,
+    Finished,
+    Job,
+    Raised,
+    Ready,
+    RunBlock,
+)
+from bench.harness.worker import case as worker
+from bench.harness.worker import prepare
+from bench.harness.worker.timing import Prepared, StageClock
+from bench.models import user
+from bench.records import Case, Source
+
+PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
+
+
+def conv():
+    return nn.Conv2d(3, 16, 3, 4, 1)
+
+
+def head(channels=16):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
+
+
+def module(forward, **members):
+    """Return a module whose `forward` is the given function, and which has these members.
+
+    A member that is a tensor, but no parameter, becomes a buffer.
+    """
+    net = type("Net", (nn.Module,), {"forward": forward})()
+    for name, member in members.items():
+        if isinstance(member, torch.Tensor) and not isinstance(member, nn.Parameter):
+            net.register_buffer(name, member)
+        else:
+            setattr(net, name, member)
+    return net
+
+
+def job(facts=None, **changes):
+    """Return the job of a user's network."""
+    given = {"model": "net.py:net#12345678", "form": "plain", "resolution": 32, "threads": 1}
+    case = Case(**{**given, **changes})
+    return Job(case, 1, PLAN, facts, Source(file="net.py", factory="net"))
+
+
+def prepared(make, facts: CaseFacts | None = None, **changes) -> tuple[Prepared, CaseFacts]:
+    """Return the prepared network, and the facts from the check of its first output."""
+    cpu = CpuSession(Host())
+    clock = StageClock(cpu.now, lambda stage: None)
+    with made_by(make), torch.inference_mode():
+        subject = prepare.prepare(job(facts, **changes), cpu, clock)
+        return subject, subject.inspect(subject.call())
+
+
+def timed(make, after_block=lambda: None, **changes) -> Finished | Raised:
+    """Time two blocks of a user's network on the CPU, in a thread: the worker's last message."""
+    ours, theirs = socket.socketpair()
+    arguments = (Channel(theirs), job(**changes), DEVICES["cpu"])
+    with made_by(make):
+        thread = threading.Thread(target=worker.work, args=arguments)
+        thread.start()
+        channel = Channel(ours)
+        answer = _converse(channel, after_block)
+        channel.close()
+        thread.join(60)
+        arguments[0].close()
+        return answer
+
+
+def _converse(channel, after_block):
+    requests = [RunBlock(2, 1), RunBlock(2, 1), Finish()]
+    while not isinstance(answer := channel.receive_reply(60), (Finished, Raised)):
+        if isinstance(answer, Block):
+            after_block()
+        if isinstance(answer, (Ready, Block)):
+            channel.send(requests.pop(0))
+    return answer
+
+
+@contextlib.contextmanager
+def made_by(make):
+    """Let `make` be the factory of every user's model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user, "build", lambda source: make())
+        yield
