@@ -293,7 +293,7 @@ def test_a_network_that_cannot_run_is_a_failure_without_rows(bench, tmp_path, mo
     records = msgspec.json.Decoder(Record).decode_lines(path.read_bytes())
     (record,) = [record for record in records if isinstance(record, Failure)]
     assert record.stage == "profile"
-    assert record.message.startswith("at check: ")
+    assert record.message.startswith("at first: the network does not accept its input")
     (profile,) = [record for record in records if isinstance(record, Profile)]
     assert profile.case.model.startswith("net.py:sound#")
     assert sum(row.time_s for row in profile.rows) == pytest.approx(profile.waterfall.busy_s)
