@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench import devices
@@ -22,7 +23,8 @@ WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 class Choice(NamedTuple):
     """The cases that the flags select, with their device and environment.
 
-    `sources` maps the name of each model outside the zoo to its file or module.
+    `sources` maps the name of each model outside the zoo to its file or module. `notes` are
+    sentences about weights.
     """
 
     suite: suites.Suite
@@ -30,6 +32,7 @@ class Choice(NamedTuple):
     environment: Environment
     cases: list[Case]
     sources: dict[str, Source]
+    notes: Sequence[str] = ()
 
     def with_current_state(self) -> Choice:
         """Return the choice with the current state of the machine; for a run that had to wait."""

@@ -100,8 +100,8 @@ class Options:
         str | None,
         typer.Option(
             metavar="A,B@FORM",
-            help="Networks: names from `bench list models`, or your own net.py:factory. "
-            "A name without @FORM means all forms of the network.",
+            help="Networks: names from `bench list models`, or your own net.py:factory; "
+            "add +weights.pth for a file of weights. A name without @FORM means all forms.",
             autocompletion=_models,
         ),
     ] = None

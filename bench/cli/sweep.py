@@ -93,6 +93,8 @@ def start(sweep: Sweep, heading: str, *, needs_device: bool) -> None:
     """
     if needs_device:
         sweep.choice.driver.prove(sweep.chip)
+    for note in sweep.choice.notes:
+        say(sweep.console, note)
     say(sweep.console, f"{heading} on {sweep.chip.name}, into {sweep.store.path}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from bench.devices import DEVICES
 from bench.errors import UsageError, unknown
 from bench.harness.scheduler import probe
 from bench.models import forms, user, zoo
+from bench.models.user import fit
 from bench.records import Source
 
 MAX_MODELS = 4096
@@ -18,56 +19,110 @@ TIMM_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 
 class Network(NamedTuple):
-    """A model in one of its forms. The source of a plain model of the zoo is `Source()`."""
+    """A model in one of its forms. The source of a plain model of the zoo is `Source()`.
+
+    `pinned` is the hash that the user named, "" for whatever the code is now. `channels` are those
+    of its input, as far as its weights say it; `notes` are about its weights.
+    """
 
     model: user.UserModel
     form: str
+    pinned: str = ""
+    channels: int = 3
+    notes: Sequence[str] = ()
 
 
 def named(models: Sequence[str], device: str, weights: Path | None) -> list[Network]:
     """Return the networks without duplicates: one for `name@form`, one per form for `name`.
 
-    No code of the user runs. Raises UsageError for an unknown model or form, or if --weights is
-    used with several models.
+    No code of the user runs. Raises UsageError for an unknown model or form, a file that cannot be
+    read, or if --weights is used with several models.
     """
     if len(models) > MAX_MODELS:
         raise UsageError(f"{len(models)} models are too many", f"Name at most {MAX_MODELS} models.")
     if weights is not None and len(models) > 1:
-        raise UsageError("--weights fit one model, not several", "Name one model with --models.")
-    timm_forms = _timm_forms(models)
-    found: list[Network] = []
-    for name, at, form in map(user.split_form, models):
-        own = user.resolve(name)
-        model = own or user.UserModel(name, Source(zoo=name) if weights else Source())
-        if weights is not None:
-            model = user.with_weights(model, weights)
-        if name in DEVICES[device].own_models:
-            found.append(Network(model, forms.ONLY))
-        elif own:  # its forms are known only after its code has run
-            if at and form not in forms.FORMS:
-                raise unknown("form", form, forms.FORMS)
-            found.append(Network(model, form if at else forms.ONLY))
-        else:
-            spec = zoo.find(name)
-            if _timm_name(name):
-                spec = spec._replace(forms=timm_forms[spec.variant])
-            if at:
-                zoo.check_form(spec, form)
-            found += [Network(model, wanted) for wanted in ([form] if at else spec.forms)]
+        remedy = "Write the file after its model instead: --models net.py:net+weights.pt,resnet50"
+        raise UsageError("--weights fit one model, not several", remedy)
+    entries = [_entry(entry, weights) for entry in models]
+    timm_forms = _timm_forms([entry.name for entry in entries])
+    found = [each for entry in entries for each in _networks(entry, device, timm_forms)]
     return list(dict.fromkeys(found))
 
 
-def identified(networks: Sequence[Network], device: str) -> list[Network]:
+class _Entry(NamedTuple):
+    """The parts of `name#hash+weights@form`; `form` is None where it was not given."""
+
+    name: str
+    pinned: str
+    weights: Path | None
+    form: str | None
+
+
+def _entry(entry: str, weights: Path | None) -> _Entry:
+    whole, at, form = user.split_form(entry)
+    name, own = user.split_weights(whole)
+    if own and weights:
+        raise UsageError(f"{entry} and --weights both name weights", "Leave out one of them.")
+    return _Entry(*user.split_hash(name), own or weights, form if at else None)
+
+
+def _networks(
+    entry: _Entry, device: str, timm_forms: Mapping[str, tuple[str, ...]]
+) -> list[Network]:
+    """Return a network in the form of the entry, or in each form of its model."""
+    name, pinned, weights, form = entry
+    own = user.resolve(name)
+    model = own or user.UserModel(name, Source(zoo=name) if weights else Source())
+    if weights is not None:
+        model = user.with_weights(model, weights)
+    if name in DEVICES[device].own_models:
+        return [Network(model, forms.ONLY)]
+    if own:  # its forms are known only after its code has run
+        if form not in (None, *forms.FORMS):
+            raise unknown("form", str(form), forms.FORMS)
+        return [Network(model, form or forms.ONLY, pinned)]
+    spec = zoo.find(name)
+    if _timm_name(name):
+        spec = spec._replace(forms=timm_forms[spec.variant])
+    if form is not None:
+        zoo.check_form(spec, form)
+    return [Network(model, wanted) for wanted in (spec.forms if form is None else [form])]
+
+
+def identified(networks: Sequence[Network], device: str, resolution: int) -> list[Network]:
     """Return the same networks, where a name tells what the user's code is and builds.
 
-    A simulated device runs no code: there, a name has the hash of the named file alone. Raises
-    UsageError for code that makes no network.
+    Weights are tried with their network, at `resolution` pixels. A simulated device runs no code:
+    there, a name has the hash of the named file alone. Raises UsageError for code that makes no
+    network, and for weights that do not fit.
     """
-    own = list(dict.fromkeys(each.model for each in networks if each.model.source.factory))
-    if not DEVICES[device].runs_torch:
-        return list(networks)
-    known = dict(zip(own, probe.identify(own, device), strict=True))
-    return [each._replace(model=known.get(each.model, each.model)) for each in networks]
+    found = list(networks)
+    if DEVICES[device].runs_torch:
+        own = list(dict.fromkeys(each.model for each in found if each.model.source != Source()))
+        known = dict(zip(own, probe.identify(own, device, resolution), strict=True))
+        found = [
+            each._replace(**known[each.model]._asdict()) if each.model in known else each
+            for each in found
+        ]
+    for each in found:
+        if each.pinned not in ("", each.model.digest):
+            raise UsageError(
+                f"{each.model.code} was changed: its hash is {each.model.digest}, "
+                f"not {each.pinned}",
+                "Leave the hash out.",
+            )
+    return found
+
+
+def check_channels(networks: Sequence[Network]) -> None:
+    """Raise UsageError for weights of a network whose images do not have three channels."""
+    for network in networks:
+        if network.channels != fit.RGB:
+            channels = f"{network.channels} channel" + "s" * (network.channels != 1)
+            raise UsageError(
+                f"{network.model.code}{network.model.weights} takes images of {channels}",
+                f"Say so: --input {network.channels}x224x224",
+            )
 
 
 def _timm_forms(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -80,9 +135,8 @@ def _timm_forms(models: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return zoo.timm_forms(names)
 
 
-def _timm_name(entry: str) -> str:
+def _timm_name(name: str) -> str:
     """Return a model's name in timm; "" for other models, even a file in a folder `timm`."""
-    name = user.split_form(entry)[0]
     _, colon, factory = name.rpartition(":")
     is_own = colon and factory.isidentifier()
     return "" if is_own or not name.startswith(zoo.TIMM_PREFIX) else name[len(zoo.TIMM_PREFIX) :]

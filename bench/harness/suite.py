@@ -18,7 +18,6 @@ from bench.devices import precision as precisions
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import networks
 from bench.harness.plan import PRESETS, Plan
-from bench.models import user
 from bench.records import Case, Chip, Source
 from bench.storage import files
 
@@ -102,10 +101,14 @@ def _parse(path: Path) -> object:
 
 
 class Selection(NamedTuple):
-    """The cases of a grid. `sources` says where a child finds each model outside the zoo."""
+    """The cases of a grid.
+
+    `sources` says where a child finds each model outside the zoo; `notes` are about weights.
+    """
 
     cases: list[Case]
     sources: dict[str, Source]
+    notes: list[str]
 
 
 def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
@@ -133,9 +136,9 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     found = networks.named(chosen["models"], chip.device, overrides.weights)
     _check_names([network.model.name for network in found])
     _check_grid(grid, len(found), chip)
-    if overrides.weights is not None:
-        user.check_weights(overrides.weights)
-    found = networks.identified(found, chip.device)
+    found = networks.identified(found, chip.device, grid["resolution"][0])
+    networks.check_channels(found)
+    pairs = [(network.model, network.form) for network in found]
     cases = [
         Case(
             model=model.name,
@@ -148,11 +151,12 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             threads=threads or chip.threads,
         )
         for batch, resolution, precision, backend, (model, form) in itertools.product(
-            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
+            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], pairs
         )
     ]
     own = [network.model for network in found if network.model.source != Source()]
-    return Selection(cases, {model.name: model.source for model in own})
+    notes = list(dict.fromkeys(note for network in found for note in network.notes))
+    return Selection(cases, {model.name: model.source for model in own}, notes)
 
 
 def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.models import user, zoo
 from bench.models.copies import in_eval_mode
 from bench.models.dtypes import cast
 from bench.models.fuse import forms_of, fuse
+from bench.models.user import fit
 from bench.records import Source
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def build(
         resolution: height and width in pixels of the input images (N, 3, H, W).
         seed: the seed of the random weights.
         num_classes: width of the output (N, num_classes).
-        source: a user's model, which replaces `name`, or a file of weights.
+        source: a user's model, which replaces `name`, or a file of weights, which also says how
+            many classes and channels a network of the zoo has.
         after_code: is called when the code of the network has built it, before it runs.
 
     Returns:
@@ -46,15 +49,14 @@ def build(
         float16 and bfloat16 keep their type.
 
     Raises:
-        UsageError: if the name or the form is unknown.
+        UsageError: if the name or the form is unknown, if the code of the user makes no network,
+            or if the weights do not fit the network.
     """
     source = source or Source()
     spec = None if source.factory else zoo.find(source.zoo or name)
     if spec and form:
         zoo.check_form(spec, form)
     model = _as_built(spec, source, resolution, seed, num_classes, after_code)
-    if source.weights:
-        user.load_weights(model, source)
     return model if form in (None, forms_of(model)[0]) else fuse(model, form)
 
 
@@ -73,11 +75,49 @@ def _as_built(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _make(spec, resolution, num_classes) if spec else user.build(source)
+        if source.weights:
+            model = load_weights(source, resolution, num_classes).model
+        else:
+            model = _make(spec, resolution, num_classes) if spec else user.build(source)
         after_code()
         model = in_eval_mode(cast(model, torch.float32, "cpu"))
-        initialise(model, resolution, draw_scales=spec is not None)
+        if not source.weights:
+            initialise(model, resolution, draw_scales=spec is not None)
     return model
+
+
+class Loaded(NamedTuple):
+    """A network with its weights, the channels of its input, and sentences about the weights."""
+
+    model: nn.Module
+    channels: int
+    notes: list[str]
+
+
+def load_weights(source: Source, resolution: int = 224, num_classes: int = 1000) -> Loaded:
+    """Build the network of a source with its weights, as it is trained.
+
+    For a network of the zoo, the weights say how many classes and channels it has. Raises
+    UsageError if the file is no checkpoint, or if its weights do not fit the network.
+    """
+    import torch
+
+    weights, channels = user.read_weights(source), fit.RGB
+    if source.factory:
+        model = user.build(source)
+    else:
+        spec = zoo.find(source.zoo)
+        with torch.device("meta"):  # no memory is needed to compare names and shapes
+            draft = _make(spec, resolution, num_classes)
+        named = fit.fit(weights, draft, Path(source.weights).name)
+        told = fit.sizes(named.tensors, draft, num_classes)
+        channels = told.channels
+        model = _make(spec, resolution, told.classes)
+        fit.set_channels(model, told.stems, channels)
+    tensors, notes = fit.fit(weights, model, Path(source.weights).name)
+    fit.check(tensors, model, source)
+    model.load_state_dict(tensors)
+    return Loaded(model, channels, notes)
 
 
 def _make(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:

@@ -118,7 +118,7 @@ def test_weights_are_loaded_from_safetensors_and_from_torch(nets, suffix, nested
 def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(nets):
     (nets / "evil.pt").write_bytes(pickle.dumps({"weight": Payload()}, protocol=2))
     model = user.with_weights(user.resolve("nets/mine.py:net"), nets / "evil.pt")
-    with pytest.raises(TypeError, match="more than tensors"):
+    with pytest.raises(UsageError, match="more than tensors"):
         models.build("mine", source=model.source)
     assert not (nets / "harm").exists()
 

@@ -60,9 +60,13 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
-    """To a new child, before a run: build the model of `source`, and say what it is."""
+    """To a new child, before a run: build the model of `source`, and say what it is.
+
+    `resolution` is that of a case in pixels: the weights of some networks fit only one.
+    """
 
     source: Source
+    resolution: int
 
 
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
@@ -86,14 +90,17 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     """From a child: what the user's code imported and built.
 
     `files` maps each imported file to its hash. `structure`, `params` and `macs` (at 224 pixels)
-    are None where the code raised an exception, and `macs` where they cannot be counted. `refused`
-    is the message of a UsageError and `remedy` its remedy.
+    are None where the code raised an exception, and `macs` where they cannot be counted. `channels`
+    are those of the input, as far as weights say it. `notes` are sentences about the weights.
+    `refused` is the message of a UsageError and `remedy` its remedy.
     """
 
     files: dict[str, str]
     structure: str | None = None
     params: int | None = None
     macs: int | None = None
+    channels: int = 3
+    notes: list[str] = []
     refused: str = ""
     remedy: str = ""
 

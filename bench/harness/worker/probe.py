@@ -8,6 +8,7 @@ from bench.errors import BenchError
 from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import Probe, Probed
 from bench.models import user
+from bench.models.build import load_weights
 
 PIXELS = 224  # whatever the run measures, so that a network has the same name in each run
 
@@ -21,15 +22,18 @@ def answer(channel: Channel, request: Probe) -> None:
 def _probe(request: Probe) -> Probed:
     source = request.source
     try:
-        net = user.build(source)
+        if source.weights:
+            net, channels, notes = load_weights(source, request.resolution)
+        else:
+            net, channels, notes = user.build(source), 3, []
         from bench.models import cost
 
         structure, params = cost.structural_hash(net), cost.count_params(net)
         macs = None
         with contextlib.suppress(Exception):  # a network may take other inputs, or fail
-            macs = cost.count_macs(net, PIXELS)
+            macs = cost.count_macs(net, PIXELS) if source.factory else None
     except BenchError as error:
         return Probed({}, refused=error.message, remedy=error.remedy)
     except BaseException:  # SystemExit too; the run tells it as a failure
         return Probed(user.imported_files(source))
-    return Probed(user.imported_files(source), structure, params, macs)
+    return Probed(user.imported_files(source), structure, params, macs, channels, notes)

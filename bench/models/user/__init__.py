@@ -1,6 +1,6 @@
 """The user's models: code that returns a network, and files of weights. Imports no torch."""
 
-from bench.models.user.checkpoint import check_weights, load_weights
+from bench.models.user.checkpoint import read_weights
 from bench.models.user.code import build, imported_files
 from bench.models.user.content import HASH_LETTERS
 from bench.models.user.names import (
@@ -9,6 +9,8 @@ from bench.models.user.names import (
     identified,
     resolve,
     split_form,
+    split_hash,
+    split_weights,
     with_weights,
 )
 
@@ -16,12 +18,13 @@ __all__ = [
     "HASH_LETTERS",
     "UserModel",
     "build",
-    "check_weights",
     "entry_points",
     "identified",
     "imported_files",
-    "load_weights",
+    "read_weights",
     "resolve",
     "split_form",
+    "split_hash",
+    "split_weights",
     "with_weights",
 ]

@@ -24,6 +24,11 @@ from bench.records import Source
 
 GROUP = "bench.models"
 ROOT_SEPARATOR = "::"  # between a folder and a module in it
+# The model ends where the weights begin: after `:factory`, or else before the first +.
+WEIGHTS_OF_CODE = re.compile(
+    r"(?P<model>.*?:[^\W\d]\w*(#[0-9a-f]{8})?)\+(?P<weights>.+)", re.DOTALL
+)
+WEIGHTS_OF_NAME = re.compile(r"(?P<model>[^:+]+)\+(?P<weights>[^:]+)(?<!\.py)")
 HASH_AT_END = re.compile(rf"#[0-9a-f]{{{HASH_LETTERS}}}\Z")
 
 
@@ -39,10 +44,15 @@ class UserModel(NamedTuple):
         return HASH_AT_END.sub("", self.name.removesuffix(self.weights))
 
     @property
+    def digest(self) -> str:
+        """The hash of the code, with its #; "" where the name has none."""
+        return self.name.removesuffix(self.weights).removeprefix(self.code)
+
+    @property
     def weights(self) -> str:
         """What a file of weights adds to the name: `+weights.pt#1a2b3c4d`; "" without weights."""
         source = self.source
-        return f"+{Path(source.weights).name}#{source.weights_hash}" if source.weights else ""
+        return f"+{_portable(source.weights)}#{source.weights_hash}" if source.weights else ""
 
 
 def entry_points() -> dict[str, Source]:
@@ -59,9 +69,36 @@ def entry_points() -> dict[str, Source]:
 
 def split_form(entry: str) -> tuple[str, str, str]:
     """Split `model@form` into model, "@" and form. An @ in the path of a file starts no form."""
-    path, colon, last = entry.rpartition(":")
-    name, at, form = last.partition("@")
-    return path + colon + name, at, form
+    name, at, form = entry.rpartition("@")
+    return (name, at, form) if at and not set(form) & set("/.:+") else (entry, "", "")
+
+
+def split_hash(name: str) -> tuple[str, str]:
+    """Split `net.py:net#1a2b3c4d`, as results print it, into the name and its hash with #."""
+    code = HASH_AT_END.sub("", name)
+    return code, name.removeprefix(code)
+
+
+def split_weights(name: str) -> tuple[str, Path | None]:
+    """Split `net.py:net+weights.pt` or `resnet50+weights.pt` into the model and its weights.
+
+    The weights may end in their hash, as in the names of results. Raises UsageError if the file now
+    has another hash.
+    """
+    found = WEIGHTS_OF_CODE.fullmatch(name) or WEIGHTS_OF_NAME.fullmatch(name)
+    if not found:
+        return name, None
+    path = found["weights"]
+    digest = HASH_AT_END.search(path)
+    if digest is None or os.path.exists(path):
+        return found["model"], Path(path)
+    weights = Path(path[: digest.start()])
+    if file_hash(weights) != digest[0][1:]:
+        raise UsageError(
+            f"{weights} was changed: its hash is {file_hash(weights)}, not {digest[0][1:]}",
+            f"Leave the hash out: --models {found['model']}+{weights}",
+        )
+    return found["model"], weights
 
 
 def resolve(entry: str) -> UserModel | None:
@@ -114,7 +151,7 @@ def _of_file(path: Path, factory: str) -> UserModel:
     layout = layout_of(file)
     root = layout.folders[0] if layout.module else file.parent
     return UserModel(
-        f"{_portable(path)}:{factory}#{digest}",
+        f"{_portable(file)}:{factory}#{digest}",
         Source(
             file=str(file),
             factory=factory,
@@ -135,7 +172,7 @@ def _below(root: str, module: str, factory: str) -> UserModel:
         )
     folder = Path(root)
     source = Source(module=module, factory=factory, path=(str(folder.resolve()),))
-    return UserModel(f"{_portable(folder)}{ROOT_SEPARATOR}{module}:{factory}", source)
+    return UserModel(f"{_portable(folder.resolve())}{ROOT_SEPARATOR}{module}:{factory}", source)
 
 
 def _path_of(module: str) -> tuple[str, ...]:
@@ -167,10 +204,10 @@ def _find(package: str, folders: list[str]) -> machinery.ModuleSpec | None:
     return machinery.PathFinder.find_spec(package, folders)
 
 
-def _portable(path: Path) -> str:
-    """Return the path relative to the working folder; for a file outside it, only its name."""
+def _portable(path: Path | str) -> str:
+    """Return an absolute path relative to the working folder; outside it, only the last part."""
     try:
-        relative = os.path.relpath(path.resolve())
+        relative = os.path.relpath(path)
     except OSError:  # the working folder is gone
-        return path.name
-    return path.name if relative.startswith("..") else Path(relative).as_posix()
+        return Path(path).name
+    return Path(path).name if relative.startswith("..") else Path(relative).as_posix()

@@ -1,0 +1,225 @@
+"""Checkpoints as people save them: where the tensors are, what they are called, what fits."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from support.runs import REAL_RUN, recorded
+from torch import nn
+
+from bench import models
+from bench.errors import UsageError
+from bench.harness import networks
+from bench.harness.networks import Network
+from bench.models import user
+from bench.models.build import load_weights
+from bench.models.user.names import UserModel
+from bench.records import Source
+
+NET = """
+from torch import nn
+
+def net():
+    features = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = net()
+
+    def forward(self, x):
+        return self.model(x)
+"""
+
+
+@pytest.fixture(autouse=True)
+def nets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NET)
+
+
+def own(name="net"):
+    return user.resolve(f"net.py:{name}")
+
+
+def tensors(name="net"):
+    return models.build("mine", source=own(name).source, seed=1).state_dict()
+
+
+def prefixed(prefix, weights):
+    return {prefix + name: value for name, value in weights.items()}
+
+
+def loaded(content, model=None, resolution=32):
+    """Save a checkpoint, and load it into a network."""
+    torch.save(content, "w.pth")
+    weighted = user.with_weights(model or own(), Path("w.pth"))
+    return load_weights(weighted.source, resolution)
+
+
+def assert_same(model, wanted):
+    found = model.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["state_dict"], "under 'state_dict'"),
+        (["model"], "under 'model'"),
+        (["model_state_dict"], "under 'model_state_dict'"),
+        (["ema"], "under 'ema'"),
+        (["state_dict_ema"], "under 'state_dict_ema'"),
+        (["model", "state_dict"], "under 'model' / 'state_dict'"),
+    ],
+)
+def test_weights_are_found_in_the_checkpoints_of_training_programs(keys, said):
+    content = wanted = tensors()
+    for key in reversed(keys):
+        content = {"epoch": 3, "args": {"lr": 0.1}, key: content}
+    found = loaded(content)
+    assert_same(found.model, wanted)
+    assert found.notes == [f"w.pth: took the weights {said}"]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_prefixes_of_wrappers_are_removed_and_said(prefix):
+    found = loaded(prefixed(prefix, tensors()))
+    assert_same(found.model, tensors())
+    assert found.notes == [f"w.pth: took the weights without the prefix {prefix!r}"]
+
+
+def test_a_prefix_that_the_network_has_itself_stays():
+    found = loaded(prefixed("module.", tensors("Wrapped")), own("Wrapped"))
+    assert_same(found.model, tensors("Wrapped"))
+    assert loaded(tensors("Wrapped"), own("Wrapped")).notes == []
+
+
+def test_counters_are_ignored_and_half_precision_is_cast():
+    wanted = {name: value.half() for name, value in tensors().items()}
+    counters = {"total_ops": torch.zeros(1), "0.0.total_params": torch.zeros(1)}
+    found = loaded(wanted | counters)
+    assert found.notes == ["w.pth: ignored total_ops, total_params"]
+    assert {value.dtype for value in found.model.parameters()} == {torch.float32}
+    assert_same(found.model, {name: value.float() for name, value in wanted.items()})
+
+
+def test_the_weights_of_a_checkpoint_are_not_drawn_again():
+    wanted = {name: torch.full_like(value, 1e-5) for name, value in tensors().items()}
+    wanted["0.1.running_mean"].zero_()  # as in a new BatchNorm
+    wanted["0.1.running_var"].fill_(1.0)
+    wanted["0.1.num_batches_tracked"].zero_()
+    torch.save(wanted, "w.pth")
+    source = user.with_weights(own(), Path("w.pth")).source
+    assert_same(models.build("mine", source=source, resolution=32), wanted)
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", "repnext_u3_t"])
+def test_a_network_of_the_zoo_has_the_classes_and_channels_of_its_weights(name):
+    with torch.device("meta"):
+        net = models.build(name, resolution=32, num_classes=7)
+    wanted = {key: torch.zeros(value.shape) for key, value in net.state_dict().items()}
+    (stem,) = (key for key, value in wanted.items() if value.dim() == 4 and value.shape[1] == 3)
+    wanted[stem] = wanted[stem][:, :1].clone()
+    found = loaded(wanted, UserModel(name, Source(zoo=name)))
+    assert found.channels == 1
+    assert found.model.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 7)
+
+
+def test_weights_for_grey_images_need_a_shape():
+    torch.save(tensors(), "grey.pth")
+    model = user.with_weights(UserModel("resnet50", Source(zoo="resnet50")), Path("grey.pth"))
+    networks.check_channels([Network(model, "plain")])
+    with pytest.raises(UsageError, match=r"resnet50\+grey.pth#\w+ takes images of 1 channel") as no:
+        networks.check_channels([Network(model, "plain", channels=1)])
+    assert "--input 1x224x224" in no.value.remedy
+
+
+def test_a_mismatch_shows_three_names_of_each_kind():
+    wrong = tensors()
+    wrong["0.0.weight"] = torch.zeros(4, 5, 3, 3)
+    missing = ["0.1.weight", "0.1.bias", "0.1.running_mean", "0.1.running_var", "3.bias"]
+    for name in missing:
+        del wrong[name]
+    wrong |= {f"head.{number}": torch.zeros(1) for number in range(5)}
+    with pytest.raises(UsageError) as refused:
+        loaded(wrong)
+    assert refused.value.message == (
+        "w.pth has the weights of another network. "
+        "missing: 0.1.weight, 0.1.bias, 0.1.running_mean and 2 more; "
+        "unexpected: head.0, head.1, head.2 and 2 more; "
+        "of another shape: 0.0.weight 4x5x3x3 instead of 4x3x3x3"
+    )
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"model": {}, "args": argparse.Namespace(lr=1)}, "more than tensors: argparse.Namespace"),
+        (nn.Linear(1, 1), "more than tensors: torch.nn.modules.linear.Linear"),
+        ({"epoch": 3}, "besides tensors it holds int"),
+    ],
+)
+def test_other_objects_are_refused_by_the_name_of_their_class(content, said):
+    with pytest.raises(UsageError) as refused:
+        loaded(content)
+    assert said in refused.value.message
+    assert "torch.save(net.state_dict(), 'net.pt')" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("entry", "model", "weights", "form"),
+    [
+        ("net.py:net+w.pth", "net.py:net", "w.pth", ""),
+        ("net.py:net+runs/a@b/w.pth@rrep", "net.py:net", "runs/a@b/w.pth", "rrep"),
+        ("c++/net.py:net", "c++/net.py:net", None, ""),
+        ("c++/net.py", "c++/net.py", None, ""),
+        ("c++/net.py:net+a+b.pth", "c++/net.py:net", "a+b.pth", ""),
+        ("net.py:net#1a2b3c4d+w.pth", "net.py:net#1a2b3c4d", "w.pth", ""),
+        ("timm/test_resnet+d/w.safetensors@plain", "timm/test_resnet", "d/w.safetensors", "plain"),
+        ("base/src::a.b:net+w.pth", "base/src::a.b:net", "w.pth", ""),
+        ("resnet50@plain", "resnet50", None, "plain"),
+    ],
+)
+def test_weights_follow_the_plus_sign_after_the_model(entry, model, weights, form):
+    whole, _, named = user.split_form(entry)
+    assert named == form
+    assert user.split_weights(whole) == (model, Path(weights) if weights else None)
+
+
+def test_networks_with_weights_are_measured_beside_others(bench, tmp_path):
+    Path("runs").mkdir()
+    torch.save({"model": prefixed("module.", tensors())}, "runs/w.pth")
+    net = models.build("timm/test_resnet", resolution=32, num_classes=5)
+    torch.save(net.state_dict(), "resnet.pt")
+    run = (*REAL_RUN, "--resolution", "32", "--models")
+    names = "net.py:net+runs/w.pth,net.py:net,timm/test_resnet+resnet.pt@plain"
+    done = bench(*run, names)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "w.pth: took the weights under 'model' without the prefix 'module.'" in done.stdout
+    measured = [each["case"]["model"] for each in recorded(tmp_path, "measurement")]
+    assert [name.partition("#")[0] for name in measured] == ["net.py:net"] * 2 + [
+        "timm/test_resnet+resnet.pt"
+    ]
+    assert "+runs/w.pth#" in measured[0]
+    done = bench(*run, ",".join(measured), "--dry-run")
+    assert done.stdout.count("on record") == 3
+
+
+def test_weights_that_do_not_fit_end_the_command(bench, tmp_path):
+    torch.save(tensors(), "w.pth")
+    Path("net.py").write_text(NET.replace("Linear(4, 10)", "Linear(4, 11)"))
+    for names, said in (
+        ("net.py:net,net.py:net+w.pth", "error: net.py:net: w.pth has the weights of another"),
+        ("net.py:net#00000000", "net.py:net was changed: its hash is #"),
+        ("net.py:net+w.pth#00000000", "w.pth was changed: its hash is "),
+        ("resnet50+absent.pth", "cannot read absent.pth"),
+    ):
+        done = bench("run", "--models", names, "--batch", "1", "--out", "out")
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+    assert not (tmp_path / "out").exists()
