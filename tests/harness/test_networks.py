@@ -46,7 +46,7 @@ def named(*factories, chip=CHIP):
 
 def test_a_name_changes_with_an_imported_module_and_with_what_is_built():
     factories = ("net", "wide", "broken", "lost", "stopped")
-    cases, sources = selected(*factories)
+    cases, sources, _ = selected(*factories)
     files = {name.partition("#")[0]: dict(source.files) for name, source in sources.items()}
     assert list(files["net.py:net"]) == ["blocks.py", "net.py"]
     assert list(files["net.py:broken"]) == ["blocks.py", "late.py", "net.py"]
