@@ -59,7 +59,7 @@ def loaded(content, model=None, resolution=32):
     return load_weights(weighted.source, resolution)
 
 
-def assert_same(model, wanted):
+def assert_loaded(model, wanted):
     found = model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
@@ -80,20 +80,20 @@ def test_weights_are_found_in_the_checkpoints_of_training_programs(keys, said):
     for key in reversed(keys):
         content = {"epoch": 3, "args": {"lr": 0.1}, key: content}
     found = loaded(content)
-    assert_same(found.model, wanted)
+    assert_loaded(found.model, wanted)
     assert found.notes == [f"w.pth: took the weights {said}"]
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
 def test_prefixes_of_wrappers_are_removed_and_said(prefix):
     found = loaded(prefixed(prefix, tensors()))
-    assert_same(found.model, tensors())
+    assert_loaded(found.model, tensors())
     assert found.notes == [f"w.pth: took the weights without the prefix {prefix!r}"]
 
 
 def test_a_prefix_that_the_network_has_itself_stays():
     found = loaded(prefixed("module.", tensors("Wrapped")), own("Wrapped"))
-    assert_same(found.model, tensors("Wrapped"))
+    assert_loaded(found.model, tensors("Wrapped"))
     assert loaded(tensors("Wrapped"), own("Wrapped")).notes == []
 
 
@@ -103,7 +103,7 @@ def test_counters_are_ignored_and_half_precision_is_cast():
     found = loaded(wanted | counters)
     assert found.notes == ["w.pth: ignored total_ops, total_params"]
     assert {value.dtype for value in found.model.parameters()} == {torch.float32}
-    assert_same(found.model, {name: value.float() for name, value in wanted.items()})
+    assert_loaded(found.model, {name: value.float() for name, value in wanted.items()})
 
 
 def test_the_weights_of_a_checkpoint_are_not_drawn_again():
@@ -113,7 +113,7 @@ def test_the_weights_of_a_checkpoint_are_not_drawn_again():
     wanted["0.1.num_batches_tracked"].zero_()
     torch.save(wanted, "w.pth")
     source = user.with_weights(own(), Path("w.pth")).source
-    assert_same(models.build("mine", source=source, resolution=32), wanted)
+    assert_loaded(models.build("mine", source=source, resolution=32), wanted)
 
 
 @pytest.mark.parametrize("name", ["timm/test_resnet", "repnext_u3_t"])
