@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"
@@ -98,3 +98,16 @@ def without_paths(text: str) -> str:
     Records may be published, and such a path often contains a user's name.
     """
     return OUTSIDE_PATH.sub(r"\1", text)
+
+
+def some_of(names: Sequence[str], shown: int = 3) -> str:
+    """The first names: `a, b, c and 4 more`."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def brief(error: Exception) -> str:
+    """The type of an error and the first line of its message, without paths outside this folder."""
+    first = str(error).strip().partition("\n")[0][:200]
+    kind = type(error).__name__
+    return printable(without_paths(f"{kind}: {first}" if first else kind))

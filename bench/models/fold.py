@@ -1,4 +1,4 @@
-"""Fold each BatchNorm into the convolution before it, in any network that torch.fx can trace.
+"""Fold each BatchNorm into the convolution before it, in any network.
 
 W' = W * gamma / sqrt(var + eps) and b' = beta + (b - mean) * gamma / sqrt(var + eps), for each
 output channel (paradigm 1 in Section 2.2 of the paper).
@@ -6,72 +6,112 @@ output channel (paradigm 1 in Section 2.2 of the paper).
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from torch import fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from bench.models import reparam
+from bench.models import reads, reparam
+from bench.models.reads import Reads
 from bench.models.reparam import affine_of, conv_then_affine, kernel_of
+from bench.text import brief, some_of
 
 
-class _Tracer(fx.Tracer):
-    """Traces convolutions and BatchNorms, and their subclasses, as single nodes."""
+class Folded(NamedTuple):
+    """How many BatchNorms were folded, and why others remain, as sentences."""
 
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        """Whether `module` is one node of the graph."""
-        return isinstance(module, (nn.Conv2d, _BatchNorm)) or super().is_leaf_module(module, name)
+    total: int
+    notes: list[str]
 
 
-def fold_batchnorms(model: nn.Module) -> None:
+def fold_batchnorms(model: nn.Module, example: Sequence[Tensor] = ()) -> Folded:
     """Fold every BatchNorm that is the only reader of a convolution; changes `model` in place.
 
-    A BatchNorm of timm may also apply a dropout and an activation; these stay in its place. Pairs
-    that cannot be folded stay unchanged. Raises the exception of torch.fx if tracing fails.
+    `torch.fx` traces the network. If it cannot, the network runs once on `example`; without an
+    example, all BatchNorms then remain. A BatchNorm of timm may also apply a dropout and an
+    activation; these stay in its place. Pairs that cannot be folded stay unchanged.
     """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    nodes = list(_Tracer().trace(model).nodes)
-    used = Counter(id(modules[str(node.target)]) for node in nodes if node.op == "call_module")
-    for node in nodes:
-        source = _source(node)
-        norm: Any = _module(node, modules)
-        conv: Any = _module(source, modules)
-        if source is None or not _folds(conv, norm) or max(used[id(conv)], used[id(norm)]) > 1:
-            continue
-        fused = conv_then_affine(kernel_of(conv), affine_of(norm))
-        _put(model, str(source.target), reparam.conv2d(fused, conv))
-        _put(model, str(node.target), _remainder(norm))
+    names = {m: name for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    if not names:
+        return Folded(0, [])
+    left: dict[str, list[str]] = {}
+    found = _find_reads(model, example)
+    for norm, name in names.items():
+        why = found if isinstance(found, str) else _obstacle(norm, found)
+        if why:
+            left.setdefault(why, []).append(name)
+        elif isinstance(found, Reads):
+            _fold(model, found.source[norm], norm)
+    notes = [f"{_remain(own)}, because {why}." for why, own in left.items()]
+    return Folded(len(names) - sum(map(len, left.values())), notes)
 
 
-def _folds(conv: Any, norm: Any) -> bool:
-    """Whether `conv_then_affine` and `reparam.conv2d` are exact for the pair.
-
-    A subclass of Conv2d may compute something else, and `reparam.conv2d` cannot copy a dilation.
-    """
-    return (
-        type(conv) is nn.Conv2d
-        and isinstance(norm, _BatchNorm)
-        and norm.running_mean is not None
-        and conv.padding_mode == "zeros"
-        and not isinstance(conv.padding, str)
-        and set(conv.dilation) == {1}
-    )
+def _remain(names: list[str]) -> str:
+    verb = "BatchNorm is" if len(names) == 1 else "BatchNorms are"
+    return f"{len(names)} {verb} not folded ({some_of(names)})"
 
 
-def _put(model: nn.Module, target: str, module: nn.Module) -> None:
-    parent, _, name = target.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
+def _find_reads(model: nn.Module, example: Sequence[Tensor]) -> Reads | str:
+    """Who reads what in the network, or why that is unknown."""
+    try:
+        return reads.trace(model)
+    except Exception as error:  # `forward` is code of the network's author
+        untraced = f"torch.fx cannot trace the network ({brief(error)})"
+    if not example:
+        return f"{untraced}, and there is no example input to run it on"
+    try:
+        return reads.watch(model, example)
+    except Exception as error:
+        return f"{untraced}, and it cannot be run on the example input ({brief(error)})"
 
 
-def _source(node: fx.Node) -> fx.Node | None:
-    """The first input of `node`, if no other node reads it; otherwise None."""
-    source = node.args[0] if node.args else None
-    return source if isinstance(source, fx.Node) and len(source.users) == 1 else None
+def _obstacle(norm: Any, found: Reads) -> str:
+    """Why the BatchNorm cannot be folded exactly; "" if it can."""
+    conv: Any = found.source.get(norm)
+    if not found.calls[norm]:
+        return "the network does not call them"
+    if not isinstance(conv, nn.Conv2d):
+        return "no Conv2d comes directly before"
+    if max(found.calls[norm], found.calls[conv]) > 1:
+        return "they or the convolution before them are called more than once"
+    if found.readers[conv] > 1:
+        return "something else reads the convolution before them too"
+    if {norm, conv} & found.exposed:
+        return "something else reads their weights or those of the convolution before them"
+    if norm.running_mean is None or norm.training:
+        return "their statistics are those of the batch"
+    if not _computes_as_usual(conv, norm) or _has_hooks(conv) or _has_hooks(norm):
+        return "they or the convolution before them have a class or a hook of their own"
+    if conv.padding_mode != "zeros" or isinstance(conv.padding, str) or set(conv.dilation) != {1}:
+        return "the convolution before them is dilated, or has no fixed padding of zeros"
+    return ""
 
 
-def _module(node: fx.Node | None, modules: dict[str, nn.Module]) -> nn.Module | None:
-    return modules[str(node.target)] if node is not None and node.op == "call_module" else None
+def _computes_as_usual(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether neither is a subclass with another `forward`. timm's BatchNorms are known here."""
+    from timm.layers.norm_act import BatchNormAct2d
+
+    usual = (_BatchNorm.forward, SyncBatchNorm.forward, BatchNormAct2d.forward)
+    return type(conv) is nn.Conv2d and type(norm).forward in usual
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _fold(model: nn.Module, conv: Any, norm: Any) -> None:
+    fused = conv_then_affine(kernel_of(conv), affine_of(norm))
+    _replace(model, conv, reparam.conv2d(fused, conv))
+    _replace(model, norm, _remainder(norm))
+
+
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` in each place of `old`: a module may be registered twice and called once."""
+    for parent in model.modules():
+        for name, child in parent._modules.items():
+            if child is old:
+                setattr(parent, name, new)
 
 
 def _remainder(norm: Any) -> nn.Module:

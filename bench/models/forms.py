@@ -2,7 +2,7 @@
 
 The forms of a network are different structures that compute the same function:
 
-- `rrep` folds each BatchNorm, W' = W * gamma / sqrt(var + eps) and
+- `rrep` folds each BatchNorm into the convolution before it, W' = W * gamma / sqrt(var + eps) and
   b' = beta + (b - mean) * gamma / sqrt(var + eps), and adds parallel kernels,
   W' = sum of pad(W_i) and b' = sum of b_i (Section 3.1, Eqs. 1-4).
 - `rrep_fc` is `rrep` with y = W x + b as a linear layer in place of each 1x1 convolution.
@@ -114,7 +114,7 @@ _ENTRIES = (
     ),
     Form(
         name="rrep",
-        about="regular re-parameterisation: one 7x7 depthwise convolution, every BN folded",
+        about="branches merged into one convolution, each BN folded into the convolution before it",
         families=(MERGING, SHORTCUT_ACT, REPNEXT),
         steps=(FUSE,),
         suffix="-rRep",

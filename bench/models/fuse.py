@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import UsageError
 from bench.models import forms
 
 if TYPE_CHECKING:
-    from torch import nn
-
-MERGE_METHODS = (forms.FUSE, "reparameterize", "switch_to_deploy")  # of this package; of timm
+    from torch import Tensor, nn
 
 
-def fuse(model: nn.Module, form: str) -> nn.Module:
+class Fused(NamedTuple):
+    """A network in another form, and sentences on what could not be merged in it."""
+
+    network: nn.Module
+    notes: list[str]
+
+
+def fuse(model: nn.Module, form: str, example: Sequence[Tensor] = ()) -> nn.Module:
     """Return a copy of `model` in another form; `model` itself does not change.
 
     `rrep` folds BatchNorms, W' = W * gamma / sqrt(var + eps) and
@@ -24,25 +30,36 @@ def fuse(model: nn.Module, form: str) -> nn.Module:
 
     `srep` and `rrep_fc` can be made from `train` or from `rrep`.
 
+    In a network from elsewhere, `rrep` merges what can be merged; see `fuse_with_notes`.
+
+    Args:
+        model: the network; for exact results, in eval mode.
+        form: a form that the network has; see `forms_of`.
+        example: inputs, so that `model(*example)` runs; used for a network that `torch.fx` cannot
+            trace.
+
     Raises:
-        UsageError: if the network does not have the form, or its branches are already merged.
+        UsageError: if the network does not have the form, its branches are already merged, or
+            nothing in it can be merged.
     """
+    return fuse_with_notes(model, form, example).network
+
+
+def fuse_with_notes(model: nn.Module, form: str, example: Sequence[Tensor] = ()) -> Fused:
+    """Return what `fuse` returns, and say which blocks and BatchNorms remain, and why."""
     has = forms_of(model)
     if form not in has:
         raise UsageError(
             f"this {type(model).__name__} has no form {form!r}", f"It has: {', '.join(has)}."
         )
     if form != forms.ONLY and _is_merged(model, form):
-        raise UsageError(
-            f"the branches of this network are already merged: it cannot become {form!r}",
-            "Fuse from its train form.",
-        )
-    fused = copy.deepcopy(model)
+        raise _already_merged(form)
+    fused = Fused(copy.deepcopy(model), [])
     for step in forms.find(form).steps:
-        if step == forms.FUSE:
-            fused = _merge(fused)
+        if step != forms.FUSE or _is_ours(model):
+            replace(fused.network, step)
         else:
-            replace(fused, step)
+            fused = _merge(fused.network, form, example)
     return fused
 
 
@@ -56,10 +73,10 @@ def forms_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def can_merge(model: nn.Module) -> bool:
-    """Whether `fuse()` of this package, or timm's `reparameterize_model`, changes a module."""
-    from bench.models.replknet import RepLKNet
+    """Whether a module has a method that merges it, such as `fuse()` or `reparameterize()`."""
+    from bench.models import blocks
 
-    return isinstance(model, RepLKNet) or _has_method(model, MERGE_METHODS)
+    return _is_ours(model) or blocks.can_merge(model)
 
 
 def replace(module: nn.Module, method: str) -> None:
@@ -72,56 +89,44 @@ def replace(module: nn.Module, method: str) -> None:
             setattr(module, name, make())
 
 
-def _has_method(model: nn.Module, methods: tuple[str, ...]) -> bool:
-    return any(hasattr(module, name) for module in model.modules() for name in methods)
+def _already_merged(form: str) -> UsageError:
+    return UsageError(
+        f"the branches of this network are already merged: it cannot become {form!r}",
+        "Fuse from its train form.",
+    )
 
 
-def _is_merged(model: nn.Module, form: str) -> bool:
-    """Whether `form` can no longer be made: RepNeXt then has no blocks, others no BatchNorm."""
-    from bench.models.repnext import RepNeXt
-
-    if isinstance(model, RepNeXt) and not forms.find(form).is_built:
-        return not _has_method(model, forms.BLOCK_STEPS)
-    return not _has_batchnorm(model)
-
-
-def _has_batchnorm(model: nn.Module) -> bool:
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
-
-
-def _merge(model: nn.Module) -> nn.Module:
-    """Merge branches and fold BatchNorms; changes `model` in place and returns the result.
-
-    RepNeXt and RepLKNet have `fuse()`; for other networks, timm merges the branches.
-    """
-    from torch import nn
-
-    from bench.models.fold import fold_batchnorms
+def _is_ours(model: nn.Module) -> bool:
+    """Whether each module that can be merged has a `fuse()` that returns a plain layer."""
     from bench.models.replknet import RepLKNet
     from bench.models.repnext import RepNeXt
 
-    if isinstance(model, (RepNeXt, RepLKNet)):
-        replace(model, forms.FUSE)
-        return model
-    parent = nn.Sequential(model)  # the network itself may be a block that timm replaces
-    _merge_by_timm(parent)
-    if _has_batchnorm(parent):
-        fold_batchnorms(parent)
-    return parent[0]
+    return isinstance(model, (RepNeXt, RepLKNet))
 
 
-def _merge_by_timm(module: nn.Module) -> None:
-    """Merge the branches of each block by timm's `reparameterize_model`, in float64, in place."""
-    from timm.utils.model import reparameterize_model
-    from torch import nn
+def _is_merged(model: nn.Module, form: str) -> bool:
+    """Whether `form` can no longer be made: RepNeXt then has no blocks, RepLKNet no BatchNorm."""
+    from torch.nn.modules.batchnorm import _BatchNorm
 
-    for name, child in module.named_children():
-        if any(hasattr(child, method) for method in MERGE_METHODS):
-            dtype = next(child.parameters()).dtype
-            parent = nn.Sequential(child.double())  # timm replaces a block in its parent
-            reparameterize_model(parent, inplace=True)
-            setattr(module, name, parent[0].to(dtype))
-        else:
-            _merge_by_timm(child)
+    from bench.models.repnext import RepNeXt
+
+    if isinstance(model, RepNeXt) and not forms.find(form).is_built:
+        steps = forms.BLOCK_STEPS
+        return not any(hasattr(module, step) for module in model.modules() for step in steps)
+    modules = model.modules() if _is_ours(model) else []
+    return _is_ours(model) and not any(isinstance(module, _BatchNorm) for module in modules)
+
+
+def _merge(model: nn.Module, form: str, example: Sequence[Tensor]) -> Fused:
+    """Merge the blocks of a network from elsewhere, and fold its BatchNorms; changes `model`."""
+    from bench.models.blocks import merge_blocks
+    from bench.models.fold import fold_batchnorms
+
+    merged = merge_blocks(model)
+    folded = fold_batchnorms(merged.network, example)
+    notes = [*merged.notes, *folded.notes]
+    if merged.blocks or folded.total:
+        return Fused(merged.network, notes)
+    if not notes:
+        raise _already_merged(form)
+    raise UsageError(f"nothing in this {type(model).__name__} can be merged", " ".join(notes))

@@ -15,7 +15,7 @@ from bench.harness.worker import check as check_output
 from bench.harness.worker import prepare
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.timing import StageClock
-from bench.models import repnext
+from bench.models import repnext, user
 from bench.records import Case, Check, Cost
 
 NO_FACTS = CaseFacts(Check(), Cost(), "")
@@ -30,11 +30,11 @@ class Prepared(NamedTuple):
     clock: StageClock
 
 
-def prepared(case=SREP, facts=None):
+def prepared(case=SREP, facts=None, source=None):
     cpu = CpuSession(Host())
     clock = StageClock(cpu.now, lambda stage: None)
     with torch.inference_mode():
-        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], facts), cpu, clock)
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], facts, source), cpu, clock)
         return Prepared(subject.call, subject.inspect(subject.call()), clock)
 
 
@@ -304,3 +304,46 @@ def test_the_first_images_of_a_batch_are_checked():
     with torch.inference_mode():
         assert len(subject.call()) == 5
     assert subject.facts.check.against == "eager"
+
+
+NET = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(channels, 4, 3, padding=1), nn.Conv2d(channels, 4, 1)
+        self.bn_a, self.bn_b, self.bn_c = (nn.BatchNorm2d(4) for _ in range(3))
+
+    def forward(self, x):
+        if x.shape[-1] % 32:
+            raise ValueError("the side must be a multiple of 32")
+        return self.bn_c((self.bn_a(self.a(x)) + self.bn_b(self.b(x))).relu())
+
+    def fuse(self):
+        raise NotImplementedError("in the next version")
+
+
+def net():
+    return nn.Sequential(
+        Block(3), Block(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)
+    )
+"""
+
+
+def test_a_network_that_cannot_be_traced_is_merged_and_says_what_remains(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    found = user.resolve("net.py:net")
+    cases = [Case(found.name, form, resolution=32) for form in ("train", "rrep")]
+    before, after = (prepared(case, source=found.source).facts for case in cases)
+    assert before.notes == []
+    assert after.notes == [
+        "Not merged: 0, 1: Block.fuse() failed with NotImplementedError: in the next version.",
+        "2 BatchNorms are not folded (0.bn_c, 1.bn_c), because no Conv2d comes directly before.",
+    ]
+    assert after.passport.normalisations == before.passport.normalisations - 4 == 2
+    assert after.check.against == "train"
+    later = prepared(cases[1], facts=after, source=found.source).facts
+    assert later.notes == after.notes

@@ -7,7 +7,7 @@ from support.tensors import assert_same, randomise
 from torch import nn
 
 from bench import models, paper
-from bench.models import ablation, cost, fold, replknet, zoo
+from bench.models import ablation, cost, replknet, zoo
 from bench.models.fuse import replace
 from bench.paper import census
 
@@ -211,70 +211,6 @@ def test_a_feed_forward_block_computes_its_papers_formula():
     expected = x + naive_norm(naive_conv(hidden, block.pw2.conv), block.pw2.bn)
     with torch.no_grad():
         assert_same(block(x), expected, 1e-12)
-
-
-class Foreign(nn.Module):
-    """A network from elsewhere: one BatchNorm can be folded, two cannot."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.bn_a = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-        self.b, self.bn_b = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
-        self.bn_c = nn.BatchNorm2d(4)
-
-    def forward(self, x):
-        y = self.b(self.bn_a(self.a(x)))
-        return self.bn_b(y) + y + self.bn_c(y.relu())
-
-
-def test_a_batchnorm_is_folded_only_if_it_is_the_only_reader_of_a_convolution():
-    net = randomise(Foreign().double().eval())
-    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    with torch.no_grad():
-        expected = net(x)
-        fold.fold_batchnorms(net)
-        assert_same(net(x), expected, 1e-12)
-    left = [type(m).__name__ for m in (net.bn_a, net.bn_b, net.bn_c)]
-    assert left == ["Identity", "BatchNorm2d", "BatchNorm2d"]
-
-
-class Shared(nn.Module):
-    """A convolution that is used twice, before two BatchNorms: neither can be folded."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.bn_a, self.bn_b = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-
-    def forward(self, x):
-        return self.bn_a(self.conv(x)) + self.bn_b(self.conv(x.relu()))
-
-
-class Squashed(nn.Conv2d):
-    """A convolution with a different forward."""
-
-    def forward(self, x):
-        return super().forward(x).tanh()
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        Shared(),
-        nn.Sequential(Squashed(3, 3, 3), nn.BatchNorm2d(3)),
-        nn.Sequential(nn.Conv2d(3, 3, 3, dilation=2), nn.BatchNorm2d(3)),
-        nn.Sequential(nn.Conv2d(3, 3, 3, padding="same"), nn.BatchNorm2d(3)),
-    ],
-    ids=["shared", "subclass", "dilated", "same"],
-)
-def test_pairs_that_cannot_be_folded_do_not_change(net):
-    net = randomise(net.double().eval())
-    x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
-    with torch.no_grad():
-        expected = net(x)
-        fold.fold_batchnorms(net)
-        assert_same(net(x), expected, 1e-12)
-    assert [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
 def test_mobileone_has_the_published_number_of_parameters_in_both_forms():

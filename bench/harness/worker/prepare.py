@@ -21,6 +21,7 @@ from bench.harness.worker.errors import explained
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.models import cost, forms, user
 from bench.models.dtypes import cast
+from bench.models.fuse import Fused, fuse_with_notes
 from bench.models.operators import operators
 from bench.records import Case, Check, Cost, Operator, Passport
 
@@ -53,13 +54,15 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             source=job.source,
             after_code=state.restore,
         )
+    seen = _images(case)
     with clock.stage("fuse"):
         is_built = forms.find(case.form).is_built
-        net = original if is_built else models.fuse(original, case.form)
-    seen = _images(case)
+        example = (seen[:1],)
+        fused = Fused(original, []) if is_built else fuse_with_notes(original, case.form, example)
+        net = fused.network
     with clock.stage("check"):
         try:
-            checked = _check(job, original, net, seen)
+            checked = _check(job, original, fused, seen)
         except Exception as error:
             raise explained(error, case, original, seen) from error
         state.restore()
@@ -136,14 +139,14 @@ class _Loaded:
         return operators(self._net, [self._images]) if one_by_one else []
 
 
-def _check(job: Job, original: nn.Module, net: nn.Module, seen: Tensor) -> _Checked:
+def _check(job: Job, original: nn.Module, fused: Fused, seen: Tensor) -> _Checked:
     """Check the form in the first round, and the structure in later ones."""
-    case = job.case
+    case, net = job.case, fused.network
     if job.facts is not None:
         return _Checked(_check_structure(net, job.facts))
     reference = check.outputs(original, seen, case) if check.differences(case) else None
     facts = _count_cost(case, original, net, [seen[:1]])
-    facts = structs.replace(facts, files=user.imported_files(job.source))
+    facts = structs.replace(facts, files=user.imported_files(job.source), notes=fused.notes)
     if net is not original and reference is not None:
         try:
             facts = check.check_form(case, facts, net, seen, reference)
