@@ -2,7 +2,8 @@
 
 `nox` runs `tests` (the quick tests), `lint` and `types`. A change must also pass `slow` and
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
-and `soak` are long tests of faults and of resource use. `bench_cpu`, `bench_gpu` and `bench_orin`
+and `soak` are long tests of faults and of resource use. `zoo` checks the check of forms on all
+networks of timm that can be merged. `bench_cpu`, `bench_gpu` and `bench_orin`
 measure and write a report; `report` writes the report again.
 """
 
@@ -76,6 +77,16 @@ def faults(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run 2,000 short rounds, and 15 minutes on the CPU, and check memory: about 20 minutes."""
     session.run(PYTHON, "-m", "pytest", "-s", "-m", "soak", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def zoo(session: nox.Session) -> None:
+    """Check the forms of timm's networks, and plant faults in them: about 40 minutes on two cores.
+
+    Arguments after -- are names of networks. The session resumes an earlier one of the same code.
+    """
+    program = ("tests/zoo/merging_networks.py", *session.posargs)
+    session.run(PYTHON, *program, external=True, env={"PYTHONPATH": "tests"})
 
 
 @nox.session(python=[OLDEST, NEWEST], default=False)

@@ -11,10 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.models.copies import in_eval_mode, with_own_state
 
-# Pixels of the random images. At 64 the statistics differ much from the statistics at 224 pixels,
-# and the difference grows with each layer.
-STATISTICS_RESOLUTION = 160
-# A parameter with one dimension and all values below it is a LayerScale with its initial value.
+# A parameter with one value per channel, all below this limit, is a new LayerScale.
 SMALL_SCALE = 1e-3
 
 
@@ -24,7 +21,12 @@ def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
     In a new network, the scales of residual branches are zero or almost zero, and the running
     statistics of a BatchNorm match no input. A layer could then be wrong without a visible effect
     on the output. So this function draws the scales and sets the statistics of each new BatchNorm
-    to the statistics of random images, with random deviations.
+    to the statistics of random images, with random deviations. The biases of convolutions that are
+    zero are drawn too: a fold that drops them would otherwise be right.
+
+    The images have the size of the case, because at another size the statistics differ. The
+    difference grows with each layer, attention then picks single positions, and the network becomes
+    so sensitive that rounding in float32 changes its output by up to a fifth.
 
     Without `draw_scales`, only new BatchNorms change: a user's network may have trained weights.
     A network on the meta device does not change. `resolution` is the side of an image in pixels.
@@ -33,9 +35,8 @@ def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
         return
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _is_fresh(m)]
     with torch.no_grad():
-        for parameter in model.parameters() if draw_scales else ():
-            if parameter.dim() == 1 and 0 < float(parameter.abs().max()) < SMALL_SCALE:
-                parameter.uniform_(0.1, 0.3)
+        if draw_scales:
+            _draw_scales(model)
         for norm in norms:
             if norm.affine:
                 drawn = torch.empty_like(norm.weight).uniform_(0.75, 1.25)
@@ -45,16 +46,25 @@ def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
             _run_random_images(in_eval_mode(model), norms, resolution)
 
 
-def _run_random_images(model: nn.Module, norms: list[_BatchNorm], resolution: int) -> None:
-    """Run on two small random images; if that fails, on larger ones, then on a single one.
+def _draw_scales(model: nn.Module) -> None:
+    """Draw each new LayerScale, of shape (C,) or (C, 1, 1), and each zero bias of a convolution."""
+    for parameter in model.parameters():
+        per_channel = parameter.dim() > 0 and parameter.numel() == max(parameter.shape)
+        if per_channel and 0 < float(parameter.abs().max()) < SMALL_SCALE:
+            parameter.uniform_(0.1, 0.3)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None and not module.bias.any():
+            module.bias.normal_(0, 0.1)
 
-    Some networks accept images of `resolution` only, or one image only. A network that accepts
-    none of them fails at its first call.
+
+def _run_random_images(model: nn.Module, norms: list[_BatchNorm], resolution: int) -> None:
+    """Run on two random images; if that fails, on one: some networks accept one image only.
+
+    A network that accepts neither fails at its first call.
     """
-    small = min(resolution, STATISTICS_RESOLUTION)
-    for images, size in ((2, small), (2, resolution), (1, resolution)):
+    for images in (2, 1):
         with contextlib.suppress(Exception):  # a network may raise anything
-            _run_copy(model, norms, torch.randn(images, 3, size, size))
+            _run_copy(model, norms, torch.randn(images, 3, resolution, resolution))
             break
 
 
@@ -83,11 +93,14 @@ def _take_statistics(norm: Any, arguments: tuple[Tensor]) -> None:
     A hook that torch calls before the BatchNorm runs. Per channel:
     running_mean = mean + 0.1 * sqrt(var) * normal(0, 1),
     running_var = var * uniform(0.75, 1.25).
+
+    No channel has less than the mean variance of all channels. Where the positions of an image are
+    alike, as after attention, the variance is that of two images. It is then far too small in many
+    channels, and other images would leave the range that the next layers expect.
     """
     channels = arguments[0].transpose(0, 1).flatten(1)
     variance = channels.var(1, correction=0)
-    floor = 0.1 * variance.mean() + norm.eps  # two images may give a channel almost no variance
-    variance = torch.maximum(variance, floor)
+    variance = torch.maximum(variance, variance.mean() + norm.eps)
     shift = 0.1 * variance.sqrt() * torch.randn_like(variance)
     norm.running_mean.copy_(channels.mean(1) + shift)
     norm.running_var.copy_(variance * torch.empty_like(variance).uniform_(0.75, 1.25))

@@ -149,7 +149,7 @@ def _check(job: Job, original: nn.Module, fused: Fused, seen: Tensor) -> _Checke
     facts = structs.replace(facts, files=user.imported_files(job.source), notes=fused.notes)
     if net is not original and reference is not None:
         try:
-            facts = check.check_form(case, facts, net, seen, reference)
+            facts = check.check_form(case, facts, original, net, seen, reference)
         except CheckError:
             calls.check_answers(original, seen[:CHECKED_IMAGES], case.precision)
             raise
