@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.paper import accuracy
 from bench.paper.accuracy import Given
-from bench.report import claims, devices, index, page
+from bench.report import claims, colours, devices, index, page
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import gather
@@ -45,13 +45,12 @@ def write(
         )
     found, warnings = gather(sources)
     home = to or sources[0]
-    every = devices.with_unique_labels(
-        [
-            each
-            for folder, records in found.items()
-            for each in devices.of(folder.name, records, given)
-        ]
-    )
+    alone = [
+        each
+        for folder, records in found.items()
+        for each in devices.of(folder.name, records, given)
+    ]
+    every = colours.shared(devices.with_unique_labels(alone))
     written: list[Path] = []
     pages: dict[str, Pages] = {}
     for folder in found:

@@ -23,7 +23,8 @@ class DeviceResults(msgspec.Struct, frozen=True):
     `latest` marks the environment that was measured last; tables, figures and claims use only
     that one. `notes` tell the reader what is unfinished, failed or contradictory. `profiles` has
     one entry per profiled case of this environment. `peaks` maps the case_id of a profile to the
-    device's measured peak MAC/s and bytes/s.
+    device's measured peak MAC/s and bytes/s. `families` are those of the whole report, in the order
+    in which they take colours (`bench.report.colours`).
     """
 
     slug: str
@@ -34,6 +35,7 @@ class DeviceResults(msgspec.Struct, frozen=True):
     profiles: list[ProfileHistory] = []
     peaks: dict[str, Peaks] = {}
     notes: list[str] = []
+    families: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -15,6 +15,7 @@ from support.results import device
 from bench.paper import accuracy
 from bench.records import Case
 from bench.report import devices
+from bench.report.colours import families_of
 from bench.report.figures import figure1, spots, titles
 from bench.report.figures.canvas import canvas
 from bench.report.figures.labels import places
@@ -36,7 +37,7 @@ def named(name):
 def painted(*shown):
     panels = [spots.panel(each, figure1.MOST) for each in shown]
     size = (figure1.WIDTH, 8.0 * len(panels))
-    return drawn(size, figure1.paint, panels, notes(*shown))
+    return drawn(size, figure1.paint, panels, families_of(shown), notes(*shown))
 
 
 def notes(*shown):
@@ -183,7 +184,7 @@ def test_invalid_spots_are_pale_and_not_on_the_front():
     doubted = [judged(first, "INVALID"), *(judged(spot, "VALID") for spot in rest)]
     assert [spot.ms for spot in spots.front(doubted)] == pytest.approx([51, 91.8])
     with canvas() as figure:
-        figure1.paint(figure, [panel._replace(spots=doubted)], [])
+        figure1.paint(figure, [panel._replace(spots=doubted)], families_of([NETS]), [])
         assert "INVALID" in legend(figure)
         assert "SUSPECT" not in legend(figure)
         colours = {line.get_markerfacecolor() for line in figure.axes[0].lines if line.zorder == 4}
@@ -194,11 +195,12 @@ def test_the_longest_legend_is_within_the_picture():
     mine = accuracy.Given("mine", accuracy.Accuracy(80.0, "imagenet1k", 224, "measured", ""))
     nets = [slowing("repnext_u3_t", form) for form in ("train", "rrep", "rrep_fc", "srep")]
     nets += [slowing(name) for name in ("mine", "vit_b", "timm/resnet18", "convnext_t", "swin_t")]
-    panel = spots.panel(device(*nets, given=[mine]), 20)
+    longest = device(*nets, given=[mine])
+    panel = spots.panel(longest, 20)
     *rest, other, last = panel.spots
     doubted = [*rest, judged(other, "SUSPECT"), judged(last, "INVALID")]
     with canvas((figure1.WIDTH, 8.0)) as figure:
-        figure1.paint(figure, [panel._replace(spots=doubted)], [])
+        figure1.paint(figure, [panel._replace(spots=doubted)], families_of([longest]), [])
         figure.canvas.draw()
         assert len(legend(figure)) == 11
         box = figure.legends[0].get_window_extent()

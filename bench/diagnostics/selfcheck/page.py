@@ -9,7 +9,8 @@ import pandas as pd
 from bench.analysis.stats import MARGIN
 from bench.diagnostics.selfcheck.findings import Findings
 from bench.records import Environment
-from bench.report.figures.canvas import COLOURS, drawn
+from bench.report.colours import COLOURS
+from bench.report.figures.canvas import drawn
 from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import markdown
 

@@ -1,4 +1,4 @@
-"""Shared by all figures: the style, the palette, text helpers, and rendering to PNG and SVG."""
+"""Shared by all figures: the style, text helpers, and rendering to PNG and SVG."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("bench.mplstyle")
 FONT = "DejaVu Sans"
 LACKING = "□"  # replaces a letter that the font does not have
-# Okabe and Ito's palette, legible with any colour vision. Figure 1 dashes reused colours.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 FORMATS = ("png", "svg")
 # Without these entries the files contain the date and matplotlib's version.
 METADATA: dict[str, dict[str, None]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from bench.models import forms
 from bench.models.forms import CIRCLE, Marker
 from bench.models.naming import network_title
+from bench.report.colours import Line, colour_of, known_families, line_of
 from bench.report.devices import DeviceResults
 from bench.report.figures import labels
 from bench.report.figures.canvas import (
-    COLOURS,
     PALE,
     fitted,
     mixed,
@@ -32,7 +32,6 @@ PANELS, MOST = 4, 50  # devices, spots per device
 WIDTH, HEIGHT, HEIGHT_OF_SEVERAL, NOTE, TOP = 10.5, 7.0, 5.6, 0.16, 0.9  # inches
 WRAP, LEGEND_COLUMNS = 150, 3
 LONGEST_NAME, LONGEST_SIZE = 28, 12
-LINES = ("-", "--", ":", "-.")
 RADIUS = 4.4  # points
 NAME: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "center", "zorder": 5}
 BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
@@ -61,16 +60,17 @@ def figure1(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
     notes = omission_notes(shown, panels[PANELS:], WRAP)
     height = HEIGHT if len(shown) == 1 else HEIGHT_OF_SEVERAL * len(shown)
     size = (WIDTH, height + TOP + NOTE * len(notes))
-    return painted(lambda figure: paint(figure, shown, notes), size)
+    families = known_families(devices)
+    return painted(lambda figure: paint(figure, shown, families, notes), size)
 
 
-def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
+def paint(
+    figure: Figure, panels: Sequence[Panel], families: Sequence[str], notes: Sequence[str]
+) -> None:
     """Draw the same on an existing figure."""
     found = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    families = dict.fromkeys(spot.family for each in panels for spot in each.spots)
     looks = {
-        family: (COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS) % len(LINES)])
-        for i, family in enumerate(families)
+        family: (colour_of(family, families), line_of(family, families)) for family in families
     }
     tops = [spot.top1 for each in panels for spot in each.spots]
     room = max(0.07 * (max(tops) - min(tops)), 0.5)
@@ -98,7 +98,7 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
         _write_names(axes, each.spots, looks)
 
 
-def _plot(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) -> None:
+def _plot(axes: Axes, spots: Sequence[Spot], looks: Mapping[str, tuple[str, Line]]) -> None:
     """Draw, from the bottom up: the front, lines of families, intervals, spots."""
     times = [spot.ms for spot in spots]
     positive_axis(axes, min(times), max(times))
@@ -113,7 +113,7 @@ def _plot(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) 
         axes.plot(
             [s.ms for s in members],
             [s.top1 for s in members],
-            dashes,
+            linestyle=dashes,
             color=mixed(colour, "white", 0.25),
             linewidth=1.2,
             zorder=2,
@@ -162,7 +162,7 @@ def _marker(marker: Marker, fill: str, colour: str) -> dict[str, Any]:
     }
 
 
-def _write_names(axes: Axes, spots: Sequence[Spot], looks: dict[str, tuple[str, str]]) -> None:
+def _write_names(axes: Axes, spots: Sequence[Spot], looks: Mapping[str, tuple[str, Line]]) -> None:
     """Write a name next to each spot: the size, or once per line the full name.
 
     `labels.places` finds positions without overlap; names without a position are counted in the

@@ -6,7 +6,7 @@ const CHOOSERS = [['device', 'Device'], ['form', 'Form'], ['backend', 'Backend']
   ['precision', 'Precision']];
 const batches = unique(rows.map((row) => row.batch)).sort((a, b) => a - b);
 const chosen = {}; // the selected values of each filter
-let families = []; // the largest first, so that these get distinct colours
+let families = []; // in the legend, the largest first
 let waiting = 0;
 
 const nameOf = (key, value) => (key === 'device' ? data.devices[value].label : String(value));

@@ -14,8 +14,9 @@ from bench.analysis.rows import Row
 from bench.models import forms, naming
 from bench.paper.accuracy import IMAGENET
 from bench.records import Cost
+from bench.report import colours
 from bench.report.devices import DeviceResults
-from bench.report.figures.canvas import COLOURS, PALE
+from bench.report.figures.canvas import PALE
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, segments, terms, titles
 from bench.text import facts
 
@@ -54,7 +55,7 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
         "terms": _terms(devices),
         "claims": [claim._asdict() for claim in claims],
         "markers": _markers(rows),
-        "palette": COLOURS,
+        "families": _families(devices),
         "pale": PALE,
     }
     return msgspec.json.encode(content).decode().translate(ESCAPES)
@@ -64,6 +65,18 @@ def _markers(rows: Numbered) -> Json:
     """The marker of each form that occurs: Plotly's symbol, and the character in the legend."""
     found = forms.in_order({row.case.form for _, row in rows})
     return {form.name: {"symbol": form.marker.symbol, "glyph": form.marker.glyph} for form in found}
+
+
+def _families(devices: Sequence[DeviceResults]) -> Json:
+    """Colour and line style of each family, as in the figures of the report."""
+    known = colours.known_families(devices)
+    return {
+        family: {
+            "colour": colours.colour_of(family, known),
+            "line": colours.line_of(family, known),
+        }
+        for family in known
+    }
 
 
 def _device(device: DeviceResults) -> Json:

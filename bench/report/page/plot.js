@@ -6,7 +6,7 @@ const MOST_DECADES = 4; // up to so many decades, 2 and 5 have ticks too
 const MOST_TICKS = 12;
 const PLAIN = [0.9e-4, 0.9e6]; // ticks outside this range have an exponent
 const FILLS = { '': '●', '-open': '○', '-open-dot': '⊙' };
-const TURNS = [0, 0.4, 0.65]; // share of ink in reused colours of the palette
+const BRIGHTER = 0.45; // share of ink in a family's colour on a dark page
 const SOURCES = { paper: 'reported by the paper', timm: 'published by timm',
   measured: 'given by the user' };
 const DASHES = ['solid', 'dot', 'dash', 'dashdot'];
@@ -30,13 +30,9 @@ function layoutOf(more) {
 const CONFIG = { displaylogo: false, responsive: true,
   modeBarButtons: [['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d', 'toImage']] };
 
-/** The colour of a family. Black becomes the theme's ink, so that it is visible in the dark. */
+/** The colour of a family: that of the figures, brighter on a dark page. */
 function colourOf(family) {
-  const place = families.indexOf(family);
-  const found = data.palette[place % data.palette.length];
-  const share = TURNS[Math.floor(place / data.palette.length) % TURNS.length];
-  return found === '#000000' ? mixed(theme.ink, theme.paper, share)
-    : mixed(found, theme.ink, share);
+  return mixed(data.families[family].colour, theme.ink, isDark() ? BRIGHTER : 0);
 }
 
 const faint = (tone) => `rgba(${channels(tone).join(', ')}, 0.5)`;
