@@ -51,18 +51,15 @@ def line_of(family: str, families: Sequence[str]) -> Line:
 def families_of(devices: Iterable[DeviceResults]) -> tuple[str, ...]:
     """The families of all networks on these devices, in the order in which they take colours.
 
-    Families with a known accuracy on ImageNet-1K come first, because Figure 1 draws only these; of
-    these, families with many networks, because these have lines; else the order of the records.
+    The order is that of their best top-1 on ImageNet-1K: families next to each other in Figure 1
+    differ most. Families without a known accuracy come last, in the order of the records.
     """
-    networks: dict[str, set[str]] = {}
-    drawn: set[str] = set()
+    best: dict[str, float] = {}
     for device in devices:
         for row in device.rows:
-            family = naming.family(row.case.model).name
-            networks.setdefault(family, set()).add(row.case.model)
-            if row.accuracy():
-                drawn.add(family)
-    return tuple(sorted(networks, key=lambda each: (each not in drawn, -len(networks[each]))))
+            family, known = naming.family(row.case.model).name, row.accuracy()
+            best[family] = max(best.get(family, 0.0), known.top1 if known else 0.0)
+    return tuple(sorted(best, key=lambda family: -best[family]))
 
 
 def shared(every: Sequence[DeviceResults]) -> list[DeviceResults]:

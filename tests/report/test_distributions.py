@@ -68,21 +68,27 @@ def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():
         assert "10.0†§" in [text.get_text() for text in figure.axes[0].texts]
 
 
-def shown(monkeypatch, *groups, batch=1):
+def enough(model, latency_s, **case):
+    """A round with as many samples of this latency as a distribution needs."""
+    return processes(model, [latency_s] * distributions.FEWEST, **case)
+
+
+def shown(monkeypatch, *groups):
+    """What is painted of the smallest batch with a figure."""
     seen = []
     monkeypatch.setattr(distributions, "paint", lambda figure, *rest: seen.append(rest))
-    distributions.distributions(device(*groups), batch)
-    ((rows, title, notes),) = seen
+    distributions.distributions(device(*groups))
+    rows, title, notes = seen[0]
     return [row.case for row in rows], title, notes
 
 
 def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
     groups = [
-        processes("swin_t", [0.03]),
-        processes("deit_s", [0.02]),
-        processes("vit_b", [0.001], resolution=64),
-        processes("swin_b", [0.001], batch=8),
-        processes("swin_t", [0.01], backend="compile"),
+        enough("swin_t", 0.03),
+        enough("deit_s", 0.02),
+        enough("vit_b", 0.001, resolution=64),
+        enough("swin_b", 0.001, batch=8),
+        enough("swin_t", 0.01, backend="compile"),
     ]
     cases, title, _ = shown(monkeypatch, *groups)
     assert [(case.model, case.backend) for case in cases] == [
@@ -91,24 +97,44 @@ def test_the_fastest_come_first_then_those_of_other_sizes(monkeypatch):
         ("swin_t", "eager"),
         ("vit_b", "eager"),
     ]
-    assert title == "Latency on Test Chip 9000, batch 1"
+    assert title == (
+        "Latency on Test Chip 9000\nbatch 1, compile or eager, fp32, 224² or 64², 2 threads"
+    )
 
 
 def test_fifty_at_most_and_a_note_says_so(monkeypatch):
-    groups = [processes(f"net{number}", [0.01 + number / 1e4]) for number in range(60)]
+    groups = [enough(f"net{number}", 0.01 + number / 1e4) for number in range(60)]
     cases, _, notes = shown(monkeypatch, *groups)
     assert [case.model for case in cases] == [f"net{number}" for number in range(50)]
     assert notes[-1] == "Only the 50 fastest of 60 cases are shown."
-    other = processes("net0", [0.01], resolution=64)
+    other = enough("net0", 0.01, resolution=64)
     assert (
         shown(monkeypatch, *groups, other)[2][-1]
         == "Only the 50 fastest of 61 cases are shown, those at 224² first."
     )
 
 
+def test_a_case_with_three_samples_has_no_distribution_and_a_note(monkeypatch):
+    few = [enough("swin_t", 0.02)[:1], processes("deit_s", [0.01, 0.02, 0.03])]
+    late = [processes("vit_b", [9.0, 9.1, 9.2], batch=128), enough("swin_t", 0.2, batch=8)]
+    cases, _, notes = shown(monkeypatch, *few, *late)
+    assert [case.model for case in cases] == ["swin_t"]
+    assert notes[-2:] == [
+        "Not shown, fewer than 11 samples: DeiT-S (3)",
+        "No figure, all cases have fewer than 11 samples: batch 128",
+    ]
+    assert list(distributions.distributions(device(*few, *late))) == [1, 8]
+
+
+def test_the_samples_of_all_processes_count(monkeypatch):
+    parts = [[0.01] * 6, [0.011] * 5]
+    assert list(distributions.distributions(device(processes("swin_t", *parts)))) == [1]
+    assert distributions.distributions(device(processes("swin_t", parts[0], parts[1][1:]))) == {}
+
+
 @pytest.mark.parametrize("letter", ["y", "M", "网"])
 def test_a_title_of_a_long_name_is_within_the_picture(monkeypatch, letter):
-    found = device(processes("swin_t", SAMPLES))
+    found = device(enough("swin_t", 0.01))
     found = structs.replace(found, label=letter * 200)
     seen = []
 
@@ -118,7 +144,7 @@ def test_a_title_of_a_long_name_is_within_the_picture(monkeypatch, letter):
         seen.append((figure._suptitle.get_window_extent(), figure.bbox.width))
 
     monkeypatch.setattr(distributions, "paint", paint)
-    distributions.distributions(found, 1)
+    distributions.distributions(found)
     ((box, width),) = seen
     assert 0 <= box.x0 < box.x1 <= width
 
@@ -166,19 +192,19 @@ def test_many_samples_are_thinned_to_evenly_spaced_ranks_with_a_note():
 
 def test_a_large_svg_holds_its_dots_as_an_image():
     groups = [processes(f"net{n}", *([SAMPLES * 60] * 4)) for n in range(50)]
-    pictures = distributions.distributions(device(*groups), 1)
+    pictures = distributions.distributions(device(*groups))[1]
     assert b"<image" in pictures["svg"]
     assert len(pictures["svg"]) < 1e6
-    assert pictures == distributions.distributions(device(*groups), 1)
+    assert pictures == distributions.distributions(device(*groups))[1]
 
 
 def test_hostile_names_are_drawn_as_they_are():
-    odd = processes("$x$<script>网" + "y" * 99, SAMPLES, backend="compile")
+    odd = enough("$x$<script>网" + "y" * 99, 0.01, backend="compile")
     with painted(odd) as figure:
         (label,) = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         assert label.startswith("$x$<script>□")
         assert label.endswith("compile")
-    assert b"<script>" not in distributions.distributions(device(odd), 1)["svg"]
+    assert b"<script>" not in distributions.distributions(device(odd))[1]["svg"]
 
 
 def test_labels_overlap_nothing():
@@ -192,4 +218,4 @@ def test_labels_overlap_nothing():
 
 
 def test_no_case_of_the_batch_gives_no_figure():
-    assert distributions.distributions(device(processes("swin_t", SAMPLES)), 8) == {}
+    assert list(distributions.distributions(device(enough("swin_t", 0.01, batch=8)))) == [8]

@@ -11,13 +11,15 @@ from support.paths import MEASURED
 from support.pictures import drawn, legend
 from support.records import CHIP, ENVIRONMENT, failure, rounds
 from support.results import device
+from support.vision import lab
 
 from bench.paper import accuracy
 from bench.records import Case
 from bench.report import devices
-from bench.report.colours import families_of
+from bench.report.colours import COLOURS, colour_of, families_of
 from bench.report.figures import figure1, spots, titles
-from bench.report.figures.canvas import canvas
+from bench.report.figures import names as names_of_spots
+from bench.report.figures.canvas import canvas, readable
 from bench.report.figures.labels import places
 from bench.storage.reader import read
 
@@ -49,6 +51,19 @@ def names(axes):
     return [text.get_text() for text in axes.texts]
 
 
+def spots_of(axes):
+    return [line for line in axes.lines if line.get_zorder() == 4]
+
+
+def assert_every_spot_has_a_name_and_every_family_one(axes, shown):
+    """The name of a family occurs once, with the size of one of its networks."""
+    assert len(axes.texts) == len(spots_of(axes)) == len(shown)
+    for family in {spot.family for spot in shown}:
+        longest = {other for other in families_of([SEVERAL]) if other.startswith(family)} - {family}
+        found = [name for name in names(axes) if name.startswith(family)]
+        assert len([name for name in found if not name.startswith(tuple(longest))]) == 1
+
+
 NETS = device(
     slowing("convnext_t", ms=50),
     slowing("convnext_s", ms=90),
@@ -62,7 +77,7 @@ def assert_nothing_overlaps(figure):
     others = [figure.legends[0].get_window_extent()]
     for axes in figure.axes:
         texts = [text.get_window_extent() for text in axes.texts]
-        others += [axes.title.get_window_extent(), axes.xaxis.label.get_window_extent()]
+        others += [axes._left_title.get_window_extent(), axes.xaxis.label.get_window_extent()]
         places_ = [line.get_xydata()[0] for line in axes.lines if line.get_zorder() == 4]
         dots = axes.transData.transform(places_)
         for number, box in enumerate(texts):
@@ -75,11 +90,13 @@ def assert_nothing_overlaps(figure):
 
 def test_all_names_of_the_real_run_fit_without_overlap():
     (found,) = devices.of("amd-epyc", read(MEASURED)[0])[-1:]
+    shown = spots.panel(found, figure1.MOST).spots
+    assert len(shown) >= 30
     with painted(found, found) as figure:
         assert_nothing_overlaps(figure)
         for axes in figure.axes:
-            shown = [line for line in axes.lines if line.get_zorder() == 4]
-            assert len(axes.texts) == len(shown) >= 30
+            assert_every_spot_has_a_name_and_every_family_one(axes, shown)
+            assert_the_limits_hold_the_intervals(axes, shown)
 
 
 def test_spots_at_one_place_have_names_that_do_not_overlap():
@@ -87,6 +104,132 @@ def test_spots_at_one_place_have_names_that_do_not_overlap():
     with painted(device(*same)) as figure:
         assert_nothing_overlaps(figure)
         assert sorted(names(figure.axes[0])) == ["ConvNeXt-T", "DeiT-S", "RepVGG-B1", "Swin-T"]
+
+
+def assert_the_limits_hold_the_intervals(axes, shown):
+    left, right = axes.get_xlim()
+    bars = [line.get_xdata() for line in axes.lines if line.get_zorder() == 3]
+    assert len(bars) == sum(spot.row.interval is not None for spot in shown)
+    for spot, (low, high) in zip([spot for spot in shown if spot.row.interval], bars, strict=True):
+        assert left < low <= spot.ms <= high < right
+        assert low == pytest.approx(max(1e3 * spot.row.interval.low, spot.ms / 5))
+        assert high == pytest.approx(min(1e3 * spot.row.interval.high, spot.ms * 5))
+
+
+def test_a_wide_interval_is_within_the_limits_and_one_without_end_is_cut_with_an_arrow():
+    wide, endless = (50, 60, 75), (1, 50, 100)
+    nets = device(
+        *(rounds(net, latencies_ms=[*ms], form="plain") for net, ms in (("swin_t", wide),))
+    )
+    with painted(nets) as figure:
+        assert_the_limits_hold_the_intervals(figure.axes[0], spots.panel(nets, 9).spots)
+        assert figure1.CUT not in legend(figure)
+    nets = device(rounds("swin_t", latencies_ms=endless), slowing("deit_s", ms=50))
+    with painted(nets) as figure:
+        (axes,) = figure.axes
+        assert_the_limits_hold_the_intervals(axes, spots.panel(nets, 9).spots)
+        signs = [line.get_marker() for line in axes.lines if line.get_zorder() == 3.5]
+        assert signs == ["<"]
+        assert figure1.CUT in legend(figure)
+
+
+def test_an_outlier_does_not_squeeze_the_others():
+    fast = [("swin_t", 20), ("deit_s", 25), ("convnext_t", 30), ("resnet50", 35), ("maxvit_t", 50)]
+    nets = device(*(slowing(net, ms=ms) for net, ms in fast), slowing("replknet_31b", "train", 900))
+    with painted(nets) as figure:
+        (axes,) = figure.axes
+        places = axes.transAxes.inverted().transform(
+            axes.transData.transform([(line.get_xdata()[0], 80) for line in spots_of(axes)])
+        )[:, 0]
+        assert np.ptp(places[:5]) > 0.7
+        assert 0.9 < places[5] < 1
+        slashes = [line for line in axes.lines if line.get_zorder() == 11]
+        (gap,) = [line.get_xdata() for line in slashes if line.get_ydata()[0] == 0]
+        assert 51 < gap[0] < gap[1] < 900
+        assert not any(gap[0] < tick < gap[1] for tick in axes.get_xticks())
+        assert any(gap[1] < tick for tick in axes.get_xticks())
+        assert_nothing_overlaps(figure)
+
+
+def test_the_settings_are_in_the_title():
+    nets = device(slowing("swin_t", threads=2), environment=named("Chip"))
+    with painted(nets) as figure:
+        assert figure.axes[0].get_title(loc="left") == (
+            "Chip: batch 1, eager, fp32, 224², 2 threads"
+        )
+    gpu = [slowing(net, device="cuda", threads=8, precision="bf16") for net in FAMILY]
+    with painted(device(*gpu, environment=named("Chip"))) as figure:
+        assert figure.axes[0].get_title(loc="left") == "Chip: batch 1, eager, bf16, 224²"
+
+
+MINE = [
+    accuracy.Given(
+        f"nets/{name}:net#1a2b3c4d", accuracy.Accuracy(top1, "imagenet1k", 224, "measured", "")
+    )
+    for name, top1 in (("mine.py", 81.0), ("other/deeper.py", 81.05))
+]
+SEVERAL = device(
+    *(slowing(net, ms=50 + number) for number, net in enumerate([*FAMILY, "swin_t", "swin_s"])),
+    *(slowing(f"repnext_{unit}_t", form) for unit in ("u3",) for form in ("train", "rrep", "srep")),
+    *(slowing(each.model, form, ms=51) for each in MINE for form in ("train", "rrep")),
+    given=MINE,
+)
+
+
+def test_a_users_networks_are_named_whole_once_and_their_forms_by_label():
+    shown = spots.panel(SEVERAL, figure1.MOST).spots
+    with painted(SEVERAL) as figure:
+        (axes,) = figure.axes
+        assert_nothing_overlaps(figure)
+        assert_every_spot_has_a_name_and_every_family_one(axes, shown)
+        found = [name.removesuffix("-rRep") for name in names(axes)]
+        assert [found.count(each.model) for each in MINE] == [1, 1]
+        assert not any("…" in name for name in found)
+
+
+def test_names_and_lines_have_the_colour_of_their_family_and_names_are_readable():
+    families = families_of([SEVERAL])
+    shown = spots.panel(SEVERAL, figure1.MOST).spots
+    with painted(SEVERAL, SEVERAL) as figure:
+        for axes in figure.axes:
+            colours = [colour_of(spot.family, families) for spot in shown]
+            assert [text.get_color() for text in axes.texts] == [*map(readable, colours)]
+            drawn_as = [line for line in axes.lines if line.get_zorder() == 2]
+            assert {line.get_linestyle() for line in drawn_as} == {"-", "--", ":"}
+    for colour in COLOURS:
+        light = lab(readable(colour))[0]
+        assert light < 50  # CIELAB: 4.5 to 1 on white is L* = 50
+
+
+def test_a_figure_grows_until_all_names_have_room():
+    many = [each.model for each in accuracy.published() if each.input_size == 224][:14]
+    crowd = device(*(slowing(f"timm/{model}", ms=50) for model in many))
+    panel = spots.panel(crowd, 14)
+    with drawn((6.0, 2.2), figure1.paint, [panel], families_of([crowd]), []) as figure:
+        (axes,) = figure.axes
+        assert figure.get_figheight() > 2.5
+        assert len(axes.texts) == 14
+        assert "omitted" not in axes.get_xlabel()
+        assert_nothing_overlaps(figure)
+
+
+def looks_of(line):
+    keys = ("marker", "fillstyle", "markersize", "markeredgewidth")
+    return tuple(getattr(line, f"get_{key}")() for key in keys)
+
+
+def test_the_legend_has_the_marks_that_are_drawn_and_no_other():
+    nets = [slowing("repnext_u3_t", form) for form in ("train", "rrep")] + [
+        slowing("timm/resnet18")
+    ]
+    for found in (device(*nets), device(*nets[2:]), SEVERAL):
+        with painted(found) as figure:
+            drawn_ones = {looks_of(line) for line in spots_of(figure.axes[0])}
+            handles = figure.legends[0].get_lines()
+            shown = {looks_of(line) for line in handles if line.get_marker() in "osD^"}
+            assert shown <= drawn_ones
+            assert {look[0] for look in shown} == {look[0] for look in drawn_ones}
+            assert {look[1] for look in shown} == {look[1] for look in drawn_ones}
 
 
 POINT = st.tuples(st.floats(0, 600), st.floats(0, 300))
@@ -116,13 +259,13 @@ def test_a_name_far_from_its_spot_has_a_leader():
     assert sum(place.leader is not None for place in got) >= 4
 
 
-def test_a_line_joins_the_sizes_of_a_family_and_is_named_once():
+def test_a_line_joins_the_sizes_of_a_family_and_a_family_is_named_once():
     with painted(NETS) as figure:
         (axes,) = figure.axes
         lines = [line.get_xdata() for line in axes.lines if line.get_zorder() == 2]
         assert sorted(map(len, lines)) == [1, 1, 2]
-        assert sorted(names(axes)) == ["ConvNeXt-S", "RepNeXt-u3-T", "RepNeXt-u3-T-sRep", "T"]
-        assert axes.get_title() == "Top-1 accuracy over latency on Test Chip 9000"
+        assert sorted(names(axes)) == ["ConvNeXt-S", "RepNeXt-u3-T-sRep", "T", "T"]
+        assert figure._suptitle.get_text() == "Top-1 accuracy over latency"
 
 
 def test_a_spot_is_within_its_interval_and_a_single_process_has_none():
@@ -248,7 +391,8 @@ def test_other_data_sets_and_other_resolutions_are_omitted():
 def test_without_the_usual_setting_the_most_frequent_is_shown_and_named():
     nets = [slowing(model, backend="compile", precision="fp16") for model in FAMILY[:2]]
     found = spots.panel(device(*nets, slowing("swin_t", threads=1)), 9)
-    assert found.title == "Test Chip 9000, compile fp16"
+    assert found.title == "Test Chip 9000"
+    assert found.settings == "batch 1, compile, fp16, 224², 2 threads"
     assert [spot.row.case.model for spot in found.spots] == ["convnext_t", "convnext_s"]
     assert found.elsewhere == {"1 thread": 1}
 
@@ -258,7 +402,8 @@ def test_a_panel_a_device_and_all_share_the_scale_of_accuracy():
         slowing("mobilenetv3_s", ms=500), slowing("swin_t", ms=900), environment=named("Slow")
     )
     with painted(NETS, slow) as figure:
-        assert [axes.get_title() for axes in figure.axes] == ["Test Chip 9000", "Slow"]
+        heads = [axes.get_title(loc="left").partition(":")[0] for axes in figure.axes]
+        assert heads == ["Test Chip 9000", "Slow"]
         assert len({axes.get_ylim() for axes in figure.axes}) == 1
         assert_nothing_overlaps(figure)
     pictures = figure1.figure1(
@@ -297,7 +442,7 @@ def test_names_that_are_hostile_or_long_are_drawn_as_they_are(count):
     with painted(odd) as figure:
         (text,) = names(figure.axes[0])
         assert text.startswith("nets/<script>$x$□")
-        assert len(text) <= figure1.LONGEST_NAME
+        assert len(text) <= names_of_spots.LONGEST_NAME
         assert_nothing_overlaps(figure)
     assert b"<script>" not in figure1.figure1([odd])["svg"]
 

@@ -91,10 +91,14 @@ def test_a_profile_that_adds_up_has_no_mark():
         assert "*" not in figure.legends[0].get_title().get_text()
 
 
-@pytest.mark.parametrize("used", [Utilisation(busy=0.99), GPU])
-def test_twelve_cases_have_labels_that_overlap_nothing(used):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_twelve_cases_have_labels_that_overlap_nothing(device):
     long = profile("timm/a_name_that_goes_on_and_on.with_more_of_it_in1k", backend="compile")
-    with painted([structs.replace(p, utilisation=used) for p in [*MANY[:11], long]]) as figure:
+    used = [
+        structs.replace(p, utilisation=GPU, case=structs.replace(p.case, device=device))
+        for p in [*MANY[:11], long]
+    ]
+    with painted(used) as figure:
         texts = [text for axes in figure.axes for text in axes.texts]
         texts += [axes.title for axes in figure.axes]
         texts += figure.axes[0].get_yticklabels()
@@ -112,12 +116,20 @@ def test_utilisation_names_what_is_known_and_busy_is_of_the_plain_latency():
     with painted([gpu, structs.replace(gpu, utilisation=Utilisation())]) as figure:
         texts = [text.get_text() for text in figure.axes[2].texts]
     assert texts == ["GPU busy 25", "SM fill 70", "driver's counter 97", "not measured"]
-    with painted([profile()]) as figure:
-        assert [text.get_text() for text in figure.axes[2].texts] == ["cores busy 99"]
+
+
+def test_a_cpu_has_no_panel_of_utilisation(monkeypatch):
+    cpu = profile(device="cpu", used=Utilisation(busy=0.99))
+    with painted([cpu, profile("swin_t", device="cpu", used=GPU)]) as figure:
+        assert len(figure.axes) == 2
+    seen = []
+    monkeypatch.setattr(bars, "paint", lambda figure, profiles, title: seen.append(title))
+    figure5([cpu], "Chip")
+    assert seen == ["Latency decomposition on Chip, batch 1"]
 
 
 def test_without_any_utilisation_there_is_no_panel_for_it():
-    with painted([structs.replace(profile(), utilisation=Utilisation())]) as figure:
+    with painted([structs.replace(profile(device="cuda"), utilisation=Utilisation())]) as figure:
         assert len(figure.axes) == 2
 
 
@@ -134,6 +146,14 @@ def test_setting_and_differing_threads_are_in_the_label():
     assert bars.labels([other]) == ["ResNet50 compile fp16"]
     more = structs.replace(other, case=structs.replace(other.case, threads=4))
     assert bars.labels([other, more])[1] == "ResNet50\ncompile fp16 4 threads"
+
+
+def test_the_name_of_a_network_is_never_split():
+    mine = profile("nets/some-folder/my-networks.py:net#1a2b3c4d", backend="compile")
+    assert bars.labels([mine]) == ["nets/some-folder/my-networks.py:net#1a2b3c4d\ncompile"]
+    endless = bars.labels([profile("nets/" + "x-" * 99)])[0]
+    assert "\n" not in endless
+    assert "…" in endless
 
 
 def test_no_profiles_or_several_batches_are_refused():

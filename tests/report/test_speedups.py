@@ -3,12 +3,12 @@
 import pytest
 from msgspec import structs
 from support.pictures import drawn, legend
-from support.records import failure, rounds
+from support.records import CHIP, ENVIRONMENT, failure, rounds
 from support.results import device
 
 from bench.models import forms
 from bench.records import Case
-from bench.report.figures import speedups
+from bench.report.figures import chains, speedups
 from bench.report.figures.canvas import canvas
 
 
@@ -23,13 +23,29 @@ RREP = steady("repnext_u3_t", "rrep", 10, 11.1, 10.4)
 SREP = steady("repnext_u3_t", "srep", 40, 43, 42.5)
 
 
-def painted(*groups):
-    panel = speedups.Panel("Chip", speedups.chains(device(*groups).rows))
+def on(kind, name="Chip"):
+    """The tests' environment, on a chip of this kind."""
+    return structs.replace(ENVIRONMENT, chip=structs.replace(CHIP, kind=kind, name=name))
+
+
+A100, OTHER = on("gpu"), on("")
+
+
+def chains_of(*groups, environment=A100):
+    return chains.panel(device(*groups, environment=environment)).chains
+
+
+def painted(*groups, environment=A100):
+    panel = chains.panel(device(*groups, environment=environment))
     return drawn((9.5, 4), speedups.paint, [panel], speedups._notes([panel]))
 
 
+def lines(axes, zorder):
+    return [line for line in axes.lines if line.get_zorder() == zorder]
+
+
 def test_a_speed_up_is_latency_as_trained_over_that_of_the_form():
-    (chain,) = speedups.chains(device(SREP, TRAIN, RREP).rows)
+    (chain,) = chains_of(SREP, TRAIN, RREP)
     assert chain.name == "RepNeXt-u3-T"
     assert [step.form for step in chain.steps] == ["rrep", "srep"]
     rrep, srep = chain.steps
@@ -40,15 +56,72 @@ def test_a_speed_up_is_latency_as_trained_over_that_of_the_form():
 
 def test_the_papers_ratio_comes_from_one_table_and_resolution():
     groups = [TRAIN, RREP, SREP, steady("repnext_u3_t", "rrep_fc", 10)]
-    (chain,) = speedups.chains(device(*groups).rows)
+    (chain,) = chains_of(*groups)
     assert [step.reported for step in chain.steps] == [
         pytest.approx(11.9 / 8.5),
         None,  # the paper has no latency of it
         pytest.approx(11.9 / 6.4),
     ]
     small = [steady("repnext_u1_t", form, 10, resolution=64) for form in ("train", "srep")]
-    ((step,),) = [chain.steps for chain in speedups.chains(device(*small).rows)]
+    ((step,),) = [chain.steps for chain in chains_of(*small)]
     assert step.reported == pytest.approx(10.8 / 6.3)
+
+
+def test_each_device_is_next_to_the_papers_device_of_its_kind():
+    """Table 6: 48.2, 36.7, 49.8 ms on the Xeon; 17.6, 9.7, 9.3 on Orin; RepVGG is on neither."""
+    repvgg = [steady("repvgg_b1", form, 10) for form in ("train", "rrep")]
+    expected = {
+        "cpu": ("Xeon 8260", 48.2 / 36.7, 48.2 / 49.8, None),
+        "edge": ("Jetson Orin", 17.6 / 9.7, 17.6 / 9.3, None),
+        "gpu": ("A100", 11.9 / 8.5, 11.9 / 6.4, 11.8 / 5.2),
+    }
+    for kind, (name, rrep, srep, vgg) in expected.items():
+        panel = chains.panel(device(TRAIN, RREP, SREP, *repvgg, environment=on(kind)))
+        found = [step.reported for chain in panel.chains for step in chain.steps]
+        assert found == [pytest.approx(rrep), pytest.approx(srep), vgg and pytest.approx(vgg)]
+        assert (
+            panel.title
+            == f"Chip: batch 1, eager, fp32, 224², 2 threads; hollow: {name} of the paper"
+        )
+    other = chains.panel(device(TRAIN, RREP, environment=OTHER))
+    assert [step.reported for step in other.chains[0].steps] == [None]
+    assert other.title == "Chip: batch 1, eager, fp32, 224², 2 threads"
+
+
+def test_a_long_name_of_a_device_has_a_line_of_its_own():
+    found = chains.panel(device(TRAIN, RREP, environment=on("gpu", "Chip " * 12)))
+    assert found.title.count("\n") == 1
+
+
+def test_the_axis_is_logarithmic_holds_the_intervals_and_says_what_right_is():
+    groups = [TRAIN, steady("repnext_u3_t", "rrep", 5, 8, 14), SREP]
+    with painted(*groups) as figure:
+        (axes,) = figure.axes
+        assert axes.get_xscale() == "log"
+        assert "right is faster" in axes.get_xlabel()
+        left, right = axes.get_xlim()
+        ends = [x for line in lines(axes, 4) for x in line.get_xdata()]
+        assert left < min(ends) < 0.5 < 2.0 < max(ends) < right
+        ticks = [x for x in axes.get_xticks() if left <= x <= right]
+        assert 1.0 in ticks
+        assert 5 <= len(ticks) <= 16
+
+
+def looks(line):
+    keys = ("marker", "markersize", "markerfacecolor", "markeredgecolor")
+    return tuple(getattr(line, f"get_{key}")() for key in keys)
+
+
+def test_the_legend_shows_the_papers_marks_as_they_are_drawn():
+    with painted(TRAIN, RREP, SREP) as figure:
+        drawn_ones = {looks(line) for line in lines(figure.axes[0], 3)}
+        handles = dict(zip(legend(figure), figure.legends[0].get_lines(), strict=True))
+        theirs = {looks(line) for name, line in handles.items() if name.endswith(", paper")}
+        assert theirs == drawn_ones
+        assert len(theirs) == 2
+        assert list(handles) == ["rRep", "sRep", "95 % interval", "rRep, paper", "sRep, paper"]
+    with painted(TRAIN, RREP, SREP, environment=OTHER) as figure:
+        assert not any("paper" in name for name in legend(figure))
 
 
 def test_settings_are_never_mixed():
@@ -57,8 +130,9 @@ def test_settings_are_never_mixed():
         steady("repnext_u3_t", "srep", 5, batch=8),
         steady("repnext_u3_t", "srep", 5, threads=1),
     ]
-    assert speedups.chains(device(TRAIN, *others).rows) == []
-    found = speedups.chains(device(*others, steady("repnext_u3_t", "train", 9, threads=1)).rows)
+    assert chains_of(TRAIN, *others) == []
+    others.append(steady("repnext_u3_t", "train", 9, threads=1))
+    found = chains_of(*others, environment=ENVIRONMENT)
     assert [chain.name for chain in found] == ["RepNeXt-u3-T 1 thread"]
 
 
@@ -68,7 +142,7 @@ def test_a_single_process_has_no_interval_and_a_note():
         assert [text.get_text() for text in axes.texts] == ["2.00†§"]
         below = figure.legends[0].get_title().get_text()
         assert below.endswith("\nNo interval, too few processes: RepNeXt-u3-T")
-        assert legend(figure) == ["rRep", "paper, A100"]
+        assert legend(figure) == ["rRep", "rRep, paper"]
 
 
 def test_ours_are_filled_the_papers_hollow_and_a_line_is_at_one():
@@ -102,7 +176,8 @@ def test_doubtful_ratios_are_marked_and_pale(levels, mark, note):
         structs.replace(judged(row, level), stopped_by="rounds")
         for row, level in zip(device(TRAIN, RREP).rows, levels, strict=True)
     )
-    panel = speedups.Panel("Chip", speedups.chains([base, row]))
+    found = device(TRAIN, RREP, environment=A100)
+    panel = chains.panel(structs.replace(found, rows=[base, row]))
     with canvas((9.5, 4)) as figure:
         speedups.paint(figure, [panel], speedups._notes([panel]))
         (axes,) = figure.axes
@@ -118,8 +193,13 @@ def test_extreme_spreads_are_short_and_within_the_axes():
     with painted(*far) as figure:
         (axes,) = figure.axes
         assert all(len(text.get_text()) < 30 for text in axes.texts)
-        (bar,) = [line for line in axes.lines if line.get_zorder() == 4]
-        assert tuple(bar.get_xdata()) == pytest.approx(axes.get_xlim())
+        (ours,), (bar, *arrows) = lines(axes, 5), lines(axes, 4)
+        ratio = ours.get_xdata()[0]
+        assert list(bar.get_xdata()) == pytest.approx([ratio / chains.REACH, ratio * chains.REACH])
+        assert [arrow.get_marker() for arrow in arrows] == ["<", ">"]
+        left, right = axes.get_xlim()
+        assert left < bar.get_xdata()[0] < bar.get_xdata()[1] < right
+        assert speedups.CUT in legend(figure)
         assert axes.bbox.width > 0.6 * figure.bbox.width
 
 

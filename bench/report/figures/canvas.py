@@ -29,6 +29,7 @@ METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
 }
 PALE = {"VALID": 0.0, "SUSPECT": 0.4, "INVALID": 0.8}  # share of white, by verdict
+CONTRAST = 4.5  # of text and white: the least for text of a normal size in WCAG 2
 LOG_SPREAD = 8.0  # the axis is logarithmic if max / min exceeds this
 MARGIN, LEAST_MARGIN = 0.05, 0.02  # room at the ends of an axis: share of the range, of the maximum
 MOST_DECADES = 4  # up to so many decades, 2 and 5 have ticks too
@@ -83,6 +84,21 @@ def mixed(colour: str, other: str, share: float) -> str:
     pairs = zip(to_rgb(colour), to_rgb(other), strict=True)
     red, green, blue = ((1 - share) * one + share * two for one, two in pairs)
     return to_hex((red, green, blue))
+
+
+def readable(colour: str) -> str:
+    """`colour` for small text on white: mixed with black until its contrast is CONTRAST (WCAG)."""
+    from matplotlib.colors import to_rgb
+
+    for step in range(10):
+        found = mixed(colour, "black", step / 10)
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+            for part in to_rgb(found)
+        )
+        if 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= CONTRAST:
+            return found
+    return "#000000"
 
 
 def compact(value: float) -> str:

@@ -36,9 +36,8 @@ def _distributions(devices: Sequence[DeviceResults]) -> Files:
     """A figure per batch: `distributions.png` for batch 1, else `distributions-128.png`."""
     (device,) = devices
     files: Files = {}
-    for batch in sorted({row.case.batch for row in device.rows if row.summary}):
-        name = "distributions" if batch == 1 else f"distributions-{batch}"
-        files |= named(name, distributions.distributions(device, batch))
+    for batch, picture in distributions.distributions(device).items():
+        files |= named("distributions" if batch == 1 else f"distributions-{batch}", picture)
     return files
 
 

@@ -10,20 +10,21 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bench.analysis.rows import Row
-from bench.analysis.stats import Summary
+from bench.analysis.stats import FEWEST_FOR_MEDIAN, Summary
 from bench.models import naming
 from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import (
     PALE,
     compact,
+    listed,
     literal,
     mixed,
     painted,
     positive_axis,
     shortened,
 )
-from bench.report.figures.titles import title_of
+from bench.report.figures.titles import settings_of, title_of
 from bench.text import plus_minus
 
 if TYPE_CHECKING:
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 50  # cases
+# A distribution of fewer samples says too little: not even their median has a 95 % interval.
+FEWEST = FEWEST_FOR_MEDIAN
 MOST_DOTS = 400  # per process: evenly spaced ranks of its samples, including minimum and maximum
 RASTER_FROM = 2000  # from so many dots on, an SVG stores them as one image
-WIDTH, TOP, ROW, LEAST, LINE = 10.0, 1.7, 0.3, 1.2, 0.16  # inches
+WIDTH, TOP, ROW, LEAST, LINE = 10.0, 1.9, 0.3, 1.2, 0.16  # inches
 LONGEST_TITLE = 44  # letters of a device's name
+WRAP = 140  # letters of a note
 PLAIN_MS = (1e-4, 1e7)  # numbers outside this range are printed with an exponent
 GAP, LETTER = 9.0, 5.2  # points: between columns of numbers, width of a digit
 TALL = 20  # from so many cases on, the scale is repeated at the top
@@ -62,20 +66,34 @@ class Lane(NamedTuple):
     median_ms: float
 
 
-def distributions(device: DeviceResults, batch: int) -> dict[str, bytes]:
-    """The figure of the samples of each case of a batch, by format; the fastest 50 cases at most.
+def distributions(device: DeviceResults) -> dict[int, dict[str, bytes]]:
+    """The figures of the samples of each case, by batch and by format; at most 50 cases in each.
 
-    Cases at 224 pixels come first. SUSPECT and INVALID cases are pale and marked. Returns {} if no
-    case of this batch was measured.
+    Cases at 224 pixels come first, of these the fastest. SUSPECT and INVALID cases are pale and
+    marked. Cases with fewer than FEWEST samples are not shown, and a note names them. A batch
+    without any other case has no figure, and a note in the other figures says so.
     """
-    timed = [row for row in device.rows if row.summary and row.case.batch == batch]
+    timed = [row for row in device.rows if row.summary]
+    batches = sorted({row.case.batch for row in timed if _has_distribution(row)})
+    lost = sorted({row.case.batch for row in timed}.difference(batches))
+    return {
+        batch: _of_batch(device.label, [row for row in timed if row.case.batch == batch], lost)
+        for batch in batches
+    }
+
+
+def _has_distribution(row: Row) -> bool:
+    return _summary(row).samples >= FEWEST
+
+
+def _of_batch(label: str, rows: Sequence[Row], lost: Sequence[int]) -> dict[str, bytes]:
+    """The figure of one batch; `lost` are the batches without a figure."""
+    timed = [row for row in rows if _has_distribution(row)]
     usual = naming.USUAL.resolution
     timed.sort(key=lambda row: (row.case.resolution != usual, _summary(row).median))
-    if not timed:
-        return {}
     shown = timed[:MOST]
-    title = f"Latency on {shortened(device.label, LONGEST_TITLE)}, batch {batch}"
-    notes = _notes(timed)
+    title = f"Latency on {shortened(label, LONGEST_TITLE)}\n{settings_of(shown)}"
+    notes = [*_notes(timed), *_omissions(rows, lost)]
     size = (WIDTH, TOP + LINE * len(notes) + max(ROW * len(shown), LEAST))
     return painted(lambda figure: paint(figure, shown, literal(title), notes), size)
 
@@ -93,9 +111,21 @@ def _notes(timed: Sequence[Row]) -> list[str]:
     return notes
 
 
+def _omissions(rows: Sequence[Row], lost: Sequence[int]) -> list[str]:
+    """Lines that name the cases with too few samples, and the batches with no other case."""
+    few = [
+        f"{title_of(row)} ({_summary(row).samples})" for row in rows if not _has_distribution(row)
+    ]
+    sizes = [f"batch {batch}" for batch in lost]
+    return [
+        *listed(f"Not shown, fewer than {FEWEST} samples: ", few, WRAP),
+        *listed(f"No figure, all cases have fewer than {FEWEST} samples: ", sizes, WRAP),
+    ]
+
+
 def paint(figure: Figure, rows: Sequence[Row], title: str, notes: Sequence[str]) -> None:
     """Draw the same on an existing figure."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     axes = figure.subplots()
     lanes = [list(_lanes(row)) for row in rows]
     every = [lane.ms for case in lanes for lane in case]

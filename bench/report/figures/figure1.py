@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.lines import Line2D
 
 from bench.models import forms
-from bench.models.forms import CIRCLE, Marker
-from bench.models.naming import network_title
-from bench.report.colours import Line, colour_of, known_families, line_of
+from bench.models.forms import Marker
+from bench.report.colours import colour_of, known_families, line_of
 from bench.report.devices import DeviceResults
-from bench.report.figures import labels
-from bench.report.figures.canvas import (
-    PALE,
-    fitted,
-    mixed,
-    painted,
-    positive_axis,
+from bench.report.figures import names, scale
+from bench.report.figures.canvas import PALE, fitted, mixed, painted
+from bench.report.figures.spots import (
+    BATCH,
+    LONGEST_BAR,
+    Panel,
+    Spot,
+    front,
+    omission_notes,
+    panel,
+    series,
 )
-from bench.report.figures.spots import BATCH, Panel, Spot, front, omission_notes, panel, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 PANELS, MOST = 4, 50  # devices, spots per device
 WIDTH, HEIGHT, HEIGHT_OF_SEVERAL, NOTE, TOP = 10.5, 7.0, 5.6, 0.16, 0.9  # inches
 WRAP, LEGEND_COLUMNS = 150, 3
-LONGEST_NAME, LONGEST_SIZE = 28, 12
-RADIUS = 4.4  # points
-NAME: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "center", "zorder": 5}
-BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
+LONGEST_LABEL = 28  # letters of a form
+GROWTH, MOST_GROWTHS = 1.25, 4
+TITLE = "Top-1 accuracy over latency"
+CUT = f"interval beyond {LONGEST_BAR:g} times the latency, or a {LONGEST_BAR:g}th of it"
 FILLS: dict[str, Any] = {"paper": "full", "timm": "none", "more data": "none", "measured": "bottom"}
 SOURCES = {
     "timm": "accuracy published by timm",
@@ -67,21 +67,16 @@ def figure1(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
 def paint(
     figure: Figure, panels: Sequence[Panel], families: Sequence[str], notes: Sequence[str]
 ) -> None:
-    """Draw the same on an existing figure."""
+    """Draw the same on an existing figure, which grows until every spot has room for its name."""
     found = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    looks = {
-        family: (colour_of(family, families), line_of(family, families)) for family in families
-    }
-    tops = [spot.top1 for each in panels for spot in each.spots]
-    room = max(0.07 * (max(tops) - min(tops)), 0.5)
-    title = "Top-1 accuracy over latency"
-    if len(panels) > 1:
-        figure.suptitle(f"{title} at batch {BATCH}", fontsize=12)
+    every = [spot for each in panels for spot in each.spots]
+    tops = scale.scale_of([(spot.top1, spot.top1) for spot in every], may_be_log=False)
+    figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12)
     for axes, each in zip(found, panels, strict=True):
-        axes.set_title(each.title if len(panels) > 1 else f"{title} on {each.title}")
-        axes.set_ylim(min(tops) - room, max(tops) + room)
-        _plot(axes, each.spots, looks)
-    keys = _handles([spot for each in panels for spot in each.spots])
+        axes.set_title(f"{each.title}: {each.settings}", loc="left", fontsize=9)
+        scale.apply(axes, "y", tops)
+        _plot(axes, each.spots, families)
+    keys = _handles(every)
     figure.legend(
         handles=keys,
         labels=[str(signs[0].get_label()) for signs in keys],
@@ -92,16 +87,30 @@ def paint(
         title_fontsize=8,
         alignment="left",
     )
-    figure.draw_without_rendering()
-    figure.set_layout_engine(None)  # the positions of names need the final size of the panels
-    for axes, each in zip(found, panels, strict=True):
-        _write_names(axes, each.spots, looks)
+    colours = {family: colour_of(family, families) for family in families}
+    _write_names(figure, dict(zip(found, panels, strict=True)), colours)
 
 
-def _plot(axes: Axes, spots: Sequence[Spot], looks: Mapping[str, tuple[str, Line]]) -> None:
+def _write_names(figure: Figure, panels: Mapping[Axes, Panel], colours: Mapping[str, str]) -> None:
+    """Write all names; the figure grows until they fit, up to MOST_GROWTHS times."""
+    for growths in range(MOST_GROWTHS + 1):
+        figure.set_layout_engine("constrained")
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # the positions of names need the final size of the panels
+        lost = {axes: names.write(axes, each.spots, colours) for axes, each in panels.items()}
+        if growths == MOST_GROWTHS or not any(lost.values()):
+            break
+        for axes in panels:
+            names.clear(axes)
+        figure.set_figheight(GROWTH * figure.get_figheight())
+    for axes, left in lost.items():
+        if left:
+            axes.set_xlabel(f"{axes.get_xlabel()}; {len(left)} names omitted for lack of space")
+
+
+def _plot(axes: Axes, spots: Sequence[Spot], families: Sequence[str]) -> None:
     """Draw, from the bottom up: the front, lines of families, intervals, spots."""
-    times = [spot.ms for spot in spots]
-    positive_axis(axes, min(times), max(times))
+    scale.apply(axes, "x", scale.scale_of([spot.ends_ms for spot in spots], may_be_log=True))
     axes.set_xlabel(f"Latency at batch {BATCH} (ms), mean of the processes' medians")
     axes.set_ylabel(f"Top-1 on ImageNet-1K (%){_source(spots)}")
     if ahead := front(spots):
@@ -109,24 +118,29 @@ def _plot(axes: Axes, spots: Sequence[Spot], looks: Mapping[str, tuple[str, Line
         up = [*(spot.top1 for spot in ahead), ahead[-1].top1]
         axes.plot(along, up, drawstyle="steps-post", **_FRONT)
     for members in series(spots):
-        colour, dashes = looks[members[0].family]
+        family = members[0].family
         axes.plot(
             [s.ms for s in members],
             [s.top1 for s in members],
-            linestyle=dashes,
-            color=mixed(colour, "white", 0.25),
+            linestyle=line_of(family, families),
+            color=mixed(colour_of(family, families), "white", 0.25),
             linewidth=1.2,
             zorder=2,
         )
     for spot in spots:
-        colour = mixed(looks[spot.family][0], "white", PALE[spot.level])
-        interval = spot.row.interval
-        if interval:
-            ends = [1e3 * interval.low, 1e3 * interval.high]
-            axes.plot(np.clip(ends, *axes.get_xlim()), [spot.top1] * 2, color=colour, **_BAR)
-        axes.plot([spot.ms], [spot.top1], zorder=4, **_marker(spot.form.marker, spot.fill, colour))
-        if spot.fill == "more data":
-            axes.plot([spot.ms], [spot.top1], zorder=4.5, color=colour, **_DOT)
+        _draw(axes, spot, mixed(colour_of(spot.family, families), "white", PALE[spot.level]))
+
+
+def _draw(axes: Axes, spot: Spot, colour: str) -> None:
+    """Draw a spot and its interval; an arrow where the interval is cut."""
+    if spot.row.interval:
+        axes.plot(spot.ends_ms, [spot.top1] * 2, color=colour, **_BAR)
+        for end, is_cut, sign in zip(spot.ends_ms, spot.is_cut, "<>", strict=True):
+            if is_cut:
+                axes.plot([end], [spot.top1], marker=sign, color=colour, **_ARROW)
+    axes.plot([spot.ms], [spot.top1], zorder=4, **_marker(spot.form.marker, spot.fill, colour))
+    if spot.fill == "more data":
+        axes.plot([spot.ms], [spot.top1], zorder=4.5, color=colour, **_DOT)
 
 
 def _source(spots: Sequence[Spot]) -> str:
@@ -145,7 +159,8 @@ _FRONT: dict[str, Any] = {
     "zorder": FRONT_ORDER,
 }
 _DOT: dict[str, Any] = {"marker": ".", "markersize": 3.6, "markeredgewidth": 0, "linestyle": ""}
-_BAR: dict[str, Any] = {"linewidth": 2, "alpha": 0.4, "solid_capstyle": "butt", "zorder": 3}
+_BAR: dict[str, Any] = {"linewidth": 1.6, "alpha": 0.5, "solid_capstyle": "butt", "zorder": 3}
+_ARROW: dict[str, Any] = {"linestyle": "", "markersize": 4, "markeredgewidth": 0, "zorder": 3.5}
 
 
 def _marker(marker: Marker, fill: str, colour: str) -> dict[str, Any]:
@@ -162,90 +177,33 @@ def _marker(marker: Marker, fill: str, colour: str) -> dict[str, Any]:
     }
 
 
-def _write_names(axes: Axes, spots: Sequence[Spot], looks: Mapping[str, tuple[str, Line]]) -> None:
-    """Write a name next to each spot: the size, or once per line the full name.
-
-    `labels.places` finds positions without overlap; names without a position are counted in the
-    axis label.
-    """
-    to_points = 72 / axes.figure.dpi
-    corner = axes.bbox.min
-    area = np.array(axes.bbox.size) * to_points
-
-    def points(places: Any) -> Any:
-        return (axes.transData.transform(places) - corner) * to_points
-
-    where = points([(spot.ms, spot.top1) for spot in spots])
-    texts, sizes = [], []
-    for spot, name in zip(spots, _names(spots, where), strict=True):
-        colour = mixed(looks[spot.family][0], "black", 0.3)
-        text = axes.text(0, 0, name, color=colour, bbox=BEHIND, **NAME)
-        text.set_transform(axes.transAxes)
-        texts.append(text)
-        sizes.append(np.array(text.get_window_extent().size) * to_points)
-    lines = [points(line.get_xydata()) for line in axes.lines if line.get_zorder() > FRONT_ORDER]
-    pieces = [pair for line in lines for pair in itertools.pairwise(line)]
-    given = np.reshape(pieces, (-1, 2, 2))
-    found = labels.places(where, RADIUS, np.array(sizes), (area[0], area[1]), given)
-    for text, spot, place in zip(texts, where, found, strict=True):
-        if place is None:
-            text.remove()
-            continue
-        text.set_position((place.x / area[0], place.y / area[1]))
-        if place.leader:
-            ends = np.array([spot, place.leader]) / area
-            axes.plot(*ends.T, transform=axes.transAxes, color=GREY, linewidth=0.5, zorder=2.5)
-    if lost := found.count(None):
-        axes.set_xlabel(f"{axes.get_xlabel()}; {lost} names omitted for lack of space")
-
-
-def _names(spots: Sequence[Spot], where: Any) -> list[str]:
-    """The name of each spot: the full name at the spot of a line with the most room, else its size.
-
-    `where` (n, 2): the positions of the spots in points.
-    """
-    apart = np.linalg.norm(where[:, None] - where[None], axis=-1)
-    np.fill_diagonal(apart, np.inf)
-    room = apart.min(axis=1)
-    widest: dict[tuple[str, str], int] = {}
-    for i, spot in enumerate(spots):
-        line = (spot.family, spot.row.case.form)
-        if line not in widest or room[i] > room[widest[line]]:
-            widest[line] = i
-    whole = set(widest.values())
-    return [
-        fitted(spot.size, LONGEST_SIZE)
-        if spot.size and i not in whole
-        else fitted(network_title(spot.row.case.model, spot.row.case.form), LONGEST_NAME)
-        for i, spot in enumerate(spots)
-    ]
-
-
 def _handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
-    """Legend entries for the forms, fills, shades and lines that occur.
+    """Legend entries for the forms, fills, shades and lines that occur, with a mark that occurs.
 
     An entry is a tuple of artists, drawn on top of each other.
     """
-    shown = forms.in_order({spot.row.case.form for spot in spots})
-    markers = {fitted(form.label, LONGEST_NAME): form.marker for form in shown}
-    fills = {spot.fill for spot in spots}
-    levels = {spot.level for spot in spots}
-    handles = [
-        Line2D([], [], label=label, **_marker(marker, "paper", GREY))
-        for label, marker in markers.items()
-    ]
+    order = sorted(spots, key=lambda spot: list(FILLS).index(spot.fill))
+    fills = {spot.fill: spot for spot in reversed(order)}
+    levels = {spot.level: spot for spot in reversed(order)}
+    handles: list[Line2D] = []
+    for form in forms.in_order({spot.row.case.form for spot in spots}):
+        fill = next(spot.fill for spot in order if spot.form == form)
+        label = fitted(form.label, LONGEST_LABEL)
+        if label not in [each.get_label() for each in handles]:
+            handles.append(Line2D([], [], label=label, **_marker(form.marker, fill, GREY)))
     handles += [
-        Line2D([], [], label=words, **_marker(CIRCLE, fill, GREY))
+        Line2D([], [], label=words, **_marker(fills[fill].form.marker, fill, GREY))
         for fill, words in SOURCES.items()
         if fill in fills
     ]
-    handles += [
-        Line2D([], [], label=level, **_marker(CIRCLE, "paper", mixed(GREY, "white", PALE[level])))
-        for level in PALE
-        if level in levels and level != "VALID"
-    ]
+    for level in [level for level in PALE if level in levels and level != "VALID"]:
+        shade, spot = mixed(GREY, "white", PALE[level]), levels[level]
+        look = _marker(spot.form.marker, spot.fill, shade)
+        handles.append(Line2D([], [], label=level, **look))
     if any(spot.row.interval for spot in spots):
         handles.append(Line2D([], [], label="95 % interval of the latency", color=GREY, **_BAR))
+    if any(True in spot.is_cut for spot in spots):
+        handles.append(Line2D([], [], label=CUT, marker=">", color=GREY, **_ARROW))
     if any(spot.counts for spot in spots):
         apart = ["INVALID"] * ("INVALID" in levels) + ["more data"] * ("more data" in fills)
         words = "Pareto front" + (f", excluding {' and '.join(apart)}" if apart else "")

@@ -13,7 +13,8 @@ from bench.analysis.profile import summary
 from bench.devices import has_queue
 from bench.models import naming
 from bench.records import Profile
-from bench.report.figures.canvas import literal, painted
+from bench.report.figures.canvas import literal, painted, shortened
+from bench.report.figures.titles import LONGEST
 from bench.text import NOT_MEASURED, significant
 
 if TYPE_CHECKING:
@@ -142,14 +143,18 @@ def titles(profiles: Sequence[Profile]) -> list[str]:
 
 
 def labels(profiles: Sequence[Profile], width: int = WRAP_NAME) -> list[str]:
-    """The titles wrapped to `width` letters; an asterisk marks a profile with doubts."""
+    """The titles; of one with more than `width` letters the setting is on the next lines.
+
+    The name of a network is never split; a very long one loses its middle. An asterisk marks a
+    profile with doubts.
+    """
     found = []
     for profile, title in zip(profiles, titles(profiles), strict=True):
         network = naming.network_title(profile.case.model, profile.case.form)
         is_long = len(title) > width
-        lines = [network, title.removeprefix(network).strip()] if is_long else [title]
-        parts = [part for line in lines for part in textwrap.wrap(line, width)]
-        found.append(literal("\n".join(parts) + (" *" if summary.doubts(profile) else "")))
+        setting = textwrap.wrap(title.removeprefix(network).strip(), width)
+        lines = [shortened(network, LONGEST), *setting] if is_long else [title]
+        found.append(literal("\n".join(lines) + (" *" if summary.doubts(profile) else "")))
     return found
 
 
@@ -238,11 +243,16 @@ def _end(profile: Profile) -> float:
 
 
 def _utilisations(profile: Profile) -> list[tuple[str, float]]:
-    """The known utilisations as (name, share). Busy refers to the latency without the profiler."""
+    """The known utilisations as (name, share). Busy refers to the latency without the profiler.
+
+    There are none of a CPU, whose operators run one after another: its cores are always busy.
+    """
     used = profile.utilisation
+    if not has_queue(profile.case.device):
+        return []
     corrected = used.busy if used.busy_corrected is None else used.busy_corrected
     shares = [
-        ("GPU busy" if has_queue(profile.case.device) else "cores busy", corrected),
+        ("GPU busy", corrected),
         ("SM fill", used.sm_fill),
         ("driver's counter", used.sampled),
     ]

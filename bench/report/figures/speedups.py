@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from bench import paper
-from bench.analysis.ratio import compare
-from bench.analysis.rows import Row
-from bench.analysis.stats import Estimate
 from bench.models import forms
 from bench.models.forms import Form
-from bench.records import Case
 from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import (
@@ -26,61 +20,34 @@ from bench.report.figures.canvas import (
     listed,
     mixed,
     painted,
-    positive_axis,
 )
-from bench.report.figures.titles import LONGEST, title_of
+from bench.report.figures.chains import REACH, Panel, Step, panel
+from bench.report.figures.titles import LONGEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BATCH = 1
-BASE = forms.REFERENCE
 PANELS, MOST = 4, 30  # devices, chains per device
 LEGEND_COLUMNS = 6
-TABLES = (4, 5, 2, 3)  # the paper's tables, in order of preference for a ratio
 WIDTH, TOP, HEAD, LINE, SPACE, NOTE = 9.5, 1.0, 0.75, 0.17, 0.14, 0.16  # inches
-WRAP, LONGEST_TITLE = 135, 60
-ROOM = 1.25  # the axis extends beyond the points by this factor; longer intervals are cut
+WRAP = 135
+ROOM = 1.08  # the axis extends beyond marks and intervals by this factor
+TICKS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # times a power of ten
+CLOSEST = 0.06  # between ticks: share of the axis
+AXIS = "Latency as trained / latency of the form (logarithmic): right is faster, left is slower"
+CUT = f"interval beyond {REACH:g} times the ratio, or a {REACH:g}th of it"
 PAPER_COLOUR, INK = "#777777", "#222222"
-
-
-class Step(NamedTuple):
-    """latency(train) / latency(form): our ratio, its interval, and the paper's; None if unknown.
-
-    `level`: the worse verdict of the two latencies. `marks`: the marks from `doubts.marks`.
-    """
-
-    form: str
-    ratio: float
-    interval: Estimate | None
-    reported: float | None
-    level: str
-    marks: str
-
-
-class Chain(NamedTuple):
-    """A model in one setting, and the speed-ups of its forms."""
-
-    name: str
-    steps: list[Step]
-
-
-class Panel(NamedTuple):
-    """One device."""
-
-    title: str
-    chains: list[Chain]
+ARROW: dict[str, Any] = {"linestyle": "", "markersize": 4, "markeredgewidth": 0, "zorder": 4}
 
 
 def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
     """Speed-ups at batch 1, with a panel for each of the first 4 devices.
 
-    Each line also shows the ratio on the paper's A100. Returns {} if no model was measured both as
-    trained and in another form.
+    Each line also shows the ratio on the paper's device of the same kind. Returns {} if no model
+    was measured both as trained and in another form.
     """
-    found = [Panel(fitted(each.label, LONGEST_TITLE), chains(each.rows)) for each in devices]
-    panels = [each for each in found if each.chains]
+    panels = [found for found in map(panel, devices) if found.chains]
     if not panels:
         return {}
     shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
@@ -90,33 +57,17 @@ def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
     return painted(lambda figure: paint(figure, shown, notes), size)
 
 
-def chains(rows: Sequence[Row]) -> list[Chain]:
-    """A chain per model measured as trained and in another form, in the order of `rows`."""
-    found: dict[Case, dict[str, Row]] = {}
-    for row in rows:
-        if row.summary and row.case.batch == BATCH:
-            alike = msgspec.structs.replace(row.case, form=BASE)
-            found.setdefault(alike, {})[row.case.form] = row
-    every = [Chain(title_of(by[BASE]), _steps(by)) for by in found.values() if BASE in by]
-    return [chain for chain in every if chain.steps]
-
-
-def _steps(by_form: Mapping[str, Row]) -> list[Step]:
-    shown = [form for form in forms.in_order(by_form) if form.colour]
-    return [_step(by_form[BASE], by_form[form.name]) for form in shown]
-
-
 def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
     """Draw the same on an existing figure."""
-    figure.suptitle(f"Speed-up over the network as trained, batch {BATCH}", fontsize=12)
+    figure.suptitle("Speed-up over the network as trained", x=0.01, ha="left", fontsize=12)
     heights = [_height(each) for each in panels]
     found = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
     steps = [step for each in panels for chain in each.chains for step in chain.steps]
-    points = [value for step in steps for value in (step.ratio, step.reported or step.ratio)]
-    positive_axis(found[-1, 0], min([1.0, *points]) / ROOM, max([1.0, *points]) * ROOM)
+    points = [1.0, *(x for step in steps for x in (*step.ends, step.reported or step.ratio))]
+    _set_axis(found[-1, 0], min(points) / ROOM, max(points) * ROOM)
     for axes, each in zip(found[:, 0], panels, strict=True):
         _plot(axes, each)
-    found[-1, 0].set_xlabel("Latency as trained / latency of the form: above 1 is faster")
+    found[-1, 0].set_xlabel(AXIS)
     figure.legend(
         handles=_handles(steps),
         loc="outside lower left",
@@ -128,34 +79,21 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
     )
 
 
-def _step(base: Row, row: Row) -> Step:
-    found = compare(base.rounds, row.rounds)
-    ratio = found.ratio
-    return Step(
-        form=row.case.form,
-        ratio=1 / ratio.point if ratio else found.base_s / found.candidate_s,
-        interval=Estimate(*map(_inverse, (ratio.point, ratio.high, ratio.low))) if ratio else None,
-        reported=_reported(row.case),
-        level=doubts.level(base, row),
-        marks=doubts.marks(base, row),
-    )
-
-
-def _inverse(value: float) -> float:
-    return 1 / value if value else math.inf
-
-
-def _reported(case: Case) -> float | None:
-    """The ratio on the paper's A100, from two rows of one table, at the case's resolution."""
-    for table in TABLES:
-        forms = [paper.find(table, "a100", case.model, form) for form in (BASE, case.form)]
-        base, row = (
-            each.latency_ms if each and each.input_size == case.resolution else None
-            for each in forms
-        )
-        if base and row:
-            return base / row
-    return None
+def _set_axis(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic x axis from `low` to `high`, with a tick at 1 and others around it."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in TICKS]
+    apart = (high / low) ** CLOSEST
+    ticks = [1.0]
+    for tick in [each for each in every if 1 < each <= high]:
+        ticks += [tick] * (tick > ticks[-1] * apart)
+    for tick in [each for each in reversed(every) if low <= each < 1]:
+        ticks = [tick] * (tick < ticks[0] / apart) + ticks
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _height(panel: Panel) -> float:
@@ -164,7 +102,7 @@ def _height(panel: Panel) -> float:
 
 def _plot(axes: Axes, panel: Panel) -> None:
     """Draw a line per form, chain below chain; the y axis is in inches."""
-    axes.set_title(panel.title, loc="left")
+    axes.set_title(panel.title, loc="left", fontsize=9.5)
     axes.axvline(1.0, color="#999999", linewidth=1, zorder=1)
     ticks, edges, top = [], [], 0.0
     for chain in panel.chains:
@@ -190,10 +128,11 @@ def _draw(axes: Axes, step: Step, height: float) -> None:
         axes.plot([step.reported], [height], zorder=3, **_hollow(marker))
     text = compact(step.ratio) + step.marks
     if step.interval:
-        low, high = step.interval.low, step.interval.high
-        ends = np.clip([low, high], *axes.get_xlim())
-        axes.plot(ends, [height] * 2, color=colour, linewidth=1.8, zorder=4)
-        text += f"  [{compact(low)}, {compact(high)}]"
+        axes.plot(step.ends, [height] * 2, color=colour, linewidth=1.8, zorder=4)
+        for end, is_cut, sign in zip(step.ends, step.is_cut, "<>", strict=True):
+            if is_cut:
+                axes.plot([end], [height], marker=sign, color=colour, **ARROW)
+        text += f"  [{compact(step.interval.low)}, {compact(step.interval.high)}]"
     axes.plot([step.ratio], [height], marker, color=colour, markersize=5, zorder=5)
     where = axes.get_yaxis_transform()
     axes.text(1.015, height, text, transform=where, fontsize=7.5, va="center", color=INK)
@@ -220,9 +159,12 @@ def _handles(steps: Sequence[Step]) -> list[Line2D]:
     ]
     if any(step.interval for step in steps):
         handles.append(Line2D([], [], label="95 % interval", color=INK, linewidth=1.8))
-    if any(step.reported for step in steps):
-        handles.append(Line2D([], [], label="paper, A100", **_hollow("o")))
-    return handles
+    if any(True in step.is_cut for step in steps):
+        handles.append(Line2D([], [], label=CUT, marker=">", color=INK, **ARROW))
+    return handles + [
+        Line2D([], [], label=f"{fitted(form.label, LONGEST)}, paper", **_hollow(form.marker.sign))
+        for form in forms.in_order({step.form for step in steps if step.reported})
+    ]
 
 
 def _notes(panels: Sequence[Panel]) -> list[str]:
@@ -230,7 +172,7 @@ def _notes(panels: Sequence[Panel]) -> list[str]:
     shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
     several = len(shown) > 1
     bare = [
-        chain.name + (f" on {each.title}" if several else "")
+        chain.name + (f" on {each.name}" if several else "")
         for each in shown
         for chain in each.chains
         if any(step.interval is None for step in chain.steps)
@@ -242,6 +184,6 @@ def _notes(panels: Sequence[Panel]) -> list[str]:
         *listed("No interval, too few processes: ", bare, WRAP),
         *listed("Not shown, for lack of space: ", rest, WRAP),
         *listed(
-            f"Not shown, more than {PANELS} devices: ", [e.title for e in panels[PANELS:]], WRAP
+            f"Not shown, more than {PANELS} devices: ", [e.name for e in panels[PANELS:]], WRAP
         ),
     ]

@@ -13,10 +13,11 @@ from bench.paper.accuracy import Accuracy
 from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import fitted, listed
-from bench.report.figures.titles import setting_of, title_of
+from bench.report.figures.titles import setting_of, settings_of, title_of
 
 BATCH = 1
 LONGEST_TITLE = 80
+LONGEST_BAR = 5.0  # an interval further from its latency than this factor is cut there
 
 
 class Spot(NamedTuple):
@@ -49,19 +50,41 @@ class Spot(NamedTuple):
         return "more data" if self.accuracy.more_data else self.accuracy.source
 
     @property
+    def ends_ms(self) -> tuple[float, float]:
+        """The ends of the interval, or twice the latency without one.
+
+        An end further from the latency than a factor of LONGEST_BAR is cut there.
+        """
+        interval = self.row.interval
+        if not interval:
+            return self.ms, self.ms
+        low = max(1e3 * interval.low, self.ms / LONGEST_BAR)
+        return low, min(1e3 * interval.high, self.ms * LONGEST_BAR)
+
+    @property
+    def is_cut(self) -> tuple[bool, bool]:
+        """Whether `ends_ms` cuts the lower and the upper end of the interval."""
+        interval = self.row.interval
+        if not interval:
+            return False, False
+        low, high = self.ends_ms
+        return 1e3 * interval.low < low, 1e3 * interval.high > high
+
+    @property
     def counts(self) -> bool:
         """Whether it may be on the front: not INVALID, and trained on ImageNet-1K only."""
         return self.level != "INVALID" and not self.accuracy.more_data
 
 
 class Panel(NamedTuple):
-    """One device in one setting.
+    """One device in one setting; `settings` spells it out.
 
     Omitted cases: `unknown` accuracy, `failed`, too `far` from the front, and the number of cases
     in each other setting (`elsewhere`).
     """
 
     title: str
+    settings: str
     spots: list[Spot]
     unknown: list[str]
     failed: list[str]
@@ -79,7 +102,8 @@ def panel(device: DeviceResults, most: int) -> Panel:
     near, far = nearest([spot for spot in spots if setting_of(spot.row) == chosen], most)
     other = [setting_of(row) or naming.USUAL_SETTING for row in rows if setting_of(row) != chosen]
     return Panel(
-        title=fitted(device.label, LONGEST_TITLE) + (chosen and f", {chosen}"),
+        title=fitted(device.label, LONGEST_TITLE),
+        settings=settings_of([spot.row for spot in near]),
         spots=near,
         unknown=[title_of(row) for row in here if row.summary and not row.accuracy()],
         failed=[title_of(row) for row in here if not row.summary],
