@@ -15,7 +15,7 @@ from bench.report.devices import DeviceResults
 
 Line = Literal["solid", "dashed", "dotted"]
 
-# Found by a search for colours that stay apart: with full colour vision CIEDE2000 >= 26 between any
+# Found by a search for colours that stay apart: with full colour vision CIEDE2000 >= 23 between any
 # two; with deuteranopia or protanopia (Machado, Oliveira and Fernandes, 2009) >= 14.
 COLOURS = (
     "#0066cc",
@@ -24,7 +24,7 @@ COLOURS = (
     "#662244",
     "#ccaa00",
     "#0000aa",
-    "#aaaaee",
+    "#9999ee",
     "#004400",
 )
 # Neighbours in the list of families differ in both. The numbers of colours and of line styles have

@@ -35,7 +35,7 @@ def test_the_distance_is_that_of_its_authors(one, other, distance):
 @pytest.mark.parametrize(
     ("vision", "level", "least"),
     [
-        (FULL, "VALID", 25),
+        (FULL, "VALID", 23),
         (DEUTERANOPIA, "VALID", 14),
         (PROTANOPIA, "VALID", 14),
         (DEUTERANOPIA, "SUSPECT", 10),  # 2 is just visible

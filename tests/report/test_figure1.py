@@ -264,7 +264,7 @@ def test_a_line_joins_the_sizes_of_a_family_and_a_family_is_named_once():
         (axes,) = figure.axes
         lines = [line.get_xdata() for line in axes.lines if line.get_zorder() == 2]
         assert sorted(map(len, lines)) == [1, 1, 2]
-        assert sorted(names(axes)) == ["ConvNeXt-S", "RepNeXt-u3-T-sRep", "T", "T"]
+        assert sorted(names(axes)) == ["ConvNeXt-S", "RepNeXt-u3-T", "T", "T"]
         assert figure._suptitle.get_text() == "Top-1 accuracy over latency"
 
 

@@ -125,7 +125,7 @@ def test_a_cpu_has_no_panel_of_utilisation(monkeypatch):
     seen = []
     monkeypatch.setattr(bars, "paint", lambda figure, profiles, title: seen.append(title))
     figure5([cpu], "Chip")
-    assert seen == ["Latency decomposition on Chip, batch 1"]
+    assert seen == ["Latency decomposition on Chip\nbatch 1, eager, fp32, 224², 2 threads"]
 
 
 def test_without_any_utilisation_there_is_no_panel_for_it():

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 from support.paths import GOLDEN
-from support.records import CHIP, ENVIRONMENT, failure, timed
+from support.records import CHIP, ENVIRONMENT, SPREAD, failure, timed
 from support.results import pages_of, write
 
 import bench
@@ -30,6 +30,8 @@ RECORDS = [
     failure(Case("repnext_u3_t", "srep", threads=2)),
     failure(Case("timm/<script>", "plain", threads=2), message="a|b"),
 ]
+# With samples enough for a distribution.
+ALL_KINDS = [*RECORDS, timed("swin_t", spread=SPREAD * 4)]
 
 
 @pytest.mark.parametrize("name", ["results.md", "results.csv"])
@@ -40,10 +42,10 @@ def test_text_matches_the_golden_file(name):
 
 def test_the_same_records_give_the_same_bytes_in_every_page(tmp_path):
     other = msgspec.structs.replace(CHIP, kind="gpu", name="Other Chip")
-    write(tmp_path / "in" / "chip", RECORDS)
+    write(tmp_path / "in" / "chip", ALL_KINDS)
     write(
         tmp_path / "in" / "other",
-        [msgspec.structs.replace(ENVIRONMENT, chip=other), *RECORDS[1:]],
+        [msgspec.structs.replace(ENVIRONMENT, chip=other), *ALL_KINDS[1:]],
     )
     for again in ("one", "two"):
         report.write([tmp_path / "in"], tmp_path / again)
@@ -113,7 +115,7 @@ def test_environments_are_never_merged():
 
 
 def test_a_report_is_written_next_to_its_records(tmp_path):
-    write(tmp_path / "chip", RECORDS)
+    write(tmp_path / "chip", ALL_KINDS)
     written, warnings = report.write([tmp_path])
     assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
     joint = {path.name for path in written if path.parent == tmp_path}

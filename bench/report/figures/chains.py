@@ -96,7 +96,7 @@ def panel(device: DeviceResults) -> Panel:
     shown = [by for by in found.values() if BASE in by and _others(by)]
     return Panel(
         name=fitted(device.label, LONGEST_TITLE),
-        settings=settings_of([row for by in shown for row in by.values()]),
+        settings=settings_of([row.case for by in shown for row in by.values()]),
         theirs=theirs,
         chains=[
             Chain(title_of(by[BASE]), [_step(by[BASE], row, theirs) for row in _others(by)])

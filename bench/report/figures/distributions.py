@@ -92,7 +92,9 @@ def _of_batch(label: str, rows: Sequence[Row], lost: Sequence[int]) -> dict[str,
     usual = naming.USUAL.resolution
     timed.sort(key=lambda row: (row.case.resolution != usual, _summary(row).median))
     shown = timed[:MOST]
-    title = f"Latency on {shortened(label, LONGEST_TITLE)}\n{settings_of(shown)}"
+    title = (
+        f"Latency on {shortened(label, LONGEST_TITLE)}\n{settings_of([row.case for row in shown])}"
+    )
     notes = [*_notes(timed), *_omissions(rows, lost)]
     size = (WIDTH, TOP + LINE * len(notes) + max(ROW * len(shown), LEAST))
     return painted(lambda figure: paint(figure, shown, literal(title), notes), size)

@@ -13,8 +13,8 @@ from bench.analysis.profile import summary
 from bench.devices import has_queue
 from bench.models import naming
 from bench.records import Profile
-from bench.report.figures.canvas import literal, painted, shortened
-from bench.report.figures.titles import LONGEST
+from bench.report.figures.canvas import fitted, literal, painted, shortened
+from bench.report.figures.titles import LONGEST, settings_of
 from bench.text import NOT_MEASURED, significant
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ RESIDUAL_NOTE = (
     "Terms + residual = latency (the black mark). If the terms exceed the latency, the residual is "
     "negative and drawn backwards from the bar's end."
 )
-WIDTH, TOP, NOTE, LINE, SPACE = 9.5, 1.35, 0.18, 0.15, 0.16  # inches
+WIDTH, TOP, NOTE, LINE, SPACE = 9.5, 1.55, 0.18, 0.15, 0.16  # inches
 BAR, TALLEST = 0.64, 0.84  # share of a row's height: a stacked bar, all bars of utilisation
 WRAP_NAME, WRAP_NOTE, LEGEND_COLUMNS = 26, 145, 4
 WRITTEN_FROM = 9.0  # per cent: a smaller segment has no room for its number
@@ -77,13 +77,14 @@ def figure5(profiles: Sequence[Profile], chip: str) -> dict[str, bytes]:
     if len(batches) != 1:
         raise ValueError("Figure 5 needs at least one profile, and all of the same batch")
     used = " and utilisation" if any(map(_utilisations, profiles)) else ""
-    title = f"Latency decomposition{used} on {chip}, batch {batches.pop()}"
+    settings = settings_of([profile.case for profile in profiles])
+    title = f"Latency decomposition{used} on {fitted(chip, LONGEST)}\n{settings}"
     return painted(lambda figure: paint(figure, profiles, title), _size(profiles))
 
 
 def paint(figure: Figure, profiles: Sequence[Profile], title: str) -> None:
     """Draw the same on an existing figure."""
-    figure.suptitle(literal(title), fontsize=12)
+    figure.suptitle(literal(title), x=0.01, ha="left", fontsize=11)
     known = any(map(_utilisations, profiles))
     widths = [3.0, 3.0, 1.7][: 3 if known else 2]
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)

@@ -63,11 +63,12 @@ def clear(axes: Axes) -> None:
 def names_of(spots: Sequence[Spot], at: Points) -> list[str]:
     """The name of each spot: the network at the spot of a family with the most room, else its size.
 
-    A spot without a size has the label of its form. `at` (n, 2): the positions of the spots.
+    A spot without a size has the label of its form. `at` (n, 2): the positions of the spots, in
+    points. Of spots with equal room, to a point, the first is taken.
     """
     apart = np.linalg.norm(at[:, None] - at[None], axis=-1)
     np.fill_diagonal(apart, np.inf)
-    room = apart.min(axis=1)
+    room = apart.min(axis=1).round()
     widest: dict[str, int] = {}
     for i, spot in enumerate(spots):
         if spot.family not in widest or room[i] > room[widest[spot.family]]:

@@ -103,7 +103,7 @@ def panel(device: DeviceResults, most: int) -> Panel:
     other = [setting_of(row) or naming.USUAL_SETTING for row in rows if setting_of(row) != chosen]
     return Panel(
         title=fitted(device.label, LONGEST_TITLE),
-        settings=settings_of([spot.row for spot in near]),
+        settings=settings_of([spot.row.case for spot in near]),
         spots=near,
         unknown=[title_of(row) for row in here if row.summary and not row.accuracy()],
         failed=[title_of(row) for row in here if not row.summary],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.analysis.rows import Row
 from bench.devices import has_queue
 from bench.models import naming
+from bench.records import Case
 from bench.report.figures.canvas import fitted
 
 LONGEST = 52  # letters
@@ -24,12 +25,11 @@ def setting_of(row: Row) -> str:
     return naming.setting(row.case, with_threads=unusual)
 
 
-def settings_of(rows: Sequence[Row]) -> str:
-    """All settings that the rows share: `batch 1, eager, fp32, 224², 2 threads`.
+def settings_of(cases: Sequence[Case]) -> str:
+    """All settings of the cases: `batch 1, eager, fp32, 224², 2 threads`.
 
     Several values of one setting are joined by "or". Threads are those of a CPU that computes.
     """
-    cases = [row.case for row in rows]
     values = [
         [f"batch {case.batch}" for case in cases],
         [case.backend for case in cases],
