@@ -16,7 +16,8 @@ from bench import models
 from bench.cli.list import _entries
 from bench.models import forms, naming, replknet, repnext, zoo
 from bench.models.fuse import forms_of
-from bench.report.figures import figure1, speedups, spots
+from bench.report.colours import families_of
+from bench.report.figures import chains, figure1, speedups, spots
 from bench.report.figures.canvas import canvas
 
 FORMS = list(forms.FORMS.values())
@@ -149,9 +150,9 @@ def latencies(model, *names):
 
 @each_pair
 def test_figure_1_shows_the_form_with_its_marker(family, form):
-    shown = spots.panel(latencies(MEASURED[family], form.name), 9)
+    found = latencies(MEASURED[family], form.name)
     with canvas() as figure:
-        figure1.paint(figure, [shown], [])
+        figure1.paint(figure, [spots.panel(found, 9)], families_of([found]), [])
         assert form.label in legend(figure)
         markers = [line.get_marker() for line in figure.axes[0].lines if line.get_zorder() == 4]
         assert markers == [form.marker.sign]
@@ -159,15 +160,14 @@ def test_figure_1_shows_the_form_with_its_marker(family, form):
 
 @each_pair
 def test_the_figure_of_speed_ups_shows_every_form_with_steps(family, form):
-    rows = latencies(MEASURED[family], forms.REFERENCE, form.name).rows
-    chains = speedups.chains(rows)
+    panel = chains.panel(latencies(MEASURED[family], forms.REFERENCE, form.name))
     if form.is_built:
-        assert chains == []
+        assert panel.chains == []
         return
-    ((step,),) = [chain.steps for chain in chains]
+    ((step,),) = [chain.steps for chain in panel.chains]
     assert step.form == form.name
     with canvas() as figure:
-        speedups.paint(figure, [speedups.Panel("Chip", chains)], [])
+        speedups.paint(figure, [panel], [])
         assert form.label in legend(figure)
         (ours,) = [line for line in figure.axes[0].lines if line.get_zorder() == 5]
         assert ours.get_marker() == form.marker.sign
@@ -176,8 +176,8 @@ def test_the_figure_of_speed_ups_shows_every_form_with_steps(family, form):
 def test_figures_show_a_form_of_another_version_by_its_name():
     shown = latencies("repnext_u3_t", "train", "of_tomorrow")
     with canvas() as figure:
-        figure1.paint(figure, [spots.panel(shown, 9)], [])
+        figure1.paint(figure, [spots.panel(shown, 9)], families_of([shown]), [])
         assert "of_tomorrow" in legend(figure)
     with canvas() as figure:
-        speedups.paint(figure, [speedups.Panel("Chip", speedups.chains(shown.rows))], [])
+        speedups.paint(figure, [chains.panel(shown)], [])
         assert "of_tomorrow" in legend(figure)

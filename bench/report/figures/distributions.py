@@ -24,7 +24,7 @@ from bench.report.figures.canvas import (
     positive_axis,
     shortened,
 )
-from bench.report.figures.titles import settings_of, title_of
+from bench.report.figures.titles import settings_of, title_of, with_room
 from bench.text import plus_minus
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def _of_batch(label: str, rows: Sequence[Row], lost: Sequence[int]) -> dict[str,
         f"Latency on {shortened(label, LONGEST_TITLE)}\n{settings_of([row.case for row in shown])}"
     )
     notes = [*_notes(timed), *_omissions(rows, lost)]
-    size = (WIDTH, TOP + LINE * len(notes) + max(ROW * len(shown), LEAST))
+    size = (
+        with_room(WIDTH, map(title_of, shown)),
+        TOP + LINE * len(notes) + max(ROW * len(shown), LEAST),
+    )
     return painted(lambda figure: paint(figure, shown, literal(title), notes), size)
 
 

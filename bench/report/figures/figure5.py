@@ -14,7 +14,7 @@ from bench.devices import has_queue
 from bench.models import naming
 from bench.records import Profile
 from bench.report.figures.canvas import fitted, literal, painted, shortened
-from bench.report.figures.titles import LONGEST, settings_of
+from bench.report.figures.titles import LONGEST, settings_of, with_room
 from bench.text import NOT_MEASURED, significant
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _size(profiles: Sequence[Profile]) -> tuple[float, float]:
     row = max(LINE * max(lines, bars) + SPACE, 0.42)
     legend = -(-(len(terms(profiles)) + 1) // LEGEND_COLUMNS)
     below = NOTE * (legend + len(_notes(profiles)))
-    return (WIDTH, TOP + row * len(profiles) + below)
+    return (with_room(WIDTH, labels(profiles)), TOP + row * len(profiles) + below)
 
 
 def _notes(profiles: Sequence[Profile]) -> list[str]:

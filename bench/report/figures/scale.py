@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Span = tuple[float, float]
 
 WIDE = 0.35  # a gap is left out if it is wider than this share of the axis,
-FEW = 0.2  # and if at most this share of the spans, or one, lies beyond it
+FEW = 0.25  # and if at most this share of the spans, or one, lies beyond it
 FEWEST_OTHERS = 4  # and if so many spans remain,
 LEAST_LENGTH = 1e-3  # which differ by this share of the axis
 MOST_GAPS = 2
@@ -75,11 +75,13 @@ class Scale(NamedTuple):
         return coded, np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def scale_of(spans: Sequence[Span], *, may_be_log: bool) -> Scale:
+def scale_of(
+    spans: Sequence[Span], *, may_be_log: bool, least_margin: float = LEAST_MARGIN
+) -> Scale:
     """The scale that holds all spans (low, high); logarithmic beyond LOG_SPREAD if that is allowed.
 
-    Outliers are few spans beyond a wide gap; the gap is then left out. A logarithmic scale needs
-    positive spans.
+    A gap is left out if few spans, the outliers, lie beyond it. On a linear scale the margins are
+    at least `least_margin` of the maximum. A logarithmic scale needs positive spans.
     """
     low, high = min(low for low, _ in spans), max(high for _, high in spans)
     is_log = may_be_log and high > LOG_SPREAD * low
@@ -87,7 +89,7 @@ def scale_of(spans: Sequence[Span], *, may_be_log: bool) -> Scale:
     gaps = _gaps(coded)
     ends = [low for low, _ in coded] + [high for _, high in coded]
     kept = max(ends) - min(ends) - sum(above - below for below, above in gaps)
-    least = 0.0 if is_log else LEAST_MARGIN * max(map(abs, ends))
+    least = 0.0 if is_log else least_margin * max(map(abs, ends))
     margin, room = max(MARGIN * kept, least), max(ROOM * kept, least)
     inner = tuple((below + room, above - room) for below, above in gaps)
     inner = tuple((below, above) for below, above in inner if above - below > WIDTH * kept)

@@ -22,7 +22,7 @@ from bench.report.figures.canvas import (
     painted,
 )
 from bench.report.figures.chains import REACH, Panel, Step, panel
-from bench.report.figures.titles import LONGEST
+from bench.report.figures.titles import LONGEST, with_room
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,7 @@ WIDTH, TOP, HEAD, LINE, SPACE, NOTE = 9.5, 1.0, 0.75, 0.17, 0.14, 0.16  # inches
 WRAP = 135
 ROOM = 1.08  # the axis extends beyond marks and intervals by this factor
 TICKS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # times a power of ten
+FEWER_TICKS, WIDE = (1.0, 2.0, 5.0), 20.0  # on an axis whose ends differ by more than this factor
 CLOSEST = 0.06  # between ticks: share of the axis
 AXIS = "Latency as trained / latency of the form (logarithmic): right is faster, left is slower"
 CUT = f"interval beyond {REACH:g} times the ratio, or a {REACH:g}th of it"
@@ -53,7 +54,8 @@ def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
     shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
     notes = _notes(panels)
     heights = [_height(each) for each in shown]
-    size = (WIDTH, TOP + sum(heights) + HEAD * len(shown) + NOTE * len(notes))
+    names = [chain.name for each in shown for chain in each.chains]
+    size = (with_room(WIDTH, names), TOP + sum(heights) + HEAD * len(shown) + NOTE * len(notes))
     return painted(lambda figure: paint(figure, shown, notes), size)
 
 
@@ -83,8 +85,9 @@ def _set_axis(axes: Axes, low: float, high: float) -> None:
     """A logarithmic x axis from `low` to `high`, with a tick at 1 and others around it."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
+    steps = TICKS if high < WIDE * low else FEWER_TICKS
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in TICKS]
+    every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in steps]
     apart = (high / low) ** CLOSEST
     ticks = [1.0]
     for tick in [each for each in every if 1 < each <= high]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.analysis.rows import Row
 from bench.devices import has_queue
@@ -11,6 +11,13 @@ from bench.records import Case
 from bench.report.figures.canvas import fitted
 
 LONGEST = 52  # letters
+USUAL_NAME, LETTER = 26, 0.075  # letters that a figure has room for, inches of one more
+
+
+def with_room(width: float, names: Iterable[str]) -> float:
+    """A figure's width in inches, widened for the longest line of the names beside its axes."""
+    longest = max((len(line) for name in names for line in name.splitlines()), default=0)
+    return width + LETTER * max(longest - USUAL_NAME, 0)
 
 
 def title_of(row: Row) -> str:
