@@ -1,6 +1,7 @@
 """The page in a real browser without a network, from disk: `nox -s pages`."""
 
 import contextlib
+import csv
 import io
 import json
 import shutil
@@ -295,7 +296,8 @@ def test_hollow_is_not_the_papers_pale_is_in_doubt_and_the_front_is_of_equal_dat
         assert symbols["ViT"] == ["circle-open-dot"]
         assert symbols["ResNet"] == ["circle"]
         assert [symbol for found in symbols.values() for symbol in found].count("circle-open") == 1
-        assert len({each["line"]["color"] for each in series}) == len(series) > 7
+        looks = {(each["line"]["color"], each["line"]["dash"]) for each in series}
+        assert len(looks) == len(series) > 7
         for each in series:
             assert each["colour"] != [each["line"]["color"]]  # all are SUSPECT: of one process
         assert front["line"]["shape"] == "hv"
@@ -362,7 +364,11 @@ def test_bars_are_in_milliseconds_or_in_per_cent(opened):
     assert "the residual is -10.0 %" in find(opened, "#panels .notes").text
 
 
-def test_claims_are_a_table(opened):
+def test_claims_are_a_table_that_opens(opened):
+    summary = find(opened, "#claim-summary")
+    assert summary.text == "1 claim: 1 reproduced"
+    assert not find(opened, "#claim-table").is_displayed()
+    summary.click()
     cells = [
         cell.text for cell in opened.find_elements(By.CSS_SELECTOR, "#claim-table tbody > tr > *")
     ]
@@ -421,6 +427,21 @@ def emulate(driver, scheme):
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+# Texts that are wider than their box and cannot be scrolled to, and texts outside the picture.
+CUT = """
+const cut = [...document.querySelectorAll('body *:not(script):not(style):not(option)')]
+  .filter((each) => each.checkVisibility() && getComputedStyle(each).overflowX !== 'auto'
+    && !each.closest('svg') && each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 0)
+  .map((each) => each.outerHTML.slice(0, 120));
+const box = document.getElementById('plot').getBoundingClientRect();
+for (const text of document.querySelectorAll('#plot svg text')) {
+  const { left, right, width } = text.getBoundingClientRect();
+  if (width && (left < box.left - 1 || right > box.right + 1)) cut.push(text.textContent);
+}
+return cut;
+"""
+
+
 @pytest.mark.parametrize("width", [390, 1400])
 def test_it_fits_its_window_and_is_not_blank(opened, tmp_path, width):
     size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -428,6 +449,7 @@ def test_it_fits_its_window_and_is_not_blank(opened, tmp_path, width):
     try:
         opened.refresh()
         assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+        assert opened.execute_script(CUT) == []
         picture = opened.get_screenshot_as_png()
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -465,3 +487,83 @@ def test_of_very_many_rows_the_table_shows_some_and_more_when_asked(driver, tmp_
         find(driver, "#more").click()
         assert len(column(driver, "Model")) == 1200
         assert not find(driver, "#more").is_displayed()
+
+
+def test_the_answers_come_first_and_name_ties(opened):
+    first = find(opened, "main > section:not([hidden]) h2").text
+    assert first == "In short"
+    answers = find(opened, "#answer-list").text
+    assert "Other <Chip>, batch 1" in answers
+    assert "Fastest of 2 cases: ConvNeXt-T †, 1.50 ms" in answers
+    assert "Tied with ResNet50" in answers
+
+
+def test_the_table_opens_sorted_by_latency(opened):
+    assert medians(opened) == sorted(medians(opened))
+    assert find(opened, "[aria-sort]").get_attribute("aria-sort") == "ascending"
+    assert find(opened, "[aria-sort]").text.startswith("Latency (ms)")
+
+
+@pytest.mark.parametrize(
+    ("chooser", "label", "left"),
+    [("resolution", "64²", ["DeiT-S", "Swin-T"]), ("level", "failed", ["ResNet50", "Swin-T"])],
+)
+def test_resolutions_and_verdicts_are_filters(driver, tmp_path, chooser, label, left):
+    file = tmp_path / "report.html"
+    small, usual = timed("resnet50", resolution=64), timed("swin_t")
+    failed = failure(Case("deit_s", "plain", threads=2))
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, small, usual, failed])))
+    with visited(driver, file):
+        assert sorted(column(driver, "Model")) == ["DeiT-S", "ResNet50", "Swin-T"]
+        tick(driver, chooser, label)
+        assert sorted(column(driver, "Model")) == left
+
+
+def test_points_have_names_that_cover_neither_points_nor_each_other(opened):
+    shown = opened.execute_script(
+        """return [...document.querySelectorAll('#plot .textpoint text')].map((text) => {
+          const box = text.getBoundingClientRect();
+          return [text.textContent, box.left, box.top, box.right, box.bottom]; })"""
+    )
+    names = [name for name, *_ in shown if name]
+    assert "RepNeXt-u3-T-rRep" in names or "T" in names
+    assert len(names) >= 5
+    boxes = [box for name, *box in shown if name]
+    for place, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            apart = (
+                left >= other[2] - 2
+                or other[0] >= right - 2
+                or top >= other[3] - 2
+                or other[1] >= bottom - 2
+            )
+            assert apart, (names, boxes)
+
+
+def test_the_chosen_rows_are_saved_as_csv(opened):
+    search(opened, "resnet", "3 of 13 rows")
+    text = opened.execute_script("return csvOf([...choice()].sort(compare));")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [line["case"] for line in lines] == ["resnet50", "resnet50", "resnet101"]
+    assert [float(line["median"]) for line in lines] == [0.002, 0.0601, 0.121]
+    assert lines[0]["device"] == "Other <Chip>"
+    assert opened.execute_script("return cellOf('=1+1');") == "'=1+1"
+    find(opened, "#save").click()  # an error would be in the browser's log
+
+
+def test_the_address_keeps_the_filters(opened):
+    tick(opened, "form", "train")
+    search(opened, "repnext", "3 of 13 rows")
+    header(opened, "Params (M)").click()
+    before = (opened.current_url, column(opened, "Model"))
+    assert "#show?" in before[0]
+    find(opened, "nav a").click()  # a jump on the page
+    assert opened.current_url == before[0]
+    opened.refresh()
+    wait(opened, lambda: count(opened) == "3 of 13 rows")
+    assert (opened.current_url, column(opened, "Model")) == before
+    find(opened, "#all").click()
+    assert count(opened) == "13 of 13 rows"
+    opened.get("about:blank")
+    opened.get(before[0].partition("#")[0] + "#show?form=nonsense&batch=7&order=x+down")
+    assert count(opened) == "11 of 13 rows"  # values that the page does not have change nothing

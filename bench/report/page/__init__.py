@@ -13,7 +13,10 @@ from bench.report.page.data import Claim, encoded
 
 __all__ = ["Claim", "render"]
 
-SCRIPTS = ("base.js", "choose.js", "plot.js", "table.js", "bars.js", "page.js")
+SCRIPTS = (
+    *("base.js", "choose.js", "address.js", "plot.js", "names.js", "table.js", "save.js"),
+    *("bars.js", "page.js"),
+)
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"

@@ -20,7 +20,7 @@ function decodeRows() {
   return Array.from({ length: count }, (_, i) => {
     const row = Object.fromEntries(keys.map((key, k) => [key, columns[k][i]]));
     row.label = data.devices[row.device].label;
-    row.level = row.stage ? 'failed' : row.verdict;
+    row.level = row.stage ? 'failed' : row.verdict || 'no verdict';
     row.words = [row.case, row.name, row.form, row.label, row.backend, row.precision, row.level,
       row.doubts, row.stage, row.failure].join(' ').toLowerCase();
     return row;

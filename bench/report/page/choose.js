@@ -3,28 +3,36 @@
 const EVERY = 'every';
 const rows = decodeRows();
 const CHOOSERS = [['device', 'Device'], ['form', 'Form'], ['backend', 'Backend'],
-  ['precision', 'Precision']];
+  ['precision', 'Precision'], ['resolution', 'Pixels'], ['level', 'Verdict']];
 const batches = unique(rows.map((row) => row.batch)).sort((a, b) => a - b);
 const chosen = {}; // the selected values of each filter
 let families = []; // in the legend, the largest first
 let waiting = 0;
 
-const nameOf = (key, value) => (key === 'device' ? data.devices[value].label : String(value));
+const NAMES = { device: (value) => data.devices[value].label, resolution: (value) => `${value}²` };
+const nameOf = (key, value) => (NAMES[key] || String)(value);
+
+/** The values of a filter that are selected when the page opens. */
+function selectedFirst(key, values) {
+  const found = values.filter((value) => key !== 'device' || data.devices[value].latest);
+  return found.length ? found : values;
+}
 
 function buildChoosers() {
   for (const [key, title] of CHOOSERS) {
     const values = unique(rows.map((row) => row[key]));
-    const shownFirst = values.filter((value) => key !== 'device' || data.devices[value].latest);
-    chosen[key] = new Set(shownFirst.length ? shownFirst : values);
+    chosen[key] = new Set(selectedFirst(key, values));
     const boxes = values.map((value) => {
-      const box = make('input', { type: 'checkbox', checked: chosen[key].has(value) });
+      const box = make('input', { type: 'checkbox', checked: chosen[key].has(value),
+        name: key, value: nameOf(key, value), own: value });
       box.addEventListener('change', () => {
         chosen[key][box.checked ? 'add' : 'delete'](value);
         update();
       });
       return make('label', {}, box, ` ${nameOf(key, value)}`);
     });
-    const set = make('fieldset', { id: `choose-${key}` }, make('legend', {}, title), ...boxes);
+    const set = make('fieldset', { id: `choose-${key}`, hidden: values.length < 2 },
+      make('legend', {}, title), ...boxes);
     at('choosers').append(set);
   }
   at('batch').append(...[...batches, EVERY].map((batch) => new Option(batch, batch)));
@@ -71,6 +79,7 @@ function choice() {
 function update() {
   const found = choice();
   shown = ROWS_AT_ONCE;
+  keepInAddress();
   drawPlot(found);
   drawTable(found);
 }

@@ -18,6 +18,7 @@ from bench.report import colours
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import PALE
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, segments, terms, titles
+from bench.report.page.answers import answers
 from bench.text import facts
 
 DIGITS = 6
@@ -50,6 +51,7 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
     content: Json = {
         "devices": [_device(device) for device in devices],
         "rows": _columns([_line(number, row) for number, row in rows]),
+        "answers": [msgspec.to_builtins(each) for each in answers(devices)],
         "accuracies": _accuracies(rows),
         "profiles": [panel for n, device in enumerate(devices) for panel in _panels(n, device)],
         "terms": _terms(devices),
@@ -105,6 +107,7 @@ def _line(device: int, row: Row) -> Json:
         "precision": case.precision,
         "batch": case.batch,
         "resolution": case.resolution,
+        "size": naming.family(case.model).size,
         "threads": case.threads,
         "mean": summary.mean if summary else None,
         "std": summary.std if summary else None,

@@ -3,6 +3,7 @@
 const KIND_OF_CLAIM = { reproduced: 'good', 'same direction': 'doubt', 'not reproduced': 'bad' };
 const DARK = matchMedia('(prefers-color-scheme: dark)');
 const KEPT = 'bench-colours';
+const TIES_SHOWN = 4;
 
 const notesOf = (notes) => make('ul', { className: 'notes', hidden: !notes.length },
   ...notes.map((note) => make('li', {}, note)));
@@ -18,7 +19,39 @@ function buildDevices() {
   });
 }
 
+/** A sentence on a winner: its name, latency and interval, accuracy, and ties. */
+function winnerOf(title, winner) {
+  const sign = winner.verdict === 'SUSPECT' ? ' †' : '';
+  const between = winner.low === null ? '' : ` (${ms(winner.low)} to ${ms(winner.high)})`;
+  const top1 = winner.top1 === null ? '' : `, top-1 ${significant(winner.top1)} %`;
+  const others = winner.ties.length - TIES_SHOWN;
+  const more = others > 0 ? ` and ${others} more` : '';
+  const ties = winner.ties.length
+    ? `. Tied with ${winner.ties.slice(0, TIES_SHOWN).join(', ')}${more}` : '';
+  return make('li', {}, `${title}: `, make('strong', {}, winner.name + sign),
+    `, ${ms(winner.seconds)} ms${between}${top1}${ties}.`);
+}
+
+function buildAnswers() {
+  const several = (key) => unique(data.answers.map((each) => each[key])).length > 1;
+  at('answer-list').append(...data.answers.flatMap((answer) => {
+    const place = [several('device') || several('batch') ? data.devices[answer.device].label : '',
+      `batch ${answer.batch}`, several('resolution') ? `${answer.resolution} pixels` : ''];
+    const lines = [winnerOf(`Fastest of ${answer.cases} cases`, answer.fastest)];
+    if (answer.accurate) {
+      const least = significant(answer.least_top1);
+      lines.push(winnerOf(`Fastest with a top-1 of at least ${least} %`, answer.accurate));
+    }
+    return [make('h3', {}, place.filter(Boolean).join(', ')),
+      make('ul', { className: 'answers' }, ...lines)];
+  }));
+}
+
 function buildClaims() {
+  const verdicts = data.claims.map((claim) => claim.verdict.replace(' †', ''));
+  const counts = byFrequency(verdicts).map((verdict) => (
+    `${verdicts.filter((each) => each === verdict).length} ${verdict}`));
+  at('claim-summary').textContent = `${data.claims.length} claim${data.claims.length === 1 ? '' : 's'}: ${counts.join(', ')}`;
   const labels = unique(data.claims.flatMap((claim) => Object.keys(claim.ours)));
   const titles = ['Claim', 'Where', 'Reported', 'Paper’s own tables', ...labels, 'Verdict'];
   const table = at('claim-table');
@@ -74,10 +107,21 @@ function buildTheme() {
 function reveal(id) {
   at(id).hidden = false;
   const title = at(id).querySelector('h2').textContent;
-  at('contents').append(make('li', {}, make('a', { href: `#${id}` }, title)));
+  const link = make('a', { href: `#${id}` }, title);
+  link.addEventListener('click', (event) => { // the address keeps the filters
+    event.preventDefault();
+    const folded = at(id).querySelector('details:not(#table details)');
+    if (folded) folded.open = true;
+    at(id).scrollIntoView();
+  });
+  at('contents').append(make('li', {}, link));
 }
 
 function start() {
+  if (data.answers.length) {
+    reveal('answers');
+    buildAnswers();
+  }
   buildDevices();
   reveal('devices');
   if (rows.length) {
@@ -86,6 +130,14 @@ function start() {
     buildChoosers();
     setAccuracies();
     buildTable();
+    rememberOpening();
+    readAddress();
+    setAccuracies();
+    addEventListener('hashchange', () => {
+      readAddress();
+      setAccuracies();
+      update();
+    });
   }
   if (data.profiles.length) {
     reveal('time');

@@ -1,7 +1,8 @@
-// Accuracy over latency. Colour: family; marker: form; dash: device. Hollow markers: the paper does
+// Accuracy over latency. Colour: family; marker: form; dash: device, or family of one device. Hollow markers: the paper does
 // not report the accuracy. Pale markers: SUSPECT or INVALID.
 
 const LOG_SPREAD = 8; // the axis is logarithmic if max / min exceeds this
+const NARROW = 560; // pixels; a narrower picture has a shorter title and no buttons
 const MOST_DECADES = 4; // up to so many decades, 2 and 5 have ticks too
 const MOST_TICKS = 12;
 const PLAIN = [0.9e-4, 0.9e6]; // ticks outside this range have an exponent
@@ -34,6 +35,12 @@ const CONFIG = { displaylogo: false, responsive: true,
 function colourOf(family) {
   return mixed(data.families[family].colour, theme.ink, isDark() ? BRIGHTER : 0);
 }
+
+const FAMILY_DASHES = { solid: 'solid', dashed: 'dash', dotted: 'dot' };
+
+/** The dash of a line: of several devices the device's, else the family's, as in the figures. */
+const dashOf = (family, device) => (data.devices.length > 1
+  ? DASHES[device % DASHES.length] : FAMILY_DASHES[data.families[family].line]);
 
 const faint = (tone) => `rgba(${channels(tone).join(', ')}, 0.5)`;
 const pale = (tone, level) => mixed(tone, theme.paper, data.pale[level] ?? 0);
@@ -72,7 +79,7 @@ function seriesOf(found) {
   return [...series.values()].map((members) => members.sort((a, b) => a.estimate - b.estimate));
 }
 
-function traceOf(members) {
+function traceOf(members, placed) {
   const { family, form, device } = members[0];
   const tone = colourOf(family);
   return {
@@ -83,9 +90,10 @@ function traceOf(members) {
       array: members.map((row) => (row.high === null ? NaN : (row.high - row.estimate) * 1e3)),
       arrayminus: members.map((row) => (row.low === null ? NaN : (row.estimate - row.low) * 1e3)),
     },
-    mode: 'lines+markers', hoverinfo: 'text', hovertext: members.map(hoverText),
+    mode: 'lines+markers+text', hoverinfo: 'text', hovertext: members.map(hoverText),
+    ...textOf(members, placed), cliponaxis: false,
     name: literal(family), opacity: 0.95,
-    line: { color: tone, width: 1.4, dash: DASHES[device % DASHES.length] },
+    line: { color: tone, width: 1.4, dash: dashOf(family, device) },
     marker: { symbol: members.map((row) => symbolOf(form) + fillOf(row)), size: 10,
       color: members.map((row) => pale(tone, row.verdict)),
       line: { color: theme.paper, width: members.map((row) => (fillOf(row) ? 1.8 : 1.2)) } },
@@ -132,6 +140,16 @@ function latencyAxis(found) {
       ? String(Number(tick.toPrecision(1))) : tick.toExponential(0))) };
 }
 
+const isNarrow = () => at('plot').clientWidth < NARROW;
+
+/** The range of the accuracies, with a margin, in per cent. */
+function accuracyRange(found) {
+  const values = found.map((row) => row.top1);
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const margin = 0.08 * (most - least) || 1;
+  return [least - margin, most + margin];
+}
+
 function drawPlot(found) {
   const drawn = found.filter((row) => row.estimate !== null && row.top1 !== null);
   const dataset = at('dataset').selectedOptions[0]?.text;
@@ -141,16 +159,18 @@ function drawPlot(found) {
   else {
     const series = seriesOf(drawn);
     const axis = latencyAxis(drawn);
+    const accuracies = accuracyRange(drawn);
+    const placed = placedNames(series, axis, { range: accuracies });
     const front = fronts(drawn, axis.type === 'log' ? 10 ** axis.range[1] : axis.range[1]);
     series.forEach((members, curve) => members.forEach((row, i) => points.set(row,
       { curveNumber: front.length + curve, pointNumber: i })));
     const batch = at('batch').value === EVERY ? 'every batch' : `batch ${at('batch').value}`;
-    Plotly.react('plot', [...front, ...series.map(traceOf)], layoutOf({
-      margin: { l: 56, r: 16, t: 28, b: 52 },
+    Plotly.react('plot', [...front, ...series.map((each) => traceOf(each, placed))], layoutOf({
+      margin: MARGIN,
       xaxis: { ...axis,
-        title: { text: `Latency at ${batch} (ms), mean of the processes’ medians` } },
-      yaxis: { title: { text: `Top-1 on ${literal(dataset)} (%)` } },
-    }), CONFIG);
+        title: { text: `Latency at ${batch} (ms)${isNarrow() ? '' : ', mean of the processes’ medians'}` } },
+      yaxis: { range: accuracies, title: { text: `Top-1 on ${literal(dataset)} (%)` } },
+    }), { ...CONFIG, displayModeBar: isNarrow() ? false : undefined });
     drawLegend(drawn);
   }
   sayWhatIsMissing(found, drawn, dataset);

@@ -1,8 +1,9 @@
 // The table of cases. A property that all rows share has no column; every column can be sorted.
 
 const ROWS_AT_ONCE = 500;
-const LEVELS = ['VALID', 'SUSPECT', 'INVALID', 'failed'];
-const KIND_OF_LEVEL = ['good', 'doubt', 'bad', 'bad'];
+const LEVELS = ['VALID', 'SUSPECT', 'INVALID', 'failed', 'no verdict'];
+const KIND_OF_LEVEL = ['good', 'doubt', 'bad', 'bad', 'muted'];
+const FIRST_ORDER = 'mean'; // the table opens sorted by latency
 const sorting = { column: null, sign: 1 };
 let shown = ROWS_AT_ONCE;
 
@@ -12,6 +13,16 @@ const text = (key, title) => ({ key, title, show: (row) => row[key], value: (row
 const whole = (key) => (row) => row[key] ?? '–';
 const COLUMNS = [
   { ...text('name', 'Model'), show: nameCell },
+  number('mean', 'Latency (ms)', (row) => (row.stage ? 'failed' : plusMinus(row.mean, row.std))),
+  number('median', 'Median (ms)', (row) => ms(row.median)),
+  number('low', '95 % interval (ms)', interval),
+  { key: 'level', title: 'Verdict', show: verdictCell,
+    value: (row) => LEVELS.indexOf(row.level) },
+  number('rank', 'Rank', whole('rank')),
+  number('throughput', 'Throughput (img/s)', (row) => significant(row.throughput)),
+  number('top1', 'Top-1 (%)', top1Cell),
+  number('params', 'Params (M)', (row) => significant(scaled(row.params, 1e6), 4)),
+  number('macs', 'MACs (G)', (row) => significant(scaled(row.macs, 1e9))),
   text('form', 'Form'),
   text('label', 'Device'),
   text('backend', 'Backend'),
@@ -19,16 +30,6 @@ const COLUMNS = [
   number('batch', 'Batch', whole('batch')),
   number('resolution', 'Pixels', (row) => `${row.resolution}²`),
   number('threads', 'Threads', whole('threads')),
-  number('mean', 'Latency (ms)', (row) => (row.stage ? 'failed' : plusMinus(row.mean, row.std))),
-  number('median', 'Median (ms)', (row) => ms(row.median)),
-  number('low', '95 % interval (ms)', interval),
-  { key: 'level', title: 'Verdict', show: verdictCell,
-    value: (row) => (row.level === null ? null : LEVELS.indexOf(row.level)) },
-  number('rank', 'Rank', whole('rank')),
-  number('throughput', 'Throughput (img/s)', (row) => significant(row.throughput)),
-  number('top1', 'Top-1 (%)', top1Cell),
-  number('params', 'Params (M)', (row) => significant(scaled(row.params, 1e6), 4)),
-  number('macs', 'MACs (G)', (row) => significant(scaled(row.macs, 1e9))),
 ];
 const MAY_BE_CONSTANT = ['label', 'backend', 'precision', 'resolution', 'threads'];
 
@@ -51,7 +52,6 @@ function nameCell(row) {
 }
 
 function verdictCell(row) {
-  if (row.level === null) return '–';
   const className = KIND_OF_LEVEL[LEVELS.indexOf(row.level)];
   const head = row.stage ? `failed at ${row.stage}` : row.level;
   const why = [row.failure, row.doubts].filter(Boolean).join('\n');
@@ -78,14 +78,20 @@ function buildTable() {
     shown += ROWS_AT_ONCE;
     drawTable(choice());
   });
+  at('save').addEventListener('click', saveTable);
+  setOrder(COLUMNS.find((column) => column.key === FIRST_ORDER), 1);
 }
 
 function sortBy(column) {
-  sorting.sign = sorting.column === column ? -sorting.sign : 1;
-  sorting.column = column;
-  for (const { head } of COLUMNS) head?.removeAttribute('aria-sort');
-  column.head.setAttribute('aria-sort', sorting.sign > 0 ? 'ascending' : 'descending');
+  setOrder(column, sorting.column === column ? -sorting.sign : 1);
+  keepInAddress();
   drawTable(choice());
+}
+
+function setOrder(column, sign) {
+  Object.assign(sorting, { column, sign });
+  for (const { head } of COLUMNS) head?.removeAttribute('aria-sort');
+  column.head.setAttribute('aria-sort', sign > 0 ? 'ascending' : 'descending');
 }
 
 /** Missing values come last in either order. */
@@ -96,13 +102,13 @@ function compare(a, b) {
 }
 
 function drawTable(found) {
-  const sorted = sorting.column ? [...found].sort(compare) : found;
+  const sorted = [...found].sort(compare);
   const columns = COLUMNS.filter((column) => column.head);
   at('table').tBodies[0].replaceChildren(...sorted.slice(0, shown).map((row) => make('tr', {},
     ...columns.map((column, i) => make(i ? 'td' : 'th',
       { className: column.number ? 'number' : '', ...(i ? {} : { scope: 'row' }) },
       column.show(row))))));
-  at('frame').hidden = !found.length;
+  at('frame').hidden = at('save').hidden = !found.length;
   at('count').textContent = `${found.length} of ${rows.length} rows`;
   at('more').hidden = found.length <= shown;
   at('more').textContent = `Show ${Math.min(ROWS_AT_ONCE, found.length - shown)} more`;
