@@ -43,7 +43,10 @@ DIFFERENCES = {
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """A row of Tables 2-6 of the paper; None for an empty cell. Names of fields have the units."""
+    """A row of Tables 2-6 of the paper; None for an empty cell. Names of fields have the units.
+
+    `printed` has the digits of each cell as the paper prints them: a float forgets the 0 of `1.0`.
+    """
 
     table: int
     device: str
@@ -58,6 +61,7 @@ class Reported(msgspec.Struct, frozen=True):
     top1: float | None
     dataset: str
     note: str
+    printed: dict[str, str] = {}
 
 
 @functools.lru_cache(maxsize=1)
@@ -68,8 +72,10 @@ def reported() -> tuple[Reported, ...]:
             {key: value for key, value in line.items() if value or key in ("dataset", "note")}
             for line in csv.DictReader(file)
         ]
-    blank = dict.fromkeys(Reported.__struct_fields__)
-    return tuple(msgspec.convert(blank | line, Reported, strict=False) for line in lines)
+    blank = dict.fromkeys(Reported.__struct_fields__)  # None for the cells that are empty
+    return tuple(
+        msgspec.convert(blank | line | {"printed": line}, Reported, strict=False) for line in lines
+    )
 
 
 class Counted(msgspec.Struct, frozen=True):

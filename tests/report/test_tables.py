@@ -88,6 +88,16 @@ def test_chains_are_printed_as_in_the_paper():
     assert rows_of(pages, 3)["RepNeXt-u1-T"]["MACs (G), paper"] == "0.36 →s 0.67"
 
 
+def test_the_papers_numbers_keep_their_zeros():
+    pages = paper_tables.render([])
+    assert rows_of(pages, 4)["EffNet-B3"]["MACs (G), paper"] == "1.0"
+    assert rows_of(pages, 4)["RepVGG-B2"]["A100, paper: Latency (ms)"] == "15.4 →r 11.0"
+    assert rows_of(pages, 5)["Shortcut-act-B"]["A100, paper: Latency (ms)"] == (
+        "16.0 ± 3.1 →s 14.5 ± 2.2"
+    )
+    assert "EffNet-B3 & $12$ & $1.0$ & " in pages["table4.tex"].decode()
+
+
 def test_only_tables_5_and_6_print_the_standard_deviation():
     pages = paper_tables.render([device(twice("convnext_t", ms=60))])
     name = "Test Chip 9000, 2 threads: Latency (ms)"

@@ -48,11 +48,20 @@ CHANGE = Scale(lambda ratio: 100 * (1 / ratio - 1), " %", signed=True)  # after 
 SHARE = Scale(lambda share: 100 * share, " %")
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A statement of the paper about efficiency.
+class Quote(NamedTuple):
+    """The paper's own sentence or part of it, and the section where it stands."""
 
-    `where`: the section or table. `said`: the paper's number or words. `kind`: the kind of device
-    that the claim is about; `any` for every kind, `none` if the claim needs no device.
+    section: str
+    words: str
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement about efficiency that the paper makes, or that we derived from its tables.
+
+    `number`: never changes and is never used again; a new claim gets the next free one. `quote`:
+    the paper's sentence; None if the statement is ours. `where`: the sections and tables. `said`:
+    the paper's number or words. `kind`: the kind of device that the claim is about; `any` for every
+    kind, `none` if the claim needs no device.
 
     `rule`: `all` quantities must hold, or `most` of them, or their `mean` must. A quantity holds
     if its whole interval is above `edge`. `size`: the number in the text, converted to the
@@ -61,14 +70,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     `only_refutes`: a quantity above the edge has other possible causes, so it can refute the claim
     but not confirm it. `tally`: the page shows how many quantities hold instead of their values.
-    `note`: the criterion and caveats, for the reader.
+    `note`: the criterion and caveats, for the reader. `untested`: what would test the claim, if
+    nothing that we measure can; such a claim has no quantities and gets no other verdict.
     """
 
+    number: int
     title: str
+    quote: Quote | None = None
     where: str
     said: str
     kind: Kind
-    quantities: Sequence[Quantity]
+    quantities: Sequence[Quantity] = ()
     scale: Scale = TIMES
     rule: Rule = "all"
     size: float | None = None
@@ -77,6 +89,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     only_refutes: bool = False
     tally: bool = False
     note: str = ""
+    untested: str = ""
 
     def size_of(self, quantity: Quantity) -> float | None:
         """The size that the quantity must reach; None if any value above the edge is enough."""

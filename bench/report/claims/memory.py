@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from bench import paper
 from bench.records import Cost
 from bench.report.claims.evidence import (
     Evidence,
@@ -20,18 +21,46 @@ from bench.report.claims.quantities import counted
 from bench.report.tables.layouts import LATENCY_BATCH
 
 
-class Peak(msgspec.Struct, frozen=True):
-    """Peak memory without weights, before / after.
+class Weights(msgspec.Struct, frozen=True):
+    """Bytes of the weights, after / before, as `bench.paper.census` counts them."""
 
-    peak = the allocator's peak − the bytes of the weights: activations and workspace of libraries.
-    A CPU is not used: its peak is the resident memory of the whole process, most of which is left
-    from building the network.
+    model: str
+    before: str
+    after: str
+
+    @property
+    def name(self) -> str:
+        """For example `RepNeXt-u3-T-sRep / RepNeXt-u3-T-rRep`."""
+        return f"{Place(self.model, self.after).name} / {Place(self.model, self.before).name}"
+
+    def reported(self) -> float | None:
+        """The ratio of the parameters that Table 4 prints."""
+        before, after = (
+            paper.find(4, "a100", self.model, form) for form in (self.before, self.after)
+        )
+        if before is None or after is None or not before.params_m or not after.params_m:
+            return None
+        return after.params_m / before.params_m
+
+    def ours(self, evidence: Evidence) -> Found:
+        """The ratio from `bench/paper/data/zoo.csv`; exact, and independent of the device."""
+        before, after = (counted(self.model, form) for form in (self.before, self.after))
+        return exact_value(after.weight_bytes / before.weight_bytes)
+
+
+class Peak(msgspec.Struct, frozen=True):
+    """Peak memory, before / after: the allocator's peak, with the weights or without.
+
+    Without the weights it holds activations and workspace of libraries. A CPU is not used: its
+    peak is the resident memory of the whole process, most of which is left from building the
+    network.
     """
 
     model: str
     before: str
     after: str
     batch: int = LATENCY_BATCH
+    weights: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +78,7 @@ class Peak(msgspec.Struct, frozen=True):
         if before.why or after.why:
             return missing(before.why, after.why)
         both = [
-            (_beyond_weights(one.cost), _beyond_weights(other.cost))
+            (self._bytes(one.cost), self._bytes(other.cost))
             for one, other in paired(before.rounds, after.rounds)
         ]
         logs = [math.log(one / other) for one, other in both if one and other]
@@ -60,15 +89,15 @@ class Peak(msgspec.Struct, frozen=True):
     def _places(self) -> tuple[Place, Place]:
         return Place(self.model, self.before, self.batch), Place(self.model, self.after, self.batch)
 
+    def _bytes(self, cost: Cost) -> int | None:
+        """Bytes of the peak; None without an allocator's count.
 
-def _beyond_weights(cost: Cost) -> int | None:
-    """Bytes of the peak without weights; None without an allocator's count.
-
-    Only an allocator reports reserved bytes, so their presence tells its count from a CPU's.
-    """
-    if None in (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.weight_bytes):
-        return None
-    return max((cost.peak_memory_bytes or 0) - (cost.weight_bytes or 0), 0)
+        Only an allocator reports reserved bytes, so their presence tells its count from a CPU's.
+        """
+        if None in (cost.peak_memory_bytes, cost.peak_reserved_bytes, cost.weight_bytes):
+            return None
+        excluded = 0 if self.weights else cost.weight_bytes or 0
+        return max((cost.peak_memory_bytes or 0) - excluded, 0)
 
 
 class Moved(msgspec.Struct, frozen=True):

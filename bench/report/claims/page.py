@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pandas as pd
 from bench.report import page as html
 from bench.report.claims import catalogue, words
 from bench.report.claims.claim import KINDS
+from bench.report.claims.evidence import missing
 from bench.report.claims.verdicts import VERDICTS, ClaimResult, OnDevice, Part, reported_of
 from bench.report.devices import DeviceResults
 from bench.report.tables.csv import Value, to_csv
@@ -18,17 +18,22 @@ from bench.text import markdown
 
 PAPERS_CHIPS = {"gpu": "an A100", "cpu": "a Xeon 8260", "edge": "a Jetson Orin"}
 CSV_COLUMNS = (
-    *("number", "claim", "where", "about", "said", "criterion", "own_tables"),
+    *("number", "claim", "statement", "sentence", "where", "about", "said", "criterion"),
+    "own_tables",
     *("quantity", "paper", "claimed", "device", "kind", "ours", "low", "high", "rounds"),
     *("suspect", "apart", "verdict", "why", "verdict_of_claim"),
 )
 
 INTRODUCTION = """\
 This page tests every statement of the paper about latency, throughput, size, memory, and where \
-the time goes. For each claim it shows the source, the value in the paper's own tables, and our \
-value. Claims about accuracy and training are not tested. Absolute milliseconds depend on the \
+the time goes. It also tests statements of ours, which the paper's tables show but its text does \
+not make. For each claim it shows the source, the value in the paper's own tables, and our value. \
+Claims about accuracy and training are not tested. Absolute milliseconds depend on the \
 chip; Tables 2–6 show ours next to the paper's."""
 HOW_TO_READ = """\
+- *Where*: a section means that the paper makes the statement; its sentence is quoted under \
+*Network by network*. *ours; Table 6* means that the statement is ours, derived from that table.
+- A claim keeps its number for ever, so the numbers within a group may jump.
 - *Reported*: the number or words in the paper's text. If the text gives neither, we quote the \
 table.
 - *Paper's own tables*: the value recomputed from the rounded numbers in Tables 2–6, and whether \
@@ -50,6 +55,8 @@ its width.
 - **undecided**: the interval contains the criterion. Or the claim's note says that the \
 measurement can only refute the claim, and it did not.
 - **not measured**: there is no interval, so there is no verdict.
+- **not tested**: nothing that we measure can decide the claim. *Network by network* says what \
+would test it.
 - A claim about several networks needs all of them; a single failure refutes it, even if other \
 networks were not measured. A claim about *most* networks needs more than half. By chance, about \
 one in twenty intervals misses the true value.
@@ -74,20 +81,23 @@ def to_markdown(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults])
         "## How to read it",
         HOW_TO_READ,
     ]
-    numbered = enumerate(judged, 1)
+    by_number = {each.claim.number: each for each in judged}
     for title, claims in catalogue.groups().items():
-        table = _table(list(itertools.islice(numbered, len(claims))), devices)
+        table = _table([by_number[claim.number] for claim in claims], devices)
         parts += [f"## {title}", table]
     parts += ["## Network by network", "\n".join(_details(judged))]
     return "\n\n".join(parts) + "\n"
 
 
 def in_csv(judged: Sequence[ClaimResult]) -> str:
-    """A line per claim, device and quantity; ratios and shares are plain numbers, not per cent."""
+    """A line per claim, device and quantity; ratios and shares are plain numbers, not per cent.
+
+    A claim that is not tested has one line.
+    """
     lines = [
-        {"number": number, **_of_claim(each), **_of_part(found, part)}
-        for number, each in enumerate(judged, 1)
-        for found in each.devices
+        {**_of_claim(each), **_of_part(found, part)}
+        for each in judged
+        for found in each.devices or [_untested(each)]
         for part in _parts(each, found)
     ]
     return to_csv(CSV_COLUMNS, ([line[key] for key in CSV_COLUMNS] for line in lines))
@@ -98,7 +108,7 @@ def lines(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> li
     return [
         html.Claim(
             title=each.claim.title,
-            where=each.claim.where,
+            where=words.where(each.claim),
             reported=each.claim.said,
             recomputed=words.own_tables(each),
             ours={device.label: words.device_cell(each, device.label) for device in devices},
@@ -125,6 +135,11 @@ def _in_short(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -
             "other devices only show whether a claim carries over."
         )
     yield from _verdicts(judged)
+    ours = [str(each.claim.number) for each in judged if each.claim.quote is None]
+    yield (
+        f"{len(judged) - len(ours)} of the {len(judged)} claims are sentences of the paper. "
+        f"{len(ours)} are ours: {', '.join(ours)}."
+    )
     yield (
         f"The paper measured on {', '.join(PAPERS_CHIPS.values())}. Our verdicts hold for the "
         "devices and software versions listed in this report. Another chip of the same kind may "
@@ -135,22 +150,22 @@ def _in_short(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -
 def _verdicts(judged: Sequence[ClaimResult]) -> Iterator[str]:
     """Counts of the verdicts, how many rest on SUSPECT rows, and the paper's own tables."""
     found: dict[str, list[str]] = {verdict: [] for verdict in reversed(VERDICTS)}
-    for number, each in enumerate(judged, 1):
-        found[each.verdict].append(str(number))
+    for each in judged:
+        found[each.verdict].append(str(each.claim.number))
     counts = [
         f"{len(numbers)} {verdict}" + f" ({', '.join(numbers)})" * (verdict != "not measured")
         for verdict, numbers in found.items()
         if numbers
     ]
     yield f"Of {len(judged)} claims: {'; '.join(counts)}."
-    decided = [each for each in judged if each.verdict != "not measured"]
+    decided = [each for each in judged if each.verdict not in ("not measured", "not tested")]
     doubted = sum(each.doubted for each in decided)
     if doubted:
         yield (
             f"{doubted} of these {len(decided)} verdicts rest on SUSPECT rows (†): the measurement "
             "was disturbed or did not settle. The footnotes of the tables give the reasons."
         )
-    against = [str(number) for number, each in enumerate(judged, 1) if each.paper_agrees is False]
+    against = [str(each.claim.number) for each in judged if each.paper_agrees is False]
     refuted = [number for number in found["not reproduced"] if number in against]
     agree = f" Our records contradict these too: {', '.join(refuted)}." if refuted else ""
     yield (
@@ -159,23 +174,23 @@ def _verdicts(judged: Sequence[ClaimResult]) -> Iterator[str]:
     )
 
 
-def _table(numbered: Sequence[tuple[int, ClaimResult]], devices: Sequence[DeviceResults]) -> str:
+def _table(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> str:
     labels = [device.label for device in devices]
     titles = ["", "Claim", "Where", "About", "Reported", "Paper's own tables", *labels, "Verdict"]
     frame = pd.DataFrame(
-        [_line(number, each, labels) for number, each in numbered],
+        [_line(each, labels) for each in judged],
         columns=[markdown(title) for title in titles],
     )
     align = ["right", *["left"] * (len(titles) - 1)]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
 
 
-def _line(number: int, judged: ClaimResult, labels: Sequence[str]) -> list[str]:
+def _line(judged: ClaimResult, labels: Sequence[str]) -> list[str]:
     claim = judged.claim
     cells = [
-        str(number),
+        str(claim.number),
         claim.title,
-        claim.where,
+        words.where(claim),
         {"any": "any", "none": "counts"}.get(claim.kind) or KINDS[claim.kind],
         claim.said,
         words.own_tables(judged),
@@ -186,15 +201,15 @@ def _line(number: int, judged: ClaimResult, labels: Sequence[str]) -> list[str]:
 
 
 def _details(judged: Sequence[ClaimResult]) -> Iterator[str]:
-    for number, each in enumerate(judged, 1):
-        against = words.contradicting(each)
-        notes = [each.claim.note]
+    for each in judged:
+        claim, against = each.claim, words.contradicting(each)
+        notes = [words.sentence(claim), claim.note]
         notes += [f"The paper's table contradicts it in: {against}."] if against else []
-        found = [(on.label, words.details(each.claim, on)) for on in each.devices]
-        if any(notes) or any(text for _, text in found):
-            title = f"**{number}. {markdown(each.claim.title)}.**"
-            yield " ".join([f"- {title}", *(markdown(note) for note in notes if note)])
-        for label, text in found:
+        notes += [f"Not tested: {claim.untested}"] if claim.untested else []
+        title = f"**{claim.number}. {markdown(claim.title)}.**"
+        yield " ".join([f"- {title}", *(markdown(note) for note in notes if note)])
+        for on in each.devices:
+            label, text = on.label, words.details(claim, on)
             if text:
                 yield f"  - {'Counted' if label is None else markdown(label)}: {markdown(text)}."
 
@@ -207,10 +222,19 @@ def _parts(judged: ClaimResult, found: OnDevice) -> list[Part]:
     return [*found.parts, Part("mean", value, judged.claim.size, found.found, found.verdict)]
 
 
+def _untested(judged: ClaimResult) -> OnDevice:
+    """The line of a claim that is not tested: no quantity, and the reason."""
+    part = Part("", None, None, missing(judged.claim.untested), judged.verdict)
+    return OnDevice(None, "", [part], None, judged.verdict)
+
+
 def _of_claim(judged: ClaimResult) -> dict[str, Value]:
     claim = judged.claim
     return {
+        "number": claim.number,
         "claim": claim.title,
+        "statement": "paper" if claim.quote else words.OURS,
+        "sentence": claim.quote.words if claim.quote else "",
         "where": claim.where,
         "about": claim.kind,
         "said": claim.said,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Literal
 
 from bench import paper
 from bench.paper.tables import Reported
 from bench.report.claims.claim import BEYOND
 from bench.report.claims.evidence import Place
 from bench.report.claims.quantities import Ratio
-from bench.report.tables.layouts import THROUGHPUT_BATCH
 
 OURS = "repnext"  # prefix of the paper's own networks
 SIZES = ("repnext_u3_t", "repnext_u3_s", "repnext_u3_b")
 T = SIZES[0]
+UNITS = ("repnext_u1_t", "repnext_u2_t", T)
+SAME_SIZE = 0.25  # a network of the same size differs by at most this share of the parameters
 
 
 def steps(before: str, after: str, table: int = 4, device: str = "a100") -> list[Ratio]:
@@ -25,10 +27,7 @@ def steps(before: str, after: str, table: int = 4, device: str = "a100") -> list
 
 def throughputs(slow: str, fast: str, table: int = 4, device: str = "a100") -> list[Ratio]:
     """throughput(fast) / throughput(slow) of RepNeXt in each size that the table has."""
-    return [
-        Ratio(_batched(each.slow), _batched(each.fast), table, device)
-        for each in steps(slow, fast, table, device)
-    ]
+    return [each.batched() for each in steps(slow, fast, table, device)]
 
 
 def against(rivals: tuple[str, ...], form: str = "srep") -> list[Ratio]:
@@ -47,16 +46,43 @@ def all_others(table: int, device: str, form: str) -> list[Ratio]:
     ]
 
 
+def most(device: str, form: str) -> list[Ratio]:
+    """latency(rival) / latency(RepNeXt-u3-T in `form`), for the other networks of Table 6."""
+    pairs = all_others(6, device, form)
+    return [pair for pair in pairs if not pair.slow.model.startswith(OURS)]
+
+
 def rivals() -> list[Ratio]:
     """latency(rival) / latency(RepNeXt-u3-T-sRep), for every other network of Table 4."""
     return [Ratio(_place(row), Place(T, "srep")) for row in _rivals()]
 
 
+def rival(model: str) -> Place:
+    """A network of Table 4 in the last form of its chain: re-parameterised where the paper does."""
+    return next(_place(row) for row in _rivals() if row.model == model)
+
+
+def of_its_size() -> list[Ratio]:
+    """throughput(rRep-fc) / throughput(rival), for each size and its rivals in Table 4.
+
+    A rival of a size has at most 25 % more or fewer parameters.
+    """
+    found = []
+    for model in SIZES:
+        own = paper.find(4, "a100", model, "rrep_fc")
+        assert own is not None
+        params = own.params_m or 0.0
+        for row in _rivals():
+            if abs((row.params_m or 0.0) - params) <= SAME_SIZE * params:
+                pair = Ratio(_place(row), Place(model, "rrep_fc"))
+                found.append(pair.batched())
+    return found
+
+
 def highest_throughput() -> list[Ratio]:
     """throughput(RepNeXt-u3-T-rRep-fc) / throughput(other), for every other row of Table 6."""
     others = [row for row in _rows(6, "a100") if (row.model, row.form) != (T, "rrep")]
-    fast = Place(T, "rrep_fc", THROUGHPUT_BATCH)
-    return [Ratio(_batched(_place(row)), fast) for row in others]
+    return [Ratio(_place(row), Place(T, "rrep_fc")).batched() for row in others]
 
 
 def as_accurate() -> list[Ratio]:
@@ -99,10 +125,16 @@ def order(table: int, device: str, models: tuple[str, ...] = ()) -> list[Ratio]:
     return [pair for pair in every if (pair.reported() or 0) > BEYOND]
 
 
-def chain(table: int, device: str, *places: tuple[str, str]) -> str:
-    """The printed latencies of models in forms, in this order: `11.9 → 8.5 ms`."""
+def chain(
+    table: int,
+    device: str,
+    *places: tuple[str, str],
+    field: Literal["latency_ms", "throughput_img_s"] = "latency_ms",
+) -> str:
+    """The printed numbers of models in forms, in this order: `11.9 → 8.5 ms`."""
     rows = [paper.find(table, device, *place) for place in places]
-    return " → ".join(f"{row.latency_ms:g}" for row in rows if row) + " ms"
+    unit = "ms" if field == "latency_ms" else "img/s"
+    return " → ".join(row.printed[field] for row in rows if row) + f" {unit}"
 
 
 def _rows(table: int, device: str) -> list[Reported]:
@@ -119,7 +151,3 @@ def _rivals() -> Iterator[Reported]:
 
 def _place(row: Reported) -> Place:
     return Place(row.model, row.form, resolution=row.input_size)
-
-
-def _batched(place: Place) -> Place:
-    return place._replace(batch=THROUGHPUT_BATCH)

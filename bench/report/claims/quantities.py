@@ -15,7 +15,7 @@ import msgspec
 
 from bench import paper
 from bench.analysis.ratio import compare
-from bench.models import naming
+from bench.analysis.stats import Estimate
 from bench.report.claims.evidence import (
     PRECISION,
     Evidence,
@@ -26,6 +26,7 @@ from bench.report.claims.evidence import (
     of_pairs,
     paired,
 )
+from bench.report.tables.layouts import LATENCY_BATCH, THROUGHPUT_BATCH
 
 FEWEST_FOR_SPREAD = 5  # samples; a standard deviation of fewer is too noisy
 PRINTED = {"params": "params_m", "macs": "gmacs"}
@@ -90,6 +91,56 @@ class Ratio(msgspec.Struct, frozen=True):
             apart=not found.rounds,
             rounds=found.rounds,
         )
+
+    def batched(self) -> Ratio:
+        """The same networks at the batch of throughputs, in the same order: fast over slow."""
+        slow, fast = (each._replace(batch=THROUGHPUT_BATCH) for each in (self.slow, self.fast))
+        return msgspec.structs.replace(self, slow=slow, fast=fast)
+
+
+class AcrossBatches(msgspec.Struct, frozen=True):
+    """How much faster than `slow` `fast` is at batch 1 / how much faster it is at batch 128.
+
+    (latency(slow) / latency(fast)) / (throughput(fast) / throughput(slow)).
+    """
+
+    slow: Place
+    fast: Place
+
+    @property
+    def name(self) -> str:
+        """Numerator / denominator: `RepNeXt-u3-T-rRep / RepNeXt-u3-T-sRep, batch 1 / 128`."""
+        return f"{self._latency.name}, batch {LATENCY_BATCH} / {THROUGHPUT_BATCH}"
+
+    def reported(self) -> float | None:
+        """The value from the latencies and throughputs that Table 4 prints."""
+        latency, throughput = self._latency.reported(), self._latency.batched().reported()
+        return latency / throughput if latency and throughput else None
+
+    def ours(self, evidence: Evidence) -> Found:
+        """The quotient of the two ratios. Its interval is [low₁ / high₂, high₁ / low₂].
+
+        It is valid for any correlation of the errors; for independent errors it is too wide.
+        """
+        one = self._latency.ours(evidence)
+        many = self._latency.batched().ours(evidence)
+        both = one.estimate, many.estimate
+        if both[0] is None or both[1] is None:
+            point = one.point / many.point if one.point and many.point else None
+            doubted = one.doubted or many.doubted
+            return missing(one.why, many.why)._replace(point=point, doubted=doubted)
+        quotient = both[0].point / both[1].point
+        return Found(
+            Estimate(quotient, both[0].low / both[1].high, both[0].high / both[1].low),
+            quotient,
+            doubted=one.doubted or many.doubted,
+            apart=one.apart or many.apart,
+            rounds=min(one.rounds, many.rounds),
+        )
+
+    @property
+    def _latency(self) -> Ratio:
+        return Ratio(self.slow, self.fast)
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -165,7 +216,7 @@ class Count(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """For example `RepNeXt-u3-T to RepNeXt-u3-T-sRep, MACs of Table 4`."""
-        before, after = (naming.network_title(self.model, f) for f in (self.before, self.after))
+        before, after = (Place(self.model, form).name for form in (self.before, self.after))
         return f"{before} to {after}, {COUNTS[self.field]} of Table {self.table}"
 
     def reported(self) -> float | None:
@@ -191,7 +242,7 @@ class Zeros(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The network, in form sRep."""
-        return naming.network_title(self.model, "srep")
+        return Place(self.model, "srep").name
 
     def reported(self) -> float | None:
         """None: the tables print no share of zeros."""

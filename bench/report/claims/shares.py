@@ -10,8 +10,7 @@ import msgspec
 
 from bench.analysis import stats
 from bench.analysis.profile.summary import by_term
-from bench.models import naming
-from bench.records import Profile
+from bench.records import Category, Profile
 from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
 
 COUNTERS = {"sampled": "the driver's counter", "sm_fill": "multiprocessors filled"}
@@ -30,8 +29,7 @@ class Share(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """For example `ConvNeXt-T, layer norm`."""
-        other = naming.network_title(self.place.model, self.without)
-        beyond = f" minus {other}" * bool(self.without)
+        beyond = f" minus {self._other.name}" if self.without else ""
         return f"{self.place.name}, {self.category}{beyond}"
 
     def reported(self) -> float | None:
@@ -43,7 +41,7 @@ class Share(msgspec.Struct, frozen=True):
         mine = evidence.profiled(self.place)
         theirs = mine
         if self.without:
-            theirs = evidence.profiled(self.place._replace(form=self.without))
+            theirs = evidence.profiled(self._other)
         if mine.why or theirs.why:
             return missing(mine.why, theirs.why)
         shares = [
@@ -61,6 +59,44 @@ class Share(msgspec.Struct, frozen=True):
 
     def _seconds(self, profile: Profile) -> float:
         return by_term(profile)[self.category]
+
+    @property
+    def _other(self) -> Place:
+        return self.place._replace(form=self.without)
+
+
+class Work(msgspec.Struct, frozen=True):
+    """time(before) / time(after) of the operators of some categories together."""
+
+    before: Place
+    after: Place
+    categories: tuple[Category, ...]
+
+    @property
+    def name(self) -> str:
+        """Numerator / denominator, and the categories."""
+        return f"{self.before.name} / {self.after.name}, {' + '.join(self.categories)}"
+
+    def reported(self) -> float | None:
+        """None: Figure 5 prints no numbers."""
+        return None
+
+    def ours(self, evidence: Evidence) -> Found:
+        """The geometric mean of the ratio over pairs of processes of the same round."""
+        before, after = evidence.profiled(self.before), evidence.profiled(self.after)
+        if before.why or after.why:
+            return missing(before.why, after.why)
+        both = [
+            (self._seconds(one), self._seconds(other))
+            for one, other in _together(before.rounds, after.rounds)
+        ]
+        logs = [math.log(one / other) for one, other in both if one and other]
+        doubted = before.doubted or after.doubted
+        return of_pairs(logs, "too few processes were profiled together", doubted=doubted)
+
+    def _seconds(self, profile: Profile) -> float:
+        seconds = by_term(profile)
+        return sum(seconds[category] for category in self.categories)
 
 
 class Gauge(msgspec.Struct, frozen=True):

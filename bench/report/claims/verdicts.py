@@ -13,9 +13,12 @@ from bench.report.claims.claim import KINDS, Claim
 from bench.report.claims.evidence import Evidence, Found, missing
 from bench.report.devices import DeviceResults
 
-Verdict = Literal["not reproduced", "not measured", "undecided", "same direction", "reproduced"]
+Verdict = Literal[
+    "not reproduced", "not tested", "not measured", "undecided", "same direction", "reproduced"
+]
 VERDICTS: tuple[Verdict, ...] = (  # the least favourable first
     "not reproduced",
+    "not tested",
     "not measured",
     "undecided",
     "same direction",
@@ -62,7 +65,8 @@ class ClaimResult(msgspec.Struct, frozen=True):
     """The result of a claim.
 
     `paper_agrees`: whether the paper's own tables support the claim, None if they cannot tell.
-    `verdict`: the verdict on devices of the claim's kind. `why`: the reason for `not measured`.
+    `verdict`: the verdict on devices of the claim's kind; `not tested` if nothing that we measure
+    can decide the claim. `why`: the reason for `not measured`.
     `doubted`: the verdict rests on SUSPECT rows.
     """
 
@@ -133,6 +137,8 @@ def supported_by_paper(claim: Claim) -> list[bool]:
 
 
 def _judged(claim: Claim, known: Sequence[tuple[DeviceResults, Evidence]]) -> ClaimResult:
+    if claim.untested:
+        return ClaimResult(claim, None, [], "not tested")
     holds = supported_by_paper(claim)
     needed = len(holds) // 2 + 1 if claim.rule == "most" else len(holds)
     own = sum(holds) >= needed if holds else None

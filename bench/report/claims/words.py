@@ -28,6 +28,7 @@ TALLY: dict[Verdict, str] = {
     "undecided": "undecided",
     "not measured": "not measured",
 }
+OURS = "ours"  # whose statement it is, before the table that it was derived from
 NAMED = 8  # quantities named in one line
 
 
@@ -42,8 +43,22 @@ def own_tables(judged: ClaimResult) -> str:
     return f"{answer}: {claim.scale.span(values)}"
 
 
+def where(claim: Claim) -> str:
+    """Where the paper says it; `ours; Table 6` if we derived the statement from a table."""
+    return claim.where if claim.quote else f"{OURS}; {claim.where}"
+
+
+def sentence(claim: Claim) -> str:
+    """The paper's sentence, such as `Sec. 5: “sacrifice throughput”.`, or that it is ours."""
+    if claim.quote is None:
+        return "This statement is ours."
+    return f"{claim.quote.section}: “{claim.quote.words}”."
+
+
 def device_cell(judged: ClaimResult, label: str) -> str:
     """The cell of the device with this label; the counted value if the claim needs no device."""
+    if judged.claim.untested:
+        return NOTHING
     found = next((each for each in judged.devices if each.label in (label, None)), None)
     return on_device(judged.claim, found) if found else NOT_MEASURED
 

@@ -133,17 +133,15 @@ def _chain(chain: Sequence[str], parts: Sequence[tuple[str, str]], absent: str =
 
 
 def _reported(layout: Layout, line: Line, field: str, device: str = "") -> Cell:
-    """The paper's numbers; all numbers of a cell get the decimals of the most exact one."""
+    """The paper's numbers, with the digits that the paper prints."""
     chain = line.forms if field == "throughput_img_s" else line.timed
-    rows = [layout.reported(line.model, form, device) for form in chain]
-    values = [getattr(row, field) if row else None for row in rows]
-    spreads = [row.latency_std_ms if row and field == "latency_ms" else None for row in rows]
-    known = [value for value in (*values, *spreads) if value is not None]
-    decimals = max((len(f"{value:g}".partition(".")[2]) for value in known), default=0)
     parts = []
-    for value, spread in zip(values, spreads, strict=True):
-        text = NOTHING if value is None else f"{value:.{decimals}f}"
-        parts.append((text if spread is None else f"{text} ± {spread:.{decimals}f}", ""))
+    for form in chain:
+        row = layout.reported(line.model, form, device)
+        digits = row.printed if row else {}
+        text, spread = digits.get(field, NOTHING), digits.get("latency_std_ms")
+        is_spread = field == "latency_ms" and spread is not None
+        parts.append((f"{text} ± {spread}" if is_spread else text, ""))
     return _chain(chain, parts)
 
 
