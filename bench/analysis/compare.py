@@ -9,9 +9,11 @@ import msgspec
 
 from bench.analysis import ratio
 from bench.analysis.ratio import Comparison
-from bench.analysis.recorded import Recorded, latest, no_such_case, without_hash
+from bench.analysis.recorded import Recorded, latest, no_such_case, relabelled
 from bench.analysis.stats import Finding
 from bench.errors import UsageError
+from bench.models import naming
+from bench.models.naming import without_hash
 from bench.records import Case, Environment, Failure, Measurement
 from bench.storage.history import History
 from bench.text import facts
@@ -84,8 +86,7 @@ def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
         raise UsageError(
             f"{base} and {candidate} are the same folder", "Name two different folders."
         )
-    before = {recorded.environment.chip.slug: recorded for recorded in latest(base)}
-    after = {recorded.environment.chip.slug: recorded for recorded in latest(candidate)}
+    before, after = _by_slug(base, candidate)
     common = [slug for slug in before if slug in after]
     if not common:
         chips = [
@@ -102,6 +103,18 @@ def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
             f"{base} and {candidate} have no case in common", "Run the same suite for both folders."
         )
     return found
+
+
+def _by_slug(base: Path, candidate: Path) -> list[dict[str, Recorded]]:
+    """The records of both folders by device, with the same labels: a label is part of a case."""
+    first, second = latest(base), latest(candidate)
+    both = [*first, *second]
+    labels = {case.model: case.label for each in both for case in each.cases if case.label}
+    both = relabelled(both, labels)
+    return [
+        {each.environment.chip.slug: each for each in side}
+        for side in (both[: len(first)], both[len(first) :])
+    ]
 
 
 def is_regression(found: Sequence[Comparisons], fail_on: set[str]) -> bool:
@@ -145,7 +158,9 @@ def _compare(
     found = ratio.compare(*rounds, usual=after.usual(theirs), margin=margin)
     verdicts = {mine: before.verdict(mine), theirs: after.verdict(theirs)}
     doubts = [
-        f"the verdict on {c.name} is {v.text}" for c, v in verdicts.items() if v.level != "VALID"
+        f"the verdict on {naming.name(case)} is {verdict.text}"
+        for case, verdict in verdicts.items()
+        if verdict.level != "VALID"
     ]
     note = "; ".join(text for text in (found.note, *doubts) if text)
     invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())

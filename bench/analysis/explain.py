@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from bench.analysis import stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
-from bench.analysis.recorded import Recorded, without_hash
+from bench.analysis.recorded import Recorded
+from bench.models.naming import name, without_hash
 from bench.records import Case, Conditions, Failure, Measurement
 from bench.text import duration, milliseconds, plus_minus, significant
 
@@ -45,7 +46,8 @@ def _what(recorded: Recorded, case: Case) -> str:
     setting = f"batch {case.batch}, {case.resolution}², {case.backend}, {case.precision}"
     threads = "1 thread" if case.threads == 1 else f"{case.threads} threads"
     where = f"{threads} of {chip.name}" + (f", {with_}" if with_ else "")
-    return f"{case.case_id}: {case.name}, {setting}, on {where}"
+    called = f"{name(case)} ({case.name})" if case.label else case.name
+    return f"{case.case_id}: {called}, {setting}, on {where}"
 
 
 def _of_failure(failure: Failure) -> Iterator[tuple[str, str]]:
@@ -207,8 +209,8 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
 def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     preset = ["--preset", rounds[0].preset] if rounds else []
     model, plus, weights = without_hash(case.model).partition("+")
-    name = Case(model, case.form).name
-    words = ["bench", "run", "--device", case.device, "--models", name]
+    entry = Case(model, case.form).name
+    words = ["bench", "run", "--device", case.device, "--models", entry]
     words += ["--batch", str(case.batch), "--resolution", str(case.resolution)]
     words += ["--backend", case.backend, "--precision", case.precision]
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,8 @@ import msgspec
 from bench.analysis.ratio import State, usual_state
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.errors import UsageError
+from bench.models import labels, naming
+from bench.models.naming import without_hash
 from bench.records import (
     Case,
     Chip,
@@ -24,7 +25,6 @@ from bench.records import (
 from bench.storage.history import History, history
 from bench.storage.reader import Flaw, SkippedLine, read, results_files
 
-HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
 NAMES_SHOWN = 40
 FEWEST_LETTERS = 6  # shortest prefix of a case_id that selects a case
 MEASURE_FIRST = "Measure first: bench run --suite table6 --device cpu --preset quick"
@@ -49,13 +49,8 @@ class Recorded(msgspec.Struct, frozen=True):
         return history(self.records, case, self.environment.environment_id)
 
     def matching(self, selector: str) -> list[Case]:
-        """Cases named `selector`, with or without form; else cases whose id begins with it."""
-        named = [
-            case
-            for case in self.cases
-            if selector
-            in (case.name, case.model, without_hash(case.name), without_hash(case.model))
-        ]
+        """Cases called `selector` (`naming.is_called`); else cases whose id begins with it."""
+        named = [case for case in self.cases if naming.is_called(case, selector)]
         newest = {(without_hash(case.name), case.group): case.model for case in named}
         if selector == without_hash(selector):  # of several versions of a file, the newest
             named = [c for c in named if c.model == newest[without_hash(c.name), c.group]]
@@ -91,30 +86,37 @@ def latest(source: Path) -> list[Recorded]:
     Raises UsageError when there are no records, or when a record has another schema version.
     """
     found = []
+    everything: list[Record] = []
     for path in results_files(source):
         records, unread = read(path)
         for each in unread:
             if each.flaw is Flaw.SCHEMA:
                 remedy = "Read this file with the version of bench that wrote it."
                 raise UsageError(str(each), remedy)
+        everything += records
         newest = _newest(path.parent, records, unread)
         if newest:
             found.append(newest)
     if not found:
         raise UsageError(f"no results in {source}", MEASURE_FIRST)
-    return found
+    return relabelled(found, labels.on_record(everything))
+
+
+def relabelled(found: Sequence[Recorded], given: Mapping[str, str]) -> list[Recorded]:
+    """The same records with the labels `given`, by model, on their cases."""
+    models = [case.model for each in found for case in each.cases]
+    unique = labels.settled(given, models)
+    return [
+        msgspec.structs.replace(each, records=labels.stamped(each.records, unique))
+        for each in found
+    ]
 
 
 def no_such_case(selector: str, folder: Path, everything: Sequence[Recorded]) -> UsageError:
     """An error for a `selector` that matches no case; it lists the cases on record."""
-    names = sorted({case.name for recorded in everything for case in recorded.cases})
+    names = sorted({naming.name(case) for recorded in everything for case in recorded.cases})
     listed = ", ".join(names[:NAMES_SHOWN])
     return UsageError(f"no case named {selector!r} in {folder}", f"Cases on record: {listed}")
-
-
-def without_hash(name: str) -> str:
-    """`net.py:net#1a2b3c4d@srep` to `net.py:net@srep`: a name without the hash of its file."""
-    return HASH.sub("", name)
 
 
 def unknown_environment(record: Measurement | Failure | Profile) -> Environment:

@@ -8,12 +8,16 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from bench import devices
 from bench.cli.options import Options
 from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
+from bench.models import labels, user
+from bench.models.naming import by_title, without_hash
 from bench.records import Case, Environment, Source
 from bench.text import without_paths
 
@@ -37,7 +41,8 @@ class Choice(NamedTuple):
     def with_current_state(self) -> Choice:
         """Return the choice with the current state of the machine; for a run that had to wait."""
         was = self.environment
-        return self._replace(environment=describe(self.driver, was.chip, was.run_id, was.command))
+        now = describe(self.driver, was.chip, was.run_id, was.command)
+        return self._replace(environment=msgspec.structs.replace(now, labels=was.labels))
 
 
 def choose(options: Options) -> Choice:
@@ -47,7 +52,7 @@ def choose(options: Options) -> Choice:
     """
     suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
     overrides = suites.Overrides(
-        models=_words(options.models),
+        models=_entries(options.models),
         batch=_numbers("batch", options.batch),
         resolution=_numbers("resolution", options.resolution),
         backend=_words(options.backend),
@@ -59,7 +64,26 @@ def choose(options: Options) -> Choice:
     driver, chip = devices.select(options.device)
     selected = suites.select(suite, overrides, chip, options.threads)
     environment = describe(driver, chip, runner.new_run_id(), _command())
+    found = labels.parse(options.label or [], selected.cases, _typed(overrides, selected.cases))
+    environment = msgspec.structs.replace(environment, labels=found)
     return Choice(suite, driver, environment, *selected)
+
+
+def _entries(models: str | None) -> tuple[str, ...] | None:
+    """Split --models at the commas; a title such as RepNeXt-u3-T-sRep becomes repnext_u3_t@srep."""
+    words = _words(models)
+    return None if words is None else tuple(map(by_title, words))
+
+
+def _typed(overrides: suites.Overrides, cases: Sequence[Case]) -> dict[str, str]:
+    """Map the networks as typed, without @form, to their models in `cases`."""
+    weights = f"+{overrides.weights.name}" if overrides.weights else ""
+    found = {}
+    for name in (user.split_form(entry)[0] for entry in overrides.models or ()):
+        own = user.resolve(name)
+        wanted = (own.code if own else name) + weights
+        found |= {name: case.model for case in cases if without_hash(case.model) == wanted}
+    return found
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

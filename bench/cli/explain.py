@@ -21,7 +21,10 @@ HEADING = 11
 def explain(
     selector: Annotated[
         str,
-        typer.Argument(metavar="ID|MODEL", help="A case_id, its first letters, or a model."),
+        typer.Argument(
+            metavar="ID|MODEL",
+            help="A case_id, its first letters, or a network as --models or a table names it.",
+        ),
     ],
     folder: Annotated[
         Path,

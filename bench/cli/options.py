@@ -79,6 +79,13 @@ def _models(incomplete: str) -> list[str]:
     return [before + comma + name for name in zoo.ZOO if name.startswith(last)]
 
 
+label_option = typer.Option(
+    "--label",
+    metavar="MODEL=LABEL",
+    help="What tables and figures call a network: nets/mine.py:net=MyNet. Repeat it for others.",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The flags of both `bench run` and `bench profile`. None means that a flag is not given."""
@@ -111,6 +118,7 @@ class Options:
             metavar="FILE", help="Weights for the model: a .safetensors file or a torch checkpoint."
         ),
     ] = None
+    label: Annotated[list[str] | None, label_option] = None
     backend: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Backends: see `bench list backends`.  [default: eager]"),

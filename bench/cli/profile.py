@@ -20,6 +20,7 @@ from bench.devices.precision import PRECISIONS
 from bench.errors import UsageError, unknown
 from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S
+from bench.models.labels import stamped
 from bench.records import Failure
 from bench.storage.results import Store
 
@@ -86,6 +87,8 @@ def profile(options: ProfileOptions) -> int:
         seconds = options.seconds or PROFILE_S[options.preset]
         found = profile_cases(sweep, seconds, trace=options.trace)
     exit_code = conclude(sweep, failures_of(found), options.out)
+    named = sweep.environment.labels
+    found = [known._replace(rounds=stamped(known.rounds, named)) for known in found]
     _show(found, sweep.store, is_difference=bool(options.diff), as_json=options.as_json)
     return exit_code
 

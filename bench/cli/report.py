@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import as_folder
+from bench.cli.options import as_folder, label_option
 
 
 def report(
@@ -29,9 +29,11 @@ def report(
     top1: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Your own accuracies: a CSV file with the columns model,top1."
+            metavar="FILE",
+            help="Your own accuracies: a CSV file with the columns model,top1 and label.",
         ),
     ] = None,
+    label: Annotated[list[str] | None, label_option] = None,
 ) -> None:
     """Write tables, figures, the claims of the paper and an HTML page of the results in OUT."""
     from bench.paper import accuracy
@@ -39,7 +41,7 @@ def report(
     given = accuracy.read(top1) if top1 else []
     from bench.report import write
 
-    written, warnings = write(sources, to, given)
+    written, warnings = write(sources, to, given, label or [])
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for path in written:

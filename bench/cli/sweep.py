@@ -17,6 +17,7 @@ from bench.cli.console import say
 from bench.cli.messages import failure_line
 from bench.cli.versions import version_change
 from bench.errors import CASE_FAILED, InterruptedRunError
+from bench.models.labels import on_record
 from bench.records import Case, Chip, Environment, Failure
 from bench.storage import lock
 from bench.storage.results import Store
@@ -82,6 +83,10 @@ def locked(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
             say(sweep.console, changed)
         try:
             yield sweep
+            if sweep.environment.labels.items() - on_record(sweep.store.environments()).items():
+                sweep.store.append(
+                    sweep.environment
+                )  # nothing was measured, so it is not there yet
         except KeyboardInterrupt:
             raise InterruptedRunError(sweep.store.path) from None
 

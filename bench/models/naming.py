@@ -5,7 +5,9 @@ Importing this file imports no torch.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.devices import driver_of
@@ -14,6 +16,7 @@ from bench.records import Case, Chip
 
 USUAL = Case(model="", form="")  # names omit the backend, precision and resolution of this case
 USUAL_SETTING = f"{USUAL.backend} {USUAL.precision}"
+HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
 
 
 class Family(NamedTuple):
@@ -24,25 +27,30 @@ class Family(NamedTuple):
 
 
 def selector(case: Case, *, batch: bool = False) -> str:
-    """Return the name on the command line, then the unusual settings: `repnext_u3_t@srep compile`.
+    """Return the name that commands take, then the unusual settings: `repnext_u3_t@srep compile`.
 
     With `batch`, a batch size above 1 is added: `repnext_u3_t@srep compile batch 128`.
     """
-    words = [case.name, setting(case)]
+    words = [name(case), setting(case)]
     if batch and case.batch > 1:
         words.append(f"batch {case.batch}")
     return " ".join(filter(None, words))
 
 
+def name(case: Case) -> str:
+    """Return `model@form`, or the label with the suffix of the form: `MyNet-rRep`."""
+    return network_title(case.model, case.form, case.label) if case.label else case.name
+
+
 def title(case: Case, *, with_threads: bool = False) -> str:
     """Return the name in tables and figures: `RepNeXt-u3-T-sRep compile`."""
-    words = [network_title(case.model, case.form), setting(case, with_threads=with_threads)]
-    return " ".join(filter(None, words))
+    network = network_title(case.model, case.form, case.label)
+    return " ".join(filter(None, [network, setting(case, with_threads=with_threads)]))
 
 
-def network_title(model: str, form: str) -> str:
-    """Return the paper's name of the network with the suffix of its form: `RepNeXt-u3-T-sRep`."""
-    return _title_of(model) + forms.find(form).suffix
+def network_title(model: str, form: str, label: str = "") -> str:
+    """Return the label, or the paper's name, with the suffix of the form: `RepNeXt-u3-T-sRep`."""
+    return (label or _title_of(model)) + forms.find(form).suffix
 
 
 def setting(case: Case, *, with_threads: bool = False) -> str:
@@ -74,25 +82,93 @@ def has_unusual_threads(case: Case, chip: Chip) -> bool:
     return kind == "cpu" and case.threads != chip.threads
 
 
-def family(model: str) -> Family:
-    """Return family and size of a network: `ConvNeXt` and `T`, `ResNet` and `50`.
+def family(case: Case) -> Family:
+    """Return family and size of a network of the paper: `ConvNeXt` and `T`, `ResNet` and `50`.
 
-    A user's network (`net.py:net#1a2b3c4d`) is a separate family without a size.
+    Any other network, and a network with a label, is a family of its own without a size. A label
+    that is the name of a family of the paper does not join that family.
     """
-    if is_user_model(model):
-        return Family(model, "")
+    if case.label:
+        own = f"{case.label} (label)" if case.label in _families() else case.label
+        return Family(own, "")
+    return _family_of(case.model) if case.model in zoo.ZOO else Family(case.model, "")
+
+
+def names(case: Case) -> tuple[list[str], list[str]]:
+    """Return the names of a case as the user may type them: exact ones, and titles in any case.
+
+    `repnext_u3_t@srep` and `repnext_u3_t` with and without the hash of a file are exact;
+    `RepNeXt-u3-T-sRep` and `RepNeXt-u3-T@srep` are titles. A label is a title.
+    """
+    exact = [case.name, case.model, without_hash(case.name), without_hash(case.model)]
+    base = case.label or _title_of(case.model)
+    return exact, [network_title(case.model, case.form, case.label), f"{base}@{case.form}"]
+
+
+def is_called(case: Case, text: str) -> bool:
+    """Whether `text` is a name of the case, then any of its settings: `ResNet50 compile bf16`.
+
+    Settings are words that `selector` and `title` print: the backend, the precision, `288²`,
+    `4 threads`, `batch 128`.
+    """
+    words = text.split()
+    return any(
+        _is_name(case, " ".join(words[:count])) and _has_settings(case, words[count:])
+        for count in range(len(words), 0, -1)
+    )
+
+
+def by_title(entry: str) -> str:
+    """Return `repnext_u3_t@srep` for `RepNeXt-u3-T-sRep` in any case, as tables print it.
+
+    `RepNeXt-u3-T@srep` is the same network. Any other entry of --models is returned unchanged.
+    """
+    if entry in zoo.ZOO:
+        return entry
+    return _entries().get(entry.casefold(), entry)
+
+
+def without_hash(name: str) -> str:
+    """`net.py:net#1a2b3c4d@srep` to `net.py:net@srep`: a name without the hash of its file."""
+    return HASH.sub("", name)
+
+
+def _is_name(case: Case, text: str) -> bool:
+    exact, titles = names(case)
+    return text in exact or text.casefold() in (each.casefold() for each in titles)
+
+
+def _has_settings(case: Case, words: Sequence[str]) -> bool:
+    left = f" {' '.join(words).casefold()} "
+    batch, size = f"batch {case.batch}", f"{case.resolution}²"
+    for phrase in (case.backend, case.precision, size, threads(case.threads), batch):
+        left = left.replace(f" {phrase.casefold()} ", " ", 1)
+    return not left.strip()
+
+
+@functools.lru_cache(maxsize=1)
+def _entries() -> dict[str, str]:
+    """Return the entry of --models by each title of the zoo in lower case."""
+    found = {}
+    for spec in zoo.ZOO.values():
+        for case in (Case(spec.name, form) for form in spec.forms):
+            for each in names(case)[1]:
+                found[each.casefold()] = case.name
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _families() -> frozenset[str]:
+    return frozenset(_family_of(model).name for model in zoo.ZOO)
+
+
+def _family_of(model: str) -> Family:
     whole = _title_of(model)
     name, dash, size = whole.rpartition("-")
     if dash:
         return Family(name, size)
     found = re.fullmatch(r"(.*\D)(\d+)", whole)
     return Family(found[1], found[2]) if found else Family(whole, "")
-
-
-def is_user_model(model: str) -> bool:
-    """Whether `model` names a user's file, factory or weights, and not a model of zoo or timm."""
-    is_path = "/" in model and not model.startswith(zoo.TIMM_PREFIX)
-    return is_path or ":" in model or "#" in model
 
 
 def _title_of(model: str) -> str:

@@ -20,14 +20,22 @@ from typing import Literal
 import msgspec
 
 from bench.errors import UsageError
-from bench.models import user, zoo
+from bench.models import zoo
+from bench.models.naming import without_hash
 from bench.paper import tables
 
 IMAGENET = "imagenet1k"
 TIMM_FILE = tables.DATA / "timm_imagenet1k.csv"
 
 # The columns of the user's file, and the value of an empty or absent cell.
-COLUMNS = {"model": "", "top1": "", "dataset": IMAGENET, "input_size": "224", "detail": ""}
+COLUMNS = {
+    "model": "",
+    "top1": "",
+    "dataset": IMAGENET,
+    "input_size": "224",
+    "detail": "",
+    "label": "",
+}
 REQUIRED = ("model", "top1")
 MAX_BYTES = 1_000_000
 SHOWN = 40  # maximum number of characters of a cell in a message
@@ -37,7 +45,6 @@ HEADER = (
     f"{', '.join(name for name in COLUMNS if name not in REQUIRED)}, separated by commas."
 )
 
-_HASH = re.compile(rf"#[0-9a-f]{{{user.HASH_LETTERS}}}(?=\+|\Z)")
 _DATASET = re.compile("[a-z0-9]+")
 
 # A part of timm's tag that means training on more images than ImageNet-1K: the name of a data set,
@@ -74,10 +81,16 @@ class Accuracy(msgspec.Struct, frozen=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A model, and an accuracy of it from the user's file."""
+    """A model, and an accuracy of it from the user's file.
+
+    `label` is what tables call the model, "" for its usual title. `line` is the file and the number
+    of the line, for messages.
+    """
 
     model: str
     accuracy: Accuracy
+    label: str = ""
+    line: str = ""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -135,7 +148,7 @@ def read(path: Path) -> list[Given]:
             raise _wrong(path, number, f"{len(cells)} cells under a header of {len(header)}")
         filled = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
         try:
-            given = _given({**COLUMNS, "detail": path.name, **filled})
+            given = _given({**COLUMNS, "detail": path.name, **filled}, f"{path}:{number}")
         except ValueError as error:
             raise _wrong(path, number, str(error)) from error
         key = (given.model, given.accuracy.dataset, given.accuracy.input_size)
@@ -188,7 +201,7 @@ def published() -> list[Published]:
 
 def _names(model: str) -> list[str]:
     """Return the valid names for `model` in the user's file: with and without hashes of files."""
-    return list(dict.fromkeys([model, _HASH.sub("", model)]))
+    return list(dict.fromkeys([model, without_hash(model)]))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -224,8 +237,8 @@ def _text(path: Path) -> str:
     return text
 
 
-def _given(cells: Mapping[str, str]) -> Given:
-    """Convert one line. Raises ValueError with the reason if a cell is invalid."""
+def _given(cells: Mapping[str, str], line: str) -> Given:
+    """Convert one line, called `line`. Raises ValueError with the reason if a cell is invalid."""
     if not cells["model"]:
         raise ValueError("no model")
     if not _DATASET.fullmatch(cells["dataset"]):
@@ -242,7 +255,7 @@ def _given(cells: Mapping[str, str]) -> Given:
             f"input_size is {_shown(cells['input_size'])}, not a positive whole number of pixels"
         )
     accuracy = Accuracy(top1, cells["dataset"], int(size), "measured", cells["detail"])
-    return Given(cells["model"], accuracy)
+    return Given(cells["model"], accuracy, cells["label"], line if cells["label"] else "")
 
 
 def _number(cell: str) -> float:

@@ -8,12 +8,18 @@ interactive HTML page.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from bench.errors import UsageError
+from bench.models import labels
+from bench.models.labels import Label
+from bench.models.naming import without_hash
 from bench.paper import accuracy
 from bench.paper.accuracy import Given
+from bench.records import Record, of_cases
 from bench.report import claims, colours, devices, index, page
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
@@ -27,23 +33,28 @@ Pages = dict[str, bytes]
 
 
 def write(
-    sources: Sequence[Path], to: Path | None = None, given: Sequence[Given] = ()
+    sources: Sequence[Path],
+    to: Path | None = None,
+    given: Sequence[Given] = (),
+    texts: Sequence[str] = (),
 ) -> tuple[list[Path], list[str]]:
     """Write the report of all records below `sources`; return the written files and the warnings.
 
     Without `to`, each device's pages go next to its records, and the joint pages go into the
     source. With `to`, the joint pages go into `to` and each device's pages into
-    `to/<device-slug>/`. `given` are accuracies that the user supplies.
+    `to/<device-slug>/`. `given` are accuracies and labels from the user's file, and
+    `texts` the values of --label.
 
-    Raises UsageError if there are no records, if a folder cannot be read or written, or if there
-    are several sources but no `to`.
+    Raises UsageError if there are no records, if a folder cannot be read or written, if there
+    are several sources but no `to`, or for a wrong label.
     """
     several = len(sources) > 1 and len({os.path.realpath(source) for source in sources}) > 1
     if several and to is None:
         raise UsageError(
             "several folders of results need one folder for their report", "Add --to DIR."
         )
-    found, warnings = gather(sources)
+    found, warnings = gather(sources, texts, _labels(given))
+    given = _by_model(given, found.values())
     home = to or sources[0]
     alone = [
         each
@@ -64,6 +75,22 @@ def write(
     stale = index.stale_files(written)
     warnings += [f"{path} is from an earlier report: remove it" for path in stale]
     return list(dict.fromkeys(written)), warnings
+
+
+def _labels(given: Sequence[Given]) -> list[Label]:
+    return [Label(each.model, each.label, each.line) for each in given if each.label]
+
+
+def _by_model(given: Sequence[Given], records: Iterable[Sequence[Record]]) -> list[Given]:
+    """The same accuracies; a title or a label that names a model is replaced by its name."""
+    cases = list(dict.fromkeys(each.case for several in records for each in of_cases(several)))
+    found = []
+    for each in given:
+        models = labels.models(each.model, cases)
+        is_name = any(each.model == without_hash(model) for model in models)
+        name = each.model if is_name or not models else models[0]
+        found.append(msgspec.structs.replace(each, model=name))
+    return found
 
 
 def _unmatched(given: Sequence[Given], every: Sequence[DeviceResults]) -> list[str]:

@@ -57,7 +57,7 @@ def _parts(group: Comparisons) -> list[str]:
         parts.append(to_markdown_table(pd.DataFrame([_line(each) for each in group.compared])))
         parts.append(_how_to_read(group.compared))
     lost = [
-        f"- {markdown(each.case.name)}, batch {each.case.batch}: {markdown(each.why)} "
+        f"- {markdown(naming.name(each.case))}, batch {each.case.batch}: {markdown(each.why)} "
         f"({markdown(each.side)})"
         for each in group.lost
     ]

@@ -11,6 +11,7 @@ from bench.analysis import rows
 from bench.analysis.profile.recorded import ProfileHistory, peaks_for, profile_history
 from bench.analysis.recorded import unknown_environment
 from bench.analysis.rows import Row
+from bench.models import naming
 from bench.paper.accuracy import Given
 from bench.records import Environment, Peaks, Profile, Record, of_cases, of_profiles
 
@@ -126,8 +127,8 @@ def _notes(
     yield from _contradictions(own, records, environment)
     if not own:
         yield "cases were profiled, but none was measured"
-    unfinished = [row.case.name for row in own if row.unfinished]
-    failed = [row.case.name for row in own if row.failure]
+    unfinished = [naming.name(row.case) for row in own if row.unfinished]
+    failed = [naming.name(row.case) for row in own if row.failure]
     if unfinished:
         yield f"unfinished, the run ended before the last round: {_some(unfinished)}"
     if failed:

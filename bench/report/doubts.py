@@ -63,7 +63,7 @@ def _reasons(rows: Sequence[Row]) -> Iterator[str]:
 
 def _name(row: Row) -> str:
     batch = f" at batch {row.case.batch}" if row.case.batch > 1 else ""
-    return naming.network_title(row.case.model, row.case.form) + batch
+    return naming.network_title(row.case.model, row.case.form, row.case.label) + batch
 
 
 def _some(names: Iterable[str]) -> str:

@@ -56,12 +56,12 @@ def test_a_number_of_threads_is_unusual_only_on_a_cpu_with_another_default(kind,
         ("repnext_u3_s", "RepNeXt-u3", "S"),
         ("repghost_2_0x", "RepGhost", "2.0x"),
         ("shortcut_act_t", "Shortcut-act", "T"),
-        ("timm/resnet18", "timm/resnet", "18"),
-        ("mine", "mine", ""),
+        ("timm/resnet18", "timm/resnet18", ""),
+        ("mine-2", "mine-2", ""),
     ],
 )
 def test_a_model_has_a_family_and_a_size(model, family, size):
-    assert naming.family(model) == (family, size)
+    assert naming.family(Case(model, "plain")) == (family, size)
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,63 @@ def test_a_model_has_a_family_and_a_size(model, family, size):
     ],
 )
 def test_a_user_network_is_a_separate_family(model):
-    assert naming.family(model) == (model, "")
+    assert naming.family(Case(model, "plain")) == (model, "")
+
+
+@pytest.mark.parametrize(
+    ("label", "family"), [("MyNet-T", "MyNet-T"), ("ResNet50", "ResNet50"), ("ViT", "ViT (label)")]
+)
+def test_a_label_is_a_family_of_its_own(label, family):
+    assert naming.family(Case("vit_b", "plain", label=label)) == (family, "")
+
+
+def test_a_label_is_the_name_and_the_title_with_the_suffix_of_the_form():
+    case = Case("net.py:net#1a2b3c4d", "rrep", "compile", label="MyNet")
+    assert naming.name(case) == "MyNet-rRep"
+    assert naming.title(case) == naming.selector(case) == "MyNet-rRep compile"
+
+
+SETTINGS = Case("repnext_u3_t", "srep", "compile", "bf16", 128, 288, threads=4)
+OWN = Case("nets/a.py:net#1a2b3c4d", "rrep", label="My Net")
+
+
+@pytest.mark.parametrize(
+    ("case", "text", "called"),
+    [
+        (SETTINGS, "repnext_u3_t@srep", True),
+        (SETTINGS, "repnext_u3_t", True),
+        (SETTINGS, "RepNeXt-u3-T-sRep", True),
+        (SETTINGS, "repnext-U3-t-srep", True),
+        (SETTINGS, "RepNeXt-u3-T@srep", True),
+        (SETTINGS, "RepNeXt-u3-T-sRep compile bf16 288² 4 threads batch 128", True),
+        (SETTINGS, "repnext_u3_t@srep batch 128", True),
+        (SETTINGS, "repnext_u3_t@srep eager", False),
+        (SETTINGS, "repnext_u3_t@srep batch 1", False),
+        (SETTINGS, "RepNeXt-u3-T", False),  # the title of another form
+        (SETTINGS, "Repnext_u3_t", False),
+        (OWN, "nets/a.py:net#1a2b3c4d@rrep", True),
+        (OWN, "nets/a.py:net", True),
+        (OWN, "my net-rrep", True),
+        (OWN, "My Net@rrep eager fp32", True),
+        (OWN, "My", False),
+        (OWN, "", False),
+    ],
+)
+def test_commands_take_names_titles_and_labels_with_settings(case, text, called):
+    assert naming.is_called(case, text) == called
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("ConvNeXt-T", "convnext_t"),
+        ("repnext-u3-t-SREP", "repnext_u3_t@srep"),
+        ("RepNeXt-u3-T", "repnext_u3_t@train"),
+        ("RepNeXt-u3-T@rrep", "repnext_u3_t@rrep"),
+        ("repnext_u3_t", "repnext_u3_t"),
+        ("nets/a.py:net", "nets/a.py:net"),
+        ("ConvNeXt", "ConvNeXt"),
+    ],
+)
+def test_a_title_of_the_paper_is_an_entry_of_models(entry, name):
+    assert naming.by_title(entry) == name

@@ -151,7 +151,8 @@ def labels(profiles: Sequence[Profile], width: int = WRAP_NAME) -> list[str]:
     """
     found = []
     for profile, title in zip(profiles, titles(profiles), strict=True):
-        network = naming.network_title(profile.case.model, profile.case.form)
+        case = profile.case
+        network = naming.network_title(case.model, case.form, case.label)
         is_long = len(title) > width
         setting = textwrap.wrap(title.removeprefix(network).strip(), width)
         lines = [shortened(network, LONGEST), *setting] if is_long else [title]

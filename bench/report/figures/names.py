@@ -74,10 +74,10 @@ def names_of(spots: Sequence[Spot], at: Points) -> list[str]:
         if spot.family not in widest or room[i] > room[widest[spot.family]]:
             widest[spot.family] = i
     return [
-        fitted(network_title(spot.row.case.model, spot.row.case.form), LONGEST_NAME)
+        fitted(network_title(case.model, case.form, case.label), LONGEST_NAME)
         if widest[spot.family] == i
         else fitted(spot.size or spot.form.label, LONGEST_SIZE)
-        for i, spot in enumerate(spots)
+        for i, (spot, case) in enumerate((spot, spot.row.case) for spot in spots)
     ]
 
 

@@ -144,7 +144,7 @@ def _spot(row: Row) -> Spot | None:
     if not row.summary or not known:
         return None
     latency = row.interval.point if row.interval else row.summary.median
-    return Spot(row, *naming.family(row.case.model), 1e3 * latency, known)
+    return Spot(row, *naming.family(row.case), 1e3 * latency, known)
 
 
 def series(spots: Iterable[Spot]) -> list[list[Spot]]:

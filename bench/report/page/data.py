@@ -100,8 +100,8 @@ def _line(device: int, row: Row) -> Json:
     return {
         "device": device,
         "case": case.name,
-        "name": naming.network_title(case.model, case.form),
-        "family": naming.family(case.model).name,
+        "name": naming.network_title(case.model, case.form, case.label),
+        "family": naming.family(case).name,
         "form": case.form,
         "backend": case.backend,
         "precision": case.precision,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.analysis.rows import Row
+from bench.models import naming
 from bench.records import Cost
 from bench.report.frame import frame
 from bench.report.tables.csv import CSV_DIGITS
@@ -64,7 +65,7 @@ def _line(row: Row) -> dict[str, str]:
     case, summary, cost = row.case, row.summary, row.cost or Cost()
     failed = f"failed ({row.failure.stage})" if row.failure else NOTHING
     return {
-        "Model": markdown(case.model),
+        "Model": markdown(case.label or case.model),
         "Form": markdown(case.form),
         "Backend": case.backend,
         "Precision": case.precision,
@@ -97,7 +98,7 @@ def _interval(row: Row) -> str:
 
 def _doubts(rows: Sequence[Row]) -> list[str]:
     lines = [
-        f"- {markdown(row.case.name)}, batch {row.case.batch}: {markdown(row.verdict.text)}"
+        f"- {markdown(naming.name(row.case))}, batch {row.case.batch}: {markdown(row.verdict.text)}"
         for row in rows
         if row.verdict and row.verdict.reasons
     ]
@@ -106,8 +107,8 @@ def _doubts(rows: Sequence[Row]) -> list[str]:
 
 def _failures(rows: Sequence[Row]) -> list[str]:
     lines = [
-        f"- {markdown(row.case.name)}, batch {row.case.batch}: failed at {row.failure.stage} "
-        f"with {markdown(row.failure.error)}: {markdown(row.failure.message)}"
+        f"- {markdown(naming.name(row.case))}, batch {row.case.batch}: failed at "
+        f"{row.failure.stage} with {markdown(row.failure.error)}: {markdown(row.failure.message)}"
         for row in rows
         if row.failure
     ]
