@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.cli.options import as_folder, label_option
+
+TO_OPEN = {"page:": ["report.html"], "table:": ["results.tex"], "index:": ["report.md"]}
 
 
 def report(
@@ -34,15 +37,37 @@ def report(
         ),
     ] = None,
     label: Annotated[list[str] | None, label_option] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="Write all tables and claims of the paper, also those without a measured network.",
+        ),
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--list", help="Print the path of every written file.")
+    ] = False,
 ) -> None:
-    """Write tables, figures, the claims of the paper and an HTML page of the results in OUT."""
+    """Write tables, figures and an HTML page of the results in OUT, and the paper's tables."""
     from bench.paper import accuracy
 
     given = accuracy.read(top1) if top1 else []
     from bench.report import write
 
-    written, warnings = write(sources, to, given, label or [])
+    written, warnings = write(sources, to, given, label or [], with_paper=paper)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    for path in written:
-        print(path)
+    if every:
+        print("\n".join(map(str, written)))
+        return
+    home = to or sources[0]
+    for heading, path in _to_open(written, home):
+        print(f"{heading:<9}{path}")
+    print(f"files:   {len(written)} in all; --list names them")
+
+
+def _to_open(written: Sequence[Path], home: Path) -> Iterator[tuple[str, Path]]:
+    """The pages to open first, each with a heading."""
+    for heading, names in TO_OPEN.items():
+        found = [home / name for name in names if home / name in written]
+        yield from ((heading, path) for path in found[:1])

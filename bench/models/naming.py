@@ -60,11 +60,17 @@ def setting(case: Case, *, with_threads: bool = False) -> str:
     """
     pairs = ((case.backend, USUAL.backend), (case.precision, USUAL.precision))
     words = [word for word, usual in pairs if word != usual]
-    if case.resolution != USUAL.resolution:
-        words.append(f"{case.resolution}²")
+    if case.input or case.resolution != USUAL.resolution:
+        words.append(_size(case))
     if with_threads:
         words.append(threads(case.threads))
     return " ".join(words)
+
+
+def image(case: Case) -> str:
+    """Return the size of one image: `224×224 pixels`, or `1×224×320` where it has a shape."""
+    square = f"{case.resolution}×{case.resolution} pixels"
+    return case.input.replace("x", "×") if case.input else square
 
 
 def threads(count: int) -> str:
@@ -140,10 +146,14 @@ def _is_name(case: Case, text: str) -> bool:
 
 def _has_settings(case: Case, words: Sequence[str]) -> bool:
     left = f" {' '.join(words).casefold()} "
-    batch, size = f"batch {case.batch}", f"{case.resolution}²"
-    for phrase in (case.backend, case.precision, size, threads(case.threads), batch):
+    batch = f"batch {case.batch}"
+    for phrase in (case.backend, case.precision, _size(case), threads(case.threads), batch):
         left = left.replace(f" {phrase.casefold()} ", " ", 1)
     return not left.strip()
+
+
+def _size(case: Case) -> str:
+    return image(case) if case.input else f"{case.resolution}²"
 
 
 @functools.lru_cache(maxsize=1)

@@ -25,6 +25,7 @@ from bench.models.naming import without_hash
 from bench.paper import tables
 
 IMAGENET = "imagenet1k"
+DATASETS = {IMAGENET: "ImageNet-1K", "imagewoof": "ImageWoof", "cifar100": "CIFAR-100"}
 TIMM_FILE = tables.DATA / "timm_imagenet1k.csv"
 
 # The columns of the user's file, and the value of an empty or absent cell.

@@ -24,7 +24,7 @@ from bench.report import claims, colours, devices, index, page
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import gather
-from bench.report.tables import paper_tables, profiles, results
+from bench.report.tables import paper_tables, profiles, results, results_tex
 from bench.storage.pages import write_pages
 
 __all__ = ["joint", "of_device", "write"]
@@ -37,13 +37,16 @@ def write(
     to: Path | None = None,
     given: Sequence[Given] = (),
     texts: Sequence[str] = (),
+    *,
+    with_paper: bool = False,
 ) -> tuple[list[Path], list[str]]:
     """Write the report of all records below `sources`; return the written files and the warnings.
 
     Without `to`, each device's pages go next to its records, and the joint pages go into the
     source. With `to`, the joint pages go into `to` and each device's pages into
     `to/<device-slug>/`. `given` are accuracies and labels from the user's file, and
-    `texts` the values of --label.
+    `texts` the values of --label. The paper's tables and claims are written where a network of
+    theirs was measured, or `with_paper`.
 
     Raises UsageError if there are no records, if a folder cannot be read or written, if there
     are several sources but no `to`, or for a wrong label.
@@ -70,7 +73,7 @@ def write(
         pages[way] = of_device([each for each in every if each.slug == folder.name])
         written += write_pages(target, pages[way])
     warnings += _unmatched(given, every)
-    written += write_pages(home, joint(every, pages, warnings))
+    written += write_pages(home, joint(every, pages, warnings, with_paper=with_paper))
     warnings += [f"{each.label}: {note}" for each in every for note in each.notes]
     stale = index.stale_files(written)
     warnings += [f"{path} is from an earlier report: remove it" for path in stale]
@@ -122,22 +125,29 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
 
 
 def joint(
-    every: Sequence[DeviceResults], device_pages: Mapping[str, Pages], warnings: Sequence[str]
+    every: Sequence[DeviceResults],
+    device_pages: Mapping[str, Pages],
+    warnings: Sequence[str],
+    *,
+    with_paper: bool = False,
 ) -> Pages:
     """The pages that show all devices together, each in its latest environment.
 
     `device_pages` maps the relative path of a device's folder to its pages. `warnings` say what
-    could not be read.
+    could not be read. `with_paper`: with the paper's tables and claims, whatever was measured.
     """
     latest = [each for each in every if each.latest]
-    judged = claims.judge(latest)
-    pages = paper_tables.render(latest)
+    here = {number for each in latest for number in paper_tables.measured_on(each)}
+    numbers = paper_tables.NUMBERS if with_paper else sorted(here)
+    judged = claims.judge(latest) if numbers else []
+    pages = results_tex.render(latest) | paper_tables.render(latest, only=numbers)
     for figure in FIGURES:
         if figure.joins_devices:
             pages |= figure.draw(latest) if len(latest) > 1 else _drawn(figure, device_pages)
-    pages |= claims.render(judged, latest)
+    pages |= claims.render(judged, latest) if judged else {}
     pages["report.html"] = page.render(every, claims.lines(judged, latest))
-    pages["report.md"] = index.render(every, pages, device_pages, warnings)
+    left_out = [number for number in paper_tables.NUMBERS if number not in numbers]
+    pages["report.md"] = index.render(every, pages, device_pages, warnings, left_out)
     return pages
 
 

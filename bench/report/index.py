@@ -13,6 +13,7 @@ import pandas as pd
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES
 from bench.report.tables.markdown import describe, to_markdown_table
+from bench.report.tables.paper_tables import NUMBERS
 from bench.text import NOTHING, markdown
 
 WARNINGS_SHOWN = 20
@@ -20,6 +21,7 @@ OF_BATCH = re.compile(r"-\d+(?=\.)")  # the batch in a file name, as in distribu
 ABOUT = {
     "report.html": "all results in one page: a sortable table, accuracy over latency",
     "claims.md": "the paper's claims about efficiency, tested",
+    "results.tex": "every case as a LaTeX table, to print in a paper",
     "results.md": "every case: interval, verdict and its reasons",
     "table2.md": "Table 2 of the paper: ImageWoof",
     "table3.md": "Table 3: Cifar100, 64 pixels",
@@ -39,11 +41,13 @@ def render(
     joint: Iterable[str],
     device_files: Mapping[str, Iterable[str]],
     warnings: Sequence[str],
+    left_out: Sequence[int] = (),
 ) -> bytes:
     """The index in Markdown.
 
     `joint` are the file names of the report's own folder. `device_files` maps the relative path of
     a device's folder to its file names. `warnings` say what was skipped when reading records.
+    `left_out` are the paper's tables without a measured network.
     """
     names = set(joint)
     latest = [each for each in every if each.latest]
@@ -53,7 +57,7 @@ def render(
     for (way, files), device in zip(device_files.items(), latest, strict=True):
         lines = "\n".join(_links(set(files), "" if way == "." else f"{quote(way)}/"))
         parts.append(f"## {markdown(device.label)}\n\n{describe(device.environment)}\n\n{lines}")
-    if missing := [*_notes(every), *_warnings(warnings)]:
+    if missing := [*_notes(every), *_left_out(left_out), *_warnings(warnings)]:
         parts.append("## What is missing or doubtful\n\n" + "\n".join(missing))
     return ("\n\n".join(parts) + "\n").encode()
 
@@ -99,6 +103,21 @@ def _notes(every: Sequence[DeviceResults]) -> Iterator[str]:
     for device in every:
         for note in device.notes:
             yield f"- {markdown(device.label)}: {markdown(note)}"
+
+
+def _left_out(numbers: Sequence[int]) -> Iterator[str]:
+    """How to get the tables of the paper that are not in the report, and the claims."""
+    if not numbers:
+        return
+    *most, last = map(str, numbers)
+    tables = f"Tables {', '.join(most)} and {last}" if most else f"Table {last}"
+    suites = ", ".join(f"`--suite table{number}`" for number in numbers)
+    claims = " and the claims" * (len(numbers) == len(NUMBERS))
+    yield (
+        f"- {tables}{claims} of the paper are left out: none of their networks was measured in "
+        f"the setting of the table. Measure them with `bench run` and {suites}, or write them "
+        "without our numbers: `bench report --paper`."
+    )
 
 
 def _warnings(warnings: Sequence[str]) -> Iterator[str]:

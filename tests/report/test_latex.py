@@ -12,8 +12,8 @@ from support.records import CHIP, ENVIRONMENT
 from support.results import device
 from support.table_rows import BOTH, twice
 
-from bench.report.tables import latex, paper_tables
-from bench.report.tables.grid import Column, Grid, Link
+from bench.report.tables import latex, paper_tables, results_tex
+from bench.report.tables.grid import Column, Link
 
 HOSTILE = r"\input{/etc/passwd} $x^ % & # _ ~ {[ ]} * `` -- ''<>|" + '"\x1b 中文 Ω ® é 😀'
 WRITTEN = re.compile("|".join(map(re.escape, sorted(latex.SPECIAL.values(), key=len)[::-1])))
@@ -60,14 +60,15 @@ def test_a_cell_is_a_formula_where_there_is_a_number():
 
 def test_a_long_name_is_broken_and_a_very_long_one_cut():
     column = Column("Processor " * 40, "Latency (ms)", [(Link("", "5"),)])
-    text = latex.document(Grid(4, "x", [Column("", "Model", [(Link("", "A"),)]), column], [], []))
+    columns = [Column("", "Model", [(Link("", "A"),)]), column]
+    text = latex.document([latex.Table("x", "X", columns, [])], "x", "X")
     (head,) = [line for line in text.splitlines() if "Processor" in line]
     assert head.count("Processor") == latex.HEAD_LINES
     assert r"Latency \\ (ms)" in text
 
 
 def test_braces_and_environments_are_balanced():
-    for name, page in paper_tables.render(BOTH).items():
+    for name, page in (paper_tables.render(BOTH) | results_tex.render(BOTH)).items():
         if name.endswith(".tex"):
             text = page.decode()
             assert text.isascii()
@@ -78,7 +79,7 @@ def test_braces_and_environments_are_balanced():
             widths = {
                 len(re.findall(r"(?<!\\)&", line)) for line in text.splitlines() if "& $" in line
             }
-            assert len(widths) == 1
+            assert len(widths) == text.count(r"\toprule") or len(widths) == 1
 
 
 def compiled(page, folder):
@@ -103,6 +104,24 @@ needs_tex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex
 def test_it_compiles(number, tmp_path):
     page = paper_tables.render(BOTH)[f"table{number}.tex"]
     assert compiled(page, tmp_path).startswith(b"%PDF")
+
+
+@needs_tex
+@pytest.mark.pages
+def test_it_compiles_inside_another_document(tmp_path):
+    """Two of the files, where the document has the packages that their first lines name."""
+    for name, page in results_tex.render(BOTH).items() | paper_tables.render(BOTH).items():
+        (tmp_path / name).write_bytes(page)
+    (packages,) = re.findall(r"preamble: (.*)", (tmp_path / "results.tex").read_text())
+    body = r"\input{results} between \input{table4} after"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
+    assert compiled(document.encode(), tmp_path).startswith(b"%PDF")
+
+
+@needs_tex
+@pytest.mark.pages
+def test_own_results_compile_alone(tmp_path):
+    assert compiled(results_tex.render(BOTH)["results.tex"], tmp_path).startswith(b"%PDF")
 
 
 @needs_tex

@@ -120,7 +120,7 @@ def test_a_report_is_written_next_to_its_records(tmp_path):
     assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
     joint = {path.name for path in written if path.parent == tmp_path}
     beside = {path.name for path in written if path.parent == tmp_path / "chip"}
-    tables = {f"table{n}.{kind}" for n in range(2, 7) for kind in ("md", "csv", "tex")}
+    tables = {f"table{n}.{kind}" for n in (2, 4, 5, 6) for kind in ("md", "csv", "tex")}
     assert {"report.md", "report.html", "claims.md", "figure1.png", "figure1.svg"} | tables <= joint
     assert {"results.md", "results.csv", "figure1.png", "table6.tex", "distributions.png"} <= beside
     assert "table3.md" not in beside  # nothing of it was measured
@@ -255,3 +255,46 @@ def test_an_environment_alone_is_nothing_to_report(tmp_path):
 def test_records_without_an_environment_are_still_shown():
     pages = pages_of([timed("resnet50")])
     assert "unknown cpu" in pages["results.md"].decode()
+
+
+def tables_of(folder):
+    return {path.name for path in folder.iterdir() if path.name.startswith(("table", "claims"))}
+
+
+def test_tables_and_claims_of_the_paper_are_left_out_where_nothing_of_theirs_was_measured(tmp_path):
+    write(tmp_path / "chip", [ENVIRONMENT, timed("timm/resnet18"), timed("resnet50", backend="x")])
+    report.write([tmp_path])
+    assert tables_of(tmp_path) == set()
+    text = (tmp_path / "report.md").read_text()
+    assert "Tables 2, 3, 4, 5 and 6 and the claims of the paper are left out" in text
+    assert "`bench report --paper`" in text
+    report.write([tmp_path], with_paper=True)
+    assert len(tables_of(tmp_path)) == 3 * 5 + 2
+    assert "left out" not in (tmp_path / "report.md").read_text()
+
+
+def test_tables_with_a_measured_network_and_the_claims_are_written(tmp_path):
+    write(tmp_path / "chip", [ENVIRONMENT, timed("repnext_u2_t", "srep")])
+    report.write([tmp_path])
+    names = {f"table2.{kind}" for kind in ("md", "csv", "tex")}
+    assert tables_of(tmp_path) == names | {"claims.md", "claims.csv"}
+    text = (tmp_path / "report.md").read_text()
+    assert "- Tables 3, 4, 5 and 6 of the paper are left out" in text
+    assert "`--suite table3`, `--suite table4`, `--suite table5`, `--suite table6`" in text
+
+
+def test_the_command_ends_with_three_files_to_open_and_lists_all_when_asked(bench, tmp_path):
+    write(tmp_path / "out" / "chip", RECORDS)
+    done = bench("report", "out")
+    assert done.stdout.splitlines()[:3] == [
+        "page:    out/report.html",
+        "table:   out/results.tex",
+        "index:   out/report.md",
+    ]
+    assert len(done.stdout.splitlines()) == 4
+    listed = bench("report", "out", "--list").stdout.splitlines()
+    assert f"files:   {len(listed)} in all" in done.stdout
+    written = {path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {(tmp_path / line).resolve() for line in listed} | {
+        tmp_path / "out" / "chip" / "results.jsonl"
+    } == written

@@ -12,7 +12,7 @@ from bench.analysis.profile import summary
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.rows import Row
 from bench.models import forms, naming
-from bench.paper.accuracy import IMAGENET
+from bench.paper.accuracy import DATASETS, IMAGENET
 from bench.records import Cost
 from bench.report import colours
 from bench.report.devices import DeviceResults
@@ -22,7 +22,6 @@ from bench.report.page.answers import answers
 from bench.text import facts
 
 DIGITS = 6
-DATASETS = {IMAGENET: "ImageNet-1K", "imagewoof": "ImageWoof", "cifar100": "CIFAR-100"}
 # Inside <script> nothing may look like markup; U+2028 and U+2029 end lines in older JavaScript.
 ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 

@@ -6,11 +6,12 @@ import itertools
 import re
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from typing import NamedTuple
 
 from bench.models import forms
 from bench.models.forms import BRACKETS
-from bench.report.tables.grid import Cell, Column, Grid
+from bench.report.tables.grid import Cell, Column
 
 WIDE = 8  # a table with more columns is set on a landscape page
 LETTERS = 11  # letters on a line of a heading, per column below it
@@ -51,20 +52,29 @@ SPECIAL = {
 }
 MARKS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}
 
-DOCUMENT = r"""% Table {number} of the paper and our numbers. Compile this file with pdflatex.
-% To use the table in a paper, paste the lines between the two rules. It needs the packages
-% amsmath (arrows), amssymb (check marks), booktabs (rules) and graphicx (scaling).
+DOCUMENT = r"""% {about}.
+% Compile this file with pdflatex, or write \input{{{name}}} where your paper shall show the table.
+% The paper then needs in its preamble: \usepackage{{amsmath,amssymb,booktabs,graphicx}}
+% In the body of a document, the two commands below are the same error: only the table is set.
+\ifx\documentclass\usepackage
+\let\endofpage\relax
+\else
 \documentclass[10pt]{{article}}
 \usepackage[a4paper{turned},margin=15mm]{{geometry}}
 \usepackage{{amsmath,amssymb,booktabs,graphicx}}
 \pagestyle{{empty}}
+\def\endofpage{{\end{{document}}}}
 \begin{{document}}
-% ------------------------------------------------------------------ paste from here
-\begin{{table}}[htp]
+\fi
+{tables}
+\endofpage
+"""
+
+TABLE = r"""\begin{{table}}[htp]
 \centering
 \setlength{{\tabcolsep}}{{4pt}}
-\caption{{Table~{number} of the paper and our numbers: {title}.}}
-\label{{tab:table{number}}}
+\caption{{{caption}}}
+\label{{tab:{label}}}
 \par\smallskip
 \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
 \begin{{tabular}}{{l{columns}}}
@@ -79,23 +89,49 @@ DOCUMENT = r"""% Table {number} of the paper and our numbers. Compile this file 
 \footnotesize\raggedright
 {notes}
 \end{{minipage}}
-\end{{table}}
-% ------------------------------------------------------------------ to here
-\end{{document}}
-"""
+\end{{table}}"""
 
 
-def document(table: Grid) -> str:
-    """The table as a complete LaTeX document in ASCII; it uses only widespread packages."""
-    cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
+class Table(NamedTuple):
+    r"""A table to print: plain text, and a rule above each of the rows `breaks`.
+
+    `label` is the end of \label{tab:...}.
+    """
+
+    label: str
+    caption: str
+    columns: Sequence[Column]
+    notes: Sequence[str]
+    breaks: Container[int] = ()
+
+
+def document(tables: Sequence[Table], name: str, about: str) -> str:
+    r"""The tables as a LaTeX document in ASCII, `name`.tex; it uses only widespread packages.
+
+    The document compiles as it is. With \input in a document, it gives the tables alone.
+    """
+    is_wide = any(len(table.columns) > WIDE for table in tables)
     return DOCUMENT.format(
-        number=table.number,
-        title=escape(table.title),
-        turned=",landscape" if len(table.columns) > WIDE else "",
+        name=name,
+        about=about,
+        turned=",landscape" if is_wide else "",
+        tables="\n\n".join(map(_table, tables)),
+    )
+
+
+def _table(table: Table) -> str:
+    cells = [[_cell(cell) for cell in column.cells] for column in table.columns]
+    lines = [" & ".join(line) + r" \\" for line in zip(*cells, strict=True)]
+    ruled = [
+        r"\midrule" + "\n" + line if n in table.breaks else line for n, line in enumerate(lines)
+    ]
+    return TABLE.format(
+        caption=escape(table.caption),
+        label=table.label,
         columns="c" * (len(table.columns) - 1),
         head=_head(table.columns),
-        body="\n".join(" & ".join(line) + r" \\" for line in zip(*cells, strict=True)),
-        notes="\n".join(f"{escape(text)}\\par" for text in (*table.footnotes, *table.notes)),
+        body="\n".join(ruled),
+        notes="\n".join(f"{escape(text)}\\par" for text in table.notes),
     )
 
 

@@ -234,11 +234,16 @@ def _place(case: Case) -> Place:
 
 def shown_of(device: DeviceResults, layout: Layout) -> Shown | None:
     """The device's rows in a table; None if it has none."""
-    rows = ranked(matching_rows(device, layout))
+    rows = [_without_label(row) for row in ranked(matching_rows(device, layout))]
     if not rows:
         return None
     threads = f", {threads_text(setting_of(device))}" if device.kind == "cpu" else ""
     return Shown(device, device.label + threads, {_place(row.case): row for row in rows})
+
+
+def _without_label(row: Row) -> Row:
+    """The same row under the paper's title, for a table of the paper."""
+    return msgspec.structs.replace(row, case=msgspec.structs.replace(row.case, label=""))
 
 
 def costs_of(layout: Layout, devices: Sequence[DeviceResults]) -> dict[tuple[str, str], Cost]:

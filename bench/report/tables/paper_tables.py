@@ -32,6 +32,7 @@ from bench.report.tables.markdown import to_markdown_table
 from bench.text import GIGA, MEGA, NOT_MEASURED, in_unit, markdown
 
 Field = tuple[str, Value]
+NUMBERS = [layout.number for layout in LAYOUTS]
 
 
 def measured_on(device: DeviceResults) -> list[int]:
@@ -54,7 +55,10 @@ def render(
             name = f"table{layout.number}"
             pages[f"{name}.md"] = _to_markdown(table).encode()
             pages[f"{name}.csv"] = _to_csv(layout, costs_of(layout, devices), shown).encode()
-            pages[f"{name}.tex"] = latex.document(table).encode()
+            about = f"Table {layout.number} of the paper and our numbers"
+            notes = [*table.footnotes, *table.notes]
+            ours = latex.Table(name, f"{about}: {table.title}.", table.columns, notes)
+            pages[f"{name}.tex"] = latex.document([ours], name, about).encode()
     return pages
 
 
