@@ -52,7 +52,7 @@ def choose(options: Options) -> Choice:
     """
     suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
     overrides = suites.Overrides(
-        models=_entries(options.models),
+        models=tuple(map(by_title, _words(options.models) or suite.models)),
         batch=_numbers("batch", options.batch),
         resolution=_numbers("resolution", options.resolution),
         backend=_words(options.backend),
@@ -69,12 +69,6 @@ def choose(options: Options) -> Choice:
     return Choice(suite, driver, environment, *selected)
 
 
-def _entries(models: str | None) -> tuple[str, ...] | None:
-    """Split --models at the commas; a title such as RepNeXt-u3-T-sRep becomes repnext_u3_t@srep."""
-    words = _words(models)
-    return None if words is None else tuple(map(by_title, words))
-
-
 def _typed(overrides: suites.Overrides, cases: Sequence[Case]) -> dict[str, str]:
     """Map the networks as typed, without @form, to their models in `cases`."""
     weights = f"+{overrides.weights.name}" if overrides.weights else ""
@@ -82,7 +76,9 @@ def _typed(overrides: suites.Overrides, cases: Sequence[Case]) -> dict[str, str]
     for name in (user.split_form(entry)[0] for entry in overrides.models or ()):
         own = user.resolve(name)
         wanted = (own.code if own else name) + weights
-        found |= {name: case.model for case in cases if without_hash(case.model) == wanted}
+        for case in cases:
+            if without_hash(case.model) == wanted:
+                found[name] = case.model
     return found
 
 

@@ -174,6 +174,30 @@ def test_two_files_of_weights_in_one_network_are_no_mistake(bench, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_labels_of_two_folders_do_not_hide_a_common_case(bench, tmp_path):
+    own = "nets/a.py:net#00000000"
+    for name, label, seconds in (("then", "Old", 0.1), ("now", "New", 0.15)):
+        run = msgspec.structs.replace(ENVIRONMENT, labels={own: label})
+        record(tmp_path / name, *four_rounds(own, seconds), environment=run)
+    done = bench("compare", "then", "now", "--fail-on", "slower")
+    assert done.returncode == 1, done.stderr
+    assert "| New " in done.stdout
+
+
+def test_a_selector_may_name_settings(bench, tmp_path):
+    record(
+        tmp_path / "out",
+        *four_rounds("resnet50", 0.1),
+        *four_rounds("resnet50", 0.05, backend="compile"),
+        *four_rounds("swin_t", 0.1, backend="compile"),
+    )
+    for selector in ("resnet50 compile", "ResNet50 compile", "resnet50"):
+        done = bench("explain", selector, "--in", "out", "--json")
+        assert len(json.loads(done.stdout)) == 1 + (selector == "resnet50")
+    text = bench("compare", "ResNet50 compile", "Swin-T compile", "--in", "out").stdout
+    assert "| Swin-T compile / ResNet50 compile |" in text
+
+
 def test_invalid_measurement_is_undecided_and_reported(bench, tmp_path):
     hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
     record(

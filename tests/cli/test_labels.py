@@ -75,6 +75,17 @@ def test_titles_of_the_paper_are_names_of_models_in_every_command(bench, nets):
         assert done.returncode == 0, done.stderr
 
 
+def test_a_suite_may_use_titles_and_a_table_of_the_paper_keeps_them(bench, nets):
+    (nets / "own.toml").write_text('models = ["ConvNeXt-T", "resnet50"]\n')
+    flags = (*RUN, "--suite", "own.toml", "--label", "convnext_t=Mine")
+    assert bench(*flags, cwd=nets).returncode == 0
+    cases = [each["case"]["model"] for each in recorded(nets, "measurement")]
+    assert cases == ["convnext_t", "resnet50"]
+    assert bench("report", "out", cwd=nets).returncode == 0
+    assert "| ConvNeXt-T " in (nets / "out" / "table2.md").read_text()
+    assert "Mine" in (nets / "out" / "results.tex").read_text()
+
+
 @pytest.mark.parametrize("command", ["run", "profile"])
 @pytest.mark.parametrize(
     ("labels", "said"),
