@@ -154,7 +154,11 @@ def joint(
 def _drawn(figure: Figure, device_pages: Mapping[str, Pages]) -> Pages:
     """The figure's files from the only device's pages; drawing it again gives the same picture."""
     (own,) = device_pages.values()
-    return {name: content for name, content in own.items() if name.startswith(f"{figure.name}.")}
+    return {
+        name: content
+        for name, content in own.items()
+        if name.startswith((f"{figure.name}.", f"{figure.name}-"))
+    }
 
 
 def _profile_page(device: DeviceResults) -> Pages:

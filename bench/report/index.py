@@ -18,6 +18,7 @@ from bench.text import NOTHING, markdown
 
 WARNINGS_SHOWN = 20
 OF_BATCH = re.compile(r"-\d+(?=\.)")  # the batch in a file name, as in distributions-128.png
+OF_WIDTH = re.compile(r"-[a-z]+(?=\.pdf)")  # the width of a figure to print: figure1-column.pdf
 ABOUT = {
     "report.html": "all results in one page: a sortable table, accuracy over latency",
     "claims.md": "the paper's claims about efficiency, tested",
@@ -29,10 +30,11 @@ ABOUT = {
     "table5.md": "Table 5: the ablation from ConvNeXt to RepNeXt",
     "table6.md": "Table 6: different devices",
     **{f"{figure.name}.png": figure.about for figure in FIGURES},
+    "latency-column.pdf": "latency of every network, to print in a paper",
     "profile.md": "the profiles in numbers",
 }
 STEMS = {name.partition(".")[0] for name in ABOUT} | {"report"}
-KINDS = {"md", "csv", "tex", "png", "svg", "html"}
+KINDS = {"md", "csv", "tex", "png", "svg", "pdf", "html"}
 PICTURES = [f"{figure.name}.png" for figure in FIGURES if figure.joins_devices]
 
 
@@ -71,7 +73,7 @@ def stale_files(written: Iterable[Path]) -> list[Path]:
 
 
 def _is_of_report(name: str) -> bool:
-    stem, _, kind = OF_BATCH.sub("", name).partition(".")
+    stem, _, kind = OF_WIDTH.sub("", OF_BATCH.sub("", name)).partition(".")
     return stem in STEMS and kind in KINDS
 
 
@@ -93,9 +95,10 @@ def _links(names: set[str], way: str = "") -> Iterator[str]:
     batches = {name: ABOUT[base] for name, base in plain.items() if name != base in ABOUT}
     for name, about in {**ABOUT, **batches}.items():
         if name in names:
-            stem = name.partition(".")[0]
-            others = sorted(n for n in names if n.partition(".")[0] == stem and n != name)
-            also = [f"[{other.partition('.')[2]}]({way}{other})" for other in others]
+            stem = OF_WIDTH.sub("", name).partition(".")[0]
+            alike = [n for n in names if OF_WIDTH.sub("", n).partition(".")[0] == stem]
+            others = sorted(other for other in alike if other != name)
+            also = [f"[{other.removeprefix(stem)[1:]}]({way}{other})" for other in others]
             yield f"- [{name}]({way}{name}): {about}" + f" ({', '.join(also)})" * bool(also)
 
 

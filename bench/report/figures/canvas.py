@@ -1,4 +1,4 @@
-"""Shared by all figures: the style, text helpers, and rendering to PNG and SVG."""
+"""Shared by all figures: the style, text helpers, and rendering to PNG, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ STYLE = Path(__file__).with_name("bench.mplstyle")
 FONT = "DejaVu Sans"
 LACKING = "□"  # replaces a letter that the font does not have
 FORMATS = ("png", "svg")
+PDF = ("pdf",)
 # Without these entries the files contain the date and matplotlib's version.
 METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 PALE = {"VALID": 0.0, "SUSPECT": 0.4, "INVALID": 0.8}  # share of white, by verdict
 CONTRAST = 4.5  # of text and white: the least for text of a normal size in WCAG 2

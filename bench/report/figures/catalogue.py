@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.records import Profile
 from bench.report.devices import DeviceResults
-from bench.report.figures import distributions, figure1, figure5, roofline, speedups
+from bench.report.figures import distributions, figure1, figure5, printed, roofline, speedups
 
 Files = dict[str, bytes]
 
@@ -30,6 +30,11 @@ class Figure(NamedTuple):
 def named(name: str, picture: Mapping[str, bytes]) -> Files:
     """Bytes by format (`png`, `svg`) to bytes by file name (`name.png`, `name.svg`)."""
     return {f"{name}.{kind}": content for kind, content in picture.items()}
+
+
+def _printed(name: str, pictures: Mapping[str, bytes]) -> Files:
+    """PDF by width (`column`, `page`) to bytes by file name (`name-column.pdf`)."""
+    return {f"{name}-{width}.pdf": content for width, content in pictures.items()}
 
 
 def _distributions(devices: Sequence[DeviceResults]) -> Files:
@@ -70,14 +75,25 @@ FIGURES = (
     Figure(
         "figure1",
         "accuracy over latency, the paper's Figure 1",
-        lambda devices: named("figure1", figure1.figure1(devices)),
+        lambda devices: {
+            **named("figure1", figure1.figure1(devices)),
+            **_printed("figure1", printed.accuracy(devices)),
+        },
         joins_devices=True,
     ),
     Figure(
         "speedups",
         "speed-up of each re-parameterised form",
-        lambda devices: named("speedups", speedups.speedups(devices)),
+        lambda devices: {
+            **named("speedups", speedups.speedups(devices)),
+            **_printed("speedups", printed.speed_ups(devices)),
+        },
         joins_devices=True,
+    ),
+    Figure(
+        "latency",
+        "latency of every network, to print in a paper",
+        lambda devices: _printed("latency", printed.latencies(devices)),
     ),
     Figure("distributions", "all samples of every case of one batch", _distributions),
     Figure("figure5", "latency by category of operator, the paper's Figure 5", _figure5),

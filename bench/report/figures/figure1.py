@@ -78,8 +78,8 @@ def paint(
     for axes, each in zip(found, panels, strict=True):
         axes.set_title(f"{each.title}: {each.settings}", loc="left", fontsize=9)
         scale.apply(axes, "y", tops)
-        _plot(axes, each.spots, families)
-    keys = _handles(every)
+        plot(axes, each.spots, families)
+    keys = handles(every)
     figure.legend(
         handles=keys,
         labels=[str(signs[0].get_label()) for signs in keys],
@@ -91,10 +91,10 @@ def paint(
         alignment="left",
     )
     colours = {family: colour_of(family, families) for family in families}
-    _write_names(figure, dict(zip(found, panels, strict=True)), colours)
+    write_names(figure, dict(zip(found, panels, strict=True)), colours)
 
 
-def _write_names(figure: Figure, panels: Mapping[Axes, Panel], colours: Mapping[str, str]) -> None:
+def write_names(figure: Figure, panels: Mapping[Axes, Panel], colours: Mapping[str, str]) -> None:
     """Write all names; the figure grows until they fit, up to MOST_GROWTHS times."""
     for growths in range(MOST_GROWTHS + 1):
         figure.set_layout_engine("constrained")
@@ -111,7 +111,7 @@ def _write_names(figure: Figure, panels: Mapping[Axes, Panel], colours: Mapping[
             axes.set_xlabel(f"{axes.get_xlabel()}; {len(left)} names omitted for lack of space")
 
 
-def _plot(axes: Axes, spots: Sequence[Spot], families: Sequence[str]) -> None:
+def plot(axes: Axes, spots: Sequence[Spot], families: Sequence[str]) -> None:
     """Draw, from the bottom up: the front, lines of families, intervals, spots."""
     scale.apply(axes, "x", scale.scale_of([spot.ends_ms for spot in spots], may_be_log=True))
     axes.set_xlabel(f"Latency at batch {BATCH} (ms), mean of the processes' medians")
@@ -180,7 +180,7 @@ def _marker(marker: Marker, fill: str, colour: str) -> dict[str, Any]:
     }
 
 
-def _handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
+def handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
     """Legend entries for the forms, fills, shades and lines that occur, with a mark that occurs.
 
     An entry is a tuple of artists, drawn on top of each other.

@@ -53,7 +53,7 @@ def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
         return {}
     shown = [each._replace(chains=each.chains[:MOST]) for each in panels[:PANELS]]
     notes = _notes(panels)
-    heights = [_height(each) for each in shown]
+    heights = [height(each) for each in shown]
     names = [chain.name for each in shown for chain in each.chains]
     size = (with_room(WIDTH, names), TOP + sum(heights) + HEAD * len(shown) + NOTE * len(notes))
     return painted(lambda figure: paint(figure, shown, notes), size)
@@ -62,16 +62,15 @@ def speedups(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
 def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None:
     """Draw the same on an existing figure."""
     figure.suptitle("Speed-up over the network as trained", x=0.01, ha="left", fontsize=12)
-    heights = [_height(each) for each in panels]
+    heights = [height(each) for each in panels]
     found = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
     steps = [step for each in panels for chain in each.chains for step in chain.steps]
-    points = [1.0, *(x for step in steps for x in (*step.ends, step.reported or step.ratio))]
-    _set_axis(found[-1, 0], min(points) / ROOM, max(points) * ROOM)
+    set_axis(found[-1, 0], steps)
     for axes, each in zip(found[:, 0], panels, strict=True):
-        _plot(axes, each)
+        plot(axes, each)
     found[-1, 0].set_xlabel(AXIS)
     figure.legend(
-        handles=_handles(steps),
+        handles=handles(steps),
         loc="outside lower left",
         ncols=LEGEND_COLUMNS,
         fontsize=8,
@@ -81,14 +80,19 @@ def paint(figure: Figure, panels: Sequence[Panel], notes: Sequence[str]) -> None
     )
 
 
-def _set_axis(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic x axis from `low` to `high`, with a tick at 1 and others around it."""
+def set_axis(axes: Axes, steps: Sequence[Step], closest: float = CLOSEST) -> None:
+    """A logarithmic x axis that holds 1 and all `steps`, with a tick at 1 and others around it.
+
+    `closest`: the least distance between ticks, as a share of the axis.
+    """
+    points = [1.0, *(x for step in steps for x in (*step.ends, step.reported or step.ratio))]
+    low, high = min(points) / ROOM, max(points) * ROOM
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    steps = TICKS if high < WIDE * low else FEWER_TICKS
+    numbers = TICKS if high < WIDE * low else FEWER_TICKS
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in steps]
-    apart = (high / low) ** CLOSEST
+    every = [float(f"{step * 10.0**power:.3g}") for power in powers for step in numbers]
+    apart = (high / low) ** closest
     ticks = [1.0]
     for tick in [each for each in every if 1 < each <= high]:
         ticks += [tick] * (tick > ticks[-1] * apart)
@@ -99,11 +103,12 @@ def _set_axis(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _height(panel: Panel) -> float:
+def height(panel: Panel) -> float:
+    """The height of a panel in inches, without its title and axis."""
     return sum(LINE * len(chain.steps) + SPACE for chain in panel.chains)
 
 
-def _plot(axes: Axes, panel: Panel) -> None:
+def plot(axes: Axes, panel: Panel) -> None:
     """Draw a line per form, chain below chain; the y axis is in inches."""
     axes.set_title(panel.title, loc="left", fontsize=9.5)
     axes.axvline(1.0, color="#999999", linewidth=1, zorder=1)
@@ -155,16 +160,17 @@ def _sign(form: Form) -> dict[str, Any]:
     return {"linestyle": "", "marker": form.marker.sign}
 
 
-def _handles(steps: Sequence[Step]) -> list[Line2D]:
-    handles = [
+def handles(steps: Sequence[Step]) -> list[Line2D]:
+    """Legend entries for the forms, intervals and the paper's marks that occur."""
+    found = [
         Line2D([], [], label=fitted(form.label, LONGEST), color=form.colour, **_sign(form))
         for form in forms.in_order({step.form for step in steps})
     ]
     if any(step.interval for step in steps):
-        handles.append(Line2D([], [], label="95 % interval", color=INK, linewidth=1.8))
+        found.append(Line2D([], [], label="95 % interval", color=INK, linewidth=1.8))
     if any(True in step.is_cut for step in steps):
-        handles.append(Line2D([], [], label=CUT, marker=">", color=INK, **ARROW))
-    return handles + [
+        found.append(Line2D([], [], label=CUT, marker=">", color=INK, **ARROW))
+    return found + [
         Line2D([], [], label=f"{fitted(form.label, LONGEST)}, paper", **_hollow(form.marker.sign))
         for form in forms.in_order({step.form for step in steps if step.reported})
     ]
