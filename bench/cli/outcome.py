@@ -17,6 +17,7 @@ from bench.analysis.verdict import Verdict, usable_cpus
 from bench.cli.console import say
 from bench.cli.messages import number_cells
 from bench.cli.sweep import Sweep
+from bench.models import labels
 from bench.models.naming import selector
 from bench.records import Case, Failure, of_cases
 from bench.storage.history import History, history
@@ -61,7 +62,10 @@ class Outcome(NamedTuple):
 def outcome_of(sweep: Sweep) -> Outcome:
     """Return what the store holds about the cases of a sweep, from this run and earlier runs."""
     records, here = sweep.store.records, sweep.environment.environment_id
-    histories = {case: history(records, case, here) for case in sweep.cases}
+    named = labels.merged(labels.on_record(records), sweep.environment.labels)
+    unique = labels.settled(named, [case.model for case in sweep.cases])
+    cases = [msgspec.structs.replace(c, label=unique.get(c.model, "")) for c in sweep.cases]
+    histories = {case: history(records, case, here) for case in cases}
     own = [record for record in of_cases(records) if record.environment_id == here]
     folder, cpus = sweep.store.path.parent, usable_cpus(records)
     recorded = Recorded(folder, sweep.environment, own, usable_cpus=cpus)

@@ -37,6 +37,7 @@ def test_a_label_is_what_pages_print_and_commands_take_and_the_record_keeps_the_
     assert done.returncode == 2  # ./nets/mine.py was not typed in --models
     done = bench(*RUN, *OWN, "--label", "nets/mine.py:net=My Net", cwd=nets)
     assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("My Net  ")]
     (run,) = recorded(nets, "environment")
     ((model, label),) = run["labels"].items()
     assert model.startswith("nets/mine.py:net#")
