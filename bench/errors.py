@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 CASE_FAILED = 1
 BAD_INPUT = 2
 NOT_AVAILABLE = 3
 INTERRUPTED = 130
+CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
 
 
 class BenchError(Exception):
@@ -36,25 +37,36 @@ class UnavailableError(BenchError):
 
 
 class InterruptedRunError(BenchError):
-    """The user pressed Ctrl-C during a run: exit code 130."""
+    """The user pressed Ctrl-C during a run: exit code 130. `saved`: a round was finished."""
 
     exit_code = INTERRUPTED
 
-    def __init__(self, path: object) -> None:
+    def __init__(self, path: object, *, saved: bool) -> None:
+        kept = f"Finished rounds are saved in {path}."
+        none = "No round was finished yet, so this run has saved no number."
         super().__init__(
-            "interrupted",
-            f"Finished rounds are saved in {path}. Run the same command again to resume.",
+            "interrupted", f"{kept if saved else none} Run the same command again to resume."
         )
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], remedy: str = "") -> UsageError:
+def unknown(
+    kind: str,
+    name: str,
+    choices: Iterable[str],
+    remedy: str = "",
+    *,
+    known_as: Mapping[str, str] | None = None,
+) -> UsageError:
     """Return the error for a name that is not in `choices`; its remedy suggests the closest names.
 
-    Where no name is close and there are at most 12 choices, the remedy lists all of them.
+    `known_as` maps names that people expect to a sentence that says what there is instead. Where no
+    name is close and there are at most 12 choices, the remedy lists all of them.
     """
     valid = list(choices)
     near = difflib.get_close_matches(name, valid, n=4, cutoff=0.5)
-    if near:
+    if instead := (known_as or {}).get(name.lower()):
+        hint = instead
+    elif near:
         hint = "Did you mean " + " or ".join(near) + "?"
     elif len(valid) <= 12:
         hint = "Valid: " + ", ".join(valid) + "."

@@ -45,6 +45,21 @@ def about(backend: Backend) -> str:
     return (backend.__doc__ or "").partition("\n")[0]
 
 
+_PYTORCH_ONLY = "There is no such backend: all backends run PyTorch. `bench list backends`."
+KNOWN_AS = {  # names that other tools use
+    **dict.fromkeys(["inductor", "torchcompile", "torch.compile"], "That is `compile`."),
+    **dict.fromkeys(["pytorch", "torch"], "PyTorch's eager mode is `eager`."),
+    **dict.fromkeys(["nhwc"], "That is `channels_last`."),
+    **dict.fromkeys(["cudagraphs", "cuda_graph", "graph"], "That is `cudagraph`."),
+    **dict.fromkeys(
+        [
+            *("tensorrt", "trt", "onnx", "onnxruntime", "ort", "openvino", "executorch", "tflite"),
+            *("ncnn", "mnn", "tvm", "coreml", "aotinductor", "torchscript", "jit"),
+        ],
+        _PYTORCH_ONLY,
+    ),
+}
+
 BACKENDS: dict[str, Backend] = {
     "eager": eager,
     "channels_last": channels_last,

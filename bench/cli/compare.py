@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import as_folder, with_options
+from bench.cli.completion import recorded_cases
+from bench.cli.options import DEFAULT_OUT, as_folder, with_options
 from bench.errors import CASE_FAILED, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -26,16 +27,28 @@ FAIL_ON = ("slower", "undecided")
 class CompareOptions:
     """The arguments and flags of `bench compare`."""
 
-    base: Annotated[str, typer.Argument(metavar="BASE", help="A case, or a folder of results.")]
+    base: Annotated[
+        str,
+        typer.Argument(
+            metavar="BASE",
+            help="A case, or a folder of results.",
+            autocompletion=recorded_cases,
+        ),
+    ]
     candidate: Annotated[
-        str, typer.Argument(metavar="CANDIDATE", help="The case or folder to compare with BASE.")
+        str,
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="The case or folder to compare with BASE.",
+            autocompletion=recorded_cases,
+        ),
     ]
     folder: Annotated[
         Path,
         typer.Option(
             "--in", metavar="DIR", help="The folder that holds both cases.", parser=as_folder
         ),
-    ] = Path("reports")
+    ] = DEFAULT_OUT
     threshold: Annotated[
         str, typer.Option(metavar="PERCENT", help="A smaller difference does not matter.")
     ] = "2%"

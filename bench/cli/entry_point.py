@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
 import sys
 from typing import Annotated
 
 import typer
 
 from bench import __version__
+from bench.cli import closed_pipe
 from bench.cli import compare as compare_command
 from bench.cli import doctor as doctor_command
 from bench.cli import explain as explain_command
@@ -20,7 +20,7 @@ from bench.cli import profile as profile_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
-from bench.errors import BAD_INPUT, INTERRUPTED, BenchError, UsageError
+from bench.errors import BAD_INPUT, CLOSED_PIPE, INTERRUPTED, BenchError, UsageError
 from bench.text import printable
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
@@ -62,11 +62,24 @@ def _flags(
 
 def main() -> None:
     """Run the command line; exit with 0 or with an exit code of `bench.errors`."""
+    closed_pipe.watch_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a folder name may hold bytes that are not UTF-8
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _call()
+    except closed_pipe.ClosedPipeError:
+        closed_pipe.discard_output()
+        sys.exit(CLOSED_PIPE)
+
+
+def _call() -> None:
+    """Run the command; turn each exception that a user can cause into its exit code."""
+    try:
         _check_arguments(sys.argv[1:])
-        app(prog_name="bench")
+        try:
+            app(prog_name="bench")
+        finally:
+            sys.stdout.flush()  # here, where a full disk and a closed pipe are handled
     except BenchError as error:
         print(f"error: {printable(error.message)}", file=sys.stderr)
         for line in error.remedy.splitlines():
@@ -77,10 +90,11 @@ def main() -> None:
     except OSError as error:
         if error.filename is not None or error.errno not in FULL:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python flushes to the full disk at exit
         with contextlib.suppress(OSError):  # stderr may go to the same full disk
             print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
             print("Make room on the disk, then run the same command: it resumes.", file=sys.stderr)
+            sys.stderr.flush()
+        closed_pipe.discard_output()
         sys.exit(BAD_INPUT)
 
 

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.cli.options import as_folder
+from bench.cli.completion import recorded_cases
+from bench.cli.options import DEFAULT_OUT, as_folder
 from bench.text import printable
 
 WIDTH = 100
@@ -24,6 +25,7 @@ def explain(
         typer.Argument(
             metavar="ID|MODEL",
             help="A case_id, its first letters, or a network as --models or a table names it.",
+            autocompletion=recorded_cases,
         ),
     ],
     folder: Annotated[
@@ -31,7 +33,7 @@ def explain(
         typer.Option(
             "--in", metavar="DIR", help="The folder that `bench run` wrote into.", parser=as_folder
         ),
-    ] = Path("reports"),
+    ] = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Explain how a number was measured, and whether you can believe it."""

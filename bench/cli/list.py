@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import typer
@@ -17,16 +18,36 @@ from bench.text import significant
 KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
 
 
-class Entry(NamedTuple):
-    """A name that a flag accepts, a description, and whether it works on this machine."""
+class Count(msgspec.Struct, frozen=True):
+    """A form of a network of the paper: parameters, and MACs of an image of 224 x 224 pixels."""
+
+    form: str
+    params: int
+    macs: int
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A name that a flag accepts, a description, and whether it works on this machine.
+
+    `counts` has an entry per form of a network of the paper; it is empty for everything else.
+    """
 
     name: str
     about: str
-    available: bool = True
+    available: bool
+    counts: list[Count] = []
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="[" + "|".join(KINDS) + "]",
+            help="What to list; everything but the models of timm if it is left out.",
+            autocompletion=lambda: list(KINDS),
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     with_paper: Annotated[
         bool,
@@ -36,7 +57,7 @@ def list_(
     ] = False,
 ) -> None:
     """List the names that the flags of `bench run` accept."""
-    if kind not in KINDS:
+    if kind and kind not in KINDS:
         raise unknown("list", kind, KINDS)
     if with_paper:
         if kind != "models" or as_json:
@@ -46,40 +67,54 @@ def list_(
             )
         print("\n".join(_paper_lines()))
         return
-    entries = _entries(kind)
+    found = {each: _entries(each) for each in ([kind] if kind else KINDS)}
     if as_json:
-        text = msgspec.json.encode([entry._asdict() for entry in entries])
+        text = msgspec.json.encode(found[kind] if kind else found)
         print(msgspec.json.format(text, indent=2).decode())
         return
+    print("\n\n".join(_text(found[each], "" if kind else each) for each in found))
+
+
+def _text(entries: Sequence[Entry], heading: str) -> str:
+    """Return a line per entry; below `heading`, if it is not empty, and then indented."""
     width = max(len(entry.name) for entry in entries)
-    for entry in entries:
-        print(f"{entry.name:<{width}}  {entry.about}".rstrip())
+    lines = [f"{entry.name:<{width}}  {entry.about}".rstrip() for entry in entries]
+    return "\n".join([f"{heading}:", *(f"  {line}" for line in lines)] if heading else lines)
 
 
 def _entries(kind: str) -> list[Entry]:
     if kind == "models":
-        named = [Entry(spec.name, ", ".join(spec.forms)) for spec in zoo.ZOO.values()]
-        named += [Entry(name, "provided by an installed package") for name in user.entry_points()]
+        named = [_network(spec) for spec in zoo.ZOO.values()]
+        named += [_entry(name, "provided by an installed package") for name in user.entry_points()]
         others = (
             "any other timm model; forms train and rrep if it has branches to merge, else plain"
         )
         yours = "your own network: a function that returns it"
-        return [*named, Entry("timm/<name>", others), Entry("file.py:factory", yours)]
+        return [*named, _entry("timm/<name>", others), _entry("file.py:factory", yours)]
     if kind == "forms":
-        return [Entry(name, form.about) for name, form in forms.FORMS.items()]
+        return [_entry(name, form.about) for name, form in forms.FORMS.items()]
     if kind == "devices":
         return [_device(name) for name in (*devices.DEVICES, *devices.ALIASES)]
     if kind == "backends":
         torch_device = devices.torch_device_here()
         return [_backend(name, torch_device) for name in backends.BACKENDS]
     if kind == "precisions":
-        return [Entry(name, each.about) for name, each in precision.PRECISIONS.items()]
-    return [Entry(name, suite.load(name).title) for name in suite.names()]
+        return [_entry(name, each.about) for name, each in precision.PRECISIONS.items()]
+    return [_entry(name, suite.load(name).title) for name in suite.names()]
+
+
+def _entry(name: str, about: str) -> Entry:
+    return Entry(name, about, available=True)
+
+
+def _network(spec: zoo.Spec) -> Entry:
+    counts = [Count(c.form, c.params, c.macs) for c in paper.counted() if c.model == spec.name]
+    return Entry(spec.name, ", ".join(spec.forms), available=True, counts=counts)
 
 
 def _device(name: str) -> Entry:
     try:
-        return Entry(name, devices.select(name)[1].name)
+        return _entry(name, devices.select(name)[1].name)
     except UnavailableError as error:
         return Entry(name, f"not available: {error.message}", available=False)
 
@@ -88,7 +123,7 @@ def _backend(name: str, torch_device: str) -> Entry:
     backend = backends.BACKENDS[name]
     if lack := backend.missing(torch_device):
         return Entry(name, f"not available: {lack}", available=False)
-    return Entry(name, backends.about(backend))
+    return _entry(name, backends.about(backend))
 
 
 def _paper_lines() -> list[str]:

@@ -46,7 +46,15 @@ class LiveTable:
         """Show each case as waiting."""
         say(self._console, start_line(todo, done, self._tracker))
         self._rows = dict.fromkeys(todo, (None, "waiting"))
+        if todo:
+            self._rows[todo[0]] = (None, "starting: imports torch and timm")
         self._draw(todo[0] if todo else None)
+
+    def preparing(self, case: Case) -> None:
+        """Show that the network of the case is being built, checked and warmed up."""
+        if self._rows[case][0] is None:
+            self._rows[case] = (None, "builds, checks, warms up")
+        self._draw(case)
 
     def warmed(self, case: Case, iteration_s: float) -> None:
         """Show the first latency of a case, measured at the end of its warm-up."""

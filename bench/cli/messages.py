@@ -11,6 +11,10 @@ from bench.models.naming import selector
 from bench.records import Case, Failure
 from bench.text import duration, plus_minus, significant
 
+FIRST_WAIT = (
+    "starting: a process imports torch and timm; then each network is built, checked and warmed up"
+)
+
 
 def number_cells(case: Case, summary: Summary | None) -> tuple[str, str, str]:
     """Return mean ± standard deviation in ms, images/s, and the number of samples.

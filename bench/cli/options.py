@@ -11,11 +11,10 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from bench import devices
+from bench.cli import completion
 from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.harness.plan import PRESETS
-from bench.models import zoo
 
 OptionsT = TypeVar("OptionsT")
 
@@ -64,19 +63,7 @@ def as_folder(text: str) -> Path:
     return Path(text)
 
 
-def presets() -> list[str]:
-    """Return the names of the presets. Not a lambda: in an annotation it cannot see PRESETS."""
-    return list(PRESETS)
-
-
-def _devices() -> list[str]:
-    return [*devices.DEVICES, *devices.ALIASES]
-
-
-def _models(incomplete: str) -> list[str]:
-    """Return completions of the last name in a list: `a,re` gives `a,resnet50` and others."""
-    before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in zoo.ZOO if name.startswith(last)]
+DEFAULT_OUT = Path("results")
 
 
 label_option = typer.Option(
@@ -101,7 +88,9 @@ class Options:
     ] = None
     device: Annotated[
         str,
-        typer.Option(help="The device: see `bench list devices`.", autocompletion=_devices),
+        typer.Option(
+            help="The device: see `bench list devices`.", autocompletion=completion.devices
+        ),
     ] = "cpu"
     models: Annotated[
         str | None,
@@ -109,7 +98,7 @@ class Options:
             metavar="A,B@FORM",
             help="Networks: names from `bench list models`, or your own net.py:factory; "
             "add +weights.pth for a file of weights. A name without @FORM means all forms.",
-            autocompletion=_models,
+            autocompletion=completion.last_of_list(completion.models),
         ),
     ] = None
     weights: Annotated[
@@ -121,12 +110,18 @@ class Options:
     label: Annotated[list[str] | None, label_option] = None
     backend: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Backends: see `bench list backends`.  [default: eager]"),
+        typer.Option(
+            metavar="A,B",
+            help="Backends: see `bench list backends`.  [default: eager]",
+            autocompletion=completion.last_of_list(completion.backends),
+        ),
     ] = None
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B", help="Precisions: see `bench list precisions`.  [default: fp32]"
+            metavar="A,B",
+            help="Precisions: see `bench list precisions`.  [default: fp32]",
+            autocompletion=completion.last_of_list(completion.precisions),
         ),
     ] = None
     batch: Annotated[
@@ -152,7 +147,7 @@ class Options:
         typer.Option(
             metavar="|".join(PRESETS),
             help="How long a case takes at batch 1: seconds, half a minute, or minutes.",
-            autocompletion=presets,
+            autocompletion=completion.presets,
         ),
     ] = "default"
     out: Annotated[
@@ -162,7 +157,7 @@ class Options:
             help="Results are written to DIR/<chip>/results.jsonl.",
             parser=as_folder,
         ),
-    ] = Path("reports")
+    ] = DEFAULT_OUT
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure cases that failed before again.")
     ] = False

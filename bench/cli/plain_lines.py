@@ -8,8 +8,9 @@ from rich.console import Console
 
 from bench.analysis.stats import summarise
 from bench.cli.console import say
-from bench.cli.messages import case_line, failure_line, start_line
+from bench.cli.messages import FIRST_WAIT, case_line, failure_line, start_line
 from bench.cli.tracker import Tracker
+from bench.devices import DEVICES
 from bench.records import Case, Failure, Measurement
 from bench.text import duration
 
@@ -31,6 +32,11 @@ class PlainLines:
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
         """Print how many cases are on record, and how long the other cases will take."""
         say(self._console, start_line(todo, done, self._tracker))
+        if todo and DEVICES[todo[0].device].runs_torch:
+            say(self._console, FIRST_WAIT)
+
+    def preparing(self, case: Case) -> None:
+        """Do nothing: the line after the warm-up follows within seconds."""
 
     def warmed(self, case: Case, iteration_s: float) -> None:
         """Print the first latency of a case, measured at the end of its warm-up."""

@@ -11,10 +11,11 @@ import typer
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
+from bench.cli import completion
 from bench.cli.choice import Choice, choose
 from bench.cli.console import progress_console, say
 from bench.cli.messages import profile_line
-from bench.cli.options import Options, presets, with_options
+from bench.cli.options import Options, with_options
 from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
 from bench.devices.precision import PRECISIONS
 from bench.errors import UsageError, unknown
@@ -38,7 +39,7 @@ class ProfileOptions(Options):
         typer.Option(
             metavar="|".join(PROFILE_S),
             help="How long a case is profiled: 4.5, 9 or 30 s.",
-            autocompletion=presets,
+            autocompletion=completion.presets,
         ),
     ] = "quick"
     seconds: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import as_folder
+from bench.cli.options import DEFAULT_OUT, as_folder
 from bench.errors import CASE_FAILED, InterruptedRunError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def selfcheck(
         typer.Option(
             metavar="DIR", help="Write DIR/<chip>/selfcheck.md and selfcheck.png.", parser=as_folder
         ),
-    ] = Path("reports"),
+    ] = DEFAULT_OUT,
     full: Annotated[
         bool,
         typer.Option(
@@ -40,6 +40,7 @@ def selfcheck(
     from bench.harness.scheduler.environment import describe
     from bench.storage import lock
     from bench.storage.pages import write_pages
+    from bench.storage.reader import FILE_NAME
 
     driver, chip = devices.select(device)
     folder = out / chip.slug
@@ -48,7 +49,8 @@ def selfcheck(
         with lock.device(chip, is_shared=driver.is_shared):
             parts = selfcheck.measure(setting, full=full)
     except KeyboardInterrupt:
-        raise InterruptedRunError(setting.folder) from None
+        saved = any(setting.folder.glob(f"*/{FILE_NAME}"))
+        raise InterruptedRunError(setting.folder, saved=saved) from None
     found = findings.of(parts)
     command = f"bench selfcheck --device {device}" + (" --full" if parts.same else "")
     text = page.to_markdown(found, describe(driver, chip, "selfcheck", command))

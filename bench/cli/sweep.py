@@ -88,7 +88,7 @@ def locked(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
                     sweep.environment
                 )  # nothing was measured, so it is not there yet
         except KeyboardInterrupt:
-            raise InterruptedRunError(sweep.store.path) from None
+            raise InterruptedRunError(sweep.store.path, saved=sweep.store.has_grown) from None
 
 
 def start(sweep: Sweep, heading: str, *, needs_device: bool) -> None:

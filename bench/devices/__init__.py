@@ -25,6 +25,15 @@ __all__ = [
 
 DEVICES: dict[str, Driver] = {driver.name: driver for driver in (Cpu(), Cuda(), Orin(), Fake())}
 ALIASES = {"a100": "cuda", "h100": "cuda", "h200": "cuda"}
+_NVIDIA = "An NVIDIA GPU is --device cuda."
+_JETSON = "A Jetson Orin is --device orin."
+_NO_DRIVER = "There is no driver for it: bench measures CPUs, NVIDIA GPUs and Jetson Orin."
+KNOWN_AS = {  # names that other tools use
+    **dict.fromkeys(["gpu", "nvidia", "cuda:0", "rtx"], _NVIDIA),
+    **dict.fromkeys(["jetson", "edge", "agx", "nano", "xavier", "tegra"], _JETSON),
+    **dict.fromkeys(["mps", "rocm", "xpu", "npu", "tpu", "hpu", "amd", "apple"], _NO_DRIVER),
+    **dict.fromkeys(["x86", "arm", "intel", "host"], "A CPU of any kind is --device cpu."),
+}
 
 
 def select(name: str) -> tuple[Driver, Chip]:
@@ -34,7 +43,8 @@ def select(name: str) -> tuple[Driver, Chip]:
     An alias, such as `h100`, requires a chip with the alias in its name.
     """
     if name not in DEVICES and name not in ALIASES:
-        raise unknown("device", name, [*DEVICES, *ALIASES], "`bench list devices` lists them.")
+        listed = "`bench list devices` lists them."
+        raise unknown("device", name, [*DEVICES, *ALIASES], listed, known_as=KNOWN_AS)
     driver = DEVICES[ALIASES.get(name, name)]
     chip = driver.identify()
     if name in ALIASES and not re.search(rf"\b{name}\b", chip.name.lower()):

@@ -36,6 +36,15 @@ class Precision(NamedTuple):
 
 SAFETY = 4.0
 
+_NO_INTEGERS = "There is no quantised precision: bench measures floating-point networks."
+KNOWN_AS = {  # names that other tools use
+    **dict.fromkeys(["int8", "uint8", "int4", "fp8", "w8a8", "quantized"], _NO_INTEGERS),
+    **dict.fromkeys(["half", "float16"], "That is `fp16`."),
+    **dict.fromkeys(["float32", "float", "single"], "That is `fp32`."),
+    **dict.fromkeys(["bfloat16"], "That is `bf16`."),
+    **dict.fromkeys(["amp", "mixed", "autocast"], "Weights and images are cast: `fp16` or `bf16`."),
+}
+
 # Measured errors of the paper's networks on a CPU: bf16 from 0.01 (ConvNeXt-T) to 0.54
 # (EfficientNet-B5), and fp16 an eighth of bf16. An input of zeros has an error of 1 or more. TF32
 # has the mantissa of fp16, so the check of fp32 fails if TF32 is on. That check also detects errors

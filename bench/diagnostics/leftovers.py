@@ -20,7 +20,7 @@ from bench.storage import lock
 from bench.storage.reader import FILE_NAME, results_files, unfinished_line
 from bench.storage.results import Store
 
-FOLDERS = (Path("reports"), Path("results"))  # where `bench run` and `nox -s bench_cpu` write
+FOLDERS = (Path("results"), Path("reports"))  # where commands write, and where reports are kept
 MIN_AGE_S = 60.0  # a younger page or folder may still be in use
 EXIT_S = 0.5  # orphans that end by themselves do so within this time
 KILL_S = 5.0  # the time that a killed process may take to end

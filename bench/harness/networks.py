@@ -12,6 +12,7 @@ from bench.errors import UsageError, unknown
 from bench.harness.scheduler import probe
 from bench.models import forms, user, zoo
 from bench.models.user import fit
+from bench.paper import accuracy
 from bench.records import Source
 
 MAX_MODELS = 4096
@@ -81,7 +82,7 @@ def _networks(
         if form not in (None, *forms.FORMS):
             raise unknown("form", str(form), forms.FORMS)
         return [Network(model, form or forms.ONLY, pinned)]
-    spec = zoo.find(name)
+    spec = _spec(name)
     if _timm_name(name):
         spec = spec._replace(forms=timm_forms[spec.variant])
     if form is not None:
@@ -123,6 +124,15 @@ def check_channels(networks: Sequence[Network]) -> None:
                 f"{network.model.code}{network.model.weights} takes images of {channels}",
                 f"Say so: --input {network.channels}x224x224",
             )
+
+
+def _spec(name: str) -> zoo.Spec:
+    """Return the model called `name`. Raises UsageError; where timm has the name, it says so."""
+    if name not in zoo.ZOO and name in accuracy.timm_names():
+        raise UsageError(
+            f"unknown model {name!r}", f"timm has it: --models {zoo.TIMM_PREFIX}{name}"
+        )
+    return zoo.find(name)
 
 
 def _timm_forms(models: Sequence[str]) -> dict[str, tuple[str, ...]]:

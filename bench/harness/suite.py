@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 import bench
+from bench import backends
 from bench.backends import BACKENDS
 from bench.devices import DEVICES
 from bench.devices import precision as precisions
@@ -189,7 +190,7 @@ def _check_names(models: Sequence[str]) -> None:
 
 def _check_backend(name: str, chip: Chip) -> None:
     if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS)
+        raise unknown("backend", name, BACKENDS, known_as=backends.KNOWN_AS)
     torch_device = DEVICES[chip.device].torch_device
     if torch_device and (lack := BACKENDS[name].missing(torch_device)):
         raise UnavailableError(f"no backend {name} here: {lack}", "Or use another --backend.")
@@ -197,7 +198,7 @@ def _check_backend(name: str, chip: Chip) -> None:
 
 def _check_precision(name: str, chip: Chip) -> None:
     if name not in precisions.PRECISIONS:
-        raise unknown("precision", name, precisions.PRECISIONS)
+        raise unknown("precision", name, precisions.PRECISIONS, known_as=precisions.KNOWN_AS)
     if lack := DEVICES[chip.device].missing_precision(name, chip):
         raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or use another --precision.")
 

@@ -200,6 +200,11 @@ def published() -> list[Published]:
         return [msgspec.convert(row, Published, strict=False) for row in csv.DictReader(file)]
 
 
+def timm_names() -> list[str]:
+    """Return the names of the networks of timm with a published accuracy, each once, sorted."""
+    return sorted({each.model.partition(".")[0] for each in published()})
+
+
 def _names(model: str) -> list[str]:
     """Return the valid names for `model` in the user's file: with and without hashes of files."""
     return list(dict.fromkeys([model, without_hash(model)]))

@@ -41,6 +41,7 @@ class Store:
         self.warnings: list[str] = []
         self._file: IO[bytes] | None = None
         self._places: dict[tuple[str, str], list[Place]] = {}
+        self.has_grown = False  # whether a record of a case was appended since the store was made
 
     @property
     def records(self) -> list[Record]:
@@ -97,6 +98,7 @@ class Store:
                 "command again to resume.",
             ) from error
         self._remember(record, place)
+        self.has_grown |= hasattr(record, "case_id")
 
     def records_of(self, case: Case | None, environment_id: str) -> list[Record]:
         """The records of `case` in one environment, in file order; None: records without a case.

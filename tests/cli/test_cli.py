@@ -1,12 +1,19 @@
 """`bench` as a user types it: exit codes, messages, rows."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+from support.records import ENVIRONMENT, measurement
+from support.results import write
 
-from bench.models import zoo
+from bench.cli import list as list_command
+from bench.errors import CLOSED_PIPE
+from bench.models import forms, zoo
+from bench.records import Case, Measurement
+from bench.storage.results import Store
 
 QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
 
@@ -21,6 +28,13 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["run", "--models", "resnet50", "--backend", "cudagraph"], 3, "need an NVIDIA GPU"),
         (["run", "--models", "resnet50", "--precision", "tf32"], 3, "no tf32 on"),
         (["run", "--models", "resnet50", "--precision", "int8"], 2, "unknown precision 'int8'"),
+        (["run", "--models", "resnet50", "--precision", "int8"], 2, "no quantised precision"),
+        (["run", "--models", "resnet50", "--precision", "half"], 2, "That is `fp16`"),
+        (["run", "--models", "resnet50", "--device", "gpu"], 2, "NVIDIA GPU is --device cuda"),
+        (["run", "--models", "resnet50", "--device", "mps"], 2, "There is no driver for it"),
+        (["run", "--models", "resnet50", "--backend", "tensorrt"], 2, "all backends run PyTorch"),
+        (["run", "--models", "resnet50", "--backend", "onnx"], 2, "all backends run PyTorch"),
+        (["run", "--models", "resnet18"], 2, "timm has it: --models timm/resnet18"),
         (["run", "--suite", "tabel6"], 2, "Did you mean table6"),
         (["run", "--suite", "none.toml"], 2, "cannot read the suite none.toml"),
         (["run", "--suite", "broken.toml"], 2, "broken.toml is not a valid suite"),
@@ -155,3 +169,59 @@ def test_a_second_run_does_not_write_into_the_same_folder(bench, tmp_path):
     assert second.returncode == 2
     assert "another run is writing to out/fake/results.jsonl" in second.stderr
     assert f"process {first.pid}" in second.stderr
+
+
+def test_list_alone_lists_everything(bench):
+    headings = [line for line in bench("list").stdout.splitlines() if line.endswith(":")]
+    assert headings == [f"{kind}:" for kind in list_command.KINDS]
+    found = json.loads(bench("list", "--json").stdout)
+    assert list(found) == list(list_command.KINDS)
+    assert "channels_last" in [entry["name"] for entry in found["backends"]]
+
+
+def test_the_list_of_models_as_json_has_parameters_and_macs(bench):
+    found = {entry["name"]: entry for entry in json.loads(bench("list", "models", "--json").stdout)}
+    (resnet,) = found["resnet50"]["counts"]
+    assert (resnet["form"], round(resnet["params"] / 1e6, 2)) == ("plain", 25.56)
+    assert round(resnet["macs"] / 1e9, 2) == 4.09
+    assert [count["form"] for count in found["repnext_u3_t"]["counts"]] == list(
+        forms.of(forms.REPNEXT)
+    )
+    assert "counts" not in found["timm/<name>"]
+
+
+def test_every_command_has_the_same_default_folder(bench):
+    for command in ("run", "profile", "compare", "explain", "selfcheck"):
+        assert "default: results]" in " ".join(bench(command, "--help").stdout.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list", "models"], ["list", "--json"], ["--help"], ["explain", "resnet50"]]
+)
+def test_a_closed_pipe_ends_a_command_quietly(tmp_path, arguments):
+    write(tmp_path / "results" / "chip", [ENVIRONMENT, measurement(Case("resnet50", "plain"))])
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "bench", *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
+
+
+def test_a_closed_pipe_ends_a_run_and_keeps_its_records(tmp_path):
+    run = [sys.executable, "-m", "bench", "run", "--suite", "smoke", "--device", "fake"]
+    with subprocess.Popen(
+        run, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if "round 1" in line:
+                break
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == CLOSED_PIPE
+    kept = Store(tmp_path / "results" / "fake").records
+    assert any(isinstance(record, Measurement) for record in kept)
+    again = subprocess.run([*run, "--json"], cwd=tmp_path, capture_output=True, check=False)
+    assert again.returncode == 0

@@ -5,12 +5,15 @@ from typing import Annotated
 
 import pytest
 import typer
+from support.records import ENVIRONMENT, measurement
+from support.results import write
 from typer.testing import CliRunner
 
 from bench.cli.entry_point import app
 from bench.cli.options import with_options
 from bench.cli.profile import ProfileOptions
 from bench.cli.run import RunOptions
+from bench.records import Case
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +80,33 @@ def test_each_field_is_a_flag_of_its_command(bench, command, options):
 def test_the_shell_completes_models_suites_presets_devices_and_flags():
     for line, expected in (
         ("bench run --models resnet50,repnext_u3_", "resnet50,repnext_u3_t"),
+        ("bench run --models resnet50,repvgg_b1@", "resnet50,repvgg_b1@rrep"),
+        ("bench run --models resnet50,timm/resnet1", "resnet50,timm/resnet18"),
+        ("bench run --backend eager,ch", "eager,channels_last"),
+        ("bench run --precision fp32,bf", "fp32,bf16"),
+        ("bench list sui", "suites"),
         ("bench run --suite tab", "table6"),
         ("bench profile --preset qu", "quick"),
         ("bench run --device h", "h200"),
         ("bench run --retry", "--retry-failed"),
     ):
-        environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "3"}
-        if line.endswith("--retry"):
-            environment["COMP_CWORD"] = "2"
+        environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line}
+        environment["COMP_CWORD"] = str(len(line.split()) - 1)
         done = CliRunner().invoke(app, [], prog_name="bench", env=environment)
         assert expected in done.output.split()
+
+
+def test_the_shell_completes_the_cases_on_record(tmp_path, monkeypatch):
+    write(tmp_path / "results" / "chip", [ENVIRONMENT, measurement(Case("resnet50", "plain"))])
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "other" / "chip", [ENVIRONMENT, measurement(Case("swin_t", "plain"))])
+    for line, expected in (
+        ("bench explain r", ["resnet50"]),
+        ("bench compare x r", ["resnet50"]),
+        ("bench explain --in other s", ["swin_t"]),
+        ("bench explain --in nowhere s", []),
+    ):
+        environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line}
+        environment["COMP_CWORD"] = str(len(line.split()) - 1)
+        done = CliRunner().invoke(app, [], prog_name="bench", env=environment)
+        assert done.output.split() == expected

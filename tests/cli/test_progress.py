@@ -12,6 +12,7 @@ from bench.analysis.reasons import Observation, Reason, percent
 from bench.analysis.verdict import Verdict
 from bench.cli.choice import Choice
 from bench.cli.live_table import LiveTable
+from bench.cli.messages import FIRST_WAIT
 from bench.cli.outcome import Outcome
 from bench.cli.plain_lines import PlainLines
 from bench.cli.sweep import conclude, sweep_of
@@ -48,6 +49,7 @@ def play(display):
     with display:
         display.started([FAST, FORM, BROKEN], [])
         for case, iteration_s in ((FAST, 0.012), (FORM, 0.070)):
+            display.preparing(case)
             display.warmed(case, iteration_s)
         display.failed(failure(BROKEN, message="no\nsuch thing"))
         display.sampled(FAST, [], [0.0121, 0.0119])
@@ -65,11 +67,29 @@ def test_plain_lines_have_a_row_for_each_case_and_each_round():
     lines = screen.text.splitlines()
     assert lines[0].startswith("3 to measure, about ")
     first = "mobilenetv3_l batch 1 12.0 ms 83.3 img/s n=1 provisional"
-    assert " ".join(lines[1].split()) == first
-    assert lines[3] == "timm/[red]trap at batch 1 failed at check: CheckError: no such thing"
-    assert "round 1," in lines[4]
-    assert lines[5].endswith("done after 1 (rounds)")
+    assert lines[1] == FIRST_WAIT  # nothing else is printed for some ten seconds
+    assert " ".join(lines[2].split()) == first
+    assert lines[4] == "timm/[red]trap at batch 1 failed at check: CheckError: no such thing"
+    assert "round 1," in lines[5]
+    assert lines[6].endswith("done after 1 (rounds)")
     assert "\x1b" not in screen.text
+
+
+def test_plain_lines_of_a_simulated_device_import_nothing():
+    screen = Screen(200, terminal=False)
+    case = Case("mobilenetv3_l", "plain", device="fake")
+    PlainLines(screen.console, tracker()).started([case], [])
+    assert FIRST_WAIT not in screen.text
+
+
+def test_the_live_table_shows_what_a_case_waits_for():
+    screen = Screen(120, terminal=True)
+    with LiveTable(screen.console, tracker()) as display:
+        display.started([FAST, FORM], [])
+        assert "imports torch and timm" in screen.text
+        assert "builds, checks, warms up" not in screen.text
+        display.preparing(FAST)
+        assert "builds, checks, warms up" in screen.text
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])

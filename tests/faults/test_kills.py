@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from support.sweep import Sweep
+from support.sweep import SUITE, Sweep, wait_until
 
 QUICK_KILLS = 8
 KILLS = 200
@@ -162,12 +162,25 @@ def test_other_signals_lose_no_record(tmp_path, name, code):
     assert run.wait(60) == code
     assert "Traceback" not in sweep.said()
     assert ("same command again to resume" in sweep.said()) == (code == 130)
+    assert ("Finished rounds are saved" in sweep.said()) == (code == 130)
     sweep.assert_nothing_runs()
     before = sweep.data()
     assert 3 <= len(sweep.rounds()) < 12
     assert sweep.finish() == 0, sweep.said()
     assert sweep.data().startswith(before)
     assert len(set(sweep.ends())) == len(sweep.ends()) == 12
+
+
+def test_an_interrupt_before_the_first_round_does_not_claim_that_rounds_are_saved(tmp_path):
+    sweep = Sweep(tmp_path)
+    (tmp_path / "own.toml").write_text(SUITE.replace("0.01", "5"))  # a block then takes 5 s
+    run = sweep.start(preexec_fn=heed_signals)
+    wait_until(lambda: "to measure" in sweep.said())
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 130
+    assert not sweep.rounds()
+    assert "No round was finished yet" in sweep.said()
+    assert "Finished rounds are saved" not in sweep.said()
 
 
 def test_repeated_signals_do_not_interrupt_the_clean_up(tmp_path):

@@ -37,6 +37,9 @@ class Listener:
     def started(self, todo, done):
         self.events.append(("started", len(todo), len(done)))
 
+    def preparing(self, case):
+        pass
+
     def warmed(self, case, iteration_s):
         self.events.append(("warmed", case.name, iteration_s))
 

@@ -83,6 +83,9 @@ class RoundLog:
         """Print how many cases are left to measure."""
         self._say(f"{self._part}: {len(todo)} cases to measure" if todo else f"{self._part}: done")
 
+    def preparing(self, case: Case) -> None:
+        """Print nothing."""
+
     def warmed(self, case: Case, iteration_s: float) -> None:
         """Print nothing."""
 

@@ -47,6 +47,9 @@ class Listener(Protocol):
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
         """The run begins; `todo` are the cases to measure, `done` the finished ones."""
 
+    def preparing(self, case: Case) -> None:
+        """The process of a case has started: it builds, checks and warms up the network."""
+
     def warmed(self, case: Case, iteration_s: float) -> None:
         """A case is ready to be timed; `iteration_s` is the expected time of one iteration."""
 
@@ -185,6 +188,7 @@ class _Scheduler:
             job = self._job(case)
             try:
                 child = CaseRound(job, template.fork(job), self._earlier_samples(case))
+                self._listener.preparing(case)
                 child.await_ready()
                 self._listener.warmed(case, child.iteration_s)
             except CaseError as error:

@@ -1,0 +1,74 @@
+"""Completions of the command line: what a shell offers after the Tab key. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+
+from bench.backends import BACKENDS
+from bench.devices import ALIASES, DEVICES
+from bench.devices.precision import PRECISIONS
+from bench.errors import BenchError
+from bench.harness.plan import PRESETS
+from bench.models import forms, user, zoo
+from bench.paper import accuracy
+
+Names = Callable[[str], Iterable[str]]
+
+
+def last_of_list(names: Names) -> Callable[[str], list[str]]:
+    """Return a function that completes the last name of a list: `a,re` gives `a,resnet50` etc.
+
+    `names` returns the valid names; its argument is the incomplete name.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + name for name in names(last) if name.startswith(last)]
+
+    return complete
+
+
+def models(start: str) -> list[str]:
+    """Return the names of models; after `model@` its forms, after `timm/` the models of timm."""
+    name, at, _ = start.partition("@")
+    if at:
+        known = zoo.ZOO[name].forms if name in zoo.ZOO else forms.FORMS
+        return [f"{name}@{form}" for form in known]
+    if start.startswith(zoo.TIMM_PREFIX):
+        return [zoo.TIMM_PREFIX + each for each in accuracy.timm_names()]
+    return [*zoo.ZOO, *user.entry_points(), zoo.TIMM_PREFIX]
+
+
+def backends(_: str) -> list[str]:
+    """Return the names of the backends."""
+    return list(BACKENDS)
+
+
+def precisions(_: str) -> list[str]:
+    """Return the names of the precisions."""
+    return list(PRECISIONS)
+
+
+def devices() -> list[str]:
+    """Return the names of the devices, and their aliases."""
+    return [*DEVICES, *ALIASES]
+
+
+def presets() -> list[str]:
+    """Return the names of the presets."""
+    return list(PRESETS)
+
+
+def recorded_cases(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of the cases on record in the folder that --in names; [] without records."""
+    from bench.analysis.recorded import latest
+
+    folder = context.params.get("folder") or context.params.get("out")
+    try:
+        names = [case.name for each in latest(Path(str(folder))) for case in each.cases]
+    except BenchError:
+        return []
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
