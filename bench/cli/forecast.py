@@ -12,8 +12,9 @@ from bench import paper
 from bench.cli.console import say
 from bench.cli.sweep import Sweep, case_count
 from bench.cli.versions import version_change
+from bench.errors import CASE_FAILED
 from bench.harness.plan import Plan
-from bench.harness.scheduler import estimate
+from bench.harness.scheduler import estimate, trial
 from bench.models.naming import selector
 from bench.records import Case, Environment
 from bench.storage.history import History, history
@@ -29,10 +30,12 @@ def progress_of(
     return estimate.initial_progress(plan, histories, paper.macs(), retry_failed=sweep.retry_failed)
 
 
-def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> None:
+def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> int:
     """Print each case and the time it would take. Measures and writes nothing.
 
-    JSON gives the time in seconds, as `about_s`.
+    Each network that is not on record is built once, and a case whose network cannot be built says
+    why; the exit code is then CASE_FAILED, otherwise 0. JSON gives the time in seconds, as
+    `about_s`, and the reason as `failure`, or null.
     """
     records, here = sweep.store.records, sweep.environment.environment_id
     histories = {case: history(records, case, here) for case in sweep.cases}
@@ -41,17 +44,28 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> None:
         case: estimate.remaining_s(plan, {case: progress[case]}) if case in progress else 0.0
         for case in sweep.cases
     }
+    reasons = trial.failing(list(progress), sweep.choice.sources)
+    exit_code = CASE_FAILED if reasons else 0
     if as_json:
-        rows = [{"case": msgspec.to_builtins(case), "about_s": s} for case, s in seconds.items()]
-        print(json.dumps(rows))
-        return
+        print(json.dumps([_to_builtins(case, s, reasons.get(case)) for case, s in seconds.items()]))
+        return exit_code
     times = [duration(seconds[case]) if case in progress else "on record" for case in sweep.cases]
+    times = [
+        "fails" if case in reasons else time for case, time in zip(sweep.cases, times, strict=True)
+    ]
     sweep.console.print(_table(sweep.cases, times))
     environments = [record for record in records if isinstance(record, Environment)]
     if change := version_change(environments, sweep.environment):
         say(sweep.console, change)
     total = duration(sum(seconds.values()))
     say(sweep.console, f"{case_count(sweep.cases)}, about {total} in total; nothing was measured")
+    for case, reason in reasons.items():
+        say(sweep.console, f"{selector(case)} cannot be built: {' '.join(reason.split())}")
+    return exit_code
+
+
+def _to_builtins(case: Case, about_s: float, failure: str | None) -> dict[str, object]:
+    return {"case": msgspec.to_builtins(case), "about_s": about_s, "failure": failure}
 
 
 def _table(cases: Sequence[Case], times: Sequence[str]) -> Table:

@@ -59,8 +59,7 @@ def run(options: RunOptions) -> int:
         choice, options.out, console, retry_failed=options.retry_failed, again=options.again
     )
     if options.dry_run:
-        forecast(sweep, plan, as_json=options.as_json)
-        return 0
+        return forecast(sweep, plan, as_json=options.as_json)
     with locked(sweep, wait=options.wait) as sweep:
         _measure(sweep, plan)
         profiles = _profile(sweep, PROFILE_S[options.preset])

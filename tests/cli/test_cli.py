@@ -225,3 +225,21 @@ def test_a_closed_pipe_ends_a_run_and_keeps_its_records(tmp_path):
     assert any(isinstance(record, Measurement) for record in kept)
     again = subprocess.run([*run, "--json"], cwd=tmp_path, capture_output=True, check=False)
     assert again.returncode == 0
+
+
+def test_a_dry_run_builds_what_it_plans(bench, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def good(): return nn.Conv2d(3, 4, 3)\n"
+        "def bad(): raise RuntimeError('no memory for it')\n"
+    )
+    run = ("run", "--models", "net.py:good,net.py:bad", "--batch", "1,2", "--dry-run")
+    done = bench(*run)
+    assert done.returncode == 1
+    failing = [line for line in done.stdout.splitlines() if "cannot be built" in line]
+    assert len(failing) == 2
+    assert all("net.py:bad" in line and "no memory for it" in line for line in failing)
+    found = json.loads(bench(*run, "--json").stdout)
+    assert [bool(each["failure"]) for each in found].count(True) == 2
+    assert bench("run", "--models", "net.py:good", "--batch", "1", "--dry-run").returncode == 0
+    assert not (tmp_path / "results").exists()

@@ -69,6 +69,19 @@ class Probe(msgspec.Struct, frozen=True, tag="probe"):
     resolution: int
 
 
+class Trial(msgspec.Struct, frozen=True, tag="trial"):
+    """To a new child, in a dry run: build the network of a case in its form."""
+
+    case: Case
+    source: Source | None
+
+
+class Tried(msgspec.Struct, frozen=True, tag="tried"):
+    """From a child: why the network of a Trial cannot be built; "" if it can."""
+
+    reason: str
+
+
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
     """To a child: calibrate, call the network `discard` times, then time `iterations` calls."""
 
@@ -189,5 +202,5 @@ class Raised(msgspec.Struct, frozen=True, tag="raised"):
     message: str
 
 
-Request = Job | Probe | RunBlock | Finish | Observe
-Reply = Probed | Entered | Ready | Block | Finished | Observed | Profiled | Raised
+Request = Job | Probe | Trial | RunBlock | Finish | Observe
+Reply = Probed | Tried | Entered | Ready | Block | Finished | Observed | Profiled | Raised

@@ -23,7 +23,7 @@ import psutil
 from bench.errors import UnavailableError, UsageError
 from bench.harness.protocol.channel import Channel, ChannelClosedError, OutputPipe, wait_for
 from bench.harness.protocol.control import FORK, GRACE_S, READY, REAP
-from bench.harness.protocol.messages import Job, Probe
+from bench.harness.protocol.messages import Job, Probe, Trial
 from bench.harness.scheduler.child import CaseError, ChildProcess, TemplateDiedError
 from bench.process import command_for_module
 from bench.records import OUT_OF_MEMORY
@@ -91,7 +91,7 @@ class Template:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def fork(self, job: Job | Probe) -> ChildProcess:
+    def fork(self, job: Job | Probe | Trial) -> ChildProcess:
         """Start a child that begins with `job` at once.
 
         Raises TemplateDiedError where the template is dead, and CaseError where the system allows

@@ -22,9 +22,9 @@ import psutil
 from bench.devices import DEVICES, Driver
 from bench.harness.protocol.channel import Channel
 from bench.harness.protocol.control import FORK, GRACE_S, KILLED_AT_DEADLINE, READY, REAP
-from bench.harness.protocol.messages import Job, Probe
+from bench.harness.protocol.messages import Job, Probe, Trial
 from bench.harness.worker import case as worker
-from bench.harness.worker import probe
+from bench.harness.worker import probe, trial
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -88,6 +88,8 @@ def _fork(driver: Driver, control: socket.socket, channel_fd: int, output_fd: in
             worker.work(channel, job, driver)
         elif isinstance(job, Probe):
             probe.answer(channel, job)
+        elif isinstance(job, Trial):
+            trial.answer(channel, job)
         code = 0
     except BaseException:
         traceback.print_exc()

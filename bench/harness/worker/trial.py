@@ -1,0 +1,24 @@
+"""The child's work in a dry run: build the network of a case in its form, and say if it fails."""
+
+from __future__ import annotations
+
+import contextlib
+
+from bench import models
+from bench.harness.protocol.channel import Channel, ChannelClosedError
+from bench.harness.protocol.messages import Trial, Tried
+
+
+def answer(channel: Channel, request: Trial) -> None:
+    """Build the network of `request` and send a Tried. The process must end after that."""
+    with contextlib.suppress(ChannelClosedError):
+        channel.send(Tried(_reason(request)))
+
+
+def _reason(request: Trial) -> str:
+    case = request.case
+    try:
+        models.build(case.model, case.form, resolution=case.resolution, source=request.source)
+    except BaseException as error:  # SystemExit too
+        return f"{type(error).__name__}: {error}"
+    return ""
