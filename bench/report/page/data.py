@@ -106,7 +106,7 @@ def _line(device: int, row: Row) -> Json:
         "precision": case.precision,
         "batch": case.batch,
         "resolution": case.resolution,
-        "size": naming.family(case.model).size,
+        "size": naming.family(case).size,
         "threads": case.threads,
         "mean": summary.mean if summary else None,
         "std": summary.std if summary else None,
