@@ -132,23 +132,34 @@ def _paper_lines() -> list[str]:
     Parameters are in millions, MACs per image in billions.
     """
     lines = [
-        "| model | form | timm's name | params (M) | paper | MACs (G) | paper | differs |",
-        "|:--|:--|:--|--:|--:|--:|--:|:--|",
+        "| model | form | timm's name | params (M) | paper | MACs (G) | as ptflops | as thop "
+        "| paper | differs |",
+        "|:--|:--|:--|--:|--:|--:|--:|--:|--:|:--|",
     ]
     for row in paper.counted():
         spec = zoo.ZOO[row.model]
-        theirs = paper.counts_of(row.model, row.form)
-        pairs = ((row.params / 1e6, theirs[0]), (row.macs / 1e9, theirs[1]))
-        differs = any(printed is not None and _differs(ours, printed) for ours, printed in pairs)
-        reason = paper.DIFFERENCES.get((row.model, row.form), "unknown why") if differs else ""
+        params, gmacs = paper.counts_of(row.model, row.form)
         cells = [row.model, row.form, spec.variant if spec.maker == "timm" else ""]
-        for ours, printed in pairs:
-            cells += [significant(ours, 4), "" if printed is None else f"{printed:g}"]
-        lines.append("| " + " | ".join([*cells, reason]) + " |")
+        cells += [significant(row.params / 1e6, 4), "" if params is None else f"{params:g}"]
+        cells += [significant(macs / 1e9, 4) for macs in (row.macs, row.as_ptflops, row.as_thop)]
+        cells += ["" if gmacs is None else f"{gmacs:g}", _difference(row, params, gmacs)]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def _differs(ours: float, printed: float) -> bool:
-    """Return whether `ours` differs from `printed`, rounded to the decimals of `printed`."""
+def _difference(row: paper.Counted, params: float | None, gmacs: float | None) -> str:
+    """Return why the paper's numbers differ from ours; "" if they do not, or are not known."""
+    is_same = params is None or _agrees(row.params / 1e6, params)
+    if is_same and (gmacs is None or _agrees(row.macs / 1e9, gmacs)):
+        return ""
+    if reason := paper.DIFFERENCES.get((row.model, row.form)):
+        return reason
+    tools = {"ptflops": row.as_ptflops, "thop": row.as_thop}
+    agreeing = [tool for tool, macs in tools.items() if gmacs and _agrees(macs / 1e9, gmacs)]
+    return f"the paper's MACs follow {' or '.join(agreeing)}" if agreeing else "unknown"
+
+
+def _agrees(ours: float, printed: float) -> bool:
+    """Return whether `ours`, rounded to the decimals of `printed`, equals it."""
     decimals = len(f"{printed:g}".partition(".")[2])
-    return round(ours, decimals) != printed
+    return round(ours, decimals) == printed

@@ -64,6 +64,33 @@ def count_macs(model: nn.Module, resolution: int) -> int | None:
     return survey(model, [torch.zeros(1, 3, resolution, resolution)]).macs
 
 
+class SmallOperators(NamedTuple):
+    """Elements of the operators that some tools add to the multiply-accumulates.
+
+    `biases` are output elements to which a convolution or a linear layer adds a bias; `normalised`
+    pass through a BatchNorm, `activated` through an activation function; `pooled` are the input
+    elements of pooling. `bench.paper.Counted` says how ptflops and thop weigh them.
+    """
+
+    biases: int
+    normalised: int
+    activated: int
+    pooled: int
+
+
+def count_small_operators(model: nn.Module, images: Sequence[Tensor]) -> SmallOperators:
+    """Run a copy of `model` on the meta device and count the elements of its small operators.
+
+    `images` are its positional inputs of batch 1. Raises what the network raises there.
+    """
+    seen = counter.ElementCounter()
+    with torch.inference_mode():
+        net = counter.copy_of(model).to("meta")
+        with seen:
+            net(*(image.to("meta") for image in images))
+    return SmallOperators(*(seen.elements[field] for field in SmallOperators._fields))
+
+
 def _run(
     model: nn.Module, images: Sequence[Tensor], device: str, mode: counter.NoGradient
 ) -> Survey:

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.models import dispatch
-from bench.models.formulas import name_of
+from bench.models.formulas import CONVOLUTIONS, TRANSPOSED, name_of, tensors_in
+from bench.models.operators import category
 
 # Names of ATen operators by kind.
 OPERATORS = {
@@ -34,6 +35,9 @@ OPERATORS = {
     "addition": {"add", "add_"},
     "concatenation": {"cat", "concat"},
 }
+ELEMENTS = {"batch norm": "normalised", "activation": "activated"}  # category -> field
+WITH_BIAS = (*CONVOLUTIONS, *TRANSPOSED, "linear")
+BIAS = 2  # its place among the arguments: input, weight, bias
 NoGradient = type[AbstractContextManager[Any]]
 
 
@@ -58,6 +62,26 @@ class OperatorCounter(TorchDispatchMode):
         self.unknown |= done.unknown
         self.bytes_written += done.written
         return done.result
+
+
+class ElementCounter(TorchDispatchMode):
+    """Counts elements of small operators, by the field of `cost.SmallOperators`."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self.elements: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name, given, found = name_of(func), list(tensors_in(args)), list(tensors_in([result]))
+        if name in WITH_BIAS and isinstance((*args, None, None)[BIAS], Tensor):
+            self.elements["biases"] += found[0].numel()
+        kind = category(name, given, found)
+        if kind == "pooling":
+            self.elements["pooled"] += given[0].numel()
+        elif kind in ELEMENTS:
+            self.elements[ELEMENTS[kind]] += found[0].numel()
+        return result
 
 
 class NumPyWatch(TorchFunctionMode):

@@ -27,11 +27,12 @@ RESOLUTION = 224
 def count(name: str, form: str) -> Counted:
     """Count one form of a model: parameters, and bytes of weights.
 
-    MACs and bytes of activations are for one image of 224 x 224 pixels.
+    MACs, bytes of activations and elements are for one image of 224 x 224 pixels.
     """
     with torch.device("meta"):
         net = models.build(name, form, resolution=RESOLUTION)
-    seen = cost.survey(net, [torch.zeros(1, 3, RESOLUTION, RESOLUTION)])
+    image = torch.zeros(1, 3, RESOLUTION, RESOLUTION)
+    seen = cost.survey(net, [image])
     assert seen.macs is not None, seen.uncounted
     assert seen.activation_bytes is not None, seen.uncounted
     return Counted(
@@ -41,6 +42,7 @@ def count(name: str, form: str) -> Counted:
         macs=seen.macs,
         weight_bytes=cost.weight_bytes(net),
         activation_bytes=seen.activation_bytes,
+        **cost.count_small_operators(net, [image])._asdict(),
     )
 
 

@@ -18,27 +18,26 @@ DATA = Path(__file__).parent / "data"
 REPORTED_FILE = DATA / "reported_results.csv"
 ZOO_FILE = DATA / "zoo.csv"
 
-# Counts that differ from the paper after rounding, each with the reason if it is known.
-UP, CUT = "unknown; as if rounded up", "unknown; as if cut off"
-WIDER = "unknown; perhaps it counts more than convolutions, linear layers and products"
+# Counts that differ from the paper after rounding, whatever the convention (see Counted), each with
+# the reason if it is known.
+CUT = (
+    "unknown; no convention gives less than {:.2f} G; as if cut off, or without the stem ({:.2f} G)"
+)
+CUT_T, CUT_B = CUT.format(4.46, 4.44), CUT.format(15.35, 15.34)
 DIFFERENCES = {
-    ("resnet101", "plain"): UP,
-    ("resnet152", "plain"): UP,
     ("mobilenetv3_l", "plain"): "timm's has 0.1 M more; the paper has 0.2 G here, 0.4 G in Table 6",
-    ("vit_b", "plain"): "the paper leaves out the head and the attention products",
-    ("repvgg_b1", "train"): UP,
-    ("repvgg_b2", "train"): UP,
-    ("repghost_2_0x", "train"): WIDER,
-    ("repghost_2_0x", "rrep"): WIDER,
-    ("replknet_31b", "train"): UP,
-    ("repnext_u1_t", "train"): UP,
-    ("repnext_u2_t", "train"): UP,
-    ("repnext_u3_t", "rrep"): CUT,
-    ("repnext_u3_t", "rrep_fc"): CUT,
-    ("repnext_u3_s", "train"): UP,
-    ("repnext_u3_b", "train"): WIDER,
-    ("repnext_u3_b", "rrep"): CUT,
-    ("repnext_u3_b", "rrep_fc"): CUT,
+    ("vit_b", "plain"): (
+        "85 M are the twelve blocks alone; 16.9 G are without the attention products, "
+        "which ptflops and thop do not see"
+    ),
+    ("repghost_2_0x", "rrep"): (
+        "as thop counts the official form, which keeps 48 BatchNorms: 0.535 G"
+    ),
+    ("repnext_u1_t", "train"): "unknown; as if 28.43 M were rounded up",
+    ("repnext_u3_t", "rrep"): CUT_T,
+    ("repnext_u3_t", "rrep_fc"): CUT_T,
+    ("repnext_u3_b", "rrep"): CUT_B,
+    ("repnext_u3_b", "rrep_fc"): CUT_B,
 }
 
 
@@ -79,7 +78,12 @@ def reported() -> tuple[Reported, ...]:
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Counts of one form of a model; MACs and activations are for an image of 224 pixels."""
+    """Counts of one form of a model; all but `params` and `weight_bytes` are for 224 pixels.
+
+    `macs` are multiply-accumulates of convolutions, linear layers and matrix products. The last
+    four fields count elements of small operators (see `bench.models.cost.SmallOperators`), which
+    public tools add: two conventions for one network.
+    """
 
     model: str
     form: str
@@ -87,6 +91,23 @@ class Counted(msgspec.Struct, frozen=True):
     macs: int
     weight_bytes: int
     activation_bytes: int
+    biases: int
+    normalised: int
+    activated: int
+    pooled: int
+
+    @property
+    def as_ptflops(self) -> int:
+        """MACs + biases + 2 x BatchNorm + activations + pooling, the convention of ptflops 0.6.
+
+        ptflops sees modules only, so it leaves out attention products; this count has them.
+        """
+        return self.macs + self.biases + 2 * self.normalised + self.activated + self.pooled
+
+    @property
+    def as_thop(self) -> int:
+        """MACs + 4 x BatchNorm + pooling, the convention of thop 0.1.1 (attention: as above)."""
+        return self.macs + 4 * self.normalised + self.pooled
 
 
 @functools.lru_cache(maxsize=1)

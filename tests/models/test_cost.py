@@ -345,6 +345,27 @@ def test_a_copy_writes_bytes_and_a_view_does_not(run, written):
     assert cost.survey(Net(run), [torch.ones(1, 3, 8, 8)]).activation_bytes == written
 
 
+def test_small_operators_by_hand():
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 5, 1),
+        nn.GELU(),
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(5, 7),
+    )
+    found = cost.count_small_operators(net, [torch.zeros(1, 3, 8, 8)])
+    assert found == cost.SmallOperators(
+        biases=5 * 6 * 6 + 7,
+        normalised=4 * 6 * 6,
+        activated=(4 + 5) * 6 * 6,
+        pooled=5 * 6 * 6 + 5 * 3 * 3,
+    )
+
+
 # Parameters, bytes, structure
 
 
