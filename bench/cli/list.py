@@ -87,7 +87,8 @@ def _entries(kind: str) -> list[Entry]:
         named = [_network(spec) for spec in zoo.ZOO.values()]
         named += [_entry(name, "provided by an installed package") for name in user.entry_points()]
         others = (
-            "any other timm model; forms train and rrep if it has branches to merge, else plain"
+            "any other timm model; forms train and rrep if it has branches to merge (RepGhost: "
+            "also deploy), else plain"
         )
         yours = "your own network: a function that returns it"
         return [*named, _entry("timm/<name>", others), _entry("file.py:factory", yours)]

@@ -23,7 +23,7 @@ from bench.devices.kernels import CPU_PEAK, Kernels
 from bench.devices.sensors.sensor import Memory, Sensor
 from bench.records import Case, Chip, Gauges, Reading, Setting, Stage
 
-FORM_FACTORS = {"train": 1.0, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
+FORM_FACTORS = {"train": 1.0, "deploy": 0.85, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
 PROCESS_SPREAD = 0.03
 CALL_SPREAD = 0.02
 KERNEL_S = (0.001, 0.002)

@@ -2,6 +2,8 @@
 
 The forms of a network are different structures that compute the same function:
 
+- `deploy` adds parallel kernels, as `rrep` does, and keeps the BatchNorms outside the branches. The
+  official code of RepLKNet and RepGhost does this.
 - `rrep` folds each BatchNorm into the convolution before it, W' = W * gamma / sqrt(var + eps) and
   b' = beta + (b - mean) * gamma / sqrt(var + eps), and adds parallel kernels,
   W' = sum of pad(W_i) and b' = sum of b_i (Section 3.1, Eqs. 1-4).
@@ -21,12 +23,14 @@ import msgspec
 
 # Families of networks. All networks of a family have the same forms.
 PLAIN = "plain"  # a single form: ResNet, ConvNeXt, Swin, ...
-MERGING = "merging"  # branches or BatchNorms can be merged: RepVGG, RepLKNet, RepGhost
+MERGING = "merging"  # branches or BatchNorms can be merged: RepVGG, MobileOne, ...
+KEEPING = "keeping"  # as MERGING, but the official merge keeps BatchNorms: RepLKNet, RepGhost
 SHORTCUT_ACT = "shortcut_act"
 REPNEXT = "repnext"
-FAMILIES = (PLAIN, MERGING, SHORTCUT_ACT, REPNEXT)
+FAMILIES = (PLAIN, MERGING, KEEPING, SHORTCUT_ACT, REPNEXT)
 
 FUSE = "fuse"  # the step that merges branches and folds BatchNorms
+MERGE = "merge_kernel"  # the step that merges branches and keeps the other BatchNorms
 BRACKETS = "()"
 
 
@@ -47,6 +51,7 @@ CIRCLE = Marker("o", 7.0, "circle", "●")
 SQUARE = Marker("s", 6.4, "square", "■")
 DIAMOND = Marker("D", 6.0, "diamond", "◆")
 TRIANGLE = Marker("^", 7.6, "triangle-up", "▲")
+DOWN = Marker("v", 7.6, "triangle-down", "▼")
 CROSS = Marker("X", 7.0, "x", "✖")  # for a form that this table does not have
 
 
@@ -63,7 +68,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     The paper's tables print all forms of a network in one cell, as in `11.9 →r 8.5 →s 6.4`:
     `arrow` is the letter before this form's number. If `arrow` is BRACKETS, this form's throughput
-    is printed in brackets, and its latency is not printed.
+    is printed in brackets, and its latency is not printed. Two forms may have the same letter if
+    the paper's tables never print both for one network.
     """
 
     name: str
@@ -104,7 +110,7 @@ _ENTRIES = (
     Form(
         name="train",
         about="as trained, with branches",
-        families=(MERGING, SHORTCUT_ACT, REPNEXT),
+        families=(MERGING, KEEPING, SHORTCUT_ACT, REPNEXT),
         steps=(),
         suffix="",
         label=AS_BUILT,
@@ -113,9 +119,20 @@ _ENTRIES = (
         arrow="",
     ),
     Form(
+        name="deploy",
+        about="branches merged as in the official code, which keeps the other BNs",
+        families=(KEEPING,),
+        steps=(MERGE,),
+        suffix="-deploy",
+        label="deploy",
+        marker=DOWN,
+        colour="#E69F00",
+        arrow="r",
+    ),
+    Form(
         name="rrep",
         about="branches merged into one convolution, each BN folded into the convolution before it",
-        families=(MERGING, SHORTCUT_ACT, REPNEXT),
+        families=(MERGING, KEEPING, SHORTCUT_ACT, REPNEXT),
         steps=(FUSE,),
         suffix="-rRep",
         label="rRep",
@@ -150,7 +167,7 @@ FORMS = {form.name: form for form in _ENTRIES}
 ONLY = "plain"  # the form of a network with a single form; names of cases omit it
 REFERENCE = "train"  # the other forms of a network are checked and compared with this form
 LETTERS = tuple(  # letters on the arrows in tables
-    form.arrow for form in _ENTRIES if form.arrow and form.has_latency
+    dict.fromkeys(form.arrow for form in _ENTRIES if form.arrow and form.has_latency)
 )
 # Methods of a block that exist also after FUSE has merged the branches of its unit.
 BLOCK_STEPS = tuple(dict.fromkeys(step for form in _ENTRIES for step in form.steps[1:]))

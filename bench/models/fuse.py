@@ -25,10 +25,11 @@ def fuse(model: nn.Module, form: str, example: Sequence[Tensor] = ()) -> nn.Modu
 
     `rrep` folds BatchNorms, W' = W * gamma / sqrt(var + eps) and
     b' = beta + (b - mean) * gamma / sqrt(var + eps), and merges parallel branches (Section 3.1).
+    `deploy` merges the branches alone, as the official code of RepLKNet and RepGhost does.
     `srep` also removes the shortcuts (Section 3.2). Folds are computed in float64, on the device
     of the weights, and cast back to the type of the weights.
 
-    `srep` and `rrep_fc` can be made from `train` or from `rrep`.
+    `srep` and `rrep_fc` can be made from `train` or from `rrep`, and `rrep` also from `deploy`.
 
     In a network from elsewhere, `rrep` merges what can be merged; see `fuse_with_notes`.
 
@@ -56,7 +57,7 @@ def fuse_with_notes(model: nn.Module, form: str, example: Sequence[Tensor] = ())
         raise _already_merged(form)
     fused = Fused(copy.deepcopy(model), [])
     for step in forms.find(form).steps:
-        if step != forms.FUSE or _is_ours(model):
+        if step not in (forms.MERGE, forms.FUSE) or _is_ours(model):
             replace(fused.network, step)
         else:
             fused = _merge(fused.network, form, example)
@@ -65,10 +66,15 @@ def fuse_with_notes(model: nn.Module, form: str, example: Sequence[Tensor] = ())
 
 def forms_of(model: nn.Module) -> tuple[str, ...]:
     """Return the forms that a network can have, according to the types of its modules."""
+    from timm.models.repghost import RepGhostNet
+
+    from bench.models.replknet import RepLKNet
     from bench.models.repnext import RepNeXt
 
     if isinstance(model, RepNeXt):
         return forms.of(forms.REPNEXT)
+    if isinstance(model, (RepLKNet, RepGhostNet)):
+        return forms.of(forms.KEEPING)
     return forms.of(forms.MERGING if can_merge(model) else forms.PLAIN)
 
 
@@ -105,7 +111,10 @@ def _is_ours(model: nn.Module) -> bool:
 
 
 def _is_merged(model: nn.Module, form: str) -> bool:
-    """Whether `form` can no longer be made: RepNeXt then has no blocks, RepLKNet no BatchNorm."""
+    """Whether `form` can no longer be made.
+
+    RepNeXt then has no blocks, and RepLKNet has no BatchNorm, or no branches for MERGE to merge.
+    """
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from bench.models.repnext import RepNeXt
@@ -113,17 +122,24 @@ def _is_merged(model: nn.Module, form: str) -> bool:
     if isinstance(model, RepNeXt) and not forms.find(form).is_built:
         steps = forms.BLOCK_STEPS
         return not any(hasattr(module, step) for module in model.modules() for step in steps)
-    modules = model.modules() if _is_ours(model) else []
-    return _is_ours(model) and not any(isinstance(module, _BatchNorm) for module in modules)
+    if not _is_ours(model):
+        return False
+    if forms.MERGE in forms.find(form).steps:
+        return not any(hasattr(module, forms.MERGE) for module in model.modules())
+    return not any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 def _merge(model: nn.Module, form: str, example: Sequence[Tensor]) -> Fused:
-    """Merge the blocks of a network from elsewhere, and fold its BatchNorms; changes `model`."""
-    from bench.models.blocks import merge_blocks
-    from bench.models.fold import fold_batchnorms
+    """Merge the blocks of a network from elsewhere; changes `model`.
 
+    If FUSE is a step of `form`, fold its BatchNorms too.
+    """
+    from bench.models.blocks import merge_blocks
+    from bench.models.fold import Folded, fold_batchnorms
+
+    folds = forms.FUSE in forms.find(form).steps
     merged = merge_blocks(model)
-    folded = fold_batchnorms(merged.network, example)
+    folded = fold_batchnorms(merged.network, example) if folds else Folded(0, [])
     notes = [*merged.notes, *folded.notes]
     if merged.blocks or folded.total:
         return Fused(merged.network, notes)

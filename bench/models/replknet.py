@@ -73,6 +73,14 @@ class LargeKernel(nn.Module):
         both = reparam.add_parallel([self.large.kernel(), self.small.kernel()], size)
         return reparam.conv2d(both, large)
 
+    def merge_kernel(self) -> nn.Conv2d:
+        """Return what `fuse` returns.
+
+        The official code has a method of this name in this block alone, so its merged network
+        keeps all other BatchNorms (`structural_reparam` in DingXiaoH/RepLKNet-pytorch).
+        """
+        return self.fuse()
+
 
 class LargeKernelBlock(nn.Module):
     """y = x + pw2(relu(dw(relu(pw1(x))))), where dw is a LargeKernel."""

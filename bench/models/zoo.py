@@ -21,14 +21,11 @@ SIZES = ("t", "s", "b")
 TIMM_PREFIX = "timm/"
 ASK_TIMM = """
 import json, sys, timm, torch
-from bench.models.fuse import can_merge
+from bench.models.fuse import forms_of
 known = timm.list_models() + timm.list_pretrained()
-merging = []
 with torch.device("meta"):
-    for name in set(sys.argv[1:]) & set(known):
-        if can_merge(timm.create_model(name)):
-            merging.append(name)
-print(json.dumps([known, merging]))
+    asked = {name: forms_of(timm.create_model(name)) for name in {*sys.argv[1:]} & {*known}}
+print(json.dumps([known, asked]))
 """
 
 
@@ -95,14 +92,14 @@ TIMM_NAMES = {
     "repvgg_b1": TimmName("RepVGG-B1", "repvgg_b1", "57.4 M, 13.1 G (paper: 13.2)", forms.MERGING),
     "repvgg_b2": TimmName("RepVGG-B2", "repvgg_b2", "89.0 M, 20.4 G (paper: 20.5)", forms.MERGING),
     "repghost_2_0x": TimmName(
-        "RepGhost-2.0x", "repghostnet_200", "9.8 M, 0.52 G (paper: 0.56)", forms.MERGING
+        "RepGhost-2.0x", "repghostnet_200", "9.8 M, 0.52 G (paper: 0.56)", forms.KEEPING
     ),
 }
 
 
 def _zoo() -> dict[str, Spec]:
     rows = [(name, of.title, of.family, "timm", of.timm) for name, of in TIMM_NAMES.items()]
-    rows.append(("replknet_31b", "RepLKNet-31B", forms.MERGING, "replknet", "31b"))
+    rows.append(("replknet_31b", "RepLKNet-31B", forms.KEEPING, "replknet", "31b"))
     rows.append(("lc2pwconv_t", "Lc2pwconv-T", forms.PLAIN, "lc2pwconv", "t"))
     rows.append(("ln2bn_t", "Ln2bn-T", forms.PLAIN, "ln2bn", "t"))
     for size in SIZES:
@@ -126,7 +123,7 @@ def find(name: str) -> Spec:
     Raises UsageError for any other unknown name; the message has similar valid names.
     """
     if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
-        some = forms.of(forms.PLAIN) + forms.of(forms.MERGING)
+        some = forms.of(forms.PLAIN) + forms.of(forms.KEEPING)
         return Spec(name, name, some, "timm", name.removeprefix(TIMM_PREFIX))
     if name not in ZOO:
         remedy = "`bench list models` names all of them; any other timm model is timm/<name>."
@@ -149,7 +146,7 @@ def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """
     if not names:
         return {}
-    known, merging = _ask_timm(tuple(names))
+    known, asked = _ask_timm(tuple(names))
     for name in names:
         if name not in known:
             remedy = (
@@ -157,16 +154,16 @@ def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
             )
             choices = [TIMM_PREFIX + other for other in known]
             raise unknown("model", TIMM_PREFIX + name, choices, remedy)
-    return {name: forms.of(forms.MERGING if name in merging else forms.PLAIN) for name in names}
+    return {name: tuple(asked[name]) for name in names}
 
 
 @functools.lru_cache(maxsize=1)
-def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return all names that timm knows, and the `names` whose networks have branches to merge."""
+def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return all names that timm knows, and the forms of the networks in `names`."""
     command = command_for_code(ASK_TIMM, *names)
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = asked.stderr.strip().rpartition("\n")[2]
         raise UnavailableError(f"cannot import timm: {last_line}", "Run: pip install timm")
-    known, merging = json.loads(asked.stdout.rstrip().rpartition("\n")[2])
-    return known, merging
+    known, found = json.loads(asked.stdout.rstrip().rpartition("\n")[2])
+    return known, found

@@ -76,7 +76,7 @@ def test_bad_input_gets_one_message_with_its_remedy(
     bench, tmp_path, monkeypatch, arguments, code, said
 ):
     # The real function starts a process that imports timm; tests/models/ tests it.
-    monkeypatch.setattr(zoo, "_ask_timm", lambda names: (["resnet18"], []))
+    monkeypatch.setattr(zoo, "_ask_timm", lambda names: (["resnet18"], {}))
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.toml").write_text("models = [")

@@ -61,7 +61,7 @@ def test_the_census_writes_its_counts(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["repvgg_b1", "repghost_2_0x", "replknet_31b", "shortcut_act_t"])
-def test_forms_agree_in_float64_and_fused_forms_have_no_batchnorm(name):
+def test_forms_agree_in_float64_and_only_deploy_has_batchnorms(name):
     first, *others = zoo.ZOO[name].forms
     with torch.inference_mode():
         original = models.build(name, first, resolution=64).double()
@@ -72,17 +72,71 @@ def test_forms_agree_in_float64_and_fused_forms_have_no_batchnorm(name):
             fused = models.fuse(original, form)
             assert_same(fused(images), expected, 1e-12)
             assert_same(models.fuse(original, form)(images), expected, 1e-12)
-            norms = [m for m in fused.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-            assert norms == []
+            assert bool(norms_of(fused)) == (form == "deploy")
         for key, value in original.state_dict().items():
             assert torch.equal(value, before[key]), key
 
 
-@pytest.mark.parametrize("name", ["repvgg_b1", "repghost_2_0x", "replknet_31b"])
-def test_a_merged_network_cannot_be_merged_again(name):
-    fused = on_meta(name, "rrep")
+def norms_of(net):
+    norms = nn.modules.batchnorm._BatchNorm
+    return [name for name, module in net.named_modules() if isinstance(module, norms)]
+
+
+def test_deploy_of_repghost_is_what_its_official_method_makes():
+    official = on_meta("repghost_2_0x", "train")
+    official.convert_to_deploy()
+    deploy = on_meta("repghost_2_0x", "deploy")
+    assert norms_of(deploy) == norms_of(official)
+    assert len(norms_of(deploy)) == 48
+    shapes = [
+        {key: value.shape for key, value in net.state_dict().items()} for net in (deploy, official)
+    ]
+    assert shapes[0] == shapes[1]
+    assert norms_of(on_meta("repghost_2_0x", "rrep")) == []
+
+
+def test_deploy_of_replknet_keeps_the_batchnorms_outside_the_large_kernels():
+    """As `structural_reparam` in the official code, which calls only `merge_kernel`."""
+    kept = norms_of(on_meta("replknet_31b", "deploy"))
+    assert kept == [
+        name for name in norms_of(on_meta("replknet_31b", "train")) if ".dw." not in name
+    ]
+    pairs = sum(replknet.DEPTHS)  # of two blocks, each with BN, 1x1 + BN, 1x1 + BN
+    stem, transitions, head = 4, 3 * 2, 1
+    assert len(kept) == pairs * 2 * 3 + stem + transitions + head == 155
+    assert norms_of(on_meta("replknet_31b", "rrep")) == []
+
+
+@pytest.mark.parametrize("name", ["repghost_2_0x", "replknet_31b"])
+def test_rrep_can_be_made_from_deploy(name):
+    made = models.fuse(on_meta(name, "deploy"), "rrep")
+    assert repr(made) == repr(on_meta(name, "rrep"))
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "other"),
+    [
+        *[(name, "rrep", "rrep") for name in ("repvgg_b1", "repghost_2_0x", "replknet_31b")],
+        *[(name, "deploy", "deploy") for name in ("repghost_2_0x", "replknet_31b")],
+        *[(name, "rrep", "deploy") for name in ("repghost_2_0x", "replknet_31b")],
+    ],
+)
+def test_a_merged_network_cannot_be_merged_again(name, form, other):
+    fused = on_meta(name, form)
     with pytest.raises(models.zoo.UsageError, match="already merged"):
-        models.fuse(fused, "rrep")
+        models.fuse(fused, other)
+
+
+def test_other_merging_networks_have_no_form_deploy():
+    asked = zoo.timm_forms(("repghostnet_050", "mobileone_s0", "resnet18"))
+    assert asked == {
+        "repghostnet_050": ("train", "deploy", "rrep"),
+        "mobileone_s0": ("train", "rrep"),
+        "resnet18": ("plain",),
+    }
+    assert "deploy" not in zoo.ZOO["repvgg_b1"].forms
+    with pytest.raises(models.zoo.UsageError, match="has no form 'deploy'"):
+        on_meta("timm/mobileone_s0", "deploy")
 
 
 def test_lc2pwconv_computes_the_same_as_convnext():

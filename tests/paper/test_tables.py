@@ -1,11 +1,13 @@
 """Our counts next to the paper's, in three conventions, and the reasons where they differ."""
 
+import csv
+
 import pytest
 import torch
-from torch import nn
 
 from bench import models, paper
-from bench.models import cost
+from bench.models import cost, zoo
+from bench.paper import tables
 
 FOUR = [row for row in paper.reported() if row.table == 4 and row.params_m]
 COUNTED = {(row.model, row.form): row for row in paper.counted()}
@@ -65,18 +67,34 @@ def test_vit_b_without_attention_products_has_the_papers_macs_and_its_blocks_the
     assert agrees((ours.macs - products + ours.biases) / 1e9, 16.9)
 
 
-def test_repghost_with_48_batch_norms_has_the_papers_macs():
-    with torch.device("meta"):
-        net = models.build("repghost_2_0x", "train")
-    ours = COUNTED["repghost_2_0x", "train"]
-    folded = []
-    for name, module in net.named_modules():
-        if isinstance(module, nn.BatchNorm2d) and ("cheap_op" in name or "fusion" in name):
-            module.register_forward_hook(lambda module, args, out: folded.append(out.numel()))
-    net(torch.empty(1, 3, 224, 224, device="meta"))
-    kept = ours.normalised - sum(folded)
-    assert sum(isinstance(each, nn.BatchNorm2d) for each in net.modules()) - len(folded) == 48
-    assert agrees((ours.macs + 4 * kept + ours.pooled) / 1e9, 0.535)
+def test_repghost_as_its_official_code_merges_it_has_the_papers_macs():
+    assert agrees(COUNTED["repghost_2_0x", "deploy"].as_thop / 1e9, 0.535)
+    assert not agrees(COUNTED["repghost_2_0x", "rrep"].as_thop / 1e9, 0.535)
+
+
+def test_the_parameters_of_replknet_are_as_the_reason_says():
+    deploy, rrep = (COUNTED["replknet_31b", form] for form in ("deploy", "rrep"))
+    reason = paper.DIFFERENCES["replknet_31b", "deploy"]
+    for row in (deploy, rrep):
+        assert f"{row.params / 1e6:.2f} M" in reason
+    params, gmacs = paper.counts_of("replknet_31b", "deploy")
+    assert int(deploy.params / 1e6) == params
+    assert agrees(rrep.params / 1e6, params)
+    assert agrees(deploy.macs / 1e9, gmacs)
+
+
+def test_only_the_official_forms_differ_from_the_file_of_the_papers_numbers():
+    with tables.REPORTED_FILE.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    renamed = {
+        (line["model"], line["form"]): row.form
+        for line, row in zip(lines, paper.reported(), strict=True)
+        if (line["model"], line["form"]) != (row.model, row.form)
+    }
+    assert renamed == tables.OFFICIAL
+    assert {model for model, _ in renamed} == {
+        spec.name for spec in zoo.ZOO.values() if "deploy" in spec.forms
+    }
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,17 @@ def test_chains_are_printed_as_in_the_paper():
     assert rows_of(pages, 3)["RepNeXt-u1-T"]["MACs (G), paper"] == "0.36 →s 0.67"
 
 
+def test_the_arrow_of_repghost_leads_to_the_official_form_and_never_to_rrep():
+    records = [*twice("repghost_2_0x", "train", ms=8), *twice("repghost_2_0x", "rrep", ms=4)]
+    own = "Test Chip 9000, 2 threads: Latency (ms)"
+    for more, ours in (([], "8.02 →r –"), (twice("repghost_2_0x", "deploy", ms=6), "8.02 →r 6.01")):
+        pages = paper_tables.render([device([*records, *more])], only=[4])
+        row = rows_of(pages, 4)["RepGhost-2.0x"]
+        assert row["A100, paper: Latency (ms)"] == "8.4 →r 6.4"
+        assert row[own] == ours
+        assert "Results of rrep are not in this table." in pages["table4.md"].decode()
+
+
 def test_the_papers_numbers_keep_their_zeros():
     pages = paper_tables.render([])
     assert rows_of(pages, 4)["EffNet-B3"]["MACs (G), paper"] == "1.0"
