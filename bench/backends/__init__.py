@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bench.backends import channels_last, compiled, cudagraph, eager
@@ -28,9 +28,12 @@ class Backend(Protocol):
     def name_kernels(self) -> None:
         """Give names to kernels that are compiled later. Called before a profile."""
 
-    def load(self, model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-        """Return a function that runs `model` on the same tensor `example` (N, 3, H, W) each time.
+    def load(
+        self, model: nn.Module, example: Sequence[Tensor], precision: str
+    ) -> Callable[[], object]:
+        """Return a function that calls `model(*example)`, with the same tensors each time.
 
+        `example` is one image tensor (N, C, H, W), or what the user's `example_inputs` returns.
         `model` and `example` are already on the device, in the type of `precision`; the switches
         of the precision are set. Compilation and capture happen here. An exception becomes a
         Failure of the case at the stage `load`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 one_by_one = True
 
 
-def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
-    """Convert weights and input to NHWC once; the conversion is not part of the timed call."""
+def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
+    """Convert weights and input to NHWC once; the conversion is not part of the timed call.
+
+    Only tensors of four dimensions have this order.
+    """
     import torch
 
     network = model.to(memory_format=torch.channels_last)
-    images = example.contiguous(memory_format=torch.channels_last)
-    return lambda: network(images)
+    last = torch.channels_last
+    inputs = [each.contiguous(memory_format=last) if each.dim() == 4 else each for each in example]
+    return lambda: network(*inputs)
 
 
 def missing(torch_device: str) -> str | None:

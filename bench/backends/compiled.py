@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import util
 from typing import TYPE_CHECKING
 
@@ -15,16 +15,16 @@ one_by_one = False
 WARM_CALLS = 2  # the first call compiles; the second may compile again
 
 
-def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
     """Compile for this shape only. Raises an exception of torch if a graph break is needed."""
     import torch
     from torch._inductor.async_compile import shutdown_compile_workers
 
     network = torch.compile(model, dynamic=False, fullgraph=True)
     for _ in range(WARM_CALLS):
-        network(example)
+        network(*example)
     shutdown_compile_workers()  # idle workers would disturb timed blocks
-    return lambda: network(example)
+    return lambda: network(*example)
 
 
 def preload() -> None:

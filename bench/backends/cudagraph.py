@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ one_by_one = False
 WARM_CALLS = 3  # the first calls allocate workspaces and choose kernels
 
 
-def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
     """Warm up on a side stream, as CUDA graphs require, then capture one call on `example`.
 
-    The returned call replays the graph. It always returns the same output tensor, which the next
-    call overwrites.
+    The returned call replays the graph. It always returns the same output tensors, which the
+    next call overwrites.
     """
     import torch
 
@@ -25,11 +25,11 @@ def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tens
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_CALLS):
-            model(example)
+            model(*example)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        output: Tensor = model(example)
+        output: object = model(*example)
     return _Replay(graph, output, model, example)
 
 
@@ -37,13 +37,17 @@ class _Replay:
     """A captured graph, and references to the tensors that it reads: the graph keeps none alive."""
 
     def __init__(
-        self, graph: torch.cuda.CUDAGraph, output: Tensor, model: nn.Module, example: Tensor
+        self,
+        graph: torch.cuda.CUDAGraph,
+        output: object,
+        model: nn.Module,
+        example: Sequence[Tensor],
     ) -> None:
         self._graph = graph
         self._output = output
         self._read = (model, example)
 
-    def __call__(self) -> Tensor:
+    def __call__(self) -> object:
         self._graph.replay()
         return self._output
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 one_by_one = True
 
 
-def load(model: nn.Module, example: Tensor, precision: str) -> Callable[[], Tensor]:
+def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
     """Return a call of the network itself."""
-    return lambda: model(example)
+    return lambda: model(*example)
 
 
 def missing(torch_device: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,9 @@ from bench.models.user import fit
 from bench.records import Source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    Inputs = Callable[[int, int], Sequence[Tensor]]
 
 
 def build(
@@ -25,6 +27,7 @@ def build(
     seed: int = 0,
     num_classes: int = 1000,
     source: Source | None = None,
+    inputs: Inputs | None = None,
     after_code: Callable[[], object] = tuple,
 ) -> nn.Module:
     """Build a network with random weights; downloads nothing.
@@ -42,6 +45,8 @@ def build(
         num_classes: width of the output (N, num_classes).
         source: a user's model, which replaces `name`, or a file of weights, which also says how
             many classes and channels a network of the zoo has.
+        inputs: maps a number of images and a resolution to the inputs of a call; None means
+            random images (N, 3, resolution, resolution).
         after_code: is called when the code of the network has built it, before it runs.
 
     Returns:
@@ -56,7 +61,7 @@ def build(
     spec = None if source.factory else zoo.find(source.zoo or name)
     if spec and form:
         zoo.check_form(spec, form)
-    model = _as_built(spec, source, resolution, seed, num_classes, after_code)
+    model = _as_built(spec, source, resolution, seed, num_classes, inputs, after_code)
     return model if form in (None, forms_of(model)[0]) else fuse(model, form)
 
 
@@ -66,12 +71,13 @@ def _as_built(
     resolution: int,
     seed: int,
     num_classes: int,
+    inputs: Inputs | None,
     after_code: Callable[[], object],
 ) -> nn.Module:
     """Return the network in the form that is built; its weights depend only on `seed`."""
     import torch
 
-    from bench.models.initialise import initialise
+    from bench.models.initialise import initialise, random_images
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -82,7 +88,7 @@ def _as_built(
         after_code()
         model = in_eval_mode(cast(model, torch.float32, "cpu"))
         if not source.weights:
-            initialise(model, resolution, draw_scales=spec is not None)
+            initialise(model, resolution, inputs or random_images, draw_scales=spec is not None)
     return model
 
 

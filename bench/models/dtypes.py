@@ -18,12 +18,15 @@ def cast(
     the author of the network chose it. `nn.Module.to(dtype)` would drop the imaginary part of a
     complex parameter. Tensors on the meta device stay there. Returns `model`.
     """
+    return model._apply(lambda tensor: cast_tensor(tensor, dtype, device))
+
+
+def cast_tensor(
+    tensor: Tensor, dtype: torch.dtype, device: torch.device | str | None = None
+) -> Tensor:
+    """Return `tensor` on `device`, and as `dtype` by the rule of `cast`."""
     import torch
 
     changing = (torch.float32, torch.float16, torch.bfloat16)
-
-    def moved(tensor: Tensor) -> Tensor:
-        place = None if tensor.is_meta else device
-        return tensor.to(place, dtype if tensor.dtype in changing else None)
-
-    return model._apply(moved)
+    place = None if tensor.is_meta else device
+    return tensor.to(place, dtype if tensor.dtype in changing else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.models.copies import in_eval_mode, with_own_state
 
+Inputs = Callable[[int, int], Sequence[Tensor]]
+
 # A parameter with one value per channel, all below this limit, is a new LayerScale.
 SMALL_SCALE = 1e-3
 
 
-def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
+def initialise(model: nn.Module, resolution: int, inputs: Inputs, *, draw_scales: bool) -> None:
     """Make the output of a new network depend on every part of it, as in a trained network.
 
     In a new network, the scales of residual branches are zero or almost zero, and the running
@@ -29,7 +32,8 @@ def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
     so sensitive that rounding in float32 changes its output by up to a fifth.
 
     Without `draw_scales`, only new BatchNorms change: a user's network may have trained weights.
-    A network on the meta device does not change. `resolution` is the side of an image in pixels.
+    A network on the meta device does not change. `resolution` is the side of an image in pixels;
+    `inputs` maps a number of images and a resolution to the inputs of a call.
     """
     if any(parameter.is_meta for parameter in model.parameters()):
         return
@@ -43,7 +47,12 @@ def initialise(model: nn.Module, resolution: int, *, draw_scales: bool) -> None:
                 norm.weight.copy_(torch.where(norm.weight == 0, 0.2 * drawn, norm.weight * drawn))
                 norm.bias.add_(torch.empty_like(norm.bias).normal_(0, 0.1))
         if norms:
-            _run_random_images(in_eval_mode(model), norms, resolution)
+            _run_random_images(in_eval_mode(model), norms, resolution, inputs)
+
+
+def random_images(count: int, resolution: int) -> list[Tensor]:
+    """Return random images (count, 3, resolution, resolution)."""
+    return [torch.randn(count, 3, resolution, resolution)]
 
 
 def _draw_scales(model: nn.Module) -> None:
@@ -57,18 +66,20 @@ def _draw_scales(model: nn.Module) -> None:
             module.bias.normal_(0, 0.1)
 
 
-def _run_random_images(model: nn.Module, norms: list[_BatchNorm], resolution: int) -> None:
+def _run_random_images(
+    model: nn.Module, norms: list[_BatchNorm], resolution: int, inputs: Inputs
+) -> None:
     """Run on two random images; if that fails, on one: some networks accept one image only.
 
     A network that accepts neither fails at its first call.
     """
     for images in (2, 1):
         with contextlib.suppress(Exception):  # a network may raise anything
-            _run_copy(model, norms, torch.randn(images, 3, resolution, resolution))
+            _run_copy(model, norms, inputs(images, resolution))
             break
 
 
-def _run_copy(model: nn.Module, norms: list[_BatchNorm], images: Tensor) -> None:
+def _run_copy(model: nn.Module, norms: list[_BatchNorm], example: Sequence[Tensor]) -> None:
     """Run a copy of `model`, whose hooks take the statistics, and give the statistics to `norms`.
 
     A network may keep a grid of the size of its first input, which is not the size of a case.
@@ -78,7 +89,7 @@ def _run_copy(model: nn.Module, norms: list[_BatchNorm], images: Tensor) -> None
     twins = [twin[norm] for norm in norms]
     hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in twins]
     try:
-        probe(images)
+        probe(*example)
     finally:
         for hook in hooks:
             hook.remove()

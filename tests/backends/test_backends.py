@@ -23,7 +23,7 @@ def test_a_backend_computes_the_same_as_the_network_on_the_cpu(name):
     net, images = small_net(), torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
         expected = net(images)
-        call = BACKENDS[name].load(net, images, "fp32")
+        call = BACKENDS[name].load(net, [images], "fp32")
         assert torch.allclose(call(), expected, atol=1e-6)
         assert torch.allclose(call(), expected, atol=1e-6)
 
@@ -33,7 +33,7 @@ def test_channels_last_converts_weights_and_input_but_not_the_example():
     net, images = small_net(), torch.randn(2, 3, 8, 8)
     net.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.inference_mode():
-        output = BACKENDS["channels_last"].load(net, images, "fp32")()
+        output = BACKENDS["channels_last"].load(net, [images], "fp32")()
     last = {"memory_format": torch.channels_last}
     assert seen[0].is_contiguous(**last)
     assert net[0].weight.is_contiguous(**last)
@@ -47,7 +47,7 @@ def test_compile_refuses_a_network_with_a_graph_break():
             return x + 1 if x.sum() > 0 else x
 
     with torch.inference_mode(), pytest.raises(Exception, match=r"(?i)data-dependent|graph"):
-        compiled.load(Branching(), torch.randn(1, 3, 8, 8), "fp32")
+        compiled.load(Branching(), [torch.randn(1, 3, 8, 8)], "fp32")
 
 
 def test_compile_needs_a_compiler_and_on_a_gpu_triton(monkeypatch):
@@ -94,7 +94,7 @@ def test_a_cuda_graph_is_warmed_up_on_a_side_stream_captured_once_and_replayed(m
     monkeypatch.setattr(torch.cuda, "graph", lambda captured: recorder.inside("capture"))
     net.register_forward_hook(lambda *_: recorder.events.append(f"call in {recorder.where[-1]}"))
     with torch.inference_mode():
-        call = cudagraph.load(net, torch.randn(1, 3, 8, 8), "fp32")
+        call = cudagraph.load(net, [torch.randn(1, 3, 8, 8)], "fp32")
     warm = ["call in side"] * cudagraph.WARM_CALLS
     waits = "side waits for current", "current waits for side"
     assert recorder.events == [waits[0], *warm, waits[1], "call in capture"]

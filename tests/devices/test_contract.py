@@ -196,7 +196,7 @@ def test_a_backend_with_a_wrong_output_fails_its_check(driver, name, monkeypatch
     monkeypatch.setattr(
         BACKENDS[name],
         "load",
-        lambda model, example, precision: lambda: nn.Softmax(1)(model(example)),
+        lambda model, example, precision: lambda: nn.Softmax(1)(model(*example)),
     )
     with driver.session(case) as session:
         clock = StageClock(session.now, lambda stage: None)

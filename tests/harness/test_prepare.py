@@ -217,7 +217,7 @@ def test_channels_last_is_used_and_checked_against_eager():
 
 def test_a_backend_with_a_wrong_output_is_refused(monkeypatch):
     def load(model, example, precision):
-        return lambda: model(example.flip(0)) * 1.01
+        return lambda: model(example[0].flip(0)) * 1.01
 
     monkeypatch.setattr(prepare.BACKENDS["channels_last"], "load", load)
     with pytest.raises(CheckError, match="differs from that of 'eager' by"):
@@ -225,14 +225,13 @@ def test_a_backend_with_a_wrong_output_is_refused(monkeypatch):
 
 
 def on_zeros(model, example):
-    return lambda: model(torch.zeros_like(example))
+    return lambda: model(torch.zeros_like(example[0]))
 
 
 def misread_layout(model, example):
-    batch, channels, height, width = example.shape
-    return lambda: model(
-        example.permute(0, 2, 3, 1).reshape(batch, channels, height, width).contiguous()
-    )
+    (images,) = example
+    misread = images.permute(0, 2, 3, 1).reshape(images.shape).contiguous()
+    return lambda: model(misread)
 
 
 def without(kind):
@@ -244,7 +243,7 @@ def without(kind):
                 setattr(parent, name.rpartition(".")[2], torch.nn.Identity())
                 removed.append(name)
         assert removed
-        return lambda: model(example)
+        return lambda: model(*example)
 
     return load
 
@@ -253,7 +252,7 @@ def without_depthwise(model, example):
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d) and module.groups > 1:
             module.weight.zero_()
-    return lambda: model(example)
+    return lambda: model(*example)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -285,7 +284,7 @@ def test_tensors_of_a_cuda_graph_live_as_long_as_its_call(monkeypatch):
     alive = []
 
     def load(model, example, precision):
-        alive.extend(weakref.ref(tensor) for tensor in (example, next(model.parameters())))
+        alive.extend(weakref.ref(tensor) for tensor in (*example, next(model.parameters())))
         return cudagraph._Replay(None, None, model, example)
 
     monkeypatch.setattr(prepare.BACKENDS["cudagraph"], "load", load)

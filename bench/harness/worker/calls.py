@@ -6,10 +6,13 @@ write into its input. Each call here runs a copy of the network on a copy of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from bench.devices import precision
+from bench.harness.worker.outputs import tensors_of
 from bench.models.copies import with_own_state
 
 CHECKED_IMAGES = 2  # the first images of the batch, whose outputs are compared
@@ -36,35 +39,35 @@ class NotRepeatableError(Exception):
     """The network answers the same call differently."""
 
 
-def answer(net: nn.Module, images: Tensor) -> Tensor:
-    """Return the first answer of a copy of `net`. Raises InputChangedError."""
-    given = images.clone()
-    output: Tensor = with_own_state(net)(given)
-    check_input(given, images)
-    return output
+def answer(net: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return the outputs of the first call of a copy of `net`. Raises InputChangedError."""
+    given = [each.clone() for each in inputs]
+    output = with_own_state(net)(*given)
+    check_inputs(given, inputs)
+    return tensors_of(output)
 
 
-def check_input(given: Tensor, images: Tensor) -> None:
-    """Raise InputChangedError unless the input after a call, `given`, still equals `images`."""
-    if not torch.equal(given, images):
+def check_inputs(given: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
+    """Raise InputChangedError unless the inputs after a call, `given`, are still `inputs`."""
+    if not all(torch.equal(after, before) for after, before in zip(given, inputs, strict=True)):
         raise InputChangedError(IN_PLACE)
 
 
-def check_answers(net: nn.Module, images: Tensor, name: str) -> None:
-    """Raise NotRepeatableError where two copies of `net` answer differently to the same images.
+def check_answers(net: nn.Module, inputs: Sequence[Tensor], name: str) -> None:
+    """Raise NotRepeatableError where two copies of `net` answer differently to the same inputs.
 
     `name` is the precision of the network.
     """
-    change = difference(*(first_rows(answer(net, images)) for _ in range(2)))
+    answers = (wide(answer(net, inputs)) for _ in range(2))
+    change = difference(*answers)
     if not change <= precision.repeatability(name):
         raise NotRepeatableError(AT_RANDOM.format(change))
 
 
-def first_rows(output: object) -> list[Tensor]:
-    """Return the outputs of the first images in double precision, copied to the CPU."""
-    rows = [tensor[:CHECKED_IMAGES] for tensor in (output,) if isinstance(tensor, Tensor)]
-    wide = [torch.complex128 if row.is_complex() else torch.float64 for row in rows]
-    return [row.to("cpu", kind, copy=True) for row, kind in zip(rows, wide, strict=True)]
+def wide(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return copies of the outputs on the CPU, in double precision."""
+    kinds = [torch.complex128 if each.is_complex() else torch.float64 for each in outputs]
+    return [each.to("cpu", kind, copy=True) for each, kind in zip(outputs, kinds, strict=True)]
 
 
 def difference(earlier: list[Tensor], later: list[Tensor]) -> float:

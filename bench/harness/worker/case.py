@@ -131,7 +131,9 @@ class _Work(NamedTuple):
             try:
                 output = prepared.call()
             except Exception as error:
-                raise prepared.explained(error) from error
+                if (told := prepared.explained(error)) is error:
+                    raise
+                raise told from error
             first_s = self.session.now() - started
         with self.clock.stage("check"):
             return first_s, prepared.inspect(output)

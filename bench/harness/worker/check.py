@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,8 +18,10 @@ from bench import models
 from bench.devices import precision
 from bench.harness.protocol.messages import CaseFacts
 from bench.harness.worker.calls import CHECKED_IMAGES, answer
+from bench.harness.worker.inputs import first
+from bench.harness.worker.outputs import has_rows, joined, rows_of, tensors_of
 from bench.models import forms
-from bench.models.dtypes import cast
+from bench.models.dtypes import cast, cast_tensor
 from bench.records import Case, Check
 
 # Rounding in float32 changes the output of most networks by less. Above it, the check of a form
@@ -40,7 +43,7 @@ class _Forms(NamedTuple):
 
     original: nn.Module
     net: nn.Module
-    seen: Tensor
+    seen: Sequence[Tensor]
 
 
 def check_form(
@@ -48,8 +51,8 @@ def check_form(
     facts: CaseFacts,
     original: nn.Module,
     net: nn.Module,
-    seen: Tensor,
-    reference: Tensor,
+    seen: Sequence[Tensor],
+    reference: Sequence[Tensor],
 ) -> CaseFacts:
     """Compare the output of the fused `net` with `reference`, the output of `original`.
 
@@ -92,30 +95,34 @@ class _Float32OnlyError(Exception):
 FLOAT32_ONLY = "the form was checked in float32, because the network does not run in float64: {}"
 
 
-def _check_in_float64(case: Case, both: _Forms, reference: Tensor) -> Check:
+def _check_in_float64(case: Case, both: _Forms, reference: Sequence[Tensor]) -> Check:
     exact = _in_float64(both.original, both.seen, case)
-    cost = _largest_error(reference.double(), exact)[1]
+    cost = _largest_error(reference, exact)[1]
     allowed = FORM_SAFETY * cost if math.isfinite(cost) else math.inf
     if allowed <= FORM_CEILING:
         output = _in_float64(both.net, both.seen, case)
         return _compare(output, exact, forms.REFERENCE, max(allowed, FORM_TOLERANCE))
     wide = cast(copy.deepcopy(both.original), torch.float64)
-    merged = models.fuse(wide, case.form, (both.seen[:1].double(),))
+    merged = models.fuse(
+        wide, case.form, [cast_tensor(each, torch.float64) for each in first(both.seen, 1)]
+    )
     _check_weights(both.net, merged)
     return _compare(_in_float64(merged, both.seen, case), exact, forms.REFERENCE, FORM_CEILING)
 
 
-def _in_float64(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
+def _in_float64(net: nn.Module, seen: Sequence[Tensor], case: Case) -> list[Tensor]:
     """Return the outputs of a copy of `net` in float64.
 
     Raises _Float32OnlyError if the network has a data type in its code.
     """
     try:
-        output = outputs(cast(copy.deepcopy(net), torch.float64), seen.double(), case)
+        wide = [cast_tensor(each, torch.float64) for each in seen]
+        output = outputs(cast(copy.deepcopy(net), torch.float64), wide, case)
     except Exception as error:  # the code of a network may raise anything
         raise _Float32OnlyError(str(error).partition("\n")[0]) from error
-    if output.dtype != torch.float64:
-        raise _Float32OnlyError(f"its output is {str(output.dtype).removeprefix('torch.')}")
+    for each in output:
+        if each.is_floating_point() and each.dtype != torch.float64:
+            raise _Float32OnlyError(f"its output is {str(each.dtype).removeprefix('torch.')}")
     return output
 
 
@@ -157,7 +164,9 @@ def _differences_of_setting(case: Case) -> list[str]:
     return [reference for own, reference in pairs if own != reference]
 
 
-def tolerance(case: Case, net: nn.Module, seen: Tensor, reference: Tensor | None) -> float:
+def tolerance(
+    case: Case, net: nn.Module, seen: Sequence[Tensor], reference: Sequence[Tensor] | None
+) -> float:
     """Return the tolerated relative error of the first output.
 
     In reduced precision it depends on the error of this network in bfloat16 on the CPU.
@@ -166,42 +175,55 @@ def tolerance(case: Case, net: nn.Module, seen: Tensor, reference: Tensor | None
         return precision.tolerance(case.precision, None)
     try:
         reduced = cast(copy.deepcopy(net), torch.bfloat16)
-        output = outputs(reduced, seen.to(torch.bfloat16), case).float()
-    except RuntimeError:  # a network that mixes data types may run in fp32 only
+        output = outputs(reduced, [cast_tensor(each, torch.bfloat16) for each in seen], case)
+        error = _largest_error(output, reference)[1]
+    except Exception:  # a network that mixes data types may run in fp32 only
         return precision.tolerance(case.precision, None)
-    return precision.tolerance(case.precision, _largest_error(output, reference)[1])
+    return precision.tolerance(case.precision, error)
 
 
-def outputs(net: nn.Module, seen: Tensor, case: Case) -> Tensor:
+def outputs(net: nn.Module, seen: Sequence[Tensor], case: Case) -> list[Tensor]:
     """Return the outputs of `net` for the checked images; at batch 1, one image per call."""
     if case.batch > 1:
-        return answer(net, seen[:CHECKED_IMAGES])
-    return torch.cat([answer(net, seen[i : i + 1]) for i in range(CHECKED_IMAGES)])
+        return answer(net, first(seen, CHECKED_IMAGES))
+    one_by_one = ([each[i : i + 1] for each in seen] for i in range(CHECKED_IMAGES))
+    answers = [answer(net, image) for image in one_by_one]
+    if len({len(each) for each in answers}) > 1:
+        raise CheckError("the network returns another number of tensors for another image")
+    return joined(answers)
 
 
 def inspect(
-    output: object, case: Case, facts: CaseFacts, reference: Tensor | None, tolerance: float
+    output: object,
+    case: Case,
+    facts: CaseFacts,
+    reference: Sequence[Tensor] | None,
+    tolerance: float,
 ) -> CaseFacts:
     """Check the first output; return the facts of the case with the result of the check.
 
-    Raises CheckError unless the output is a finite tensor with one row per image, and within
-    `tolerance` of the reference where there is one.
+    Raises CheckError unless the output has tensors, all of them finite and one of them with one
+    row per image, and is within `tolerance` of the reference where there is one.
     """
-    if not isinstance(output, Tensor):
-        raise CheckError(f"output is {type(output).__name__}, not a tensor")
-    if output.shape[:1] != (case.batch,):
-        raise CheckError(f"output of shape {tuple(output.shape)} for {case.batch} images")
-    if not torch.isfinite(output).all():
+    tensors = tensors_of(output)
+    if not tensors:
+        raise CheckError(f"there is no tensor in the output, of type {type(output).__name__}")
+    if not any(has_rows(each, case.batch) for each in tensors):
+        shapes = ", ".join(str(tuple(each.shape)) for each in tensors)
+        raise CheckError(f"output of shape {shapes} for {case.batch} images")
+    if not all(torch.isfinite(each).all() for each in tensors):
         raise CheckError("output is not finite")
     if reference is None or not _differences_of_setting(case):
         return facts
     against = ", ".join(differences(case))
-    first = output[:CHECKED_IMAGES].float().cpu()
-    check = _compare(first, reference, against, tolerance)
+    checked = rows_of(output, case.batch, CHECKED_IMAGES)
+    check = _compare(checked, reference, against, tolerance)
     return structs.replace(facts, check=check)
 
 
-def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) -> Check:
+def _compare(
+    output: Sequence[Tensor], reference: Sequence[Tensor], against: str, tolerance: float
+) -> Check:
     absolute, relative = _largest_error(output, reference)
     if not relative <= tolerance:
         raise CheckError(
@@ -211,12 +233,42 @@ def _compare(output: Tensor, reference: Tensor, against: str, tolerance: float) 
     return Check(against, absolute, relative, tolerance)
 
 
-def _largest_error(output: Tensor, reference: Tensor) -> tuple[float, float]:
-    """Return the largest absolute error e and the relative error e / max |r[0] - r[1]|.
+def _largest_error(output: Sequence[Tensor], reference: Sequence[Tensor]) -> tuple[float, float]:
+    """Return the largest absolute error e and the largest relative one of all outputs.
 
-    r[0] and r[1] are the reference outputs of two images. Dividing by their difference ignores the
-    part of the output that does not depend on the image. If they are equal, divide by max |r|.
+    The relative error of an output is e / max |r[0] - r[1]|. r[0] and r[1] are its reference for
+    two images. Dividing by their difference ignores the part that does not depend on the image. If
+    they are equal, divide by max |r|. Integers, such as the class with the largest value, count
+    only where there is no other output: a rounding error may change them by any amount.
+
+    Raises CheckError where an output has another shape than its reference.
     """
-    spread = float((reference[0] - reference[1]).abs().max())
-    absolute = float((output - reference[: len(output)]).abs().max())
+    pairs = [
+        (ours, theirs[: len(ours)] if ours.dim() else theirs, theirs)
+        for ours, theirs in zip(output, reference, strict=False)
+    ]
+    shapes, expected = ([tuple(each[i].shape) for each in pairs] for i in (0, 1))
+    if len(output) != len(reference) or shapes != expected:
+        raise CheckError(f"the outputs have shapes {shapes}, and those of the reference {expected}")
+    compared = [each for each in pairs if not _is_integer(each[0])] or pairs
+    errors = [_error(*map(_comparable, each)) for each in compared if each[0].numel()]
+    return max(
+        errors or [(0.0, 0.0)], key=lambda each: math.inf if math.isnan(each[1]) else each[1]
+    )
+
+
+def _error(output: Tensor, expected: Tensor, reference: Tensor) -> tuple[float, float]:
+    has_two = reference.dim() > 0 and len(reference) > 1
+    spread = float((reference[0] - reference[1]).abs().max()) if has_two else 0.0
+    absolute = float((output - expected).abs().max())
     return absolute, absolute / (spread or float(reference.abs().max()) or 1.0)
+
+
+def _is_integer(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _comparable(tensor: Tensor) -> Tensor:
+    """Return the values on the CPU in float32; a complex tensor as pairs of real numbers."""
+    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return real.cpu() if real.dtype == torch.float64 else real.float().cpu()

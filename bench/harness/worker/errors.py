@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.records import OUT_OF_MEMORY, Case
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 # On CUDA, torch raises torch.OutOfMemoryError. The CPU allocator, cuDNN and cuBLAS raise a
@@ -19,6 +22,11 @@ OUT_OF_MEMORY_PATTERN = re.compile(
 MAX_MESSAGE_CHARS = 2000
 MAX_REASON_CHARS = 600
 MAX_NAME_CHARS = 80
+OTHER_INPUT = (
+    "Use another --resolution, an --input of other channels, height and width such as 1x224x224, "
+    "or write a function `example_inputs(batch, resolution)` beside the factory that returns the "
+    "inputs."
+)
 # What torch raises, and what networks raise themselves, for an input that does not fit.
 OF_THE_INPUT = (RuntimeError, TypeError, ValueError, AssertionError, IndexError)
 
@@ -50,34 +58,54 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {paragraph.rstrip('. !')}"
 
 
-def explained(error: Exception, case: Case, net: nn.Module, images: Tensor) -> Exception:
+def explained(error: Exception, case: Case, net: nn.Module, inputs: Sequence[Tensor]) -> Exception:
     """Return an InputRefusedError that says what the network was given, and what changes it.
 
     Returns `error` itself where it cannot come from the input: memory, or a missing attribute.
     """
     if not isinstance(error, OF_THE_INPUT) or kind_of(error) == OUT_OF_MEMORY:
         return error
-    given = f"{str(images.dtype).partition('.')[2]} {'x'.join(map(str, images.shape))}"
     return InputRefusedError(
-        f"the network does not accept its input ({given}): {brief(error)}. "
-        + _remedy(case, net, images)
+        f"the network does not accept its input ({described(inputs)}): {brief(error)}. "
+        + _remedy(case, net, inputs)
     )
 
 
-def _remedy(case: Case, net: nn.Module, images: Tensor) -> str:
+@contextlib.contextmanager
+def explaining(case: Case, net: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Replace an error that may come from the input by `explained`."""
+    try:
+        yield
+    except Exception as error:
+        if (told := explained(error, case, net, inputs)) is error:
+            raise
+        raise told from error
+
+
+def described(inputs: Sequence[Tensor]) -> str:
+    """Return types and shapes: `float32 1x3x224x224`."""
+    types = [_name(each.dtype) for each in inputs]
+    shapes = ["x".join(map(str, each.shape)) for each in inputs]
+    return ", ".join(f"{kind} {shape}" for kind, shape in zip(types, shapes, strict=True))
+
+
+def _remedy(case: Case, net: nn.Module, inputs: Sequence[Tensor]) -> str:
     """Return what the user can change."""
     import torch
 
-    tensors = [*net.parameters(), *net.buffers()]
-    odd = {
-        each.dtype for each in tensors if each.is_floating_point() and each.dtype != images.dtype
-    }
-    if images.dtype != torch.float32:
+    types = {each.dtype for each in inputs if each.is_floating_point()}
+    weights = {each.dtype for each in [*net.parameters(), *net.buffers()]}
+    odd = sorted(_name(each) for each in weights - types if each.is_floating_point)
+    if types & {torch.float16, torch.bfloat16}:
         return (
             f"In {case.precision}, weights and input have this type; tensors of other types than "
             "float32 keep theirs. Use --precision fp32, or write a `forward` that converts them."
         )
     if odd:
-        names = ", ".join(sorted(str(each).partition(".")[2] for each in odd))
+        names = ", ".join(odd)
         return f"The network has {names} weights: return `net.float()` from the factory."
-    return "Use another --resolution."
+    return OTHER_INPUT
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).partition(".")[2]

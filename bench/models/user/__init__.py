@@ -1,7 +1,7 @@
 """The user's models: code that returns a network, and files of weights. Imports no torch."""
 
 from bench.models.user.checkpoint import read_weights
-from bench.models.user.code import build, imported_files
+from bench.models.user.code import build, example_inputs, imported_files, notes
 from bench.models.user.content import HASH_LETTERS
 from bench.models.user.names import (
     UserModel,
@@ -19,8 +19,10 @@ __all__ = [
     "UserModel",
     "build",
     "entry_points",
+    "example_inputs",
     "identified",
     "imported_files",
+    "notes",
     "read_weights",
     "resolve",
     "split_form",

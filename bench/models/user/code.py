@@ -11,18 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError, unknown
+from bench.models.unwrap import unwrap
 from bench.models.user.imports import UserImports
 from bench.records import Source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+INPUTS = (
+    "Return a tensor, or a tuple of tensors, with `batch` rows each: "
+    "`def notes(source: Source) -> list[str]:
+    """Return what the user should know of the network that `build` returned."""
+    return _notes.get(source, [])
+
+
+def example_inputs(batch, resolution): return torch.randn(batch, 1, resolution, resolution)`."
+)
 EXAMPLE = "A factory is a function without arguments that returns a network: `def net(): ...`."
 _imports: dict[Source, UserImports] = {}  # of this process
+_modules: dict[Source, Any] = {}
+_notes: dict[Source, list[str]] = {}
 
 
 def build(source: Source) -> nn.Module:
-    """Call the factory and return its network.
+    """Call the factory and return its network, without the wrappers that `unwrap` takes off.
 
     Raises UsageError if the file is no Python, if it has no such factory, if the factory needs
     arguments or returns something else, or if another package of the same name was imported.
@@ -33,9 +45,39 @@ def build(source: Source) -> nn.Module:
     imports = _imports[source] = UserImports(source)
     imports.begin()
     try:
-        return _call(_factory(source, _module(source, imports)), source.factory)
+        module = _modules[source] = _module(source, imports)
+        network, _notes[source] = unwrap(_call(_factory(source, module), source.factory))
+        return network
     finally:
         imports.check()
+
+
+def notes(source: Source) -> list[str]:
+    """Return what the user should know of the network that `build` returned."""
+    return _notes.get(source, [])
+
+
+def example_inputs(source: Source, batch: int, resolution: int) -> list[Tensor] | None:
+    """Return what `example_inputs(batch, resolution)` beside the factory returns, as a list.
+
+    None where the user's module has no such function, or has not been imported yet. Raises
+    UsageError unless it returns tensors with `batch` rows each.
+    """
+    from torch import Tensor
+
+    make = getattr(_modules.get(source), "example_inputs", None)
+    if make is None:
+        return None
+    made = make(batch, resolution)
+    tensors = list(made) if isinstance(made, (tuple, list)) else [made]
+    if not tensors or not all(isinstance(each, Tensor) for each in tensors):
+        found = ", ".join(type(each).__name__ for each in tensors) or "nothing"
+        raise UsageError(f"example_inputs returned {found}, not tensors", INPUTS)
+    for each in tensors:
+        if each.shape[:1] != (batch,):
+            shape = tuple(each.shape)
+            raise UsageError(f"example_inputs({batch}, {resolution}) returned {shape}", INPUTS)
+    return tensors
 
 
 def imported_files(source: Source | None) -> dict[str, str]:

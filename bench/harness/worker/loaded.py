@@ -1,0 +1,97 @@
+"""A network that a backend has loaded: its calls are checked, its process is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec import structs
+from torch import Tensor, nn
+
+from bench.backends import BACKENDS
+from bench.devices import precision
+from bench.devices.process_state import ProcessState
+from bench.harness.protocol.messages import CaseFacts
+from bench.harness.worker import calls, check
+from bench.harness.worker.calls import CHECKED_IMAGES
+from bench.harness.worker.check import CheckError
+from bench.harness.worker.errors import explained
+from bench.harness.worker.inputs import first
+from bench.harness.worker.outputs import rows_of
+from bench.harness.worker.timing import Prepared
+from bench.models.operators import operators
+from bench.records import Case, Operator
+
+
+class Checked(NamedTuple):
+    """The facts of a case before its first call, and what that call's output is compared with."""
+
+    facts: CaseFacts
+    reference: Sequence[Tensor] | None = None
+    tolerance: float = 0.0
+
+
+class Loaded:
+    """A loaded network: what is known of it before the first call, and its first output."""
+
+    def __init__(
+        self,
+        case: Case,
+        checked: Checked,
+        net: nn.Module,
+        inputs: Sequence[Tensor],
+        run: Callable[[], object],
+        state: ProcessState,
+    ) -> None:
+        self._case = case
+        self._checked = checked
+        self._net = net
+        self._inputs = inputs
+        self._run = run
+        self._state = state
+        self._given = [each[:CHECKED_IMAGES].clone() for each in inputs]
+        self._first: list[Tensor] = []
+
+    def prepared(self) -> Prepared:
+        """Return the functions that the child calls; `call` is that of the backend itself."""
+        return Prepared(
+            self._run, self.inspect, self.explained, self.compare, self.changed, self.operators
+        )
+
+    def explained(self, error: Exception) -> Exception:
+        """Return an error of the first call with what the network was given."""
+        if not BACKENDS[self._case.backend].one_by_one:
+            return error  # the backend does not accept the network
+        return explained(error, self._case, self._net, self._inputs)
+
+    def inspect(self, output: object) -> CaseFacts:
+        """Check the first output, and that its call left the images as they were."""
+        calls.check_inputs(first(self._inputs, CHECKED_IMAGES), self._given)
+        facts, reference, tolerance = self._checked
+        try:
+            facts = check.inspect(output, self._case, facts, reference, tolerance)
+        except CheckError:
+            calls.check_answers(self._net, self._given, self._case.precision)
+            raise
+        self._first = self._rows(output)
+        self._state.restore()
+        return structs.replace(facts, notes=list(dict.fromkeys([*facts.notes, *self._state.notes])))
+
+    def compare(self, output: object) -> None:
+        """Raise NotRepeatableError where a later output differs from the first one."""
+        change = calls.difference(self._first, self._rows(output))
+        if not change <= precision.repeatability(self._case.precision):
+            calls.check_answers(self._net, self._given, self._case.precision)
+            raise calls.NotRepeatableError(calls.FROM_STATE.format(change))
+
+    def _rows(self, output: object) -> list[Tensor]:
+        return calls.wide(rows_of(output, self._case.batch, CHECKED_IMAGES))
+
+    def changed(self) -> dict[str, str]:
+        """Return the settings that the network has changed since `inspect`, with their values."""
+        return {each.name: each.values for each in self._state.restore() if each.counts}
+
+    def operators(self) -> list[Operator]:
+        """List the operators of one call, where the backend runs them one by one."""
+        one_by_one = BACKENDS[self._case.backend].one_by_one
+        return operators(self._net, self._inputs) if one_by_one else []
