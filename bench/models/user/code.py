@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 INPUTS = (
     "Return a tensor, or a tuple of tensors, with `batch` rows each: "
-    "`def notes(source: Source) -> list[str]:
-    """Return what the user should know of the network that `build` returned."""
-    return _notes.get(source, [])
-
-
-def example_inputs(batch, resolution): return torch.randn(batch, 1, resolution, resolution)`."
+    "`def example_inputs(batch, resolution): return torch.randn(batch, 1, resolution, resolution)`."
 )
 EXAMPLE = "A factory is a function without arguments that returns a network: `def net(): ...`."
 _imports: dict[Source, UserImports] = {}  # of this process
