@@ -55,6 +55,7 @@ def choose(options: Options) -> Choice:
         models=tuple(map(by_title, _words(options.models) or suite.models)),
         batch=_numbers("batch", options.batch),
         resolution=_numbers("resolution", options.resolution),
+        input=options.input,
         backend=_words(options.backend),
         precision=_words(options.precision),
         weights=options.weights,

@@ -136,6 +136,13 @@ class Options:
         str | None,
         typer.Option(metavar="N,N", help="Height and width in pixels.  [default: 224]"),
     ] = None
+    input: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxHxW",
+            help="Channels, height and width of an image, instead of --resolution: 1x224x320.",
+        ),
+    ] = None
     threads: Annotated[
         int | None,
         typer.Option(

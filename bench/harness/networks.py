@@ -11,7 +11,6 @@ from bench.devices import DEVICES
 from bench.errors import UsageError, unknown
 from bench.harness.scheduler import probe
 from bench.models import forms, user, zoo
-from bench.models.user import fit
 from bench.paper import accuracy
 from bench.records import Source
 
@@ -115,13 +114,19 @@ def identified(networks: Sequence[Network], device: str, resolution: int) -> lis
     return found
 
 
-def check_channels(networks: Sequence[Network]) -> None:
-    """Raise UsageError for weights of a network whose images do not have three channels."""
+def check_channels(networks: Sequence[Network], channels: int) -> None:
+    """Raise UsageError for a network that takes images of another number of channels.
+
+    What a network of the user takes is not known before it runs, unless its weights say it.
+    """
     for network in networks:
-        if network.channels != fit.RGB:
-            channels = f"{network.channels} channel" + "s" * (network.channels != 1)
+        source = network.model.source
+        if source.factory and not source.weights:
+            continue
+        if network.channels != channels:
+            takes = f"{network.channels} channel" + "s" * (network.channels != 1)
             raise UsageError(
-                f"{network.model.code}{network.model.weights} takes images of {channels}",
+                f"{network.model.code}{network.model.weights} takes images of {takes}",
                 f"Say so: --input {network.channels}x224x224",
             )
 

@@ -18,7 +18,9 @@ from bench.devices import DEVICES
 from bench.devices import precision as precisions
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import networks
+from bench.harness.input_shape import Shape, shape_of
 from bench.harness.plan import PRESETS, Plan
+from bench.models.user.fit import RGB
 from bench.records import Case, Chip, Source
 from bench.storage import files
 
@@ -61,6 +63,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     backend: tuple[str, ...] | None = None
     precision: tuple[str, ...] | None = None
     weights: Path | None = None
+    input: str | None = None
 
 
 def names() -> list[str]:
@@ -125,6 +128,7 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     cases, or code of the user that makes no network. Raises UnavailableError for a backend or
     precision that this machine or chip lacks.
     """
+    shape = _shape(overrides)
     chosen = msgspec.structs.asdict(suite) | {
         key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
     }
@@ -133,12 +137,14 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             "nothing to measure: no models were named",
             "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
         )
+    if shape:
+        chosen["resolution"] = [shape.resolution]
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
     found = networks.named(chosen["models"], chip.device, overrides.weights)
     _check_names([network.model.name for network in found])
     _check_grid(grid, len(found), chip)
     found = networks.identified(found, chip.device, grid["resolution"][0])
-    networks.check_channels(found)
+    networks.check_channels(found, shape.channels if shape else RGB)
     pairs = [(network.model, network.form) for network in found]
     cases = [
         Case(
@@ -150,6 +156,7 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             resolution=resolution,
             device=chip.device,
             threads=threads or chip.threads,
+            input=shape.of_case if shape else "",
         )
         for batch, resolution, precision, backend, (model, form) in itertools.product(
             sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], pairs
@@ -158,6 +165,20 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     own = [network.model for network in found if network.model.source != Source()]
     notes = list(dict.fromkeys(note for network in found for note in network.notes))
     return Selection(cases, {model.name: model.source for model in own}, notes)
+
+
+def _shape(overrides: Overrides) -> Shape | None:
+    """Return the shape that --input gives, None without it. Raises UsageError."""
+    if overrides.input is None:
+        return None
+    if overrides.resolution is not None:
+        raise UsageError(
+            "--input and --resolution both give the size of an image", "Leave out --resolution."
+        )
+    shape = shape_of(overrides.input)
+    for number in shape:
+        check_positive("input", number)
+    return shape
 
 
 def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     with DEVICES[name].session(case) as session:
         net = resnet18_0().eval().to(session.torch_device)
         images = torch.randn(1, 3, 224, 224, device=session.torch_device)
-        call = BACKENDS[backend].load(net, images, "fp32")
+        call = BACKENDS[backend].load(net, [images], "fp32")
         harness, loop = (_replays if backend == "cudagraph" else _waited)(call, session)
         for _ in range(3):
             harness(), loop()
