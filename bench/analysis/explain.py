@@ -211,7 +211,8 @@ def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     model, plus, weights = without_hash(case.model).partition("+")
     entry = Case(model, case.form).name
     words = ["bench", "run", "--device", case.device, "--models", entry]
-    words += ["--batch", str(case.batch), "--resolution", str(case.resolution)]
+    size = ["--input", case.input] if case.input else ["--resolution", str(case.resolution)]
+    words += ["--batch", str(case.batch), *size]
     words += ["--backend", case.backend, "--precision", case.precision]
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]
     words += ["--weights", weights] if plus else []

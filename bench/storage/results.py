@@ -10,7 +10,7 @@ from typing import IO
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import Case, Environment, Record
+from bench.records import Case, Environment, Measurement, Profile, Record
 from bench.storage import lock
 from bench.storage.files import is_at, open_or_create, open_regular, open_to_write
 from bench.storage.history import History, history
@@ -41,7 +41,7 @@ class Store:
         self.warnings: list[str] = []
         self._file: IO[bytes] | None = None
         self._places: dict[tuple[str, str], list[Place]] = {}
-        self.has_grown = False  # whether a record of a case was appended since the store was made
+        self.has_grown = False  # whether a measured round was appended since the store was made
 
     @property
     def records(self) -> list[Record]:
@@ -98,7 +98,7 @@ class Store:
                 "command again to resume.",
             ) from error
         self._remember(record, place)
-        self.has_grown |= hasattr(record, "case_id")
+        self.has_grown |= isinstance(record, (Measurement, Profile))
 
     def records_of(self, case: Case | None, environment_id: str) -> list[Record]:
         """The records of `case` in one environment, in file order; None: records without a case.

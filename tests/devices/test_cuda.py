@@ -14,7 +14,7 @@ from bench.devices.cuda import Cuda, CudaSession, with_gauges
 from bench.devices.kernels import GPU
 from bench.devices.sensors import nvml
 from bench.errors import UnavailableError
-from bench.harness.worker.case import _kind
+from bench.harness.worker.errors import kind_of
 from bench.process import command_for_module
 from bench.records import Case, Gauges, Reading
 
@@ -188,7 +188,7 @@ def test_cuda_numbers_gpus_like_nvml(monkeypatch):
     ],
 )
 def test_every_out_of_memory_error_has_one_name(error, kind):
-    assert _kind(error) == kind
+    assert kind_of(error) == kind
 
 
 def test_the_convolution_of_the_proof_is_correct_on_the_cpu():

@@ -13,7 +13,7 @@ from bench import models
 from bench.harness.protocol.messages import CaseFacts
 from bench.harness.worker import check
 from bench.harness.worker.check import FORM_CEILING, FORM_TOLERANCE, CheckError
-from bench.models.initialise import initialise
+from bench.models.initialise import initialise, random_images
 from bench.records import Case, Check, Cost
 
 SIZE = 16
@@ -43,7 +43,7 @@ def built(*last):
     torch.manual_seed(0)
     blocks = (RepVggBlock(3, 6), RepVggBlock(6, 6), RepVggBlock(6, 6))
     net = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5), *last)
-    initialise(net, SIZE, draw_scales=True)
+    initialise(net, SIZE, random_images, draw_scales=True)
     return net.eval()
 
 
@@ -54,9 +54,9 @@ EVERY = [*KNOWN, pytest.param(CHAOTIC, id="chaotic")]
 
 @torch.inference_mode()
 def checked(original, net):
-    reference = check.outputs(original, IMAGES, CASE)
+    reference = check.outputs(original, [IMAGES], CASE)
     facts = CaseFacts(Check(), Cost(), "")
-    return check.check_form(CASE, facts, original, net, IMAGES, reference)
+    return check.check_form(CASE, facts, original, net, [IMAGES], reference)
 
 
 @pytest.mark.parametrize("last", EVERY)

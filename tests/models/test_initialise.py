@@ -6,7 +6,7 @@ from support.sabotage import norms_by_name
 from torch import nn
 
 from bench import models
-from bench.models.initialise import initialise
+from bench.models.initialise import initialise, random_images
 
 
 class Scaled(nn.Module):
@@ -24,7 +24,7 @@ class Scaled(nn.Module):
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 1, 1)])
 def test_a_new_scale_is_drawn_whatever_its_shape(shape):
     net = Scaled(shape)
-    initialise(net, 8, draw_scales=True)
+    initialise(net, 8, random_images, draw_scales=True)
     assert net.scale.min() >= 0.1
 
 
@@ -33,7 +33,7 @@ def test_a_zero_bias_of_a_convolution_is_drawn_and_another_one_kept():
     with torch.no_grad():
         net[0].bias.zero_()
     kept = net[1].bias.clone()
-    initialise(net, 8, draw_scales=True)
+    initialise(net, 8, random_images, draw_scales=True)
     assert net[0].bias.all()
     assert torch.equal(net[1].bias, kept)
 
@@ -42,7 +42,7 @@ def test_weights_of_a_user_are_kept():
     net = Scaled((3, 1, 1))
     with torch.no_grad():
         net.conv.bias.zero_()
-    initialise(net, 8, draw_scales=False)
+    initialise(net, 8, random_images, draw_scales=False)
     assert net.scale.max() < 1e-4
     assert not net.conv.bias.any()
 

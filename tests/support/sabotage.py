@@ -133,6 +133,6 @@ def faults(net, images):
         with recording.from_(norm) as call:
             for kind in KINDS:
                 with sabotaged(norm, kind):
-                    effect = _largest_error(call(), recording.output)[1]
+                    effect = _largest_error([call()], [recording.output])[1]
                 found.append(Fault(effect if effect == effect else float("inf"), kind, name))
     return sorted(found)

@@ -130,8 +130,8 @@ def _checked(original, net, images, resolution):
     """Return the facts of the check; raises CheckError."""
     case = Case("timm/x", FORM, resolution=resolution)
     empty = CaseFacts(Check(), Cost(), "")
-    reference = check.outputs(original, images, case)
-    return check.check_form(case, empty, original, net, images, reference)
+    reference = check.outputs(original, [images], case)
+    return check.check_form(case, empty, original, net, [images], reference)
 
 
 def _passes(original, net, images, resolution):
@@ -186,8 +186,8 @@ def _conditioning(original, images):
     output = exact(images.double())
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
     changed = exact(images.double() * (1 + CHANGE * noise.double()))
-    cost = check._largest_error(original(images).double(), output)[1]
-    return exact, check._largest_error(changed, output)[1] / CHANGE, cost
+    cost = check._largest_error([original(images).double()], [output])[1]
+    return exact, check._largest_error([changed], [output])[1] / CHANGE, cost
 
 
 def _real(exact, images, every):
@@ -197,7 +197,7 @@ def _real(exact, images, every):
         effect = fault.effect
         if effect < UNCERTAIN:
             with sabotaged(norms[fault.layer], fault.kind):
-                effect = check._largest_error(exact(images.double()), output)[1]
+                effect = check._largest_error([exact(images.double())], [output])[1]
         if effect > ROUNDING:
             found.append(Fault(effect, fault.kind, fault.layer))
     return sorted(found)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import Probe, Probed
 from bench.models import user
 from bench.models.build import load_weights
+from bench.records import Source
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKED = 2  # images, so that a table of one row is no batch
 PIXELS = 224  # whatever the run measures, so that a network has the same name in each run
 
 
@@ -30,10 +36,24 @@ def _probe(request: Probe) -> Probed:
 
         structure, params = cost.structural_hash(net), cost.count_params(net)
         macs = None
+        example = _example(source)
         with contextlib.suppress(Exception):  # a network may take other inputs, or fail
-            macs = cost.count_macs(net, PIXELS) if source.factory else None
+            macs = cost.survey(net, example).macs if source.factory else None
     except BenchError as error:
         return Probed({}, refused=error.message, remedy=error.remedy)
     except BaseException:  # SystemExit too; the run tells it as a failure
         return Probed(user.imported_files(source))
     return Probed(user.imported_files(source), structure, params, macs, channels, notes)
+
+
+def _example(source: Source) -> list[Tensor]:
+    """Return the inputs of one image. Raises UsageError if `example_inputs` makes no inputs."""
+    import torch
+
+    try:
+        own = user.example_inputs(source, CHECKED, PIXELS)
+    except BenchError:
+        raise
+    except Exception:  # the run tells it as a failure
+        own = None
+    return [each[:1] for each in own] if own else [torch.zeros(1, 3, PIXELS, PIXELS)]
