@@ -46,6 +46,7 @@ def test_a_wrapper_is_taken_off_and_named(wrapped, notes):
     assert found.network(torch.zeros(1, 2)).shape == (1, 3)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_a_scripted_module_stays_as_it_is():
     scripted = torch.jit.script(net())
     assert unwrap(scripted).network is scripted
