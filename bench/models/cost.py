@@ -136,6 +136,9 @@ def structural_hash(model: nn.Module) -> str:
 
     The values of the weights do not count. The hash is the same in every process.
     """
-    shapes = [f"{name}:{tuple(value.shape)}" for name, value in model.state_dict().items()]
+    shapes = [
+        f"{name}:{tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__}"
+        for name, value in model.state_dict().items()  # a quantised layer also holds its type
+    ]
     structure = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses in memory
     return hashlib.sha256("\n".join([structure, *shapes]).encode()).hexdigest()[:16]

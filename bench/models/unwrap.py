@@ -45,8 +45,8 @@ def _unwrap_children(children: dict[str, Any], notes: dict[str, None]) -> None:
             continue
         while (inner := _inside(child, notes)) is not child:
             child = children[name] = inner
-        _restore_forward(child, notes)
         if not _is_scripted(child):
+            _restore_forward(child, notes)
             _unwrap_children(child._modules, notes)
 
 
@@ -54,6 +54,8 @@ def _inside(module: nn.Module, notes: dict[str, None]) -> nn.Module:
     """Return the module inside a wrapper; `module` itself if it is none."""
     from torch import nn
 
+    if _is_scripted(module):
+        return module
     inner = module._modules.get("_orig_mod")
     if inner is not None:
         notes[COMPILED] = None

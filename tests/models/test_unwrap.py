@@ -1,52 +1,83 @@
-"""Wrappers of other programs around a network are taken off, and named."""
+"""What other programs put around a network is taken off, so that the backend decides."""
+
+import functools
 
 import pytest
 import torch
+from support.networks import module
 from torch import nn
 
-from bench.models.unwrap import COMPILED, PARALLEL, unwrap
+from bench.models import unwrap
+from bench.models.unwrap import COMPILED, PARALLEL
+
+compilations = []
 
 
-def net():
-    return nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+def recording(graph, example):
+    """A compiler that notes each network that it compiles."""
+    compilations.append(graph)
+    return graph
 
 
-def with_compiled_child():
-    model = net()
-    model[0] = torch.compile(model[0])
-    return model
+compiled = functools.partial(torch.compile, backend=recording)
+
+
+class Doubling(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+class CompiledClass(nn.Module):
+    @compiled
+    def forward(self, x):
+        return 2 * x
 
 
 def compiled_in_place():
-    model = net()
-    model.compile()
-    return model
+    net = Doubling()
+    net.compile(backend=recording)
+    return net
 
 
-@pytest.mark.parametrize(
-    ("wrapped", "notes"),
-    [
-        (net, []),
-        (lambda: torch.compile(net()), [COMPILED]),
-        (with_compiled_child, [COMPILED]),
-        (compiled_in_place, [COMPILED]),
-        (lambda: nn.DataParallel(net()), [PARALLEL]),
-        (lambda: torch.compile(nn.DataParallel(net())), [COMPILED, PARALLEL]),
-    ],
-)
-def test_a_wrapper_is_taken_off_and_named(wrapped, notes):
-    found = unwrap(wrapped())
+def compiled_forward():
+    net = Doubling()
+    net.forward = compiled(net.forward)
+    return net
+
+
+def inside():
+    return module(lambda self, x: self.inner(x), inner=compiled(Doubling()))
+
+
+WRAPPED = {
+    "compiled": (lambda: compiled(Doubling()), [COMPILED]),
+    "compiled in place": (compiled_in_place, [COMPILED]),
+    "compiled forward": (compiled_forward, [COMPILED]),
+    "compiled class": (CompiledClass, [COMPILED]),
+    "compiled inside": (inside, [COMPILED]),
+    "parallel": (lambda: nn.DataParallel(Doubling()), [PARALLEL]),
+    "both": (lambda: compiled(nn.DataParallel(Doubling())), [COMPILED, PARALLEL]),
+    "neither": (Doubling, []),
+    "children that are None": (lambda: module(lambda self, x: 2 * x, none=None), []),
+    "scripted": (lambda: torch.jit.script(Doubling()), []),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_a_network_is_called_without_its_wrappers(kind):
+    make, notes = WRAPPED[kind]
+    compilations.clear()
+    found = unwrap.unwrap(make())
     assert found.notes == notes
-    assert [type(module) for module in found.network.modules()] == [
-        nn.Sequential,
-        nn.Linear,
-        nn.ReLU,
-    ]
-    assert found.network._compiled_call_impl is None
-    assert found.network(torch.zeros(1, 2)).shape == (1, 3)
+    assert found.network(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert compilations == []
+    for each in found.network.modules():
+        assert not isinstance(each, nn.DataParallel)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_a_scripted_module_stays_as_it_is():
-    scripted = torch.jit.script(net())
-    assert unwrap(scripted).network is scripted
+def test_a_compiled_network_would_be_compiled_at_its_first_call():
+    """So that the test above proves something."""
+    compilations.clear()
+    compiled(Doubling())(torch.ones(2))
+    assert len(compilations) == 1

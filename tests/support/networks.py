@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import types
 
 import msgspec
 import pytest
@@ -27,7 +28,7 @@ from bench.harness.protocol.messages import (
 from bench.harness.worker import case as worker
 from bench.harness.worker import prepare
 from bench.harness.worker.timing import Prepared, StageClock
-from bench.models import user
+from bench.models.user import code
 from bench.records import Case, Source
 
 PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
@@ -98,7 +99,31 @@ def _converse(channel, after_block):
 
 @contextlib.contextmanager
 def made_by(make):
-    """Let `make` be the factory of every user's model."""
+    """Let `make` be the factory `net` of every user's module, with `make.beside` beside it."""
+    module = types.SimpleNamespace(net=make, **getattr(make, "beside", {}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(user, "build", lambda source: make())
+        patch.setattr(code, "UserImports", _NoImports)
+        patch.setattr(code, "_module", lambda source, imports: module)
         yield
+
+
+def with_inputs(make, example_inputs):
+    """Return the factory with a function `example_inputs` beside it."""
+
+    def factory():
+        return make()
+
+    factory.beside = {"example_inputs": example_inputs}
+    return factory
+
+
+class _NoImports:
+    """Imports nothing: the factory is here already."""
+
+    def __init__(self, source):
+        pass
+
+    begin = check = lambda self: None
+
+    def files(self):
+        return {}

@@ -103,11 +103,13 @@ def _check_in_float64(case: Case, both: _Forms, reference: Sequence[Tensor]) -> 
         output = _in_float64(both.net, both.seen, case)
         return _compare(output, exact, forms.REFERENCE, max(allowed, FORM_TOLERANCE))
     wide = cast(copy.deepcopy(both.original), torch.float64)
-    merged = models.fuse(
-        wide, case.form, [cast_tensor(each, torch.float64) for each in first(both.seen, 1)]
-    )
+    merged = models.fuse(wide, case.form, _wide(first(both.seen, 1)))
     _check_weights(both.net, merged)
     return _compare(_in_float64(merged, both.seen, case), exact, forms.REFERENCE, FORM_CEILING)
+
+
+def _wide(inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [cast_tensor(each, torch.float64) for each in inputs]
 
 
 def _in_float64(net: nn.Module, seen: Sequence[Tensor], case: Case) -> list[Tensor]:
@@ -116,12 +118,11 @@ def _in_float64(net: nn.Module, seen: Sequence[Tensor], case: Case) -> list[Tens
     Raises _Float32OnlyError if the network has a data type in its code.
     """
     try:
-        wide = [cast_tensor(each, torch.float64) for each in seen]
-        output = outputs(cast(copy.deepcopy(net), torch.float64), wide, case)
+        output = outputs(cast(copy.deepcopy(net), torch.float64), _wide(seen), case)
     except Exception as error:  # the code of a network may raise anything
         raise _Float32OnlyError(str(error).partition("\n")[0]) from error
     for each in output:
-        if each.is_floating_point() and each.dtype != torch.float64:
+        if not _is_integer(each) and each.dtype not in (torch.float64, torch.complex128):
             raise _Float32OnlyError(f"its output is {str(each.dtype).removeprefix('torch.')}")
     return output
 
