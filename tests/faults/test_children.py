@@ -49,7 +49,7 @@ class Watch:
         now = time.monotonic()
         self.longest_s, self.last = max(self.longest_s, now - self.last), now
 
-    started = warmed = sampled = measured = failed = _happened
+    started = preparing = warmed = sampled = measured = failed = _happened
 
 
 @pytest.fixture

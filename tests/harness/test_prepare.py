@@ -176,7 +176,7 @@ def test_a_later_round_compares_its_structure_with_round_1():
         (torch.full((2, 10), float("nan")), "not finite"),
         (torch.full((2, 10), float("inf")), "not finite"),
         (torch.zeros(3, 10), "shape"),
-        ([torch.zeros(2, 10)], "not a tensor"),
+        (["no tensor"], "no tensor in the output"),
     ],
 )
 def test_an_invalid_output_is_refused(output, said):

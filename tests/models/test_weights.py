@@ -131,9 +131,10 @@ def test_a_network_of_the_zoo_has_the_classes_and_channels_of_its_weights(name):
 def test_weights_for_grey_images_need_a_shape():
     torch.save(tensors(), "grey.pth")
     model = user.with_weights(UserModel("resnet50", Source(zoo="resnet50")), Path("grey.pth"))
-    networks.check_channels([Network(model, "plain")])
+    networks.check_channels([Network(model, "plain")], 3)
+    networks.check_channels([Network(model, "plain", channels=1)], 1)
     with pytest.raises(UsageError, match=r"resnet50\+grey.pth#\w+ takes images of 1 channel") as no:
-        networks.check_channels([Network(model, "plain", channels=1)])
+        networks.check_channels([Network(model, "plain", channels=1)], 3)
     assert "--input 1x224x224" in no.value.remedy
 
 

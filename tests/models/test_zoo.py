@@ -72,12 +72,12 @@ def test_forms_agree_in_float64_and_only_deploy_has_batchnorms(name):
             fused = models.fuse(original, form)
             assert_same(fused(images), expected, 1e-12)
             assert_same(models.fuse(original, form)(images), expected, 1e-12)
-            assert bool(norms_of(fused)) == (form == "deploy")
+            assert bool(names_of_norms(fused)) == (form == "deploy")
         for key, value in original.state_dict().items():
             assert torch.equal(value, before[key]), key
 
 
-def norms_of(net):
+def names_of_norms(net):
     norms = nn.modules.batchnorm._BatchNorm
     return [name for name, module in net.named_modules() if isinstance(module, norms)]
 
@@ -86,25 +86,25 @@ def test_deploy_of_repghost_is_what_its_official_method_makes():
     official = on_meta("repghost_2_0x", "train")
     official.convert_to_deploy()
     deploy = on_meta("repghost_2_0x", "deploy")
-    assert norms_of(deploy) == norms_of(official)
-    assert len(norms_of(deploy)) == 48
+    assert names_of_norms(deploy) == names_of_norms(official)
+    assert len(names_of_norms(deploy)) == 48
     shapes = [
         {key: value.shape for key, value in net.state_dict().items()} for net in (deploy, official)
     ]
     assert shapes[0] == shapes[1]
-    assert norms_of(on_meta("repghost_2_0x", "rrep")) == []
+    assert names_of_norms(on_meta("repghost_2_0x", "rrep")) == []
 
 
 def test_deploy_of_replknet_keeps_the_batchnorms_outside_the_large_kernels():
     """As `structural_reparam` in the official code, which calls only `merge_kernel`."""
-    kept = norms_of(on_meta("replknet_31b", "deploy"))
+    kept = names_of_norms(on_meta("replknet_31b", "deploy"))
     assert kept == [
-        name for name in norms_of(on_meta("replknet_31b", "train")) if ".dw." not in name
+        name for name in names_of_norms(on_meta("replknet_31b", "train")) if ".dw." not in name
     ]
     pairs = sum(replknet.DEPTHS)  # of two blocks, each with BN, 1x1 + BN, 1x1 + BN
     stem, transitions, head = 4, 3 * 2, 1
     assert len(kept) == pairs * 2 * 3 + stem + transitions + head == 155
-    assert norms_of(on_meta("replknet_31b", "rrep")) == []
+    assert names_of_norms(on_meta("replknet_31b", "rrep")) == []
 
 
 @pytest.mark.parametrize("name", ["repghost_2_0x", "replknet_31b"])

@@ -253,7 +253,7 @@ def test_the_bytes_of_the_added_weights(monkeypatch):
     ours = found.devices[0].parts[0].found
     assert ours.point == 206_190_880 / 114_264_736
     assert ours.exact
-    same = paper.Counted(T, "rrep", 1, 1, weight_bytes=4, activation_bytes=1)
+    same = paper.Counted(T, "rrep", 1, 1, 4, 1, biases=0, normalised=0, activated=0, pooled=0)
     monkeypatch.setattr(memory, "counted", lambda model, form: same)
     assert judged(title).verdict == "not reproduced"
 

@@ -272,6 +272,7 @@ NO_FLAGS = [
 GOOD_WORDS = """
     --help
     run --help
+    list
     list models
     list forms
     list suites --json
@@ -285,7 +286,6 @@ GOOD_WORDS = """
 """
 BAD_WORDS = f"""
     frobnicate
-    list
     list modles
     list models --json --paper
     explain
