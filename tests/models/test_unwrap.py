@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from support.networks import module
+from support.networks import Doubling, module
 from torch import nn
 
 from bench.models import unwrap
@@ -20,11 +20,6 @@ def recording(graph, example):
 
 
 compiled = functools.partial(torch.compile, backend=recording)
-
-
-class Doubling(nn.Module):
-    def forward(self, x):
-        return 2 * x
 
 
 class CompiledClass(nn.Module):
