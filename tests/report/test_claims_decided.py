@@ -334,7 +334,7 @@ def test_the_transforms_of_convnext_are_views_and_its_convolutions_need_as_many(
 
     def of(model):
         net = build(model, "plain", resolution=pixels).eval()
-        found = operators(net, torch.zeros(1, 3, pixels, pixels))
+        found = operators(net, [torch.zeros(1, 3, pixels, pixels)])
         return [each for each in found if each.category == "dimension transform"]
 
     convnext, convolved, normed = map(of, ("convnext_t", "lc2pwconv_t", "ln2bn_t"))
