@@ -5,7 +5,7 @@ import io
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.paths import GOLDEN
 from support.records import BUSY, CHIP, ENVIRONMENT, failure
@@ -260,6 +260,7 @@ def test_names_from_records_are_no_markup():
     assert "<b>" not in text
 
 
+@settings(deadline=None)  # a machine may be busy
 @given(st.lists(st.sampled_from(["train", "rrep", "srep"]), unique=True), st.booleans())
 def test_a_chain_has_a_part_for_each_form_or_says_that_there_is_none(forms, batch):
     batch = 128 if batch else 1
