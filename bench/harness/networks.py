@@ -117,11 +117,10 @@ def identified(networks: Sequence[Network], device: str, resolution: int) -> lis
 def check_channels(networks: Sequence[Network], channels: int) -> None:
     """Raise UsageError for a network that takes images of another number of channels.
 
-    What a network of the user takes is not known before it runs, unless its weights say it.
+    What a network of the user takes is not known before it runs, even with weights.
     """
     for network in networks:
-        source = network.model.source
-        if source.factory and not source.weights:
+        if network.model.source.factory:
             continue
         if network.channels != channels:
             takes = f"{network.channels} channel" + "s" * (network.channels != 1)

@@ -14,6 +14,21 @@ from bench.harness.suite import Overrides, Suite, expand
 
 # --- the flag ------------------------------------------------------------------------------------
 
+GREY = """
+from torch import nn
+
+def net(): return nn.Conv2d(1, 4, 3)
+"""
+
+
+def test_a_network_of_the_user_with_weights_may_take_any_number_of_channels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(GREY)
+    torch.save(nn.Conv2d(1, 4, 3).state_dict(), "w.pth")
+    overrides = Overrides(models=("net.py:net+w.pth",), input="1x8x24")
+    (case,) = expand(Suite(batch=(1,)), overrides, CHIP, None)
+    assert (case.input, case.resolution) == ("1x8x24", 24)
+
 
 # --- what a network is called with ---------------------------------------------------------------
 
