@@ -46,6 +46,13 @@ class Row(msgspec.Struct, frozen=True):
         return self.environment.chip
 
     @property
+    def typical_s(self) -> float | None:
+        """Seconds: the mean of the processes' medians, else the median of all samples."""
+        if self.interval:
+            return self.interval.point
+        return self.summary.median if self.summary else None
+
+    @property
     def throughput(self) -> float | None:
         """Images per second: batch / median."""
         return self.case.batch / self.summary.median if self.summary else None

@@ -49,11 +49,8 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([_to_builtins(case, s, reasons.get(case)) for case, s in seconds.items()]))
         return exit_code
-    times = [duration(seconds[case]) if case in progress else "on record" for case in sweep.cases]
-    times = [
-        "fails" if case in reasons else time for case, time in zip(sweep.cases, times, strict=True)
-    ]
-    sweep.console.print(_table(sweep.cases, times))
+    times = {case: "fails" if case in reasons else duration(seconds[case]) for case in progress}
+    sweep.console.print(_table(sweep.cases, [times.get(case, "on record") for case in sweep.cases]))
     environments = [record for record in records if isinstance(record, Environment)]
     if change := version_change(environments, sweep.environment):
         say(sweep.console, change)

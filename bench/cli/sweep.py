@@ -84,9 +84,8 @@ def locked(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
         try:
             yield sweep
             if sweep.environment.labels.items() - on_record(sweep.store.environments()).items():
-                sweep.store.append(
-                    sweep.environment
-                )  # nothing was measured, so it is not there yet
+                # Nothing was measured, so the environment with the new label is not there yet.
+                sweep.store.append(sweep.environment)
         except KeyboardInterrupt:
             raise InterruptedRunError(sweep.store.path, saved=sweep.store.has_grown) from None
 

@@ -11,6 +11,7 @@ from bench.devices import DEVICES
 from bench.errors import UsageError, unknown
 from bench.harness.scheduler import probe
 from bench.models import forms, user, zoo
+from bench.models.user.fit import RGB
 from bench.paper import accuracy
 from bench.records import Source
 
@@ -28,7 +29,7 @@ class Network(NamedTuple):
     model: user.UserModel
     form: str
     pinned: str = ""
-    channels: int = 3
+    channels: int = RGB
     notes: Sequence[str] = ()
 
 

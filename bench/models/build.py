@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +14,9 @@ from bench.models.user import fit
 from bench.records import Source
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    Inputs = Callable[[int, int], Sequence[Tensor]]
+    from bench.models.initialise import Inputs
 
 
 def build(

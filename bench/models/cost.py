@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.models import counter
-
-REASON = 300  # letters of an error in the reason why a network was not counted
+from bench.text import brief
 
 
 def count_params(model: nn.Module) -> int:
@@ -54,8 +53,7 @@ def survey(model: nn.Module, images: Sequence[Tensor]) -> Survey:
         try:
             return _run(model, images, device, mode)
         except Exception as error:  # code of the user's network may raise anything
-            first_line = str(error).strip().partition("\n")[0][:REASON]
-            reason = f"counting failed with {type(error).__name__}: {first_line}"
+            reason = f"counting failed with {brief(error)}"
     return Survey(uncounted=reason)
 
 

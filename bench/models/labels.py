@@ -16,6 +16,7 @@ from bench.models import naming
 from bench.models.forms import ONLY
 from bench.models.naming import HASH, without_hash
 from bench.records import Case, Environment, Failure, Measurement, Profile, Record
+from bench.text import some_of
 
 FORMAT = "Write the model, an equals sign and the label: --label nets/mine.py:net=MyNet"
 SHOWN = 20
@@ -143,10 +144,9 @@ def _parsed(text: str, cases: Sequence[Case], typed: Mapping[str, str]) -> Label
         if models(key, cases, typed):
             return Label(key, label, f"--label {text!r}")
     names = list(dict.fromkeys(without_hash(case.model) for case in cases))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     raise UsageError(
         f"--label {text!r}: no case of a model {parts[0].strip()!r}",
-        f"Name a model without @form. The models are: {', '.join(names[:SHOWN])}{more}.",
+        f"Name a model without @form. The models are: {some_of(names, SHOWN)}.",
     )
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from bench.devices import driver_of
 from bench.models import forms, zoo
+from bench.models.user import content
 from bench.records import Case, Chip
 
 USUAL = Case(model="", form="")  # names omit the backend, precision and resolution of this case
 USUAL_SETTING = f"{USUAL.backend} {USUAL.precision}"
-HASH = re.compile(r"#[0-9a-f]{8}(?=@|\+|$)")
+HASH = re.compile(rf"{content.HASH}(?=@|\+|$)")
 
 
 class Family(NamedTuple):

@@ -14,8 +14,10 @@ from bench.analysis.rows import Row
 from bench.models import naming
 from bench.paper.accuracy import Given
 from bench.records import Environment, Peaks, Profile, Record, of_cases, of_profiles
+from bench.text import some_of
 
 ID_SHOWN = 8  # letters of an environment_id
+NAMED = 8  # names in a note
 
 
 class DeviceResults(msgspec.Struct, frozen=True):
@@ -130,9 +132,9 @@ def _notes(
     unfinished = [naming.name(row.case) for row in own if row.unfinished]
     failed = [naming.name(row.case) for row in own if row.failure]
     if unfinished:
-        yield f"unfinished, the run ended before the last round: {_some(unfinished)}"
+        yield f"unfinished, the run ended before the last round: {some_of(unfinished, NAMED)}"
     if failed:
-        yield f"failed: {_some(failed)}"
+        yield f"failed: {some_of(failed, NAMED)}"
 
 
 def _contradictions(
@@ -146,17 +148,13 @@ def _contradictions(
     ]
     names = list(dict.fromkeys(f"{chip.name} ({chip.device})" for chip in described))
     if len(names) > 1:
-        yield f"the records name different chips, {_some(names)}: do not trust these results"
+        chips = some_of(names, NAMED)
+        yield f"the records name different chips, {chips}: do not trust these results"
     if not described:
         yield "no environment is on record: the chip and the versions are unknown"
     others = {row.case.device for row in own} - {environment.chip.device}
     if others:
         yield (
-            f"cases of {_some(sorted(others))} are recorded under {environment.chip.device}: "
-            "do not trust these results"
+            f"cases of {some_of(sorted(others), NAMED)} are recorded under "
+            f"{environment.chip.device}: do not trust these results"
         )
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

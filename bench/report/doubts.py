@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.analysis.reasons import LEVELS, Level, Reason, sentence
 from bench.analysis.rows import Row
 from bench.models import naming
+from bench.text import some_of
 
 MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"
@@ -67,6 +68,4 @@ def _name(row: Row) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    found = list(dict.fromkeys(names))
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return ", ".join(found[:NAMED]) + more
+    return some_of(list(dict.fromkeys(names)), NAMED)

@@ -6,7 +6,7 @@ import pytest
 from support.records import CHIP, FAKE_CHIP
 
 from bench.errors import UsageError
-from bench.harness.scheduler import probe
+from bench.harness.scheduler import answers
 from bench.harness.suite import Overrides, Suite, expand, select
 
 NET = """
@@ -58,7 +58,7 @@ def test_a_name_changes_with_an_imported_module_and_with_what_is_built():
 
 
 def test_code_that_hangs_is_named_by_its_file(monkeypatch):
-    monkeypatch.setattr(probe, "DEADLINE_S", 0.5)
+    monkeypatch.setattr(answers, "DEADLINE_S", 0.5)
     (name,) = named("hanging")
     assert name.startswith("net.py:hanging#")
 

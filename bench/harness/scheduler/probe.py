@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.errors import UsageError
 from bench.harness.protocol.messages import Probe, Probed
-from bench.harness.scheduler.child import CaseError, TemplateDiedError
-from bench.harness.scheduler.template import Template
+from bench.harness.scheduler.answers import answers
 from bench.models.user import UserModel, identified
+from bench.models.user.fit import RGB
 
-DEADLINE_S = 120.0
 AT_ONCE = 4  # processes
 
 
@@ -20,7 +18,7 @@ class Identified(NamedTuple):
     """A model under its name, the channels of its input, and sentences about its weights."""
 
     model: UserModel
-    channels: int = 3
+    channels: int = RGB
     notes: Sequence[str] = ()
 
 
@@ -32,33 +30,14 @@ def identify(models: Sequence[UserModel], device: str, resolution: int) -> list[
     its failure belongs to the run. Raises UsageError if a file is no Python, if it has no such
     factory, if the factory needs arguments or returns no network, or if the weights do not fit.
     """
-    answers: list[Probed | None] = []
-    if models:
-        with Template(device) as template:
-            for first in range(0, len(models), AT_ONCE):
-                answers += _probe(template, models[first : first + AT_ONCE], resolution)
-    return [_identified(*each) for each in zip(models, answers, strict=True)]
+    questions = [Probe(model.source, resolution) for model in models]
+    found = answers(device, questions, AT_ONCE)
+    return [_identified(*each) for each in zip(models, found, strict=True)]
 
 
-def _probe(template: Template, models: Sequence[UserModel], resolution: int) -> list[Probed | None]:
-    """Build the models at the same time; None for a process that gave no answer."""
-    answers: list[Probed | None] = []
-    try:
-        children = [template.fork(Probe(model.source, resolution)) for model in models]
-        for child in children:
-            try:
-                reply = child.answer(DEADLINE_S)
-                child.end()
-            except CaseError:
-                answers.append(None)
-            else:
-                answers.append(reply if isinstance(reply, Probed) else None)
-    except (CaseError, TemplateDiedError):
-        answers += itertools.repeat(None, len(models) - len(answers))
-    return answers
-
-
-def _identified(model: UserModel, answer: Probed | None) -> Identified:
+def _identified(model: UserModel, reply: object) -> Identified:
+    """Name the model by a Probed; a model whose process gave no answer by its known files."""
+    answer = reply if isinstance(reply, Probed) else None
     if answer and answer.refused:
         raise UsageError(f"{model.code}: {answer.refused}", answer.remedy)
     if not model.source.factory:  # the name of the weights has their hash

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from bench.devices import DEVICES
 from bench.harness.protocol.messages import Trial, Tried
-from bench.harness.scheduler.child import CaseError, TemplateDiedError
-from bench.harness.scheduler.template import Template
+from bench.harness.scheduler.answers import answers
+from bench.harness.scheduler.child import CaseError
 from bench.records import Case, Source
 from bench.text import without_paths
 
-DEADLINE_S = 120.0
 AT_ONCE = 2  # networks in memory
 
 Network = tuple[str, str, int, str]  # model, form, resolution, input
@@ -26,33 +25,21 @@ def failing(cases: Sequence[Case], sources: Mapping[str, Source]) -> dict[Case, 
     for case in cases:
         if DEVICES[case.device].runs_torch:
             networks.setdefault(_network(case), case)
-    reasons: dict[Network, str] = {}
-    if networks:
-        with Template(cases[0].device) as template:
-            found = list(networks.values())
-            for first in range(0, len(found), AT_ONCE):
-                several = found[first : first + AT_ONCE]
-                tried = _try(template, several, sources)
-                reasons |= dict(zip(map(_network, several), tried, strict=True))
+    if not networks:
+        return {}
+    questions = [Trial(case, sources.get(case.model)) for case in networks.values()]
+    found = answers(cases[0].device, questions, AT_ONCE)
+    reasons = dict(zip(networks, map(_reason, found), strict=True))
     return {case: reason for case in cases if (reason := reasons.get(_network(case), ""))}
 
 
-def _try(template: Template, cases: Sequence[Case], sources: Mapping[str, Source]) -> list[str]:
-    """Return why each network cannot be built; "" if it can."""
-    try:
-        children = [template.fork(Trial(case, sources.get(case.model))) for case in cases]
-        reasons = []
-        for child in children:
-            try:
-                reply = child.answer(DEADLINE_S)
-                child.end()
-            except CaseError as error:
-                reasons.append(without_paths(f"{error.error}: {error.message}"))
-            else:
-                reasons.append(without_paths(reply.reason) if isinstance(reply, Tried) else "")
-        return reasons
-    except (CaseError, TemplateDiedError):
-        return ["the measuring process was killed"] * len(cases)
+def _reason(answer: object) -> str:
+    """Return why a network cannot be built; "" if it can."""
+    if answer is None:
+        return "the measuring process was killed"
+    if isinstance(answer, CaseError):
+        return without_paths(f"{answer.error}: {answer.message}")
+    return without_paths(answer.reason) if isinstance(answer, Tried) else ""
 
 
 def _network(case: Case) -> Network:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from bench.models import user
+from bench.models.initialise import Inputs, random_images
 from bench.records import Case, Source
 
 SEED = 0
-
-Inputs = Callable[[int, int], Sequence[Tensor]]
 
 
 def inputs_of(case: Case, source: Source | None) -> Inputs:
@@ -27,7 +26,7 @@ def inputs_of(case: Case, source: Source | None) -> Inputs:
         if case.input:
             return [torch.randn(count, *map(int, case.input.split("x")))]
         own = user.example_inputs(source, count, resolution) if source else None
-        return own or [torch.randn(count, 3, resolution, resolution)]
+        return own or random_images(count, resolution)
 
     return make
 

@@ -48,8 +48,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         seen = seeded(inputs, case, CHECKED_IMAGES)
     with clock.stage("fuse"):
         is_built = forms.find(case.form).is_built
-        example = first(seen, 1)
-        fused = Fused(original, []) if is_built else fuse_with_notes(original, case.form, example)
+        one = first(seen, 1)
+        fused = Fused(original, []) if is_built else fuse_with_notes(original, case.form, one)
         net = fused.network
     with clock.stage("check"):
         with explaining(case, original, seen):

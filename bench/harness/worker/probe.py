@@ -10,6 +10,7 @@ from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import Probe, Probed
 from bench.models import user
 from bench.models.build import load_weights
+from bench.models.user.fit import RGB
 from bench.records import Source
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _probe(request: Probe) -> Probed:
         if source.weights:
             net, channels, notes = load_weights(source, request.resolution)
         else:
-            net, channels, notes = user.build(source), 3, []
+            net, channels, notes = user.build(source), RGB, []
         from bench.models import cost
 
         structure, params = cost.structural_hash(net), cost.count_params(net)
@@ -56,4 +57,4 @@ def _example(source: Source) -> list[Tensor]:
         raise
     except Exception:  # the run tells it as a failure
         own = None
-    return [each[:1] for each in own] if own else [torch.zeros(1, 3, PIXELS, PIXELS)]
+    return [each[:1] for each in own] if own else [torch.zeros(1, RGB, PIXELS, PIXELS)]

@@ -9,6 +9,7 @@ from bench.errors import UsageError
 from bench.storage import files
 
 HASH_LETTERS = 8
+HASH = rf"#[0-9a-f]{{{HASH_LETTERS}}}"  # in a name, as a regular expression
 CHUNK_BYTES = 2**20
 
 

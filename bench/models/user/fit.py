@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.errors import UsageError
 from bench.models.user.checkpoint import Weights
 from bench.records import Source
+from bench.text import some_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -114,7 +115,7 @@ def check(tensors: dict[str, Tensor], model: nn.Module, source: Source) -> None:
         if name in shapes and shapes[name] != expected[name]
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-    if found := [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]:
+    if found := [f"{kind}: {some_of(names, SHOWN)}" for kind, names in kinds.items() if names]:
         raise UsageError(
             f"{Path(source.weights).name} has the weights of another network. {'; '.join(found)}",
             "Name the network and the --resolution that the weights were trained for.",
@@ -133,8 +134,3 @@ def _is_optional(name: str) -> bool:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "of one number"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -18,18 +18,16 @@ from msgspec import structs
 
 from bench.errors import UsageError
 from bench.models import zoo
-from bench.models.user.content import HASH_LETTERS, file_hash, hash_of
+from bench.models.user.content import HASH, file_hash, hash_of
 from bench.models.user.layout import layout_of, with_sources
 from bench.records import Source
 
 GROUP = "bench.models"
 ROOT_SEPARATOR = "::"  # between a folder and a module in it
 # The model ends where the weights begin: after `:factory`, or else before the first +.
-WEIGHTS_OF_CODE = re.compile(
-    r"(?P<model>.*?:[^\W\d]\w*(#[0-9a-f]{8})?)\+(?P<weights>.+)", re.DOTALL
-)
+WEIGHTS_OF_CODE = re.compile(rf"(?P<model>.*?:[^\W\d]\w*({HASH})?)\+(?P<weights>.+)", re.DOTALL)
 WEIGHTS_OF_NAME = re.compile(r"(?P<model>[^:+]+)\+(?P<weights>[^:]+)(?<!\.py)")
-HASH_AT_END = re.compile(rf"#[0-9a-f]{{{HASH_LETTERS}}}\Z")
+HASH_AT_END = re.compile(rf"{HASH}\Z")
 
 
 class UserModel(NamedTuple):

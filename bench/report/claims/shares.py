@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -83,16 +84,8 @@ class Work(msgspec.Struct, frozen=True):
 
     def ours(self, evidence: Evidence) -> Found:
         """The geometric mean of the ratio over pairs of processes of the same round."""
-        before, after = evidence.profiled(self.before), evidence.profiled(self.after)
-        if before.why or after.why:
-            return missing(before.why, after.why)
-        both = [
-            (self._seconds(one), self._seconds(other))
-            for one, other in _together(before.rounds, after.rounds)
-        ]
-        logs = [math.log(one / other) for one, other in both if one and other]
-        doubted = before.doubted or after.doubted
-        return of_pairs(logs, "too few processes were profiled together", doubted=doubted)
+        few = "too few processes were profiled together"
+        return _ratio(evidence, self, self._seconds, operator.truediv, few)
 
     def _seconds(self, profile: Profile) -> float:
         seconds = by_term(profile)
@@ -117,16 +110,31 @@ class Gauge(msgspec.Struct, frozen=True):
 
     def ours(self, evidence: Evidence) -> Found:
         """The geometric mean of the ratio over pairs of processes of the same round."""
-        before, after = evidence.profiled(self.before), evidence.profiled(self.after)
-        if before.why or after.why:
-            return missing(before.why, after.why)
-        both = [
-            (getattr(one.utilisation, self.counter), getattr(other.utilisation, self.counter))
-            for one, other in _together(before.rounds, after.rounds)
-        ]
-        logs = [math.log(other / one) for one, other in both if one and other]
-        doubted = before.doubted or after.doubted
-        return of_pairs(logs, "its profiles have no utilisation of a GPU", doubted=doubted)
+        none = "its profiles have no utilisation of a GPU"
+        return _ratio(evidence, self, self._busy, lambda before, after: after / before, none)
+
+    def _busy(self, profile: Profile) -> float | None:
+        busy: float | None = getattr(profile.utilisation, self.counter)
+        return busy
+
+
+def _ratio(
+    evidence: Evidence,
+    pair: Work | Gauge,
+    value: Callable[[Profile], float | None],
+    ratio: Callable[[float, float], float],
+    why: str,
+) -> Found:
+    """The geometric mean of ratio(value before, value after) over processes of the same round.
+
+    `why` says what is missing where too few pairs have both values.
+    """
+    before, after = evidence.profiled(pair.before), evidence.profiled(pair.after)
+    if before.why or after.why:
+        return missing(before.why, after.why)
+    both = [(value(one), value(other)) for one, other in _together(before.rounds, after.rounds)]
+    logs = [math.log(ratio(one, other)) for one, other in both if one and other]
+    return of_pairs(logs, why, doubted=before.doubted or after.doubted)
 
 
 def _together(before: Sequence[Profile], after: Sequence[Profile]) -> list[tuple[Profile, Profile]]:

@@ -77,8 +77,8 @@ def handles(panel: Panel) -> list[Line2D]:
 
 def _latency(row: Row) -> float:
     """Milliseconds: the mean of the processes' medians, else the median."""
-    assert row.summary
-    return 1e3 * (row.interval.point if row.interval else row.summary.median)
+    assert row.typical_s is not None
+    return 1e3 * row.typical_s
 
 
 def _ends(row: Row) -> tuple[float, float]:

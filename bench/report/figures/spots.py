@@ -141,10 +141,9 @@ def front(spots: Iterable[Spot]) -> list[Spot]:
 
 def _spot(row: Row) -> Spot | None:
     known = row.accuracy()
-    if not row.summary or not known:
+    if row.typical_s is None or not known:
         return None
-    latency = row.interval.point if row.interval else row.summary.median
-    return Spot(row, *naming.family(row.case), 1e3 * latency, known)
+    return Spot(row, *naming.family(row.case), 1e3 * row.typical_s, known)
 
 
 def series(spots: Iterable[Spot]) -> list[list[Spot]]:

@@ -103,8 +103,8 @@ def _winner(rows: Sequence[Row]) -> Winner:
 
 
 def _seconds(row: Row) -> float:
-    assert row.summary is not None
-    return row.interval.point if row.interval else row.summary.median
+    assert row.typical_s is not None
+    return row.typical_s
 
 
 def _top1(row: Row) -> float | None:

@@ -111,7 +111,7 @@ def _line(device: int, row: Row) -> Json:
         "mean": summary.mean if summary else None,
         "std": summary.std if summary else None,
         "median": median,
-        "estimate": interval.point if interval else median,
+        "estimate": row.typical_s,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "samples": summary.samples if summary else None,
