@@ -9,6 +9,10 @@ from bench.records import Conditions, Counters, Reading
 
 T = TypeVar("T")
 
+# The clocks of a child and of its parent may differ by this share and by these seconds.
+CLOCK_SHARE = 0.2
+CLOCK_S = 0.05
+
 
 def conditions_over(
     readings: Sequence[tuple[Reading, Reading]], *, idles: bool = False
@@ -40,6 +44,13 @@ def conditions_over(
         power_modes=list(dict.fromkeys(modes)),
         missing={name: why for reading in everything for name, why in reading.missing.items()},
     )
+
+
+def has_true_clock(seen: Conditions | None) -> bool:
+    """Whether the clock that timed the blocks agrees with that of the parent, as far as known."""
+    if seen is None or seen.counted_s is None or seen.waited_s is None:
+        return True
+    return abs(seen.counted_s - seen.waited_s) <= max(CLOCK_SHARE * seen.waited_s, CLOCK_S)
 
 
 def known(values: Iterable[T | None]) -> list[T]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.analysis import stats
+from bench.analysis.conditions import has_true_clock
 from bench.analysis.stats import Estimate, Finding
 from bench.records import Case, Measurement
 
@@ -177,8 +178,11 @@ def adjust(rounds: Sequence[Sequence[Pair]], usual: State | None) -> Estimate | 
 
 
 def usual_state(records: Iterable[Measurement]) -> State | None:
-    """The usual state: log of the median kernel seconds over all blocks of `records`."""
-    rounds = [record for record in records if record.block_compute_s]
+    """The usual state: log of the median kernel seconds over all blocks of `records`.
+
+    Rounds with a false clock do not count.
+    """
+    rounds = [r for r in records if r.block_compute_s and has_true_clock(r.conditions)]
     if not rounds:
         return None
     compute = statistics.median(s for record in rounds for s in record.block_compute_s)

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from bench.text import duration_in_unit
+from bench.text import duration_in_unit, significant
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
@@ -40,6 +40,10 @@ class Doubt(enum.Enum):
     SENSOR = "The machine's state was not fully recorded; trust this only if you know it was idle."
     WARM_UP = "The first samples may be slow. Use `--preset paper` for a longer warm-up."
     SUSPENDED = "Keep the machine awake (`systemd-inhibit bench run ...`) and measure again."
+    FALSE_CLOCK = (
+        "Code of the network, or a package that it imports, replaces the clock, as freezegun and "
+        "time-machine do for tests. Remove it, and measure again."
+    )
     SET = "Wait until the time service has set the clock, then measure again."
     NETWORK = (
         "The network changes settings of its process when it is called. Remove that from its "
@@ -67,6 +71,7 @@ class Observation(enum.Enum):
     SUSPENDED = Doubt.SUSPENDED, "the machine was suspended for {} in block {}"
     SET_FORWARD = Doubt.SET, "the clock was set forward by {} in block {}"
     SET_BACK = Doubt.SET, "the clock was set back by {} in block {}"
+    FALSE_CLOCK = Doubt.FALSE_CLOCK, "the clock of the process counted {} where {} passed"
     SLOW_COMPUTE = Doubt.COMPUTE, "computation took {} times as long as on the quiet machine"
     SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as on the quiet machine"
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"
@@ -107,6 +112,11 @@ def factor(ratio: float) -> Amount:
 def elapsed(seconds: float) -> Amount:
     """A duration, shown as `40 s` or `6 min`."""
     return Amount(seconds, *duration_in_unit(seconds))
+
+
+def seconds(duration: float) -> Amount:
+    """A short duration, shown as `0.28 s`."""
+    return Amount(duration, significant(duration, 2), "s")
 
 
 class Reason(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from bench.analysis.conditions import has_true_clock
 from bench.analysis.reasons import (
     LEVELS,
     Level,
@@ -20,6 +21,7 @@ from bench.analysis.reasons import (
     elapsed,
     factor,
     percent,
+    seconds,
 )
 from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
@@ -87,10 +89,10 @@ class Verdict(NamedTuple):
 def quiet_of(records: Iterable[Measurement]) -> Quiet | None:
     """The quiet state: the 10 % quantile of the rounds' median kernel seconds.
 
-    `records` must have the same environment, device and number of threads. None if no record has
-    kernel times.
+    `records` must have the same environment, device and number of threads. Rounds with a false
+    clock do not count. None if no record has kernel times.
     """
-    rounds = [r for r in records if r.block_compute_s]
+    rounds = [r for r in records if r.block_compute_s and has_true_clock(r.conditions)]
     if not rounds:
         return None
     compute = sorted(statistics.median(r.block_compute_s) for r in rounds)
@@ -154,6 +156,9 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     yield from _share(Observation.CLOCK_FELL, limits, fell)
     if seen.overheated:
         yield Reason(Observation.OVERHEATED, "SUSPECT", (count(seen.overheated),))
+    if not has_true_clock(seen):
+        clocks_s = (seconds(seen.counted_s or 0.0), seconds(seen.waited_s or 0.0))
+        yield Reason(Observation.FALSE_CLOCK, "INVALID", clocks_s)
     yield from _of_chip(seen)
     yield from jump_reasons(seen)
     if len(seen.power_modes) > 1:

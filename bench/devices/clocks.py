@@ -1,4 +1,10 @@
-"""Read three clocks at once, to detect that the machine was suspended or its time was set.
+"""The clocks of this machine, which code of the user cannot replace.
+
+Packages that freeze or speed up time for tests replace `time.perf_counter` and the like in every
+module that holds them. So each clock here is held inside a partial function, where they do not
+look, before any code of the user runs. Code that measures reads time here only.
+
+`moment` reads three clocks at once, to detect that the machine was suspended or its time was set.
 
 Between two readings, a = awake time, b = time since boot, and c = time of day. The machine was
 suspended for b - a seconds, and its time of day was set by c - b seconds.
@@ -6,13 +12,20 @@ suspended for b - a seconds, and its time of day was set by c - b seconds.
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bench.records import Jump
 
-# On Linux this clock also counts while the machine is suspended; `time.monotonic` does not.
-_ALWAYS = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# Seconds by the monotonic clock, which nobody can set.
+monotonic: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+# On Linux this clock also counts while the machine is suspended; `monotonic` does not.
+_since_boot: Callable[[], float] = functools.partial(
+    time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+)
+_of_day: Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_REALTIME)
 MIN_JUMP_S = 1.0  # on a busy machine, time passes between the readings of two clocks
 
 
@@ -26,7 +39,7 @@ class Moment(NamedTuple):
 
 def moment() -> Moment:
     """Read the clocks of this machine."""
-    return Moment(time.monotonic(), time.clock_gettime(_ALWAYS), time.time())
+    return Moment(monotonic(), _since_boot(), _of_day())
 
 
 def jump(block: int, before: Moment, after: Moment) -> Jump | None:

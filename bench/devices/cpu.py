@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import time
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from bench.devices import precision
+from bench.devices import clocks, precision
 from bench.devices.driver import Kind, Script, Speed
 from bench.devices.host import Host, status_bytes, tidy_brand, usable_cpus
 from bench.devices.kernels import CPU, CPU_PEAK, Kernels, torch_kernels
@@ -104,7 +103,7 @@ class CpuSession:
 
     def now(self) -> float:
         """Return the host's monotonic clock in seconds; a CPU has no queue to wait for."""
-        return time.perf_counter()
+        return clocks.monotonic()
 
     def kernels(self) -> Kernels:
         """Return the calibration kernels, which use the threads of the case."""

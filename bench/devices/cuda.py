@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Container, Iterator
 
 from msgspec import structs
 
-from bench.devices import precision, proof
+from bench.devices import clocks, precision, proof
 from bench.devices.cpu import import_torch
 from bench.devices.driver import Kind, Script, Speed
 from bench.devices.host import Host, usable_cpus
@@ -116,7 +115,7 @@ class CudaSession:
         import torch
 
         torch.cuda.synchronize()
-        return time.perf_counter()
+        return clocks.monotonic()
 
     def kernels(self) -> Kernels:
         """Return the calibration kernels on the GPU."""

@@ -10,10 +10,10 @@ import math
 import os
 import re
 import resource
-import time
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.devices import clocks
 from bench.records import Reading
 
 JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -53,7 +53,7 @@ class Host:
         throttled_s, periods = self._throttled()
         used = own_usage()
         return Reading(
-            at_s=time.monotonic(),
+            at_s=clocks.monotonic(),
             cpus=affinity(),
             own_cpu_s=used.cpu_s,
             busy_cpu_s=busy,

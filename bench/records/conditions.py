@@ -80,6 +80,10 @@ class Conditions(Counters, frozen=True):
     before the round started its first child. `power_modes` starts with the environment's power
     mode, if there is one. `jumps` lists blocks that a clock jump may have disturbed. A value that
     could not be read is None; `missing` gives the reason.
+
+    `counted_s` are the seconds of the blocks with their kernels and discarded calls, by the clock
+    that timed them. `waited_s` are the same seconds by the clock of the parent process, which runs
+    no code of the user. Both are None for a scripted clock.
     """
 
     wall_s: Number = 0.0
@@ -93,6 +97,8 @@ class Conditions(Counters, frozen=True):
     power_modes: list[Text] = []
     missing: dict[Name, Text] = {}
     jumps: list[Jump] = []
+    counted_s: Number | None = None
+    waited_s: Number | None = None
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):

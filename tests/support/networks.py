@@ -18,18 +18,24 @@ from bench.harness.protocol.channel import Channel
 from bench.harness.protocol.messages import (
     Block,
     CaseFacts,
+    Entered,
     Finish,
     Finished,
     Job,
+    Observed,
     Raised,
     Ready,
     RunBlock,
 )
+from bench.harness.scheduler import record
+from bench.harness.scheduler.case_round import CaseRound
+from bench.harness.scheduler.record import RoundContext
 from bench.harness.worker import case as worker
 from bench.harness.worker import prepare
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.models.user import code
-from bench.records import Case, Source
+from bench.records import Case, Measurement, Source
+from support.records import ENVIRONMENT
 
 PLAN = msgspec.structs.replace(PRESETS["quick"], warmup_s=0.01)
 
@@ -74,17 +80,53 @@ def prepared(make, facts: CaseFacts | None = None, **changes) -> tuple[Prepared,
 
 def timed(make, after_block=lambda: None, **changes) -> Finished | Raised:
     """Time two blocks of a user's network on the CPU, in a thread: the worker's last message."""
+    with _worker(make, job(**changes)) as channel:
+        return _converse(channel, after_block)
+
+
+def measured(make, **changes) -> Measurement:
+    """Return the record of a round of a user's network, with two blocks, timed in a thread."""
+    given = job(**changes)
+    with _worker(make, given) as channel:
+        subject = CaseRound(given, _Child(channel), [])
+        subject.await_ready()
+        for _ in range(2):
+            subject.time_block()
+        context = RoundContext(0.0, 1, None, [])
+        nothing = Observed(None, 0.0)
+        return record.measurement(ENVIRONMENT, subject, subject.finish(), nothing, context)
+
+
+class _Child:
+    """A worker in a thread, as the parent sees its child process."""
+
+    def __init__(self, channel):
+        self._channel = channel
+
+    def ask(self, request):
+        self._channel.send(request)
+
+    def answer(self, deadline_s):
+        while isinstance(reply := self._channel.receive_reply(deadline_s), Entered):
+            pass
+        assert not isinstance(reply, Raised), reply
+        return reply
+
+
+@contextlib.contextmanager
+def _worker(make, given: Job):
+    """Run the worker in a thread; yield the parent's end of its channel."""
     ours, theirs = socket.socketpair()
-    arguments = (Channel(theirs), job(**changes), DEVICES["cpu"])
+    channel, its_own = Channel(ours), Channel(theirs)
     with made_by(make):
-        thread = threading.Thread(target=worker.work, args=arguments)
+        thread = threading.Thread(target=worker.work, args=(its_own, given, DEVICES["cpu"]))
         thread.start()
-        channel = Channel(ours)
-        answer = _converse(channel, after_block)
-        channel.close()
-        thread.join(60)
-        arguments[0].close()
-        return answer
+        try:
+            yield channel
+        finally:
+            channel.close()
+            thread.join(60)
+            its_own.close()
 
 
 def _converse(channel, after_block):

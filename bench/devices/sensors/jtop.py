@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import select
 import subprocess
-import time
 from typing import Any
 
 import msgspec
 
+from bench.devices import clocks
 from bench.devices.sensors import jtop_sampler
 from bench.devices.sensors.jtop_reading import SILENT
 from bench.devices.sensors.sensor import LEVELS, MissingSensor
@@ -72,9 +72,9 @@ class JtopSensor:
         assert process.stdout is not None
         process.stdin.write(b"?")
         line = b""
-        until = time.monotonic() + self._deadline_s
+        until = clocks.monotonic() + self._deadline_s
         while not line.endswith(b"\n"):
-            left = max(until - time.monotonic(), 0.0)
+            left = max(until - clocks.monotonic(), 0.0)
             if not select.select([process.stdout], [], [], left)[0]:
                 return MissingSensor(f"{SILENT}: no answer within {self._deadline_s:g} s").gauges()
             part = process.stdout.read(MAX_READ_BYTES)

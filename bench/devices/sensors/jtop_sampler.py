@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from bench.devices import clocks
 from bench.devices.sensors.jtop_reading import SILENT, gauges_of, reason_of
 from bench.devices.sensors.sensor import MissingSensor
 from bench.records import Gauges
@@ -43,7 +44,7 @@ class Newest:
         with self._changed:
             if self._failed:
                 return
-            self._gauges, self._at_s, self._failed = gauges, time.monotonic(), failed
+            self._gauges, self._at_s, self._failed = gauges, clocks.monotonic(), failed
             self._changed.notify_all()
 
     def get(self) -> Gauges:
@@ -55,7 +56,7 @@ class Newest:
             self._changed.wait_for(lambda: self._gauges is not None, self._silence_s)
             if self._gauges is None:
                 return MissingSensor(SILENT).gauges()
-            age = time.monotonic() - self._at_s
+            age = clocks.monotonic() - self._at_s
             if age > self._silence_s and not self._failed:
                 return MissingSensor(f"{SILENT}: nothing new for {age:.1f} s").gauges()
             return self._gauges

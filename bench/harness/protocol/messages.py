@@ -142,6 +142,8 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     `memory_s` are the times of the calibration kernels, which run just before the block. Where the
     device has a queue, `device_samples_s` has as many iterations timed by the device's own clock.
     `pipelined_s` is the mean time of an iteration when all are queued and waited for only once.
+    `counted_s` is the time from the request to this message, with the kernels and the discarded
+    calls; None for a scripted clock.
     """
 
     start_s: float
@@ -150,6 +152,7 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     memory_s: Seconds
     device_samples_s: list[Seconds] = []
     pipelined_s: Seconds | None = None
+    counted_s: float | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from bench.devices import clocks
 from bench.harness.plan import is_slow
 from bench.harness.protocol.messages import (
     Block,
@@ -35,12 +36,20 @@ class CaseRound:
         self.iteration_s = 0.0
         self.peak_bytes: int | None = None
         self.blocks: list[Block] = []
+        self.waited_s = 0.0  # for all blocks, by the clock of this process
         self._child = child
 
     @property
     def samples(self) -> list[float]:
         """Seconds of every iteration of this round so far."""
         return [sample for block in self.blocks for sample in block.samples_s]
+
+    @property
+    def counted_s(self) -> float | None:
+        """Seconds of all blocks by the clock of the child; None for a scripted clock."""
+        spans = [block.counted_s for block in self.blocks]
+        known = [each for each in spans if each is not None]
+        return sum(known) if known and len(known) == len(spans) else None
 
     def is_slow(self) -> bool:
         """Whether an iteration is so long that each iteration is a block of its own."""
@@ -65,9 +74,11 @@ class CaseRound:
         """
         iterations = max(1, round(self.job.plan.block_s / self.iteration_s))
         discard = 0 if self.is_slow() else 1
+        asked_s = clocks.monotonic()
         self._child.ask(RunBlock(iterations, discard))
         expected = (iterations + discard) * self.iteration_s
         block = self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
+        self.waited_s += clocks.monotonic() - asked_s
         self.blocks.append(block)
         # The minimum, since a stalled first call would make the later blocks too short.
         self.iteration_s = min(self.iteration_s, *block.samples_s)

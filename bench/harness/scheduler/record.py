@@ -39,6 +39,8 @@ def measurement(
     """Return the record of a successful case-round. The caller sets `stopped_by` afterwards."""
     blocks, case, facts = measured.blocks, measured.case, finished.facts
     conditions = _declared(finished.conditions, environment, context.foreign_processes)
+    if (counted_s := measured.counted_s) is not None:
+        conditions = structs.replace(conditions, counted_s=counted_s, waited_s=measured.waited_s)
     jumps = [reason.text for reason in jump_reasons(conditions)]
     return Measurement(
         run_id=environment.run_id,

@@ -34,7 +34,8 @@ def serve_blocks(
 
     For each block, in order: run the calibration kernels; discard calls; read the sensors; time
     the block; read the sensors again. Where the device has a queue, time further blocks by the
-    device's own clock. Raises ClockError where the clock goes backwards.
+    device's own clock. All this together is timed, too: the parent compares it with its own clock,
+    unless the clock is scripted. Raises ClockError where the clock goes backwards.
     """
     discarded = 0
     readings: list[tuple[Reading, Reading]] = []
@@ -43,6 +44,7 @@ def serve_blocks(
     output: object = None
     while isinstance(request := channel.receive_request(), RunBlock):
         output = None  # frees its memory before the block
+        asked_s = session.now()
         with clock.stage("calibrate"):
             calibration = calibrate(kernels, session.now)
         clock.enter("timed")  # announced before the discarded calls, which may hang
@@ -58,9 +60,10 @@ def serve_blocks(
             jumps.append(jump)
         clock.add("timed", sum(block.samples_s))
         queued = _queued_blocks(session, clock, call, request.iterations, job.case.batch)
+        counted_s = session.now() - asked_s if session.script is None else None
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
-        channel.send(Block(block.start_s, block.samples_s, *calibration, *queued))
+        channel.send(Block(block.start_s, block.samples_s, *calibration, *queued, counted_s))
         del block
     return ServedBlocks(discarded, readings, jumps, output)
 

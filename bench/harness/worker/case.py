@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from msgspec import structs
 
 from bench.analysis.conditions import conditions_over
 from bench.backends import BACKENDS
-from bench.devices import Driver, Session
+from bench.devices import Driver, Session, clocks
 from bench.devices.driver import Script
 from bench.devices.kernels import Kernels, calibrate
 from bench.devices.sensors.sensor import Memory
@@ -45,14 +44,14 @@ def work(channel: Channel, job: Job, driver: Driver) -> None:
     Every exception of the case is sent to the parent as Raised.
     """
     clock: StageClock | None = None
-    began = time.perf_counter()
+    began = clocks.monotonic()
     try:
         if driver.runs_torch:
             BACKENDS[job.case.backend].preload()
         with driver.session(job.case) as session:
             clock = StageClock(session.now, _announcer(channel, session))
             kernels = session.kernels()
-            clock.add("start", time.perf_counter() - began)
+            clock.add("start", clocks.monotonic() - began)
             _Work(channel, job, session, clock, kernels, driver.clock_follows_load).run()
     except ChannelClosedError:
         return

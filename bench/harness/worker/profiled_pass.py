@@ -6,7 +6,6 @@ import json
 import mmap
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from bench.analysis.profile import trace
 from bench.analysis.profile.breakdown import Samples
 from bench.analysis.profile.trace import MARK, Iteration, TraceError
-from bench.devices import Session
+from bench.devices import Session, clocks
 from bench.devices.host import own_usage
 from bench.harness.worker.timing import pipelined_block, timed_block, timed_call
 
@@ -56,8 +55,8 @@ def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pa
     content = b""
     used_s = wall_s = 0.0
     faults = [0, 0]
-    until = time.monotonic() + seconds
-    while time.monotonic() < until or len(samples.plain) < 2:
+    until = clocks.monotonic() + seconds
+    while clocks.monotonic() < until or len(samples.plain) < 2:
         for is_profiled in (False, True) if len(samples.plain) % 2 else (True, False):
             if is_profiled:
                 durations, content, faulted = _profiled(call, session, iterations)
@@ -96,10 +95,10 @@ def event_cost_s(session: Session) -> float:
     for _ in range(EVENT_REPEATS):
         plain_s = pipelined_block(call, session.now, EVENT_CALLS) * EVENT_CALLS
         with profile(activities=_activities(session)) as profiler, record_function(MARK):
-            started = time.perf_counter()
+            started = clocks.monotonic()
             for _ in range(EVENT_CALLS):
                 call()
-            profiled_s = time.perf_counter() - started
+            profiled_s = clocks.monotonic() - started
         (iteration,) = trace.read(_export(profiler))
         costs.append((profiled_s - plain_s) / (iteration.events - 1))
     return max(statistics.median(costs), 0.0)
@@ -113,12 +112,12 @@ def fault_cost_s() -> float:
     """
     costs = []
     for _ in range(FAULT_REPEATS):
-        before, started = own_usage().page_faults, time.perf_counter()
+        before, started = own_usage().page_faults, clocks.monotonic()
         fresh = torch.frombuffer(_small_pages(FAULT_BYTES), dtype=torch.float32).fill_(1.0)
-        first_s, faulted = time.perf_counter() - started, own_usage().page_faults - before
-        started = time.perf_counter()
+        first_s, faulted = clocks.monotonic() - started, own_usage().page_faults - before
+        started = clocks.monotonic()
         fresh.fill_(1.0)
-        again_s = time.perf_counter() - started
+        again_s = clocks.monotonic() - started
         if faulted:
             costs.append((first_s - again_s) / faulted)
     return max(statistics.median(costs), 0.0) if costs else 0.0

@@ -19,7 +19,7 @@ import traceback
 
 import psutil
 
-from bench.devices import DEVICES, Driver
+from bench.devices import DEVICES, Driver, clocks
 from bench.harness.protocol.channel import Channel
 from bench.harness.protocol.control import FORK, GRACE_S, KILLED_AT_DEADLINE, READY, REAP
 from bench.harness.protocol.messages import Job, Probe, Trial
@@ -105,8 +105,8 @@ def _reap(pid: int) -> int:
 
     Returns its wait status, or KILLED_AT_DEADLINE if it did not end in time.
     """
-    deadline = time.monotonic() + GRACE_S
-    while not (waited := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
+    deadline = clocks.monotonic() + GRACE_S
+    while not (waited := os.waitpid(pid, os.WNOHANG))[0] and clocks.monotonic() < deadline:
         time.sleep(0.002)
     ended, status = waited
     if not ended:
@@ -119,8 +119,8 @@ def _reap(pid: int) -> int:
 
 def _kill_leftovers(children: set[int]) -> None:
     """Kill the processes that dead children left behind, in any process group or session."""
-    deadline = time.monotonic() + GRACE_S
-    while time.monotonic() < deadline:
+    deadline = clocks.monotonic() + GRACE_S
+    while clocks.monotonic() < deadline:
         left = [p.pid for p in psutil.Process().children() if p.pid not in children]
         if not left:
             return

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from bench.devices import clocks
 from bench.harness.protocol.messages import CaseFacts
 from bench.records import Operator, Stage, Stages
 
@@ -144,7 +144,7 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Time
     """
     samples = [0.0] * iterations
     with _no_garbage_collection():
-        start = time.monotonic()
+        start = clocks.monotonic()
         for i in range(iterations - 1):
             started = now()
             call()
