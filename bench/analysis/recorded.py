@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.analysis.gather import DeviceRecords, gather
 from bench.analysis.ratio import State, usual_state
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.errors import UsageError
@@ -19,11 +20,11 @@ from bench.records import (
     Failure,
     Measurement,
     Profile,
-    Record,
     of_cases,
 )
 from bench.storage.history import History, history
-from bench.storage.reader import Flaw, SkippedLine, read, results_files
+from bench.storage.order import environment_ids
+from bench.storage.reader import Flaw
 
 NAMES_SHOWN = 40
 FEWEST_LETTERS = 6  # shortest prefix of a case_id that selects a case
@@ -33,7 +34,6 @@ MEASURE_FIRST = "Measure first: bench run --suite table6 --device cpu --preset q
 class Recorded(msgspec.Struct, frozen=True):
     """The records of one device in the environment that was measured last."""
 
-    folder: Path
     environment: Environment
     records: list[Measurement | Failure]
     warnings: list[str] = []
@@ -85,21 +85,14 @@ def latest(source: Path) -> list[Recorded]:
 
     Raises UsageError when there are no records, or when a record has another schema version.
     """
-    found = []
-    everything: list[Record] = []
-    for path in results_files(source):
-        records, unread = read(path)
-        for each in unread:
-            if each.flaw is Flaw.SCHEMA:
-                remedy = "Read this file with the version of bench that wrote it."
-                raise UsageError(str(each), remedy)
-        everything += records
-        newest = _newest(path.parent, records, unread)
-        if newest:
-            found.append(newest)
+    gathered = gather([source])
+    for each in (line for device in gathered.devices for line in device.skipped):
+        if each.flaw is Flaw.SCHEMA:
+            raise UsageError(str(each), "Read this file with the version of bench that wrote it.")
+    found = [newest for device in gathered.devices if (newest := _newest(device))]
     if not found:
         raise UsageError(f"no results in {source}", MEASURE_FIRST)
-    return relabelled(found, labels.on_record(everything))
+    return relabelled(found, labels.on_record(gathered.runs))
 
 
 def relabelled(found: Sequence[Recorded], given: Mapping[str, str]) -> list[Recorded]:
@@ -126,17 +119,16 @@ def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
     return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")
 
 
-def _newest(
-    folder: Path, records: Sequence[Record], unread: Sequence[SkippedLine]
-) -> Recorded | None:
+def _newest(device: DeviceRecords) -> Recorded | None:
+    records = device.records
     measured = list(of_cases(records))
     if not measured:
         return None
-    last_id = measured[-1].environment_id
+    last_id = environment_ids(records)[-1]
     environments = [
         r for r in records if isinstance(r, Environment) and r.environment_id == last_id
     ]
     own = [r for r in measured if r.environment_id == last_id]
-    environment = environments[-1] if environments else unknown_environment(measured[-1])
-    warnings = [str(each) for each in unread]
-    return Recorded(folder, environment, own, warnings, usable_cpus(environments))
+    environment = environments[-1] if environments else unknown_environment(own[-1])
+    warnings = [*map(str, device.skipped), *device.remarks]
+    return Recorded(environment, own, warnings, usable_cpus(environments))

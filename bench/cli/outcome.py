@@ -67,8 +67,7 @@ def outcome_of(sweep: Sweep) -> Outcome:
     cases = [msgspec.structs.replace(c, label=unique.get(c.model, "")) for c in sweep.cases]
     histories = {case: history(records, case, here) for case in cases}
     own = [record for record in of_cases(records) if record.environment_id == here]
-    folder, cpus = sweep.store.path.parent, usable_cpus(records)
-    recorded = Recorded(folder, sweep.environment, own, usable_cpus=cpus)
+    recorded = Recorded(sweep.environment, own, usable_cpus=usable_cpus(records))
     measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
     return Outcome(histories, {case: recorded.verdict(case) for case in measured})
 

@@ -11,12 +11,12 @@ from bench.records import Environment
 def version_change(earlier: Sequence[Environment], today: Environment) -> str | None:
     """Return a line that names each version that changed since the last of the earlier runs.
 
-    Returns None if there is no earlier run, if an earlier run has today's environment, or if no
-    version changed.
+    `earlier` is in the order of the file. Returns None if there is no earlier run, if an earlier
+    run has today's environment, or if no version changed.
     """
     if not earlier or any(each.environment_id == today.environment_id for each in earlier):
         return None
-    last = max(earlier, key=lambda each: each.started_at)
+    last = earlier[-1]
     changes = [
         f"{name} {last.versions.get(name) or 'none'} to {today.versions.get(name) or 'none'}"
         for name in reversed(ID_PACKAGES)

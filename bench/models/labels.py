@@ -77,9 +77,8 @@ def check(label: str, where: str) -> None:
 
 
 def on_record(records: Iterable[Record]) -> dict[str, str]:
-    """Return label by model, from all runs; the label of the latest run wins and comes last."""
-    runs = [record for record in records if isinstance(record, Environment)]
-    return merged(*(run.labels for run in sorted(runs, key=lambda run: run.started_at)))
+    """Return label by model, from all runs; the label of the last run wins and comes last."""
+    return merged(*(each.labels for each in records if isinstance(each, Environment)))
 
 
 def merged(*several: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from bench.records import Record, of_cases
 from bench.report import claims, colours, devices, index, page
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
-from bench.report.gather import gather
+from bench.report.gather import Reading, gather
 from bench.report.tables import paper_tables, profiles, results, results_tex
 from bench.storage.pages import write_pages
 
@@ -56,7 +56,7 @@ def write(
         raise UsageError(
             "several folders of results need one folder for their report", "Add --to DIR."
         )
-    found, warnings = gather(sources, texts, _labels(given))
+    found, reading = gather(sources, texts, _labels(given))
     given = _by_model(given, found.values())
     home = to or sources[0]
     alone = [
@@ -72,8 +72,9 @@ def write(
         way = os.path.relpath(target.resolve(), home.resolve())
         pages[way] = of_device([each for each in every if each.slug == folder.name])
         written += write_pages(target, pages[way])
-    warnings += _unmatched(given, every)
-    written += write_pages(home, joint(every, pages, warnings, with_paper=with_paper))
+    reading.warnings.extend(_unmatched(given, every))
+    written += write_pages(home, joint(every, pages, reading, with_paper=with_paper))
+    warnings = list(reading.warnings)
     warnings += [f"{each.label}: {note}" for each in every for note in each.notes]
     stale = index.stale_files(written)
     warnings += [f"{path} is from an earlier report: remove it" for path in stale]
@@ -127,14 +128,14 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
 def joint(
     every: Sequence[DeviceResults],
     device_pages: Mapping[str, Pages],
-    warnings: Sequence[str],
+    reading: Reading,
     *,
     with_paper: bool = False,
 ) -> Pages:
     """The pages that show all devices together, each in its latest environment.
 
-    `device_pages` maps the relative path of a device's folder to its pages. `warnings` say what
-    could not be read. `with_paper`: with the paper's tables and claims, whatever was measured.
+    `device_pages` maps the relative path of a device's folder to its pages. `with_paper`: with the
+    paper's tables and claims, whatever was measured.
     """
     latest = [each for each in every if each.latest]
     here = {number for each in latest for number in paper_tables.measured_on(each)}
@@ -145,9 +146,9 @@ def joint(
         if figure.joins_devices:
             pages |= figure.draw(latest) if len(latest) > 1 else _drawn(figure, device_pages)
     pages |= claims.render(judged, latest) if judged else {}
-    pages["report.html"] = page.render(every, claims.lines(judged, latest))
+    pages["report.html"] = page.render(every, claims.lines(judged, latest), reading)
     left_out = [number for number in paper_tables.NUMBERS if number not in numbers]
-    pages["report.md"] = index.render(every, pages, device_pages, warnings, left_out)
+    pages["report.md"] = index.render(every, pages, device_pages, reading, left_out)
     return pages
 
 

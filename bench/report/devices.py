@@ -13,7 +13,8 @@ from bench.analysis.recorded import unknown_environment
 from bench.analysis.rows import Row
 from bench.models import naming
 from bench.paper.accuracy import Given
-from bench.records import Environment, Peaks, Profile, Record, of_cases, of_profiles
+from bench.records import Environment, Peaks, Record, of_profiles
+from bench.storage.order import environment_ids
 from bench.text import some_of
 
 ID_SHOWN = 8  # letters of an environment_id
@@ -52,7 +53,7 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
     `records` are the records of one device folder; `given` are accuracies that the user supplies.
     """
     every = rows.of(records, given)
-    ids = _in_order(records)
+    ids = environment_ids(records)
     found = []
     for environment_id in ids:
         own = [row for row in every if row.environment.environment_id == environment_id]
@@ -87,24 +88,6 @@ def with_unique_labels(every: Sequence[DeviceResults]) -> list[DeviceResults]:
         else each
         for each in every
     ]
-
-
-def _in_order(records: Sequence[Record]) -> list[str]:
-    """Environment ids, the one measured last at the end; environments only profiled come first.
-
-    Sorted by the start of the run, because records may come from several files. Ids whose start is
-    unknown keep the order of the records.
-    """
-    began = {
-        (r.run_id, r.environment_id): r.started_at for r in records if isinstance(r, Environment)
-    }
-    last: dict[str, tuple[bool, str, int]] = {}
-    for place, record in enumerate([*of_profiles(records), *of_cases(records)]):
-        is_case = not isinstance(record, Profile)
-        started = began.get((record.run_id, record.environment_id), "")
-        key = (is_case, started, place)
-        last[record.environment_id] = max(key, last.get(record.environment_id, key))
-    return sorted(last, key=lambda each: last[each])
 
 
 def _environment(records: Sequence[Record], environment_id: str) -> Environment:

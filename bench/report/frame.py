@@ -25,8 +25,8 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     was measured or a folder cannot be read.
     """
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    found, warned = gather([Path(path) for path in several])
-    for text in warned:
+    found, reading = gather([Path(path) for path in several])
+    for text in reading.warnings:
         warnings.warn(text, stacklevel=3)
     every = [each for folder, records in found.items() for each in devices.of(folder.name, records)]
     rows = [row for each in every for row in each.rows]

@@ -1,55 +1,77 @@
-"""Reading the records of several folders of results, device by device."""
+"""The records of a report: gathered from folders of results, with one label for each network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from bench.analysis.gather import Gathered
+from bench.analysis.gather import gather as read_all
 from bench.analysis.recorded import MEASURE_FIRST
 from bench.errors import UsageError
 from bench.models import labels
 from bench.models.labels import Label
 from bench.records import Record, of_cases, of_profiles
-from bench.storage.reader import read, results_files
+
+WARNINGS_SHOWN = 20
+
+
+class Reading(NamedTuple):
+    """What a page says about the files of results.
+
+    `warnings` name what could not be read. `tallies` say per device how many lines were used, and
+    why the others were not.
+    """
+
+    warnings: list[str]
+    tallies: list[str]
+
+    @property
+    def shown(self) -> list[str]:
+        """The warnings that a page shows."""
+        more = len(self.warnings) - WARNINGS_SHOWN
+        return self.warnings[:WARNINGS_SHOWN] + [f"and {more} more warnings"] * (more > 0)
 
 
 def gather(
     sources: Sequence[Path], texts: Sequence[str] = (), given: Sequence[Label] = ()
-) -> tuple[dict[Path, list[Record]], list[str]]:
-    """Records by device folder, and warnings; folders of the same name are one device.
+) -> tuple[dict[Path, list[Record]], Reading]:
+    """The records below `sources` by device folder, and what to say about the files.
 
-    The cases have the labels of `texts` (from --label), else of `given`, else of the latest run. A
-    line that is not a record, or has another schema, is skipped with a warning. Raises UsageError
-    if no record remains, if a folder cannot be read, or for a wrong label.
+    Folders of the same name are one device. The cases have the labels of `texts` (from --label),
+    else of `given`, else of the latest run. A line that is not a record, or has another schema, is
+    skipped with a warning. Raises UsageError if no record remains, if a folder cannot be read, or
+    for a wrong label.
     """
-    found: dict[Path, list[Record]] = {}
-    by_slug: dict[str, Path] = {}
-    warnings: list[str] = []
-    empty: list[str] = []
-    paths = {path.resolve(): path for source in sources for path in results_files(source)}
-    for path in paths.values():
-        records, unread = read(path)
-        warnings += map(str, unread)
-        if any(of_cases(records)) or any(of_profiles(records)):
-            home = path.parent.resolve()  # the folder of the link, if the file is a link
-            folder = by_slug.setdefault(home.name, home)
-            found.setdefault(folder, []).extend(records)
-        else:
-            empty.append(f"{path} has no measurement yet: skipped")
+    gathered = read_all(sources)
+    found = {each.folder: each.records for each in gathered.devices if each.is_measured}
+    warnings = [str(line) for each in gathered.devices for line in each.skipped]
     if not found:
         where = ", ".join(str(source) for source in sources)
         left_out = f"; {len(warnings)} lines left out, the first: {warnings[0]}" if warnings else ""
         raise UsageError(f"no results to report in {where}{left_out}", MEASURE_FIRST)
-    return _labelled(found, texts, given), warnings + empty
+    warnings += [remark for each in gathered.devices for remark in each.remarks]
+    warnings += [
+        f"{path} has no measurement yet: skipped"
+        for each in gathered.devices
+        if not each.is_measured
+        for path in each.paths
+    ]
+    tallies = [f"{each.slug}: {each.tally.text}" for each in gathered.devices]
+    return _labelled(found, gathered, texts, given), Reading(warnings, tallies)
 
 
 def _labelled(
-    found: Mapping[Path, list[Record]], texts: Sequence[str], given: Sequence[Label]
+    found: Mapping[Path, list[Record]],
+    gathered: Gathered,
+    texts: Sequence[str],
+    given: Sequence[Label],
 ) -> dict[Path, list[Record]]:
     """The same records with labels; a network has the same label on every device."""
     everything = [record for records in found.values() for record in records]
     models = [each.case.model for each in [*of_cases(everything), *of_profiles(everything)]]
-    recorded = labels.on_record(everything)
+    recorded = labels.on_record(gathered.runs)
     known = labels.stamped(everything, labels.settled(recorded, models))
     cases = list(dict.fromkeys(each.case for each in [*of_cases(known), *of_profiles(known)]))
     chosen = labels.merged(recorded, labels.resolve(given, cases), labels.parse(texts, cases))

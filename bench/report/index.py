@@ -12,11 +12,11 @@ import pandas as pd
 
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES
+from bench.report.gather import Reading
 from bench.report.tables.markdown import describe, to_markdown_table
 from bench.report.tables.paper_tables import NUMBERS
 from bench.text import NOTHING, markdown
 
-WARNINGS_SHOWN = 20
 OF_BATCH = re.compile(r"-\d+(?=\.)")  # the batch in a file name, as in distributions-128.png
 OF_WIDTH = re.compile(r"-[a-z]+(?=\.pdf)")  # the width of a figure to print: figure1-column.pdf
 ABOUT = {
@@ -42,14 +42,14 @@ def render(
     every: Sequence[DeviceResults],
     joint: Iterable[str],
     device_files: Mapping[str, Iterable[str]],
-    warnings: Sequence[str],
+    reading: Reading,
     left_out: Sequence[int] = (),
 ) -> bytes:
     """The index in Markdown.
 
     `joint` are the file names of the report's own folder. `device_files` maps the relative path of
-    a device's folder to its file names. `warnings` say what was skipped when reading records.
-    `left_out` are the paper's tables without a measured network.
+    a device's folder to its file names. `left_out` are the paper's tables without a measured
+    network.
     """
     names = set(joint)
     latest = [each for each in every if each.latest]
@@ -59,8 +59,11 @@ def render(
     for (way, files), device in zip(device_files.items(), latest, strict=True):
         lines = "\n".join(_links(set(files), "" if way == "." else f"{quote(way)}/"))
         parts.append(f"## {markdown(device.label)}\n\n{describe(device.environment)}\n\n{lines}")
-    if missing := [*_notes(every), *_left_out(left_out), *_warnings(warnings)]:
+    unread = [f"- {markdown(warning)}" for warning in reading.shown]
+    if missing := [*_notes(every), *_left_out(left_out), *unread]:
         parts.append("## What is missing or doubtful\n\n" + "\n".join(missing))
+    counted = "\n".join(f"- {markdown(tally)}." for tally in reading.tallies)
+    parts.append(f"## Lines of the results\n\n{counted}")
     return ("\n\n".join(parts) + "\n").encode()
 
 
@@ -121,10 +124,3 @@ def _left_out(numbers: Sequence[int]) -> Iterator[str]:
         f"the setting of the table. Measure them with `bench run` and {suites}, or write them "
         "without our numbers: `bench report --paper`."
     )
-
-
-def _warnings(warnings: Sequence[str]) -> Iterator[str]:
-    for warning in warnings[:WARNINGS_SHOWN]:
-        yield f"- {markdown(warning)}"
-    if len(warnings) > WARNINGS_SHOWN:
-        yield f"- and {len(warnings) - WARNINGS_SHOWN} more warnings"

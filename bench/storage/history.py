@@ -25,17 +25,18 @@ def history(
 ) -> History:
     """The history of `case` in one environment: its newest generation, or the given one.
 
-    If `records` holds a round twice, the first record counts.
+    A round is a process of one run: runs of several folders may use the same round number. If
+    `records` holds a round of one run twice, the first record counts.
     """
     wanted = (environment_id, case.case_id)
     own = [each for each in of_cases(records) if (each.environment_id, each.case_id) == wanted]
-    rounds: dict[int, Measurement] = {}
+    rounds: dict[tuple[str, int], Measurement] = {}
     failure: Failure | None = None
     for record in of_generation(own, generation):
         if isinstance(record, Failure):
             failure = record
         else:
-            rounds.setdefault(record.round, record)
+            rounds.setdefault((record.run_id, record.round), record)
             failure = None
     return History(list(rounds.values()), failure)
 

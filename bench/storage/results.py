@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -105,8 +106,10 @@ class Store:
 
         Raises UsageError if another program has changed the file.
         """
+        return self._read(self._places.get((environment_id, case.case_id if case else ""), []))
+
+    def _read(self, places: Sequence[Place]) -> list[Record]:
         assert self._file is not None
-        places = self._places.get((environment_id, case.case_id if case else ""), [])
         lines = [os.pread(self._file.fileno(), place.size, place.start) for place in places]
         try:
             return [decode(line) for line in lines]
@@ -117,9 +120,9 @@ class Store:
             ) from None
 
     def environments(self) -> list[Environment]:
-        """The environments of all runs in the file."""
-        ids = dict.fromkeys(environment_id for environment_id, _ in self._places)
-        found = [record for each in ids for record in self.records_of(None, each)]
+        """The environments of all runs, in file order. Raises UsageError as `records_of` does."""
+        own = [places for (_, case_id), places in self._places.items() if not case_id]
+        found = self._read(sorted(place for places in own for place in places))
         return [record for record in found if isinstance(record, Environment)]
 
     def history(self, case: Case, environment_id: str, generation: int | None = None) -> History:

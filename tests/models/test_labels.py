@@ -69,8 +69,8 @@ def run_with(started_at, **given):
     return msgspec.structs.replace(ENVIRONMENT, started_at=started_at, labels=given)
 
 
-def test_the_latest_run_wins_whatever_the_order_of_the_records():
-    runs = [run_with("2026-02-01", a="new", b="b"), CHIP, run_with("2026-01-01", a="old", c="c")]
+def test_the_last_run_on_record_wins_whatever_its_date():
+    runs = [run_with("2026-02-01", a="old", c="c"), CHIP, run_with("2026-01-01", a="new", b="b")]
     assert labels.on_record(runs) == {"a": "new", "b": "b", "c": "c"}
     assert list(labels.on_record(runs))[-1] == "b"
 

@@ -164,17 +164,30 @@ def test_older_environments_are_told_from_the_latest_and_noted():
     assert "2 different environments" in new.notes[0]
 
 
-def test_the_latest_environment_is_found_by_date_in_any_order_of_folders(tmp_path):
+def test_the_order_of_two_folders_of_one_device_changes_no_byte(tmp_path):
+    """Both folders have round 1 of a case in either environment, and one line is in both."""
     for name, year in (("new", 2026), ("old", 2025)):
         environment = msgspec.structs.replace(
-            ENVIRONMENT, environment_id=name, started_at=f"{year}-01-01T00:00:00+00:00"
+            ENVIRONMENT, environment_id=name, started_at=f"{year}-01-01T00:00:00+00:00", run_id=name
         )
-        write(tmp_path / name / "chip", [environment, timed("resnet50", environment_id=name)])
+        mine = timed("resnet50", environment_id=name, run_id=name)
+        theirs = timed("resnet50", ms=20.0, environment_id="new", run_id="0")
+        write(tmp_path / name / "chip", [environment, theirs, mine])
+    pages = []
     for order in (("new", "old"), ("old", "new")):
         report.write([tmp_path / each for each in order], tmp_path / "to")
-        assert "Environment new" in (tmp_path / "to" / "report.md").read_text()
-        lines = bench.load([tmp_path / each for each in order])
+        pages.append({path: path.read_bytes() for path in (tmp_path / "to").rglob("*.*")})
+        with pytest.warns(UserWarning, match="1 line is also in"):
+            lines = bench.load([tmp_path / each for each in order])
         assert lines.loc[lines["latest"], "environment_id"].tolist() == ["new"]
+        assert lines["processes"].tolist() == [1, 2]
+    assert len(pages[0]) > 20
+    assert pages[0] == pages[1]
+    text = (tmp_path / "to" / "report.md").read_text()
+    assert "Environment new" in text
+    assert "- chip: 6 lines of results, 5 used; left out: 1 (the same as another line)." in text
+    assert "results.jsonl: 1 line is also in" in text
+    assert "6 lines of results, 5 used" in (tmp_path / "to" / "report.html").read_text()
 
 
 def test_contradicting_records_are_noted():
@@ -241,7 +254,7 @@ def test_several_folders_join_by_chip_in_the_one_named(tmp_path):
     write(tmp_path / "b" / "chip", [ENVIRONMENT, timed("swin_t")])
     report.write([tmp_path / "a", tmp_path / "b"], tmp_path / "to")
     text = (tmp_path / "to" / "chip" / "results.csv").read_text()
-    assert [line["model"] for line in parsed(text)] == ["resnet50", "swin_t"]
+    assert {line["model"] for line in parsed(text)} == {"resnet50", "swin_t"}
     with pytest.raises(UsageError, match="--to"):
         report.write([tmp_path / "a", tmp_path / "b"])
 

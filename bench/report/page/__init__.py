@@ -9,6 +9,7 @@ from importlib import resources
 from string import Template
 
 from bench.report.devices import DeviceResults
+from bench.report.gather import Reading
 from bench.report.page.data import Claim, encoded
 
 __all__ = ["Claim", "render"]
@@ -23,7 +24,11 @@ POLICY = (
 )
 
 
-def render(devices: Sequence[DeviceResults], claims: Sequence[Claim] | None = None) -> bytes:
+def render(
+    devices: Sequence[DeviceResults],
+    claims: Sequence[Claim] | None = None,
+    reading: Reading | None = None,
+) -> bytes:
     """The HTML page; it contains plotly.js (about 5 MB), the style, the script and the data.
 
     Its Content-Security-Policy allows only these two scripts, by hash, and no network access. Text
@@ -36,7 +41,7 @@ def render(devices: Sequence[DeviceResults], claims: Sequence[Claim] | None = No
     page = Template(_read("template.html")).substitute(
         policy=POLICY.format(scripts=f"{_hash(plotly)} {_hash(script)}"),
         style=_read("page.css"),
-        data=encoded(devices, claims or []),
+        data=encoded(devices, claims or [], reading or Reading([], [])),
         plotly=plotly,
         script=script,
     )

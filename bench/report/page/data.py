@@ -18,6 +18,7 @@ from bench.report import colours
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import PALE
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, segments, terms, titles
+from bench.report.gather import Reading
 from bench.report.page.answers import answers
 from bench.text import facts
 
@@ -40,7 +41,7 @@ class Claim(NamedTuple):
     verdict: str
 
 
-def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
+def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim], reading: Reading) -> str:
     """The data as JSON that is safe inside <script>. Times are in seconds.
 
     The latest environments of all devices come before earlier environments.
@@ -58,6 +59,8 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim]) -> str:
         "markers": _markers(rows),
         "families": _families(devices),
         "pale": PALE,
+        "tallies": reading.tallies,
+        "warnings": reading.shown,
     }
     return msgspec.json.encode(content).decode().translate(ESCAPES)
 

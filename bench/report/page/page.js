@@ -17,6 +17,10 @@ function buildDevices() {
     at('device-list').append(make('dt', { id: `device-${n}` }, device.label), make('dd', {},
       `${counts}. Environment ${device.environment}: ${device.about}.`, notesOf(device.notes)));
   });
+  at('device-list').after(
+    ...data.tallies.map((tally) => make('p', { className: 'muted' }, `${tally}.`)),
+    notesOf(data.warnings),
+  );
 }
 
 /** A sentence on a winner: its name, latency and interval, accuracy, and ties. */

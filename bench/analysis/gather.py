@@ -1,0 +1,104 @@
+"""Reading folders of results: the records of each device, pooled over all files of the device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.analysis.tally import Tally, tally
+from bench.records import Environment, Record, of_cases, of_profiles
+from bench.storage.order import disagreements, in_order
+from bench.storage.pool import Repeats, pool
+from bench.storage.reader import Flaw, SkippedLine, read, results_files
+
+
+class DeviceRecords(NamedTuple):
+    """The pooled records of one device.
+
+    `slug` is the name of its folders, `folder` the first of them, `paths` are its files. `skipped`
+    are the lines that are no records. `remarks` are sentences about the files: lines that several
+    files have, and dates that contradict the order of the lines.
+    """
+
+    slug: str
+    folder: Path
+    paths: list[Path]
+    records: list[Record]
+    skipped: list[SkippedLine]
+    remarks: list[str]
+    tally: Tally
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a case was measured or profiled, or failed."""
+        return any(of_cases(self.records)) or any(of_profiles(self.records))
+
+
+class Gathered(NamedTuple):
+    """All devices, by slug, and the environments of all runs, the latest at the end."""
+
+    devices: list[DeviceRecords]
+    runs: list[Environment]
+
+
+class _File(NamedTuple):
+    path: Path
+    records: list[Record]
+    skipped: list[SkippedLine]
+
+
+def gather(sources: Sequence[Path]) -> Gathered:
+    """The records below `sources`; the order of `sources` has no effect.
+
+    Folders of the same name are one device. Raises UsageError if a folder cannot be read.
+    """
+    paths: dict[str, Path] = {}
+    for path in sorted({path for source in sources for path in results_files(source)}):
+        paths.setdefault(os.path.realpath(path), path)
+    by_slug: dict[str, list[_File]] = {}
+    for path in paths.values():
+        # The folder of the link, if the file is a link.
+        by_slug.setdefault(path.parent.resolve().name, []).append(_File(path, *read(path)))
+    devices = [_device(slug, files) for slug, files in sorted(by_slug.items())]
+    ordered = in_order([each.records for files in by_slug.values() for each in files])
+    runs = [each for records in ordered for each in records if isinstance(each, Environment)]
+    return Gathered(devices, runs)
+
+
+def _device(slug: str, files: Sequence[_File]) -> DeviceRecords:
+    pooled = pool([file.records for file in files])
+    skipped = [each for file in files for each in file.skipped]
+    flawed = sum(_lines(each) for each in skipped)
+    repeats = sum(each.lines for each in pooled.repeats)
+    return DeviceRecords(
+        slug=slug,
+        folder=files[0].path.parent.resolve(),
+        paths=[file.path for file in files],
+        records=pooled.records,
+        skipped=skipped,
+        remarks=[*_repeated(files, pooled.repeats), *_disagreements(files)],
+        tally=tally(pooled.records, repeats, flawed),
+    )
+
+
+def _lines(skipped: SkippedLine) -> int:
+    """The number of lines that were skipped; the last item counts all further lines."""
+    return int(skipped.detail) if skipped.flaw is Flaw.MORE else 1
+
+
+def _repeated(files: Sequence[_File], repeats: Sequence[Repeats]) -> Iterator[str]:
+    for each in repeats:
+        lines = "1 line is" if each.lines == 1 else f"{each.lines} lines are"
+        where = "repeated" if each.file == each.other else f"also in {files[each.other].path}"
+        yield f"{files[each.file].path}: {lines} {where}, and each counts once"
+
+
+def _disagreements(files: Sequence[_File]) -> Iterator[str]:
+    for file in files:
+        if dates := next(disagreements(file.records), None):
+            yield (
+                f"{file.path}: the run of {dates[1]} is recorded after the run of {dates[0]}, so a "
+                "clock was wrong; the order of the records decides which run is the latest"
+            )

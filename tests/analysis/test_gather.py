@@ -1,0 +1,137 @@
+"""Records of several folders: nothing depends on the order of the folders, and no line is lost."""
+
+import itertools
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from msgspec import structs
+from support import stores
+from support.records import CASE, ENVIRONMENT, failure, measurement
+from support.results import write
+
+from bench.analysis.gather import gather
+from bench.analysis.recorded import latest
+from bench.analysis.tally import LeftOut, tally
+from bench.records import Environment, Measurement
+from bench.report import devices
+
+DRAWN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def shown(records) -> int:
+    """The number of records that the pages of a device show, counted on the pages' own input."""
+    every = devices.of("chip", records)
+    ids = {each.environment.environment_id for each in every}
+    numbers = [len(row.rounds) if row.summary else 1 for each in every for row in each.rows]
+    numbers += [len(p.rounds) + bool(p.failure) for each in every for p in each.profiles]
+    peaks = {id(found) for each in every for found in each.peaks.values()}
+    runs = [each for each in records if isinstance(each, Environment)]
+    return sum(numbers) + len(peaks) + sum(each.environment_id in ids for each in runs)
+
+
+@DRAWN
+@given(stores.files())
+def test_every_line_is_used_or_counted_with_its_reason(several):
+    with tempfile.TemporaryDirectory() as root:
+        (device,) = gather(stores.written(Path(root), several)).devices
+    found = device.tally
+    assert found.lines == sum(map(len, several))
+    assert found.used == shown(device.records)
+    lines = [line for lines in several for line in lines]
+    assert found.left_out[LeftOut.FLAWED] == sum(line.record is None for line in lines)
+    distinct = {line.text for line in lines if line.record is not None}
+    records = sum(line.record is not None for line in lines)
+    assert found.left_out[LeftOut.REPEATED] == records - len(distinct)
+
+
+@DRAWN
+@given(stores.files())
+def test_any_order_of_the_folders_gives_the_same(several):
+    with tempfile.TemporaryDirectory() as root:
+        folders = stores.written(Path(root), several)
+        first = gather(folders)
+        for order in itertools.permutations(folders):
+            assert gather(order) == first
+
+
+def key(record):
+    return (record.environment_id, record.case_id, record.run_id, record.round)
+
+
+@DRAWN
+@given(stores.files())
+def test_without_failures_and_again_every_round_of_every_run_counts(several):
+    """Against a reference of one line: a round is a run, its number and its case."""
+    kept = [
+        [line for line in lines if isinstance(line.record, Measurement) and not line.generation]
+        for lines in several
+    ]
+    with tempfile.TemporaryDirectory() as root:
+        (device,) = gather(stores.written(Path(root), kept)).devices
+    rows = [row for each in devices.of("chip", device.records) for row in each.rows]
+    found = [key(each) for row in rows for each in row.rounds]
+    assert set(found) == {key(line.record) for lines in kept for line in lines}
+    assert len(set(found)) == len(found)
+
+
+def test_each_reason_is_named_with_its_count():
+    failed = failure(CASE, run_id="a")
+    other = structs.replace(CASE, batch=2)
+    records = [
+        structs.replace(ENVIRONMENT, environment_id="elsewhere"),
+        ENVIRONMENT,
+        measurement(CASE),
+        failed,
+        measurement(CASE, 1, generation=1),
+        measurement(CASE, 1, generation=1, samples_s=[1.0]),
+        measurement(other),
+        failure(other),
+    ]
+    assert tally(records, repeats=2, flawed=1).text == (
+        "11 lines of results, 3 used; left out: 1 (not a record), 2 (the same as another line), "
+        "2 (replaced by `--again`), 1 (a second record of a round), "
+        "1 (a round of a case that failed later), 1 (an environment without a measurement)"
+    )
+    assert tally([ENVIRONMENT, measurement(CASE)]).text == "2 lines of results, all used"
+    retried = tally([failed, measurement(CASE)])
+    assert retried.left_out == {LeftOut.RETRIED: 1}
+
+
+def clock_set_back(folder):
+    """Write a file in which the run with the earlier date stands last; return its folder."""
+    later = structs.replace(
+        ENVIRONMENT, run_id="a", environment_id="first", started_at="2026-02-02"
+    )
+    earlier = structs.replace(ENVIRONMENT, run_id="b", started_at="2026-01-01")
+    own = {"run_id": "a", "environment_id": "first"}
+    records = [later, measurement(CASE, **own), earlier, measurement(CASE, run_id="b")]
+    return write(folder / "chip", records)
+
+
+def test_every_command_takes_the_same_run_for_the_latest(bench, tmp_path):
+    out = clock_set_back(tmp_path / "out")
+    (recorded,) = latest(out)
+    (device,) = gather([out]).devices
+    assert recorded.environment.environment_id == "env"
+    assert devices.of("chip", device.records)[-1].environment.environment_id == "env"
+    said = "the run of 2026-01-01 is recorded after the run of 2026-02-02, so a clock was wrong"
+    assert said in bench("explain", "resnet50", "--in", "out").stderr
+    assert bench("report", "out", "--to", "to").stderr.count(said) == 1
+    for page in ("report.md", "report.html"):
+        assert said in (tmp_path / "to" / page).read_text()
+    assert "Environment env" in (tmp_path / "to" / "report.md").read_text()
+
+
+def test_explain_and_report_agree_where_two_folders_have_the_name_of_one_device(tmp_path):
+    """`chip/results.jsonl` and `chip/chip/results.jsonl` are one device."""
+    old = structs.replace(ENVIRONMENT, run_id="a", environment_id="old", started_at="2025-01-01")
+    write(tmp_path / "chip", [ENVIRONMENT, measurement(CASE)])
+    write(tmp_path / "chip" / "chip", [old, measurement(CASE, run_id="a", environment_id="old")])
+    (recorded,) = latest(tmp_path / "chip")
+    (device,) = gather([tmp_path / "chip"]).devices
+    assert recorded.environment == ENVIRONMENT
+    assert [each.environment.environment_id for each in devices.of("chip", device.records)] == [
+        "old",
+        "env",
+    ]
