@@ -15,6 +15,7 @@ from bench.analysis.recorded import latest
 from bench.analysis.tally import LeftOut, tally
 from bench.records import Environment, Measurement
 from bench.report import devices
+from bench.storage.pool import pool
 
 DRAWN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -53,6 +54,9 @@ def test_any_order_of_the_folders_gives_the_same(several):
         first = gather(folders)
         for order in itertools.permutations(folders):
             assert gather(order) == first
+    files = [[line.record for line in lines if line.record is not None] for lines in several]
+    for order in itertools.permutations(files):
+        assert pool(order).records == first.devices[0].records, "nor on the folders' names"
 
 
 def key(record):
