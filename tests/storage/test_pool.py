@@ -11,7 +11,7 @@ ONE = measurement(CASE, 1, run_id="first", samples_s=[0.01])
 TWO = measurement(CASE, 1, run_id="second", samples_s=[0.02])
 
 
-def rounds(*files):
+def pooled_rounds(*files):
     """The rounds of CASE when these files are pooled, which is the same in any order."""
     found = history(pool(files).records, CASE, "env")
     assert history(pool(files[::-1]).records, CASE, "env") == found
@@ -19,16 +19,16 @@ def rounds(*files):
 
 
 def test_rounds_of_two_runs_with_the_same_number_both_count():
-    assert rounds([FIRST, ONE], [SECOND, TWO]) == [ONE, TWO]
-    assert rounds([SECOND, TWO, FIRST, ONE]) == [TWO, ONE], "within a file its order counts"
+    assert pooled_rounds([FIRST, ONE], [SECOND, TWO]) == [ONE, TWO]
+    assert pooled_rounds([SECOND, TWO, FIRST, ONE]) == [TWO, ONE], "within a file its order counts"
 
 
 def test_a_resumed_copy_has_the_rounds_of_its_original_once():
     more = measurement(CASE, 2, run_id="second")
-    assert rounds([FIRST, ONE], [FIRST, ONE, SECOND, more]) == [ONE, more]
+    assert pooled_rounds([FIRST, ONE], [FIRST, ONE, SECOND, more]) == [ONE, more]
     other = structs.replace(SECOND, run_id="third")
     branch = measurement(CASE, 2, run_id="third")
-    found = rounds([FIRST, ONE, SECOND, more], [FIRST, ONE, other, branch])
+    found = pooled_rounds([FIRST, ONE, SECOND, more], [FIRST, ONE, other, branch])
     assert sorted(found, key=lambda each: (each.round, each.run_id)) == [ONE, more, branch]
 
 
@@ -41,9 +41,11 @@ def test_repeated_lines_are_counted_by_file():
 def test_again_replaces_the_rounds_of_its_own_file_and_their_copies():
     anew = structs.replace(TWO, generation=1)
     alone = measurement(CASE, 1, run_id="third")
-    assert [each.samples_s for each in rounds([FIRST, ONE, SECOND, anew])] == [[0.02]]
-    assert [each.samples_s for each in rounds([FIRST, ONE], [FIRST, ONE, SECOND, anew])] == [[0.02]]
-    several = rounds([FIRST, ONE, alone], [FIRST, ONE, SECOND, anew])
+    assert [each.samples_s for each in pooled_rounds([FIRST, ONE, SECOND, anew])] == [[0.02]]
+    assert [each.samples_s for each in pooled_rounds([FIRST, ONE], [FIRST, ONE, SECOND, anew])] == [
+        [0.02]
+    ]
+    several = pooled_rounds([FIRST, ONE, alone], [FIRST, ONE, SECOND, anew])
     assert sorted(each.run_id for each in several) == ["second", "third"]
 
 
@@ -52,7 +54,7 @@ def test_a_failure_counts_only_until_a_later_run_of_another_folder():
     failed = failure(CASE, run_id="first")
     third = structs.replace(ENVIRONMENT, run_id="third", started_at="2026-01-03")
     other = measurement(structs.replace(CASE, batch=2), run_id="third")
-    assert rounds([FIRST, failed, third, other], [SECOND, TWO]) == [TWO]
+    assert pooled_rounds([FIRST, failed, third, other], [SECOND, TWO]) == [TWO]
     records = pool([[FIRST, failed, third, other], [SECOND, TWO]]).records
     assert history(records, CASE, "env").failure is None
 
