@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -38,7 +38,7 @@ OPERATORS = {
 ELEMENTS = {"batch norm": "normalised", "activation": "activated"}  # category -> field
 WITH_BIAS = (*CONVOLUTIONS, *TRANSPOSED, "linear")
 BIAS = 2  # its place among the arguments: input, weight, bias
-NoGradient = type[AbstractContextManager[Any]]
+NoGradient = Callable[[], AbstractContextManager[Any]]
 
 
 class OperatorCounter(TorchDispatchMode):
@@ -100,15 +100,23 @@ class NumPyWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@contextlib.contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Compute no gradients, but leave inference mode, in which `torch.no_grad` alone would stay."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 @functools.cache
 def visible_mode() -> NoGradient | None:
     """The mode without gradients in which a known convolution and linear layer are counted right.
 
     Preferably inference mode, where a linear layer is one operator without a separate addition.
-    Some releases of torch show nothing there; then `no_grad`. None if neither shows operators.
+    Where torch shows nothing there, outside of it. None if neither shows operators. The proof runs
+    once in a process.
     """
     image, kernel = torch.empty(1, 3, 8, 8), torch.empty(4, 3, 5, 5)
-    for mode in (torch.inference_mode, torch.no_grad):
+    for mode in (torch.inference_mode, outside_inference_mode):
         counter = OperatorCounter()
         with mode(), counter:
             pixels = functional.conv2d(image, kernel)  # (1, 4, 4, 4)

@@ -6,8 +6,8 @@ A profiler records operators in the same order, so the two lists can be matched.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -67,14 +67,19 @@ CATEGORIES: dict[str, Category] = {
 IMAGES = 4  # dimensions: N, C, H, W
 
 
-def operators(model: nn.Module, images: Sequence[Tensor]) -> list[Operator]:
+def operators(
+    model: nn.Module,
+    images: Sequence[Tensor],
+    mode: Callable[[], AbstractContextManager[Any]] = torch.inference_mode,
+) -> list[Operator]:
     """Run `model` once on `images`, its positional inputs; return the operators that it calls.
 
     In inference mode, torch dispatches the operators that the network calls and does not decompose
-    them first: `linear`, for example, is one operator.
+    them first: `linear`, for example, is one operator. `mode` is another mode without gradients,
+    for a torch that shows no operators there.
     """
     recorder = _Recorder()
-    with torch.inference_mode(), _paths(model, recorder), recorder:
+    with mode(), _paths(model, recorder), recorder:
         model(*images)
     return recorder.operators
 

@@ -15,7 +15,7 @@ from bench.harness.worker import check as check_output
 from bench.harness.worker import prepare
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.timing import StageClock
-from bench.models import repnext, user
+from bench.models import counter, repnext, user
 from bench.records import Case, Check, Cost
 
 NO_FACTS = CaseFacts(Check(), Cost(), "")
@@ -303,6 +303,17 @@ def test_the_first_images_of_a_batch_are_checked():
     with torch.inference_mode():
         assert len(subject.call()) == 5
     assert subject.facts.check.against == "eager"
+
+
+def test_where_torch_shows_no_operators_none_are_listed(monkeypatch):
+    cpu = CpuSession(Host())
+    case = Case("resnet50", "plain", resolution=32)
+    with torch.inference_mode():
+        clock = StageClock(cpu.now, lambda stage: None)
+        subject = prepare.prepare(Job(case, 1, PRESETS["quick"], None), cpu, clock)
+        assert subject.operators()
+        monkeypatch.setattr(counter, "visible_mode", lambda: None)
+        assert subject.operators() == []
 
 
 NET = """

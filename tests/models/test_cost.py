@@ -18,6 +18,7 @@ from torch.nn import functional
 import bench
 from bench import models
 from bench.models import cost, counter, repnext
+from bench.models.operators import operators
 
 FORMS = ["train", "rrep", "rrep_fc", "srep"]
 NETWORKS = ["u1_t", "u2_t", "u3_t", "u3_s", "u3_b"]
@@ -321,6 +322,26 @@ def test_where_inference_mode_hides_operators_they_are_counted_without_it(monkey
 
     monkeypatch.setattr(counter.dispatch, "call", only_outside)
     assert cost.count_macs(nn.Linear(8, 10), 8) == 3 * 8 * 8 * 10
+
+
+def test_they_are_counted_without_it_in_a_process_that_is_in_inference_mode(
+    monkeypatch, fresh_mode
+):
+    """As a child is; `torch.no_grad` alone does not leave the mode."""
+    seen = counter.dispatch.call
+
+    def only_outside(func, args, kwargs):
+        done = seen(func, args, kwargs)
+        return done._replace(macs=0) if torch.is_inference_mode_enabled() else done
+
+    monkeypatch.setattr(counter.dispatch, "call", only_outside)
+    image = torch.ones(1, 3, 8, 8)
+    with torch.inference_mode():
+        net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)).eval()
+        assert cost.count_macs(net, 8) == 8 * 8 * 3 * 4
+        listed = operators(net, [image], counter.visible_mode())
+        assert torch.is_inference_mode_enabled()
+    assert sum(each.macs or 0 for each in listed) == 8 * 8 * 3 * 4
 
 
 def test_where_torch_shows_no_operator_nothing_is_counted(monkeypatch, fresh_mode):

@@ -19,6 +19,7 @@ from bench.harness.worker.errors import explained
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import rows_of
 from bench.harness.worker.timing import Prepared
+from bench.models import counter
 from bench.models.operators import operators
 from bench.records import Case, Operator
 
@@ -92,6 +93,9 @@ class Loaded:
         return {each.name: each.values for each in self._state.restore() if each.counts}
 
     def operators(self) -> list[Operator]:
-        """List the operators of one call, where the backend runs them one by one."""
-        one_by_one = BACKENDS[self._case.backend].one_by_one
-        return operators(self._net, self._inputs) if one_by_one else []
+        """List the operators of one call, where the backend runs them one by one.
+
+        The list is empty where torch shows no operators.
+        """
+        mode = counter.visible_mode() if BACKENDS[self._case.backend].one_by_one else None
+        return operators(self._net, self._inputs, mode) if mode else []
