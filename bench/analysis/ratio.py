@@ -111,6 +111,8 @@ def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement], margin
     if drift is None:
         return _Found(None, note="measured at different times; the machine's drift is unknown")
     ratio = stats.separate_ratio(_medians(base), _medians(candidate), drift)
+    if ratio is None and min(len(base), len(candidate)) > 1:
+        return _Found(None, note="the latencies are too far apart for an interval")
     if ratio is None:
         return _Found(None, note="each side needs at least two processes")
     return _Found(ratio, note="measured at different times: the interval includes the drift")

@@ -20,6 +20,7 @@ FEWEST_FOR_MEDIAN = 11  # minimum samples for an interval of their median
 TOO_FEW_BEYOND = 0.01  # largest allowed P(at most one sample lies beyond a percentile)
 USUAL_SLOPE = 0.5  # prior standard deviation of the slope: log-ratio over log kernel time
 FENCE = 1.5  # an outlier lies more than this many interquartile ranges off a quartile (Tukey)
+LARGEST_LOG = 700.0  # exp(±709) are the limits of floating-point numbers
 MOST_ROUNDS = 200  # upper limit of the search for a sufficient number of rounds
 
 Finding = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
@@ -190,7 +191,8 @@ def separate_ratio(
     `base` and `candidate` hold one latency per process, in seconds. `drift` is the standard
     deviation of the log of the machine's speed between two times. The interval is Welch's for the
     difference d of mean logs, widened by the drift of both sides:
-    exp(d ± t * sqrt(s_b²/n_b + s_c²/n_c + 2 * drift²)). None for fewer than two processes a side.
+    exp(d ± t * sqrt(s_b²/n_b + s_c²/n_c + 2 * drift²)). None for fewer than two processes a side,
+    and where that interval leaves the range of floating-point numbers.
     """
     if min(len(base), len(candidate)) < 2:
         return None
@@ -234,7 +236,10 @@ def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | N
 
 
 def _exponential(estimate: Estimate | None) -> Estimate | None:
-    return Estimate(*map(math.exp, estimate)) if estimate else None
+    """exp of all three; None where an end is too large or too small for a floating-point number."""
+    if estimate is None or max(map(abs, estimate)) > LARGEST_LOG:
+        return None
+    return Estimate(*map(math.exp, estimate))
 
 
 @functools.lru_cache(maxsize=4096)

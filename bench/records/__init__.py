@@ -13,6 +13,7 @@ from bench.records.case import Case, Source
 from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
 from bench.records.environment import Chip, Environment
 from bench.records.fields import (
+    LAST,
     OUT_OF_MEMORY,
     SCHEMA,
     Category,
@@ -26,6 +27,7 @@ from bench.records.operator import Operator
 from bench.records.profile import Peaks, Profile, ProfileRow, Utilisation, Waterfall
 
 __all__ = [
+    "LAST",
     "OUT_OF_MEMORY",
     "SCHEMA",
     "Case",

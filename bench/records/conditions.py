@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.records.fields import Integer, Name, Number, Seconds, Text, Whole
+from bench.records.fields import (
+    Amount,
+    Count,
+    Duration,
+    Name,
+    Number,
+    Ordinal,
+    Seconds,
+    Text,
+    Whole,
+)
 
 
 class Counters(msgspec.Struct, frozen=True):
@@ -16,13 +26,13 @@ class Counters(msgspec.Struct, frozen=True):
     events. page_faults: page faults of this process.
     """
 
-    own_cpu_s: Number | None = None
-    busy_cpu_s: Number | None = None
-    stolen_cpu_s: Number | None = None
-    throttled_s: Number | None = None
-    throttled_periods: Integer | None = None
-    overheated: Integer | None = None
-    page_faults: Integer | None = None
+    own_cpu_s: Amount | None = None
+    busy_cpu_s: Amount | None = None
+    stolen_cpu_s: Amount | None = None
+    throttled_s: Amount | None = None
+    throttled_periods: Count | None = None
+    overheated: Count | None = None
+    page_faults: Count | None = None
 
 
 class Reading(Counters, frozen=True, kw_only=True):
@@ -32,9 +42,9 @@ class Reading(Counters, frozen=True, kw_only=True):
     the chip that computes. `missing` gives for each None the reason why it could not be read.
     """
 
-    at_s: Number
-    cpus: Integer | None = None
-    clock_hz: Number | None = None
+    at_s: Amount
+    cpus: Ordinal | None = None
+    clock_hz: Amount | None = None
     temperature_c: Number | None = None
     power_w: Number | None = None
     throttles: list[Text] | None = None
@@ -50,9 +60,9 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     current reasons for a lower clock, by NVML's names in lower case (`sw_thermal_slowdown`).
     """
 
-    utilisation: Number | None = None
-    clock_hz: Number | None = None
-    memory_clock_hz: Number | None = None
+    utilisation: Amount | None = None
+    clock_hz: Amount | None = None
+    memory_clock_hz: Amount | None = None
     temperature_c: Number | None = None
     power_w: Number | None = None
     throttles: list[Text] | None = None
@@ -67,7 +77,7 @@ class Jump(msgspec.Struct, frozen=True):
     """
 
     block: Whole
-    suspended_s: Number = 0.0
+    suspended_s: Duration = 0.0
     set_s: Number = 0.0
 
 
@@ -86,19 +96,19 @@ class Conditions(Counters, frozen=True):
     no code of the user. Both are None for a scripted clock.
     """
 
-    wall_s: Number = 0.0
-    cpus: Integer | None = None
-    lowest_clock_hz: Number | None = None
-    highest_clock_hz: Number | None = None
+    wall_s: Amount = 0.0
+    cpus: Ordinal | None = None
+    lowest_clock_hz: Amount | None = None
+    highest_clock_hz: Amount | None = None
     highest_temperature_c: Number | None = None
     highest_power_w: Number | None = None
     throttled_by: list[Text] | None = None
-    foreign_processes: Integer | None = None
+    foreign_processes: Count | None = None
     power_modes: list[Text] = []
     missing: dict[Name, Text] = {}
     jumps: list[Jump] = []
-    counted_s: Number | None = None
-    waited_s: Number | None = None
+    counted_s: Amount | None = None
+    waited_s: Amount | None = None
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,11 +121,11 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: Seconds
     iterations: Whole
-    utilisation: list[Number] = []
-    clock_hz: list[Number] = []
-    memory_clock_hz: list[Number] = []
+    utilisation: list[Amount] = []
+    clock_hz: list[Amount] = []
+    memory_clock_hz: list[Amount] = []
     temperature_c: list[Number] = []
     power_w: list[Number] = []
     throttled_by: list[Text] = []
-    energy_j: Number | None = None
+    energy_j: Amount | None = None
     missing: dict[Name, Text] = {}

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from bench.records.fields import SCHEMA, Integer, Name, Number, Text
+from bench.records.fields import SCHEMA, Integer, Name, Number, Ordinal, Text
 
 SLUG_LETTERS = 100
 
@@ -21,7 +21,7 @@ class Chip(msgspec.Struct, frozen=True):
     device: Name
     kind: Name
     name: Text
-    threads: Integer
+    threads: Ordinal
     facts: dict[Name, Text | Integer | Number | None]
 
     @property

@@ -10,13 +10,20 @@ import msgspec
 from bench.records.case import Case
 from bench.records.conditions import Conditions, Telemetry
 from bench.records.fields import (
+    MOST,
     SCHEMA,
+    SHORTEST_S,
+    Amount,
     Count,
+    Deviation,
+    Duration,
     Integer,
     Name,
-    Number,
+    Ordinal,
+    Round,
     Samples,
     Setting,
+    Share,
     Stage,
     StopReason,
     Text,
@@ -53,17 +60,17 @@ class Stages(msgspec.Struct, frozen=True):
     pipelined blocks. observe: the steady loop.
     """
 
-    start: Number = 0.0
-    build: Number = 0.0
-    fuse: Number = 0.0
-    load: Number = 0.0
-    check: Number = 0.0
-    first: Number = 0.0
-    warmup: Number = 0.0
-    timed: Number = 0.0
-    calibrate: Number = 0.0
-    events: Number = 0.0
-    observe: Number = 0.0
+    start: Duration = 0.0
+    build: Duration = 0.0
+    fuse: Duration = 0.0
+    load: Duration = 0.0
+    check: Duration = 0.0
+    first: Duration = 0.0
+    warmup: Duration = 0.0
+    timed: Duration = 0.0
+    calibrate: Duration = 0.0
+    events: Duration = 0.0
+    observe: Duration = 0.0
 
     @property
     def total(self) -> float:
@@ -81,9 +88,9 @@ class Check(msgspec.Struct, frozen=True):
     """
 
     against: Name | None = None
-    largest_absolute_error: float | None = None
-    largest_relative_error: float | None = None
-    tolerance: float | None = None
+    largest_absolute_error: Deviation | None = None
+    largest_relative_error: Deviation | None = None
+    tolerance: Deviation | None = None
 
 
 class Passport(msgspec.Struct, frozen=True):
@@ -103,10 +110,10 @@ class Passport(msgspec.Struct, frozen=True):
     params_after: Count
     macs_before: Count | None
     macs_after: Count | None
-    zero_share: Number
+    zero_share: Share
     structure: Name
-    largest_absolute_error: float | None = None
-    largest_relative_error: float | None = None
+    largest_absolute_error: Deviation | None = None
+    largest_relative_error: Deviation | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
@@ -137,15 +144,15 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     case_id: Name
     case: Case
     environment_id: Name
-    round: Whole
+    round: Round
     samples_s: Annotated[Samples, msgspec.Meta(min_length=1)]
-    block_sizes: list[Integer]
-    block_starts_s: list[Number]
+    block_sizes: Annotated[list[Whole], msgspec.Meta(min_length=1, max_length=MOST)]
+    block_starts_s: Annotated[list[Amount], msgspec.Meta(max_length=MOST)]
     stages_s: Stages
     cost: Cost
     stopped_by: StopReason
-    discarded: Integer
-    share_s: Number
+    discarded: Count
+    share_s: Duration
     structure: Name
     check: Check
     preset: Name
@@ -155,20 +162,25 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     block_memory_s: Samples = []
     conditions: Conditions | None = None
     steady: bool | None = None
-    sitting: Integer = 0
+    sitting: Ordinal = 0
     device_samples_s: Samples = []
     block_pipelined_s: Samples = []
     settings: dict[Name, Setting] = {}
     telemetry: Telemetry | None = None
     files: dict[Name, Name] = {}
-    generation: Integer = 0
+    generation: Ordinal = 0
     changed: dict[Name, Text] = {}
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:
-        """Raise ValueError if the lists of blocks and samples do not match."""
+        """Raise ValueError if the lists of blocks and samples do not match, or a time is too short.
+
+        What is divided by a time that is nearly 0 would overflow.
+        """
+        if self.conditions and 0 < self.conditions.wall_s < SHORTEST_S:
+            raise ValueError(f"wall_s is below {SHORTEST_S:g}")
         blocks = len(self.block_sizes)
-        if sum(self.block_sizes) != len(self.samples_s) or min(self.block_sizes) < 1:
+        if sum(self.block_sizes) != len(self.samples_s):
             raise ValueError("block_sizes do not add up to the samples")
         if len(self.block_starts_s) != blocks:
             raise ValueError("not as many block_starts_s as blocks")
@@ -195,11 +207,11 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     case_id: Name
     case: Case
     environment_id: Name
-    round: Integer
+    round: Round
     stage: Stage
     error: Text
     message: Text
     stderr_tail: Text = ""
     warnings: list[Text] = []
-    generation: Integer = 0
+    generation: Ordinal = 0
     schema: Integer = SCHEMA

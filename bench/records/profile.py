@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from bench.records.case import Case
 from bench.records.fields import (
     SCHEMA,
+    Amount,
     Category,
     Count,
+    Duration,
     Integer,
     Name,
-    Number,
+    Offset,
+    Ordinal,
     Rate,
+    Round,
     Samples,
     Seconds,
     Text,
@@ -32,7 +38,7 @@ class ProfileRow(msgspec.Struct, frozen=True):
     module: Text
     category: Category
     calls: Whole
-    time_s: Number
+    time_s: Duration
     macs: Count | None = None
     bytes: Count | None = None
 
@@ -47,12 +53,12 @@ class Waterfall(msgspec.Struct, frozen=True):
     """
 
     plain_s: Seconds
-    busy_s: Number
-    gaps_s: Number
-    sync_s: Number
-    residual_s: Number
-    overhead_s: Number
-    overhead_expected_s: Number
+    busy_s: Duration
+    gaps_s: Duration
+    sync_s: Offset
+    residual_s: Offset
+    overhead_s: Offset
+    overhead_expected_s: Offset
 
 
 class Utilisation(msgspec.Struct, frozen=True):
@@ -64,11 +70,11 @@ class Utilisation(msgspec.Struct, frozen=True):
     of resident warps, weighted by time. sampled: the driver's counter during the steady loop.
     """
 
-    busy: Number | None = None
-    busy_corrected: Number | None = None
-    sm_fill: Number | None = None
-    occupancy: Number | None = None
-    sampled: Number | None = None
+    busy: Amount | None = None
+    busy_corrected: Amount | None = None
+    sm_fill: Amount | None = None
+    occupancy: Amount | None = None
+    sampled: Amount | None = None
 
 
 class Peaks(msgspec.Struct, frozen=True, tag="peaks", tag_field="type"):
@@ -99,14 +105,14 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     case_id: Name
     case: Case
     environment_id: Name
-    round: Whole
-    seconds: Number
+    round: Round
+    seconds: Duration
     rows: list[ProfileRow]
     waterfall: Waterfall
     utilisation: Utilisation
-    plain_samples_s: Samples
-    profiled_samples_s: Samples
+    plain_samples_s: Annotated[Samples, msgspec.Meta(min_length=1)]
+    profiled_samples_s: Annotated[Samples, msgspec.Meta(min_length=1)]
     events: Whole
     warnings: list[Text] = []
-    generation: Integer = 0
+    generation: Ordinal = 0
     schema: Integer = SCHEMA

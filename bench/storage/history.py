@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from bench.records import Case, Failure, Measurement, Profile, Record, of_cases
+from bench.errors import UsageError
+from bench.records import LAST, Case, Failure, Measurement, Profile, Record, of_cases
 
 RecordT = TypeVar("RecordT", bound=Measurement | Failure | Profile)
 
@@ -51,3 +52,19 @@ def of_generation(records: Sequence[RecordT], generation: int | None = None) -> 
 def newest_generation(records: Iterable[Measurement | Failure | Profile]) -> int:
     """The newest generation among the records of one case; 0 without records."""
     return max((record.generation for record in records), default=0)
+
+
+def current_generation(records: Sequence[Measurement | Failure | Profile], *, anew: bool) -> int:
+    """The generation that a run continues: the newest one; with `anew` the next one, if any exists.
+
+    `records` are those of one case. Raises UsageError if no record can have the next generation.
+    """
+    newest = newest_generation(records)
+    if not (anew and records):
+        return newest
+    if newest >= LAST:
+        raise UsageError(
+            f"a record has the generation {newest}, the last that a record can have",
+            "Choose another folder with --out.",
+        )
+    return newest + 1

@@ -8,13 +8,14 @@ import pytest
 from support import runs
 from support.runs import ON_FAKE, PLAN, Listener, fake
 
+from bench.errors import UsageError
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.capacity import has_room
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
 from bench.harness.scheduler.record import _declared
 from bench.harness.scheduler.template import Template
-from bench.records import Case, Conditions, Failure, Measurement
+from bench.records import LAST, Case, Conditions, Failure, Measurement
 from bench.storage.history import history
 from bench.text import without_paths
 
@@ -341,6 +342,35 @@ def test_a_run_without_again_resumes_the_newest_generation(measure):
     measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1), again=True)
     measure([fake("resnet50")])
     assert [(r.generation, r.round) for r in records(measure)] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def rewritten(measure, **changes):
+    """Change fields of the only round on record, in the file."""
+    content = [
+        msgspec.structs.replace(each, **changes) if isinstance(each, Measurement) else each
+        for each in measure.store.records
+    ]
+    measure.store.path.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in content))
+
+
+@pytest.mark.parametrize(("number", "rounds"), [(LAST, [LAST, 1]), (LAST + 1, [1, 2])])
+def test_a_run_ends_whatever_round_is_on_record(measure, number, rounds):
+    """The next round has a number that can be read again; a round without one is set apart."""
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1))
+    rewritten(measure, round=number)
+    assert measure([fake("resnet50")]) == []
+    assert [each.round for each in records(measure)] == rounds
+    assert len(measure.store.warnings) == (number > LAST)
+    measure([fake("resnet50")])
+    assert len(records(measure)) == 2
+
+
+def test_the_last_generation_cannot_be_measured_again(measure):
+    measure([fake("resnet50")], msgspec.structs.replace(PLAN, rounds=1))
+    rewritten(measure, generation=LAST)
+    with pytest.raises(UsageError, match="the last that a record can have"):
+        measure([fake("resnet50")], again=True)
+    assert len(records(measure)) == 1
 
 
 def test_more_threads_than_cpus_is_a_warning_on_the_record(measure):

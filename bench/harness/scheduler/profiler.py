@@ -21,7 +21,7 @@ from bench.harness.scheduler import record
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source, of_profiles
-from bench.storage.history import newest_generation
+from bench.storage.history import current_generation
 from bench.storage.pages import write_pages
 from bench.storage.results import Store
 
@@ -99,7 +99,7 @@ class _Profiler:
         here = self._environment.environment_id
         for case in cases:
             known = list(of_profiles(self._store.records_of(case, here)))
-            self._generations[case] = newest_generation(known) + (anew and bool(known))
+            self._generations[case] = current_generation(known, anew=anew)
 
     def history(self, case: Case) -> ProfileHistory:
         """The recorded profiles of `case` in this environment and in this generation."""

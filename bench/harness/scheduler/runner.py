@@ -36,7 +36,7 @@ from bench.harness.scheduler.record import RoundContext
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.harness.stopping_rule import is_done, stopped_by
 from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
-from bench.storage.history import History, newest_generation
+from bench.storage.history import History, current_generation
 from bench.storage.results import Store
 from bench.text import without_paths
 
@@ -127,7 +127,7 @@ class _Scheduler:
         here = self._environment.environment_id
         for case in cases:
             known = list(of_cases(self._store.records_of(case, here)))
-            self._generations[case] = newest_generation(known) + (anew and bool(known))
+            self._generations[case] = current_generation(known, anew=anew)
 
     def needs_round(self, case: Case) -> bool:
         """Whether the plan asks for another round. A failed case needs none unless retried."""
@@ -267,7 +267,8 @@ class _Scheduler:
     def _job(self, case: Case) -> Job:
         """Return the job of a child for the next round of `case`."""
         rounds = self._history(case).rounds
-        number = max((made.round for made in rounds), default=0) + 1
+        taken = {made.round for made in rounds}
+        number = next(each for each in itertools.count(1) if each not in taken)
         return Job(case, number, self._plan, _case_facts(rounds), self._sources.get(case.model))
 
     def _earlier_samples(self, case: Case) -> list[float]:
