@@ -9,7 +9,7 @@ import msgspec
 
 from bench.analysis import ratio
 from bench.analysis.ratio import Comparison
-from bench.analysis.recorded import Recorded, latest, no_such_case, relabelled
+from bench.analysis.recorded import Recorded, latest, no_such_case, relabelled, unreadable_in
 from bench.analysis.stats import Finding
 from bench.errors import UsageError
 from bench.models import naming
@@ -39,6 +39,7 @@ class Comparisons(msgspec.Struct, frozen=True):
     `base` and `candidate` are the selectors or folders. `differences` lists what differs between
     the two environments. `lost` lists the cases that only one side measured. `warnings` names the
     lines of the results that could not be read, and pairs of cases that ran the same code.
+    `unreadable` names other devices in the folders that could not be read.
     """
 
     chip: str
@@ -48,6 +49,7 @@ class Comparisons(msgspec.Struct, frozen=True):
     compared: list[Comparison]
     lost: list[MissingCase] = []
     warnings: list[str] = []
+    unreadable: list[str] = []
 
 
 def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Comparisons]:
@@ -65,13 +67,16 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
             chip = recorded.environment.chip.name
             alike = [_same_code(recorded, *pair) for pair in pairs]
             warnings = [*recorded.warnings, *dict.fromkeys(filter(None, alike))]
-            found.append(Comparisons(chip, base, candidate, [], compared, lost, warnings))
+            unreadable = recorded.unreadable
+            made = Comparisons(chip, base, candidate, [], compared, lost, warnings, unreadable)
+            found.append(made)
     if not found:
         for selector in (base, candidate):
             if not any(recorded.matching(selector) for recorded in everything):
                 raise no_such_case(selector, folder, everything)
+        message = f"{base} and {candidate} were not measured in the same setting"
         raise UsageError(
-            f"{base} and {candidate} were not measured in the same setting",
+            "; ".join([message, *unreadable_in(everything)]),
             "Measure both with the same --batch, --threads, --resolution and device. " + ALTERNATE,
         )
     return found
@@ -92,15 +97,18 @@ def two_runs(base: Path, candidate: Path, margin: float) -> list[Comparisons]:
         chips = [
             ", ".join(r.environment.chip.name for r in side.values()) for side in (before, after)
         ]
+        message = f"different devices: {chips[0]} in {base}, {chips[1]} in {candidate}"
         raise UsageError(
-            f"different devices: {chips[0]} in {base}, {chips[1]} in {candidate}",
+            "; ".join([message, *unreadable_in([*before.values(), *after.values()])]),
             "Compare runs of the same device; `bench report` shows several devices side by side.",
         )
     found = [_two_runs(before[slug], after[slug], (base, candidate), margin) for slug in common]
     shared = [set(before[slug].cases) & set(after[slug].cases) for slug in common]
     if not any(shared):
+        message = f"{base} and {candidate} have no case in common"
+        everything = [*before.values(), *after.values()]
         raise UsageError(
-            f"{base} and {candidate} have no case in common", "Run the same suite for both folders."
+            "; ".join([message, *unreadable_in(everything)]), "Run the same suite for both folders."
         )
     return found
 
@@ -148,7 +156,8 @@ def _two_runs(
     chip = after.environment.chip.name
     differences = _differences(before.environment, after.environment)
     warnings = [*before.warnings, *after.warnings]
-    return Comparisons(chip, base, candidate, differences, compared, lost, warnings)
+    unreadable = unreadable_in([before, after])
+    return Comparisons(chip, base, candidate, differences, compared, lost, warnings, unreadable)
 
 
 def _compare(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.analysis.tally import Tally, tally
+from bench.errors import UsageError
 from bench.records import Environment, Record, of_cases, of_profiles
 from bench.storage.order import disagreements, in_order
 from bench.storage.pool import Repeats, pool
@@ -37,10 +38,14 @@ class DeviceRecords(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """All devices, by slug, and the environments of all runs, the latest at the end."""
+    """All devices, by slug, and the environments of all runs, the latest at the end.
+
+    `unreadable` are sentences that name the folders and files that could not be read.
+    """
 
     devices: list[DeviceRecords]
     runs: list[Environment]
+    unreadable: list[str]
 
 
 class _File(NamedTuple):
@@ -52,19 +57,25 @@ class _File(NamedTuple):
 def gather(sources: Sequence[Path]) -> Gathered:
     """The records below `sources`; the order of `sources` has no effect.
 
-    Folders of the same name are one device. Raises UsageError if a folder cannot be read.
+    Folders of the same name are one device. Raises UsageError if a source is not a folder.
     """
+    named = [results_files(source) for source in sources]
+    unreadable = {sentence for _, sentences in named for sentence in sentences}
     paths: dict[str, Path] = {}
-    for path in sorted({path for source in sources for path in results_files(source)}):
+    for path in sorted({path for found, _ in named for path in found}):
         paths.setdefault(os.path.realpath(path), path)
     by_slug: dict[str, list[_File]] = {}
     for path in paths.values():
-        # The folder of the link, if the file is a link.
-        by_slug.setdefault(path.parent.resolve().name, []).append(_File(path, *read(path)))
+        try:
+            file = _File(path, *read(path))
+        except UsageError as error:
+            unreadable.add(error.message)
+        else:  # the folder of the link, if the file is a link
+            by_slug.setdefault(path.parent.resolve().name, []).append(file)
     devices = [_device(slug, files) for slug, files in sorted(by_slug.items())]
     ordered = in_order([each.records for files in by_slug.values() for each in files])
     runs = [each for records in ordered for each in records if isinstance(each, Environment)]
-    return Gathered(devices, runs)
+    return Gathered(devices, runs, sorted(unreadable))
 
 
 def _device(slug: str, files: Sequence[_File]) -> DeviceRecords:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,6 +38,7 @@ class Recorded(msgspec.Struct, frozen=True):
     records: list[Measurement | Failure]
     warnings: list[str] = []
     usable_cpus: dict[str, int] = {}  # by run_id
+    unreadable: list[str] = []  # sentences on other devices that could not be read
 
     @property
     def cases(self) -> list[Case]:
@@ -83,16 +84,23 @@ class Recorded(msgspec.Struct, frozen=True):
 def latest(source: Path) -> list[Recorded]:
     """The records below the folder `source`, one Recorded per device.
 
-    Raises UsageError when there are no records, or when a record has another schema version.
+    A device that cannot be read is named in `unreadable` of the others. Raises UsageError when
+    there are no records, or when a record has another schema version.
     """
     gathered = gather([source])
     for each in (line for device in gathered.devices for line in device.skipped):
         if each.flaw is Flaw.SCHEMA:
             raise UsageError(str(each), "Read this file with the version of bench that wrote it.")
-    found = [newest for device in gathered.devices if (newest := _newest(device))]
+    unreadable = gathered.unreadable
+    found = [newest for device in gathered.devices if (newest := _newest(device, unreadable))]
     if not found:
-        raise UsageError(f"no results in {source}", MEASURE_FIRST)
+        raise UsageError("; ".join([f"no results in {source}", *unreadable]), MEASURE_FIRST)
     return relabelled(found, labels.on_record(gathered.runs))
+
+
+def unreadable_in(several: Iterable[Recorded]) -> list[str]:
+    """Sentences on the devices that could not be read, each once."""
+    return list(dict.fromkeys(sentence for each in several for sentence in each.unreadable))
 
 
 def relabelled(found: Sequence[Recorded], given: Mapping[str, str]) -> list[Recorded]:
@@ -109,7 +117,9 @@ def no_such_case(selector: str, folder: Path, everything: Sequence[Recorded]) ->
     """An error for a `selector` that matches no case; it lists the cases on record."""
     names = sorted({naming.name(case) for recorded in everything for case in recorded.cases})
     listed = ", ".join(names[:NAMES_SHOWN])
-    return UsageError(f"no case named {selector!r} in {folder}", f"Cases on record: {listed}")
+    message = f"no case named {selector!r} in {folder}"
+    message = "; ".join([message, *unreadable_in(everything)])
+    return UsageError(message, f"Cases on record: {listed}")
 
 
 def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
@@ -119,7 +129,7 @@ def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
     return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")
 
 
-def _newest(device: DeviceRecords) -> Recorded | None:
+def _newest(device: DeviceRecords, unreadable: list[str]) -> Recorded | None:
     records = device.records
     measured = list(of_cases(records))
     if not measured:
@@ -131,4 +141,4 @@ def _newest(device: DeviceRecords) -> Recorded | None:
     own = [r for r in measured if r.environment_id == last_id]
     environment = environments[-1] if environments else unknown_environment(own[-1])
     warnings = [*map(str, device.skipped), *device.remarks]
-    return Recorded(environment, own, warnings, usable_cpus(environments))
+    return Recorded(environment, own, warnings, usable_cpus(environments), unreadable)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.completion import recorded_cases
+from bench.cli.console import code_of_unreadable
 from bench.cli.options import DEFAULT_OUT, as_folder, with_options
 from bench.errors import CASE_FAILED, UsageError, unknown
 
@@ -85,7 +86,9 @@ def compare(options: CompareOptions) -> int:
     if options.to is not None:
         comparison.write(found, options.to)
     print(comparison.to_json(found) if options.as_json else comparison.to_markdown(found))
-    return CASE_FAILED if is_regression(found, failing) else 0
+    unreadable = dict.fromkeys(sentence for group in found for sentence in group.unreadable)
+    exit_code = code_of_unreadable(unreadable)
+    return exit_code or (CASE_FAILED if is_regression(found, failing) else 0)
 
 
 def _comparisons(options: CompareOptions, margin: float) -> list[Comparisons]:

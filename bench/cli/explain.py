@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from bench.cli.completion import recorded_cases
+from bench.cli.console import code_of_unreadable
 from bench.cli.options import DEFAULT_OUT, as_folder
 from bench.text import printable
 
@@ -38,7 +39,7 @@ def explain(
 ) -> None:
     """Explain how a number was measured, and whether you can believe it."""
     from bench.analysis.explain import explain as lines_of
-    from bench.analysis.recorded import latest, no_such_case
+    from bench.analysis.recorded import latest, no_such_case, unreadable_in
 
     everything = latest(folder)
     found = [lines_of(each, case) for each in everything for case in each.matching(selector)]
@@ -48,9 +49,11 @@ def explain(
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps([dict(lines) for lines in found]))
-        return
-    width = min(Console().width, WIDTH)
-    print("\n\n".join("\n".join(_wrapped(*line, width) for line in lines) for lines in found))
+    else:
+        width = min(Console().width, WIDTH)
+        print("\n\n".join("\n".join(_wrapped(*line, width) for line in lines) for lines in found))
+    if exit_code := code_of_unreadable(unreadable_in(everything)):
+        raise typer.Exit(exit_code)
 
 
 def _wrapped(heading: str, text: str, width: int) -> str:

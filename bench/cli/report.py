@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.console import code_of_unreadable
 from bench.cli.options import as_folder, label_option
 
 TO_OPEN = {"page:": ["report.html"], "table:": ["results.tex"], "index:": ["report.md"]}
@@ -54,16 +55,17 @@ def report(
     given = accuracy.read(top1) if top1 else []
     from bench.report import write
 
-    written, warnings = write(sources, to, given, label or [], with_paper=paper)
-    for warning in warnings:
+    written, reading = write(sources, to, given, label or [], with_paper=paper)
+    for warning in reading.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if every:
         print("\n".join(map(str, written)))
-        return
-    home = to or sources[0]
-    for heading, path in _to_open(written, home):
-        print(f"{heading:<9}{path}")
-    print(f"files:   {len(written)} in all; --list names them")
+    else:
+        for heading, path in _to_open(written, to or sources[0]):
+            print(f"{heading:<9}{path}")
+        print(f"files:   {len(written)} in all; --list names them")
+    if exit_code := code_of_unreadable(reading.unreadable):
+        raise typer.Exit(exit_code)
 
 
 def _to_open(written: Sequence[Path], home: Path) -> Iterator[tuple[str, Path]]:

@@ -60,7 +60,7 @@ def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
 
 def _results(folder: Path) -> list[Path]:
     """Return the files of results below a folder, also the files of `bench selfcheck`."""
-    return [*results_files(folder), *sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))]
+    return [*results_files(folder)[0], *sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))]
 
 
 def _locks(files: Sequence[Path]) -> Iterator[Finding]:

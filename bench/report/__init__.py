@@ -39,8 +39,8 @@ def write(
     texts: Sequence[str] = (),
     *,
     with_paper: bool = False,
-) -> tuple[list[Path], list[str]]:
-    """Write the report of all records below `sources`; return the written files and the warnings.
+) -> tuple[list[Path], Reading]:
+    """Write the report of all records below `sources`; return the files and what to say of it.
 
     Without `to`, each device's pages go next to its records, and the joint pages go into the
     source. With `to`, the joint pages go into `to` and each device's pages into
@@ -48,8 +48,8 @@ def write(
     `texts` the values of --label. The paper's tables and claims are written where a network of
     theirs was measured, or `with_paper`.
 
-    Raises UsageError if there are no records, if a folder cannot be read or written, if there
-    are several sources but no `to`, or for a wrong label.
+    Raises UsageError if there are no records, if a folder cannot be written, if there are several
+    sources but no `to`, or for a wrong label.
     """
     several = len(sources) > 1 and len({os.path.realpath(source) for source in sources}) > 1
     if several and to is None:
@@ -74,11 +74,11 @@ def write(
         written += write_pages(target, pages[way])
     reading.warnings.extend(_unmatched(given, every))
     written += write_pages(home, joint(every, pages, reading, with_paper=with_paper))
-    warnings = list(reading.warnings)
+    warnings = [*reading.warnings]
     warnings += [f"{each.label}: {note}" for each in every for note in each.notes]
     stale = index.stale_files(written)
     warnings += [f"{path} is from an earlier report: remove it" for path in stale]
-    return list(dict.fromkeys(written)), warnings
+    return list(dict.fromkeys(written)), reading._replace(warnings=warnings)
 
 
 def _labels(given: Sequence[Given]) -> list[Label]:

@@ -49,7 +49,8 @@ def picture(found: Sequence[Comparisons]) -> bytes:
 
 def _parts(group: Comparisons) -> list[str]:
     parts = [f"# {markdown(group.candidate)} over {markdown(group.base)} on {markdown(group.chip)}"]
-    parts += [f"Warning: {markdown(warning)}." for warning in group.warnings]
+    said = [*group.unreadable, *group.warnings]
+    parts += [f"Warning: {markdown(warning)}." for warning in said]
     if group.differences:
         listed = "\n".join(f"- {markdown(line)}" for line in group.differences)
         parts.append(f"The environments differ:\n\n{listed}")

@@ -21,12 +21,12 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """All cases on record below one or several folders: the columns of `frame`, and two more.
 
     The first two columns are the device's `slug` and `latest`, True for the device's latest
-    environment. Unreadable lines are reported with `warnings.warn`. Raises UsageError if no case
-    was measured or a folder cannot be read.
+    environment. Unreadable devices and lines are reported with `warnings.warn`. Raises UsageError
+    if no case was measured.
     """
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found, reading = gather([Path(path) for path in several])
-    for text in reading.warnings:
+    for text in [*reading.unreadable, *reading.warnings]:
         warnings.warn(text, stacklevel=3)
     every = [each for folder, records in found.items() for each in devices.of(folder.name, records)]
     rows = [row for each in every for row in each.rows]

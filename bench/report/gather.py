@@ -20,18 +20,21 @@ WARNINGS_SHOWN = 20
 class Reading(NamedTuple):
     """What a page says about the files of results.
 
-    `warnings` name what could not be read. `tallies` say per device how many lines were used, and
-    why the others were not.
+    `warnings` name the lines that could not be read, among others. `tallies` say per device how
+    many lines were used, and why the others were not. `unreadable` name the devices that could not
+    be read.
     """
 
     warnings: list[str]
     tallies: list[str]
+    unreadable: list[str]
 
     @property
     def shown(self) -> list[str]:
-        """The warnings that a page shows."""
+        """What a page says of the warnings and of the devices that could not be read."""
         more = len(self.warnings) - WARNINGS_SHOWN
-        return self.warnings[:WARNINGS_SHOWN] + [f"and {more} more warnings"] * (more > 0)
+        rest = [f"and {more} more warnings"] * (more > 0)
+        return [*self.unreadable, *self.warnings[:WARNINGS_SHOWN], *rest]
 
 
 def gather(
@@ -41,7 +44,7 @@ def gather(
 
     Folders of the same name are one device. The cases have the labels of `texts` (from --label),
     else of `given`, else of the latest run. A line that is not a record, or has another schema, is
-    skipped with a warning. Raises UsageError if no record remains, if a folder cannot be read, or
+    skipped with a warning. Raises UsageError if no record remains, if a source is not a folder, or
     for a wrong label.
     """
     gathered = read_all(sources)
@@ -50,7 +53,8 @@ def gather(
     if not found:
         where = ", ".join(str(source) for source in sources)
         left_out = f"; {len(warnings)} lines left out, the first: {warnings[0]}" if warnings else ""
-        raise UsageError(f"no results to report in {where}{left_out}", MEASURE_FIRST)
+        message = f"no results to report in {where}{left_out}"
+        raise UsageError("; ".join([message, *gathered.unreadable]), MEASURE_FIRST)
     warnings += [remark for each in gathered.devices for remark in each.remarks]
     warnings += [
         f"{path} has no measurement yet: skipped"
@@ -59,7 +63,7 @@ def gather(
         for path in each.paths
     ]
     tallies = [f"{each.slug}: {each.tally.text}" for each in gathered.devices]
-    return _labelled(found, gathered, texts, given), Reading(warnings, tallies)
+    return _labelled(found, gathered, texts, given), Reading(warnings, tallies, gathered.unreadable)
 
 
 def _labelled(

@@ -61,18 +61,48 @@ class FlawedLineError(ValueError):
         self.detail = detail
 
 
-def results_files(source: Path) -> list[Path]:
-    """The result files in the folder `source` and in its subfolders, one for each device.
+def results_files(source: Path) -> tuple[list[Path], list[str]]:
+    """The result files in `source` and in its subfolders, and sentences on what cannot be read.
 
-    Raises UsageError if `source` is not a readable folder.
+    Each subfolder is a device. Raises UsageError if `source` is not a folder.
     """
+    found: list[Path] = []
+    unreadable: list[str] = []
+    for folder in (source, *_entries(source, unreadable)):
+        path = folder / FILE_NAME
+        try:
+            os.stat(path)
+        except OSError as error:
+            unreadable += _unreadable(folder, error)
+        else:
+            found.append(path)
+    return found, unreadable
+
+
+def _entries(source: Path, unreadable: list[str]) -> list[Path]:
+    """The entries of a folder, sorted. Raises UsageError if `source` is not a folder."""
     try:
-        if source.is_dir():
-            return sorted({*source.glob(f"*/{FILE_NAME}"), *source.glob(FILE_NAME)})
+        return sorted(source / name for name in os.listdir(source) if name != FILE_NAME)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no path can hold a zero byte
         reason = "is a file, not a folder" if source.exists() else "does not exist"
     except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            unreadable.append(f"cannot read {source}: {error.strerror}")
+            return []
         reason = f"cannot be read: {error.strerror}"
     raise UsageError(f"{source} {reason}", "Name the folder that `bench run --out` wrote to.")
+
+
+def _unreadable(folder: Path, error: OSError) -> Iterator[str]:
+    """A sentence, if the results of a folder cannot be read; nothing if it has no results."""
+    if isinstance(error, NotADirectoryError):
+        return
+    if not isinstance(error, FileNotFoundError):
+        yield f"cannot read {folder}: {error.strerror}"
+    elif os.path.lexists(folder / FILE_NAME):
+        yield f"cannot read {folder / FILE_NAME}: it is a link to a file that does not exist"
+    elif folder.is_symlink() and not folder.exists() and not folder.name.startswith("."):
+        yield f"cannot read {folder}: it is a link to a folder that does not exist"
 
 
 def read(path: Path) -> tuple[list[Record], list[SkippedLine]]:

@@ -1,9 +1,12 @@
 """Records of several folders: nothing depends on the order of the folders, and no line is lost."""
 
+import errno
 import itertools
+import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec import structs
 from support import stores
@@ -13,10 +16,12 @@ from support.results import write
 from bench.analysis.gather import gather
 from bench.analysis.recorded import latest
 from bench.analysis.tally import LeftOut, tally
-from bench.records import Environment, Measurement
+from bench.records import Case, Environment, Measurement
 from bench.report import devices
 from bench.storage.pool import pool
+from bench.storage.reader import FILE_NAME
 
+OTHER = Case("swin_t", "plain")
 DRAWN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -139,3 +144,95 @@ def test_explain_and_report_agree_where_two_folders_have_the_name_of_one_device(
         "old",
         "env",
     ]
+
+
+def damaged(folder, how):
+    """Write a readable device and one that cannot be read; return the path that is named."""
+    write(folder / "chip", [ENVIRONMENT, measurement(CASE), measurement(OTHER)])
+    path = folder / "lost" / FILE_NAME
+    if how == "a folder that links to itself":
+        path.parent.symlink_to("lost")
+        return path.parent
+    if how == "a folder on a disk that is away":
+        path.parent.symlink_to("away")
+        return path.parent
+    path.parent.mkdir()
+    if how == "a link to a file that is away":
+        path.symlink_to("away")
+    elif how == "a folder in place of the file":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    return path
+
+
+WAYS = ["a folder that links to itself", "a folder on a disk that is away"]
+WAYS += ["a link to a file that is away", "a folder in place of the file", "a pipe"]
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_device_that_cannot_be_read_is_named_and_the_rest_is_read(tmp_path, how):
+    path = damaged(tmp_path, how)
+    found = gather([tmp_path])
+    assert [each.slug for each in found.devices] == ["chip"]
+    (said,) = found.unreadable
+    assert said.startswith(f"cannot read {path}: ")
+    (recorded,) = latest(tmp_path)
+    assert recorded.unreadable == [said]
+
+
+@pytest.mark.parametrize("refused", ["stat", "listdir", "open"])
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch, refused):
+    """Also for a user who may read everything: the system calls refuse."""
+    write(tmp_path / "chip", [ENVIRONMENT, measurement(CASE)])
+    closed = write(tmp_path / "closed" / "lost", [ENVIRONMENT, measurement(CASE)]) / "lost"
+    original = getattr(os, refused)
+
+    def call(path, *arguments, **options):
+        if str(path).startswith(str(closed)):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(os, refused, call)
+    found = gather([tmp_path, closed.parent, closed])
+    assert found.devices[0].slug == "chip"
+    (said,) = found.unreadable
+    assert said.startswith(f"cannot read {closed}")
+    assert said.endswith(": Permission denied")
+
+
+def test_what_is_no_device_is_not_named(tmp_path):
+    """Locks of an editor, other folders and files are no devices."""
+    write(tmp_path / "chip", [ENVIRONMENT, measurement(CASE)])
+    (tmp_path / ".#report.md").symlink_to("somebody@somewhere.1234")
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "report.md").write_text("")
+    assert gather([tmp_path]).unreadable == []
+
+
+def test_every_command_names_it_writes_the_rest_and_ends_with_2(bench, tmp_path):
+    path = damaged(tmp_path / "out", "a folder in place of the file").relative_to(tmp_path)
+    base = write(tmp_path / "base" / "chip", [ENVIRONMENT, measurement(CASE)])
+    said = f"error: cannot read {path}: it is no regular file"
+    commands = [
+        ("report", "out"),
+        ("report", "out", "--to", "to", "--list"),
+        ("explain", "resnet50", "--in", "out"),
+        ("explain", "resnet50", "--in", "out", "--json"),
+        ("compare", "resnet50", "swin_t", "--in", "out"),
+        ("compare", base.name, "out", "--fail-on", "slower", "--to", "to"),
+    ]
+    for words in commands:
+        done = bench(*words)
+        assert done.returncode == 2, words
+        assert done.stderr.count(said) == 1, words
+        assert done.stdout, words
+    for page in ("out/report.md", "out/report.html", "to/compare.md", "to/compare.json"):
+        text = (tmp_path / page).read_text()
+        assert "it is no regular file" in text, page
+        assert "out/lost" in text, page
+    assert "resnet50" in (tmp_path / "out" / "chip" / "results.md").read_text()
+    for words in (("report", "out/lost"), ("explain", "nobody", "--in", "out")):
+        done = bench(*words)
+        assert done.returncode == 2
+        assert "it is no regular file" in done.stderr

@@ -116,7 +116,7 @@ def test_environments_are_never_merged():
 
 def test_a_report_is_written_next_to_its_records(tmp_path):
     write(tmp_path / "chip", ALL_KINDS)
-    written, warnings = report.write([tmp_path])
+    written, (warnings, *_) = report.write([tmp_path])
     assert [w.partition(":")[0] for w in warnings] == ["Test Chip 9000"] * 2  # unfinished, failed
     joint = {path.name for path in written if path.parent == tmp_path}
     beside = {path.name for path in written if path.parent == tmp_path / "chip"}
@@ -134,7 +134,7 @@ def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     write(chip, [*RECORDS, timed("swin_t")])
     with (chip / "results.jsonl").open("ab") as file:
         file.write(b"<script>\n")
-    _, warnings = report.write([tmp_path])
+    _, (warnings, *_) = report.write([tmp_path])
     index = (tmp_path / "report.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", index)
     assert len(links) > 30
@@ -216,7 +216,7 @@ def test_files_of_an_earlier_report_are_named(tmp_path):
     write(tmp_path / "chip", RECORDS[:2])
     (tmp_path / "chip" / "figure5.png").write_bytes(b"old")
     (tmp_path / "chip" / "notes.md").write_text("mine")
-    _, warnings = report.write([tmp_path])
+    _, (warnings, *_) = report.write([tmp_path])
     assert [w for w in warnings if "earlier" in w] == [
         f"{tmp_path / 'chip' / 'figure5.png'} is from an earlier report: remove it"
     ]
@@ -242,7 +242,7 @@ def test_unused_accuracies_give_a_warning(tmp_path):
     write(tmp_path / "chip", RECORDS[:2])
     top1 = tmp_path / "top1.csv"
     top1.write_text("model,top1\nresnet50,80.1\nnobody,81\n")
-    _, warnings = report.write([tmp_path], given=accuracy.read(top1))
+    _, (warnings, *_) = report.write([tmp_path], given=accuracy.read(top1))
     assert warnings[0] == (
         "a top-1 is given for nobody at 224 pixels, but no such case was measured"
     )

@@ -41,7 +41,7 @@ def render(
     page = Template(_read("template.html")).substitute(
         policy=POLICY.format(scripts=f"{_hash(plotly)} {_hash(script)}"),
         style=_read("page.css"),
-        data=encoded(devices, claims or [], reading or Reading([], [])),
+        data=encoded(devices, claims or [], reading or Reading([], [], [])),
         plotly=plotly,
         script=script,
     )
