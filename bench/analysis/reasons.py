@@ -49,6 +49,10 @@ class Doubt(enum.Enum):
         "The network changes settings of its process when it is called. Remove that from its "
         "`forward`, and measure again."
     )
+    STORED = (
+        "The network may store its answers. Let its `forward` compute each answer from the image, "
+        "and measure again."
+    )
     THREADS = "Omit --threads, or set it to at most the number of usable CPUs."
 
 
@@ -76,6 +80,7 @@ class Observation(enum.Enum):
     SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as on the quiet machine"
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"
     SETTING_CHANGED = Doubt.NETWORK, "the network changed {} while it was timed"
+    UNSEEN_SLOWER = Doubt.STORED, "calls on images never seen before took {} times as long"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 
     def __init__(self, doubt: Doubt, sentence: str) -> None:

@@ -23,6 +23,7 @@ from bench.analysis.reasons import (
     percent,
     seconds,
 )
+from bench.analysis.unseen import slowdown
 from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
 from bench.records import Conditions, Environment, Measurement, Record
@@ -218,6 +219,9 @@ def _of_course(record: Measurement, usable_cpus: int | None) -> Iterator[Reason]
         yield Reason(Observation.UNSTEADY, "SUSPECT")
     for name, values in record.changed.items():
         yield Reason(Observation.SETTING_CHANGED, "SUSPECT", (f"{name} {values}".rstrip(),))
+    typical_s = statistics.median(record.samples_s)
+    if ratio := slowdown(record.unseen_s, record.repeated_s, typical_s):
+        yield Reason(Observation.UNSEEN_SLOWER, "SUSPECT", (factor(ratio),))
     threads = record.case.threads
     if usable_cpus is not None and threads > usable_cpus:
         yield Reason(Observation.MORE_THREADS, "SUSPECT", (count(threads), count(usable_cpus)))

@@ -17,10 +17,12 @@ class Backend(Protocol):
     """The functions and attributes of a backend module. A backend executes networks.
 
     `one_by_one`: the backend runs each operator as the network calls it. A profile can then
-    assign every operator to its module.
+    assign every operator to its module. `takes_new_images`: a call reads the tensors of `example`
+    each time, so that other images can be copied into them.
     """
 
     one_by_one: bool
+    takes_new_images: bool
 
     def preload(self) -> None:
         """Import the modules that `load` needs, before memory is measured; start no thread."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 one_by_one = False
+takes_new_images = True
 WARM_CALLS = 2  # the first call compiles; the second may compile again
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 one_by_one = False
+takes_new_images = True
 WARM_CALLS = 3  # the first calls allocate workspaces and choose kernels
 
 

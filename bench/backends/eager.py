@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 one_by_one = True
+takes_new_images = True
 
 
 def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:

@@ -131,6 +131,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `settings`: switches of torch during the measurement.
     - `changed`: settings of the process that the network changed while it was timed, with their
       values (`from 2 to 1`).
+    - `unseen_s`: seconds of calls after the timed blocks, each on images that the network never
+      saw; `repeated_s`: seconds of calls on known images, in turns with them.
     - `share_s`: the case's share of the seconds that its round needed to start the template.
     - `structure`: a hash of the network's structure.
     - `files`: the files of the user's code that the process imported, by their path below the root
@@ -170,6 +172,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     files: dict[Name, Name] = {}
     generation: Ordinal = 0
     changed: dict[Name, Text] = {}
+    unseen_s: Samples = []
+    repeated_s: Samples = []
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:

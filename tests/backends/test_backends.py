@@ -28,7 +28,7 @@ def test_a_backend_computes_the_same_as_the_network_on_the_cpu(name):
         assert torch.allclose(call(), expected, atol=1e-6)
 
 
-def test_channels_last_converts_weights_and_input_but_not_the_example():
+def test_channels_last_converts_weights_and_example_in_place():
     seen = []
     net, images = small_net(), torch.randn(2, 3, 8, 8)
     net.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -38,7 +38,8 @@ def test_channels_last_converts_weights_and_input_but_not_the_example():
     assert seen[0].is_contiguous(**last)
     assert net[0].weight.is_contiguous(**last)
     assert output.is_contiguous(**last)
-    assert images.is_contiguous()
+    assert images.is_contiguous(**last)
+    assert seen[0].data_ptr() == images.data_ptr()
 
 
 def test_compile_refuses_a_network_with_a_graph_break():

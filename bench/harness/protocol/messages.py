@@ -160,6 +160,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
     `discarded` counts untimed calls. `steady` is None where the warm-up was skipped. `changed` are
     the settings of the process that the network changed while it was timed, with their values.
+    `unseen_s` and `repeated_s` are as in a Measurement.
     """
 
     stages: Stages
@@ -169,6 +170,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     steady: bool | None
     settings: dict[str, Setting]
     changed: dict[str, str] = {}
+    unseen_s: list[Seconds] = []
+    repeated_s: list[Seconds] = []
 
 
 class Observed(msgspec.Struct, frozen=True, tag="observed"):

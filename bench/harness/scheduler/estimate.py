@@ -66,10 +66,11 @@ def _has_real_queue(case: Case) -> bool:
 def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
     """Seconds that the network runs in one case-round; `kinds` is from `kinds_of_block`.
 
-    This is the first call, the warm-up, the discarded calls and the blocks.
+    This is the first call, the warm-up, the discarded calls and the blocks; for a slow case also
+    the call on images that it never saw.
     """
     if is_slow(plan, batch, iteration_s):
-        return (1 + plan.slow_samples * kinds) * iteration_s
+        return (2 + plan.slow_samples * kinds) * iteration_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     discarded = samples / max(1, round(plan.block_s / iteration_s))
     return warm_up_s(plan, batch, iteration_s) + (discarded + samples * kinds) * iteration_s

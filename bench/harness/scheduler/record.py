@@ -72,6 +72,8 @@ def measurement(
         telemetry=observed.telemetry,
         files=facts.files,
         changed=finished.changed,
+        unseen_s=finished.unseen_s,
+        repeated_s=finished.repeated_s,
     )
 
 

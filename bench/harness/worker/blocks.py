@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,13 +19,14 @@ Call = Callable[[], object]
 class ServedBlocks(NamedTuple):
     """The number of discarded calls, sensor readings (before, after) per block, and clock jumps.
 
-    `output` is the output of the last timed call.
+    `output` is the output of the last timed call, `typical_s` the median of the blocks' medians.
     """
 
     discarded: int
     readings: list[tuple[Reading, Reading]]
     jumps: list[Jump]
     output: object
+    typical_s: float
 
 
 def serve_blocks(
@@ -42,6 +44,7 @@ def serve_blocks(
     jumps: list[Jump] = []
     moment = clocks.moment if session.script is None else session.script.moment
     output: object = None
+    medians: list[float] = []
     while isinstance(request := channel.receive_request(), RunBlock):
         output = None  # frees its memory before the block
         asked_s = session.now()
@@ -59,13 +62,15 @@ def serve_blocks(
         if jump := clocks.jump(len(readings), began, ended):
             jumps.append(jump)
         clock.add("timed", sum(block.samples_s))
+        medians.append(statistics.median(block.samples_s))
         queued = _queued_blocks(session, clock, call, request.iterations, job.case.batch)
         counted_s = session.now() - asked_s if session.script is None else None
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
         channel.send(Block(block.start_s, block.samples_s, *calibration, *queued, counted_s))
         del block
-    return ServedBlocks(discarded, readings, jumps, output)
+    typical_s = statistics.median(medians) if medians else 0.0
+    return ServedBlocks(discarded, readings, jumps, output, typical_s)
 
 
 def _queued_blocks(

@@ -95,6 +95,9 @@ class _Work(NamedTuple):
         conditions = conditions_over(served.readings, idles=self.idles)
         settings, changed = self.session.settings(), dict(prepared.changed())
         self._compare(prepared, served.output)
+        with self.clock.stage("check"):
+            unseen = prepared.unseen(self.session.now, served.typical_s)
+        facts = structs.replace(facts, notes=[*facts.notes, *unseen.notes])
         self.channel.send(
             Finished(
                 stages=self.clock.stages,
@@ -104,6 +107,8 @@ class _Work(NamedTuple):
                 steady=warmed.steady if warms_up else None,
                 settings=settings,
                 changed=changed,
+                unseen_s=unseen.unseen_s,
+                repeated_s=unseen.repeated_s,
             )
         )
         self._observe_on_request(prepared.call)

@@ -18,7 +18,8 @@ from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explained
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import rows_of
-from bench.harness.worker.timing import Prepared
+from bench.harness.worker.timing import Clock, Prepared, Unseen
+from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
 from bench.models.operators import operators
 from bench.records import Case, Operator
@@ -43,6 +44,7 @@ class Loaded:
         inputs: Sequence[Tensor],
         run: Callable[[], object],
         state: ProcessState,
+        unseen: UnseenImages,
     ) -> None:
         self._case = case
         self._checked = checked
@@ -50,13 +52,20 @@ class Loaded:
         self._inputs = inputs
         self._run = run
         self._state = state
+        self._unseen = unseen
         self._given = [each[:CHECKED_IMAGES].clone() for each in inputs]
         self._first: list[Tensor] = []
 
     def prepared(self) -> Prepared:
         """Return the functions that the child calls; `call` is that of the backend itself."""
         return Prepared(
-            self._run, self.inspect, self.explained, self.compare, self.changed, self.operators
+            self._run,
+            self.inspect,
+            self.explained,
+            self.compare,
+            self.changed,
+            self.operators,
+            self.unseen,
         )
 
     def explained(self, error: Exception) -> Exception:
@@ -87,6 +96,13 @@ class Loaded:
 
     def _rows(self, output: object) -> list[Tensor]:
         return calls.wide(rows_of(output, self._case.batch, CHECKED_IMAGES))
+
+    def unseen(self, now: Clock, typical_s: float) -> Unseen:
+        """Call the network on images that it never saw. Raises StoredAnswerError."""
+        if not BACKENDS[self._case.backend].takes_new_images:
+            reason = f"the backend {self._case.backend} does not take other images"
+            return Unseen([], [], [UNCHECKED.format(reason)])
+        return self._unseen.call(self._run, self._inputs, self._first, now, typical_s)
 
     def changed(self) -> dict[str, str]:
         """Return the settings that the network has changed since `inspect`, with their values."""

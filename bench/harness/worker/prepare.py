@@ -19,6 +19,7 @@ from bench.harness.worker.errors import explaining
 from bench.harness.worker.inputs import SEED, first, inputs_of, seeded
 from bench.harness.worker.loaded import Checked, Loaded
 from bench.harness.worker.timing import Prepared, StageClock
+from bench.harness.worker.unseen import UnseenImages
 from bench.models import cost, forms, user
 from bench.models.dtypes import cast, cast_tensor
 from bench.models.fuse import Fused, fuse_with_notes
@@ -55,15 +56,19 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         with explaining(case, original, seen):
             checked = _check(job, original, fused, seen)
         state.restore()
+        tolerance = checked.tolerance or precision.tolerance(case.precision, None)
+        unseen = UnseenImages(case, net, seen, tolerance)
+        state.restore()
     del original
     with clock.stage("load"):
         dtype = precision.dtype(case.precision)
         net = cast(net, dtype, session.torch_device)
         given = first(seen, case.batch)
         example = [cast_tensor(each, dtype, session.torch_device) for each in given]
+        unseen.keep(net)
         run = BACKENDS[case.backend].load(net, example, case.precision)
         state.restore()
-    return Loaded(case, checked, net, example, run, state).prepared()
+    return Loaded(case, checked, net, example, run, state, unseen).prepared()
 
 
 def _check(job: Job, original: nn.Module, fused: Fused, seen: Sequence[Tensor]) -> Checked:

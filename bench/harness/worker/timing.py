@@ -23,6 +23,21 @@ class ClockError(Exception):
     """The device's clock went backwards, so its times are not durations."""
 
 
+class Unseen(NamedTuple):
+    """Seconds of calls on images that the network never saw, and of calls on known ones in turns.
+
+    `notes` are sentences for the user where this was not done.
+    """
+
+    unseen_s: list[float]
+    repeated_s: list[float]
+    notes: Sequence[str] = ()
+
+
+def _nothing(now: Clock, typical_s: float) -> Unseen:
+    return Unseen([], [])
+
+
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
@@ -35,6 +50,8 @@ class Prepared(NamedTuple):
       with their values: `from 2 to 1`.
     - `operators` runs the network once more and lists its operators in order; the list is empty
       where the backend does not run the operators one by one.
+    - `unseen` calls the network on images that it never saw, checks its answers, and times the
+      calls; it takes a clock and the median seconds of a timed call.
     """
 
     call: Callable[[], object]
@@ -43,6 +60,7 @@ class Prepared(NamedTuple):
     compare: Callable[[object], None] = lambda output: None
     changed: Callable[[], Mapping[str, str]] = dict
     operators: Callable[[], Sequence[Operator]] = tuple
+    unseen: Callable[[Clock, float], Unseen] = _nothing
 
 
 class StageClock:

@@ -1,0 +1,210 @@
+"""Calls on images that a network never saw, after its timed blocks: are they right, and as fast?
+
+A network may return stored answers: by the content of the image, or after a number of calls. Timed
+blocks call it with the same images each time, so they cannot tell.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.analysis.unseen import slowdown
+from bench.devices import precision
+from bench.harness.worker import calls
+from bench.harness.worker.calls import CHECKED_IMAGES
+from bench.harness.worker.errors import brief, kind_of
+from bench.harness.worker.inputs import first
+from bench.harness.worker.outputs import rows_of, tensors_of
+from bench.harness.worker.timing import Clock, Unseen, timed_call
+from bench.models.copies import with_own_state
+from bench.models.dtypes import cast_tensor
+from bench.records import OUT_OF_MEMORY, Case
+
+CALLS = 5
+ATTEMPTS = 3  # a network is slow on unseen images only if it is in each of them
+LONGEST_S = 1.0  # of all calls of an attempt, unless a single one takes longer
+LEAST_FACTOR = 0.5  # an unseen image is another one, times uniform(0.5, 1)
+SAFETY = 4.0  # the tolerated error / the tolerance of the check before timing
+STORED = 0.9  # tolerated at most; the answer for the timed images has an error of 1
+NO_FLOATS = "its inputs are integers"
+UNCHECKED = "Answers to images that the network never saw were not checked: {}."
+WRONG = (
+    "the network answers wrongly to images that it did not see before: {}; let `forward` compute "
+    "each answer from its input, without stored answers and without counting its calls"
+)
+
+
+class StoredAnswerError(Exception):
+    """The network gives a wrong answer to images that it never saw before it was timed."""
+
+
+class Example(NamedTuple):
+    """Images that the network never saw, and the answer of a copy; None if it is not known."""
+
+    images: list[Tensor]
+    answer: list[Tensor] | None
+
+
+class _Calls(NamedTuple):
+    """A loaded network, the tensors that it reads, its answer to the timed images, and a clock."""
+
+    run: Callable[[], object]
+    inputs: Sequence[Tensor]
+    first_answer: Sequence[Tensor]
+    now: Clock
+
+    def set(self, images: Sequence[Tensor]) -> None:
+        """Copy images into the tensors that the network reads."""
+        for each, image in zip(self.inputs, images, strict=True):
+            each.copy_(image)
+
+    def timed(self, images: Sequence[Tensor], samples_s: list[float]) -> object:
+        """Return the output for `images`; append the seconds of the call, without the copy."""
+        self.set(images)
+        kept: list[object] = []
+        samples_s.append(timed_call(lambda: kept.append(self.run()), self.now))
+        return kept[0]
+
+
+def varied(images: Sequence[Tensor], number: int) -> list[Tensor]:
+    """Return other images, of the same range: each value times uniform(LEAST_FACTOR, 1).
+
+    Integers keep their values: they may be indices. `number` is the seed.
+    """
+    source = torch.Generator().manual_seed(number)
+    found = [each.clone() for each in images]
+    for each in found:
+        if each.is_floating_point() or each.is_complex():
+            factor = torch.empty(each.shape).uniform_(LEAST_FACTOR, 1, generator=source)
+            each.mul_(factor.to(each.device, each.dtype))
+    return found
+
+
+class UnseenImages:
+    """Calls a network on images that it never saw. Made before its first call.
+
+    The answer to the first of these images is computed at once, in fp32 on the CPU, by a copy of
+    `net`. No later state of the process can change it. Answers to the others come after the timed
+    blocks from a copy of the loaded network, see `keep`.
+    """
+
+    def __init__(
+        self, case: Case, net: nn.Module, seen: Sequence[Tensor], tolerance: float
+    ) -> None:
+        self._case = case
+        self._allowed = min(SAFETY * tolerance, STORED)
+        self._rows = min(case.batch, CHECKED_IMAGES)
+        others = [each[:CHECKED_IMAGES].flip(0)[: self._rows].clone() for each in seen]
+        self._others = others  # at batch 1 the second image, which no call of this process gets
+        self._copy = net
+        self.reason = ""
+        self._known = Example(varied(others, 1), None)
+        if not any(each.is_floating_point() or each.is_complex() for each in seen):
+            self.reason = NO_FLOATS
+            return
+        try:
+            answered = calls.answer(net, self._known.images)
+        except Exception as error:  # a network may raise anything
+            self.reason = brief(error)
+            return
+        self._known = Example(self._known.images, calls.wide(answered))
+
+    def keep(self, loaded: nn.Module) -> None:
+        """Copy the network as it was loaded. The copy has its weights, and a state of its own."""
+        self._copy = with_own_state(loaded)
+
+    def call(
+        self,
+        run: Callable[[], object],
+        inputs: Sequence[Tensor],
+        first_answer: Sequence[Tensor],
+        now: Clock,
+        typical_s: float,
+    ) -> Unseen:
+        """Time calls on unseen images, which are copied into `inputs`, and on known ones in turns.
+
+        Raises StoredAnswerError for a wrong answer. `first_answer` is that to the timed images,
+        `typical_s` the median seconds of a timed call. Where calls on unseen images are slower,
+        they are repeated with others, since another program may be the cause.
+        """
+        if self.reason:
+            return Unseen([], [], [UNCHECKED.format(self.reason)])
+        try:
+            return self._attempts(_Calls(run, inputs, first_answer, now), typical_s)
+        except StoredAnswerError:
+            raise
+        except Exception as error:
+            if kind_of(error) != OUT_OF_MEMORY:
+                raise
+            return Unseen([], [], [UNCHECKED.format(brief(error))])
+
+    def _attempts(self, subject: _Calls, typical_s: float) -> Unseen:
+        kept = [each.clone() for each in subject.inputs]
+        count = max(1, min(CALLS, int(LONGEST_S / 2 / max(typical_s, 1e-9))))
+        numbers = itertools.count(1)
+        if self._case.batch == self._rows:  # a copy had all of these images: not unseen
+            example = self._example(kept, next(numbers))
+            self._check(subject.timed(example.images, []), example, subject.first_answer)
+        found = Unseen([], [])
+        for _ in range(ATTEMPTS):
+            found = Unseen([], [])
+            for number in itertools.islice(numbers, count):
+                example = self._example(kept, number)
+                if typical_s < LONGEST_S:
+                    [each.clone() for each in example.images]  # as much work before the call
+                    found.repeated_s.append(timed_call(subject.run, subject.now))
+                output = subject.timed(example.images, found.unseen_s)
+                self._check(output, example, subject.first_answer)
+                del output
+            if slowdown(found.unseen_s, found.repeated_s, typical_s) is None:
+                break
+        subject.set(kept)
+        return found
+
+    def _example(self, kept: Sequence[Tensor], number: int) -> Example:
+        """Return the images of call `number`, for the whole batch."""
+        if number > 1:
+            of_one = [
+                cast_tensor(each, ours.dtype, ours.device)
+                for each, ours in zip(self._others, kept, strict=True)
+            ]
+            base = of_one if self._case.batch == 1 else [each.roll(1, 0) for each in kept]
+            return Example(varied(base, number), None)
+        images = varied(kept, number)
+        for each, known in zip(images, self._known.images, strict=True):
+            each[: self._rows].copy_(known)
+        return Example(images, self._known.answer)
+
+    def _check(self, output: object, example: Example, first_answer: Sequence[Tensor]) -> None:
+        """Raise StoredAnswerError unless the answer is that of a copy of the network.
+
+        An output may differ by the larger one of: the part `allowed` of the largest difference
+        between the right answer and that to the timed images; what may differ between two calls.
+        """
+        floats = [each.is_floating_point() or each.is_complex() for each in tensors_of(output)]
+        ours = calls.wide(rows_of(output, self._case.batch, self._rows))
+        right = example.answer
+        if right is None:
+            right = calls.wide(calls.answer(self._copy, first(example.images, self._rows)))
+        shapes, usual, wanted = ([e.shape for e in of] for of in (ours, first_answer, right))
+        if shapes != usual:
+            raise StoredAnswerError(WRONG.format("the output has another shape"))
+        if shapes != wanted:
+            return  # tensors that depend on the size of the batch
+        for given, expected, before, counts in zip(ours, right, first_answer, floats, strict=True):
+            if not counts or not given.numel() or not expected.isfinite().all():
+                continue
+            if not given.isfinite().all():
+                raise StoredAnswerError(WRONG.format("the output is not finite"))
+            error = float((given - expected).abs().max())
+            change = float((before - expected).abs().max())
+            largest = float(expected.abs().max())
+            noise = precision.repeatability(self._case.precision) * largest
+            if not error <= max(self._allowed * change, noise):
+                how = f"it is off by {error:.2g}, of {largest:.2g} in the output"
+                raise StoredAnswerError(WRONG.format(how))
