@@ -58,11 +58,16 @@ def _of_failure(failure: Failure) -> Iterator[tuple[str, str]]:
 
 def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     processes = [record.samples_s for record in rounds]
-    summary = stats.summarise(processes)
+    group = max(record.calls_per_sample for record in rounds)
+    summary = stats.summarise(processes, grouped=group > 1)
     pooled = [sample for samples in processes for sample in samples]
     spread = plus_minus(summary.mean * 1e3, summary.std * 1e3)
-    yield "latency", f"{spread} ms: mean ± standard deviation of all iterations"
-    yield "median", f"{_ms(summary.median)} ms; {_percentiles(pooled)}"
+    if group > 1:
+        yield "latency", f"{spread} ms: mean; a sample is the mean of {group} calls"
+        yield "median", f"{_ms(summary.median)} ms, of groups of calls"
+    else:
+        yield "latency", f"{spread} ms: mean ± standard deviation of all iterations"
+        yield "median", f"{_ms(summary.median)} ms; {_percentiles(pooled)}"
     yield "interval", _interval(processes)
     yield "processes", _processes(rounds)
     outliers = stats.count_outliers(pooled)
@@ -133,7 +138,7 @@ def _processes(rounds: Sequence[Measurement]) -> str:
     """The median of each process, and its page faults, which often explain the differences."""
     shown = ", ".join(_ms(statistics.median(r.samples_s)) for r in rounds[:SHOWN_PROCESSES])
     faults = [
-        significant(r.conditions.page_faults / len(r.samples_s), 2)
+        significant(r.conditions.page_faults / (len(r.samples_s) * r.calls_per_sample), 2)
         for r in rounds[:SHOWN_PROCESSES]
         if r.conditions and r.conditions.page_faults is not None
     ]

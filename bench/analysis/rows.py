@@ -141,7 +141,7 @@ def _row(
     return Row(
         case=first.case,
         environment=environment,
-        summary=summarise(processes) if processes else None,
+        summary=summarise(processes, grouped=_is_grouped(rounds)) if processes else None,
         cost=_cost(rounds) if rounds else None,
         failure=failure,
         stopped_by=rounds[-1].stopped_by if rounds else "",
@@ -151,6 +151,10 @@ def _row(
         verdict=judge_case(rounds, machine) if processes else None,
         accuracies=accuracy.of(first.case.model, first.case.resolution, given),
     )
+
+
+def _is_grouped(rounds: Sequence[Measurement]) -> bool:
+    return any(record.calls_per_sample > 1 for record in rounds)
 
 
 def _median(row: Row) -> float:

@@ -30,7 +30,7 @@ class Summary(NamedTuple):
     """Mean, standard deviation and median, in seconds, of all samples pooled over processes.
 
     `std` is the sample standard deviation, sqrt(sum((x - mean)^2) / (n - 1)), which the paper
-    prints after "±"; nan for a single sample.
+    prints after "±"; nan for a single sample, and where samples are means of several calls.
     """
 
     mean: float
@@ -53,14 +53,17 @@ class Estimate(NamedTuple):
         return (self.high - self.low) / (2 * self.point)
 
 
-def summarise(processes: Sequence[Sequence[float]]) -> Summary:
-    """Pool the samples of all processes. Raises ValueError if there is no sample."""
+def summarise(processes: Sequence[Sequence[float]], *, grouped: bool = False) -> Summary:
+    """Pool the samples of all processes. Raises ValueError if there is no sample.
+
+    `grouped`: a sample is the mean of several calls, so the deviation of the calls is not known.
+    """
     pooled = [sample for samples in processes for sample in samples]
     if not pooled:
         raise ValueError("no samples to summarise")
     return Summary(
         mean=statistics.fmean(pooled),
-        std=statistics.stdev(pooled) if len(pooled) > 1 else math.nan,
+        std=statistics.stdev(pooled) if len(pooled) > 1 and not grouped else math.nan,
         median=statistics.median(pooled),
         samples=len(pooled),
         processes=len(processes),

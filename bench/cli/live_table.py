@@ -15,6 +15,7 @@ from bench.analysis.stats import Summary, summarise
 from bench.cli.console import say
 from bench.cli.messages import failure_line, number_cells, start_line
 from bench.cli.tracker import Tracker
+from bench.harness.plan import GROUPED_BELOW_S
 from bench.models.naming import selector
 from bench.records import Case, Failure, Measurement
 from bench.text import duration
@@ -67,14 +68,15 @@ class LiveTable:
         """Show the numbers from all samples so far."""
         self._tracker.sampled(case, len(samples))
         rounds = self._tracker.planned(case)
-        self._rows[case] = (summarise([[*earlier, *samples]]), f"of {rounds} rounds")
+        self._rows[case] = (_provisional([*earlier, *samples]), f"of {rounds} rounds")
         self._draw(case)
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
         """Show that the case has finished a round."""
         last = rounds[-1]
         self._tracker.measured(last)
-        summary = summarise([record.samples_s for record in rounds])
+        grouped = any(record.calls_per_sample > 1 for record in rounds)
+        summary = summarise([record.samples_s for record in rounds], grouped=grouped)
         ended = last.stopped_by != "round"
         self._rows[case] = (summary, "done" if ended else f"round {last.round} done")
         self._draw(case)
@@ -111,3 +113,8 @@ class LiveTable:
         line = Table.grid(padding=(0, 1))
         line.add_row(bar, Text(f"about {duration(left_s)} left", style="dim"))
         return line
+
+
+def _provisional(samples: Sequence[float]) -> Summary:
+    """Return the numbers so far, without ± for calls so short that groups of them are timed."""
+    return summarise([samples], grouped=min(samples) < GROUPED_BELOW_S)

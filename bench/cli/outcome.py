@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -41,7 +42,9 @@ class Outcome(NamedTuple):
         for heading in ("batch", "latency (ms)", "img/s", "n"):
             table.add_column(heading, justify="right", no_wrap=True)
         for case, (rounds, failure) in self.histories.items():
-            known = summarise([record.samples_s for record in rounds]) if rounds else None
+            grouped = any(record.calls_per_sample > 1 for record in rounds)
+            processes = [record.samples_s for record in rounds]
+            known = summarise(processes, grouped=grouped) if rounds else None
             cells = (f"failed: {failure.stage}", "", "") if failure else number_cells(case, known)
             table.add_row(escape(selector(case)), str(case.batch), *cells)
         console.print()
@@ -75,14 +78,15 @@ def outcome_of(sweep: Sweep) -> Outcome:
 def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[str, object]:
     rounds, failure = known
     processes = [record.samples_s for record in rounds]
-    estimate = summarise(processes) if rounds else None
+    grouped = any(record.calls_per_sample > 1 for record in rounds)
+    estimate = summarise(processes, grouped=grouped) if rounds else None
     interval = latency(processes)
     return {
         "case_id": case.case_id,
         "case": msgspec.to_builtins(case),
         "median_s": estimate.median if estimate else None,
         "mean_s": estimate.mean if estimate else None,
-        "std_s": estimate.std if estimate and estimate.samples > 1 else None,
+        "std_s": estimate.std if estimate and not math.isnan(estimate.std) else None,
         "throughput_img_s": case.batch / estimate.median if estimate else None,
         "samples": estimate.samples if estimate else 0,
         "interval_s": [interval.low, interval.high] if interval else None,

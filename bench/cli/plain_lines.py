@@ -53,7 +53,8 @@ class PlainLines:
         """Print the numbers from all rounds so far."""
         last = rounds[-1]
         self._tracker.measured(last)
-        summary = summarise([record.samples_s for record in rounds])
+        grouped = any(record.calls_per_sample > 1 for record in rounds)
+        summary = summarise([record.samples_s for record in rounds], grouped=grouped)
         if last.stopped_by == "round":
             remark = f"round {last.round}, {duration(self._tracker.left_s())} left"
         else:

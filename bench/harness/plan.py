@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 
@@ -91,6 +93,16 @@ PRESETS = {
         ),
     )
 }
+
+
+MOST_SAMPLES = 10**5  # of one record
+GROUPED_BELOW_S = 50e-6  # shorter calls are timed in groups
+SHORTEST_GROUP_S = 100e-6
+
+
+def calls_per_sample(iteration_s: float) -> int:
+    """Return how many calls make one sample: 1, or enough for SHORTEST_GROUP_S."""
+    return 1 if iteration_s >= GROUPED_BELOW_S else math.ceil(SHORTEST_GROUP_S / iteration_s)
 
 
 def is_slow(plan: Plan, batch: int, iteration_s: float) -> bool:

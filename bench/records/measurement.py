@@ -131,6 +131,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `settings`: switches of torch during the measurement.
     - `changed`: settings of the process that the network changed while it was timed, with their
       values (`from 2 to 1`).
+    - `calls_per_sample`: above 1, a sample is the mean of so many calls, which are too short
+      to be timed one by one.
     - `unseen_s`: seconds of calls after the timed blocks, each on images that the network never
       saw; `repeated_s`: seconds of calls on known images, in turns with them.
     - `share_s`: the case's share of the seconds that its round needed to start the template.
@@ -172,6 +174,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     files: dict[Name, Name] = {}
     generation: Ordinal = 0
     changed: dict[Name, Text] = {}
+    calls_per_sample: Whole = 1
     unseen_s: Samples = []
     repeated_s: Samples = []
     schema: Integer = SCHEMA

@@ -26,6 +26,11 @@ from bench.storage.reader import (
     unfinished_line,
 )
 
+
+class UnreadableRecordError(UsageError):
+    """The reader would refuse the record, so it was not written."""
+
+
 TORN_SUFFIX = ".torn"
 CHOOSE_OUT = "Use --out to choose a folder that you may write to."
 
@@ -85,10 +90,18 @@ class Store:
     def append(self, record: Record) -> None:
         """Append one record and flush it to the disk.
 
+        Raises UnreadableRecordError, and writes nothing, if the reader would refuse the record.
         Raises UsageError if the write fails; a partly written record is removed again.
         """
         assert self._file is not None
         line = msgspec.json.encode(record) + b"\n"
+        try:
+            decode(line)
+        except FlawedLineError as error:
+            raise UnreadableRecordError(
+                f"the record cannot be read back: {error.detail}",
+                "Report this as a fault of bench, with the command.",
+            ) from None
         try:
             self._check_in_place(self._file)
             place = Place(_write(self._file, line), len(line))

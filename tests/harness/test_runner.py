@@ -16,6 +16,7 @@ from bench.harness.scheduler.child import CaseError
 from bench.harness.scheduler.record import _declared
 from bench.harness.scheduler.template import Template
 from bench.records import LAST, Case, Conditions, Failure, Measurement
+from bench.storage import reader
 from bench.storage.history import history
 from bench.text import without_paths
 
@@ -53,6 +54,16 @@ def test_every_case_has_all_rounds_and_all_samples(measure):
         assert sum(record.samples_s) >= PLAN.timed_s
         assert record.stages_s.timed == pytest.approx(sum(record.samples_s))
         assert record.warnings == []
+
+
+def test_a_record_that_could_not_be_read_back_is_a_failure_at_once(measure, monkeypatch):
+    monkeypatch.setattr(reader, "LINE_BYTES", 2500)
+    long = msgspec.structs.replace(PLAN, min_samples=500)
+    (failed,) = measure([fake("resnet50")], long)
+    assert (failed.stage, failed.error) == ("timed", "UnreadableRecord")
+    assert "2500 bytes" in failed.message
+    assert records(measure) == []
+    assert measure([fake("resnet50")], long) == [failed]
 
 
 def test_cases_take_turns_and_every_turn_reverses_the_order(measure):
@@ -100,7 +111,7 @@ class Crowded:
         self.alive, self.name, self.alone = 0, name, alone
         monkeypatch.setattr(runner, "CaseRound", self.turn)
 
-    def turn(self, job, child, earlier):
+    def turn(self, job, child, earlier, calls):
         made, crowd = CaseRound(job, child, earlier), self
 
         class Crowding(CaseRound):

@@ -92,6 +92,7 @@ MEASURED = measurement(
     block_memory_s=[1e-3, 1e-3],
     device_samples_s=[0.010, 0.012, 0.011],
     block_pipelined_s=[0.009, 0.009],
+    calls_per_sample=2,
     unseen_s=[0.01],
     repeated_s=[0.01],
     stages_s=_filled(Stages, 0.1),

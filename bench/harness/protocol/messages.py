@@ -83,10 +83,14 @@ class Tried(msgspec.Struct, frozen=True, tag="tried"):
 
 
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
-    """To a child: calibrate, call the network `discard` times, then time `iterations` calls."""
+    """To a child: calibrate, call the network `discard` times, then time `iterations` samples.
+
+    Each sample is the mean of `calls_per_sample` calls.
+    """
 
     iterations: int
     discard: int
+    calls_per_sample: int = 1
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 from bench.devices import clocks
-from bench.harness.plan import is_slow
+from bench.harness import plan as plans
+from bench.harness.plan import MOST_SAMPLES, is_slow
 from bench.harness.protocol.messages import (
     Block,
     Finish,
@@ -29,10 +30,18 @@ class CaseRound:
     Methods that talk to the child raise CaseError where the child fails.
     """
 
-    def __init__(self, job: Job, child: ChildProcess, earlier: list[float]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        child: ChildProcess,
+        earlier: list[float],
+        calls_per_sample: int | None = None,
+    ) -> None:
         self.job = job
         self.case = job.case
         self.earlier = earlier  # seconds per iteration in earlier rounds, for the progress display
+        self.calls_per_sample = calls_per_sample or 1  # as in the first round of the case
+        self._is_settled = calls_per_sample is not None
         self.iteration_s = 0.0
         self.peak_bytes: int | None = None
         self.blocks: list[Block] = []
@@ -60,23 +69,32 @@ class CaseRound:
         plan, samples = self.job.plan, self.samples
         if self.is_slow():
             return len(samples) >= plan.slow_samples
-        return len(samples) >= plan.min_samples and sum(samples) >= plan.timed_s
+        timed_s = sum(samples) * self.calls_per_sample
+        return len(samples) >= plan.min_samples and (
+            timed_s >= plan.timed_s or len(samples) >= MOST_SAMPLES
+        )
 
     def await_ready(self) -> None:
         """Wait until the child has prepared and warmed up its network."""
         ready = self._answer(Ready, self.job.plan.deadline_s)
         self.iteration_s, self.peak_bytes = ready.iteration_s, ready.peak_bytes
+        if not self._is_settled:
+            self.calls_per_sample = plans.calls_per_sample(self.iteration_s)
 
     def time_block(self) -> None:
-        """Ask the child to time one block of max(1, round(block_s / iteration_s)) iterations.
+        """Ask the child to time one block of max(1, round(block_s / sample_s)) samples.
+
+        A sample is `calls_per_sample` calls. A round has at most MOST_SAMPLES.
 
         The first call after a switch between processes is discarded, except for slow iterations.
         """
-        iterations = max(1, round(self.job.plan.block_s / self.iteration_s))
+        sample_s = self.iteration_s * self.calls_per_sample
+        room = MOST_SAMPLES - len(self.samples)
+        iterations = max(1, min(room, round(self.job.plan.block_s / sample_s)))
         discard = 0 if self.is_slow() else 1
         asked_s = clocks.monotonic()
-        self._child.ask(RunBlock(iterations, discard))
-        expected = (iterations + discard) * self.iteration_s
+        self._child.ask(RunBlock(iterations, discard, self.calls_per_sample))
+        expected = (iterations * self.calls_per_sample + discard) * self.iteration_s
         block = self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
         self.waited_s += clocks.monotonic() - asked_s
         self.blocks.append(block)

@@ -23,7 +23,7 @@ from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source, of_profiles
 from bench.storage.history import current_generation
 from bench.storage.pages import write_pages
-from bench.storage.results import Store
+from bench.storage.results import Store, UnreadableRecordError
 
 DEADLINE_S = 600.0
 OBSERVE_S = 5.0
@@ -142,7 +142,13 @@ class _Profiler:
             if self._traces is not None and answer.trace is not None:
                 write_pages(self._traces, {f"{case.case_id}-{number}.json": answer.trace})
         made = structs.replace(made, generation=self._generations[case])
-        self._store.append(made)
+        try:
+            self._store.append(made)
+        except UnreadableRecordError as unreadable:
+            refused = CaseError("profile", "UnreadableRecord", unreadable.message)
+            made = record.failure(self._environment, case, number, refused)
+            made = structs.replace(made, generation=self._generations[case])
+            self._store.append(made)
         return made
 
     def _plan(self, case: Case, number: int) -> ProfilePlan:

@@ -72,6 +72,7 @@ def measurement(
         telemetry=observed.telemetry,
         files=facts.files,
         changed=finished.changed,
+        calls_per_sample=measured.calls_per_sample,
         unseen_s=finished.unseen_s,
         repeated_s=finished.repeated_s,
     )

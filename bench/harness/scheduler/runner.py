@@ -37,7 +37,7 @@ from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.harness.stopping_rule import is_done, stopped_by
 from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
 from bench.storage.history import History, current_generation
-from bench.storage.results import Store
+from bench.storage.results import Store, UnreadableRecordError
 from bench.text import without_paths
 
 
@@ -187,7 +187,8 @@ class _Scheduler:
             case = waiting.pop(0)
             job = self._job(case)
             try:
-                child = CaseRound(job, template.fork(job), self._earlier_samples(case))
+                earlier, calls = self._earlier_samples(case), self._calls(case)
+                child = CaseRound(job, template.fork(job), earlier, calls)
                 self._listener.preparing(case)
                 child.await_ready()
                 self._listener.warmed(case, child.iteration_s)
@@ -232,7 +233,12 @@ class _Scheduler:
         )
         rounds = [*earlier, made]
         rounds[-1] = msgspec.structs.replace(made, stopped_by=stopped_by(self._plan, rounds))
-        self._append(rounds[-1])
+        try:
+            self._append(rounds[-1])
+        except UnreadableRecordError as error:
+            refused = CaseError("timed", "UnreadableRecord", error.message)
+            self._record_failure(child.job, refused)
+            return
         self._listener.measured(child.case, rounds)
 
     def _observe(
@@ -273,6 +279,11 @@ class _Scheduler:
 
     def _earlier_samples(self, case: Case) -> list[float]:
         return [sample for made in self._history(case).rounds for sample in made.samples_s]
+
+    def _calls(self, case: Case) -> int | None:
+        """Return how many calls made one sample in the first round; None before it."""
+        rounds = self._history(case).rounds
+        return rounds[0].calls_per_sample if rounds else None
 
     def _has_room(self, children: Sequence[CaseRound]) -> bool:
         return has_room(self._driver.free_bytes(), [child.peak_bytes for child in children])

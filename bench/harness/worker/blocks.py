@@ -10,7 +10,13 @@ from bench.devices import Session, clocks
 from bench.devices.kernels import Kernels, calibrate
 from bench.harness.protocol.channel import Channel
 from bench.harness.protocol.messages import Block, Job, RunBlock
-from bench.harness.worker.timing import StageClock, pipelined_block, timed_block, timed_call
+from bench.harness.worker.timing import (
+    StageClock,
+    in_groups,
+    pipelined_block,
+    timed_block,
+    timed_call,
+)
 from bench.records import Jump, Reading
 
 Call = Callable[[], object]
@@ -55,19 +61,25 @@ def serve_blocks(
             clock.add("warmup", timed_call(call, session.now))
         discarded += request.discard
         before, began = session.sense(), moment()
-        block = timed_block(call, session.now, request.iterations)
+        group = request.calls_per_sample
+        grouped = in_groups(call, group)
+        block = timed_block(grouped, session.now, request.iterations)
         ended, after = moment(), session.sense()
         output = block.output
         readings.append((before, after))
         if jump := clocks.jump(len(readings), began, ended):
             jumps.append(jump)
         clock.add("timed", sum(block.samples_s))
-        medians.append(statistics.median(block.samples_s))
-        queued = _queued_blocks(session, clock, call, request.iterations, job.case.batch)
+        samples_s = [each / group for each in block.samples_s]
+        medians.append(statistics.median(samples_s))
+        times, queued_s = _queued_blocks(
+            session, clock, grouped, request.iterations, job.case.batch
+        )
+        queued = ([each / group for each in times], queued_s and queued_s / group)
         counted_s = session.now() - asked_s if session.script is None else None
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
-        channel.send(Block(block.start_s, block.samples_s, *calibration, *queued, counted_s))
+        channel.send(Block(block.start_s, samples_s, *calibration, *queued, counted_s))
         del block
     typical_s = statistics.median(medians) if medians else 0.0
     return ServedBlocks(discarded, readings, jumps, output, typical_s)

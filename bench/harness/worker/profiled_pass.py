@@ -18,6 +18,7 @@ from bench.analysis.profile.breakdown import Samples
 from bench.analysis.profile.trace import MARK, Iteration, TraceError
 from bench.devices import Session, clocks
 from bench.devices.host import own_usage
+from bench.harness.plan import MOST_SAMPLES
 from bench.harness.worker.timing import pipelined_block, timed_block, timed_call
 
 EVENT_CALLS = 1000
@@ -48,7 +49,9 @@ def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pa
     The order within a pair reverses each time, so that a drift affects both kinds alike. Raises
     TraceError where a trace is unreadable or lacks iterations.
     """
-    iterations = max(1, round(block_s / timed_call(call, session.now)))
+    wanted = round(block_s / timed_call(call, session.now))
+    most = MOST_SAMPLES * block_s / max(seconds, 4 * block_s)  # so many in all blocks
+    iterations = max(1, min(wanted, int(most)))
     _profiled(call, session, 1)  # the first use of the profiler is slow
     samples = Samples([], [])
     seen: list[Iteration] = []

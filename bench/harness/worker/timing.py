@@ -175,6 +175,19 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Time
     return Timed(start, samples, output)
 
 
+def in_groups(call: Callable[[], object], calls: int) -> Callable[[], object]:
+    """Return a function that runs `call` so many times, and returns the last output."""
+    if calls == 1:
+        return call
+
+    def run() -> object:
+        for _ in range(calls - 1):
+            call()
+        return call()
+
+    return run
+
+
 def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> float:
     """Queue `iterations` calls, wait once for all; return total seconds / `iterations`."""
     with _no_garbage_collection():
