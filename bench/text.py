@@ -60,8 +60,13 @@ def in_unit(unit: float, value: float | None) -> float | None:
     return None if value is None else value / unit
 
 
-def facts(known: Mapping[str, str | int | float | None]) -> str:
-    """`{"memory_gib": 8, "logical_cores": 2}` to `8 GiB memory, logical cores 2`."""
+def facts(
+    known: Mapping[str, str | int | float | None], variables: Mapping[str, str] | None = None
+) -> str:
+    """`{"memory_gib": 8, "logical_cores": 2}` to `8 GiB memory, logical cores 2`.
+
+    Variables of the shell follow as `OMP_THREAD_LIMIT=1`.
+    """
     words = [
         f"{value} GiB {key.removesuffix('_gib')}"
         if key.endswith("_gib")
@@ -69,6 +74,7 @@ def facts(known: Mapping[str, str | int | float | None]) -> str:
         for key, value in known.items()
         if value is not None
     ]
+    words += [f"{name}={value}" for name, value in (variables or {}).items()]
     return ", ".join(words)
 
 

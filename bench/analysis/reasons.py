@@ -53,6 +53,11 @@ class Doubt(enum.Enum):
         "The network may store its answers. Let its `forward` compute each answer from the image, "
         "and measure again."
     )
+    SETTINGS = (
+        "Something outside the network set this: a variable of the shell (`env | grep -E "
+        "'OMP|MKL|DNN'`), `taskset`, or a `sitecustomize`. Undo it, and measure again."
+    )
+    ROUNDS_APART = "Measure the case anew under one setting: `bench run --again`."
     THREADS = "Omit --threads, or set it to at most the number of usable CPUs."
 
 
@@ -81,6 +86,10 @@ class Observation(enum.Enum):
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"
     SETTING_CHANGED = Doubt.NETWORK, "the network changed {} while it was timed"
     UNSEEN_SLOWER = Doubt.STORED, "calls on images never seen before took {} times as long"
+    SETTING_DIFFERS = Doubt.SETTINGS, "the setting {} was {} instead of {}"
+    FEWER_THREADS = Doubt.SETTINGS, "only {} of {} threads computed"
+    FEWER_CPUS = Doubt.SETTINGS, "the process could use only {} of the CPUs for its {} threads"
+    ROUNDS_APART = Doubt.ROUNDS_APART, "rounds with another setting are left out: {}"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 
     def __init__(self, doubt: Doubt, sentence: str) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from bench.analysis.gather import DeviceRecords, gather
 from bench.analysis.ratio import State, usual_state
+from bench.analysis.settings import alike
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.errors import UsageError
 from bench.models import labels, naming
@@ -46,7 +47,11 @@ class Recorded(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(record.case for record in self.records))
 
     def history(self, case: Case) -> History:
-        """The rounds of `case`, and its failure if no later round succeeded."""
+        """The rounds of `case` that may be pooled, and its failure if no later round succeeded."""
+        every = self._history(case)
+        return every._replace(rounds=alike(every.rounds))
+
+    def _history(self, case: Case) -> History:
         return history(self.records, case, self.environment.environment_id)
 
     def matching(self, selector: str) -> list[Case]:
@@ -78,7 +83,7 @@ class Recorded(msgspec.Struct, frozen=True):
     def verdict(self, case: Case) -> Verdict:
         """The verdict on the rounds of `case`."""
         machine = Machine(self.quiet(case), self.usable_cpus)
-        return judge_case(self.history(case).rounds, machine)
+        return judge_case(self._history(case).rounds, machine)
 
 
 def latest(source: Path) -> list[Recorded]:

@@ -10,6 +10,7 @@ import msgspec
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment
+from bench.analysis.settings import alike
 from bench.analysis.stats import Estimate, Summary, latency, summarise
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.paper import accuracy
@@ -133,20 +134,21 @@ def _row(
     first = group[0]
     assert isinstance(first, (Measurement, Failure))
     rounds, failure = history(group, first.case, first.environment_id)
-    warned = [*(r.warnings for r in rounds), failure.warnings if failure else []]
-    processes = [] if failure else [r.samples_s for r in rounds]
+    kept = alike(rounds)
+    warned = [*(r.warnings for r in kept), failure.warnings if failure else []]
+    processes = [] if failure else [r.samples_s for r in kept]
     environment = environment or unknown_environment(first)
     state = quiet.get((first.environment_id, first.case.threads))
     machine = Machine(state, cpus)
     return Row(
         case=first.case,
         environment=environment,
-        summary=summarise(processes, grouped=_is_grouped(rounds)) if processes else None,
-        cost=_cost(rounds) if rounds else None,
+        summary=summarise(processes, grouped=_is_grouped(kept)) if processes else None,
+        cost=_cost(kept) if kept else None,
         failure=failure,
         stopped_by=rounds[-1].stopped_by if rounds else "",
         warnings=list(dict.fromkeys(itertools.chain(*warned))),
-        rounds=rounds,
+        rounds=kept,
         interval=latency(processes),
         verdict=judge_case(rounds, machine) if processes else None,
         accuracies=accuracy.of(first.case.model, first.case.resolution, given),

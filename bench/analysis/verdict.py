@@ -23,6 +23,7 @@ from bench.analysis.reasons import (
     percent,
     seconds,
 )
+from bench.analysis.settings import alike, apart, setting_reasons
 from bench.analysis.unseen import slowdown
 from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
@@ -115,14 +116,19 @@ def judge(record: Measurement, machine: Machine) -> Verdict:
 def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
     """The verdict on a case.
 
-    INVALID if at least half of the rounds are INVALID; else SUSPECT if any round is not VALID.
+    INVALID if at least half of the rounds are INVALID; else SUSPECT if any round is not VALID. Only
+    rounds of equal settings count; if others are left out, the case is at least SUSPECT.
     """
-    verdicts = [judge(record, machine) for record in rounds]
+    kept = alike(rounds)
+    verdicts = [judge(record, machine) for record in kept]
     level: Level = "SUSPECT" if any(each.level != "VALID" for each in verdicts) else "VALID"
     invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
-    if invalid and invalid >= SHARE_OF_ROUNDS * len(rounds):
+    if invalid and invalid >= SHARE_OF_ROUNDS * len(kept):
         level = "INVALID"
-    return Verdict(level, _of_rounds([verdict.reasons for verdict in verdicts]))
+    left_out = apart(rounds)
+    if left_out and level == "VALID":
+        level = "SUSPECT"
+    return Verdict(level, [*_of_rounds([verdict.reasons for verdict in verdicts]), *left_out])
 
 
 def _of_rounds(found: Sequence[Sequence[Reason]]) -> list[Reason]:
@@ -222,6 +228,7 @@ def _of_course(record: Measurement, usable_cpus: int | None) -> Iterator[Reason]
     typical_s = statistics.median(record.samples_s)
     if ratio := slowdown(record.unseen_s, record.repeated_s, typical_s):
         yield Reason(Observation.UNSEEN_SLOWER, "SUSPECT", (factor(ratio),))
+    yield from setting_reasons(record, usable_cpus)
     threads = record.case.threads
     if usable_cpus is not None and threads > usable_cpus:
         yield Reason(Observation.MORE_THREADS, "SUSPECT", (count(threads), count(usable_cpus)))

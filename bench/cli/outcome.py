@@ -21,7 +21,7 @@ from bench.cli.sweep import Sweep
 from bench.models import labels
 from bench.models.naming import selector
 from bench.records import Case, Failure, of_cases
-from bench.storage.history import History, history
+from bench.storage.history import History
 
 
 class Outcome(NamedTuple):
@@ -68,9 +68,9 @@ def outcome_of(sweep: Sweep) -> Outcome:
     named = labels.merged(labels.on_record(records), sweep.environment.labels)
     unique = labels.settled(named, [case.model for case in sweep.cases])
     cases = [msgspec.structs.replace(c, label=unique.get(c.model, "")) for c in sweep.cases]
-    histories = {case: history(records, case, here) for case in cases}
     own = [record for record in of_cases(records) if record.environment_id == here]
     recorded = Recorded(sweep.environment, own, usable_cpus=usable_cpus(records))
+    histories = {case: recorded.history(case) for case in cases}
     measured = [case for case, (rounds, failure) in histories.items() if rounds and not failure]
     return Outcome(histories, {case: recorded.verdict(case) for case in measured})
 

@@ -1,30 +1,39 @@
-"""Detects that bench, torch or timm has another version than in the last run of a folder."""
+"""Detects what changed since the last run of a folder: a version, or a variable of the shell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.harness.scheduler.environment import ID_PACKAGES
 from bench.records import Environment
 
 
 def version_change(earlier: Sequence[Environment], today: Environment) -> str | None:
-    """Return a line that names each version that changed since the last of the earlier runs.
+    """Return a line that names each version and variable that changed since the last earlier run.
 
     `earlier` is in the order of the file. Returns None if there is no earlier run, if an earlier
-    run has today's environment, or if no version changed.
+    run has today's environment, or if nothing of these changed.
     """
     if not earlier or any(each.environment_id == today.environment_id for each in earlier):
         return None
     last = earlier[-1]
-    changes = [
-        f"{name} {last.versions.get(name) or 'none'} to {today.versions.get(name) or 'none'}"
-        for name in reversed(ID_PACKAGES)
-        if last.versions.get(name) != today.versions.get(name)
-    ]
-    if not changes:
+    versions = _changes(last.versions, today.versions, reversed(ID_PACKAGES))
+    variables = _changes(last.variables, today.variables, {**last.variables, **today.variables})
+    if not versions and not variables:
         return None
+    what = "The environment" if variables else "The version"
     return (
-        f"The version changed: {', '.join(changes)}. Earlier rounds stay on record, and reports "
-        "still show them. Every case is measured again and gets a row of its own."
+        f"{what} changed: {', '.join([*versions, *variables])}. Earlier rounds stay on record, and "
+        "reports still show them. Every case is measured again and gets a row of its own."
     )
+
+
+def _changes(
+    before: Mapping[str, str | None], after: Mapping[str, str | None], names: Iterable[str]
+) -> list[str]:
+    """Each of `names` whose value changed: `torch 2.5 to 2.6`."""
+    return [
+        f"{name} {before.get(name) or 'none'} to {after.get(name) or 'none'}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from bench.devices import clocks, precision
+from bench.devices import clocks, parallelism, precision
 from bench.devices.driver import Kind, Script, Speed
 from bench.devices.host import Host, status_bytes, tidy_brand, usable_cpus
 from bench.devices.kernels import CPU, CPU_PEAK, Kernels, torch_kernels
@@ -133,6 +133,10 @@ class CpuSession:
             "instructions": torch.backends.cpu.get_cpu_capability(),
             **precision.switches(),
         }
+
+    def threads_used(self, threads: int) -> float | None:
+        """Return the number of threads that compute an operator which has work for `threads`."""
+        return parallelism.threads_used(threads)
 
     def reset_peak_memory(self) -> None:
         """Reset the peak RSS. If the kernel refuses, the peak counts from the process start."""

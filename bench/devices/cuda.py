@@ -166,6 +166,10 @@ class CudaSession:
             **precision.switches(),
         }
 
+    def threads_used(self, threads: int) -> float | None:
+        """Return None: the GPU computes, and one thread of the host launches its work."""
+        return None
+
     def reset_peak_memory(self) -> None:
         """Do nothing: before the network, only the calibration kernels hold GPU memory.
 

@@ -85,6 +85,12 @@ class Session(Protocol):
     def settings(self) -> dict[str, Setting]:
         """Return the current values of switches that change the speed, in this process."""
 
+    def threads_used(self, threads: int) -> float | None:
+        """Return how many threads of the CPU compute where there is work for `threads`.
+
+        None on a device whose speed does not depend on it, or where it is unknown.
+        """
+
     def reset_peak_memory(self) -> None:
         """Start a new measurement of the peak memory."""
 

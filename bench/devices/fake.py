@@ -146,6 +146,10 @@ class FakeSession:
         """Return no settings: there are no switches."""
         return {}
 
+    def threads_used(self, threads: int) -> float | None:
+        """Return None: nothing is computed."""
+        return None
+
     def reset_peak_memory(self) -> None:
         """Do nothing: simulated networks need no memory."""
 

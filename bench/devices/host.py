@@ -5,6 +5,7 @@ The values are from /proc, /sys and the cgroups (v1 and v2) of this process.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -149,10 +150,25 @@ def usable_cpus(root: Path = Path("/")) -> int:
 
 
 def allowed_cpus() -> set[int]:
-    """Return the indices of the CPUs in the affinity mask of this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
+    """Return the indices of the CPUs that any thread of this process may use.
+
+    OpenMP may bind each thread to another CPU (OMP_PROC_BIND).
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return set(range(os.cpu_count() or 1))
+    allowed = os.sched_getaffinity(0)
+    for thread in thread_ids():
+        with contextlib.suppress(OSError):  # it has ended
+            allowed |= os.sched_getaffinity(thread)
+    return allowed
+
+
+def thread_ids() -> list[int]:
+    """Return the numbers of the threads of this process; [] where the system does not list them."""
+    try:
+        return [int(number) for number in os.listdir("/proc/self/task")]
+    except OSError:
+        return []
 
 
 def affinity() -> int:

@@ -82,6 +82,16 @@ def set_switches(name: str) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def wanted_switches(name: str) -> dict[str, str | int | float | bool | None]:
+    """Return what `switches` returns after `set_switches`."""
+    return {
+        "matmul_tf32": name == "tf32",
+        "cudnn_tf32": name == "tf32",
+        "cudnn_benchmark": False,
+        "float32_matmul_precision": "high" if name == "tf32" else "highest",
+    }
+
+
 def switches() -> dict[str, str | int | float | bool | None]:
     """Return the current values of the switches in this process.
 

@@ -16,6 +16,8 @@ import torch
 from torch.backends import cuda, cudnn, mkldnn
 
 from bench.devices import precision
+from bench.devices.host import thread_ids
+from bench.devices.variables import late_variables
 
 # These calls fail where the setting was used already, where the system refuses, or off the main
 # thread.
@@ -142,6 +144,12 @@ def _cpus() -> frozenset[int]:
     return frozenset(os.sched_getaffinity(0)) if can else frozenset()
 
 
+def _set_cpus(before: frozenset[int]) -> None:
+    """Set the CPUs of all threads: those that started meanwhile have the changed ones."""
+    for thread in [0, *thread_ids()]:
+        os.sched_setaffinity(thread, before)
+
+
 def _folder() -> tuple[str, ...]:
     with contextlib.suppress(OSError):  # it may have been removed
         return (os.getcwd(),)
@@ -166,7 +174,8 @@ def _set_handlers(before: Mapping[int, Any]) -> None:
 SETTINGS: dict[str, Setting] = {
     "the number of threads": Setting(torch.get_num_threads, torch.set_num_threads),
     "the number of interop threads": Setting(torch.get_num_interop_threads, None),
-    "the CPUs of the process": Setting(_cpus, lambda cpus: os.sched_setaffinity(0, cpus)),
+    "the CPUs of the process": Setting(_cpus, _set_cpus),
+    "the variables of MKL and oneDNN": Setting(late_variables, None),
     "the default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
     "the default device": Setting(_default_device, _set_default_device),
     "the grad mode": Setting(torch.is_grad_enabled, torch.set_grad_enabled),

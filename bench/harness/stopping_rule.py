@@ -6,9 +6,11 @@ therefore stops at the same round as an uninterrupted run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from bench.analysis import stats
+from bench.analysis.settings import alike
 from bench.harness.plan import Plan, is_slow
 from bench.records import Measurement, StopReason
 
@@ -55,7 +57,9 @@ def is_done(plan: Plan, records: Sequence[Measurement]) -> bool:
 
 
 def _half_width(records: Sequence[Measurement]) -> float:
-    """Return half the width of the 95 % confidence interval of the latency / the latency."""
-    estimate = stats.latency([record.samples_s for record in records])
-    assert estimate is not None
-    return estimate.half_width
+    """Return half the width of the 95 % confidence interval of the latency / the latency.
+
+    Only rounds of equal settings count; inf where there are fewer than two.
+    """
+    estimate = stats.latency([record.samples_s for record in alike(records)])
+    return estimate.half_width if estimate else math.inf

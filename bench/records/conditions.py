@@ -94,6 +94,9 @@ class Conditions(Counters, frozen=True):
     `counted_s` are the seconds of the blocks with their kernels and discarded calls, by the clock
     that timed them. `waited_s` are the same seconds by the clock of the parent process, which runs
     no code of the user. Both are None for a scripted clock.
+
+    `threads_used` is the number of threads that computed an operator, run after the blocks, which
+    has work for all threads of the case; None if it was not counted.
     """
 
     wall_s: Amount = 0.0
@@ -109,6 +112,7 @@ class Conditions(Counters, frozen=True):
     jumps: list[Jump] = []
     counted_s: Amount | None = None
     waited_s: Amount | None = None
+    threads_used: Amount | None = None
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):

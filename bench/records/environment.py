@@ -33,7 +33,9 @@ class Chip(msgspec.Struct, frozen=True):
 class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):
     """The chip and the software of a run. `environment_id` hashes chip and versions, not state.
 
-    `labels` maps the name of a model in cases to the name that the user gave it with `--label`.
+    `variables` are those of the shell that decide how torch computes, where they are set; the id
+    hashes them, too. `labels` maps the name of a model in cases to the name that the user gave it
+    with `--label`.
     """
 
     run_id: Name
@@ -44,6 +46,7 @@ class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="typ
     started_at: Name
     command: str
     labels: dict[Name, Name] = {}
+    variables: dict[Name, Text] = {}
     schema: Integer = SCHEMA
 
 

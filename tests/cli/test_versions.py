@@ -48,6 +48,12 @@ def test_each_changed_version_is_named(versions, said):
     assert version_change([earlier(1, **versions)], TODAY).startswith(said)
 
 
+def test_a_changed_variable_is_named():
+    limited = msgspec.structs.replace(earlier(1), variables={"OMP_THREAD_LIMIT": "1"})
+    said = "The environment changed: OMP_THREAD_LIMIT 1 to none. Earlier rounds"
+    assert version_change([limited], TODAY).startswith(said)
+
+
 def test_there_is_no_message_if_no_version_changed():
     assert version_change([], TODAY) is None
     assert version_change([TODAY], TODAY) is None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import hashlib
 import platform
+from collections.abc import Mapping
 from importlib import metadata
+from types import MappingProxyType
 
 import msgspec
 
 import bench
 from bench.devices import Driver
+from bench.devices.variables import deciding_variables
 from bench.records import Chip, Environment
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy")
@@ -22,25 +25,40 @@ def describe(driver: Driver, chip: Chip, run_id: str, command: str) -> Environme
     versions = {name: _version(name) for name in PACKAGES}
     versions |= {"bench": bench.__version__, "python": platform.python_version()}
     versions |= {"kernel": platform.release()}
+    variables = deciding_variables() if driver.runs_torch else {}
     return Environment(
         run_id=run_id,
-        environment_id=environment_id(driver, chip, versions),
+        environment_id=environment_id(driver, chip, versions, variables),
         chip=chip,
         versions=versions,
         state=driver.state(),
         started_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         command=command,
+        variables=variables,
     )
 
 
-def environment_id(driver: Driver, chip: Chip, versions: dict[str, str | None]) -> str:
+def environment_id(
+    driver: Driver,
+    chip: Chip,
+    versions: Mapping[str, str | None],
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return 16 hex digits of the SHA-256 of the chip and the versions of ID_PACKAGES.
 
+    Variables of the shell that decide how torch computes are part of it only where they are set.
     The machine's state (clocks, governor, ...) is not part of the id. For a device that does not
     run torch, only the version of bench is.
     """
     names = ID_PACKAGES if driver.runs_torch else ("bench",)
-    identity = (chip.device, chip.name, chip.facts, {name: versions.get(name) for name in names})
+    known = {name: versions.get(name) for name in names}
+    identity = (
+        chip.device,
+        chip.name,
+        chip.facts,
+        known,
+        *([dict(variables)] if variables else []),
+    )
     return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()[:16]
 
 

@@ -93,7 +93,9 @@ class _Work(NamedTuple):
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )
         conditions = conditions_over(served.readings, idles=self.idles)
-        settings, changed = self.session.settings(), dict(prepared.changed())
+        settings = self.session.settings()
+        threads_used = self.session.threads_used(self.job.case.threads)
+        changed = dict(prepared.changed())
         self._compare(prepared, served.output)
         with self.clock.stage("check"):
             unseen = prepared.unseen(self.session.now, served.typical_s)
@@ -103,7 +105,9 @@ class _Work(NamedTuple):
                 stages=self.clock.stages,
                 facts=structs.replace(facts, cost=_with_memory(facts.cost, memory)),
                 discarded=1 + len(warmed.durations_s) + served.discarded,
-                conditions=structs.replace(conditions, jumps=served.jumps),
+                conditions=structs.replace(
+                    conditions, jumps=served.jumps, threads_used=threads_used
+                ),
                 steady=warmed.steady if warms_up else None,
                 settings=settings,
                 changed=changed,

@@ -105,8 +105,13 @@ class Loaded:
         return self._unseen.call(self._run, self._inputs, self._first, now, typical_s)
 
     def changed(self) -> dict[str, str]:
-        """Return the settings that the network has changed since `inspect`, with their values."""
-        return {each.name: each.values for each in self._state.restore() if each.counts}
+        """Return the settings that differed while the network was timed, with their values.
+
+        Those are the settings that it has changed since `inspect`, or that cannot be set back.
+        """
+        now, every = self._state.restore(), self._state.changes
+        differed = [each for each in every if each in now or not each.is_restored]
+        return {each.name: each.values for each in differed if each.counts}
 
     def operators(self) -> list[Operator]:
         """List the operators of one call, where the backend runs them one by one.

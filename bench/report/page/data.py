@@ -85,7 +85,7 @@ def _families(devices: Sequence[DeviceResults]) -> Json:
 
 def _device(device: DeviceResults) -> Json:
     environment = device.environment
-    known = facts({**environment.chip.facts, **environment.versions})
+    known = facts({**environment.chip.facts, **environment.versions}, environment.variables)
     return {
         "label": device.label,
         "latest": device.latest,

@@ -225,7 +225,10 @@ def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
 def _environments(devices: Sequence[DeviceResults], shown: Sequence[Shown]) -> Iterator[str]:
     """A line per device with its environment, and a line with the devices that have no row."""
     for name, environment in ((each.name, each.device.environment) for each in shown):
-        known = facts({**environment.chip.facts, **environment.versions}) or "unknown"
+        known = (
+            facts({**environment.chip.facts, **environment.versions}, environment.variables)
+            or "unknown"
+        )
         yield f"{name}: environment {environment.environment_id}: {known}."
     here = [id(each.device) for each in shown]
     if absent := [device.label for device in devices if id(device) not in here]:

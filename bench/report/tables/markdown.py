@@ -28,7 +28,7 @@ TEXT_COLUMNS = (
 
 def describe(environment: Environment) -> str:
     """A Markdown sentence with the environment that a page was measured in."""
-    text = facts({**environment.chip.facts, **environment.versions})
+    text = facts({**environment.chip.facts, **environment.versions}, environment.variables)
     text = text or "unknown"
     return markdown(f"Environment {environment.environment_id}: {text}.")
 

@@ -130,8 +130,9 @@ def _notes(device: DeviceResults, part: Sequence[Line], columns: Sequence[Column
         yield f"Top-1: from {', '.join(SOURCES[each] for each in SOURCES if each in sources)}."
     if any(link.text == NOTHING for column in columns for cell in column.cells for link in cell):
         yield f"{NOTHING}: not measured or not known."
-    known = facts({**device.environment.chip.facts, **device.environment.versions}) or "unknown"
-    yield f"{device.label}: environment {device.environment.environment_id}: {known}."
+    environment = device.environment
+    known = facts({**environment.chip.facts, **environment.versions}, environment.variables)
+    yield f"{device.label}: environment {environment.environment_id}: {known or 'unknown'}."
 
 
 def _datasets(rows: Sequence[Row]) -> list[str]:

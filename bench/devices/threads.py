@@ -1,0 +1,53 @@
+"""The CPU time of each thread of this process, by the Linux kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
+USER_FIELD = 11  # of /proc/*/stat after the name: user jiffies, followed by system jiffies
+
+
+class Threads(NamedTuple):
+    """CPU seconds by number of the thread; with `count_waits`, including waits for a CPU."""
+
+    seconds: dict[int, float]
+    count_waits: bool
+
+
+def read_threads(root: Path = Path("/")) -> Threads:
+    """Read all threads of this process; no seconds where the system has no /proc/self/task.
+
+    A kernel with CONFIG_SCHEDSTATS counts in `schedstat` the nanoseconds for which a thread
+    computed, and for which it waited for a CPU. Other kernels count only CPU time, in `stat`.
+    """
+    tasks = root / "proc/self/task"
+    waits = _seconds(tasks, "schedstat", _of_schedstat)
+    return Threads(waits, True) if waits else Threads(_seconds(tasks, "stat", _of_stat), False)
+
+
+def _seconds(tasks: Path, name: str, seconds_of: Callable[[str], float]) -> dict[int, float]:
+    """Seconds by thread; a thread that ends meanwhile is left out."""
+    found: dict[int, float] = {}
+    try:
+        numbers = [each for each in os.listdir(tasks) if each.isdigit()]
+    except OSError:
+        return found
+    for number in numbers:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            found[int(number)] = seconds_of((tasks / number / name).read_text())
+    return found
+
+
+def _of_schedstat(text: str) -> float:
+    computed_ns, waited_ns = map(int, text.split()[:2])
+    return (computed_ns + waited_ns) / 1e9
+
+
+def _of_stat(text: str) -> float:
+    fields = text.rpartition(")")[2].split()  # the name of a thread may hold spaces
+    return (int(fields[USER_FIELD]) + int(fields[USER_FIELD + 1])) * JIFFY_S

@@ -1,0 +1,76 @@
+"""The threads that compute are counted, not those that were asked for."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.devices import parallelism
+from bench.devices.host import allowed_cpus
+from bench.devices.process_state import ProcessState
+
+CODE = """
+import torch
+from bench.devices.parallelism import threads_used
+torch.set_num_threads(2)
+print(torch.get_num_threads(), threads_used(2))
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    threads, cpus = torch.get_num_threads(), os.sched_getaffinity(0)
+    yield
+    torch.set_num_threads(threads)
+    os.sched_setaffinity(0, cpus)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_that_torch_uses_are_counted(threads):
+    """Also on a machine whose CPUs are busy: a thread that waits for one counts."""
+    torch.set_num_threads(threads)
+    assert parallelism.threads_used(2) == pytest.approx(threads, rel=0.2)
+
+
+@pytest.mark.parametrize("variable", ["OMP_THREAD_LIMIT=1", "OMP_WAIT_POLICY=passive"])
+def test_a_limit_of_openmp_is_seen_and_passive_waiting_is_no_limit(variable):
+    name, value = variable.split("=")
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    asked, used = done.stdout.split()
+    assert asked == "2"
+    assert float(used) == pytest.approx(1 if name == "OMP_THREAD_LIMIT" else 2, rel=0.2)
+
+
+def test_without_waits_the_largest_share_of_cpu_time_counts(monkeypatch):
+    readings = [(0.0, 0.0), (1.0, 1.0), (2.0, 3.0), (3.0, 3.5)]
+    moments = iter(parallelism._Moment(*each, False) for each in readings)
+    monkeypatch.setattr(parallelism, "_moment", lambda: next(moments))
+    assert parallelism.threads_used(1) == 2.0
+
+
+def test_cpus_are_set_back_for_threads_that_started_meanwhile():
+    if len(cpus := os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU")
+    import threading
+
+    state, stop = ProcessState(), threading.Event()
+    os.sched_setaffinity(0, {min(cpus)})
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert os.sched_getaffinity(thread.native_id) == {min(cpus)}
+        state.restore()
+        assert os.sched_getaffinity(thread.native_id) == cpus
+        os.sched_setaffinity(0, {min(cpus)})
+        assert allowed_cpus() == cpus  # OpenMP may bind each thread to a CPU of its own
+    finally:
+        stop.set()
+        thread.join()
