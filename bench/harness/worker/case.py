@@ -32,7 +32,7 @@ from bench.harness.protocol.messages import (
 from bench.harness.worker.blocks import serve_blocks
 from bench.harness.worker.errors import kind_of, message_of
 from bench.harness.worker.telemetry import observe
-from bench.harness.worker.timing import Prepared, StageClock, WarmUp, warm_up
+from bench.harness.worker.timing import Prepared, StageClock, WarmUp, fastest_call, warm_up
 from bench.records import Check, Cost, Stage
 
 ITERATION_ESTIMATE_CALLS = 5  # the median of the last warm-up calls is the expected time
@@ -88,7 +88,9 @@ class _Work(NamedTuple):
             return
         self.clock.current = "timed"  # the wait for the first turn belongs to this stage
         self.channel.send(Entered("timed"))
-        self.channel.send(Ready(_iteration_s(warmed, first_s), memory.largest))
+        durations_s = warmed.durations_s or [first_s]
+        fastest_s = fastest_call(prepared.call, self.session.now, durations_s)
+        self.channel.send(Ready(_iteration_s(warmed, first_s), memory.largest, fastest_s))
         served = serve_blocks(
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.devices import clocks
+from bench.harness.plan import calls_per_sample
 from bench.harness.protocol.messages import CaseFacts
 from bench.records import Operator, Stage, Stages
 
@@ -16,6 +17,8 @@ Clock = Callable[[], float]
 
 MIN_WARM_UP_CALLS = 4  # two windows of at least two calls each
 MAX_WARM_UP_FACTOR = 3.0  # times the planned seconds
+GROUP_TRIALS = 5
+SHORTEST_S = 1e-9
 STEADY_TOLERANCE = 0.02  # relative
 
 
@@ -186,6 +189,19 @@ def in_groups(call: Callable[[], object], calls: int) -> Callable[[], object]:
         return call()
 
     return run
+
+
+def fastest_call(call: Callable[[], object], now: Clock, durations_s: Sequence[float]) -> float:
+    """Return the seconds of the fastest call so far; of a short one, its mean in groups.
+
+    A busy machine and the clock itself make a single short call look several times as long.
+    """
+    fastest_s = max(min(durations_s), SHORTEST_S)
+    for _ in range(GROUP_TRIALS):
+        if (calls := calls_per_sample(fastest_s)) > 1:
+            group_s = timed_call(in_groups(call, calls), now)
+            fastest_s = max(min(fastest_s, group_s / calls), SHORTEST_S)
+    return fastest_s
 
 
 def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> float:
