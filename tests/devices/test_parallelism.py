@@ -49,9 +49,9 @@ def test_a_limit_of_openmp_is_seen_and_passive_waiting_is_no_limit(variable):
     assert float(used) == pytest.approx(1 if name == "OMP_THREAD_LIMIT" else 2, rel=0.2)
 
 
-def test_the_largest_of_several_calls_counts(monkeypatch):
-    """A thread that waits for another one at the end of a call lowers only this call."""
-    readings = [(0.0, 0.0), (1.0, 1.0), (2.0, 3.0), (3.0, 3.5), (4.0, 5.0), (5.0, 6.0)]
+def test_the_second_largest_of_several_calls_counts(monkeypatch):
+    """A thread that waits for another lowers some calls; one that still spins raises the first."""
+    readings = [(0.0, 0.0), (1.0, 2.5), (2.0, 4.5), (3.0, 5.0), (4.0, 6.0), (5.0, 7.5)]
     moments = iter(parallelism._Moment(*each) for each in readings)
     monkeypatch.setattr(parallelism, "_moment", lambda: next(moments))
     assert parallelism.threads_used(1) == 2.0
