@@ -42,6 +42,7 @@ def conditions_over(
         highest_power_w=max(known(r.power_w for r in everything), default=None),
         throttled_by=sorted(set().union(*throttles)) if throttles else None,
         power_modes=list(dict.fromkeys(modes)),
+        idle_s=_idle_s(readings),
         missing={name: why for reading in everything for name, why in reading.missing.items()},
     )
 
@@ -51,6 +52,33 @@ def has_true_clock(seen: Conditions | None) -> bool:
     if seen is None or seen.counted_s is None or seen.waited_s is None:
         return True
     return abs(seen.counted_s - seen.waited_s) <= max(CLOCK_SHARE * seen.waited_s, CLOCK_S)
+
+
+def _idle_s(readings: Sequence[tuple[Reading, Reading]]) -> list[float]:
+    """The idle seconds of each block; empty if they are unknown for any block."""
+    idle = known(_idle_in(before, after) for before, after in readings)
+    return idle if len(idle) == len(readings) else []
+
+
+def _idle_in(before: Reading, after: Reading) -> float | None:
+    """Seconds of a block in which no thread computed or waited for a CPU; None if unknown.
+
+    idle = wall - (the busiest thread) - stolen - throttled. Where waits are not counted, a thread
+    could wait only while others used all CPUs, so idle -= (CPU time of others) / CPUs.
+    """
+    if not before.thread_s or not after.thread_s:
+        return None
+    busiest = max(s - before.thread_s.get(thread, 0.0) for thread, s in after.thread_s.items())
+    idle = after.at_s - before.at_s - busiest
+    idle -= _sum([(before.stolen_cpu_s, after.stolen_cpu_s)]) or 0.0
+    idle -= _sum([(before.throttled_s, after.throttled_s)]) or 0.0
+    if not after.counts_waits:
+        busy = _sum([(before.busy_cpu_s, after.busy_cpu_s)])
+        own = _sum([(before.own_cpu_s, after.own_cpu_s)])
+        if busy is None or own is None:
+            return None
+        idle -= max(busy - own, 0.0) / max(after.cpus or 1, 1)
+    return max(idle, 0.0)
 
 
 def known(values: Iterable[T | None]) -> list[T]:

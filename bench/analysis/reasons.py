@@ -44,6 +44,10 @@ class Doubt(enum.Enum):
         "Code of the network, or a package that it imports, replaces the clock, as freezegun and "
         "time-machine do for tests. Remove it, and measure again."
     )
+    STOPPED = (
+        "Something stopped the process: a signal, a debugger, swapping or a slow disk. Find the "
+        "cause, and measure again."
+    )
     SET = "Wait until the time service has set the clock, then measure again."
     NETWORK = (
         "The network changes settings of its process when it is called. Remove that from its "
@@ -67,6 +71,7 @@ class Observation(enum.Enum):
     UNRECORDED = Doubt.SENSOR, "the state of the machine was not recorded"
     OTHERS_UNREAD = Doubt.SENSOR, "the CPU time of other processes could not be read: {}"
     STOLEN_UNREAD = Doubt.SENSOR, "steal time could not be read: {}"
+    STILL_UNREAD = Doubt.SENSOR, "nobody checked whether the process stood still: {}"
     NO_KERNEL = Doubt.SENSOR, "no calibration kernel was run"
     OTHERS = Doubt.OTHERS, "other processes used {} of the CPUs"
     STOLEN = Doubt.STOLEN, "the host gave {} of our CPU time to other guests"
@@ -81,6 +86,7 @@ class Observation(enum.Enum):
     SET_FORWARD = Doubt.SET, "the clock was set forward by {} in block {}"
     SET_BACK = Doubt.SET, "the clock was set back by {} in block {}"
     FALSE_CLOCK = Doubt.FALSE_CLOCK, "the clock of the process counted {} where {} passed"
+    STOOD_STILL = Doubt.STOPPED, "the process stood still for {} in block {}"
     SLOW_COMPUTE = Doubt.COMPUTE, "computation took {} times as long as on the quiet machine"
     SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as on the quiet machine"
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"

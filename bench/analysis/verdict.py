@@ -24,6 +24,7 @@ from bench.analysis.reasons import (
     seconds,
 )
 from bench.analysis.settings import alike, apart, setting_reasons
+from bench.analysis.stillness import stalls
 from bench.analysis.unseen import slowdown
 from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
@@ -42,6 +43,7 @@ CLOCK_FELL = (0.10, 0.40)
 FOLLOWING_CLOCK_FELL = (0.10, 1.0)  # a clock that follows the load: never INVALID
 COMPUTE_SLOWER = (1.35, 2.5)
 MEMORY_SLOWER = (2.2, 5.0)
+STOOD_STILL = 0.2  # of the timed seconds of a round: INVALID beyond, else SUSPECT
 QUIET_SHARE = 0.1  # the quiet state is this quantile of the kernel times of all rounds
 SHARE_OF_ROUNDS = 0.5  # a case is INVALID if at least this share of its rounds is
 NO_REASON = "no reason given"
@@ -107,6 +109,7 @@ def judge(record: Measurement, machine: Machine) -> Verdict:
     """The verdict on one round."""
     reasons = [
         *_of_conditions(record),
+        *_of_stalls(record),
         *_of_kernels(record, machine.quiet),
         *_of_course(record, machine.usable_cpus.get(record.run_id)),
     ]
@@ -180,6 +183,8 @@ def _unread(seen: Conditions) -> Iterator[Reason]:
     if seen.stolen_cpu_s is None:
         why = seen.missing.get("stolen_cpu_s", NO_REASON)
         yield Reason(Observation.STOLEN_UNREAD, "SUSPECT", (why,))
+    if "thread_s" in seen.missing:
+        yield Reason(Observation.STILL_UNREAD, "VALID", (seen.missing["thread_s"],))
 
 
 def _of_chip(seen: Conditions) -> Iterator[Reason]:
@@ -206,6 +211,17 @@ def jump_reasons(seen: Conditions) -> Iterator[Reason]:
         if each.set_s:
             direction = Observation.SET_FORWARD if each.set_s > 0 else Observation.SET_BACK
             yield Reason(direction, "SUSPECT", (elapsed(abs(each.set_s)), count(each.block)))
+
+
+def _of_stalls(record: Measurement) -> Iterator[Reason]:
+    """Reasons for blocks in which the process stood still."""
+    found = list(stalls(record))
+    timed_s = sum(record.samples_s) * record.calls_per_sample
+    is_long = sum(each.seconds for each in found) > STOOD_STILL * timed_s
+    level: Level = "INVALID" if is_long else "SUSPECT"
+    for each in found:
+        values = (seconds(each.seconds), count(each.block))
+        yield Reason(Observation.STOOD_STILL, level, values)
 
 
 def _of_kernels(record: Measurement, quiet: Quiet | None) -> Iterator[Reason]:

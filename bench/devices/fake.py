@@ -127,6 +127,8 @@ class FakeSession:
             throttled_s=self._clock * throttled,
             throttled_periods=int(self._clock * throttled * 10),
             clock_hz=self._clock_hz,
+            thread_s={0: self._clock},
+            counts_waits=True,
         )
 
     def device_times(self, call: Callable[[], object], iterations: int) -> list[float]:

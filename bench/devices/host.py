@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.devices import clocks
+from bench.devices.threads import JIFFY_S, read_threads
 from bench.records import Reading
 
-JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
 CLOCKS_READ = 8  # maximum number of CPUs to read; each read may interrupt the CPU
 
 
@@ -52,6 +52,9 @@ class Host:
         if clock is None:
             missing["clock_hz"] = "no cpufreq, as in most virtual machines"
         throttled_s, periods = self._throttled()
+        threads = read_threads(self._root)
+        if not threads.seconds:
+            missing["thread_s"] = "no /proc/self/task"
         used = own_usage()
         return Reading(
             at_s=clocks.monotonic(),
@@ -65,6 +68,8 @@ class Host:
             page_faults=used.page_faults,
             clock_hz=clock,
             power_mode=_read(self._cpu_folder(0) / "cpufreq/scaling_governor"),
+            thread_s=threads.seconds,
+            counts_waits=threads.count_waits,
             missing=missing,
         )
 

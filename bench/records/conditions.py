@@ -39,7 +39,9 @@ class Reading(Counters, frozen=True, kw_only=True):
     """Sensor values at one moment: counters, which start at an arbitrary time, and levels.
 
     `cpus` is the number of usable CPUs. Clock, temperature, power and throttle reasons belong to
-    the chip that computes. `missing` gives for each None the reason why it could not be read.
+    the chip that computes. `thread_s` holds for each thread of this process, by its number, the CPU
+    seconds since its start. With `counts_waits` they include the seconds for which the thread
+    waited for a CPU. `missing` gives for each value that could not be read the reason.
     """
 
     at_s: Amount
@@ -49,6 +51,8 @@ class Reading(Counters, frozen=True, kw_only=True):
     power_w: Number | None = None
     throttles: list[Text] | None = None
     power_mode: Name | None = None
+    thread_s: dict[int, Number] = {}
+    counts_waits: bool = False
     missing: dict[Name, Text] = {}
 
 
@@ -97,6 +101,8 @@ class Conditions(Counters, frozen=True):
 
     `threads_used` is the number of threads that computed an operator, run after the blocks, which
     has work for all threads of the case; None if it was not counted.
+    `idle_s` has for each block the seconds in which no thread of the process computed or waited for
+    a CPU; the list is empty where this could not be read.
     """
 
     wall_s: Amount = 0.0
@@ -113,6 +119,7 @@ class Conditions(Counters, frozen=True):
     counted_s: Amount | None = None
     waited_s: Amount | None = None
     threads_used: Amount | None = None
+    idle_s: list[Amount] = []
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):

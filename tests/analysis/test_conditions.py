@@ -1,3 +1,5 @@
+import pytest
+
 from bench.analysis.conditions import conditions_over
 from bench.records import Reading
 
@@ -49,3 +51,36 @@ def test_levels_are_maxima_and_throttle_reasons_are_collected():
 
 def test_conditions_of_no_blocks_are_empty():
     assert conditions_over([]).wall_s == 0
+
+
+def idle(before=None, after=None, **over):
+    """The idle seconds of a block of 4 s, in which thread 7 computed for 1 s."""
+    first = {"at_s": 0, "thread_s": {7: 2.0, 8: 9.0}, "busy_cpu_s": 0.0, "own_cpu_s": 0.0}
+    last = {"at_s": 4, "thread_s": {7: 3.0, 8: 9.0}, "busy_cpu_s": 1.0, "own_cpu_s": 1.0, **over}
+    pair = (Reading(**{**first, **(before or {})}), Reading(**{**last, **(after or {})}))
+    return conditions_over([pair]).idle_s
+
+
+def test_idle_time_is_what_the_busiest_thread_leaves():
+    assert idle() == [3.0]
+    assert idle(thread_s={7: 3.0, 8: 11.0}) == [2.0]
+    assert idle(thread_s={7: 3.0, 9: 2.5}) == [1.5]  # thread 9 started in the block
+    assert idle(thread_s={7: 8.0}) == [0.0]  # kernels count in ticks
+
+
+def test_stolen_and_throttled_time_is_not_idle():
+    began = {"stolen_cpu_s": 1.0, "throttled_s": 0.0}
+    assert idle(began, {"stolen_cpu_s": 1.5, "throttled_s": 0.25}) == [2.25]
+
+
+def test_where_waits_are_not_counted_the_load_of_others_is_not_idle():
+    assert idle(busy_cpu_s=3.0) == [1.0]
+    assert idle(busy_cpu_s=5.0, cpus=2) == [1.0]  # a thread waits only while no CPU is free
+    assert idle(busy_cpu_s=3.0, counts_waits=True) == [3.0]
+
+
+@pytest.mark.parametrize(
+    "unread", [{"thread_s": {}}, {"busy_cpu_s": None}, {"own_cpu_s": None}], ids=str
+)
+def test_idle_time_that_is_not_known_is_no_number(unread):
+    assert idle(after=unread) == []

@@ -10,6 +10,7 @@ from bench.devices.cpu import Cpu
 from bench.devices.fake import Fake, FakeSession
 from bench.devices.host import Host, cgroup_quota, tidy_brand, usable_cpus
 from bench.devices.kernels import calibrate
+from bench.devices.threads import JIFFY_S
 from bench.errors import UsageError
 from bench.records import Case, Chip
 
@@ -142,8 +143,8 @@ def test_cpu_time_is_of_the_allowed_cpus_only(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "allowed_cpus", lambda: {1})
     stat = "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 9 9 9 9 9 9 9 9 0 0\ncpu1 100 20 30 999 7 4 6 50 0 0\n"
     reading = Host(write_tree(tmp_path, {"proc/stat": stat})).sense()
-    assert reading.busy_cpu_s == pytest.approx(160 * host.JIFFY_S)
-    assert reading.stolen_cpu_s == pytest.approx(50 * host.JIFFY_S)
+    assert reading.busy_cpu_s == pytest.approx(160 * JIFFY_S)
+    assert reading.stolen_cpu_s == pytest.approx(50 * JIFFY_S)
 
 
 @pytest.mark.parametrize(

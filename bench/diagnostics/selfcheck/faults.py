@@ -12,7 +12,8 @@ import msgspec
 from bench.analysis.conditions import conditions_over
 from bench.analysis.reasons import Doubt
 from bench.analysis.verdict import Machine, judge, quiet_of
-from bench.devices.host import JIFFY_S, Host, allowed_cpus
+from bench.devices.host import Host, allowed_cpus
+from bench.devices.threads import JIFFY_S
 from bench.process import command_for_code
 from bench.records import Conditions, Measurement
 
@@ -109,6 +110,7 @@ def write_tree(root: Path, seconds: float, change: Mapping[str, float]) -> None:
     files = {
         "proc/stat": "\n".join(lines),
         "proc/self/cgroup": "0::/",
+        "proc/self/task/1/schedstat": f"{seconds * 1e9:.0f} 0 1",
         "sys/fs/cgroup/cpu.stat": f"nr_throttled {throttled:.0f}\n"
         f"throttled_usec {throttled * 1e6:.0f}",
     }

@@ -1,0 +1,94 @@
+import msgspec
+import pytest
+from support.records import CASE, measurement
+
+from bench.analysis.reasons import Doubt
+from bench.analysis.stillness import Stall, stalls
+from bench.analysis.verdict import Machine, Quiet, judge
+from bench.records import Conditions
+
+CLEAN = Conditions(wall_s=1, cpus=2, own_cpu_s=1, busy_cpu_s=1, stolen_cpu_s=0, throttled_s=0)
+CALM = [0.010] * 40
+
+
+def a_round(blocks, idle_s, **changes):
+    return measurement(
+        CASE,
+        samples_s=[sample for block in blocks for sample in block],
+        block_sizes=[len(block) for block in blocks],
+        block_starts_s=[float(number) for number in range(len(blocks))],
+        block_compute_s=[0.001] * len(blocks),
+        block_memory_s=[0.002] * len(blocks),
+        conditions=msgspec.structs.replace(CLEAN, idle_s=idle_s, **changes),
+    )
+
+
+def judged(*arguments, **changes):
+    return judge(a_round(*arguments, **changes), Machine(Quiet(0.001, 0.002)))
+
+
+def test_a_stop_in_one_block_is_a_stall_of_its_length():
+    stopped = [*CALM[:20], 5.010, *CALM[:19]]
+    found = list(stalls(a_round([CALM, stopped, CALM], [0.0, 5.0, 0.01])))
+    assert found == [Stall(2, pytest.approx(5.0))]
+
+
+def test_a_stop_that_ends_the_round_after_its_first_block_is_a_stall():
+    assert [each.block for each in stalls(a_round([[*CALM[:9], 5.010]], [5.0]))] == [1]
+
+
+def test_a_stop_of_a_slow_network_is_a_stall():
+    found = list(stalls(a_round([[2.0], [9.0], [2.1]], [0.0, 7.0, 0.0])))
+    assert found == [Stall(2, pytest.approx(6.9))]
+
+
+def test_a_network_that_sleeps_in_each_call_does_not_stand_still():
+    """Also where calls are of different length: the idle time of a call is the same."""
+    loaded = [0.010, 0.030] * 20
+    asleep = [0.005 * len(CALM)] * 3
+    assert list(stalls(a_round([CALM, CALM, CALM], asleep))) == []
+    assert list(stalls(a_round([CALM, loaded, CALM], asleep))) == []
+    assert list(stalls(a_round([CALM], asleep[:1]))) == []
+
+
+def test_a_stop_of_a_network_that_sleeps_is_as_long_as_the_stop():
+    stopped = [*CALM[:39], 1.010]
+    found = list(stalls(a_round([CALM, stopped, CALM], [0.2, 1.2, 0.2])))
+    assert found == [Stall(2, pytest.approx(1.0))]
+
+
+def test_long_samples_of_a_process_that_waited_for_a_cpu_are_no_stall():
+    assert list(stalls(a_round([CALM, [*CALM[:39], 1.0], CALM], [0.0, 0.01, 0.0]))) == []
+
+
+@pytest.mark.parametrize(("still_s", "found"), [(0.045, []), (0.06, [2])])
+def test_a_short_stop_is_no_stall(still_s, found):
+    short = [*CALM[:20], 0.010 + still_s]
+    blocks, idle_s = [CALM, short, CALM], [0.0, still_s, 0.0]
+    assert [each.block for each in stalls(a_round(blocks, idle_s))] == found
+
+
+def test_a_stop_below_a_tenth_of_a_block_is_no_stall():
+    long = [0.010] * 100
+    assert list(stalls(a_round([long, [*long, 0.110], long], [0.0, 0.1, 0.0]))) == []
+
+
+def test_the_verdict_names_the_length_and_the_block():
+    stopped = [*CALM[:20], 5.010, *CALM[:19]]
+    verdict = judged([CALM, stopped, CALM], [0.0, 5.0, 0.0])
+    assert verdict.text == "INVALID: the process stood still for 5.0 s in block 2"
+    assert verdict.reasons[0].doubt == Doubt.STOPPED
+    short = [*CALM[:20], 0.110, *CALM[:19]]
+    verdict = judged([CALM, short, CALM], [0.0, 0.1, 0.0])
+    assert verdict.text == "SUSPECT: the process stood still for 0.10 s in block 2"
+
+
+def test_a_system_without_the_numbers_is_not_judged_and_says_so():
+    stopped = [*CALM[:20], 5.010, *CALM[:19]]
+    verdict = judged([CALM, stopped, CALM], [], missing={"thread_s": "no /proc/self/task"})
+    said = "VALID: nobody checked whether the process stood still: no /proc/self/task"
+    assert verdict.text == said
+
+
+def test_old_records_are_not_judged():
+    assert judged([CALM, [5.0], CALM], []).text == "VALID"
