@@ -37,6 +37,13 @@ def test_a_stop_that_ends_the_round_after_its_first_block_is_a_stall():
     assert [each.block for each in stalls(a_round([[*CALM[:9], 5.010]], [5.0]))] == [1]
 
 
+def test_a_stop_in_a_block_of_groups_of_calls_is_as_long_as_the_stop():
+    """A sample is the mean of 10 calls, so a stop of 1 s adds 0.1 s to it."""
+    blocks = [[1e-5] * 10, [1e-5] * 9 + [0.10001]]
+    record = msgspec.structs.replace(a_round(blocks, [0.0, 1.0]), calls_per_sample=10)
+    assert list(stalls(record)) == [Stall(2, pytest.approx(1.0))]
+
+
 def test_a_stop_of_a_slow_network_is_a_stall():
     found = list(stalls(a_round([[2.0], [9.0], [2.1]], [0.0, 7.0, 0.0])))
     assert found == [Stall(2, pytest.approx(6.9))]
