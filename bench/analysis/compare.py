@@ -39,7 +39,8 @@ class Comparisons(msgspec.Struct, frozen=True):
     `base` and `candidate` are the selectors or folders. `differences` lists what differs between
     the two environments. `lost` lists the cases that only one side measured. `warnings` names the
     lines of the results that could not be read, and pairs of cases that ran the same code.
-    `unreadable` names other devices in the folders that could not be read.
+    `unreadable` names other devices in the folders that could not be read. `notes` names pairs of
+    cases whose networks have the same structure.
     """
 
     chip: str
@@ -50,6 +51,7 @@ class Comparisons(msgspec.Struct, frozen=True):
     lost: list[MissingCase] = []
     warnings: list[str] = []
     unreadable: list[str] = []
+    notes: list[str] = []
 
 
 def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Comparisons]:
@@ -65,11 +67,21 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
         compared = [_compare(recorded, mine, recorded, theirs, margin) for mine, theirs in pairs]
         if compared or lost:
             chip = recorded.environment.chip.name
-            alike = [_same_code(recorded, *pair) for pair in pairs]
-            warnings = [*recorded.warnings, *dict.fromkeys(filter(None, alike))]
-            unreadable = recorded.unreadable
-            made = Comparisons(chip, base, candidate, [], compared, lost, warnings, unreadable)
-            found.append(made)
+            same, alike = _same_code(recorded, pairs)
+            warnings = [*recorded.warnings, *same]
+            found.append(
+                Comparisons(
+                    chip,
+                    base,
+                    candidate,
+                    [],
+                    compared,
+                    lost,
+                    warnings,
+                    recorded.unreadable,
+                    alike,
+                )
+            )
     if not found:
         for selector in (base, candidate):
             if not any(recorded.matching(selector) for recorded in everything):
@@ -177,20 +189,29 @@ def _compare(
     return msgspec.structs.replace(found, note=note, finding=finding)
 
 
-def _same_code(recorded: Recorded, mine: Case, theirs: Case) -> str:
-    """Return a warning if two networks of the user have the same structure, else ""."""
-    before, after = (recorded.history(case).rounds[0] for case in (mine, theirs))
-    same_weights = mine.model.partition("+")[2] == theirs.model.partition("+")[2]
-    is_own = before.files and after.files and mine.model != theirs.model and same_weights
-    if not is_own or before.structure != after.structure:
-        return ""
-    names = f"{without_hash(mine.name)} and {without_hash(theirs.name)}"
-    if before.files == after.files:
-        return (
-            f"{names} ran the same code: the same files, and networks of the same structure. "
-            "Check the paths, if you meant two versions"
-        )
-    return f"{names} are networks of the same structure; only their code differs"
+def _same_code(
+    recorded: Recorded, pairs: Sequence[tuple[Case, Case]]
+) -> tuple[list[str], list[str]]:
+    """Return warnings on two networks of the user with the same files, and notes on two others.
+
+    Both are about networks of the same structure.
+    """
+    warnings, notes = [], []
+    for mine, theirs in pairs:
+        before, after = (recorded.history(case).rounds[0] for case in (mine, theirs))
+        same_weights = mine.model.partition("+")[2] == theirs.model.partition("+")[2]
+        is_own = before.files and after.files and mine.model != theirs.model and same_weights
+        names = f"{without_hash(mine.name)} and {without_hash(theirs.name)}"
+        if not is_own or before.structure != after.structure:
+            continue
+        if before.files == after.files:
+            warnings.append(
+                f"{names} ran the same code: the same files, and networks of the same structure. "
+                "Check the paths, if you meant two versions"
+            )
+        else:
+            notes.append(f"{names} are networks of the same structure; only their code differs")
+    return list(dict.fromkeys(warnings)), list(dict.fromkeys(notes))
 
 
 def _pairs(

@@ -21,6 +21,7 @@ from bench.records import Case, Measurement
 SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
 FEWEST_PAIRED = 2  # rounds; an interval needs at least two
 ONE_ROUND_REMEDY = "run the same command with `--rounds 6`"
+WITHOUT_BUDGET = " and without `--budget`"  # which would end the case again
 
 State = tuple[float, float]
 
@@ -73,7 +74,9 @@ def compare(
     if len(rounds) >= FEWEST_PAIRED:
         found = _side_by_side(rounds, usual, margin)
     elif rounds:
-        found = _Found(None, rounds=1, note=f"one round cannot decide: {ONE_ROUND_REMEDY}")
+        ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
+        remedy = ONE_ROUND_REMEDY + WITHOUT_BUDGET * ended_by_budget
+        found = _Found(None, rounds=1, note=f"one round cannot decide: {remedy}")
     else:
         found = _apart(base, candidate, margin)
     return Comparison(

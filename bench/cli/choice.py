@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import sys
@@ -9,8 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+from rich.console import Console
 
 from bench import devices
+from bench.cli.console import say
 from bench.cli.options import Options
 from bench.errors import UsageError
 from bench.harness import suite as suites
@@ -18,7 +21,9 @@ from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
 from bench.models import labels, user
 from bench.models.naming import by_title, without_hash
-from bench.records import Case, Environment, Source
+from bench.records import Case, Chip, Environment, Source
+from bench.storage import lock
+from bench.storage.results import Store
 from bench.text import without_paths
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -28,7 +33,8 @@ class Choice(NamedTuple):
     """The cases that the flags select, with their device and environment.
 
     `sources` maps the name of each model outside the zoo to its file or module. `notes` are
-    sentences about weights.
+    sentences about weights and inputs. `built` are the cases whose network the user's code has
+    built already.
     """
 
     suite: suites.Suite
@@ -37,6 +43,7 @@ class Choice(NamedTuple):
     cases: list[Case]
     sources: dict[str, Source]
     notes: Sequence[str] = ()
+    built: frozenset[Case] = frozenset()
 
     def with_current_state(self) -> Choice:
         """Return the choice with the current state of the machine; for a run that had to wait."""
@@ -45,10 +52,13 @@ class Choice(NamedTuple):
         return self._replace(environment=msgspec.structs.replace(now, labels=was.labels))
 
 
-def choose(options: Options) -> Choice:
+def choose(options: Options, console: Console | None) -> Choice:
     """Return the cases that the flags select.
 
-    Raises UsageError for wrong flags, UnavailableError if the device or a backend is missing.
+    Code of the user runs only while no other run uses the device or the file of results, because it
+    would disturb that run: `console` says what --wait waits for. A `console` of None does not look
+    for other runs. Raises UsageError for wrong flags or because of another run, and
+    UnavailableError if the device or a backend is missing.
     """
     suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
     overrides = suites.Overrides(
@@ -63,11 +73,24 @@ def choose(options: Options) -> Choice:
     if options.threads is not None:
         suites.check_positive("threads", options.threads)
     driver, chip = devices.select(options.device)
-    selected = suites.select(suite, overrides, chip, options.threads)
+
+    def before_code() -> None:
+        if console is not None:
+            _let_others_end(options, driver, chip, console)
+
+    selected = suites.select(suite, overrides, chip, options.threads, before_code)
     environment = describe(driver, chip, runner.new_run_id(), _command())
     found = labels.parse(options.label or [], selected.cases, _typed(overrides, selected.cases))
     environment = msgspec.structs.replace(environment, labels=found)
     return Choice(suite, driver, environment, *selected)
+
+
+def _let_others_end(options: Options, driver: devices.Driver, chip: Chip, console: Console) -> None:
+    """Wait for another run with --wait; else raise UsageError if there is one. Locks nothing."""
+    on_wait = functools.partial(say, console) if options.wait else None
+    with lock.device(chip, on_wait, is_shared=driver.is_shared):
+        pass
+    Store(options.out / chip.slug).let_others_end(on_wait)
 
 
 def _typed(overrides: suites.Overrides, cases: Sequence[Case]) -> dict[str, str]:

@@ -44,7 +44,8 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> int:
         case: estimate.remaining_s(plan, {case: progress[case]}) if case in progress else 0.0
         for case in sweep.cases
     }
-    reasons = trial.failing(list(progress), sweep.choice.sources)
+    choice = sweep.choice
+    reasons = trial.failing(list(progress), choice.sources, choice.built)
     exit_code = CASE_FAILED if reasons else 0
     if as_json:
         print(json.dumps([_to_builtins(case, s, reasons.get(case)) for case, s in seconds.items()]))

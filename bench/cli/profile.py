@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
@@ -74,13 +75,16 @@ def profile(options: ProfileOptions) -> int:
             f"--seconds {options.seconds:g} is out of range",
             f"Give a number above 0 and at most {LONGEST_S:g}.",
         )
-    choice = _choose_both(options, *options.diff) if options.diff else choose(options)
+    console = progress_console(to_stderr=True)
+    if options.diff:
+        choice = _choose_both(options, console, *options.diff)
+    else:
+        choice = choose(options, console)
     if not choice.driver.runs_torch:
         raise UsageError(
             f"the {choice.driver.name} device has no operators to profile",
             "Choose another --device.",
         )
-    console = progress_console(to_stderr=True)
     sweep = sweep_of(
         choice, options.out, console, retry_failed=options.retry_failed, again=options.again
     )
@@ -120,13 +124,13 @@ def failures_of(found: Sequence[ProfileHistory]) -> list[Failure]:
     return [known.failure for known in found if known.failure]
 
 
-def _choose_both(options: ProfileOptions, *names: str) -> Choice:
+def _choose_both(options: ProfileOptions, console: Console, *names: str) -> Choice:
     """Return the two cases that --diff names. Raises UsageError if the names give more or fewer."""
     if options.suite or options.models:
         raise UsageError(
             "--diff cannot be combined with --suite or --models", "Leave out --suite and --models."
         )
-    both = [choose(_with_words(options, name)) for name in names]
+    both = [choose(_with_words(options, name), console) for name in names]
     cases = [case for each in both for case in each.cases]
     if [len(each.cases) for each in both] != [1, 1]:
         raise UsageError(

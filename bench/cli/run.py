@@ -52,9 +52,9 @@ class RunOptions(Options):
 @with_options(RunOptions)
 def run(options: RunOptions) -> int:
     """Measure networks. The same command resumes a run that was stopped."""
-    choice = choose(options)
-    plan = suites.plan_for(options.preset, choice.suite, options.rounds, options.budget)
     console = progress_console(to_stderr=options.as_json)
+    choice = choose(options, None if options.dry_run else console)
+    plan = suites.plan_for(options.preset, choice.suite, options.rounds, options.budget)
     sweep = sweep_of(
         choice, options.out, console, retry_failed=options.retry_failed, again=options.again
     )

@@ -1,4 +1,4 @@
-"""The shape of an image, as `--input` gives it: channels x height x width."""
+"""The shape of an image, as `--input` or a suite gives it: channels x height x width."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def shape_of(text: str) -> Shape:
     """Return the shape that `1x224x320` gives. Raises UsageError for another text."""
     if not TEXT.fullmatch(text):
         raise UsageError(
-            f"--input {text!r} is not channels x height x width", "For example: --input 1x224x320"
+            f"the input {text!r} is not channels x height x width", "For example: --input 1x224x320"
         )
     return Shape(*map(int, text.split("x")))

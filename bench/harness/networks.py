@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,9 @@ class Network(NamedTuple):
     """A model in one of its forms. The source of a plain model of the zoo is `Source()`.
 
     `pinned` is the hash that the user named, "" for whatever the code is now. `channels` are those
-    of its input, as far as its weights say it; `notes` are about its weights.
+    of its input, as far as its weights say it; `notes` are about its weights. `forms` are those of
+    a network outside the zoo, () where it was not built. `makes_inputs`: whether the user's code
+    has a function `example_inputs`.
     """
 
     model: user.UserModel
@@ -31,6 +33,13 @@ class Network(NamedTuple):
     pinned: str = ""
     channels: int = RGB
     notes: Sequence[str] = ()
+    forms: Sequence[str] = ()
+    makes_inputs: bool = False
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the user's code has built it before the run, in the form that it builds."""
+        return bool(self.model.source.factory and self.forms and forms.find(self.form).is_built)
 
 
 def named(models: Sequence[str], device: str, weights: Path | None) -> list[Network]:
@@ -90,22 +99,31 @@ def _networks(
     return [Network(model, wanted) for wanted in (spec.forms if form is None else [form])]
 
 
-def identified(networks: Sequence[Network], device: str, resolution: int) -> list[Network]:
+def identified(
+    networks: Sequence[Network],
+    device: str,
+    resolution: int,
+    before_code: Callable[[], object] = tuple,
+) -> list[Network]:
     """Return the same networks, where a name tells what the user's code is and builds.
 
     Weights are tried with their network, at `resolution` pixels. A simulated device runs no code:
-    there, a name has the hash of the named file alone. Raises UsageError for code that makes no
-    network, and for weights that do not fit.
+    there, a name has the hash of the named file alone. `before_code` is called before any code of
+    the user runs. Raises UsageError for code that makes no network, for weights that do not fit,
+    and for a form that the network does not have.
     """
     found = list(networks)
     if DEVICES[device].runs_torch:
         own = list(dict.fromkeys(each.model for each in found if each.model.source != Source()))
+        if own:
+            before_code()
         known = dict(zip(own, probe.identify(own, device, resolution), strict=True))
         found = [
             each._replace(**known[each.model]._asdict()) if each.model in known else each
             for each in found
         ]
     for each in found:
+        _check_form(each)
         if each.pinned not in ("", each.model.digest):
             raise UsageError(
                 f"{each.model.code} was changed: its hash is {each.model.digest}, "
@@ -113,6 +131,17 @@ def identified(networks: Sequence[Network], device: str, resolution: int) -> lis
                 "Leave the hash out.",
             )
     return found
+
+
+def _check_form(network: Network) -> None:
+    """Raise UsageError if the network was built, and does not have the form."""
+    is_known = forms.find(network.form).is_built or network.form in network.forms
+    if network.forms and not is_known:
+        raise UsageError(
+            f"{network.model.code} has no form {network.form!r}",
+            f"It has: {', '.join(network.forms)}. docs/own-models.md says what gives a network of "
+            "your own other forms.",
+        )
 
 
 def check_channels(networks: Sequence[Network], channels: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from bench.devices import precision as precisions
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import networks
 from bench.harness.input_shape import Shape, shape_of
+from bench.harness.networks import Network
 from bench.harness.plan import PRESETS, Plan
 from bench.models.user.fit import RGB
 from bench.records import Case, Chip, Source
@@ -40,18 +41,24 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     `title` is shown to the user. `models` are names as `--models` takes them. `rounds` replaces the
     number of rounds of the preset. With `profile`, the cases at batch 1 are also profiled after the
-    measurement. The fake device sleeps `pace_s` seconds in each block.
+    measurement. The fake device sleeps `pace_s` seconds in each block. `input` gives channels,
+    height and width of an image, instead of `resolution`.
     """
 
     title: str = ""
     models: tuple[str, ...] = ()
     batch: tuple[int, ...] = DEFAULT_BATCH
     resolution: tuple[int, ...] = DEFAULT_RESOLUTION
+    input: str = ""
     backend: tuple[str, ...] = ("eager",)
     precision: tuple[str, ...] = ("fp32",)
     rounds: int | None = None
     profile: bool = False
     pace_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.input and self.resolution != DEFAULT_RESOLUTION:
+            raise ValueError("input and resolution both give the size of an image")
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,12 +114,14 @@ def _parse(path: Path) -> object:
 class Selection(NamedTuple):
     """The cases of a grid.
 
-    `sources` says where a child finds each model outside the zoo; `notes` are about weights.
+    `sources` says where a child finds each model outside the zoo. `notes` are about weights and
+    inputs. `built` are the cases whose network the user's code has built before the run.
     """
 
     cases: list[Case]
     sources: dict[str, Source]
     notes: list[str]
+    built: frozenset[Case] = frozenset()
 
 
 def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> list[Case]:
@@ -120,7 +129,13 @@ def expand(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     return select(suite, overrides, chip, threads).cases
 
 
-def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) -> Selection:
+def select(
+    suite: Suite,
+    overrides: Overrides,
+    chip: Chip,
+    threads: int | None,
+    before_code: Callable[[], object] = tuple,
+) -> Selection:
     """Return the cases of the grid on `chip` without duplicates, smallest batch first.
 
     Networks of the user are built once, to name them by their content. `threads` of None takes the
@@ -128,7 +143,7 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     cases, or code of the user that makes no network. Raises UnavailableError for a backend or
     precision that this machine or chip lacks.
     """
-    shape = _shape(overrides)
+    shape = _shape(suite, overrides)
     chosen = msgspec.structs.asdict(suite) | {
         key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
     }
@@ -143,13 +158,12 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
     found = networks.named(chosen["models"], chip.device, overrides.weights)
     _check_names([network.model.name for network in found])
     _check_grid(grid, len(found), chip)
-    found = networks.identified(found, chip.device, grid["resolution"][0])
+    found = networks.identified(found, chip.device, grid["resolution"][0], before_code)
     networks.check_channels(found, shape.channels if shape else RGB)
-    pairs = [(network.model, network.form) for network in found]
-    cases = [
+    cases = {
         Case(
-            model=model.name,
-            form=form,
+            model=network.model.name,
+            form=network.form,
             backend=backend,
             precision=precision,
             batch=batch,
@@ -157,25 +171,47 @@ def select(suite: Suite, overrides: Overrides, chip: Chip, threads: int | None) 
             device=chip.device,
             threads=threads or chip.threads,
             input=shape.of_case if shape else "",
+        ): network
+        for batch, resolution, precision, backend, network in itertools.product(
+            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
         )
-        for batch, resolution, precision, backend, (model, form) in itertools.product(
-            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], pairs
-        )
-    ]
-    own = [network.model for network in found if network.model.source != Source()]
-    notes = list(dict.fromkeys(note for network in found for note in network.notes))
-    return Selection(cases, {model.name: model.source for model in own}, notes)
+    }
+    return Selection(
+        list(cases),
+        {each.model.name: each.model.source for each in found if each.model.source != Source()},
+        _notes(found, shape),
+        frozenset(case for case, network in cases.items() if network.is_built),
+    )
 
 
-def _shape(overrides: Overrides) -> Shape | None:
-    """Return the shape that --input gives, None without it. Raises UsageError."""
-    if overrides.input is None:
+def _notes(found: Sequence[Network], shape: Shape | None) -> list[str]:
+    """Return sentences about weights, and about inputs that are not used."""
+    notes = [note for network in found for note in network.notes]
+    if shape and shape.of_case:
+        notes += [
+            f"{network.model.code}: its example_inputs is not used, because --input or the suite "
+            "gives the shape of an image"
+            for network in found
+            if network.makes_inputs
+        ]
+    return list(dict.fromkeys(notes))
+
+
+def _shape(suite: Suite, overrides: Overrides) -> Shape | None:
+    """Return the shape that --input or the suite gives, None without it. Raises UsageError.
+
+    --resolution replaces the shape of a suite.
+    """
+    text = overrides.input
+    if text is None and overrides.resolution is None:
+        text = suite.input or None
+    if text is None:
         return None
     if overrides.resolution is not None:
         raise UsageError(
             "--input and --resolution both give the size of an image", "Leave out --resolution."
         )
-    shape = shape_of(overrides.input)
+    shape = shape_of(text)
     for number in shape:
         check_positive("input", number)
     return shape

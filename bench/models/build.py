@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.models import user, zoo
+from bench.models import forms, user, zoo
 from bench.models.copies import in_eval_mode
 from bench.models.dtypes import cast
-from bench.models.fuse import forms_of, fuse
+from bench.models.fuse import fuse
 from bench.models.user import fit
 from bench.records import Source
 
@@ -32,16 +32,14 @@ def build(
 ) -> nn.Module:
     """Build a network with random weights; downloads nothing.
 
-    `seed` determines all weights, the scales of residual branches and the statistics of the
-    BatchNorms. So all forms of a model with the same seed compute the same function. An error in
-    any part of the network changes the output (see `initialise`). The global random state does
-    not change.
+    All forms of a model with the same `seed` compute the same function. An error in any part of
+    the network changes the output (see `initialise`). The global random state does not change.
 
     Args:
         name: a key of `bench.models.zoo.ZOO`, or `timm/<name>`.
         form: a form of the model; None means the form that is built.
         resolution: height and width in pixels of the input images (N, 3, H, W).
-        seed: the seed of the random weights.
+        seed: of the random weights, scales of branches and statistics of BatchNorms.
         num_classes: width of the output (N, num_classes).
         source: a user's model, which replaces `name`, or a file of weights, which also says how
             many classes and channels a network of the zoo has.
@@ -62,7 +60,7 @@ def build(
     if spec and form:
         zoo.check_form(spec, form)
     model = _as_built(spec, source, resolution, seed, num_classes, inputs, after_code)
-    return model if form in (None, forms_of(model)[0]) else fuse(model, form)
+    return model if form is None or forms.find(form).is_built else fuse(model, form)
 
 
 def _as_built(

@@ -43,10 +43,11 @@ def name(case: Case) -> str:
     return network_title(case.model, case.form, case.label) if case.label else case.name
 
 
-def title(case: Case, *, with_threads: bool = False) -> str:
+def title(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:
     """Return the name in tables and figures: `RepNeXt-u3-T-sRep compile`."""
     network = network_title(case.model, case.form, case.label)
-    return " ".join(filter(None, [network, setting(case, with_threads=with_threads)]))
+    words = setting(case, with_threads=with_threads, with_size=with_size)
+    return " ".join(filter(None, [network, words]))
 
 
 def network_title(model: str, form: str, label: str = "") -> str:
@@ -54,14 +55,15 @@ def network_title(model: str, form: str, label: str = "") -> str:
     return (label or _title_of(model)) + forms.find(form).suffix
 
 
-def setting(case: Case, *, with_threads: bool = False) -> str:
+def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:
     """Return the settings that differ from eager, fp32 and 224 pixels: `compile fp16 288²`.
 
-    With `with_threads`, the number of threads is always added: `compile 4 threads`.
+    With `with_threads`, the number of threads is always added: `compile 4 threads`. Without
+    `with_size`, the size of an image is left out.
     """
     pairs = ((case.backend, USUAL.backend), (case.precision, USUAL.precision))
     words = [word for word, usual in pairs if word != usual]
-    if case.input or case.resolution != USUAL.resolution:
+    if with_size and (case.input or case.resolution != USUAL.resolution):
         words.append(_size(case))
     if with_threads:
         words.append(threads(case.threads))

@@ -34,7 +34,7 @@ def to_json(found: Sequence[Comparisons]) -> str:
 
 
 def to_markdown(found: Sequence[Comparisons]) -> str:
-    """Per group: warnings, the differences of the environments, the table, the lost cases."""
+    """Per group: warnings, notes, how the environments differ, the table, the lost cases."""
     return "\n\n".join(part for group in found for part in _parts(group))
 
 
@@ -51,6 +51,7 @@ def _parts(group: Comparisons) -> list[str]:
     parts = [f"# {markdown(group.candidate)} over {markdown(group.base)} on {markdown(group.chip)}"]
     said = [*group.unreadable, *group.warnings]
     parts += [f"Warning: {markdown(warning)}." for warning in said]
+    parts += [f"Note: {markdown(note)}." for note in group.notes]
     if group.differences:
         listed = "\n".join(f"- {markdown(line)}" for line in group.differences)
         parts.append(f"The environments differ:\n\n{listed}")

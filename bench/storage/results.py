@@ -69,7 +69,7 @@ class Store:
         self.close()
         try:
             self._file = _made(self.path)
-            lock.acquire(self._file, f"writing to {self.path}", on_wait)
+            lock.acquire(self._file, self._writing, on_wait)
             self._check_in_place(self._file)
             self._mend_last_line(self._file)
             self._find_records()
@@ -81,6 +81,15 @@ class Store:
         except BaseException:
             self.close()
             raise
+
+    def let_others_end(self, on_wait: lock.OnWait | None = None) -> None:
+        """Do what `open` does while another run holds the lock. Locks and makes nothing."""
+        with contextlib.suppress(OSError), open_regular(self.path) as file:
+            lock.acquire(file, self._writing, on_wait)
+
+    @property
+    def _writing(self) -> str:
+        return f"writing to {self.path}"
 
     def close(self) -> None:
         """Close the file, which frees the lock."""

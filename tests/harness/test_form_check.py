@@ -36,6 +36,8 @@ class InFloat32(nn.Module):
     """A layer with a data type in its code; it accepts no other one."""
 
     def forward(self, x):
+        if x.dtype != torch.float32:
+            raise RuntimeError("see /home/ada/kernels.cpp: float32 only")
         return x @ torch.eye(x.shape[-1], dtype=torch.float32)
 
 
@@ -125,6 +127,7 @@ def test_a_network_that_runs_in_float32_only_is_checked_in_float32_and_says_so()
     assert found.check.tolerance == FORM_CEILING
     (note,) = found.notes
     assert note.startswith("the form was checked in float32, because")
+    assert note.endswith("RuntimeError: see kernels.cpp: float32 only")
     with pytest.raises(CheckError, match="differs from"):
         checked(original, OnZeros(net))
 

@@ -1,13 +1,17 @@
 """Networks of the user are built before a run, and named by what they are."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from support.records import CHIP, FAKE_CHIP
 
+from bench import devices
 from bench.errors import UsageError
 from bench.harness.scheduler import answers
 from bench.harness.suite import Overrides, Suite, expand, select
+from bench.storage import lock
+from bench.storage.results import Store
 
 NET = """
 import os, signal, sys, time
@@ -22,6 +26,28 @@ def lost(): os.kill(os.getpid(), signal.SIGKILL)
 def stopped(): sys.exit(3)
 def hanging(): time.sleep(60)
 def words(): return "a network"
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+    def fuse(self): return self.conv
+    def forward(self, x): return self.conv(x)
+
+class Steps(nn.Sequential):
+    def forward(self, x):
+        if x.mean() > 0: x = x + 1
+        return super().forward(x)
+
+def branches(): open("calls", "a").write("x"); return nn.Sequential(Branches())
+def untraced(): return Steps(Branches(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+"""
+GREY = """
+import torch
+from torch import nn
+
+def net(): return nn.Conv2d(1, 4, 3)
+def example_inputs(batch, resolution): return torch.zeros(batch, 1, 40, 40)
 """
 BLOCKS = "from torch import nn\nWIDTH = 4\ndef B(): return nn.ReLU()\n"
 
@@ -46,7 +72,7 @@ def named(*factories, chip=CHIP):
 
 def test_a_name_changes_with_an_imported_module_and_with_what_is_built():
     factories = ("net", "wide", "broken", "lost", "stopped")
-    cases, sources, _ = selected(*factories)
+    cases, sources, *_ = selected(*factories)
     files = {name.partition("#")[0]: dict(source.files) for name, source in sources.items()}
     assert list(files["net.py:net"]) == ["blocks.py", "net.py"]
     assert list(files["net.py:broken"]) == ["blocks.py", "late.py", "net.py"]
@@ -81,3 +107,44 @@ def test_a_simulated_device_runs_no_code():
 def test_a_mistake_in_another_flag_is_told_before_the_code_runs():
     with pytest.raises(UsageError, match="batch 0"):
         expand(Suite(batch=(0,)), Overrides(models=("net.py:words",)), CHIP, None)
+
+
+def test_a_form_that_a_network_does_not_have_ends_the_command(bench, tmp_path):
+    models = "net.py:branches@rrep,net.py:branches@train,net.py:net@rrep"
+    done = bench("run", "--models", models, "--out", "out", "--batch", "1")
+    assert done.returncode == 2
+    said, remedy = done.stderr.splitlines()
+    assert said == "error: net.py:net has no form 'rrep'"
+    assert remedy.startswith("It has: plain. ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_example_inputs_that_a_shape_replaces_are_named():
+    Path("grey.py").write_text(GREY)
+    models = ("grey.py:net", "net.py:branches@rrep")
+    found = select(Suite(), Overrides(models=models, input="1x24x40", batch=(1,)), CHIP, None)
+    (note,) = found.notes
+    assert note.startswith("grey.py:net: its example_inputs is not used, because --input")
+    assert [case in found.built for case in found.cases] == [True, False]
+    assert select(Suite(), Overrides(models=models[:1], input="3x40x40"), CHIP, None).notes == []
+
+
+def test_a_dry_run_builds_a_network_once_and_merges_what_a_run_merges(bench):
+    dry = ("run", "--batch", "1", "--dry-run", "--input", "3x24x40", "--models")
+    assert bench(*dry, "net.py:branches,net.py:untraced@rrep").returncode == 0
+    assert Path("calls").read_text() == "x"
+
+
+@pytest.mark.parametrize("held", ["device", "file"])
+def test_another_run_is_noticed_before_the_users_code_runs(bench, tmp_path, monkeypatch, held):
+    monkeypatch.setattr(lock, "WAIT_S", 0.0)
+    _, chip = devices.select("cpu")
+    store = Store(tmp_path / "out" / chip.slug)
+    with lock.device(chip) if held == "device" else contextlib.closing(store):
+        if held == "file":
+            store.open()
+        done = bench("run", "--models", "net.py:branches", "--out", "out", "--batch", "1")
+    assert done.returncode == 2
+    doing = {"device": f"measuring on {chip.slug}", "file": f"writing to out/{chip.slug}/"}
+    assert f"another run is {doing[held]}" in done.stderr
+    assert not Path("calls").exists()

@@ -41,6 +41,20 @@ def test_flags_override_the_suite():
     assert [(case.model, case.batch) for case in cases] == [("swin_t", 2)]
 
 
+def test_a_suite_gives_the_shape_of_an_image_and_flags_replace_it(tmp_path):
+    path = tmp_path / "wide.toml"
+    path.write_text('models = ["resnet50"]\nbatch = [1]\ninput = "3x96x64"\n')
+    suite = suites.load(str(path))
+
+    def size(**flags):
+        (case,) = expand(suite, Overrides(**flags), CHIP, None)
+        return case.input, case.resolution
+
+    assert size() == ("3x96x64", 96)
+    assert size(input="3x32x48") == ("3x32x48", 48)
+    assert size(resolution=(64,)) == ("", 64)
+
+
 @pytest.mark.parametrize(
     ("models", "overrides", "said"),
     [
@@ -119,6 +133,7 @@ def test_smoke_has_at_least_forty_case_rounds_whatever_the_preset():
         ("models = [1]", "models"),
         ("pace_s = nan", "pace_s"),
         ("batch = [1]\nbatch = [1]", "batch"),
+        ('input = "3x64x96"\nresolution = [64]', "both give the size"),
     ],
 )
 def test_the_error_of_a_malformed_suite_names_the_fault(tmp_path, text, said):

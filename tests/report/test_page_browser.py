@@ -312,6 +312,17 @@ def test_hollow_is_not_the_papers_pale_is_in_doubt_and_the_front_is_of_equal_dat
         )
 
 
+def test_without_a_known_accuracy_there_is_a_table_with_filters_and_no_picture(driver, tmp_path):
+    file = tmp_path / "report.html"
+    records = [timed(LINK, ms=2.0), timed(EVIL, ms=3.0)]
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, *records])))
+    with visited(driver, file):
+        assert not find(driver, "#accuracy").is_displayed()
+        assert "Accuracy" not in find(driver, "#contents").text
+        assert not find(driver, "#dataset").is_displayed()
+        search(driver, "script", "1 of 2 rows")
+
+
 def test_latencies_far_apart_have_some_ticks(driver, tmp_path):
     file = tmp_path / "report.html"
     records = [timed("resnet50", ms=1e-6), timed("swin_t", ms=1e12)]

@@ -69,6 +69,24 @@ def test_settings_that_differ_are_in_the_rows_and_get_a_rule():
     assert "MyNet 2 threads & " in rows[1]
 
 
+def test_what_all_rows_share_is_in_the_caption_alone():
+    text = text_of(twice(OWN, ms=5.0, resolution=64))
+    assert "64$\\times$64 pixels" in text
+    assert list(lines_of(text)) == ["MyNet"]
+    versions = {"torch": "2.0", "kernel": "6.1.0-13-amd64"}
+    environment = msgspec.structs.replace(ENVIRONMENT, versions=versions)
+    text = text_of(RECORDS, environment=environment)
+    assert "torch 2.0" in text
+    assert "6.1.0" not in text
+
+
+def test_failures_have_their_reason():
+    lost = [failure(Case(name, "plain", threads=2), message="no a_b layer.\nmore") for name in "xy"]
+    text = text_of(lost)
+    assert "x at batch 1, y at batch 1 failed at check with CheckError: no a\\_b layer." in text
+    assert "more" not in text
+
+
 def test_a_single_batch_has_latency_and_throughput():
     text = text_of(twice(OWN, ms=100.0, batch=8))
     assert text.count("Batch 8") == 1

@@ -109,7 +109,9 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     `files` maps each imported file to its hash. `structure`, `params` and `macs` (at 224 pixels)
     are None where the code raised an exception, and `macs` where they cannot be counted. `channels`
     are those of the input, as far as weights say it. `notes` are sentences about the weights.
-    `refused` is the message of a UsageError and `remedy` its remedy.
+    `forms` are those of the network, [] where it was not built. `makes_inputs`: whether the code
+    has a function `example_inputs`. `refused` is the message of a UsageError and `remedy` its
+    remedy.
     """
 
     files: dict[str, str]
@@ -118,6 +120,8 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     macs: int | None = None
     channels: int = 3
     notes: list[str] = []
+    forms: list[str] = []
+    makes_inputs: bool = False
     refused: str = ""
     remedy: str = ""
 

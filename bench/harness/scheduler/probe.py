@@ -15,11 +15,17 @@ AT_ONCE = 4  # processes
 
 
 class Identified(NamedTuple):
-    """A model under its name, the channels of its input, and sentences about its weights."""
+    """A model under its name, the channels of its input, and sentences about its weights.
+
+    `forms` are those of its network, () where it was not built. `makes_inputs`: whether its code
+    has a function `example_inputs`.
+    """
 
     model: UserModel
     channels: int = RGB
     notes: Sequence[str] = ()
+    forms: Sequence[str] = ()
+    makes_inputs: bool = False
 
 
 def identify(models: Sequence[UserModel], device: str, resolution: int) -> list[Identified]:
@@ -40,11 +46,10 @@ def _identified(model: UserModel, reply: object) -> Identified:
     answer = reply if isinstance(reply, Probed) else None
     if answer and answer.refused:
         raise UsageError(f"{model.code}: {answer.refused}", answer.remedy)
-    if not model.source.factory:  # the name of the weights has their hash
-        return Identified(model, answer.channels, answer.notes) if answer else Identified(model)
-    known = dict(model.source.files)
+    if model.source.factory:  # else the name of the weights has their hash
+        built = (answer.structure, answer.params, answer.macs) if answer else ()
+        files = answer.files if answer else {}
+        model = identified(model, dict(model.source.files) | files, built)
     if answer is None:
-        return Identified(identified(model, known))
-    built = (answer.structure, answer.params, answer.macs)
-    named = identified(model, known | answer.files, built)
-    return Identified(named, answer.channels, answer.notes)
+        return Identified(model)
+    return Identified(model, answer.channels, answer.notes, answer.forms, answer.makes_inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from bench.devices import DEVICES
 from bench.harness.protocol.messages import Trial, Tried
@@ -16,14 +16,17 @@ AT_ONCE = 2  # networks in memory
 Network = tuple[str, str, int, str]  # model, form, resolution, input
 
 
-def failing(cases: Sequence[Case], sources: Mapping[str, Source]) -> dict[Case, str]:
+def failing(
+    cases: Sequence[Case], sources: Mapping[str, Source], built: Container[Case] = ()
+) -> dict[Case, str]:
     """Return the cases whose network cannot be built, with the reason.
 
-    A simulated device builds no network, so nothing fails there.
+    The networks of the cases `built` are not built again. A simulated device builds no network, so
+    nothing fails there.
     """
     networks: dict[Network, Case] = {}
     for case in cases:
-        if DEVICES[case.device].runs_torch:
+        if DEVICES[case.device].runs_torch and case not in built:
             networks.setdefault(_network(case), case)
     if not networks:
         return {}

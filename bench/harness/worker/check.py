@@ -23,6 +23,7 @@ from bench.harness.worker.outputs import has_rows, joined, rows_of, tensors_of
 from bench.models import forms
 from bench.models.dtypes import cast, cast_tensor
 from bench.records import Case, Check
+from bench.text import brief
 
 # Rounding in float32 changes the output of most networks by less. Above it, the check of a form
 # continues in float64.
@@ -120,7 +121,7 @@ def _in_float64(net: nn.Module, seen: Sequence[Tensor], case: Case) -> list[Tens
     try:
         output = outputs(cast(copy.deepcopy(net), torch.float64), _wide(seen), case)
     except Exception as error:  # the code of a network may raise anything
-        raise _Float32OnlyError(str(error).partition("\n")[0]) from error
+        raise _Float32OnlyError(brief(error)) from error
     for each in output:
         if not _is_integer(each) and each.dtype not in (torch.float64, torch.complex128):
             raise _Float32OnlyError(f"its output is {str(each.dtype).removeprefix('torch.')}")

@@ -52,7 +52,7 @@ def kind_of(error: BaseException) -> str:
     return type(error).__name__[:MAX_NAME_CHARS]
 
 
-def brief(error: BaseException) -> str:
+def kind_and_paragraph(error: BaseException) -> str:
     """Return the type of an error and the first paragraph of its message, without a full stop."""
     paragraph = message_of(error).strip().partition("\n\n")[0][:MAX_REASON_CHARS]
     return f"{type(error).__name__}: {paragraph.rstrip('. !')}"
@@ -66,7 +66,8 @@ def explained(error: Exception, case: Case, net: nn.Module, inputs: Sequence[Ten
     if not isinstance(error, OF_THE_INPUT) or kind_of(error) == OUT_OF_MEMORY:
         return error
     return InputRefusedError(
-        f"the network does not accept its input ({described(inputs)}): {brief(error)}. "
+        f"the network does not accept its input ({described(inputs)}): "
+        + f"{kind_and_paragraph(error)}. "
         + _remedy(case, net, inputs)
     )
 

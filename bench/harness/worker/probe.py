@@ -33,28 +33,42 @@ def _probe(request: Probe) -> Probed:
             net, channels, notes = load_weights(source, request.resolution)
         else:
             net, channels, notes = user.build(source), RGB, []
+        import torch
+
         from bench.models import cost
+        from bench.models.fuse import forms_of
 
         structure, params = cost.structural_hash(net), cost.count_params(net)
         macs = None
-        example = _example(source)
+        own = _own_inputs(source)
+        example = own or [torch.zeros(1, RGB, PIXELS, PIXELS)]
         with contextlib.suppress(Exception):  # a network may take other inputs, or fail
             macs = cost.survey(net, example).macs if source.factory else None
     except BenchError as error:
         return Probed({}, refused=error.message, remedy=error.remedy)
     except BaseException:  # SystemExit too; the run tells it as a failure
         return Probed(user.imported_files(source))
-    return Probed(user.imported_files(source), structure, params, macs, channels, notes)
+    return Probed(
+        user.imported_files(source),
+        structure,
+        params,
+        macs,
+        channels,
+        notes,
+        forms=list(forms_of(net)),
+        makes_inputs=own is not None,
+    )
 
 
-def _example(source: Source) -> list[Tensor]:
-    """Return the inputs of one image. Raises UsageError if `example_inputs` makes no inputs."""
-    import torch
+def _own_inputs(source: Source) -> list[Tensor] | None:
+    """Return the inputs of one image that `example_inputs` makes; None without that function.
 
+    Raises UsageError if it makes no inputs.
+    """
     try:
         own = user.example_inputs(source, CHECKED, PIXELS)
     except BenchError:
         raise
     except Exception:  # the run tells it as a failure
-        own = None
-    return [each[:1] for each in own] if own else [torch.zeros(1, RGB, PIXELS, PIXELS)]
+        return None
+    return own and [each[:1] for each in own]

@@ -7,6 +7,8 @@ import contextlib
 from bench import models
 from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import Trial, Tried
+from bench.harness.worker.inputs import inputs_of
+from bench.models import forms
 
 
 def answer(channel: Channel, request: Trial) -> None:
@@ -17,8 +19,13 @@ def answer(channel: Channel, request: Trial) -> None:
 
 def _reason(request: Trial) -> str:
     case = request.case
+    inputs = inputs_of(case, request.source)
     try:
-        models.build(case.model, case.form, resolution=case.resolution, source=request.source)
+        network = models.build(
+            case.model, resolution=case.resolution, source=request.source, inputs=inputs
+        )
+        if not forms.find(case.form).is_built:
+            models.fuse(network, case.form, inputs(1, case.resolution))
     except BaseException as error:  # SystemExit too
         return f"{type(error).__name__}: {error}"
     return ""

@@ -129,7 +129,11 @@ function start() {
   buildDevices();
   reveal('devices');
   if (rows.length) {
-    reveal('accuracy');
+    if (data.accuracies.length) reveal('accuracy');
+    else { // without a known top-1 there is no picture, but the table keeps its filters
+      at('of-dataset').hidden = true;
+      at('cases').querySelector('h2').after(at('choices'));
+    }
     reveal('cases');
     buildChoosers();
     setAccuracies();

@@ -16,9 +16,11 @@ from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.tables import latex
 from bench.report.tables.grid import LATENCY, THROUGHPUT, Cell, Column, Link
-from bench.text import GIGA, MEGA, NOTHING, facts, in_unit, plus_minus, significant
+from bench.text import GIGA, MEGA, NOTHING, facts, in_unit, plus_minus, significant, some_of
 
 MOST_LINES = 40  # of a table; a longer one would not fit on a page
+REASON_CHARS = 200  # of the message of a failure
+LEFT_OUT = ("kernel",)  # versions that no reader of a paper needs; results.md has them
 SOURCES = {
     "paper": "the paper's tables",
     "timm": "timm's published results",
@@ -52,11 +54,15 @@ def _tables(device: DeviceResults) -> Iterator[latex.Table]:
     """The table of a device, in parts of at most MOST_LINES lines."""
     lines = _lines(device.rows)
     cases = [line.first.case for line in lines]
-    several = len({case.threads for case in cases}) > 1
+    differ = {
+        "with_threads": len({case.threads for case in cases}) > 1,
+        "with_size": len({naming.image(case) for case in cases}) > 1,
+    }
     for start in range(0, len(lines), MOST_LINES):
         part = lines[start : start + MOST_LINES]
         number = start // MOST_LINES + 1
-        columns = list(_columns(part, lines, with_threads=several))
+        names = [naming.title(line.first.case, **differ) for line in part]
+        columns = list(_columns(part, lines, names))
         starts = {n for n, line in enumerate(part) if n and line.setting != part[n - 1].setting}
         more = f", part {number}" if len(lines) > MOST_LINES else ""
         yield latex.Table(
@@ -82,12 +88,9 @@ def _lines(rows: Sequence[Row]) -> list[Line]:
     return sorted(lines, key=lambda n: (settings.index(n.setting), places[n.first.case.model]))
 
 
-def _columns(
-    part: Sequence[Line], lines: Sequence[Line], *, with_threads: bool
-) -> Iterator[Column]:
+def _columns(part: Sequence[Line], lines: Sequence[Line], names: Sequence[str]) -> Iterator[Column]:
     """The columns of `part`; `lines` are all lines of the device, which decide on the columns."""
     rows = [row for line in lines for row in line.rows.values()]
-    names = [naming.title(line.first.case, with_threads=with_threads) for line in part]
     costs = [_cost(line) for line in part]
     yield Column("", "Model", list(map(_text, names)))
     params = (significant(in_unit(MEGA, cost.params), 4) for cost in costs)
@@ -121,6 +124,7 @@ def _notes(device: DeviceResults, part: Sequence[Line], columns: Sequence[Column
     yield from marked
     if marked:
         yield "The results.md of the device lists all reasons."
+    yield from _failures(rows)
     yield (
         "Latency: mean ± standard deviation of all timed iterations. Throughput: batch / median. "
         "MACs: multiply-accumulates of one image."
@@ -131,8 +135,23 @@ def _notes(device: DeviceResults, part: Sequence[Line], columns: Sequence[Column
     if any(link.text == NOTHING for column in columns for cell in column.cells for link in cell):
         yield f"{NOTHING}: not measured or not known."
     environment = device.environment
-    known = facts({**environment.chip.facts, **environment.versions}, environment.variables)
-    yield f"{device.label}: environment {environment.environment_id}: {known or 'unknown'}."
+    versions = {name: v for name, v in environment.versions.items() if name not in LEFT_OUT}
+    known = facts({**environment.chip.facts, **versions}, environment.variables) or "unknown"
+    yield f"{device.label}: environment {environment.environment_id}: {known}."
+
+
+def _failures(rows: Sequence[Row]) -> Iterator[str]:
+    """A sentence for each reason for which cases failed, with the first of their names."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.failure:
+            said = row.failure.message.strip().partition("\n")[0][:REASON_CHARS].rstrip(". ")
+            why = f"failed at {row.failure.stage} with {row.failure.error}"
+            batch = f" at batch {row.case.batch}"
+            found.setdefault(f"{why}: {said}" if said else why, []).append(
+                naming.title(row.case) + batch
+            )
+    yield from (f"{some_of(names)} {why}." for why, names in found.items())
 
 
 def _datasets(rows: Sequence[Row]) -> list[str]:
