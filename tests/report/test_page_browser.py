@@ -320,7 +320,7 @@ def test_without_a_known_accuracy_there_is_a_table_with_filters_and_no_picture(d
         assert not find(driver, "#accuracy").is_displayed()
         assert "Accuracy" not in find(driver, "#contents").text
         assert not find(driver, "#dataset").is_displayed()
-        search(driver, "script", "1 of 2 rows")
+        search(driver, "alert(2)", "1 of 2 rows")
 
 
 def test_latencies_far_apart_have_some_ticks(driver, tmp_path):
