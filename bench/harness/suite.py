@@ -160,28 +160,43 @@ def select(
     _check_grid(grid, len(found), chip)
     found = networks.identified(found, chip.device, grid["resolution"][0], before_code)
     networks.check_channels(found, shape.channels if shape else RGB)
-    cases = {
-        Case(
-            model=network.model.name,
-            form=network.form,
-            backend=backend,
-            precision=precision,
-            batch=batch,
-            resolution=resolution,
-            device=chip.device,
-            threads=threads or chip.threads,
-            input=shape.of_case if shape else "",
-        ): network
-        for batch, resolution, precision, backend, network in itertools.product(
-            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
-        )
-    }
+    usual = Case(
+        model="",
+        form="",
+        device=chip.device,
+        threads=threads or chip.threads,
+        input=shape.of_case if shape else "",
+    )
+    cases = _cases(usual, grid, found)
     return Selection(
         list(cases),
         {each.model.name: each.model.source for each in found if each.model.source != Source()},
         _notes(found, shape),
         frozenset(case for case, network in cases.items() if network.is_built),
     )
+
+
+def _cases(
+    usual: Case, grid: Mapping[str, Sequence[Any]], found: Sequence[Network]
+) -> dict[Case, Network]:
+    """Return `usual` with each combination of the grid and each network, the smallest batch first.
+
+    The values are the networks of the cases.
+    """
+    return {
+        msgspec.structs.replace(
+            usual,
+            model=network.model.name,
+            form=network.form,
+            backend=backend,
+            precision=precision,
+            batch=batch,
+            resolution=resolution,
+        ): network
+        for batch, resolution, precision, backend, network in itertools.product(
+            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
+        )
+    }
 
 
 def _notes(found: Sequence[Network], shape: Shape | None) -> list[str]:

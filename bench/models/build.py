@@ -41,10 +41,8 @@ def build(
         resolution: height and width in pixels of the input images (N, 3, H, W).
         seed: of the random weights, scales of branches and statistics of BatchNorms.
         num_classes: width of the output (N, num_classes).
-        source: a user's model, which replaces `name`, or a file of weights, which also says how
-            many classes and channels a network of the zoo has.
-        inputs: maps a number of images and a resolution to the inputs of a call; None means
-            random images (N, 3, resolution, resolution).
+        source: a user's model, which replaces `name`, or weights for a network of the zoo.
+        inputs: see `initialise`; None means random images (N, 3, resolution, resolution).
         after_code: is called when the code of the network has built it, before it runs.
 
     Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -37,7 +37,7 @@ def measurement(
     context: RoundContext,
 ) -> Measurement:
     """Return the record of a successful case-round. The caller sets `stopped_by` afterwards."""
-    blocks, case, facts = measured.blocks, measured.case, finished.facts
+    case, facts = measured.case, finished.facts
     conditions = _declared(finished.conditions, environment, context.foreign_processes)
     if (counted_s := measured.counted_s) is not None:
         conditions = structs.replace(conditions, counted_s=counted_s, waited_s=measured.waited_s)
@@ -48,9 +48,7 @@ def measurement(
         case=case,
         environment_id=environment.environment_id,
         round=measured.job.round,
-        samples_s=measured.samples,
-        block_sizes=[len(block.samples_s) for block in blocks],
-        block_starts_s=[block.start_s for block in blocks],
+        **_of_blocks(measured),
         stages_s=structs.replace(finished.stages, observe=observed.seconds),
         cost=facts.cost,
         stopped_by="round",
@@ -61,13 +59,9 @@ def measurement(
         preset=measured.job.plan.preset,
         passport=facts.passport,
         warnings=[*too_many_threads(case, environment), *context.warnings, *jumps, *facts.notes],
-        block_compute_s=[block.compute_s for block in blocks],
-        block_memory_s=[block.memory_s for block in blocks],
         conditions=conditions,
         steady=finished.steady,
         sitting=context.sitting,
-        device_samples_s=[s for block in blocks for s in block.device_samples_s],
-        block_pipelined_s=[b.pipelined_s for b in blocks if b.pipelined_s is not None],
         settings=finished.settings,
         telemetry=observed.telemetry,
         files=facts.files,
@@ -76,6 +70,20 @@ def measurement(
         unseen_s=finished.unseen_s,
         repeated_s=finished.repeated_s,
     )
+
+
+def _of_blocks(measured: CaseRound) -> dict[str, Any]:
+    """Return the fields of a Measurement that have a value per sample or per block."""
+    blocks = measured.blocks
+    return {
+        "samples_s": measured.samples,
+        "block_sizes": [len(block.samples_s) for block in blocks],
+        "block_starts_s": [block.start_s for block in blocks],
+        "block_compute_s": [block.compute_s for block in blocks],
+        "block_memory_s": [block.memory_s for block in blocks],
+        "device_samples_s": [s for block in blocks for s in block.device_samples_s],
+        "block_pipelined_s": [b.pipelined_s for b in blocks if b.pipelined_s is not None],
+    }
 
 
 def failure(
