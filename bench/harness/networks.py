@@ -144,6 +144,19 @@ def _check_form(network: Network) -> None:
         )
 
 
+def notes(networks: Sequence[Network], *, has_shape: bool) -> list[str]:
+    """Return sentences about weights, and about `example_inputs` that `has_shape` leaves unused."""
+    found = [note for network in networks for note in network.notes]
+    if has_shape:
+        found += [
+            f"{network.model.code}: its example_inputs is not used, because --input or the suite "
+            "gives the shape of an image"
+            for network in networks
+            if network.makes_inputs
+        ]
+    return list(dict.fromkeys(found))
+
+
 def check_channels(networks: Sequence[Network], channels: int) -> None:
     """Raise UsageError for a network that takes images of another number of channels.
 

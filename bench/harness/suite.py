@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import asdict
 
 import bench
 from bench import backends
@@ -144,14 +145,7 @@ def select(
     precision that this machine or chip lacks.
     """
     shape = _shape(suite, overrides)
-    chosen = msgspec.structs.asdict(suite) | {
-        key: value for key, value in msgspec.structs.asdict(overrides).items() if value is not None
-    }
-    if not chosen["models"]:
-        raise UsageError(
-            "nothing to measure: no models were named",
-            "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
-        )
+    chosen = _chosen(suite, overrides)
     if shape:
         chosen["resolution"] = [shape.resolution]
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
@@ -171,9 +165,20 @@ def select(
     return Selection(
         list(cases),
         {each.model.name: each.model.source for each in found if each.model.source != Source()},
-        _notes(found, shape),
+        networks.notes(found, has_shape=bool(usual.input)),
         frozenset(case for case, network in cases.items() if network.is_built),
     )
+
+
+def _chosen(suite: Suite, overrides: Overrides) -> dict[str, Any]:
+    """Return the values of the suite, replaced by those given. Raises UsageError if no model is."""
+    given = {key: value for key, value in asdict(overrides).items() if value is not None}
+    if not (chosen := asdict(suite) | given)["models"]:
+        raise UsageError(
+            "nothing to measure: no models were named",
+            "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
+        )
+    return chosen
 
 
 def _cases(
@@ -197,19 +202,6 @@ def _cases(
             sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
         )
     }
-
-
-def _notes(found: Sequence[Network], shape: Shape | None) -> list[str]:
-    """Return sentences about weights, and about inputs that are not used."""
-    notes = [note for network in found for note in network.notes]
-    if shape and shape.of_case:
-        notes += [
-            f"{network.model.code}: its example_inputs is not used, because --input or the suite "
-            "gives the shape of an image"
-            for network in found
-            if network.makes_inputs
-        ]
-    return list(dict.fromkeys(notes))
 
 
 def _shape(suite: Suite, overrides: Overrides) -> Shape | None:
