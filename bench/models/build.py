@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.models import forms, user, zoo
 from bench.models.copies import in_eval_mode
 from bench.models.dtypes import cast
-from bench.models.fuse import fuse
+from bench.models.fuse import forms_of, fuse
 from bench.models.user import fit
 from bench.records import Source
 
@@ -32,8 +32,8 @@ def build(
 ) -> nn.Module:
     """Build a network with random weights; downloads nothing.
 
-    All forms of a model with the same `seed` compute the same function. An error in any part of
-    the network changes the output (see `initialise`). The global random state does not change.
+    All forms of a model with the same `seed` compute the same function. An error in any part of it
+    changes the output (see `initialise`). The global random state does not change.
 
     Args:
         name: a key of `bench.models.zoo.ZOO`, or `timm/<name>`.
@@ -58,7 +58,12 @@ def build(
     if spec and form:
         zoo.check_form(spec, form)
     model = _as_built(spec, source, resolution, seed, num_classes, inputs, after_code)
-    return model if form is None or forms.find(form).is_built else fuse(model, form)
+    return model if form is None or _is_built(model, form, source) else fuse(model, form)
+
+
+def _is_built(model: nn.Module, form: str, source: Source) -> bool:
+    """Return whether `form` is a name of the form that was built; the user's code has two."""
+    return form == forms_of(model)[0] or (bool(source.factory) and forms.find(form).is_built)
 
 
 def _as_built(

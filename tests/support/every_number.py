@@ -70,6 +70,7 @@ CONDITIONS = Conditions(
     foreign_processes=1,
     power_modes=["MAXN"],
     jumps=[Jump(1, suspended_s=1.0, set_s=-1.0)],
+    idle_s=[0.1, 0.1],
     counted_s=1.0,
     waited_s=1.0,
 )

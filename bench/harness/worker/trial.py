@@ -7,7 +7,6 @@ import contextlib
 from bench import models
 from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import Trial, Tried
-from bench.harness.worker.inputs import inputs_of
 from bench.models import forms
 
 
@@ -18,6 +17,8 @@ def answer(channel: Channel, request: Trial) -> None:
 
 
 def _reason(request: Trial) -> str:
+    from bench.harness.worker.inputs import inputs_of  # imports torch
+
     case = request.case
     inputs = inputs_of(case, request.source)
     try:

@@ -17,13 +17,14 @@ from bench.analysis.unseen import slowdown
 from bench.devices import precision
 from bench.harness.worker import calls
 from bench.harness.worker.calls import CHECKED_IMAGES
-from bench.harness.worker.errors import brief, kind_of
+from bench.harness.worker.errors import kind_of
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import rows_of, tensors_of
 from bench.harness.worker.timing import Clock, Unseen, timed_call
 from bench.models.copies import with_own_state
 from bench.models.dtypes import cast_tensor
 from bench.records import OUT_OF_MEMORY, Case
+from bench.text import brief
 
 CALLS = 5
 ATTEMPTS = 3  # a network is slow on unseen images only if it is in each of them
