@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ from bench.storage.reader import Flaw, SkippedLine, read, results_files
 class DeviceRecords(NamedTuple):
     """The pooled records of one device.
 
-    `slug` is the name of its folders, `folder` the first of them, `paths` are its files. `skipped`
-    are the lines that are no records. `remarks` are sentences about the files: lines that several
-    files have, and dates that contradict the order of the lines.
+    `slug` is the name of its folders, `paths` are its files. `folder` is the first of its folders
+    that lies in a source, with links resolved; where all are links that lead out of the sources, it
+    is the first link. `skipped` are the lines that are no records. `remarks` are sentences about
+    the files: lines that several files have, and dates that contradict the order of the lines.
     """
 
     slug: str
@@ -72,26 +73,35 @@ def gather(sources: Sequence[Path]) -> Gathered:
             unreadable.add(error.message)
         else:  # the folder of the link, if the file is a link
             by_slug.setdefault(path.parent.resolve().name, []).append(file)
-    devices = [_device(slug, files) for slug, files in sorted(by_slug.items())]
+    homes = {source.resolve() for source in sources}
+    devices = [_device(slug, files, homes) for slug, files in sorted(by_slug.items())]
     ordered = in_order([each.records for files in by_slug.values() for each in files])
     runs = [each for records in ordered for each in records if isinstance(each, Environment)]
     return Gathered(devices, runs, sorted(unreadable))
 
 
-def _device(slug: str, files: Sequence[_File]) -> DeviceRecords:
+def _device(slug: str, files: Sequence[_File], homes: Collection[Path]) -> DeviceRecords:
     pooled = pool([file.records for file in files])
     skipped = [each for file in files for each in file.skipped]
     flawed = sum(_lines(each) for each in skipped)
     repeats = sum(each.lines for each in pooled.repeats)
     return DeviceRecords(
         slug=slug,
-        folder=files[0].path.parent.resolve(),
+        folder=_own([file.path.parent for file in files], homes),
         paths=[file.path for file in files],
         records=pooled.records,
         skipped=skipped,
         remarks=[*_repeated(files, pooled.repeats), *_disagreements(files)],
         tally=tally(pooled.records, repeats, flawed),
     )
+
+
+def _own(folders: Sequence[Path], homes: Collection[Path]) -> Path:
+    """The first folder that is one of `homes` or lies in one, resolved; else the first as named."""
+    for folder in (each.resolve() for each in folders):
+        if folder in homes or folder.parent in homes:
+            return folder
+    return folders[0]
 
 
 def _lines(skipped: SkippedLine) -> int:

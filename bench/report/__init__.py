@@ -31,6 +31,12 @@ __all__ = ["joint", "of_device", "write"]
 
 Pages = dict[str, bytes]
 
+LINKED = (
+    "{} is a link to another folder: its results are part of this report, but its own pages were "
+    "not written, because they could replace the pages of somebody else; name a folder for the "
+    "whole report with --to DIR"
+)
+
 
 def write(
     sources: Sequence[Path],
@@ -44,9 +50,9 @@ def write(
 
     Without `to`, each device's pages go next to its records, and the joint pages go into the
     source. With `to`, the joint pages go into `to` and each device's pages into
-    `to/<device-slug>/`. `given` are accuracies and labels from the user's file, and
-    `texts` the values of --label. The paper's tables and claims are written where a network of
-    theirs was measured, or `with_paper`.
+    `to/<device-slug>/`. A device folder that is a link gets no pages, but a warning. `given` are
+    accuracies and labels from the user's file, and `texts` the values of --label. The paper's
+    tables and claims are written where a network of theirs was measured, or `with_paper`.
 
     Raises UsageError if there are no records, if a folder cannot be written, if there are several
     sources but no `to`, or for a wrong label.
@@ -62,16 +68,21 @@ def write(
     alone = [
         each
         for folder, records in found.items()
-        for each in devices.of(folder.name, records, given)
+        for each in devices.of(folder.slug, records, given)
     ]
     every = colours.shared(devices.with_unique_labels(alone))
+    targets = {slug: folder if to is None else to / slug for slug, folder in found}
+    linked = [target for target in targets.values() if target.is_symlink()]
     written: list[Path] = []
     pages: dict[str, Pages] = {}
-    for folder in found:
-        target = folder if to is None else to / folder.name
+    for slug, target in targets.items():
+        if target in linked:
+            pages[os.path.relpath(target, home)] = {}
+            continue
         way = os.path.relpath(target.resolve(), home.resolve())
-        pages[way] = of_device([each for each in every if each.slug == folder.name])
+        pages[way] = of_device([each for each in every if each.slug == slug])
         written += write_pages(target, pages[way])
+    reading.warnings[:0] = map(LINKED.format, linked)
     reading.warnings.extend(_unmatched(given, every))
     written += write_pages(home, joint(every, pages, reading, with_paper=with_paper))
     warnings = [*reading.warnings]
@@ -134,17 +145,18 @@ def joint(
 ) -> Pages:
     """The pages that show all devices together, each in its latest environment.
 
-    `device_pages` maps the relative path of a device's folder to its pages. `with_paper`: with the
-    paper's tables and claims, whatever was measured.
+    `device_pages` maps the relative path of a device's folder to its pages, which are none where
+    they were not written. `with_paper`: with the paper's tables and claims, whatever was measured.
     """
     latest = [each for each in every if each.latest]
     here = {number for each in latest for number in paper_tables.measured_on(each)}
     numbers = paper_tables.NUMBERS if with_paper else sorted(here)
     judged = claims.judge(latest) if numbers else []
+    own, *others = device_pages.values()
     pages = results_tex.render(latest) | paper_tables.render(latest, only=numbers)
     for figure in FIGURES:
         if figure.joins_devices:
-            pages |= figure.draw(latest) if len(latest) > 1 else _drawn(figure, device_pages)
+            pages |= figure.draw(latest) if others or not own else _drawn(figure, own)
     pages |= claims.render(judged, latest) if judged else {}
     pages["report.html"] = page.render(every, claims.lines(judged, latest), reading)
     left_out = [number for number in paper_tables.NUMBERS if number not in numbers]
@@ -152,9 +164,8 @@ def joint(
     return pages
 
 
-def _drawn(figure: Figure, device_pages: Mapping[str, Pages]) -> Pages:
+def _drawn(figure: Figure, own: Pages) -> Pages:
     """The figure's files from the only device's pages; drawing it again gives the same picture."""
-    (own,) = device_pages.values()
     return {
         name: content
         for name, content in own.items()

@@ -28,7 +28,7 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     found, reading = gather([Path(path) for path in several])
     for text in [*reading.unreadable, *reading.warnings]:
         warnings.warn(text, stacklevel=3)
-    every = [each for folder, records in found.items() for each in devices.of(folder.name, records)]
+    every = [each for folder, records in found.items() for each in devices.of(folder.slug, records)]
     rows = [row for each in every for row in each.rows]
     if not rows:
         raise UsageError("profiles are on record, but no case was measured", MEASURE_FIRST)

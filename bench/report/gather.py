@@ -17,6 +17,13 @@ from bench.records import Record, of_cases, of_profiles
 WARNINGS_SHOWN = 20
 
 
+class Folder(NamedTuple):
+    """The folder of a device: the name of the device, and the path, a link if it is foreign."""
+
+    slug: str
+    path: Path
+
+
 class Reading(NamedTuple):
     """What a page says about the files of results.
 
@@ -39,7 +46,7 @@ class Reading(NamedTuple):
 
 def gather(
     sources: Sequence[Path], texts: Sequence[str] = (), given: Sequence[Label] = ()
-) -> tuple[dict[Path, list[Record]], Reading]:
+) -> tuple[dict[Folder, list[Record]], Reading]:
     """The records below `sources` by device folder, and what to say about the files.
 
     Folders of the same name are one device. The cases have the labels of `texts` (from --label),
@@ -48,7 +55,11 @@ def gather(
     for a wrong label.
     """
     gathered = read_all(sources)
-    found = {each.folder: each.records for each in gathered.devices if each.is_measured}
+    found = {
+        Folder(each.slug, each.folder): each.records
+        for each in gathered.devices
+        if each.is_measured
+    }
     warnings = [str(line) for each in gathered.devices for line in each.skipped]
     if not found:
         where = ", ".join(str(source) for source in sources)
@@ -67,11 +78,11 @@ def gather(
 
 
 def _labelled(
-    found: Mapping[Path, list[Record]],
+    found: Mapping[Folder, list[Record]],
     gathered: Gathered,
     texts: Sequence[str],
     given: Sequence[Label],
-) -> dict[Path, list[Record]]:
+) -> dict[Folder, list[Record]]:
     """The same records with labels; a network has the same label on every device."""
     everything = [record for records in found.values() for record in records]
     models = [each.case.model for each in [*of_cases(everything), *of_profiles(everything)]]

@@ -58,7 +58,8 @@ def render(
     parts.append("## All devices\n\n" + "\n".join(_links(names)))
     for (way, files), device in zip(device_files.items(), latest, strict=True):
         lines = "\n".join(_links(set(files), "" if way == "." else f"{quote(way)}/"))
-        parts.append(f"## {markdown(device.label)}\n\n{describe(device.environment)}\n\n{lines}")
+        parts += [f"## {markdown(device.label)}", describe(device.environment)]
+        parts += [lines] * bool(lines)
     unread = [f"- {markdown(warning)}" for warning in reading.shown]
     if missing := [*_notes(every), *_left_out(left_out), *unread]:
         parts.append("## What is missing or doubtful\n\n" + "\n".join(missing))

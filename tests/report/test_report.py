@@ -129,6 +129,74 @@ def test_a_report_is_written_next_to_its_records(tmp_path):
     assert len(on_disk) == len(written) + 1
 
 
+def contents(folder):
+    """The bytes of each file in a folder, by its name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """`out/fake` is a link to the results of somebody else, with pages of their own."""
+    theirs = tmp_path / "theirs" / "chip"
+    write(theirs, [ENVIRONMENT, timed("resnet50")])
+    for name in ("results.md", "figure1.png"):
+        (theirs / name).write_text("theirs")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").symlink_to("../theirs/chip")
+    return tmp_path / "out", theirs
+
+
+def test_no_page_is_written_through_a_device_folder_that_is_a_link(linked):
+    out, theirs = linked
+    before = contents(theirs)
+    written, reading = report.write([out])
+    assert contents(theirs) == before
+    assert {path.parent for path in written} == {out}
+    (said,) = (warning for warning in reading.warnings if "link" in warning)
+    assert said.startswith(f"{out}/mine is a link to another folder: its results are part of")
+    assert said.endswith("--to DIR")
+    index = (out / "report.md").read_text()
+    assert "mine is a link to another folder" in index
+    links = re.findall(r"\]\(([^)]+)\)", index)
+    assert [link for link in links if not (out / link).exists()] == []
+    assert b"resnet50" in (out / "table4.csv").read_bytes()
+    assert (out / "figure1.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_the_results_of_a_linked_device_folder_are_reported_elsewhere(linked, tmp_path):
+    out, theirs = linked
+    before = contents(theirs)
+    _, reading = report.write([out], tmp_path / "to")
+    assert (tmp_path / "to" / "chip" / "results.md").exists()
+    assert contents(theirs) == before
+    assert "link" not in str(reading.warnings)
+
+
+def test_no_page_is_written_through_a_link_in_the_folder_of_the_report(linked, tmp_path):
+    out, theirs = linked
+    before = contents(theirs)
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "chip").symlink_to(theirs)
+    _, reading = report.write([out], tmp_path / "to")
+    assert contents(theirs) == before
+    assert f"{tmp_path}/to/chip is a link" in str(reading.warnings)
+
+
+def test_the_folder_of_the_report_and_the_results_may_be_links(tmp_path):
+    """Also a link within the folder, which leads to another of its devices."""
+    write(tmp_path / "real" / "chip", [ENVIRONMENT, timed("resnet50")])
+    (tmp_path / "real" / "latest").symlink_to("chip")
+    (tmp_path / "out").symlink_to("real")
+    path = tmp_path / "real" / "chip" / "results.jsonl"
+    path.rename(tmp_path / "elsewhere.jsonl")
+    path.symlink_to(tmp_path / "elsewhere.jsonl")
+    _, reading = report.write([tmp_path / "out"])
+    assert (tmp_path / "real" / "chip" / "results.md").exists()
+    assert "link" not in str(reading.warnings)
+    report.write([tmp_path / "out" / "latest"])
+    assert (tmp_path / "real" / "chip" / "report.md").exists()
+
+
 def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     chip = tmp_path / "chip"
     write(chip, [*RECORDS, timed("swin_t")])
