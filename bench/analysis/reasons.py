@@ -34,6 +34,10 @@ class Doubt(enum.Enum):
     )
     MEMORY = "Another program used the memory or the last-level cache. Measure again later."
     HEAT = "Let the chip cool, and check its fan and power supply, before you measure again."
+    CURRENT = (
+        "The board draws more current than it may. Choose a lower power mode with `nvpmodel`, or "
+        "use a stronger power supply."
+    )
     POWER = "This load reaches the power limit of the chip; `nvidia-smi -pl` sets the limit."
     FOREIGN = "Stop the other processes on the GPU; `nvidia-smi` lists them."
     MODE = "Set the power mode once, before the run, and measure again."
@@ -79,6 +83,7 @@ class Observation(enum.Enum):
     CLOCK_FELL = Doubt.CLOCK, "the clock fell by {}"
     OVERHEATED = Doubt.CLOCK, "{} thermal events"
     BRAKED = Doubt.HEAT, "the clock was throttled: {}"
+    OVER_CURRENT = Doubt.CURRENT, "over-current events lowered the clock for {} of the time"
     POWER_CAP = Doubt.POWER, "the power limit throttled the clock"
     FOREIGN_PROCESSES = Doubt.FOREIGN, "{} other processes were on the GPU"
     MODE_CHANGED = Doubt.MODE, "the power mode changed: {}"

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from bench.devices import clocks, parallelism, precision
+from bench.devices import arm, clocks, parallelism, precision
 from bench.devices.driver import Kind, Script, Speed
 from bench.devices.host import Host, status_bytes, tidy_brand, usable_cpus
 from bench.devices.kernels import CPU, CPU_PEAK, Kernels, torch_kernels
@@ -16,7 +16,8 @@ from bench.records import Case, Chip, Reading, Setting
 from bench.text import GIB
 
 SPEED = Speed(macs_per_s=35e9, macs_per_s_large=16e9, per_thread=True)
-INSTRUCTIONS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve"}
+INSTRUCTIONS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
+INSTRUCTIONS |= {"asimd", "asimddp", "asimdhp", "fphp", "bf16", "i8mm", "sve", "sve2"}  # Arm
 
 
 class Cpu:
@@ -41,10 +42,11 @@ class Cpu:
         import psutil
 
         info = cpuinfo.get_cpu_info()
+        brand = info.get("brand_raw") or platform.processor() or platform.machine()
         return Chip(
             device=self.name,
             kind=self.kind,
-            name=tidy_brand(info.get("brand_raw") or platform.processor() or platform.machine()),
+            name=arm.chip_name(self._root) or tidy_brand(brand),
             threads=usable_cpus(),
             facts={
                 "architecture": platform.machine(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Container, Iterator
+from pathlib import Path
 
 from msgspec import structs
 
@@ -15,6 +16,7 @@ from bench.devices.host import Host, usable_cpus
 from bench.devices.kernels import GPU, GPU_PEAK, Kernels, KernelSize, torch_kernels
 from bench.devices.sensors import nvml
 from bench.devices.sensors.sensor import Memory, MissingSensor, Sensor
+from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
 from bench.records import Case, Chip, Gauges, Reading, Setting
 
@@ -34,11 +36,19 @@ class Cuda:
     speed = SPEED
     own_models: Container[str] = frozenset()
 
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+
     def identify(self) -> Chip:
-        """Describe the GPU by NVML. Raises UnavailableError if there is no driver or no GPU.
+        """Describe the GPU by NVML.
+
+        Raises UnavailableError if there is no driver or no GPU, or on a Jetson Orin, whose sensors
+        are not those of a GPU card.
 
         Sets CUDA_DEVICE_ORDER, so processes that start later number GPUs by PCI bus, like NVML.
         """
+        if Board(self._root).is_orin():
+            raise UnavailableError("this machine is a Jetson Orin", "Use --device orin.")
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         with nvml.open_gpu() as gpu:
             return Chip(
@@ -50,7 +60,7 @@ class Cuda:
             )
 
     def prove(self, chip: Chip) -> None:
-        """Raise UnavailableError unless a convolution on the GPU is correct, in a new process."""
+        """Raise UnavailableError unless operators on the GPU are correct, in a new process."""
         proof.prove(chip.name)
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:

@@ -7,6 +7,8 @@ import platform
 from collections.abc import Container, Iterator
 from pathlib import Path
 
+from msgspec import structs
+
 from bench.devices import precision, proof
 from bench.devices.cpu import import_torch
 from bench.devices.cuda import CudaSession, computing, with_gauges
@@ -50,20 +52,20 @@ class Orin:
         """Read the device tree and the L4T release. Raises UnavailableError on another machine."""
         board = Board(self._root)
         module = board.module()
-        if "Orin" not in module:
+        if not board.is_orin():
             found_board = module or "no Jetson board"
             found = f"{found_board} ({platform.system()} on {platform.machine()})"
             raise UnavailableError(f"no Jetson Orin here: found {found}", HOW_TO_RUN)
         return Chip(
             device=self.name,
             kind=self.kind,
-            name=module,
+            name=module or "NVIDIA Jetson Orin",
             threads=usable_cpus(),
             facts=board.facts(),
         )
 
     def prove(self, chip: Chip) -> None:
-        """Raise UnavailableError unless a convolution on the GPU is correct, in a new process."""
+        """Raise UnavailableError unless operators on the GPU are correct, in a new process."""
         proof.prove(chip.name)
 
     def missing_precision(self, name: str, chip: Chip) -> str | None:
@@ -107,7 +109,9 @@ class OrinSession(CudaSession):
 
     def sense(self) -> Reading:
         """Read the host's CPUs and the board's sysfs files. Only the steady loop uses jtop."""
-        return with_gauges(self._host.sense(), self._board.gauges(), self._board.power_mode())
+        board = self._board
+        reading = with_gauges(self._host.sense(), board.gauges(), board.power_mode())
+        return structs.replace(reading, over_currents=board.over_currents())
 
     def memory(self) -> Memory:
         """Return peaks of torch's allocator, and the memory of the process.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 TF32_CAPABILITY = (8, 0)  # NVIDIA GPUs from this compute capability on (Ampere) have TF32 units
 
 
@@ -183,7 +185,12 @@ def missing_on_nvidia(name: str, capability: str) -> str | None:
     """Return why an NVIDIA GPU of this `capability` cannot compute in the precision `name`.
 
     Returns None if the GPU can, or if its CUDA compute capability (such as `8.7`) is unknown: "".
+    NVIDIA_TF32_OVERRIDE is a variable of NVIDIA's libraries, and they obey it, not torch.
     """
+    forced = os.environ.get(TF32_OVERRIDE, "")
+    if forced and (forced != "0") != (name == "tf32") and PRECISIONS[name].dtype == "float32":
+        mode = "off" if forced == "0" else "on"
+        return f"{TF32_OVERRIDE}={forced} switches TF32 {mode}: run `unset {TF32_OVERRIDE}`"
     known = tuple(int(part) for part in capability.split(".") if part.isdigit())
     if name == "tf32" and known and known < TF32_CAPABILITY:
         return f"TF32 needs compute capability 8.0, this chip has {capability}"

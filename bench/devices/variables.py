@@ -11,7 +11,7 @@ from bench.text import printable, without_paths
 _DECIDING = re.compile(
     r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|OPENBLAS)_[A-Z0-9_]{1,80}"
     r"|ATEN_CPU_CAPABILITY|NVIDIA_TF32_OVERRIDE|TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
-    r"|CUDA_LAUNCH_BLOCKING"
+    r"|CUDA_LAUNCH_BLOCKING|PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_NO_CUDA_MEMORY_CACHING"
 )
 # Those that a library reads at its first use. The others are read before code of the user runs, or
 # give way to the settings of torch.

@@ -76,7 +76,7 @@ def _proof(driver: Driver, chip: Chip) -> Finding:
         driver.prove(chip)
     except UnavailableError as error:
         return Finding("lack", about, error.message, error.remedy)
-    return Finding("ok", about, "a convolution gives the same result as on the CPU")
+    return Finding("ok", about, "each kind of operator gives the same result as on the CPU")
 
 
 def _gpu_fitness(driver: Driver) -> Iterator[Finding]:

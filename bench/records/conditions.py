@@ -23,7 +23,8 @@ class Counters(msgspec.Struct, frozen=True):
     own_cpu_s: CPU seconds of this process. busy_cpu_s: CPU seconds of all processes on the usable
     CPUs. stolen_cpu_s: CPU seconds that other guests of the host took (steal). throttled_s,
     throttled_periods: how long and how often a CPU quota stopped this process. overheated: thermal
-    events. page_faults: page faults of this process.
+    events. page_faults: page faults of this process. over_currents: over-current and under-voltage
+    events of the board.
     """
 
     own_cpu_s: Amount | None = None
@@ -33,6 +34,7 @@ class Counters(msgspec.Struct, frozen=True):
     throttled_periods: Count | None = None
     overheated: Count | None = None
     page_faults: Count | None = None
+    over_currents: Count | None = None
 
 
 class Reading(Counters, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Rows and terms of constructed traces, whose correct values are known to the microsecond."""
 
 import pytest
-from support.traces import encoded, event, kernel, mark
+from support.traces import encoded, event, kernel, launch, mark
 
 from bench.analysis.profile.breakdown import ProfilerCost, Samples, adds_up, break_down
 from bench.analysis.profile.kernels import kernel_category
@@ -170,6 +170,38 @@ def test_a_slow_host_iteration_does_not_scale_kernel_times():
     broken = found(*calm, *hiccup, anatomy=[], timed=timed)
     assert broken.waterfall.busy_s == pytest.approx(50e-6)
     assert broken.utilisation.busy_corrected == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("id_of_kernel", [None, 77, 13], ids=["none", "unknown", "another's"])
+def test_kernels_with_a_foreign_id_are_found_by_the_launch_of_their_correlation(id_of_kernel):
+    broken = found(
+        mark(0, 100),
+        event("aten::conv2d", 2, 10, **{"External id": 11}),
+        event("aten::cudnn_convolution", 3, 8, **{"External id": 12}),
+        launch(5, correlation=900),
+        event("aten::gelu", 14, 4, **{"External id": 13}),
+        launch(15, correlation=901),
+        launch(15, correlation=900, tid=2),  # another thread's
+        kernel("implicit_gemm", 10, 20, id_of_kernel, correlation=900),
+        kernel("gelu_kernel", 55, 30, id_of_kernel, correlation=901),
+        anatomy=[CONV, GELU],
+    )
+    assert {row.operator: row.time_s for row in broken.rows} == {
+        "conv2d": pytest.approx(20e-6),
+        "gelu": pytest.approx(30e-6),
+    }
+
+
+def test_a_launch_between_two_operators_belongs_to_none():
+    broken = found(
+        mark(0, 100),
+        event("aten::conv2d", 2, 10),
+        launch(13, correlation=900),
+        event("aten::gelu", 14, 4),
+        kernel("copy", 20, 5, correlation=900),
+        anatomy=[CONV, GELU],
+    )
+    assert [row.module for row in broken.rows] == [""]
 
 
 def test_operators_of_other_packages_keep_their_namespace():

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from support.traces import encoded, event, kernel, mark
 
@@ -84,3 +86,26 @@ def test_overlapping_kernels_count_once():
 
     assert union_s([]) == 0
     assert union_s([span(0, 2), span(1, 3), span(5, 6), span(5.2, 5.5)]) == pytest.approx(4.0)
+
+
+def test_the_work_per_iteration_does_not_grow_with_the_number_of_iterations():
+    def calls_of_functions(iterations):
+        content = encoded(
+            *(mark(100 * number, 50) for number in range(iterations)),
+            *(event("aten::relu", 100 * number + 10, 5) for number in range(iterations)),
+            *(kernel("k", 100 * number + 20, 5) for number in range(iterations)),
+        )
+        calls = 0
+
+        def count(frame, kind, argument):
+            nonlocal calls
+            calls += kind == "call"
+
+        sys.setprofile(count)
+        try:
+            assert len(read(content)) == iterations
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert calls_of_functions(256) < 8 * 2 * calls_of_functions(32)

@@ -52,6 +52,7 @@ def test_a_quiet_machine_is_valid():
         ({"overheated": 3}, "SUSPECT", Doubt.CLOCK, "3 thermal events"),
         ({"throttled_by": ["hw_thermal_slowdown"]}, "SUSPECT", Doubt.HEAT, "hw_thermal_slowdown"),
         ({"throttled_by": ["sw_power_cap"]}, "VALID", Doubt.POWER, "the power limit"),
+        ({"over_currents": 1200}, "SUSPECT", Doubt.CURRENT, "for 12 % of the time"),
         ({"foreign_processes": 2}, "SUSPECT", Doubt.FOREIGN, "2 other processes were on the GPU"),
         ({"power_modes": ["15W", "30W"]}, "INVALID", Doubt.MODE, "15W to 30W"),
         (
@@ -187,6 +188,23 @@ def test_power_cap_is_reported_but_valid():
     rounds = [a_round(number, conditions=capped) for number in (1, 2)]
     said = "VALID: the power limit throttled the clock (2 of 2 rounds)"
     assert judge_case(rounds, MACHINE).text == said
+
+
+@pytest.mark.parametrize(("device", "level"), [("cuda", "VALID"), ("cpu", "SUSPECT")])
+def test_the_power_cap_explains_a_lower_clock_of_a_gpu(device, level):
+    fallen = msgspec.structs.replace(
+        CLEAN, throttled_by=["sw_power_cap"], lowest_clock_hz=1.5e9, highest_clock_hz=1.98e9
+    )
+    gpu = msgspec.structs.replace(CASE, device=device)
+    verdict = judged(conditions=fallen, case=gpu)
+    assert verdict.level == level
+    assert "the clock fell by 24 %" in verdict.text
+    uncapped = msgspec.structs.replace(fallen, throttled_by=[])
+    assert judged(conditions=uncapped, case=gpu).level == "SUSPECT"
+
+
+def test_few_over_current_events_are_valid():
+    assert spoilt(over_currents=400) == ("VALID", [])  # 1 ms each, of 10 s
 
 
 def test_throttle_reasons_of_idleness_and_settings_are_ignored():

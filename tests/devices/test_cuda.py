@@ -191,8 +191,10 @@ def test_every_out_of_memory_error_has_one_name(error, kind):
     assert kind_of(error) == kind
 
 
-def test_the_convolution_of_the_proof_is_correct_on_the_cpu():
-    assert proof.convolve("cpu") < 1e-5
+def test_the_operators_of_the_proof_are_correct_on_the_cpu():
+    errors = {name: proof.error_of(each, "cpu") for name, each in proof.operators().items()}
+    assert max(errors.values()) < 1e-5
+    proof.main("cpu")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,17 @@ def test_the_proof_fails_without_traceback_if_there_is_no_gpu():
     assert done.stderr.strip().count("\n") <= 1
 
 
-def test_the_proof_refuses_a_wrong_convolution(monkeypatch):
-    monkeypatch.setattr(proof, "convolve", lambda torch_device: 0.25)
-    with pytest.raises(SystemExit, match=r"wrong by 0\.25"):
-        proof.main()
+@pytest.mark.parametrize("name", proof.operators())
+def test_the_proof_refuses_a_wrong_or_missing_operator_of_each_kind(monkeypatch, name):
+    def missing(images, kernel):
+        raise RuntimeError("no kernel image is available\nfor execution on the device")
+
+    def wrong(images, kernel):
+        return sound[name](images, kernel) * (1.25 if images.dtype == torch.float32 else 1)
+
+    sound = proof.operators()
+    for fault, said in ((wrong, "wrong by 0.25"), (missing, "RuntimeError: no kernel image")):
+        planted = {**sound, name: fault}
+        monkeypatch.setattr(proof, "operators", lambda planted=planted: planted)
+        with pytest.raises(SystemExit, match=f"^{name}: {said}.*$"):
+            proof.main("cpu")

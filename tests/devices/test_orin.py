@@ -3,11 +3,12 @@
 import msgspec
 import pytest
 import torch
-from support.jetson_trees import MODE, TREES
+from support.jetson_trees import MODE, MODEL, MODES, TREES
 from support.paths import write_tree
 from support.records import CHIP
 
 from bench.devices import orin
+from bench.devices.cuda import Cuda
 from bench.devices.orin import Orin
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
@@ -50,6 +51,30 @@ def test_another_machine_is_refused_with_instructions(tmp_path, model):
     assert "--device orin" in refused.value.remedy
 
 
+@pytest.mark.parametrize("model", ["Acme Vision Box 3", ""])
+def test_an_orin_on_a_board_of_another_maker_is_an_orin(tmp_path, model):
+    board = Orin(write_tree(tmp_path, {**NANO.files, MODEL: f"{model}\0"}))
+    chip = board.identify()
+    assert chip.name == (model or "NVIDIA Jetson Orin")
+    assert chip.facts["compute_capability"] == "8.7"
+
+
+def test_the_device_for_gpu_cards_names_the_device_for_an_orin(tmp_path):
+    with pytest.raises(UnavailableError) as refused:
+        Cuda(write_tree(tmp_path, NANO.files)).identify()
+    assert "Orin" in refused.value.message
+    assert "--device orin" in refused.value.remedy
+
+
+def test_fixed_clocks_are_a_separate_environment_in_a_container_without_power_modes(tmp_path):
+    contained = {path: text for path, text in NANO.files.items() if path not in (MODE, MODES)}
+    device = Orin(write_tree(tmp_path, contained))
+    before = device.identify()
+    assert before.facts["power_mode"] is None
+    (tmp_path / NANO.gpu / "min_freq").write_text("1020000000\n")  # by jetson_clocks
+    assert environment_id(device, device.identify(), {}) != environment_id(device, before, {})
+
+
 def test_each_power_mode_is_a_separate_environment(tmp_path):
     versions = {"torch": "2.8", "timm": "1", "bench": "0"}
     device = Orin(write_tree(tmp_path, NANO.files))
@@ -64,7 +89,7 @@ def test_a_reading_has_levels_and_power_mode_of_the_board(nano, tmp_path):
     reading = session.sense()
     assert (reading.clock_hz, reading.temperature_c) == (1.02e9, 51.25)
     assert reading.power_w == pytest.approx(4984 * 1856 / 1e6)
-    assert reading.throttles == []
+    assert (reading.throttles, reading.over_currents) == ([], 27_390)
     assert reading.power_mode == "MAXN_SUPER"
     assert reading.own_cpu_s > 0
     (tmp_path / MODE).write_text("pmode:0003")

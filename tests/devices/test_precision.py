@@ -69,6 +69,19 @@ def test_tf32_needs_a_chip_with_tf32(device, capability, said):
 
 
 @pytest.mark.parametrize(
+    ("value", "refused"),
+    [("1", ["fp32"]), ("0", ["tf32"]), ("", [])],
+)
+def test_a_variable_that_switches_tf32_in_the_libraries_is_refused(monkeypatch, value, refused):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+    chip = Chip("cuda", "", "Test", 1, {"compute_capability": "9.0"})
+    found = {name: DEVICES["cuda"].missing_precision(name, chip) for name in precision.PRECISIONS}
+    assert [name for name, why in found.items() if why] == refused
+    assert all("unset NVIDIA_TF32_OVERRIDE" in found[name] for name in refused)
+    assert DEVICES["cpu"].missing_precision("fp32", chip) is None
+
+
+@pytest.mark.parametrize(
     ("name", "error", "tolerated"),
     [
         ("fp32", 0.3, 5e-4),

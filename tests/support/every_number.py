@@ -60,6 +60,7 @@ CONDITIONS = Conditions(
     throttled_periods=1,
     overheated=1,
     page_faults=9,
+    over_currents=3,
     wall_s=1.0,
     cpus=2,
     lowest_clock_hz=1e9,

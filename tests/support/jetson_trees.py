@@ -108,10 +108,10 @@ def events(*counts: int) -> dict[str, str]:
     return {f"{HWMON}/hwmon5/name": "soctherm_oc\n", **counted}
 
 
-def module(model: str, part: str, memory_kib: int) -> dict[str, str]:
+def module(model: str, part: str, memory_kib: int, chip: str = "tegra234") -> dict[str, str]:
     return {
         MODEL: f"{model}\0",
-        COMPATIBLE: f"nvidia,p3768-0000+{part}\0nvidia,{part}\0nvidia,tegra234\0",
+        COMPATIBLE: f"nvidia,p3768-0000+{part}\0nvidia,{part}\0nvidia,{chip}\0",
         "proc/meminfo": f"MemTotal:       {memory_kib} kB\nMemFree:         1234567 kB\n",
     }
 
@@ -185,7 +185,7 @@ TREES = {
     ),
     "JetPack 7, AGX Thor": Tree(
         {
-            **module("NVIDIA Jetson AGX Thor Developer Kit", "p3834-0008", 128_790_092),
+            **module("NVIDIA Jetson AGX Thor Developer Kit", "p3834-0008", 128_790_092, "tegra264"),
             RELEASE: release(38, "2.0"),
             MODES: modes(["MAXN", "120W"]),
             MODE: "pmode:0001",

@@ -27,6 +27,10 @@ def kernel(name, start, length, external_id=None, **args):
     return event(name, start, length, "kernel", tid=7, **known, **args)
 
 
+def launch(start, correlation, tid=1):
+    return event("cudaLaunchKernel", start, 1, "cuda_runtime", tid, correlation=correlation)
+
+
 def encoded(*events):
     metadata = {"ph": "M", "name": "process_name", "pid": "Spans", "args": {"name": 1}}
     flow = {"ph": "s", "id": 3, "pid": 1, "tid": 1, "ts": 0, "cat": "ac2g", "name": "ac2g"}

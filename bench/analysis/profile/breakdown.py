@@ -160,8 +160,7 @@ def _kernel_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) 
     share = 1 / len(iterations)
     parts = []
     for iteration in iterations:
-        launched = _launches(iteration, anatomy)
-        owners = [launched.get(kernel.args.external_id or -1) for kernel in iteration.kernels]
+        owners = _owners(iteration, anatomy)
         of_each = Counter(place for place in owners if place is not None)
         for kernel, place in zip(iteration.kernels, owners, strict=True):
             operator = _unknown(kernel) if place is None else anatomy[place]
@@ -170,17 +169,24 @@ def _kernel_parts(iterations: Sequence[Iteration], anatomy: Sequence[Operator]) 
     return parts
 
 
-def _launches(iteration: Iteration, anatomy: Sequence[Operator]) -> dict[int, int]:
-    """Place in `anatomy` by correlation id, which a kernel shares with the event that launched it.
+def _owners(iteration: Iteration, anatomy: Sequence[Operator]) -> list[int | None]:
+    """For each kernel the place in `anatomy` of the operator that launched it; None if unknown.
 
-    That event is the operator itself or one nested in it.
+    It is the operator that was running when the launch with the kernel's correlation started. Where
+    the trace lacks that launch, it is the operator with the kernel's external id, or with an event
+    of that id nested in it. In some releases of torch, kernels have the ids of other events.
     """
-    return {
+    by_id = {
         event.args.external_id: place
         for place, (_, inner) in enumerate(zip(anatomy, iteration.nested, strict=False))
         for event in inner
         if event.args.external_id is not None
     }
+    launched_in = iteration.launched_in if anatomy else {}
+    return [
+        launched_in.get(kernel.args.correlation or -1, by_id.get(kernel.args.external_id or -1))
+        for kernel in iteration.kernels
+    ]
 
 
 def _rows(parts: Sequence[Part], scale: float, event_s: float) -> list[ProfileRow]:

@@ -6,13 +6,16 @@ The trace has times in microseconds; this module returns seconds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
 MARK = "bench:iteration"
 OPERATORS, KERNELS = ("cpu_op",), ("kernel", "gpu_memcpy", "gpu_memset")
+LAUNCHES = ("cuda_runtime", "cuda_driver")
 MICRO = 1e-6
 # Events that torch.compile puts around its kernels; they do no work themselves.
 WRAPPERS = re.compile(
@@ -21,9 +24,14 @@ WRAPPERS = re.compile(
 
 
 class Arguments(msgspec.Struct, frozen=True):
-    """Arguments of an event; `grid` and `occupancy_percent` are those of a kernel launch."""
+    """Arguments of an event; `grid` and `occupancy_percent` are those of a kernel launch.
+
+    A kernel has the `External id` of the operator that launched it, in most releases of torch. It
+    always has the `correlation` of the call of CUDA that launched it.
+    """
 
     external_id: int | None = msgspec.field(name="External id", default=None)
+    correlation: int | None = None
     grid: list[int] | None = None
     occupancy_percent: float | None = msgspec.field(name="est. achieved occupancy %", default=None)
 
@@ -63,7 +71,8 @@ class Iteration(NamedTuple):
     """One profiled call: the outermost operators in order, and the kernels.
 
     `nested` holds for each operator a list of the operator and all events inside it. `wrappers`
-    counts the events that torch.compile puts around operators.
+    counts the events that torch.compile puts around operators. `launched_in` gives for each
+    correlation of a kernel the place of the operator that was running at the launch.
     """
 
     mark: Event
@@ -71,6 +80,7 @@ class Iteration(NamedTuple):
     nested: list[list[Event]]
     kernels: list[Event]
     wrappers: int = 0
+    launched_in: Mapping[int, int] = MappingProxyType({})
 
     @property
     def events(self) -> int:
@@ -89,9 +99,14 @@ def read(content: bytes) -> list[Iteration]:
     if not marks:
         raise TraceError("the trace has no iterations in it")
     marks.sort(key=lambda mark: mark.start_s)
-    host = sorted((e for kind, e in events if kind in OPERATORS), key=_outer_first)
-    kernels = sorted((e for kind, e in events if kind in KERNELS), key=_outer_first)
-    return [_iteration(mark, host, kernels) for mark in marks]
+    host, kernels, launches = (
+        sorted((e for kind, e in events if kind in wanted), key=_outer_first)
+        for wanted in (OPERATORS, KERNELS, LAUNCHES)
+    )
+    return [
+        _iteration(mark, *(_started_in(mark, each) for each in (host, kernels, launches)))
+        for mark in marks
+    ]
 
 
 def _events(content: bytes) -> Iterator[tuple[str, Event]]:
@@ -110,12 +125,19 @@ def _events(content: bytes) -> Iterator[tuple[str, Event]]:
         raise TraceError(f"the trace cannot be read: {error}") from error
 
 
-def _iteration(mark: Event, host: Sequence[Event], kernels: Sequence[Event]) -> Iteration:
-    inside = [e for e in host if e.thread == mark.thread and starts_within(e, mark)]
-    wrappers = [e for e in inside if WRAPPERS.match(e.name)]
+def _started_in(mark: Event, events: Sequence[Event]) -> Sequence[Event]:
+    """The events with mark.start_s <= start_s < mark.end_s; `events` are sorted by start."""
+    first = bisect_left(events, mark.start_s, key=_start)
+    return events[first : bisect_left(events, mark.end_s, lo=first, key=_start)]
+
+
+def _iteration(
+    mark: Event, host: Sequence[Event], kernels: Sequence[Event], launches: Sequence[Event]
+) -> Iteration:
+    own = [e for e in host if e.thread == mark.thread]
     operators: list[Event] = []
     nested: list[list[Event]] = []
-    for event in inside:
+    for event in own:
         if WRAPPERS.match(event.name):
             continue
         if operators and event.start_s < operators[-1].end_s:
@@ -123,18 +145,30 @@ def _iteration(mark: Event, host: Sequence[Event], kernels: Sequence[Event]) -> 
         else:
             operators.append(event)
             nested.append([event])
-    running = [e for e in kernels if starts_within(e, mark)]
-    return Iteration(mark, operators, nested, running, len(wrappers))
+    return Iteration(
+        mark,
+        operators,
+        nested,
+        list(kernels),
+        len(own) - sum(map(len, nested)),
+        _launched_in([e for e in launches if e.thread == mark.thread], operators),
+    )
+
+
+def _launched_in(launches: Sequence[Event], operators: Sequence[Event]) -> dict[int, int]:
+    """Place of the operator in which each launch started, by the launch's correlation."""
+    places: dict[int, int] = {}
+    for launch in launches:
+        place = bisect_right(operators, launch.start_s, key=_start) - 1
+        is_inside = place >= 0 and launch.start_s < operators[place].end_s
+        if is_inside and launch.args.correlation is not None:
+            places[launch.args.correlation] = place
+    return places
 
 
 def has_kernels(iterations: Sequence[Iteration]) -> bool:
     """Whether the iterations contain GPU work."""
     return any(iteration.kernels for iteration in iterations)
-
-
-def starts_within(event: Event, outer: Event) -> bool:
-    """Whether `event` starts within `outer`: outer.start_s <= event.start_s < outer.end_s."""
-    return outer.start_s <= event.start_s < outer.end_s
 
 
 def union_s(events: Sequence[Event]) -> float:
@@ -145,6 +179,10 @@ def union_s(events: Sequence[Event]) -> float:
             total += event.end_s - max(event.start_s, until)
             until = event.end_s
     return total
+
+
+def _start(event: Event) -> float:
+    return event.start_s
 
 
 def _outer_first(event: Event) -> tuple[float, float]:

@@ -47,12 +47,15 @@ class Board:
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._sys = root / "sys"
-        self._over_currents: int | None = None
         self.missing: dict[str, str] = {}
 
     def module(self) -> str:
         """Return the name of the module in the device tree; "" if there is none."""
         return self._fact("module", lambda: tegra_facts.module(self._root)) or ""
+
+    def is_orin(self) -> bool:
+        """Whether the chip is an Orin, whatever the name of the board is."""
+        return bool(self._fact("is_orin", lambda: tegra_facts.is_orin(self._root)))
 
     def l4t(self) -> str | None:
         """Return the release of Jetson Linux, such as `36.4.3`."""
@@ -71,14 +74,20 @@ class Board:
         return self._fact("jetson_clocks", self._clocks_locked)
 
     def facts(self) -> Facts:
-        """Return facts that are constant during a run. `sm_count` ignores the power mode."""
+        """Return facts that are constant during a run. `sm_count` ignores the power mode.
+
+        The limits of the GPU's clock follow the power mode, also in a container that cannot read
+        the mode. `jetson_clocks` sets both to the same value.
+        """
         return {
             "l4t": self.l4t(),
             "jetpack": self.jetpack(),
             "power_mode": self.power_mode(),
             "memory_gib": self._fact("memory_gib", lambda: tegra_facts.memory_gib(self._root)),
             "sm_count": self._fact("sm_count", lambda: tegra_facts.sm_count(self._root)),
-            "compute_capability": "8.7" if "Orin" in self.module() else None,
+            "compute_capability": "8.7" if self.is_orin() else None,
+            "gpu_min_mhz": self._fact("gpu_min_mhz", lambda: self._limit_mhz("min_freq")),
+            "gpu_max_mhz": self._fact("gpu_max_mhz", lambda: self._limit_mhz("max_freq")),
         }
 
     def state(self) -> Facts:
@@ -94,9 +103,7 @@ class Board:
     def gauges(self) -> Gauges:
         """Return the levels of the GPU. The power is of the whole module: the GPU has no own rail.
 
-        `throttles` has `sw_thermal_slowdown` while the kernel lowers the clock because of heat,
-        and `over_current` where the board counted an over-current or under-voltage event since
-        the previous call. It is None only if the board shows neither.
+        `throttles` has `sw_thermal_slowdown` while the kernel lowers the clock because of heat.
         """
         readers: dict[str, Callable[[], object]] = {
             "utilisation": self._utilisation,
@@ -115,6 +122,10 @@ class Board:
                 missing[name] = str(error)
         return Gauges(**levels, missing=missing)
 
+    def over_currents(self) -> int | None:
+        """Return how many over-current and under-voltage events the board has counted."""
+        return self._fact("over_currents", self._count_over_currents)
+
     def energy_j(self) -> float | None:
         """Return None: the board measures the power of its rails and has no energy counter."""
         return None
@@ -132,8 +143,11 @@ class Board:
         return value
 
     def _clocks_locked(self) -> bool:
-        devfreq = self._devfreq()
-        return number_in(devfreq / "min_freq", 1) == number_in(devfreq / "max_freq", 1)
+        return self._limit_mhz("min_freq") == self._limit_mhz("max_freq")
+
+    def _limit_mhz(self, limit: str) -> float:
+        """Return `min_freq` or `max_freq` of the GPU: the files are in Hz."""
+        return number_in(self._devfreq() / limit, 1) / 1e6
 
     def _utilisation(self) -> float:
         """Return load / 1000: the file `load` is in per mille."""
@@ -167,30 +181,15 @@ class Board:
         )
 
     def _throttles(self) -> list[str]:
-        checks = {"sw_thermal_slowdown": self._too_hot, "over_current": self._over_current}
-        found: list[str] = []
-        reasons: list[str] = []
-        for name, check in checks.items():
-            try:
-                found += [name] if check() else []
-            except UnreadableError as error:
-                reasons.append(str(error))
-        if len(reasons) == len(checks):
-            raise UnreadableError(", ".join(reasons))
-        return found
-
-    def _too_hot(self) -> bool:
         if self._alert is None:
             raise UnreadableError("no cooling device is of type gpu-throttle-alert")
-        return number_in(self._alert / "cur_state", 0) > 0
+        is_too_hot = number_in(self._alert / "cur_state", 0) > 0
+        return ["sw_thermal_slowdown"] if is_too_hot else []
 
-    def _over_current(self) -> bool:
-        """Whether the counters grew since the previous call; False at the first call."""
+    def _count_over_currents(self) -> int:
         if not self._over_current_counters:
             raise UnreadableError("soctherm_oc counts no over-current events")
-        before = self._over_currents
-        self._over_currents = sum(number_in(path, 0) for path in self._over_current_counters)
-        return before is not None and self._over_currents > before
+        return sum(number_in(path, 0) for path in self._over_current_counters)
 
     def _devfreq(self) -> Path:
         if self._gpu is None:

@@ -42,6 +42,13 @@ def module(root: Path) -> str:
     return text_of(root / "proc/device-tree/model")
 
 
+def is_orin(root: Path) -> bool:
+    """Whether the chip of the board is an Orin (tegra234); a carrier board may have any name."""
+    device_tree = root / "proc/device-tree"
+    compatible = text_or_none(device_tree / "compatible") or ""
+    return "nvidia,tegra234" in compatible.split("\0") or "Orin" in module(root)
+
+
 def l4t(root: Path) -> str:
     """Return the release of Jetson Linux, such as `36.4.3`."""
     return ".".join(match_in(L4T, root / "etc/nv_tegra_release").groups())

@@ -17,7 +17,6 @@ from support.jetson_trees import (
     MODES,
     MODULE_POWER_W,
     RELEASE,
-    THERMAL,
     TREES,
     release,
 )
@@ -39,15 +38,16 @@ def levels_of(gauges):
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("JetPack 5, AGX Orin", ["35.4.1", "5.1.2", "MODE_50W", 29.9, 16, "8.7"]),
-        ("JetPack 6, AGX Orin", ["36.4.3", "6.2", "MAXN", 61.4, 16, "8.7"]),
-        ("JetPack 6, Orin Nano 8GB", ["36.4.4", "6.2.1", "MAXN_SUPER", 7.4, 8, "8.7"]),
-        ("JetPack 7, Orin NX", ["39.2.0", "7.2", "40W", 15.2, 8, "8.7"]),
-        ("JetPack 7, AGX Thor", ["38.2.0", "7.0", "120W", 122.8, None, None]),
+        ("JetPack 5, AGX Orin", ["35.4.1", "5.1.2", "MODE_50W", 29.9, 16, "8.7", 306, 828.75]),
+        ("JetPack 6, AGX Orin", ["36.4.3", "6.2", "MAXN", 61.4, 16, "8.7", 1300.5, 1300.5]),
+        ("JetPack 6, Orin Nano 8GB", ["36.4.4", "6.2.1", "MAXN_SUPER", 7.4, 8, "8.7", 306, 1020]),
+        ("JetPack 7, Orin NX", ["39.2.0", "7.2", "40W", 15.2, 8, "8.7", 306, 918]),
+        ("JetPack 7, AGX Thor", ["38.2.0", "7.0", "120W", 122.8, None, None, 306, 1575]),
     ],
 )
 def test_facts_of_a_board(tmp_path, name, facts):
     names = ["l4t", "jetpack", "power_mode", "memory_gib", "sm_count", "compute_capability"]
+    names += ["gpu_min_mhz", "gpu_max_mhz"]
     board = Board(write_tree(tmp_path, TREES[name].files))
     assert board.facts() == dict(zip(names, facts, strict=True))
     assert board.module() == TREES[name].files[MODEL].rstrip("\0")
@@ -98,6 +98,7 @@ def test_another_machine_has_a_reason_for_every_level_and_fact(tmp_path):
     assert set(board.state().values()) == {None}
     assert board.module() == ""
     asked = {"l4t", "jetpack", "power_mode", "memory_gib", "sm_count", "jetson_clocks", "module"}
+    asked |= {"is_orin", "gpu_min_mhz", "gpu_max_mhz"}
     assert set(board.missing) == asked
     assert f"no GPU in {tmp_path}/sys/class/devfreq" in board.missing["jetson_clocks"]
 
@@ -206,27 +207,25 @@ def test_thermal_slowdown_lasts_while_the_kernel_reports_it(tmp_path):
     assert board.gauges().throttles == []
 
 
-def test_over_current_needs_an_event_since_the_previous_call(tmp_path):
+def test_over_current_events_are_a_counter(tmp_path):
     root = write_tree(tmp_path, AGX.files)
     board = Board(root)
-    assert board.gauges().throttles == []  # all 52 events are from before the first call
+    assert [board.over_currents(), board.over_currents()] == [52, 52]
     (root / EVENTS[2]).write_text("38\n")
-    assert board.gauges().throttles == ["over_current"]
+    assert board.over_currents() == 53
     assert board.gauges().throttles == []
 
 
-def test_throttles_are_missing_if_the_board_shows_neither_heat_nor_current(tmp_path):
+def test_a_board_may_lack_alerts_of_heat_and_of_current(tmp_path):
     neither = {
         path: text
         for path, text in AGX.files.items()
         if "cooling_device" not in path and path not in EVENTS
     }
-    seen = Board(write_tree(tmp_path, neither)).gauges()
-    assert seen.throttles is None
-    assert "gpu-throttle-alert" in seen.missing["throttles"]
-    assert "over-current" in seen.missing["throttles"]
-    write_tree(tmp_path, {f"{THERMAL}/cooling_device4/type": "gpu-throttle-alert", ALERT: "2"})
-    assert Board(tmp_path).gauges().throttles == ["sw_thermal_slowdown"]
+    board = Board(write_tree(tmp_path, neither))
+    assert (board.gauges().throttles, board.over_currents()) == (None, None)
+    assert "gpu-throttle-alert" in board.gauges().missing["throttles"]
+    assert "over-current" in board.missing["over_currents"]
 
 
 def test_power_of_an_agx_orin_counts_each_rail_once(tmp_path):
