@@ -18,11 +18,13 @@ class Backend(Protocol):
 
     `one_by_one`: the backend runs each operator as the network calls it. A profile can then
     assign every operator to its module. `takes_new_images`: a call reads the tensors of `example`
-    each time, so that other images can be copied into them.
+    each time, so that other images can be copied into them. `replays_graph`: a call replays a CUDA
+    graph.
     """
 
     one_by_one: bool
     takes_new_images: bool
+    replays_graph: bool
 
     def preload(self) -> None:
         """Import the modules that `load` needs, before memory is measured; start no thread."""

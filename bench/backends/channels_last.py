@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 one_by_one = True
 takes_new_images = True
+replays_graph = False
 
 
 def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:

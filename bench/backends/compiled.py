@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable, Sequence
 from importlib import util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 one_by_one = False
 takes_new_images = True
+replays_graph = False
 WARM_CALLS = 2  # the first call compiles; the second may compile again
 
 
@@ -41,10 +44,12 @@ def name_kernels() -> None:
 
 
 def missing(torch_device: str) -> str | None:
-    """Check for a C++ compiler, and on a GPU also for Triton."""
+    """Check for a C++ compiler and Python.h, and on a GPU also for Triton."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         return f"no C++ compiler ({compiler}): sudo apt install g++, or set CXX"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "no Python.h: sudo apt install python3-dev"
     if torch_device == "cuda" and util.find_spec("triton") is None:
         return "no Triton: pip install triton"
     return None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 one_by_one = False
 takes_new_images = True
+replays_graph = True
 WARM_CALLS = 3  # the first calls allocate workspaces and choose kernels
 
 

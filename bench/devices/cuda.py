@@ -152,6 +152,10 @@ class CudaSession:
             (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
             for _ in range(iterations)
         ]
+        for start, end in pairs:  # an event is created in the driver when it is first recorded
+            start.record()
+            end.record()
+        torch.cuda.synchronize()
         for start, end in pairs:
             start.record()
             call()

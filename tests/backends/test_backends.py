@@ -51,10 +51,13 @@ def test_compile_refuses_a_network_with_a_graph_break():
         compiled.load(Branching(), [torch.randn(1, 3, 8, 8)], "fp32")
 
 
-def test_compile_needs_a_compiler_and_on_a_gpu_triton(monkeypatch):
+def test_compile_needs_a_compiler_and_python_h_and_on_a_gpu_triton(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "sudo apt install g++" in compiled.missing("cpu")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(compiled.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "sudo apt install python3-dev" in compiled.missing("cpu")
+    (tmp_path / "Python.h").touch()
     assert compiled.missing("cpu") is None
     monkeypatch.setattr(compiled.util, "find_spec", lambda name: None)
     assert "pip install triton" in compiled.missing("cuda")

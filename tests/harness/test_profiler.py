@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import types
 from collections import Counter
 
 import msgspec
@@ -356,10 +358,28 @@ class Queue(CpuSession):
     has_queue = True
 
 
-def test_a_gpu_trace_without_kernels_is_refused():
+def test_a_gpu_trace_without_kernels_is_refused(monkeypatch):
+    monkeypatch.setenv("TEARDOWN_CUPTI", "0")  # restored after the test
     images = torch.randn(1, 3, 8, 8)
-    with pytest.raises(TraceError, match="CUPTI is missing"):
+    with pytest.raises(TraceError, match=r"CUPTI is missing.*on a Jetson.*root"):
         profile.profile(JOB, Queue(Host()), subject(lambda: torch.relu(images)))
+    assert os.environ["TEARDOWN_CUPTI"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("backend", "cuda", "refused"),
+    [
+        ("cudagraph", "12.4", True),
+        ("cudagraph", "12.6", False),
+        ("cudagraph", "13.0", False),
+        ("eager", "11.8", False),
+    ],
+)
+def test_a_cuda_graph_is_not_profiled_where_it_would_crash(backend, cuda, refused, monkeypatch):
+    monkeypatch.setenv("TEARDOWN_CUPTI", "0")  # restored after the test
+    session = types.SimpleNamespace(settings=lambda: {"cuda": cuda})
+    with pytest.raises(TraceError, match=r"12\.4") if refused else contextlib.nullcontext():
+        profile.check_profiler(backend, session)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from msgspec import structs
 
 from bench.analysis.profile.breakdown import ProfilerCost, break_down
 from bench.analysis.profile.trace import TraceError, has_kernels
 from bench.analysis.stats import mean_of_known
+from bench.backends import BACKENDS
 from bench.devices import Session, precision
 from bench.harness.plan import ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
@@ -21,6 +24,12 @@ from bench.harness.worker.telemetry import observe
 from bench.harness.worker.timing import Prepared
 from bench.records import Utilisation
 
+NO_KERNEL = (
+    "no kernel is in the trace: CUPTI is missing, or another profiler has it; on a Jetson, the "
+    "profiler may need root"
+)
+PROFILES_GRAPHS = (12, 6)  # CUDA from this version on
+
 
 def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
     """Profile the prepared network of `job` as its ProfilePlan `job.profile` asks.
@@ -29,11 +38,12 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
     """
     plan = job.profile
     assert plan is not None
+    check_profiler(job.case.backend, session)
     operators = prepared.operators()
     reached = peaks(session, precision.dtype(job.case.precision)) if plan.peaks else None
     seen = run_pass(prepared.call, session, plan.seconds, plan.block_s)
     if session.has_queue and not has_kernels(seen.iterations):
-        raise TraceError("no kernel is in the trace: CUPTI is missing, or another profiler has it")
+        raise TraceError(NO_KERNEL)
     count = session.settings().get("sm_count")
     sm_count = count if isinstance(count, int) else None
     cost = ProfilerCost(event_cost_s(session), max(seen.faults, 0.0) * fault_cost_s())
@@ -54,6 +64,19 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
         bytes_per_s=reached.bytes_per_s if reached else None,
         trace=without_host(seen.last_trace) if plan.trace else None,
     )
+
+
+def check_profiler(backend: str, session: Session) -> None:
+    """Let the profiler leave the process after each use, or raise TraceError where it must stay.
+
+    A profiler that stays slows the launches of plain calls (CUPTI, the library of NVIDIA's
+    profiler). Before CUDA 12.6, a CUDA graph crashes after CUPTI has left.
+    """
+    os.environ["TEARDOWN_CUPTI"] = "1"
+    cuda = str(session.settings().get("cuda") or "")
+    version = tuple(int(part) for part in cuda.split(".") if part.isdigit())
+    if BACKENDS[backend].replays_graph and version and version < PROFILES_GRAPHS:
+        raise TraceError(f"CUDA {cuda} cannot profile a CUDA graph; CUDA 12.6 can")
 
 
 def _sampled(plan: ProfilePlan, session: Session, prepared: Prepared) -> float | None:

@@ -9,27 +9,33 @@ from bench.devices.sensors.sensor import Sensor
 from bench.harness.worker.timing import Clock
 from bench.records import Gauges, Telemetry
 
-SAMPLE_EVERY_S = 0.1  # drivers average utilisation over some tenths of a second
+SAMPLE_EVERY_S = 0.1
+SETTLE_S = 1.0  # drivers average utilisation over up to a second, which began while the chip idled
+QUEUED_S = 0.02  # work that the chip has while the sensor is read, which takes some milliseconds
 
 
 def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: float) -> Telemetry:
     """Run `call` back to back for `seconds`; read the sensor every SAMPLE_EVERY_S seconds.
 
-    The sensor is read after `call` has launched its work and before `now` waits for the work. A
-    reading takes some milliseconds. The GPU is idle for the rest of that time if the network is
-    faster than the reading.
+    Calls are queued in groups of about QUEUED_S, so that the chip does not idle while the sensor is
+    read. Readings of the first SETTLE_S seconds do not count, or of the first half of a shorter
+    loop.
     """
     sensor.gauges()  # discarded: the first reading opens the driver, which is slow
+    queued = _calls_in(QUEUED_S, call, now)
+    settled_s = min(SETTLE_S, seconds / 2)
     seen: list[Gauges] = []
     iterations = 0
     energy_before = sensor.energy_j()
     began = last = sampled = now()
     while last - began < seconds:
-        call()
+        for _ in range(queued):
+            call()
         if last - sampled >= SAMPLE_EVERY_S:
             sampled = last
-            seen.append(sensor.gauges())
-        iterations += 1
+            gauges = sensor.gauges()
+            seen += [gauges] if last - began >= settled_s else []
+        iterations += queued
         last = now()
     energy_after = sensor.energy_j()
     seen = seen or [sensor.gauges()]
@@ -49,6 +55,13 @@ def observe(call: Callable[[], object], now: Clock, sensor: Sensor, seconds: flo
         energy_j=energy,
         missing=missing,
     )
+
+
+def _calls_in(seconds: float, call: Callable[[], object], now: Clock) -> int:
+    """Return the number of calls that take about `seconds`, and at least 1."""
+    began = now()
+    call()
+    return max(1, round(seconds / max(now() - began, 1e-6)))
 
 
 def _increase(before: float | None, after: float | None) -> float | None:
