@@ -23,8 +23,8 @@ from bench.records import Case, Chip, Gauges, Reading
 
 HOW_TO_RUN = """\
 On the board, with JetPack and its PyTorch installed, in a checkout of this repository:
-    python3 -m venv --system-site-packages .venv && .venv/bin/pip install .
-    .venv/bin/bench run --device orin --models repnext_u3_t
+    python3 -m venv .venv && .venv/bin/pip install nox && .venv/bin/nox -s bench_orin
+    .nox/bench_orin/bin/bench run --device orin --models repnext_u3_t
 On this machine: --device cpu; `bench list devices` lists all devices."""
 
 SPEED = Speed(macs_per_s=0.8e12, macs_per_s_large=0.8e12, call_s=0.004)

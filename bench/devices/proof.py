@@ -23,7 +23,7 @@ DEADLINE_S = 180.0
 TOLERANCE = 1e-4  # the error with TF32, which must be off here, is 3e-4 or more
 REMEDY = """\
 Install a torch built for this chip and driver (`python -m torch.utils.collect_env` shows both);
-on a Jetson, install the torch of its JetPack (see the README). Or use --device cpu."""
+on a Jetson, install the torch of its JetPack (see docs/orin.md). Or use --device cpu."""
 
 
 def prove(chip_name: str) -> None:

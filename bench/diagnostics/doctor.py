@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ import bench
 from bench.backends import BACKENDS, about
 from bench.devices import DEVICES, Driver, torch_device_here
 from bench.devices.host import Host, affinity, cgroup_quota
+from bench.devices.installation import how_to_install
+from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
+from bench.process import command_for_code
 from bench.records import Chip
 from bench.text import GIB, facts
 
@@ -24,6 +28,15 @@ BUSY_PERCENT = 20.0  # a process that uses more of one CPU is reported
 SAMPLE_S = 0.5  # over which the CPU use of processes is measured
 MIN_FREE_GIB = 4.0
 REQUIRED_PACKAGES = ("torch", "torchvision", "timm")
+# On a Jetson, the packages come from several places. Each is tried in a process of its own, because
+# a package that was built for another torch may end the process.
+TRIED_IMPORTS = {
+    "torch": "import torch",
+    "numpy": "import torch; torch.zeros(1).numpy()",
+    "torchvision": "import torchvision",
+    "timm": "import timm",
+}
+NUMPY_REMEDY = "This torch was built on NumPy 1: pip install 'numpy<2'"
 
 Level = Literal["ok", "note", "lack"]
 
@@ -53,7 +66,19 @@ def _software() -> Iterator[Finding]:
         try:
             yield Finding("ok", package, metadata.version(package))
         except metadata.PackageNotFoundError:
-            yield Finding("lack", package, "not installed", f"pip install {package}")
+            yield Finding("lack", package, "not installed", how_to_install(package))
+    if Board().l4t() is not None:
+        yield from _imports()
+
+
+def _imports() -> Iterator[Finding]:
+    """Return the packages that cannot be imported, as one that was built for another torch."""
+    for package, code in TRIED_IMPORTS.items():
+        done = subprocess.run(command_for_code(code), capture_output=True, text=True, check=False)
+        if done.returncode:
+            last_line = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
+            remedy = NUMPY_REMEDY if package == "numpy" else how_to_install(package)
+            yield Finding("lack", f"import {package}", last_line, remedy)
 
 
 def _devices() -> Iterator[Finding]:
@@ -97,7 +122,7 @@ def _backends() -> Iterator[Finding]:
     torch_device = torch_device_here()
     for name, backend in BACKENDS.items():
         if util.find_spec("torch") is None:
-            yield Finding("lack", f"backend {name}", "needs torch", "pip install torch")
+            yield Finding("lack", f"backend {name}", "needs torch", how_to_install("torch"))
         elif lack := backend.missing(torch_device):
             yield Finding("lack", f"backend {name}", lack)
         else:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench.devices.installation import how_to_install
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.models import forms
 from bench.process import command_for_code
@@ -164,6 +165,6 @@ def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], dict[str, list[str]]]:
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = asked.stderr.strip().rpartition("\n")[2]
-        raise UnavailableError(f"cannot import timm: {last_line}", "Run: pip install timm")
+        raise UnavailableError(f"cannot import timm: {last_line}", f"Run: {how_to_install('timm')}")
     known, found = json.loads(asked.stdout.rstrip().rpartition("\n")[2])
     return known, found

@@ -6,12 +6,17 @@ import sys
 import tempfile
 import time
 import types
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+from support.jetson_trees import TREES
+from support.paths import write_tree
 from support.records import CHIP, measurement
 
+from bench.devices.installation import how_to_install
+from bench.devices.sensors.tegra import Board
 from bench.diagnostics import doctor, leftovers
 from bench.diagnostics.doctor import Finding, examine
 from bench.errors import UnavailableError, UsageError
@@ -84,6 +89,31 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeyp
     monkeypatch.setattr(doctor, "REQUIRED_PACKAGES", ("no_such_package",))
     finding = by_subject()["no_such_package"]
     assert (finding.level, finding.remedy) == ("lack", "pip install no_such_package")
+
+
+def test_on_a_jetson_imports_that_fail_are_reported_with_the_vendors_index(monkeypatch, tmp_path):
+    root = write_tree(tmp_path, TREES["JetPack 6, AGX Orin"].files)
+    monkeypatch.setattr(doctor, "Board", lambda: Board(root))
+    monkeypatch.setattr(doctor, "how_to_install", partial(how_to_install, root=root))
+    faults = {
+        "torch": "pass",
+        "numpy": "raise RuntimeError('Numpy is not available')",
+        "torchvision": "raise RuntimeError('operator torchvision::nms does not exist')",
+        "timm": "import os; os.abort()",
+    }
+    monkeypatch.setattr(doctor, "TRIED_IMPORTS", faults)
+    found = by_subject()
+    assert "import torch" not in found
+    assert "numpy<2" in found["import numpy"].remedy
+    assert "torchvision::nms" in found["import torchvision"].text
+    assert "jp6/cu126 torchvision" in found["import torchvision"].remedy
+    assert found["import timm"].text == "exit code -6"
+    assert found["import timm"].remedy == "pip install --no-deps timm"
+
+
+def test_another_machine_imports_nothing(monkeypatch):
+    monkeypatch.setattr(doctor, "TRIED_IMPORTS", {"torch": "raise RuntimeError"})
+    assert "import torch" not in by_subject()
 
 
 @pytest.fixture

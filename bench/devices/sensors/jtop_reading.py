@@ -13,7 +13,7 @@ from bench.devices.sensors.sysfs import UnreadableError
 from bench.devices.sensors.tegra_rails import total_of
 from bench.records import Gauges
 
-NOT_INSTALLED = "jtop is not installed: pip install 'backbone-bench[orin]'"
+NOT_INSTALLED = "jtop is not installed: pip install jetson-stats"
 NOT_RUNNING = "jtop.service is not running: sudo systemctl restart jtop.service"
 NOT_ALLOWED = "jtop.service lets only its group in: sudo usermod -aG jtop $USER, then log in again"
 LOST = "jtop.service ended or dropped the connection"

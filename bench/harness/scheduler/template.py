@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from bench.devices.installation import how_to_install
 from bench.errors import UnavailableError, UsageError
 from bench.harness.protocol.channel import Channel, ChannelClosedError, OutputPipe, wait_for
 from bench.harness.protocol.control import FORK, GRACE_S, READY, REAP
@@ -160,9 +161,10 @@ class Template:
         if was_killed:
             raise TemplateDiedError
         last_line = self._output.tail.strip().rpartition("\n")[2]
+        repair = how_to_install("torch", "torchvision", "timm", again=True)
         raise UnavailableError(
             f"a measuring process could not start: {last_line or 'it gave no reason'}",
-            "Repair the installation: pip install --force-reinstall torch torchvision timm",
+            f"Repair the installation: {repair}",
         )
 
 

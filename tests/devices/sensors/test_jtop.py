@@ -120,7 +120,7 @@ def test_every_failure_has_its_own_reason(fake, behaviour, reason):
 
 def test_remedies_are_commands():
     assert "sudo usermod -aG jtop $USER" in jtop_reading.NOT_ALLOWED
-    assert "pip install 'backbone-bench[orin]'" in jtop_reading.NOT_INSTALLED
+    assert "pip install jetson-stats" in jtop_reading.NOT_INSTALLED
     assert "sudo systemctl restart jtop.service" in jtop_reading.NOT_RUNNING
 
 
