@@ -1,10 +1,20 @@
-"""Formatting of numbers, durations and names for output."""
+"""Formatting of numbers and durations, and one function per target that makes text harmless.
+
+Names and messages may come from anyone. Before they are shown, they pass through `printable` for a
+terminal, `markdown`, `to_json`, `in_script` for the HTML page, or `csv_cell`. LaTeX has
+`bench.report.tables.latex.escape`, pictures have `bench.report.figures.canvas.literal`, and the
+folder of a chip has `Chip.slug`.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"
@@ -12,7 +22,12 @@ GIGA, MEGA, MIB, GIB = 1e9, 1e6, 2**20, 2**30
 ENDS_SHOWN = 1000  # characters shown of each end of a long text
 # A path that is absolute or starts with ~, . or ..; it ends at white space, a quote or a colon.
 OUTSIDE_PATH = re.compile(r"(?<![\w.~])(?:~|\.{1,2})?(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)/?")
-MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")
+MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&$]|(?<![^\W_])_|_(?![^\W_])")
+SCRIPT = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}  # no markup inside <script>
+# What a spreadsheet runs as a formula, and what our readers take for such a cell made harmless.
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+HARMLESS = re.compile(r"'+[=+\-@\t\r]")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -92,10 +107,68 @@ def printable(text: str) -> str:
     """`text` as one line of bounded length, with characters that are not printable escaped."""
     is_long = len(text) > 2 * ENDS_SHOWN
     shown = f"{text[:ENDS_SHOWN]}…{text[-ENDS_SHOWN:]}" if is_long else text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in shown
-    )
+    return "".join(map(_escaped, shown))
+
+
+def csv_cell(text: str) -> str:
+    """`text` for a cell of a CSV file: no spreadsheet runs it as a formula.
+
+    A text that begins with = + - @, a tab or a carriage return gets an apostrophe in front, unless
+    it is a number. `from_csv_cell` is the inverse. Control characters are escaped, but not tabs and
+    line ends.
+    """
+    is_formula = FORMULA.match(text) and not NUMBER.fullmatch(text)
+    return f"'{visible(text)}" if is_formula else visible(text)
+
+
+def from_csv_cell(cell: str) -> str:
+    """The text of a cell that `csv_cell` made, or that somebody typed."""
+    return cell[1:] if HARMLESS.match(cell) else cell
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """`value`, of structs too, as JSON in ASCII; nan is null.
+
+    A text is read back unchanged, but for bytes of a file name that are not UTF-8.
+    """
+    plain = _mapped(msgspec.to_builtins(value), _without_surrogates)
+    return json.dumps(plain, indent=indent).replace("\x7f", "\\u007f")
+
+
+def in_script(value: object) -> str:
+    """`value` as JSON for a <script> of an HTML page, which shows the texts of `value` as text."""
+    plain = _mapped(msgspec.to_builtins(value), visible)
+    return msgspec.json.encode(plain).decode().translate(SCRIPT)
+
+
+def visible(text: str) -> str:
+    """`text` with characters that cannot be seen escaped, but not spaces, tabs and line ends."""
+    if text.isprintable():
+        return text
+    return "".join(letter if _is_space(letter) else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+
+def _is_space(letter: str) -> bool:
+    return letter in "\t\n\r" or unicodedata.category(letter) == "Zs"
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _mapped(value: object, change: Callable[[str], str]) -> object:
+    """The same lists and dictionaries with every text changed, and None for nan and inf."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {_mapped(key, change): _mapped(each, change) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_mapped(each, change) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def without_paths(text: str) -> str:

@@ -20,8 +20,8 @@ from bench.records import Case, Measurement
 
 SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
 FEWEST_PAIRED = 2  # rounds; an interval needs at least two
-ONE_ROUND_REMEDY = "run the same command with `--rounds 6`"
-WITHOUT_BUDGET = " and without `--budget`"  # which would end the case again
+ONE_ROUND_REMEDY = "run the same command with --rounds 6"
+WITHOUT_BUDGET = " and without --budget"  # which would end the case again
 
 State = tuple[float, float]
 

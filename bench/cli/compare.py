@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.completion import recorded_cases
-from bench.cli.console import code_of_unreadable
+from bench.cli.console import code_of_unreadable, complain, tell_json, tell_page
 from bench.cli.options import DEFAULT_OUT, as_folder, with_options
 from bench.errors import CASE_FAILED, UsageError, unknown
 
@@ -82,10 +81,13 @@ def compare(options: CompareOptions) -> int:
 
     found = _comparisons(options, margin)
     for warning in dict.fromkeys(warning for group in found for warning in group.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        complain(f"warning: {warning}")
     if options.to is not None:
         comparison.write(found, options.to)
-    print(comparison.to_json(found) if options.as_json else comparison.to_markdown(found))
+    if options.as_json:
+        tell_json(found, indent=2)
+    else:
+        tell_page(comparison.to_markdown(found))
     unreadable = dict.fromkeys(sentence for group in found for sentence in group.unreadable)
     exit_code = code_of_unreadable(unreadable)
     return exit_code or (CASE_FAILED if is_regression(found, failing) else 0)

@@ -63,7 +63,10 @@ def presets() -> list[str]:
 
 
 def recorded_cases(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of the cases on record in the folder that --in names; [] without records."""
+    """Return the names of the cases on record in the folder that --in names; [] without records.
+
+    A name that cannot be typed is left out: the shell would print it as it is.
+    """
     from bench.analysis.recorded import latest
 
     folder = context.params.get("folder") or context.params.get("out")
@@ -71,4 +74,8 @@ def recorded_cases(context: typer.Context, incomplete: str) -> list[str]:
         names = [case.name for each in latest(Path(str(folder))) for case in each.cases]
     except BenchError:
         return []
-    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+    return [name for name in dict.fromkeys(names) if _is_offered(name, incomplete)]
+
+
+def _is_offered(name: str, incomplete: str) -> bool:
+    return name.startswith(incomplete) and name.isprintable()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from bench.cli.console import say, tell_json
 from bench.cli.options import as_folder
 
 MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "lack": ("lack", "red")}
@@ -41,12 +40,11 @@ def doctor(
     leftover = list(leftovers.examine(out, fix=fix))  # first: leftover processes use the CPU
     findings = [*examine(), *leftover]
     if as_json:
-        print(msgspec.json.encode([finding._asdict() for finding in findings]).decode())
+        tell_json([finding._asdict() for finding in findings])
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     for finding in findings:
         mark, style = MARKS[finding.level]
-        line = Text(mark, style=style)
-        console.print(line.append(f"  {finding.about}: {finding.text}", style="default"))
+        say(console, f"  {finding.about}: {finding.text}", mark=(mark, style))
         for remedy in finding.remedy.splitlines():
-            console.print(Text(REMEDY_INDENT + remedy, style="dim"))
+            say(console, REMEDY_INDENT + remedy, style="dim")

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +20,15 @@ from bench.cli import profile as profile_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
+from bench.cli.console import complain, tell
 from bench.errors import BAD_INPUT, CLOSED_PIPE, INTERRUPTED, BenchError, UsageError
-from bench.text import printable
 
+# What typer raises for wrong arguments. Its own base class is in another package in each version.
+WRONG_USE: type[Exception] = next(
+    kind
+    for kind in reversed(typer.BadParameter.__mro__)
+    if issubclass(kind, Exception) and hasattr(kind, "show")
+)
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
@@ -44,7 +50,7 @@ app.command("doctor")(doctor_command.doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"bench {__version__}")
+        tell(f"bench {__version__}")
         raise typer.Exit
 
 
@@ -77,13 +83,18 @@ def _call() -> None:
     try:
         _check_arguments(sys.argv[1:])
         try:
-            app(prog_name="bench")
+            exit_code = app(prog_name="bench", standalone_mode=False)
         finally:
             sys.stdout.flush()  # here, where a full disk and a closed pipe are handled
+        if exit_code:
+            sys.exit(exit_code)
+    except WRONG_USE as error:
+        _complain_as_typer(error)
+        sys.exit(BAD_INPUT)
     except BenchError as error:
-        print(f"error: {printable(error.message)}", file=sys.stderr)
+        complain(f"error: {error.message}")
         for line in error.remedy.splitlines():
-            print(printable(line), file=sys.stderr)
+            complain(line)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -91,11 +102,18 @@ def _call() -> None:
         if error.filename is not None or error.errno not in FULL:
             raise
         with contextlib.suppress(OSError):  # stderr may go to the same full disk
-            print(f"error: cannot write to standard output: {error.strerror}", file=sys.stderr)
-            print("Make room on the disk, then run the same command: it resumes.", file=sys.stderr)
-            sys.stderr.flush()
+            complain(f"error: cannot write to standard output: {error.strerror}")
+            complain("Make room on the disk, then run the same command: it resumes.")
         closed_pipe.discard_output()
         sys.exit(BAD_INPUT)
+
+
+def _complain_as_typer(error: Any) -> None:
+    """Print what typer says of wrong arguments, which may be names of files."""
+    said = io.StringIO()
+    error.show(said)
+    for line in said.getvalue().splitlines():
+        complain(line)
 
 
 def _check_arguments(words: list[str]) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bench.cli.completion import recorded_cases
-from bench.cli.console import code_of_unreadable
+from bench.cli.console import code_of_unreadable, complain, tell, tell_json
 from bench.cli.options import DEFAULT_OUT, as_folder
 from bench.text import printable
 
@@ -46,23 +45,33 @@ def explain(
     if not found:
         raise no_such_case(selector, folder, everything)
     for warning in dict.fromkeys(warning for each in everything for warning in each.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        complain(f"warning: {warning}")
     if as_json:
-        print(json.dumps([dict(lines) for lines in found]))
+        tell_json([dict(lines) for lines in found])
     else:
-        width = min(Console().width, WIDTH)
-        print("\n\n".join("\n".join(_wrapped(*line, width) for line in lines) for lines in found))
+        _tell(found, min(Console().width, WIDTH))
     if exit_code := code_of_unreadable(unreadable_in(everything)):
         raise typer.Exit(exit_code)
 
 
-def _wrapped(heading: str, text: str, width: int) -> str:
+def _tell(found: Sequence[Sequence[tuple[str, str]]], width: int) -> None:
+    """Print the lines of each case; an empty line separates the cases."""
+    for number, lines in enumerate(found):
+        if number:
+            tell("")
+        for heading, text in lines:
+            for line in _wrapped(heading, text, width):
+                tell(line)
+
+
+def _wrapped(heading: str, text: str, width: int) -> list[str]:
     """Return heading and text, wrapped at `width` columns; lines after the first are indented."""
     text = printable(" ".join(text.split()))
     if heading == "repeat":
-        return f"{heading:<{HEADING}}{text}"  # not wrapped, so that it can be copied
+        return [f"{heading:<{HEADING}}{text}"]  # not wrapped, so that it can be copied
     indent = " " * HEADING
     lines = textwrap.wrap(
         text, max(width, 2 * HEADING), initial_indent=indent, subsequent_indent=indent
     )
-    return heading.ljust(HEADING) + "\n".join(lines)[HEADING:]
+    first, *others = lines or [indent]
+    return [heading.ljust(HEADING) + first[HEADING:], *others]

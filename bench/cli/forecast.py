@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich.table import Table
 
 from bench import paper
-from bench.cli.console import say
+from bench.cli.console import add_row, say, say_table, tell_json
 from bench.cli.sweep import Sweep, case_count
 from bench.cli.versions import version_change
 from bench.errors import CASE_FAILED
@@ -48,10 +47,11 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> int:
     reasons = trial.failing(list(progress), choice.sources, choice.built)
     exit_code = CASE_FAILED if reasons else 0
     if as_json:
-        print(json.dumps([_to_builtins(case, s, reasons.get(case)) for case, s in seconds.items()]))
+        tell_json([_to_builtins(case, s, reasons.get(case)) for case, s in seconds.items()])
         return exit_code
     times = {case: "fails" if case in reasons else duration(seconds[case]) for case in progress}
-    sweep.console.print(_table(sweep.cases, [times.get(case, "on record") for case in sweep.cases]))
+    shown = [times.get(case, "on record") for case in sweep.cases]
+    say_table(sweep.console, table_of(sweep.cases, shown))
     environments = [record for record in records if isinstance(record, Environment)]
     if change := version_change(environments, sweep.environment):
         say(sweep.console, change)
@@ -66,11 +66,12 @@ def _to_builtins(case: Case, about_s: float, failure: str | None) -> dict[str, o
     return {"case": msgspec.to_builtins(case), "about_s": about_s, "failure": failure}
 
 
-def _table(cases: Sequence[Case], times: Sequence[str]) -> Table:
+def table_of(cases: Sequence[Case], times: Sequence[str]) -> Table:
+    """Return a table of the cases and the time of each."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("case", no_wrap=True, overflow="ellipsis")
     for heading in ("batch", "threads", "about"):
         table.add_column(heading, justify="right", no_wrap=True)
     for case, time in zip(cases, times, strict=True):
-        table.add_row(selector(case), str(case.batch), str(case.threads), time)
+        add_row(table, selector(case), str(case.batch), str(case.threads), time)
     return table

@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from bench import backends, devices, paper
+from bench.cli.console import tell, tell_json, tell_page
 from bench.devices import precision
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import suite
@@ -65,21 +66,24 @@ def list_(
                 "--paper works only with `bench list models`, and without --json",
                 "Type: bench list models --paper",
             )
-        print("\n".join(_paper_lines()))
+        tell_page("\n".join(_paper_lines()))
         return
     found = {each: _entries(each) for each in ([kind] if kind else KINDS)}
     if as_json:
-        text = msgspec.json.encode(found[kind] if kind else found)
-        print(msgspec.json.format(text, indent=2).decode())
+        tell_json(found[kind] if kind else found, indent=2)
         return
-    print("\n\n".join(_text(found[each], "" if kind else each) for each in found))
+    for number, each in enumerate(found):
+        if number:
+            tell("")
+        for line in _lines(found[each], "" if kind else each):
+            tell(line)
 
 
-def _text(entries: Sequence[Entry], heading: str) -> str:
+def _lines(entries: Sequence[Entry], heading: str) -> list[str]:
     """Return a line per entry; below `heading`, if it is not empty, and then indented."""
     width = max(len(entry.name) for entry in entries)
     lines = [f"{entry.name:<{width}}  {entry.about}".rstrip() for entry in entries]
-    return "\n".join([f"{heading}:", *(f"  {line}" for line in lines)] if heading else lines)
+    return [f"{heading}:", *(f"  {line}" for line in lines)] if heading else lines
 
 
 def _entries(kind: str) -> list[Entry]:

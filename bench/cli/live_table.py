@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.stats import Summary, summarise
-from bench.cli.console import say
+from bench.cli.console import add_row, say
 from bench.cli.messages import failure_line, number_cells, start_line
 from bench.cli.tracker import Tracker
 from bench.harness.plan import GROUPED_BELOW_S
@@ -101,9 +100,7 @@ class LiveTable:
         for case in group:
             summary, remark = self._rows[case]
             latency, speed, count = number_cells(case, summary)
-            table.add_row(
-                escape(selector(case)), latency, speed, *([count, remark] if wide else [])
-            )
+            add_row(table, selector(case), latency, speed, *([count, remark] if wide else []))
         self._live.update(Group(table, self._bar()), refresh=True)
 
     def _bar(self) -> Table:

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.recorded import Recorded
 from bench.analysis.stats import latency, summarise
 from bench.analysis.verdict import Verdict, usable_cpus
-from bench.cli.console import say
+from bench.cli.console import add_row, say, say_table
 from bench.cli.messages import number_cells
 from bench.cli.sweep import Sweep
 from bench.models import labels
@@ -46,10 +45,10 @@ class Outcome(NamedTuple):
             processes = [record.samples_s for record in rounds]
             known = summarise(processes, grouped=grouped) if rounds else None
             cells = (f"failed: {failure.stage}", "", "") if failure else number_cells(case, known)
-            table.add_row(escape(selector(case)), str(case.batch), *cells)
-        console.print()
-        console.print(table)
-        console.print()
+            add_row(table, selector(case), str(case.batch), *cells)
+        say(console, "")
+        say_table(console, table)
+        say(console, "")
         for case, verdict in self.verdicts.items():
             if verdict.reasons:
                 say(console, f"{selector(case)} at batch {case.batch} is {verdict.text}")

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
 from bench.cli import completion
 from bench.cli.choice import Choice, choose
-from bench.cli.console import progress_console, say
+from bench.cli.console import progress_console, say, tell_json, tell_page
 from bench.cli.messages import profile_line
 from bench.cli.options import Options, with_options
 from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
@@ -165,10 +164,10 @@ def _show(
     good = [known for known in found if not known.failure]
     if as_json:
         records = [known.failure or known.profile for known in found]
-        print(msgspec.json.encode(records).decode())
+        tell_json(records)
     elif is_difference and len(good) == len(found):
-        print(profiles.difference_page(*(known.rounds for known in good)), end="")
+        tell_page(profiles.difference_page(*(known.rounds for known in good)))
     elif good:
         shown = [known.profile for known in good]
         peaks = {each.case_id: peaks_of(store.records, each) for each in shown}
-        print(profiles.page(shown, peaks), end="")
+        tell_page(profiles.page(shown, peaks))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.console import code_of_unreadable
+from bench.cli.console import code_of_unreadable, complain, tell
 from bench.cli.options import as_folder, label_option
 
 TO_OPEN = {"page:": ["report.html"], "table:": ["results.tex"], "index:": ["report.md"]}
@@ -57,13 +56,14 @@ def report(
 
     written, reading = write(sources, to, given, label or [], with_paper=paper)
     for warning in reading.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        complain(f"warning: {warning}")
     if every:
-        print("\n".join(map(str, written)))
+        for path in written:
+            tell(str(path))
     else:
         for heading, path in _to_open(written, to or sources[0]):
-            print(f"{heading:<9}{path}")
-        print(f"files:   {len(written)} in all; --list names them")
+            tell(f"{heading:<9}{path}")
+        tell(f"files:   {len(written)} in all; --list names them")
     if exit_code := code_of_unreadable(reading.unreadable):
         raise typer.Exit(exit_code)
 

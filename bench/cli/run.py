@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.cli.choice import choose
-from bench.cli.console import progress_console
+from bench.cli.console import progress_console, tell_json
 from bench.cli.forecast import forecast, progress_of
 from bench.cli.live_table import LiveTable
 from bench.cli.options import Options, with_options
@@ -67,7 +66,7 @@ def run(options: RunOptions) -> int:
     outcome.show(console)
     exit_code = conclude(sweep, [*outcome.failures, *failures_of(profiles)], options.out)
     if options.as_json:
-        print(json.dumps(outcome.to_builtins()))
+        tell_json(outcome.to_builtins())
     return exit_code
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.console import complain, tell
 from bench.cli.options import DEFAULT_OUT, as_folder
 from bench.errors import CASE_FAILED, InterruptedRunError
 
@@ -44,7 +44,7 @@ def selfcheck(
 
     driver, chip = devices.select(device)
     folder = out / chip.slug
-    setting = selfcheck.Setting(driver, chip, folder / "selfcheck", _say)
+    setting = selfcheck.Setting(driver, chip, folder / "selfcheck", complain)
     try:
         with lock.device(chip, is_shared=driver.is_shared):
             parts = selfcheck.measure(setting, full=full)
@@ -55,7 +55,8 @@ def selfcheck(
     command = f"bench selfcheck --device {device}" + (" --full" if parts.same else "")
     text = page.to_markdown(found, describe(driver, chip, "selfcheck", command))
     pages = {"selfcheck.md": text.encode(), "selfcheck.png": page.picture(found)}
-    print(*write_pages(folder, pages), sep="\n")
+    for path in write_pages(folder, pages):
+        tell(str(path))
     if not _all_passed(found.criteria):
         raise typer.Exit(CASE_FAILED)
 
@@ -63,9 +64,5 @@ def selfcheck(
 def _all_passed(criteria: Sequence[Criterion]) -> bool:
     """Print whether each criterion is met; return whether all are met."""
     for each in criteria:
-        print(f"{'pass' if each.passed else 'FAIL'}  {each.claim}: {each.found}")
+        tell(f"{'pass' if each.passed else 'FAIL'}  {each.claim}: {each.found}")
     return all(each.passed for each in criteria)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ from bench.errors import UsageError
 from bench.models import zoo
 from bench.models.naming import without_hash
 from bench.paper import tables
+from bench.text import from_csv_cell
 
 IMAGENET = "imagenet1k"
 DATASETS = {IMAGENET: "ImageNet-1K", "imagewoof": "ImageWoof", "cifar100": "CIFAR-100"}
@@ -215,7 +216,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     try:
         for cells in reader:
-            stripped = [cell.strip() for cell in cells]
+            stripped = [from_csv_cell(cell).strip() for cell in cells]
             if any(stripped):
                 yield reader.line_num, stripped
     except csv.Error as error:

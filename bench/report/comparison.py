@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pandas as pd
 
+from bench import text
 from bench.analysis.compare import Comparisons
 from bench.analysis.ratio import Comparison
 from bench.analysis.stats import Estimate, find
@@ -30,7 +30,7 @@ def write(found: Sequence[Comparisons], folder: Path) -> list[Path]:
 
 def to_json(found: Sequence[Comparisons]) -> str:
     """Every field of the comparisons as JSON; a ratio is [point, low, high]."""
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return text.to_json(found, indent=2)
 
 
 def to_markdown(found: Sequence[Comparisons]) -> str:
@@ -105,4 +105,4 @@ def _how_to_read(compared: Sequence[Comparison]) -> str:
         "UNDECIDED: the interval is too wide to say; measure more rounds."
     )
     notes = dict.fromkeys(each.note for each in compared if each.note)
-    return "\n\n".join([text, *(note[:1].upper() + note[1:] + "." for note in notes)])
+    return "\n\n".join([text, *(markdown(note[:1].upper() + note[1:]) + "." for note in notes)])

@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.records import Cost
 from bench.report import devices
 from bench.report.gather import gather
+from bench.text import printable
 
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     several = [paths] if isinstance(paths, (str, Path)) else list(paths)
     found, reading = gather([Path(path) for path in several])
     for text in [*reading.unreadable, *reading.warnings]:
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(printable(text), stacklevel=3)
     every = [each for folder, records in found.items() for each in devices.of(folder.slug, records)]
     rows = [row for each in every for row in each.rows]
     if not rows:

@@ -96,13 +96,13 @@ def test_runs_at_different_times_without_kernels_have_no_ratio():
 def test_one_round_has_no_ratio_and_a_remedy():
     found = compare(rounds_of(BASE, [1.0]), rounds_of(CANDIDATE, [9.0], start=5))
     assert (found.finding, found.ratio, found.rounds) == ("UNDECIDED", None, 1)
-    assert found.note.endswith("run the same command with `--rounds 6`")
+    assert found.note.endswith("run the same command with --rounds 6")
 
 
 def test_after_a_budget_more_rounds_need_a_run_without_it():
     ended = [msgspec.structs.replace(r, stopped_by="budget") for r in rounds_of(BASE, [1.0])]
     found = compare(ended, rounds_of(CANDIDATE, [9.0], start=5))
-    assert found.note.endswith("with `--rounds 6` and without `--budget`")
+    assert found.note.endswith("with --rounds 6 and without --budget")
 
 
 def test_drift_is_the_larger_kernel_change_between_rounds_or_sides():

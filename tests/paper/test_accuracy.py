@@ -17,6 +17,7 @@ from bench.errors import UsageError
 from bench.models import zoo
 from bench.paper import accuracy, census
 from bench.paper.accuracy import Accuracy, Given
+from bench.report.tables.csv import to_csv
 
 PAGE = (ROOT / "docs" / "accuracy.md").read_text()
 PUBLISHED = accuracy.published()
@@ -338,3 +339,11 @@ def test_written_csv_is_read_back(rows, tmp_path):
     assert [(each.model, each.accuracy.input_size, each.accuracy.top1) for each in found] == [
         (model.strip(), size, top1) for (model, size), top1 in rows.items()
     ]
+
+
+def test_names_that_a_spreadsheet_would_run_are_read_back_from_a_table_of_ours(tmp_path):
+    names = ["=nets/a.py:net", "+b.py:net", "-c.py:net", "@d.py:net", "'=e.py:net", "f.py:net"]
+    path = tmp_path / "top1.csv"
+    path.write_text(to_csv(["model", "top1"], [[name, 80.0] for name in names]))
+    assert "\n'=nets/a.py:net,80\n" in path.read_text()
+    assert [each.model for each in accuracy.read(path)] == names

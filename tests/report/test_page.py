@@ -107,7 +107,7 @@ def test_text_of_records_is_never_markup():
     block = text[text.index('type="application/json">') + 24 :].partition("</script>")[0]
     assert not re.search("[<>&\u2028\u2029]", block)
     assert EVIL in HELD["rows"]["case"]
-    assert "</script>\u2028<b>&amp;" in HELD["rows"]["doubts"][3]
+    assert "</script>\\u2028<b>&amp;" in HELD["rows"]["doubts"][3]
     assert ours(PAGE).count("alert(1)") == len(re.findall(r"\\u003cscript\\u003ealert", block))
 
 

@@ -112,9 +112,8 @@ def compact(value: float) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` with a box in place of each letter that the font does not have."""
-    known = _glyphs()
-    return "".join(letter if letter == "\n" or ord(letter) in known else LACKING for letter in text)
+    """`text` with a box in place of each letter that the font does not have, or nobody can see."""
+    return "".join(letter if letter == "\n" or _is_drawable(letter) else LACKING for letter in text)
 
 
 def shortened(text: str, most: int) -> str:
@@ -165,6 +164,10 @@ def positive_axis(axes: Axes, low: float, high: float) -> None:
     else:
         room = max(MARGIN * (high - low), LEAST_MARGIN * high)
         axes.set_xlim(low - room, high + room)
+
+
+def _is_drawable(letter: str) -> bool:
+    return letter.isprintable() and ord(letter) in _glyphs()
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,8 +18,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from bench.analysis.profile import summary
 from bench.devices import has_queue
 from bench.records import Peaks, Profile
-from bench.report.figures.canvas import literal, painted
+from bench.report.figures.canvas import fitted, literal, painted
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, doubt_notes, labels, titles
+from bench.report.figures.titles import LONGEST
 from bench.text import significant
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def roofline(profiles: Sequence[Profile], peaks: Peaks, chip: str) -> dict[str, 
         raise ValueError(f"no profile in {peaks.precision} on {peaks.threads} threads")
     shown, left_out = fitting[:PANELS], fitting[PANELS:]
     notes = _notes(shown, left_out)
-    title = f"Roofline of {chip}, {peaks.precision}{_threads(peaks, shown)}{_batch(shown)}"
+    where = f"{fitted(chip, LONGEST)}, {peaks.precision}{_threads(peaks, shown)}"
+    title = f"Roofline of {where}{_batch(shown)}"
     categories = _categories(shown)
     rows = -(-len(shown) // 2)
     below = LINE * (len(notes) + -(-len(categories) // LEGEND_COLUMNS)) + SPACE

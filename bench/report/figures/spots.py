@@ -163,7 +163,7 @@ def omission_notes(shown: Sequence[Panel], others: Sequence[Panel], width: int) 
     ]
     far = dict.fromkeys(name for each in shown for name in each.far)
     elsewhere = sum((each.elsewhere for each in shown), Counter[str]())
-    cases = [f"{where} ({count})" for where, count in elsewhere.items()]
+    cases = [f"{fitted(where, LONGEST_TITLE)} ({count})" for where, count in elsewhere.items()]
     kinds = {
         "no accuracy on ImageNet-1K known: ": list(unknown),
         "failed: ": failed,

@@ -8,7 +8,7 @@ from bench.analysis.rows import Row
 from bench.devices import has_queue
 from bench.models import naming
 from bench.records import Case
-from bench.report.figures.canvas import fitted
+from bench.report.figures.canvas import fitted, literal
 
 LONGEST = 52  # letters
 USUAL_NAME, LETTER = 26, 0.075  # letters that a figure has room for, inches of one more
@@ -33,7 +33,7 @@ def setting_of(row: Row) -> str:
 
 
 def settings_of(cases: Sequence[Case]) -> str:
-    """All settings of the cases: `batch 1, eager, fp32, 224², 2 threads`.
+    """All settings of the cases, drawable: `batch 1, eager, fp32, 224², 2 threads`.
 
     Several values of one setting are joined by "or". Threads are those of a CPU that computes.
     """
@@ -44,4 +44,4 @@ def settings_of(cases: Sequence[Case]) -> str:
         [f"{case.resolution}²" for case in cases],
         [naming.threads(case.threads) for case in cases if not has_queue(case.device)],
     ]
-    return ", ".join(" or ".join(dict.fromkeys(each)) for each in values if each)
+    return literal(", ".join(" or ".join(dict.fromkeys(each)) for each in values if each))

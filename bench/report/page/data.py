@@ -20,11 +20,9 @@ from bench.report.figures.canvas import PALE
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, segments, terms, titles
 from bench.report.gather import Reading
 from bench.report.page.answers import answers
-from bench.text import facts
+from bench.text import facts, in_script
 
 DIGITS = 6
-# Inside <script> nothing may look like markup; U+2028 and U+2029 end lines in older JavaScript.
-ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 Json = dict[str, object]
 Numbered = list[tuple[int, Row]]
@@ -62,7 +60,7 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim], reading: 
         "tallies": reading.tallies,
         "warnings": reading.shown,
     }
-    return msgspec.json.encode(content).decode().translate(ESCAPES)
+    return in_script(content)
 
 
 def _markers(rows: Numbered) -> Json:

@@ -50,6 +50,7 @@ SPECIAL = {
     "✓": r"$\checkmark$",
     "✗": r"$\times$",
 }
+IN_LABEL = re.compile(r"[^A-Za-z0-9_.:-]")  # what may not be in a \\label
 MARKS = {"†": r"\dagger", "‡": r"\ddagger", "§": r"\S"}
 
 DOCUMENT = r"""% {about}.
@@ -127,7 +128,7 @@ def _table(table: Table) -> str:
     ]
     return TABLE.format(
         caption=escape(table.caption),
-        label=table.label,
+        label=IN_LABEL.sub(lambda letter: f"U+{ord(letter.group()):04X}", table.label),
         columns="c" * (len(table.columns) - 1),
         head=_head(table.columns),
         body="\n".join(ruled),

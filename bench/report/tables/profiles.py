@@ -85,7 +85,7 @@ def notes(profile: Profile) -> str:
     known = [f"{what} {100 * share:.0f} %" for what, share in shares.items() if share is not None]
     if known:
         lines.append("Utilisation: " + ", ".join(known) + ".")
-    lines += [f"**Marked:** {doubt}." for doubt in summary.doubts(profile)]
+    lines += [f"**Marked:** {markdown(doubt)}." for doubt in summary.doubts(profile)]
     return " ".join(lines)
 
 
@@ -96,7 +96,7 @@ def operators_table(profile: Profile, peaks: Peaks | None, count: int = TOP_ROWS
         {
             "Operator": markdown(row.operator),
             "Module": markdown(row.module) or NOTHING,
-            "Category": row.category,
+            "Category": markdown(row.category),
             "Calls": str(row.calls),
             "Time (ms)": _ms(row.time_s),
             "Share (%)": significant(100 * row.time_s / total),

@@ -11,7 +11,7 @@ from bench.analysis.rows import Row
 from bench.models import naming
 from bench.records import Cost
 from bench.report.frame import frame
-from bench.report.tables.csv import CSV_DIGITS
+from bench.report.tables import csv
 from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import (
     GIGA,
@@ -36,9 +36,8 @@ OF_SOME_DEVICES = [
 
 def to_csv(rows: Sequence[Row]) -> str:
     """One line per case; SI units, six significant digits."""
-    return str(
-        frame(rows).to_csv(index=False, lineterminator="\n", float_format=f"%.{CSV_DIGITS}g")
-    )
+    lines = frame(rows).astype(object)
+    return csv.to_csv(lines, lines.where(lines.notna(), None).itertuples(index=False))
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
@@ -67,8 +66,8 @@ def _line(row: Row) -> dict[str, str]:
     return {
         "Model": markdown(case.label or case.model),
         "Form": markdown(case.form),
-        "Backend": case.backend,
-        "Precision": case.precision,
+        "Backend": markdown(case.backend),
+        "Precision": markdown(case.precision),
         "Threads": str(case.threads),
         "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
         "Median (ms)": significant(milliseconds(summary.median if summary else None)),
@@ -118,4 +117,4 @@ def _failures(rows: Sequence[Row]) -> list[str]:
 def _top1(row: Row) -> str:
     """Top-1 on ImageNet-1K and its source, such as `82.1 (paper)`."""
     known = row.accuracy()
-    return f"{significant(known.top1)} ({known.source})" if known else NOTHING
+    return f"{significant(known.top1)} ({markdown(known.source)})" if known else NOTHING
