@@ -2,9 +2,10 @@
 
 `nox` runs `tests` (the quick tests), `lint` and `types`. A change must also pass `slow` and
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
-and `soak` are long tests of faults and of resource use. `zoo` checks the check of forms on all
-networks of timm that can be merged. `bench_cpu`, `bench_gpu` and `bench_orin`
-measure and write a report; `report` writes the report again.
+and `soak` are long tests of faults and of resource use. `attack` draws stores, networks, signals
+and environments from a seed, and looks for what nobody thought of. `zoo` checks the check of forms
+on all networks of timm that can be merged. `bench_cpu`, `bench_gpu` and `bench_orin` measure and
+write a report; `report` writes the report again.
 """
 
 import json
@@ -86,6 +87,17 @@ def zoo(session: nox.Session) -> None:
     Arguments after -- are names of networks. The session resumes an earlier one of the same code.
     """
     program = ("tests/zoo/merging_networks.py", *session.posargs)
+    session.run(PYTHON, *program, external=True, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def attack(session: nox.Session) -> None:
+    """Attack bench with what is drawn from a seed: about an hour on two cores.
+
+    Arguments after -- are parts (stores, networks, signals, environments), `--seed N` or
+    `--count N`. The session resumes an earlier one of the same code.
+    """
+    program = ("tests/attack/attacks.py", *session.posargs)
     session.run(PYTHON, *program, external=True, env={"PYTHONPATH": "tests"})
 
 

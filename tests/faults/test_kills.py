@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from support.sweep import SUITE, Sweep, wait_until
+from support.sweep import SUITE, Sweep, heed_signals, wait_until
 
 QUICK_KILLS = 8
 KILLS = 200
@@ -137,12 +137,6 @@ def test_a_real_run_that_is_killed_between_its_rounds(tmp_path):
     assert sweep.finish() == 0, sweep.said()
     assert sweep.data().startswith(before)
     assert [number for _, number, _ in sweep.ends()] == [1, 2]
-
-
-def heed_signals():
-    """Restore the default handlers: the tests may run under nohup, which ignores SIGHUP."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,12 @@ class Sweep:
             return process.environ().get(MARK) == str(self.folder)
         except (psutil.Error, OSError):
             return False
+
+
+def heed_signals() -> None:
+    """Restore the default handlers: the tests may run under nohup, which ignores SIGHUP."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_until(condition, timeout_s: float = 120.0) -> None:

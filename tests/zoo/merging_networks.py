@@ -7,15 +7,14 @@ neither the code nor timm has changed. Exits with 1 if the check refuses a right
 wrong one pass.
 """
 
-import hashlib
 import multiprocessing
 import os
 import sys
 from pathlib import Path
 
-import msgspec
 import timm
 import torch
+from support.kept import Kept, key_of
 from support.paths import ROOT
 from support.zoo_sweep import Row, examine, names_of_timm
 
@@ -26,30 +25,6 @@ COLUMNS = "| network | pixels | gain | float32 | error | tolerance | smallest fa
 FAMILIES = "| family | networks | gain | float32 | error | tolerance | smallest fault | BN left |"
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A line of the file: `key` is a hash of the code and the versions."""
-
-    key: str
-    row: Row
-
-
-def key_of_code():
-    """Return a hash of everything that decides a row."""
-    digest = hashlib.sha256(f"{timm.__version__} {torch.__version__}".encode())
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def kept_rows(key):
-    """Return the rows of an earlier sweep with the same code, by network."""
-    if not KEPT.exists():
-        return {}
-    lines = [msgspec.json.decode(text, type=Line) for text in KEPT.read_bytes().splitlines()]
-    return {line.row.network: line.row for line in lines if line.key == key}
-
-
 def attempt(name):
     """Examine one network; an error becomes a row."""
     try:
@@ -58,17 +33,15 @@ def attempt(name):
         return Row(name, "failed", wrong=[f"{type(error).__name__}: {error}"])
 
 
-def sweep(names, key):
+def sweep(names, kept):
     """Examine the networks in parallel; yield each row when it is known."""
-    rows = kept_rows(key)
+    rows = {row.network: row for row in kept.rows()}
     yield from (rows[name] for name in names if name in rows)
     missing = [name for name in names if name not in rows]
-    KEPT.parent.mkdir(parents=True, exist_ok=True)
     workers = min(os.cpu_count() or 1, 8)
     with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
         for row in pool.imap_unordered(attempt, missing):
-            with KEPT.open("ab") as file:
-                file.write(msgspec.json.encode(Line(key, row)) + b"\n")
+            kept.add(row)
             yield row
 
 
@@ -124,8 +97,8 @@ def summary(rows):
 
 def main(chosen):
     """Sweep; return the exit code."""
-    rows = []
-    for row in sweep(chosen or names_of_timm(), key_of_code()):
+    kept, rows = Kept(KEPT, key_of(SOURCES, timm.__version__, torch.__version__), Row), []
+    for row in sweep(chosen or names_of_timm(), kept):
         rows.append(row)
         if row.state not in NO_NETWORKS:
             told = "; ".join(row.wrong) or "right"

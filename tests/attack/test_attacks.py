@@ -1,0 +1,185 @@
+"""The attacks in small: bench withstands them, and each finds a fault that is planted."""
+
+import pytest
+from support import networks as workers
+from support.attack import network_judge, networks, store_judge, stores
+from support.attack.ledger import BAD, Row, drawn, table, worst
+from support.attack.network_judge import DISTURBED, RATIO, Seen
+from support.kept import Kept
+
+from bench.analysis import rows, tally
+from bench.analysis.reasons import Observation
+from bench.analysis.stats import Summary
+from bench.analysis.verdict import Machine, judge
+from bench.harness.worker.unseen import Unseen, UnseenImages
+
+STORES = 10
+HISTORY = rows.history
+
+
+def findings(folder, attacks):
+    """Return what is wrong with each store, which is reported without figures."""
+    found = []
+    for number, attack in enumerate(attacks):
+        (folder / str(number)).mkdir()
+        plain = attack._replace(figures=False)
+        found.append(store_judge.attacked(folder / str(number), plain))
+    return found
+
+
+def test_drawn_stores_are_read_rightly(tmp_path):
+    for found in findings(tmp_path, drawn(stores.attacks(strangers=False), STORES, seed=3)):
+        assert worst(found)[0] not in BAD, found
+
+
+def of_three_runs():
+    """Two folders: in both are the rounds of one run, and each has a run with other settings."""
+
+    def run(name, threads, rounds):
+        common = {"run_id": name, "environment_id": "e1", "generation": 0}
+        made = [common | {"round": number} for number in range(1, rounds + 1)]
+        samples = [0.003, 0.004]
+        yield stores.environment(common, stores.DATES[0], "Test Chip")
+        yield from (
+            stores.round_of(each, "swin_t", samples * threads, threads, "") for each in made
+        )
+
+    common = [*run("r0", 2, 2)]
+    files = [[*common, *run("r1", 2, 2)], [*common, *run("r2", 1, 1)]]
+    lines = [[stores.line_of(record) for record in records] for records in files]
+    return stores.Attack(lines, ["swin_t"], "", False)
+
+
+def by_number(*given):
+    """The rounds of all runs by their number alone."""
+    found = HISTORY(*given)
+    return found._replace(rounds=[*{each.round: each for each in found.rounds}.values()])
+
+
+def twice(*given):
+    found = HISTORY(*given)
+    return found._replace(rounds=[*found.rounds, *found.rounds])
+
+
+FAULTS = {
+    "lost": ("bench.analysis.rows.history", by_number),
+    "doubled": ("bench.analysis.rows.history", twice),
+    "wrong": ("bench.analysis.rows.summarise", lambda *given, **named: SLOW),
+    "traceback": ("bench.report.devices.environment_ids", lambda records: 1 / 0),
+}
+SLOW = Summary(mean=1.0, std=0.0, median=1.0, samples=16, processes=4)
+
+
+@pytest.mark.parametrize("outcome", FAULTS)
+def test_a_fault_in_reading_is_found(tmp_path, monkeypatch, outcome):
+    (found,) = findings(tmp_path, [of_three_runs()])
+    assert found == []
+    monkeypatch.setattr(*FAULTS[outcome])
+    (found,) = findings(make(tmp_path / "faulty"), [of_three_runs()])
+    assert outcome in [each for each, _ in found]
+
+
+def make(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_rounds_that_are_pooled_although_their_settings_differ_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.analysis.rows.alike", list)
+    (found,) = findings(tmp_path, [of_three_runs()])
+    assert ("doubled", "18 samples instead of 16") in found
+
+
+def test_lines_that_are_not_counted_are_found(tmp_path, monkeypatch):
+    whole = tally.tally
+    monkeypatch.setattr("bench.analysis.gather.tally", lambda records, *counts: whole(records))
+    (found,) = findings(tmp_path, [of_three_runs()])
+    assert any("do not add up" in detail for _, detail in found)
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def made(source):
+    """Return the factory in the source of a network."""
+    names = {"__name__": "net"}
+    exec(compile(source, "net.py", "exec"), names)
+    return names["net"]
+
+
+def pair_of(kind):
+    (pair,) = drawn(networks.pairs([kind]), 1, seed=5)
+    return pair
+
+
+def seen(source, without=()):
+    """Measure a network in a thread; its verdict lacks the reasons `without`."""
+    record = workers.measured(made(source), resolution=64)
+    doubts = [each for each in judge(record, Machine()).reasons if each.level != "VALID"]
+    own = [each for each in doubts if each.observation not in (*OF_THE_TEST, *without)]
+    return Seen("SUSPECT" if own else "VALID", "", record.blocks)
+
+
+OF_THE_TEST = {Observation.NO_KERNEL, Observation.OTHERS, Observation.STOLEN, Observation.UNSTEADY}
+
+
+def test_answers_stored_by_content_are_found_where_the_verdict_does_not_name_them():
+    pair = pair_of("stored by content")
+    twin = seen(pair.twin)
+    assert network_judge.judged(pair.kind, seen(pair.attack), twin) == []
+    blind = seen(pair.attack, without=[Observation.UNSEEN_SLOWER])
+    ((outcome, detail),) = network_judge.judged(pair.kind, blind, twin)
+    assert outcome == "wrong"
+    assert RATIO in detail
+
+
+def test_answers_that_are_wrong_are_found_where_nobody_checks_them(monkeypatch):
+    pair = pair_of("stored from a call on")
+    monkeypatch.setattr(UnseenImages, "call", lambda self, *given: Unseen([], []))
+    found = network_judge.judged(pair.kind, seen(pair.attack), seen(pair.twin))
+    assert ("wrong", f"{pair.kind}: VALID") in found
+
+
+TWIN = Seen("VALID", "", [[0.010, 0.011]] * 3)
+JUDGED = [
+    ("honest", TWIN, []),
+    ("honest", Seen(None, "check: CheckError", []), ["wrong"]),
+    ("clock", Seen(None, "check: CheckError", []), ["refused"]),
+    ("clock", Seen(None, "", []), ["lost"]),
+    ("clock", Seen("VALID", "", [[0.007]] * 3), ["wrong"]),
+    ("clock", Seen("VALID", "", [[0.009]] * 3), []),
+    ("clock", Seen(DISTURBED, "", [[0.007]] * 3), []),
+    ("clock", Seen(DISTURBED, "", [[0.004]] * 3), ["wrong"]),
+    ("clock", Seen("SUSPECT", "", [[0.001]] * 3), []),
+    ("stopped", Seen("VALID", "", [[0.010, 0.010, 0.9]] * 3), ["wrong"]),
+    ("spinning", Seen("VALID", "", [[0.010]] * 3), ["wrong"]),
+    ("nanoseconds", Seen("SUSPECT", "", [[1e-6] * 100_001]), ["wrong"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "net", "outcomes"), JUDGED)
+def test_a_network_is_judged_beside_its_twin(kind, net, outcomes):
+    assert [outcome for outcome, _ in network_judge.judged(kind, net, TWIN)] == outcomes
+
+
+def test_every_kind_of_network_can_be_built():
+    for kind in networks.KINDS:
+        compile(pair_of(kind).attack, kind, "exec")
+
+
+# --- counts --------------------------------------------------------------------------------------
+
+
+def test_rows_are_kept_for_one_key_and_counted(tmp_path):
+    every = [Row("stores", 1, "", "recovered"), Row("stores", 2, "pipe", "lost", "a line")]
+    kept = Kept(tmp_path / "deep" / "rows.jsonl", "key", Row)
+    for row in every:
+        kept.add(row)
+    assert kept.rows() == every
+    assert Kept(tmp_path / "deep" / "rows.jsonl", "other", Row).rows() == []
+    assert table(every)[-1] == "| stores | 2 | 1 | 0 | 0 | 1 | 0 | 0 |"
+
+
+def test_the_same_seed_draws_the_same():
+    assert drawn(stores.attacks(), 5, seed=1) == drawn(stores.attacks(), 5, seed=1)
+    assert drawn(stores.attacks(), 5, seed=1) != drawn(stores.attacks(), 5, seed=2)
