@@ -20,7 +20,7 @@ from typing import NamedTuple
 import hypothesis
 import torch
 from support.attack import environments, network_judge, networks, signals, store_judge, stores
-from support.attack.ledger import BAD, Row, drawn, table, worst
+from support.attack.ledger import BAD, Row, examples_of, table, worst
 from support.kept import Kept, key_of
 from support.paths import ROOT
 
@@ -43,7 +43,9 @@ class Part(NamedTuple):
 
 def attack_stores(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
     """Report, explain and compare drawn stores, against an independent reader."""
-    for number, attack in zip(numbers, drawn(stores.attacks(), len(numbers), seed), strict=True):
+    for number, attack in zip(
+        numbers, examples_of(stores.attacks(), len(numbers), seed), strict=True
+    ):
         home = folder / str(number)
         home.mkdir()
         row = Row("stores", number, attack.trouble, *worst(store_judge.attacked(home, attack)))
@@ -54,7 +56,7 @@ def attack_stores(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
 
 def attack_networks(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
     """Measure drawn networks and their twins in one sitting; what is off is measured again."""
-    pairs = drawn(networks.pairs(), len(numbers), seed)
+    pairs = examples_of(networks.pairs(), len(numbers), seed)
     found = network_judge.measured(folder / "sweep", pairs)
     for number, pair, findings in zip(numbers, pairs, found, strict=True):
         if network_judge.is_by_time_alone(findings):
@@ -66,7 +68,7 @@ def attack_networks(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
 def attack_signals(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
     """Send drawn signals to real runs, which then resume."""
     sitting = signals.Sitting(folder)
-    attacks = drawn(signals.signals(), len(numbers), seed)
+    attacks = examples_of(signals.signals(), len(numbers), seed)
     for number, attack in zip(numbers, attacks, strict=True):
         findings = sitting.one(attack)
         if number == numbers[-1]:

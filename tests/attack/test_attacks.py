@@ -3,7 +3,7 @@
 import pytest
 from support import networks as workers
 from support.attack import network_judge, networks, store_judge, stores
-from support.attack.ledger import BAD, Row, drawn, table, worst
+from support.attack.ledger import BAD, Row, examples_of, table, worst
 from support.attack.network_judge import DISTURBED, RATIO, Seen
 from support.kept import Kept
 
@@ -28,7 +28,7 @@ def findings(folder, attacks):
 
 
 def test_drawn_stores_are_read_rightly(tmp_path):
-    for found in findings(tmp_path, drawn(stores.attacks(strangers=False), STORES, seed=3)):
+    for found in findings(tmp_path, examples_of(stores.attacks(strangers=False), STORES, seed=3)):
         assert worst(found)[0] not in BAD, found
 
 
@@ -108,7 +108,7 @@ def made(source):
 
 
 def pair_of(kind):
-    (pair,) = drawn(networks.pairs([kind]), 1, seed=5)
+    (pair,) = examples_of(networks.pairs([kind]), 1, seed=5)
     return pair
 
 
@@ -181,5 +181,5 @@ def test_rows_are_kept_for_one_key_and_counted(tmp_path):
 
 
 def test_the_same_seed_draws_the_same():
-    assert drawn(stores.attacks(), 5, seed=1) == drawn(stores.attacks(), 5, seed=1)
-    assert drawn(stores.attacks(), 5, seed=1) != drawn(stores.attacks(), 5, seed=2)
+    assert examples_of(stores.attacks(), 5, seed=1) == examples_of(stores.attacks(), 5, seed=1)
+    assert examples_of(stores.attacks(), 5, seed=1) != examples_of(stores.attacks(), 5, seed=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from support.attack.environment_kinds import KINDS, Environment
-from support.attack.ledger import drawn
+from support.attack.ledger import examples_of
 from support.attack.plain_reader import lines_of, record_of
 from support.sweep import MARK
 
@@ -34,7 +34,7 @@ PICTURE_PIXELS = 2**15
 def attacked(folder: Path, number: int, seed: int) -> tuple[str, list[tuple[str, str]]]:
     """Run in the environment of this number; return its kind, and what is wrong."""
     kind = list(KINDS)[number % len(KINDS)]
-    (environment,) = drawn(KINDS[kind], 1, seed)
+    (environment,) = examples_of(KINDS[kind], 1, seed)
     home = folder / environment.folder
     (home / "tmp").mkdir(parents=True)
     (home / "site").mkdir()

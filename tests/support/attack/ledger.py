@@ -22,7 +22,7 @@ class Row(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def drawn(strategy, count: int, seed: int) -> list:
+def examples_of(strategy, count: int, seed: int) -> list:
     """Return `count` examples of a Hypothesis strategy; the same seed gives the same examples."""
     found: list = []
     for more in range(100):  # one search ends early where it draws an example twice
