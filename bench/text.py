@@ -27,7 +27,7 @@ SCRIPT = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}  # no markup
 # What a spreadsheet runs as a formula, and what our readers take for such a cell made harmless.
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 HARMLESS = re.compile(r"'+[=+\-@\t\r]")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?( ?%)?", re.ASCII | re.IGNORECASE)
 
 
 def significant(value: float | None, digits: int = 3) -> str:

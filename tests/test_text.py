@@ -68,6 +68,8 @@ def test_markdown_cells_carry_no_markup(text, cell):
         ("'=1", "''=1"),
         ("-3.5e-7", "-3.5e-7"),
         ("+1", "+1"),
+        ("+62 %", "+62 %"),
+        ("+62 %A1", "'+62 %A1"),
         ("- 3", "'- 3"),
         ("a=1", "a=1"),
         ("two\nlines", "two\nlines"),

@@ -25,7 +25,7 @@ FILE = "=Canary{}" + SEEN.replace("/", "").replace("{", "{{") + "\u202e\x1b[31m\
 SEQUENCE = re.compile(r"\x1b\[(\d+A|2K|\?25[lh]|1G)|\r")
 MARKED = re.compile(r"Canary[A-Za-z]+")
 FORMULA = tuple("=+-@\t\r")
-NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?( ?%)?")
 LABEL = re.compile(r"\\label\{([^\n]*)\}")
 DATA = re.compile(r'<script id="data" type="application/json">(.*?)</script>', re.DOTALL)
 
