@@ -15,6 +15,7 @@ import msgspec
 
 from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
+from bench.analysis.disturbance import undisturbed
 from bench.analysis.stats import Estimate, Finding
 from bench.records import Case, Measurement
 
@@ -185,9 +186,9 @@ def adjust(rounds: Sequence[Sequence[Pair]], usual: State | None) -> Estimate | 
 def usual_state(records: Iterable[Measurement]) -> State | None:
     """The usual state: log of the median kernel seconds over all blocks of `records`.
 
-    Rounds with a false clock do not count.
+    Rounds with a false clock do not count, nor do disturbed rounds if there are others.
     """
-    rounds = [r for r in records if r.block_compute_s and has_true_clock(r.conditions)]
+    rounds = undisturbed([r for r in records if r.block_compute_s and has_true_clock(r.conditions)])
     if not rounds:
         return None
     compute = statistics.median(s for record in rounds for s in record.block_compute_s)

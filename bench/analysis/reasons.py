@@ -65,6 +65,12 @@ class Doubt(enum.Enum):
         "Something outside the network set this: a variable of the shell (`env | grep -E "
         "'OMP|MKL|DNN'`), `taskset`, or a `sitecustomize`. Undo it, and measure again."
     )
+    RESTLESS = (
+        "The network leaves threads or processes that compute after its call. End them in its "
+        "`forward`; for threads of OpenMP, unset OMP_WAIT_POLICY and set KMP_BLOCKTIME=0. Then "
+        "measure again."
+    )
+    NEIGHBOUR = "Mend the network that disturbed this one, or measure it in a run of its own."
     ROUNDS_APART = "Measure the case anew under one setting: `bench run --again`."
     THREADS = "Omit --threads, or set it to at most the number of usable CPUs."
 
@@ -100,6 +106,16 @@ class Observation(enum.Enum):
     SETTING_DIFFERS = Doubt.SETTINGS, "the setting {} was {} instead of {}"
     FEWER_THREADS = Doubt.SETTINGS, "only {} of {} threads computed"
     FEWER_CPUS = Doubt.SETTINGS, "the process could use only {} of the CPUs for its {} threads"
+    RESTLESS = (
+        Doubt.RESTLESS,
+        "it was measured alone, as it used {} of the CPUs while other networks were timed",
+    )
+    DISTURBED = Doubt.NEIGHBOUR, "the network {} used {} of the CPUs meanwhile"
+    DISTURBED_APART = (
+        Doubt.NEIGHBOUR,
+        "a disturbed round with a median of {} is left out, as the network {} used {} of the CPUs "
+        "meanwhile",
+    )
     ROUNDS_APART = Doubt.ROUNDS_APART, "rounds with another setting are left out: {}"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 
@@ -132,6 +148,11 @@ def percent(share: float) -> Amount:
 def factor(ratio: float) -> Amount:
     """A ratio, shown as `1.4`."""
     return Amount(ratio, f"{ratio:.1f}")
+
+
+def latency(seconds: float) -> Amount:
+    """Seconds of a call, shown as `12.3 ms`."""
+    return Amount(seconds, significant(1e3 * seconds), "ms")
 
 
 def elapsed(seconds: float) -> Amount:

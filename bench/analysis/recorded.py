@@ -47,9 +47,16 @@ class Recorded(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(record.case for record in self.records))
 
     def history(self, case: Case) -> History:
-        """The rounds of `case` that may be pooled, and its failure if no later round succeeded."""
+        """The rounds of `case` that may be pooled, and its failure if no later round succeeded.
+
+        The last of these rounds says why the case ended, even if a later round is left out.
+        """
         every = self._history(case)
-        return every._replace(rounds=alike(every.rounds))
+        kept = alike(every.rounds)
+        if kept:
+            ended = every.rounds[-1].stopped_by
+            kept[-1] = msgspec.structs.replace(kept[-1], stopped_by=ended)
+        return every._replace(rounds=kept)
 
     def _history(self, case: Case) -> History:
         return history(self.records, case, self.environment.environment_id)

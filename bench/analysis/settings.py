@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench.analysis.disturbance import undisturbed
 from bench.analysis.reasons import Amount, Observation, Reason, count
 from bench.devices import precision
 from bench.records import Conditions, Measurement
@@ -39,8 +40,10 @@ def setting_reasons(record: Measurement, usable_cpus: int | None) -> Iterator[Re
 def alike(rounds: Sequence[Measurement]) -> list[Measurement]:
     """The rounds that may be pooled: the largest part with equal settings, the newest of several.
 
-    Settings count that every round has on record.
+    Settings count that every round has on record. Rounds that another network disturbed are left
+    out first, unless there are no others.
     """
+    rounds = undisturbed(rounds)
     keys = _keys(rounds)
     places = {key: place for place, key in enumerate(keys)}
     sizes = Counter(keys)
@@ -49,7 +52,8 @@ def alike(rounds: Sequence[Measurement]) -> list[Measurement]:
 
 
 def apart(rounds: Sequence[Measurement]) -> list[Reason]:
-    """A reason that names the settings of the rounds that `alike` leaves out; [] if none."""
+    """A reason that names the settings of the rounds that `alike` leaves out for them; else []."""
+    rounds = undisturbed(rounds)
     kept, keys = alike(rounds), _keys(rounds)
     if len(kept) == len(rounds):
         return []

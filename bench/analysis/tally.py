@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench.analysis.disturbance import undisturbed
 from bench.analysis.profile.recorded import peaks_for, profile_history
 from bench.analysis.settings import alike
 from bench.records import (
@@ -30,6 +31,7 @@ class LeftOut(enum.Enum):
     REPLACED = "replaced by `--again`"
     SAME_ROUND = "a second record of a round"
     PROFILED_AGAIN = "a profile that was made again"
+    DISTURBED = "a round that another network disturbed"
     OTHER_SETTINGS = "a round with other settings"
     FAILED_LATER = "a round of a case that failed later"
     RETRIED = "a failure before a later attempt"
@@ -85,10 +87,14 @@ def _of_cases(records: Sequence[Record]) -> Tally:
         left_out[LeftOut.REPLACED] += len(own) - len(newest)
         left_out[LeftOut.RETRIED] += failures - bool(failure)
         left_out[LeftOut.SAME_ROUND] += len(newest) - failures - len(rounds)
-        kept = alike(rounds)
-        left_out[LeftOut.FAILED_LATER] += len(rounds) if failure else 0
-        left_out[LeftOut.OTHER_SETTINGS] += 0 if failure else len(rounds) - len(kept)
-        used += 1 if failure else len(kept)
+        if failure:
+            left_out[LeftOut.FAILED_LATER] += len(rounds)
+            used += 1
+            continue
+        calm, kept = undisturbed(rounds), alike(rounds)
+        left_out[LeftOut.DISTURBED] += len(rounds) - len(calm)
+        left_out[LeftOut.OTHER_SETTINGS] += len(calm) - len(kept)
+        used += len(kept)
     return Tally(used, left_out)
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from bench.analysis.conditions import has_true_clock
+from bench.analysis.disturbance import left_out, undisturbed
 from bench.analysis.reasons import (
     LEVELS,
     Level,
@@ -97,9 +98,10 @@ def quiet_of(records: Iterable[Measurement]) -> Quiet | None:
     """The quiet state: the 10 % quantile of the rounds' median kernel seconds.
 
     `records` must have the same environment, device and number of threads. Rounds with a false
-    clock do not count. None if no record has kernel times.
+    clock do not count, nor do disturbed rounds if there are others. None if no record has kernel
+    times.
     """
-    rounds = [r for r in records if r.block_compute_s and has_true_clock(r.conditions)]
+    rounds = undisturbed([r for r in records if r.block_compute_s and has_true_clock(r.conditions)])
     if not rounds:
         return None
     compute = sorted(statistics.median(r.block_compute_s) for r in rounds)
@@ -112,6 +114,7 @@ def judge(record: Measurement, machine: Machine) -> Verdict:
     """The verdict on one round."""
     reasons = [
         *_of_conditions(record),
+        *_of_neighbours(record),
         *_of_stalls(record),
         *_of_kernels(record, machine.quiet),
         *_of_course(record, machine.usable_cpus.get(record.run_id)),
@@ -123,7 +126,8 @@ def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
     """The verdict on a case.
 
     INVALID if at least half of the rounds are INVALID; else SUSPECT if any round is not VALID. Only
-    rounds of equal settings count; if others are left out, the case is at least SUSPECT.
+    rounds of equal settings count; if others are left out, the case is at least SUSPECT. Disturbed
+    rounds that are left out are named, but raise no doubt.
     """
     kept = alike(rounds)
     verdicts = [judge(record, machine) for record in kept]
@@ -131,10 +135,11 @@ def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
     invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
     if invalid and invalid >= SHARE_OF_ROUNDS * len(kept):
         level = "INVALID"
-    left_out = apart(rounds)
-    if left_out and level == "VALID":
+    differing = apart(rounds)
+    if differing and level == "VALID":
         level = "SUSPECT"
-    return Verdict(level, [*_of_rounds([verdict.reasons for verdict in verdicts]), *left_out])
+    reasons = [*_of_rounds([verdict.reasons for verdict in verdicts]), *differing]
+    return Verdict(level, [*reasons, *_of_rounds(left_out(rounds))])
 
 
 def _of_rounds(found: Sequence[Sequence[Reason]]) -> list[Reason]:
@@ -223,6 +228,15 @@ def jump_reasons(seen: Conditions) -> Iterator[Reason]:
         if each.set_s:
             direction = Observation.SET_FORWARD if each.set_s > 0 else Observation.SET_BACK
             yield Reason(direction, "SUSPECT", (elapsed(abs(each.set_s)), count(each.block)))
+
+
+def _of_neighbours(record: Measurement) -> Iterator[Reason]:
+    """Reasons where the process of another network, or this one, computed out of turn."""
+    for each in record.disturbed_by:
+        values = (each.name, percent(each.share))
+        yield Reason(Observation.DISTURBED, _beyond(OTHERS, each.share), values)
+    if record.restless_share:
+        yield Reason(Observation.RESTLESS, "SUSPECT", (percent(record.restless_share),))
 
 
 def _of_stalls(record: Measurement) -> Iterator[Reason]:

@@ -10,9 +10,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bench.analysis.disturbance import undisturbed
 from bench.analysis.stats import Summary, summarise
 from bench.cli.console import add_row, say
-from bench.cli.messages import failure_line, number_cells, start_line
+from bench.cli.messages import disturbance_lines, failure_line, number_cells, start_line
 from bench.cli.tracker import Tracker
 from bench.harness.plan import GROUPED_BELOW_S
 from bench.models.naming import selector
@@ -74,8 +75,11 @@ class LiveTable:
         """Show that the case has finished a round."""
         last = rounds[-1]
         self._tracker.measured(last)
-        grouped = any(record.calls_per_sample > 1 for record in rounds)
-        summary = summarise([record.samples_s for record in rounds], grouped=grouped)
+        for line in disturbance_lines(last):
+            say(self._console, line)
+        calm = undisturbed(rounds)
+        grouped = any(record.calls_per_sample > 1 for record in calm)
+        summary = summarise([record.samples_s for record in calm], grouped=grouped)
         ended = last.stopped_by != "round"
         self._rows[case] = (summary, "done" if ended else f"round {last.round} done")
         self._draw(case)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.stats import Summary
 from bench.cli.tracker import Tracker
 from bench.models.naming import selector
-from bench.records import Case, Failure
+from bench.records import Case, Failure, Measurement
 from bench.text import duration, plus_minus, significant
 
 FIRST_WAIT = (
@@ -42,6 +42,15 @@ def failure_line(failure: Failure) -> str:
     case, message = failure.case, " ".join(failure.message.split())
     what = f"{selector(case)} at batch {case.batch} failed at {failure.stage}"
     return f"{what}: {failure.error}: {message}"
+
+
+def disturbance_lines(record: Measurement) -> Iterator[str]:
+    """Yield a line for each network that disturbed the round, and say what follows from it."""
+    for each in record.disturbed_by:
+        yield (
+            f"{each.name} used {100 * each.share:.2g} % of the CPUs while {selector(record.case)} "
+            f"was timed: {each.name} is measured alone, and a disturbed round is repeated once"
+        )
 
 
 def start_line(todo: Sequence[Case], done: Sequence[Case], tracker: Tracker) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from bench.analysis.disturbance import undisturbed
 from bench.analysis.stats import summarise
 from bench.cli.console import say
-from bench.cli.messages import FIRST_WAIT, case_line, failure_line, start_line
+from bench.cli.messages import FIRST_WAIT, case_line, disturbance_lines, failure_line, start_line
 from bench.cli.tracker import Tracker
 from bench.devices import DEVICES
 from bench.records import Case, Failure, Measurement
@@ -53,8 +54,11 @@ class PlainLines:
         """Print the numbers from all rounds so far."""
         last = rounds[-1]
         self._tracker.measured(last)
-        grouped = any(record.calls_per_sample > 1 for record in rounds)
-        summary = summarise([record.samples_s for record in rounds], grouped=grouped)
+        for line in disturbance_lines(last):
+            say(self._console, line)
+        calm = undisturbed(rounds)
+        grouped = any(record.calls_per_sample > 1 for record in calm)
+        summary = summarise([record.samples_s for record in calm], grouped=grouped)
         if last.stopped_by == "round":
             remark = f"round {last.round}, {duration(self._tracker.left_s())} left"
         else:

@@ -48,6 +48,11 @@ def _of_schedstat(text: str) -> float:
     return (computed_ns + waited_ns) / 1e9
 
 
+def stat_fields(text: str) -> list[str]:
+    """Return the fields of /proc/*/stat after the name, which may hold spaces."""
+    return text.rpartition(")")[2].split()
+
+
 def _of_stat(text: str) -> float:
-    fields = text.rpartition(")")[2].split()  # the name of a thread may hold spaces
+    fields = stat_fields(text)
     return (int(fields[USER_FIELD]) + int(fields[USER_FIELD + 1])) * JIFFY_S

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis import stats
+from bench.analysis.disturbance import counted, undisturbed
 from bench.analysis.settings import alike
 from bench.harness.plan import Plan, is_slow
 from bench.records import Measurement, StopReason
@@ -25,20 +26,25 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     interval was at most `plan.precision`; a single narrow interval is often narrow by chance.
     "noise": the interval is not narrower than NOISE_WINDOW_ROUNDS rounds ago, so further rounds
     would not help. "rounds": all planned rounds are done. "budget": seconds spent + seconds of the
-    longest round > budget.
+    longest round > budget. A round that another network disturbed is repeated once, and does not
+    count.
     """
-    if plan.precision is not None and len(records) >= MIN_ROUNDS_FOR_PRECISION:
-        width = _half_width(records)
-        if max(width, _half_width(records[:-1])) <= plan.precision:
+    counting = counted(records)
+    if not counting or counting[-1] is not records[-1]:
+        return "round"
+    calm = undisturbed(counting)
+    if plan.precision is not None and len(calm) >= MIN_ROUNDS_FOR_PRECISION:
+        width = _half_width(calm)
+        if max(width, _half_width(calm[:-1])) <= plan.precision:
             return "precision"
-        if len(records) >= NOISE_WINDOW_ROUNDS + MIN_ROUNDS_FOR_PRECISION and width >= _half_width(
-            records[:-NOISE_WINDOW_ROUNDS]
+        if len(calm) >= NOISE_WINDOW_ROUNDS + MIN_ROUNDS_FOR_PRECISION and width >= _half_width(
+            calm[:-NOISE_WINDOW_ROUNDS]
         ):
             return "noise"
-    if len(records) >= plan.rounds:
+    if len(counting) >= plan.rounds:
         return "rounds"
-    spent = [_spent_s(record) for record in records]
-    slow = any(is_slow(plan, r.case.batch, min(r.samples_s)) for r in records)
+    spent = [_spent_s(record) for record in counting]
+    slow = any(is_slow(plan, r.case.batch, min(r.samples_s)) for r in counting)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is not None and sum(spent) + max(spent) > budget_s:
         return "budget"

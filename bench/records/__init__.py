@@ -22,7 +22,15 @@ from bench.records.fields import (
     Stage,
     StopReason,
 )
-from bench.records.measurement import Check, Cost, Failure, Measurement, Passport, Stages
+from bench.records.measurement import (
+    Check,
+    Cost,
+    Failure,
+    Measurement,
+    Neighbour,
+    Passport,
+    Stages,
+)
 from bench.records.operator import Operator
 from bench.records.profile import Peaks, Profile, ProfileRow, Utilisation, Waterfall
 
@@ -42,6 +50,7 @@ __all__ = [
     "Gauges",
     "Jump",
     "Measurement",
+    "Neighbour",
     "Operator",
     "Passport",
     "Peaks",

@@ -116,6 +116,17 @@ class Passport(msgspec.Struct, frozen=True):
     largest_relative_error: Deviation | None = None
 
 
+class Neighbour(msgspec.Struct, frozen=True):
+    """A case of the same sitting, and the share of the usable CPUs that its process used.
+
+    `name` is the model and its form with the unusual settings, without the hash of the user's code.
+    """
+
+    case_id: Name
+    name: Name
+    share: Amount
+
+
 class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="type"):
     """Raw samples of one case from one process.
 
@@ -140,6 +151,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `files`: the files of the user's code that the process imported, by their path below the root
       of the code, with the hash of each.
     - `generation`: how often `--again` had started the rounds of the case anew before this round.
+    - `disturbed_by`: the cases whose processes computed while this one was timed, where they should
+      have waited; a round with such neighbours is repeated once.
+    - `restless_share`: above 0, the case took turns with no other, since its process had used this
+      share of the usable CPUs while others were timed.
 
     Records of version 0.1 have neither calibration kernels nor conditions.
     """
@@ -177,6 +192,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     calls_per_sample: Whole = 1
     unseen_s: Samples = []
     repeated_s: Samples = []
+    disturbed_by: list[Neighbour] = []
+    restless_share: Amount = 0.0
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.analysis.reasons import LEVELS, Level, Reason, sentence
+from bench.analysis.reasons import LEVELS, Level, Observation, Reason, sentence
 from bench.analysis.rows import Row
 from bench.models import naming
 from bench.text import some_of
@@ -40,11 +40,16 @@ def legend(marked: Iterable[str], scope: str = "") -> list[str]:
 
 
 def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
-    """A line per mark on a device's rows; reasons that differ only in their numbers are merged."""
+    """A line per mark on a device's rows, and a line on rounds that another network disturbed.
+
+    Reasons that differ only in their numbers are merged.
+    """
     timed = [row for row in rows if row.summary]
     for level, mark in MARKS.items():
         if doubted := [row for row in timed if row.verdict and row.verdict.level == level]:
-            yield f"{mark} {level} on {device}: {'; '.join(_reasons(doubted))}."
+            yield f"{mark} {level} on {device}: {'; '.join(_reasons(_doubted(doubted)))}."
+    if apart := list(_reasons(_apart(timed))):
+        yield f"Left out on {device}: {'; '.join(apart)}."
     if unfinished := [_name(row) for row in timed if row.unfinished]:
         yield (
             f"{UNFINISHED} Unfinished on {device}, the run ended before the last round: "
@@ -52,14 +57,28 @@ def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
         )
 
 
-def _reasons(rows: Sequence[Row]) -> Iterator[str]:
-    alike: dict[tuple[object, ...], list[tuple[Reason, str]]] = {}
+def _doubted(rows: Sequence[Row]) -> Iterator[tuple[Reason, Row]]:
+    """The reasons to doubt these rows."""
     for row in rows:
         for reason in row.verdict.reasons if row.verdict else []:
             if reason.level != "VALID":
-                alike.setdefault(reason.kind, []).append((reason, _name(row)))
-    for found in alike.values():
-        yield f"{sentence([reason for reason, _ in found])} ({_some(name for _, name in found)})"
+                yield reason, row
+
+
+def _apart(rows: Sequence[Row]) -> Iterator[tuple[Reason, Row]]:
+    """The disturbed rounds that are left out of these rows."""
+    for row in rows:
+        for reason in row.verdict.reasons if row.verdict else []:
+            if reason.observation is Observation.DISTURBED_APART:
+                yield reason, row
+
+
+def _reasons(found: Iterable[tuple[Reason, Row]]) -> Iterator[str]:
+    alike: dict[tuple[object, ...], list[tuple[Reason, str]]] = {}
+    for reason, row in found:
+        alike.setdefault(reason.kind, []).append((reason, _name(row)))
+    for same in alike.values():
+        yield f"{sentence([reason for reason, _ in same])} ({_some(name for _, name in same)})"
 
 
 def _name(row: Row) -> str:

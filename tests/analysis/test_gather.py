@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec import structs
 from support import stores
-from support.records import CASE, ENVIRONMENT, failure, measurement
+from support.records import CASE, ENVIRONMENT, NEIGHBOUR, failure, measurement
 from support.results import write
 
 from bench.analysis.gather import gather
@@ -64,16 +64,20 @@ def test_any_order_of_the_folders_gives_the_same(several):
         assert pool(order).records == first.devices[0].records, "nor on the folders' names"
 
 
+def is_calm(line):
+    return not line.generation and not line.record.disturbed_by
+
+
 def key(record):
     return (record.environment_id, record.case_id, record.run_id, record.round)
 
 
 @DRAWN
 @given(stores.files())
-def test_without_failures_and_again_every_round_of_every_run_counts(several):
+def test_without_failures_and_again_every_calm_round_of_every_run_counts(several):
     """Against a reference of one line: a round is a run, its number and its case."""
     kept = [
-        [line for line in lines if isinstance(line.record, Measurement) and not line.generation]
+        [line for line in lines if isinstance(line.record, Measurement) and is_calm(line)]
         for lines in several
     ]
     with tempfile.TemporaryDirectory() as root:
@@ -86,7 +90,7 @@ def test_without_failures_and_again_every_round_of_every_run_counts(several):
 
 def test_each_reason_is_named_with_its_count():
     failed = failure(CASE, run_id="a")
-    other = structs.replace(CASE, batch=2)
+    other, third = (structs.replace(CASE, batch=batch) for batch in (2, 3))
     records = [
         structs.replace(ENVIRONMENT, environment_id="elsewhere"),
         ENVIRONMENT,
@@ -96,10 +100,14 @@ def test_each_reason_is_named_with_its_count():
         measurement(CASE, 1, generation=1, samples_s=[1.0]),
         measurement(other),
         failure(other),
+        measurement(third, disturbed_by=[NEIGHBOUR]),
+        measurement(third, 2, settings={"threads": 1}),
+        measurement(third, 3, settings={"threads": 2}),
     ]
     assert tally(records, repeats=2, flawed=1).text == (
-        "11 lines of results, 3 used; left out: 1 (not a record), 2 (the same as another line), "
+        "14 lines of results, 4 used; left out: 1 (not a record), 2 (the same as another line), "
         "2 (replaced by `--again`), 1 (a second record of a round), "
+        "1 (a round that another network disturbed), 1 (a round with other settings), "
         "1 (a round of a case that failed later), 1 (an environment without a measurement)"
     )
     assert tally([ENVIRONMENT, measurement(CASE)]).text == "2 lines of results, all used"

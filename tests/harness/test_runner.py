@@ -395,7 +395,7 @@ def test_no_child_outlives_its_template():
     with Template("fake") as template:
         child = template.fork(Job(fake("resnet50"), 1, PLAN, None))
         assert isinstance(child.answer(10), Ready)
-        pid = child._pid
+        pid = child.pid
         os.kill(pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -15,6 +15,7 @@ from bench.records import (
     Cost,
     Jump,
     Measurement,
+    Neighbour,
     Passport,
     Peaks,
     ProfileRow,
@@ -106,6 +107,8 @@ MEASURED = measurement(
     settings={"threads": 2, "scale": 0.5},
     sitting=1,
     generation=1,
+    disturbed_by=[Neighbour("a1", "swin_t", share=0.2)],
+    restless_share=0.2,
 )
 PROFILED = structs.replace(
     profile("resnet50", device="fake", used=_filled(Utilisation, 0.5), residual_s=1e-4),

@@ -39,7 +39,8 @@ def canary(name: str, *, has_controls: bool = False) -> str:
 def planted(record: Record, kept: frozenset[str] = frozenset()) -> bytes:
     """The line of a record with a canary in every text, but in the fields `kept`.
 
-    A list gets one item, a dictionary one entry more. Equal fields of two records are equal.
+    A list of texts gets one item, a dictionary one entry more. Equal fields of two records are
+    equal.
     """
     content = _fill(inspect.type_info(type(record)), msgspec.to_builtins(record), "", kept)
     return line_of(content)
@@ -91,7 +92,8 @@ def _fill(kind: inspect.Type, value: object, name: str, kept: frozenset[str]) ->
         }
         return {**value, **filled}
     if isinstance(kind, inspect.ListType) and _has_text(kind):
-        return [_fill(kind.item_type, each, name, kept) for each in value or [None]]
+        least = [] if isinstance(kind.item_type, inspect.StructType) else [None]
+        return [_fill(kind.item_type, each, name, kept) for each in value or least]
     if isinstance(kind, inspect.DictType) and isinstance(value, dict) and _has_text(kind):
         key = _fill(kind.key_type, None, f"{name} key", kept)
         return {**value, key: _fill(kind.value_type, None, name, kept)}

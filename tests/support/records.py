@@ -13,6 +13,7 @@ from bench.records import (
     Environment,
     Failure,
     Measurement,
+    Neighbour,
     Stages,
 )
 
@@ -39,6 +40,7 @@ BUSIER = msgspec.structs.replace(QUIET, busy_cpu_s=1.4)
 TAKEN = msgspec.structs.replace(QUIET, busy_cpu_s=2.0)
 FULLY_USED = Conditions(wall_s=1, cpus=2, own_cpu_s=2, busy_cpu_s=2, stolen_cpu_s=0)
 OBSERVED = {"conditions": QUIET, "block_compute_s": [1e-3], "block_memory_s": [1e-3]}
+NEIGHBOUR = Neighbour("a1", "nets/spin.py:net", share=0.45)  # it disturbed a round
 SPREAD = (0.95, 1.0, 1.06)
 EVIL = "timm/<script>alert(1)</script>"  # a name that a browser would run
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.records import Case, Peaks
 from bench.storage.reader import FILE_NAME
 from support.profiles import profile
-from support.records import ENVIRONMENT, failure, measurement
+from support.records import ENVIRONMENT, NEIGHBOUR, failure, measurement
 
 CASES = [Case("resnet50", "plain"), Case("swin_t", "plain")]
 RUNS = ["r1", "r2", "r3"]
@@ -54,10 +54,9 @@ def _records(draw):
         return failure(case, stage=draw(st.sampled_from(["check", "profile"])), **common)
     if kind == "profile":
         return profile(case.model, threads=1, **common)
-    ms = draw(st.sampled_from([3, 5]))
-    return measurement(
-        case, **{**common, "round_number": common.pop("round")}, samples_s=[ms / 1e3]
-    )
+    ms, disturbed_by = draw(st.sampled_from([3, 5])), draw(st.sampled_from([[], [], [NEIGHBOUR]]))
+    common |= {"samples_s": [ms / 1e3], "disturbed_by": disturbed_by}
+    return measurement(case, **{**common, "round_number": common.pop("round")})
 
 
 def files(most: int = 3):

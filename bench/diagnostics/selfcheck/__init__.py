@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.analysis.disturbance import undisturbed
 from bench.analysis.reasons import Doubt
 from bench.backends import BACKENDS
 from bench.devices import Driver, select
@@ -184,7 +185,8 @@ def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> 
         failures = runner.run(
             cases, plan, results, environment, listener, retry_failed=True, sources=_sources(cases)
         )
-        rounds = [results.history(case, environment.environment_id).rounds for case in cases]
+        here = environment.environment_id
+        rounds = [undisturbed(results.history(case, here).rounds) for case in cases]
     if failures and not part.startswith("nan"):
         raise UsageError(
             f"selfcheck cannot measure {failures[0].case.model}: {failures[0].message}",

@@ -18,6 +18,7 @@ from bench.harness.protocol.messages import (
     RunBlock,
 )
 from bench.harness.scheduler.child import ChildProcess
+from bench.records import Neighbour
 
 T = TypeVar("T")
 
@@ -46,7 +47,13 @@ class CaseRound:
         self.peak_bytes: int | None = None
         self.blocks: list[Block] = []
         self.waited_s = 0.0  # for all blocks, by the clock of this process
+        self.disturbed_by: list[Neighbour] = []
         self._child = child
+
+    @property
+    def pid(self) -> int:
+        """The number of the child process."""
+        return self._child.pid
 
     @property
     def samples(self) -> list[float]:
@@ -110,6 +117,10 @@ class CaseRound:
         """Ask the child, after its report, to read the chip's sensors for `seconds`."""
         self._child.ask(Observe(seconds))
         return self._answer(Observed, self.job.plan.deadline_s + 2 * seconds)
+
+    def kill(self) -> None:
+        """Kill the child process with the processes that it started."""
+        self._child.kill()
 
     def end(self) -> None:
         """Wait until the child process has ended."""

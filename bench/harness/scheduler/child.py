@@ -61,7 +61,7 @@ class ChildProcess:
         self.channel = channel
         self._reap = reap
         self._output = output
-        self._pid = pid
+        self.pid = pid
         self._ended = False
         self._stage: Stage = "start"
 
@@ -106,7 +106,7 @@ class ChildProcess:
         """Kill the child and its process group at once."""
         if not self._ended:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
             self.end()
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class ChildProcess:
             return None
         self._ended = True
         self.channel.close()
-        status = self._reap(self._pid, self._output)
+        status = self._reap(self.pid, self._output)
         self._output.read()
         self._output.close()  # a round may have more cases than the limit on open files
         return status

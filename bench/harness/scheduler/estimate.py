@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from bench.analysis.disturbance import counted
 from bench.devices import DEVICES
 from bench.harness.plan import Plan, is_slow
 from bench.harness.stopping_rule import is_done
@@ -139,5 +140,5 @@ def initial_progress(
             iteration_s = min(min(record.samples_s) for record in rounds)
         else:
             iteration_s = guess_iteration_s(case, macs.get(case.name))
-        progress[case] = CaseProgress(iteration_s, len(rounds))
+        progress[case] = CaseProgress(iteration_s, len(counted(rounds)))
     return progress

@@ -69,6 +69,7 @@ def measurement(
         calls_per_sample=measured.calls_per_sample,
         unseen_s=finished.unseen_s,
         repeated_s=finished.repeated_s,
+        disturbed_by=measured.disturbed_by,
     )
 
 

@@ -5,13 +5,15 @@
             start a fresh template process                        _run_round
             while cases wait:                                     (a wave)
                 fork a child of each case that memory has room for    _start_children
-                while a child needs samples:                          _take_turns
+                while a child needs samples:                          take_turns
                     time one block of each, then reverse the order    (a turn)
+                    end the children that computed out of turn        end_restless
                 append what each child measured to the store          _record
 
 The order of a round is shuffled with a fixed seed and reversed after each turn. A drift of the
 machine then affects all cases alike. While a child times a block, the parent sleeps in a system
-call, so the parent uses no CPU core.
+call, so the parent uses no CPU core. A case whose child computed while another child was timed
+takes no more turns with others: it has a wave of its own, in this round and in later ones.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import random
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -32,35 +33,16 @@ from bench.harness.scheduler import record
 from bench.harness.scheduler.capacity import has_room, most_children
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
+from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.record import RoundContext
 from bench.harness.scheduler.template import Template, TemplateDeaths
+from bench.harness.scheduler.turns import take_turns
+from bench.harness.scheduler.watch import restless_on
 from bench.harness.stopping_rule import is_done, stopped_by
 from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
-from bench.storage.history import History, current_generation
+from bench.storage.history import History, current_generation, of_generation
 from bench.storage.results import Store, UnreadableRecordError
 from bench.text import without_paths
-
-
-class Listener(Protocol):
-    """Receives the events of a run. The run calls it between blocks, never during a block."""
-
-    def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """The run begins; `todo` are the cases to measure, `done` the finished ones."""
-
-    def preparing(self, case: Case) -> None:
-        """The process of a case has started: it builds, checks and warms up the network."""
-
-    def warmed(self, case: Case, iteration_s: float) -> None:
-        """A case is ready to be timed; `iteration_s` is the expected time of one iteration."""
-
-    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
-        """A block was timed. `earlier` are samples of earlier rounds, `samples` of this round."""
-
-    def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """A round of a case was appended to the store; `rounds` are all of its rounds."""
-
-    def failed(self, record: Failure) -> None:
-        """A failure was appended to the store."""
 
 
 def run(
@@ -119,6 +101,7 @@ class _Scheduler:
         self._sources = sources
         self._generations: dict[Case, int] = {}
         self._failed_now: set[Case] = set()
+        self._restless: dict[str, float] = {}  # share of the CPUs out of turn, by case_id
         self._sittings = 0
         self._recorded = 0  # number of rounds and failures appended
 
@@ -128,6 +111,7 @@ class _Scheduler:
         for case in cases:
             known = list(of_cases(self._store.records_of(case, here)))
             self._generations[case] = current_generation(known, anew=anew)
+            self._restless |= restless_on(of_generation(known, self._generations[case]))
 
     def needs_round(self, case: Case) -> bool:
         """Whether the plan asks for another round. A failed case needs none unless retried."""
@@ -150,8 +134,13 @@ class _Scheduler:
                 deaths.count(self._recorded)
 
     def _run_round(self, cases: list[Case]) -> None:
-        """Measure each case in a process of its own; if memory is short, in several waves."""
-        waiting = self._shuffled(cases)
+        """Measure each case in a process of its own; if memory is short, in several waves.
+
+        Each restless case has a wave of its own after the others.
+        """
+        order = self._shuffled(cases)
+        waiting = [case for case in order if case.case_id not in self._restless]
+        alone = [case for case in order if case.case_id in self._restless]
         foreign = self._driver.foreign_processes()
         began = time.monotonic()
         with Template(cases[0].device) as template:
@@ -162,11 +151,26 @@ class _Scheduler:
                 if waiting:
                     held = f"there was room for {len(children)} of {len(cases)} cases at once"
                     warnings = [f"{held}: the others did not take turns with them"]
-                self._sittings += 1
-                self._take_turns(children)
-                context = RoundContext(share_s, self._sittings, foreign, warnings)
-                for child in children:
-                    self._record(child, context)
+                alone += self._measure_wave(children, share_s, foreign, warnings)
+            for case in alone:
+                children = self._start_children(template, [case])
+                self._measure_wave(children, share_s, foreign, [])
+
+    def _measure_wave(
+        self,
+        children: list[CaseRound],
+        share_s: float,
+        foreign: int | None,
+        warnings: Sequence[str],
+    ) -> list[Case]:
+        """Time and record these children; return the restless cases, which were only ended."""
+        self._sittings += 1
+        restless = take_turns(children, self._listener, self._record_failure)
+        self._restless |= {each.child.case.case_id: each.share for each in restless}
+        context = RoundContext(share_s, self._sittings, foreign, warnings)
+        for child in children:
+            self._record(child, context)
+        return [each.child.case for each in restless]
 
     def _shuffled(self, cases: Sequence[Case]) -> list[Case]:
         """Return the cases in the order of this round, shuffled with the round's number as seed.
@@ -201,21 +205,6 @@ class _Scheduler:
                 children.append(child)
         return children
 
-    def _take_turns(self, children: list[CaseRound]) -> None:
-        """Time blocks in turns until each child has enough samples; remove failed children."""
-        active = list(children)
-        while active:
-            for child in list(active):
-                try:
-                    child.time_block()
-                except CaseError as error:
-                    children.remove(child)
-                    active.remove(child)
-                    self._record_failure(child.job, error)
-                else:
-                    self._listener.sampled(child.case, child.earlier, child.samples)
-            active = [child for child in reversed(active) if not child.has_enough()]
-
     def _record(self, child: CaseRound, context: RoundContext) -> None:
         """Get the child's report, let it observe its chip, and append the record or the failure."""
         earlier = self._history(child.case).rounds
@@ -230,6 +219,7 @@ class _Scheduler:
             made,
             warnings=[*made.warnings, *warned],
             generation=self._generations[child.case],
+            restless_share=self._restless.get(child.case.case_id, 0.0),
         )
         rounds = [*earlier, made]
         rounds[-1] = msgspec.structs.replace(made, stopped_by=stopped_by(self._plan, rounds))
@@ -250,7 +240,9 @@ class _Scheduler:
         """
         nothing = Observed(None, 0.0)
         try:
-            wanted = self._plan.observe_s and not any(made.telemetry for made in earlier)
+            wanted = self._plan.observe_s and not any(
+                made.telemetry for made in earlier if not made.disturbed_by
+            )
             observed = child.observe(self._plan.observe_s) if wanted else nothing
             child.end()
         except CaseError as error:
@@ -278,7 +270,8 @@ class _Scheduler:
         return Job(case, number, self._plan, _case_facts(rounds), self._sources.get(case.model))
 
     def _earlier_samples(self, case: Case) -> list[float]:
-        return [sample for made in self._history(case).rounds for sample in made.samples_s]
+        rounds = [made for made in self._history(case).rounds if not made.disturbed_by]
+        return [sample for made in rounds for sample in made.samples_s]
 
     def _calls(self, case: Case) -> int | None:
         """Return how many calls made one sample in the first round; None before it."""

@@ -65,7 +65,9 @@ def _seen(outcome, records):
     found = {}
     for each in outcome:
         own = [r for r in records if r and r.get("case_id") == each["case_id"]]
-        blocks = [block for r in own if r["type"] == "measurement" for block in _blocks(r)]
+        rounds = [r for r in own if r["type"] == "measurement"]
+        calm = [r for r in rounds if not r.get("disturbed_by")]
+        blocks = [block for r in calm or rounds for block in _blocks(r)]
         failure = each["failure"]
         text = f"{failure['stage']}: {failure['error']}" if failure else ""
         found[each["case"]["model"].partition(":")[0]] = Seen(_verdict(each), text, blocks)
