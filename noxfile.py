@@ -4,8 +4,9 @@
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
 and `soak` are long tests of faults and of resource use. `attack` draws stores, networks, signals
 and environments from a seed, and looks for what nobody thought of. `zoo` checks the check of forms
-on all networks of timm that can be merged. `bench_cpu`, `bench_gpu` and `bench_orin` measure and
-write a report; `report` writes the report again.
+on all networks of timm that can be merged. `oldest` and `newest` run the quick tests with the
+oldest and the newest packages that `pyproject.toml` allows. `bench_cpu`, `bench_gpu` and
+`bench_orin` measure and write a report; `report` writes the report again.
 """
 
 import json
@@ -101,12 +102,18 @@ def attack(session: nox.Session) -> None:
     session.run(PYTHON, *program, external=True, env={"PYTHONPATH": "tests"})
 
 
-@nox.session(python=[OLDEST, NEWEST], default=False)
-def tests_on(session: nox.Session) -> None:
-    """Run the quick and slow tests on the oldest and the newest Python that torch supports."""
-    session.install("-e", ".[dev]")
-    every = ("-m", "not pages and not faults and not soak")
-    session.run("pytest", *every, *AT_ONCE, *session.posargs)
+@nox.session(python=OLDEST, venv_backend="uv", default=False)
+def oldest(session: nox.Session) -> None:
+    """Run the quick tests with the oldest packages that pyproject.toml allows; needs uv."""
+    session.install("--resolution", "lowest-direct", "-e", ".[dev]")
+    session.run("pytest", *AT_ONCE, *session.posargs)
+
+
+@nox.session(python=NEWEST, default=False)
+def newest(session: nox.Session) -> None:
+    """Run the quick tests with the newest packages, on the newest Python that torch supports."""
+    session.install("--upgrade", "-e", ".[dev]")
+    session.run("pytest", *AT_ONCE, *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["env"])
