@@ -145,11 +145,24 @@ def bench_gpu(session: nox.Session) -> None:
 @nox.session(venv_params=["--system-site-packages"], reuse_venv=True, default=False)
 def bench_orin(session: nox.Session) -> None:
     """Measure Table 6 and Figure 5 on a Jetson Orin with the vendor's torch; report in results/."""
-    project = nox.project.load_toml("pyproject.toml")["project"]
-    light = [line for line in project["dependencies"] if not line.startswith(VENDORS)]
-    session.install(*light, *TIMM_ALONE)
-    session.install("--no-deps", "timm", "-e", ".")
+    _install_beside_vendors_torch(session)
     _measure(session, "python", "orin", "default")
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def first_contact_gpu(session: nox.Session) -> None:
+    """Check an NVIDIA GPU that is new to bench, in at most 9 minutes; a second call resumes.
+
+    Arguments after -- go to `bench selfcheck`: `--all` checks all forms with all backends.
+    """
+    _first_contact(session, PYTHON, "cuda")
+
+
+@nox.session(venv_params=["--system-site-packages"], reuse_venv=True, default=False)
+def first_contact_orin(session: nox.Session) -> None:
+    """Check a Jetson Orin that is new to bench, in at most 9 minutes; a second call resumes."""
+    _install_beside_vendors_torch(session)
+    _first_contact(session, "python", "orin")
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)
@@ -157,6 +170,20 @@ def report(session: nox.Session) -> None:
     """Write the report of results/, or of the folders after --."""
     folders = session.posargs or [RESULTS]
     session.run(PYTHON, "-m", "bench", "report", *folders, external=True)
+
+
+def _install_beside_vendors_torch(session: nox.Session) -> None:
+    """Install bench and what it needs, without torch and torchvision."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    light = [line for line in project["dependencies"] if not line.startswith(VENDORS)]
+    session.install(*light, *TIMM_ALONE)
+    session.install("--no-deps", "timm", "-e", ".")
+
+
+def _first_contact(session: nox.Session, python: str, device: str) -> None:
+    """Call `bench selfcheck --hardware`: results/<chip>/hardware.md."""
+    flags = ("selfcheck", "--device", device, "--hardware", "--out", RESULTS)
+    session.run(python, "-m", "bench", *flags, *session.posargs, external=True)
 
 
 def _measure(session: nox.Session, python: str, device: str, preset: str) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.console import complain, tell
+from bench.cli.first_contact import first_contact
 from bench.cli.options import DEFAULT_OUT, as_folder
-from bench.errors import CASE_FAILED, InterruptedRunError
+from bench.errors import CASE_FAILED, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from bench.diagnostics.selfcheck.findings import Criterion
@@ -32,8 +33,27 @@ def selfcheck(
             "--full", help="Also compare separate runs; takes up to 45 minutes instead of 10."
         ),
     ] = False,
+    hardware: Annotated[
+        bool,
+        typer.Option(
+            "--hardware",
+            help="Check a device that is new to bench, in at most 9 minutes; writes hardware.md. "
+            "The next call does what is missing.",
+        ),
+    ] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="With --hardware: check all forms with all backends, too."),
+    ] = False,
 ) -> None:
     """Test the harness on this machine: false alarms, sensitivity, fidelity, faults."""
+    if hardware:
+        if full:
+            raise UsageError("--full does not go with --hardware", "Give one of the two.")
+        first_contact(device, out, every=every)
+        return
+    if every:
+        raise UsageError("--all needs --hardware", "Add --hardware, or omit --all.")
     from bench import devices
     from bench.diagnostics import selfcheck
     from bench.diagnostics.selfcheck import findings, page

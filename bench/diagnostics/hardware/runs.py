@@ -1,0 +1,131 @@
+"""The means of a first contact on a real device: processes, runs with stores, and the sensors."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bench.analysis.profile.recorded import ProfileHistory
+from bench.backends import BACKENDS
+from bench.devices import Driver
+from bench.diagnostics import doctor
+from bench.diagnostics.hardware.disturb import disturbed
+from bench.diagnostics.hardware.line import Line
+from bench.diagnostics.selfcheck import RoundLog
+from bench.harness.plan import PRESETS
+from bench.harness.scheduler import profiler, runner
+from bench.harness.scheduler.environment import describe
+from bench.process import command_for_module
+from bench.records import Case, Chip, Environment
+from bench.storage.history import History
+from bench.storage.results import Store
+
+PROFILE_S = 6.0
+_UNBOUND = {"precision": None, "budget_s": None, "slow_budget_s": None, "observe_s": 0.0}
+CHECK = msgspec.structs.replace(
+    PRESETS["quick"], rounds=1, timed_s=0.02, block_s=0.02, warmup_s=0.02, min_samples=1, **_UNBOUND
+)
+ROUND = msgspec.structs.replace(PRESETS["quick"], rounds=1, timed_s=2.0, **_UNBOUND)
+
+Facts = Mapping[str, str | int | float | None]
+
+
+class Means(NamedTuple):
+    """What the steps call; tests replace each by a stand-in.
+
+    - `findings`: what doctor says. `state`: the state of the idle device.
+    - `group`: the lines of a group of `measure.GROUPS`, within so many seconds.
+    - `checked`: checks cases. `timed`: times one case, for a part of that name.
+    - `profiled`: profiles a case. `disturbed`: lets another process compute.
+    - `missing`: why a backend or a precision is absent.
+    """
+
+    findings: Callable[[], Sequence[doctor.Finding]]
+    state: Callable[[], Facts]
+    group: Callable[[str, float], list[Line]]
+    checked: Callable[[Sequence[Case]], list[History]]
+    timed: Callable[[str, Case], History]
+    profiled: Callable[[Case], ProfileHistory]
+    disturbed: Callable[[], AbstractContextManager[None]]
+    missing: Callable[[str, str], str | None]
+
+
+def real(driver: Driver, chip: Chip, folder: Path, say: Callable[[str], None]) -> Means:
+    """Return the means on the device of `driver`; stores and traces lie below `folder`."""
+    runs = _Runs(driver, chip, folder, say)
+
+    def missing(backend: str, precision: str) -> str | None:
+        lack = BACKENDS[backend].missing(driver.torch_device)
+        return lack or driver.missing_precision(precision, chip)
+
+    return Means(
+        findings=doctor.examine,
+        state=driver.state,
+        group=lambda group, limit_s: _in_process(driver.name, group, limit_s),
+        checked=runs.checked,
+        timed=runs.timed,
+        profiled=runs.profiled,
+        disturbed=lambda: disturbed(driver),
+        missing=missing,
+    )
+
+
+def _in_process(device: str, group: str, limit_s: float) -> list[Line]:
+    command = command_for_module("bench.diagnostics.hardware.measure", device, group)
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        return [Line(group, "FAIL", why=f"its process did not end within {limit_s:.0f} s")]
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        return [Line(group, "FAIL", why=last or f"its process ended with {done.returncode}")]
+    return msgspec.json.decode(done.stdout, type=list[Line])
+
+
+class _Runs:
+    """Ordinary runs, each with a store below the folder of the first contact."""
+
+    def __init__(
+        self, driver: Driver, chip: Chip, folder: Path, say: Callable[[str], None]
+    ) -> None:
+        self._driver = driver
+        self._chip = chip
+        self._folder = folder
+        self._say = say
+
+    def checked(self, cases: Sequence[Case]) -> list[History]:
+        """Build and check the cases that have neither a round nor a failure on record."""
+        store, environment = self._opened("checks")
+        with contextlib.closing(store):
+            runner.run(cases, CHECK, store, environment, RoundLog("checks", self._say))
+            return [store.history(case, environment.environment_id) for case in cases]
+
+    def timed(self, part: str, case: Case) -> History:
+        """Time one round of a case in the store of `part`."""
+        store, environment = self._opened(part)
+        with contextlib.closing(store):
+            runner.run([case], ROUND, store, environment, RoundLog(part, self._say))
+            return store.history(case, environment.environment_id)
+
+    def profiled(self, case: Case) -> ProfileHistory:
+        """Profile a case, and keep the traces."""
+        store, environment = self._opened("profile")
+        traces = self._folder / "traces"
+        with contextlib.closing(store):
+            (history,) = profiler.profile(
+                [case], PROFILE_S, store, environment, lambda _: None, traces=traces
+            )
+        return history
+
+    def _opened(self, part: str) -> tuple[Store, Environment]:
+        command = "bench selfcheck --hardware"
+        environment = describe(self._driver, self._chip, runner.new_run_id(), command)
+        store = Store(self._folder / part)
+        store.open()
+        return store, environment
