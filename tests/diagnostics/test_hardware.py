@@ -19,7 +19,7 @@ from bench.records import Failure, Waterfall
 from bench.storage.history import History
 
 CHIP_OF_GPU = msgspec.structs.replace(GPU, facts={"max_clock_mhz": 1980})
-STATE = {"clock_mhz": 345, "foreign_processes": 0, "persistence": None}
+STATE = {"compute_mode": "default", "clock_mhz": 345, "foreign_processes": 0, "persistence": None}
 FINDINGS = [
     Finding("ok", "torch", "2.6"),
     Finding("lack", "device orin", "no Jetson Orin here"),
@@ -71,6 +71,7 @@ def means(fault="", calls=None):
 
     state = STATE | {"clock above its maximum": {"clock_mhz": 2100}}.get(fault, {})
     state |= {"a foreign process": {"foreign_processes": 1}}.get(fault, {})
+    state |= {"an exclusive mode": {"compute_mode": "exclusive_process"}}.get(fault, {})
     return Means(
         findings=lambda: [*FINDINGS, *([LACK] if fault == "doctor finds a lack" else [])],
         state=lambda: state,
@@ -104,6 +105,7 @@ PLANTED = {
     "doctor finds a lack": {"doctor"},
     "a foreign process": {"state of the device"},
     "clock above its maximum": {"state of the device"},
+    "an exclusive mode": {"state of the device"},
     "wrong clock": TIMES,
     "no wait": TIMES,
     "no device time": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.devices.sensors.nvml_answer import (
+    COMPUTE_MODES,
     FUNCTION_NOT_FOUND,
     SWITCH,
     Answer,
@@ -98,6 +99,7 @@ class Gpu:
         """
         used = self._memory("used").then(lambda size: round(size / GIB, 1))
         return {
+            "compute_mode": self._of_chip("nvmlDeviceGetComputeMode").then(COMPUTE_MODES.get).value,
             "persistence": self._of_chip("nvmlDeviceGetPersistenceMode").then(SWITCH.get).value,
             "temperature_c": self._temperature_c().value,
             "idle_power_w": self._power_w().then(lambda watts: round(watts, 1)).value,

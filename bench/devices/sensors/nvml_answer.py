@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 # NVML's message if the function is newer than the driver.
 FUNCTION_NOT_FOUND = "NVML: Function Not Found"
 SWITCH = {0: "off", 1: "on"}  # nvmlEnableState_t
+# nvmlComputeMode_t: how many processes may use the GPU at once
+COMPUTE_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
 
 
 class Answer(NamedTuple):

@@ -11,6 +11,8 @@ from bench.text import facts
 
 DOCTOR = "doctor"
 STATE = "state of the device"
+SHARED = "default"
+REMEDY = "sudo nvidia-smi -c 0"
 OF_OTHERS = ("device ", "torch on ", "state of ", "backend ")  # lines on backends follow below
 
 
@@ -35,7 +37,7 @@ def _of_others(finding: Finding) -> bool:
 
 
 def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
-    """Judge the idle state: no other process computes, and no clock is above its maximum."""
+    """Judge the idle state: no other process computes, several may, and no clock is too high."""
     raw = {"state": dict(found), "facts": dict(chip.facts)}
     unread = [name for name, value in found.items() if value is None]
     if len(unread) == len(found):
@@ -43,6 +45,9 @@ def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
     faults = []
     if others := found.get("foreign_processes"):
         faults.append(f"{others} other processes use the device")
+    mode = found.get("compute_mode")
+    if mode not in (None, SHARED):
+        faults.append(f"the compute mode is {mode}, and bench needs several processes: {REMEDY}")
     clock, most = _number(found.get("clock_mhz")), _number(_highest_mhz(chip))
     if clock is not None and most is not None and clock > most:
         faults.append(f"the clock of {clock:g} MHz is above its maximum")
@@ -51,7 +56,7 @@ def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
         STATE,
         not faults,
         seen=facts({name: value for name, value in found.items() if value is not None}) + missing,
-        limit="no other process" + (f", at most {most:g} MHz" if most else ""),
+        limit="no other process, several may compute" + (f", at most {most:g} MHz" if most else ""),
         why="; ".join(faults),
         raw=raw,
     )

@@ -55,6 +55,7 @@ def utilisation(instruments: Instruments, sensor: Sensor) -> Line:
     first = sensor.gauges()
     if first.utilisation is None:
         return impossible(UTILISATION, first.missing.get("utilisation", "no reading"))
+    instruments.burn(SAMPLE_S)  # loads the library of the product
     found = [_duty(instruments, sensor, wanted) for wanted in DUTIES]
     means = [statistics.fmean(each.samples) if each.samples else -1.0 for each in found]
     pairs = list(zip(found, means, strict=True))

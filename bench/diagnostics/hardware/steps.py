@@ -27,8 +27,9 @@ DEFAULT = Case("", "")
 class Step(NamedTuple):
     """Some lines that are measured together.
 
-    `needs_s` is how long the step may take; it does not begin with less time left. `make` gets
-    the monotonic second at which this call ends, and returns the lines.
+    `needs_s` is how long the step takes at most on a GPU; it does not begin with less time left,
+    and it is finished once it has begun. `make` gets the monotonic second at which this call ends,
+    and returns the lines.
     """
 
     name: str

@@ -35,6 +35,7 @@ FACTS = {
     "mig": "off",
 }
 STATE = {
+    "compute_mode": "default",
     "persistence": "on",
     "temperature_c": 34,
     "idle_power_w": 76.5,
@@ -68,6 +69,7 @@ LOST = {
     "nvmlDeviceGetPowerManagementLimit": {"facts power_limit_w": None},
     "nvmlDeviceGetEccMode": {"facts ecc": None},
     "nvmlDeviceGetMigMode": {"facts mig": None},
+    "nvmlDeviceGetComputeMode": {"state compute_mode": None},
     "nvmlDeviceGetPersistenceMode": {"state persistence": None},
     "nvmlDeviceGetClockInfo": {
         "state clock_mhz": None,
@@ -286,6 +288,7 @@ def test_an_impossible_level_is_missing_with_a_reason(opened, function, answer, 
         ("nvmlDeviceGetCudaComputeCapability", (0, 0), "facts compute_capability"),
         ("nvmlDeviceGetEccMode", [7, 0], "facts ecc"),
         ("nvmlDeviceGetMigMode", [7, 0], "facts mig"),
+        ("nvmlDeviceGetComputeMode", 9, "state compute_mode"),
         ("nvmlDeviceGetPersistenceMode", 7, "state persistence"),
         ("nvmlDeviceGetClockInfo", {SM: 0}, "state clock_mhz"),
         ("nvmlDeviceGetTemperature", {0: 255}, "state temperature_c"),
@@ -430,6 +433,7 @@ def test_a_mig_instance_has_its_own_and_shared_values(opened, visible, process_i
     assert gpu.free_bytes() == (9728 - 12) * MIB
     assert gpu.process_bytes(process_id) == 300 * MIB
     assert gpu.state() == {
+        "compute_mode": "default",
         "persistence": "on",
         "temperature_c": 34,
         "idle_power_w": None,
