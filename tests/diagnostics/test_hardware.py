@@ -224,6 +224,13 @@ def test_what_was_met_is_saved_without_names_and_serials(tmp_path):
     assert met.cleaned("/home/ada/x on 00:1b:44:11:3a:b7", []) == "~/x on removed"
 
 
+def test_a_device_that_was_disturbed_before_cannot_tell_whether_a_process_is_named():
+    taken = measurement(steps._case("resnet50", GPU), **OBSERVED | {"conditions": TAKEN})
+    line = steps.recorded.fault(taken, taken)
+    assert line.verdict == "NOT POSSIBLE"
+    assert "disturbed without it" in line.why
+
+
 def test_an_unreadable_profile_fails_its_line():
     failure = next(rounds_of([steps._case("resnet50", GPU)], ["resnet50"])).failure
     line = steps.recorded.profile(ProfileHistory([], failure))

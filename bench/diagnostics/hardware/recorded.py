@@ -73,11 +73,14 @@ def fault(clean: Measurement, disturbed: Measurement) -> Line:
         for reason in verdict.reasons
         if reason.doubt in NAMES_IT and levels.get(reason.observation) != reason.level
     ]
+    raw = {"clean": before.text, "disturbed": verdict.text}
+    if not named and any(reason.doubt in NAMES_IT for reason in before.reasons):
+        return impossible(FAULT, f"the device was disturbed without it, too: {before.text}", raw)
     return judged(
         FAULT,
         bool(named),
         seen=f"{verdict.text} (without it: {before.text})",
         limit="the verdict gains a reason that names other processes or slower computation",
         why="the verdict does not tell the disturbed round from the clean one",
-        raw={"clean": before.text, "disturbed": verdict.text},
+        raw=raw,
     )

@@ -15,6 +15,7 @@ PAIRS = 12
 LEAST_PAIRS = 3
 PAIRS_S = 10.0  # no pair begins later, once there are LEAST_PAIRS
 CALLS = 8
+BLOCK_S = 0.5  # fewer calls where CALLS would take longer
 WARM_UP_CALLS = 5
 TOLERATED = 0.05  # of the ratio session / bare loop
 GRAPH_ERROR = 0.01
@@ -50,11 +51,12 @@ def _graph(network: str, backend: str, instruments: Instruments, eager: Loaded) 
 def host_time(network: str, instruments: Instruments, loaded: Loaded) -> Line:
     """Compare the session's host time of a call with a bare loop."""
     session = instruments.session
+    calls = _calls(instruments, loaded)
 
     def ours() -> float:
-        return statistics.fmean(timed_block(loaded.call, session.now, CALLS).samples_s)
+        return statistics.fmean(timed_block(loaded.call, session.now, calls).samples_s)
 
-    pairs = _pairs(instruments, ours, lambda: instruments.host_s(loaded.call, CALLS))
+    pairs = _pairs(instruments, ours, lambda: instruments.host_s(loaded.call, calls))
     return compared(f"host time of {network}", pairs)
 
 
@@ -94,6 +96,11 @@ def graph_answer(name: str, graph: Loaded, eager: Loaded) -> Line:
         why="the replay does not compute what the network computes",
         raw={"error": error, "change": change},
     )
+
+
+def _calls(instruments: Instruments, loaded: Loaded) -> int:
+    """Return how many calls are timed together: CALLS, or fewer that take about BLOCK_S."""
+    return max(1, min(CALLS, int(BLOCK_S / instruments.host_s(loaded.call, 1))))
 
 
 def _pairs(instruments: Instruments, ours: Seconds, bare: Seconds) -> list[tuple[float, float]]:
