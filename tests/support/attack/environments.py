@@ -12,6 +12,7 @@ import psutil
 
 from support.attack.environment_kinds import KINDS, Environment
 from support.attack.ledger import examples_of
+from support.attack.network_judge import DISTURBED, MOST_SAMPLES, verdict_of
 from support.attack.plain_reader import lines_of, record_of
 from support.sweep import MARK
 
@@ -29,6 +30,7 @@ def net():
     return nn.Sequential(nn.Conv2d(3, 64, 3), *inner, *last)
 """
 PICTURE_PIXELS = 2**15
+NO_REASON = "no reason given"
 
 
 def attacked(folder: Path, number: int, seed: int) -> tuple[str, list[tuple[str, str]]]:
@@ -129,6 +131,8 @@ class _Attack:
         records = [record_of(line) for line in lines_of(self._data())] if self._data() else []
         found = [("lost", "a line that is no record")] if None in records else []
         rounds = [r for r in records if r and r["type"] == "measurement"]
+        if max((len(r["samples_s"]) for r in rounds), default=0) > MOST_SAMPLES:
+            found.append(("wrong", f"a record of more than {MOST_SAMPLES} samples"))
         if code == 0 and len(rounds) != 1:
             found.append(("lost", f"{len(rounds)} rounds instead of 1"))
         if code == 1 and self._environment.must == "pass":
@@ -140,21 +144,18 @@ class _Attack:
         return found
 
     def _verdict(self, outcome, records):
+        """What is wrong with the verdict: a doubt without a reason, or a setting without a name."""
         (case,) = outcome
-        told = json.dumps([r for r in records if r and r["type"] == "environment"])
-        named = any(word in told for word in self._environment.recorded)
-        if (
-            case["verdict"] != "VALID"
-            and not case["failure"]
-            and not all([*case["doubts"], case["doubts"]])
-        ):
+        verdict, doubts, words = verdict_of(case), case["doubts"], self._environment.recorded
+        if (verdict != "VALID" and not doubts) or any(NO_REASON in text for text in doubts):
             return [("wrong", f"{case['verdict']} without a reason")]
-        if self._environment.must == "named" and case["verdict"] == "VALID" and not named:
-            return [("wrong", "VALID, and nothing on record names the setting")]
-        if self._environment.must == "doubted" and not any(
-            word in doubt for doubt in case["doubts"] for word in self._environment.recorded
-        ):
-            return [("wrong", f"{case['verdict']}, and no doubt names the setting")]
+        told = json.dumps([r for r in records if r and r["type"] == "environment"])
+        if self._environment.must == "named" and verdict in ("VALID", DISTURBED):
+            named = any(word in told for word in words)
+            return [] if named else [("wrong", f"{verdict}, and no record names the setting")]
+        if self._environment.must == "doubted":
+            named = any(word in text for word in words for text in doubts)
+            return [] if named else [("wrong", f"{verdict}, and no doubt names the setting")]
         return []
 
     def _together(self, several):

@@ -70,11 +70,12 @@ def _seen(outcome, records):
         blocks = [block for r in calm or rounds for block in _blocks(r)]
         failure = each["failure"]
         text = f"{failure['stage']}: {failure['error']}" if failure else ""
-        found[each["case"]["model"].partition(":")[0]] = Seen(_verdict(each), text, blocks)
+        found[each["case"]["model"].partition(":")[0]] = Seen(verdict_of(each), text, blocks)
     return found
 
 
-def _verdict(each):
+def verdict_of(each):
+    """Return the verdict on a case in the JSON of a run; DISTURBED for doubts of load alone."""
     doubts = each["doubts"]
     of_load = bool(doubts) and all(any(word in text for word in OF_LOAD) for text in doubts)
     return DISTURBED if of_load else each["verdict"]
