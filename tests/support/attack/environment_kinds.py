@@ -11,6 +11,7 @@ import psutil
 from hypothesis import strategies as st
 
 from support.attack import environment_files as code
+from support.attack.signals import is_template
 
 TWO_THREADS = ("--threads", "2")
 ONE_THREAD = ("--threads", "1")
@@ -22,8 +23,8 @@ class Environment(msgspec.Struct, frozen=True):
     """The surroundings of a run.
 
     `arguments` are words of `bench run`; `commands` are lists of commands that start at once, in
-    place of a run. `before` is called in the new process, `look` with all processes now and then.
-    `files` has site/sitecustomize.py, which every Python process imports. `must` is "pass" (it may
+    place of a run, `also` are further commands. `before` is called in the new process, `look` with
+    all processes now and then. `files` has site/sitecustomize.py, which every Python process imports. `must` is "pass" (it may
     not fail), "named" (VALID only where a record of the environment has one of the words
     `recorded`), "doubted" (a doubt has one of these words), or "" (a message is right, too).
     """
@@ -38,11 +39,7 @@ class Environment(msgspec.Struct, frozen=True):
     must: str = "pass"
     recorded: tuple[str, ...] = ()
     folder: str = "home"
-
-    @property
-    def model(self) -> str:
-        """The name of the network for `bench explain`."""
-        return self.arguments[self.arguments.index("--models") + 1].partition("+")[0]
+    also: tuple[tuple[str, ...], ...] = ()
 
 
 def _one_of(*environments):
@@ -80,9 +77,8 @@ def _entry_points(text):
     files = {
         "site/evil-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"
     }
-    return Environment(
-        repr(text), files={**files, "site/evil-1.0.dist-info/entry_points.txt": text}
-    )
+    files |= {"site/evil-1.0.dist-info/entry_points.txt": text}
+    return Environment(repr(text), files=files, also=(("list", "models"),))
 
 
 def _refusing(name, code):
@@ -124,7 +120,7 @@ def _confined(processes):
     every = sorted(os.sched_getaffinity(0))
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            if "bench.harness.worker.template" in process.cmdline():
+            if is_template(process):
                 process.cpu_affinity(every[:1] if int(time.monotonic()) % 2 else every)
 
 

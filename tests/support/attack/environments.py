@@ -56,7 +56,7 @@ class _Attack:
         self._largest = 0
 
     def findings(self) -> list[tuple[str, str]]:
-        """Run, resume, explain and report; return what is wrong."""
+        """Run, resume and report; return what is wrong."""
         if self._environment.commands:
             found = [each for words in self._environment.commands for each in self._together(words)]
             return [*found, *self._pictures()]
@@ -69,8 +69,7 @@ class _Attack:
             found += more
             if self._data() != before:
                 found.append(("doubled", f"the same command measured again, exit code {again}"))
-            asked = ("explain", self._environment.model, "--in", "out")
-            for command in (("report", "out"), asked, ("list", "models")):
+            for command in (("report", "out"), *self._environment.also):
                 found += self._call(*command)[2]
         if self._largest > LARGEST:
             found.append(("wrong", f"a process of {self._largest / 2**30:.1f} GiB"))

@@ -17,7 +17,7 @@ from support.attack.network_judge import LONG_S
 from support.attack.plain_reader import lines_of, record_of
 from support.sweep import Sweep, heed_signals
 
-TEMPLATE = "bench.harness.worker.template"
+TEMPLATE = "bench.harness.worker.template"  # in the command line of a template
 ROUNDS = 2
 REAL = ("--device", "cpu", "--models", "timm/test_resnet.r160_in1k,timm/test_byobnet.r160_in1k")
 REAL += ("--resolution", "64", "--batch", "1", "--threads", "1", "--preset", "quick")
@@ -119,13 +119,18 @@ def _targets(name, run):
         return [parent]
     while run.poll() is None:
         below = parent.children(recursive=True)
-        templates = [each for each in below if TEMPLATE in each.cmdline()]
-        found = [each for process in templates[:1] for each in process.children()]
-        wanted = {"group": [parent, *below], "template": templates[:1], "children": found}[name]
+        templates = [each for each in parent.children() if is_template(each)]
+        found = [each for process in templates for each in process.children()]
+        wanted = {"group": [parent, *below], "template": templates, "children": found}[name]
         if wanted:
             return wanted
         time.sleep(0.01)
     return []
+
+
+def is_template(process: psutil.Process) -> bool:
+    """Whether a process is a template, or a child that was forked from one."""
+    return TEMPLATE in " ".join(process.cmdline())
 
 
 def _after(sweep, before, code, attack):
