@@ -24,9 +24,10 @@ class Environment(msgspec.Struct, frozen=True):
 
     `arguments` are words of `bench run`; `commands` are lists of commands that start at once, in
     place of a run, `also` are further commands. `before` is called in the new process, `look` with
-    all processes now and then. `files` has site/sitecustomize.py, which every Python process imports. `must` is "pass" (it may
-    not fail), "named" (VALID only where a record of the environment has one of the words
-    `recorded`), "doubted" (a doubt has one of these words), or "" (a message is right, too).
+    all processes now and then. `files` has site/sitecustomize.py, which every Python process
+    imports. `must` is "pass" (it may not fail), "named" (VALID only where a record of the
+    environment has one of the words `recorded`), "doubted" (a doubt has one of these words), or ""
+    (a message is right, too).
     """
 
     about: str = ""
