@@ -21,6 +21,7 @@ COMMANDS = typer.main.get_command(entry_point.app)  # making it takes longer tha
 TALLY = re.compile(r"(\d+) lines? of results, (?:all used|(\d+) used; left out: (.*?)\.$)", re.M)
 COUNT = re.compile(r"(\d+) \(([^)]*)\)")
 FORMULAS = tuple("=+-@\t\r")
+OTHER_SCHEMA = "has schema 2"  # a file of another version is not explained
 DIGITS = 1e-5  # results.csv has six significant digits
 
 
@@ -183,16 +184,18 @@ def _asked(root, folder, attack, known):
         found += said
         rounds = cases.get((store.latest(), case_id))
         if rounds and not done.traceback:
-            found += _explained(done.out, rounds)
+            found += _explained(done, rounds)
     if len(ids) > 1:
         found += _call(root, "compare", *ids, "--in", folder.name)[1]
     return found
 
 
-def _explained(text, rounds):
-    if not text:
+def _explained(done, rounds):
+    if done.code == 2 and OTHER_SCHEMA in done.err:
+        return [("refused", "")]
+    if not done.out:
         return [("lost", "explain does not know a case")]
-    (lines,) = json.loads(text)
+    (lines,) = json.loads(done.out)
     shown = int(lines.get("samples", "0").split()[0])
     wanted = plain_reader.samples_of(rounds)
     return [("wrong", f"explain has {shown} samples, not {wanted}")] if shown != wanted else []
