@@ -126,7 +126,7 @@ def _confined(processes):
 
 
 FEWER_CPUS = ("threads computed", "process could use", "usable CPUs", "may use changed")
-FEWER_CPUS += ("the CPUs of the process",)
+FEWER_CPUS += ("the CPUs of the process", "interop threads")
 
 
 REPORTS = (tuple(("report", "out") for _ in range(4)),)
