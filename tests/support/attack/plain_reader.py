@@ -12,7 +12,13 @@ from typing import NamedTuple
 KINDS = ("measurement", "failure", "profile", "environment", "peaks")
 SMALLEST = {"round": 1, "batch": 1, "resolution": 1, "samples_s": 1e-9, "block_sizes": 1}
 SIGNED = ("set_s", "highest_temperature_c")
-LARGEST = {"round": 10**9 - 1, "share_s": 1e9, "samples_s": 1e9, "stages_s": 1e9}
+LARGEST = {
+    "round": 10**9 - 1,
+    "generation": 10**9 - 1,
+    "share_s": 1e9,
+    "samples_s": 1e9,
+    "stages_s": 1e9,
+}
 
 
 class Entry(NamedTuple):
