@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from bench.devices import arm, clocks, parallelism, precision
-from bench.devices.driver import Kind, Script, Speed
+from bench.devices.driver import AlwaysReady, Kind, Script, Speed
 from bench.devices.host import Host, status_bytes, tidy_brand, usable_cpus
 from bench.devices.kernels import CPU, CPU_PEAK, Kernels, torch_kernels
 from bench.devices.sensors.sensor import Memory, Sensor
@@ -20,7 +20,7 @@ INSTRUCTIONS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
 INSTRUCTIONS |= {"asimd", "asimddp", "asimdhp", "fphp", "bf16", "i8mm", "sve", "sve2"}  # Arm
 
 
-class Cpu:
+class Cpu(AlwaysReady):
     """Any CPU that torch supports."""
 
     name = "cpu"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Container, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from msgspec import structs
@@ -78,6 +80,15 @@ class Cuda:
         with nvml.open_gpu() as gpu:
             known = (gpu.free_bytes(), Host().free_bytes())
         return min((size for size in known if size is not None), default=None)
+
+    def most_children(self) -> int:
+        """Return 1 if the GPU's compute mode lets one process compute at a time."""
+        with nvml.open_gpu() as gpu:
+            return 1 if gpu.compute_mode() == nvml.EXCLUSIVE else sys.maxsize
+
+    def keep_ready(self) -> AbstractContextManager[object]:
+        """Keep NVML open: without persistence mode, an unused GPU leaves its driver and slows."""
+        return contextlib.closing(_open_gpu())
 
     def foreign_processes(self) -> int | None:
         """Count the processes that use the GPU, by NVML's lists."""

@@ -6,6 +6,8 @@ child.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
@@ -138,6 +140,12 @@ class Driver(Protocol):
     def free_bytes(self) -> int | None:
         """Return the bytes of memory that are free for networks; None if unknown."""
 
+    def most_children(self) -> int:
+        """Return how many processes may compute on the chip at once; `sys.maxsize` for any."""
+
+    def keep_ready(self) -> AbstractContextManager[object]:
+        """Keep the chip's driver loaded during a run, so that no case pays for its start."""
+
     def foreign_processes(self) -> int | None:
         """Return the number of processes on the chip while `bench` has no child there.
 
@@ -149,3 +157,15 @@ class Driver(Protocol):
 
     def session(self, case: Case) -> AbstractContextManager[Session]:
         """In a child: set threads and precision of the case, and open its session."""
+
+
+class AlwaysReady:
+    """A device that serves any number of processes at once, and whose driver stays loaded."""
+
+    def most_children(self) -> int:
+        """Return `sys.maxsize`: any number of processes may compute at once."""
+        return sys.maxsize
+
+    def keep_ready(self) -> AbstractContextManager[object]:
+        """Do nothing: the driver stays loaded."""
+        return contextlib.nullcontext()

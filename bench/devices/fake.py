@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Container, Iterator
 
 from bench.devices.clocks import Moment
-from bench.devices.driver import Kind, Script, Speed
+from bench.devices.driver import AlwaysReady, Kind, Script, Speed
 from bench.devices.faults import FAULTS, PREFIX, fault_of, trigger
 from bench.devices.kernels import CPU_PEAK, Kernels
 from bench.devices.sensors.sensor import Memory, Sensor
@@ -37,7 +37,7 @@ POWER_W = 100.0
 PLANTED = re.compile(r"self/(\w+)\+(\d+)/\w")
 
 
-class Fake:
+class Fake(AlwaysReady):
     """The simulated device; needs no torch."""
 
     name = "fake"

@@ -12,7 +12,7 @@ from msgspec import structs
 from bench.devices import precision, proof
 from bench.devices.cpu import import_torch
 from bench.devices.cuda import CudaSession, computing, with_gauges
-from bench.devices.driver import Kind, Speed
+from bench.devices.driver import AlwaysReady, Kind, Speed
 from bench.devices.host import Host, status_bytes, usable_cpus
 from bench.devices.kernels import BOARD
 from bench.devices.sensors.jtop import JtopSensor, combined
@@ -32,7 +32,7 @@ SPEED = Speed(macs_per_s=0.8e12, macs_per_s_large=0.8e12, call_s=0.004)
 SAMPLED = {"utilisation", "clock_hz", "temperature_c", "power_w"}
 
 
-class Orin:
+class Orin(AlwaysReady):
     """Jetson Orin modules (Nano, NX, AGX)."""
 
     name = "orin"

@@ -113,6 +113,15 @@ def _gpu_fitness(driver: Driver) -> Iterator[Finding]:
         text = f"{others} of other programs"
         remedy = "Stop them while you measure; `nvidia-smi` lists them."
         yield Finding("note", "GPU processes", text, remedy)
+    if state.get("compute_mode") == "exclusive":
+        text = "exclusive: the GPU serves one process at a time, so cases take no turns"
+        remedy = "sudo nvidia-smi -c DEFAULT"
+        yield Finding("note", "compute mode", text, remedy)
+    if state.get("compute_mode") == "prohibited":
+        yield Finding("lack", "compute mode", "prohibited", "sudo nvidia-smi -c DEFAULT")
+    if state.get("persistence") == "off":
+        text = "off: the first call after a pause starts the driver"
+        yield Finding("note", "persistence mode", text, "sudo nvidia-smi -pm 1")
     if state.get("jetson_clocks") == "off":
         remedy = "Choose the power mode with nvpmodel, then run: sudo jetson_clocks"
         yield Finding("note", "jetson_clocks", "off: the clocks change with the load", remedy)

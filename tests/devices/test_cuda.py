@@ -27,12 +27,16 @@ class Gpu(nvml.Gpu):
     def __init__(self):
         self.name = "NVIDIA H200"
         self.closed = False
+        self.mode = nvml.SHARED
 
     def gauges(self):
         return Gauges(clock_hz=1.98e9, power_w=300.0, missing={"temperature_c": "no", "x": "y"})
 
     def facts(self):
         return {}
+
+    def compute_mode(self):
+        return self.mode
 
     def free_bytes(self):
         return 10
@@ -125,6 +129,29 @@ class Event:
 
     def elapsed_time(self, end):
         return end.at - self.at  # milliseconds
+
+
+def test_a_gpu_in_exclusive_mode_serves_one_process_at_a_time(gpu):
+    assert (
+        devices.DEVICES["cuda"].most_children()
+        == devices.DEVICES["cpu"].most_children()
+        == sys.maxsize
+    )
+    gpu.mode = nvml.EXCLUSIVE
+    assert devices.DEVICES["cuda"].most_children() == 1
+
+
+def test_the_driver_of_a_gpu_is_held_open_during_a_run(gpu, monkeypatch):
+    with devices.DEVICES["cuda"].keep_ready():
+        assert not gpu.closed
+    assert gpu.closed
+
+    def absent():
+        raise UnavailableError("no NVML", "")
+
+    monkeypatch.setattr(nvml, "open_gpu", absent)
+    with devices.DEVICES["cuda"].keep_ready():
+        pass
 
 
 def test_device_times_are_between_events_with_one_synchronisation(monkeypatch):

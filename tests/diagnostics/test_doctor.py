@@ -150,9 +150,15 @@ def test_a_gpu_on_which_torch_cannot_compute_is_reported_with_the_remedy(gpu, mo
 
 
 def test_other_processes_on_the_gpu_and_variable_clocks_are_reported(gpu):
-    gpu.update(foreign_processes=2, jetson_clocks="off")
+    gpu.update(
+        foreign_processes=2, jetson_clocks="off", compute_mode="exclusive", persistence="off"
+    )
     found = by_subject()
     assert found["GPU processes"].level == "note"
+    assert "one process at a time" in found["compute mode"].text
+    assert "nvidia-smi -pm 1" in found["persistence mode"].remedy
+    gpu.update(compute_mode="prohibited")
+    assert by_subject()["compute mode"].level == "lack"
     assert found["GPU processes"].text == "2 of other programs"
     assert "sudo jetson_clocks" in found["jetson_clocks"].remedy
 

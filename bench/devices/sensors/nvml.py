@@ -28,6 +28,9 @@ CORES_PER_SM = {
     **dict.fromkeys(["10.0", "10.1", "10.3", "11.0", "12.0", "12.1"], 128),
 }
 
+SHARED, EXCLUSIVE, PROHIBITED = "default", "exclusive", "prohibited"
+COMPUTE_MODES = {0: SHARED, 1: EXCLUSIVE, 2: PROHIBITED, 3: EXCLUSIVE}  # nvmlComputeMode_t
+
 # Arguments of NVML's functions: nvmlClockType_t and nvmlTemperatureSensors_t in nvml.h.
 CLOCK_SM = 1
 CLOCK_MEM = 2
@@ -101,12 +104,18 @@ class Gpu:
         return {
             "compute_mode": self._of_chip("nvmlDeviceGetComputeMode").then(COMPUTE_MODES.get).value,
             "persistence": self._of_chip("nvmlDeviceGetPersistenceMode").then(SWITCH.get).value,
+            "compute_mode": self.compute_mode(),
             "temperature_c": self._temperature_c().value,
             "idle_power_w": self._power_w().then(lambda watts: round(watts, 1)).value,
             "clock_mhz": self._clock_mhz("nvmlDeviceGetClockInfo", CLOCK_SM).value,
             "memory_used_gib": used.value,
             "foreign_processes": self.foreign_processes(),
         }
+
+    def compute_mode(self) -> str | None:
+        """Return who may compute on the GPU: a name of COMPUTE_MODES; None if unreadable."""
+        mode: str | None = self._of_chip("nvmlDeviceGetComputeMode").then(COMPUTE_MODES.get).value
+        return mode
 
     def free_bytes(self) -> int | None:
         """Return the free bytes of GPU memory; None if unknown."""

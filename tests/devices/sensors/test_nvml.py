@@ -37,6 +37,7 @@ FACTS = {
 STATE = {
     "compute_mode": "default",
     "persistence": "on",
+    "compute_mode": "default",
     "temperature_c": 34,
     "idle_power_w": 76.5,
     "clock_mhz": 345,
@@ -71,6 +72,7 @@ LOST = {
     "nvmlDeviceGetMigMode": {"facts mig": None},
     "nvmlDeviceGetComputeMode": {"state compute_mode": None},
     "nvmlDeviceGetPersistenceMode": {"state persistence": None},
+    "nvmlDeviceGetComputeMode": {"state compute_mode": None},
     "nvmlDeviceGetClockInfo": {
         "state clock_mhz": None,
         "gauges clock_hz": None,
@@ -290,6 +292,7 @@ def test_an_impossible_level_is_missing_with_a_reason(opened, function, answer, 
         ("nvmlDeviceGetMigMode", [7, 0], "facts mig"),
         ("nvmlDeviceGetComputeMode", 9, "state compute_mode"),
         ("nvmlDeviceGetPersistenceMode", 7, "state persistence"),
+        ("nvmlDeviceGetComputeMode", 7, "state compute_mode"),
         ("nvmlDeviceGetClockInfo", {SM: 0}, "state clock_mhz"),
         ("nvmlDeviceGetTemperature", {0: 255}, "state temperature_c"),
         ("nvmlDeviceGetPowerUsage", 0, "state idle_power_w"),
@@ -435,6 +438,7 @@ def test_a_mig_instance_has_its_own_and_shared_values(opened, visible, process_i
     assert gpu.state() == {
         "compute_mode": "default",
         "persistence": "on",
+        "compute_mode": "default",
         "temperature_c": 34,
         "idle_power_w": None,
         "clock_mhz": 1410,
