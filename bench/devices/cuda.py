@@ -84,7 +84,7 @@ class Cuda:
     def most_children(self) -> int:
         """Return 1 if the GPU's compute mode lets one process compute at a time."""
         with nvml.open_gpu() as gpu:
-            return 1 if gpu.compute_mode() == nvml.EXCLUSIVE else sys.maxsize
+            return 1 if (gpu.compute_mode() or "").startswith("exclusive") else sys.maxsize
 
     def keep_ready(self) -> AbstractContextManager[object]:
         """Keep NVML open: without persistence mode, an unused GPU leaves its driver and slows."""

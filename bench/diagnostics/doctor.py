@@ -113,7 +113,7 @@ def _gpu_fitness(driver: Driver) -> Iterator[Finding]:
         text = f"{others} of other programs"
         remedy = "Stop them while you measure; `nvidia-smi` lists them."
         yield Finding("note", "GPU processes", text, remedy)
-    if state.get("compute_mode") == "exclusive":
+    if state.get("compute_mode") in ("exclusive_thread", "exclusive_process"):
         text = "exclusive: the GPU serves one process at a time, so cases take no turns"
         remedy = "sudo nvidia-smi -c DEFAULT"
         yield Finding("note", "compute mode", text, remedy)

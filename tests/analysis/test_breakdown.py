@@ -91,6 +91,12 @@ def test_page_faults_caused_by_the_profiler_are_subtracted_from_rows():
     assert broken.waterfall.gaps_s == pytest.approx(35e-6)
 
 
+def test_events_that_cost_more_than_the_operators_leave_no_busy_time():
+    broken = found(*on_cpu(), event_s=1.0)
+    assert [row.time_s for row in broken.rows] == [0.0] * len(broken.rows)
+    assert broken.waterfall.busy_s == 0.0
+
+
 def test_drift_between_blocks_does_not_change_the_residual():
     """The machine was 1.5 times slower in the second pair of blocks, for both of them."""
     timed = Samples([[100e-6], [150e-6]], [[100e-6], [150e-6]])

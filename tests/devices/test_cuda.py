@@ -27,7 +27,7 @@ class Gpu(nvml.Gpu):
     def __init__(self):
         self.name = "NVIDIA H200"
         self.closed = False
-        self.mode = nvml.SHARED
+        self.mode = "default"
 
     def gauges(self):
         return Gauges(clock_hz=1.98e9, power_w=300.0, missing={"temperature_c": "no", "x": "y"})
@@ -137,7 +137,7 @@ def test_a_gpu_in_exclusive_mode_serves_one_process_at_a_time(gpu):
         == devices.DEVICES["cpu"].most_children()
         == sys.maxsize
     )
-    gpu.mode = nvml.EXCLUSIVE
+    gpu.mode = "exclusive_process"
     assert devices.DEVICES["cuda"].most_children() == 1
 
 

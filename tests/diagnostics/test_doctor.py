@@ -151,7 +151,10 @@ def test_a_gpu_on_which_torch_cannot_compute_is_reported_with_the_remedy(gpu, mo
 
 def test_other_processes_on_the_gpu_and_variable_clocks_are_reported(gpu):
     gpu.update(
-        foreign_processes=2, jetson_clocks="off", compute_mode="exclusive", persistence="off"
+        foreign_processes=2,
+        jetson_clocks="off",
+        compute_mode="exclusive_process",
+        persistence="off",
     )
     found = by_subject()
     assert found["GPU processes"].level == "note"

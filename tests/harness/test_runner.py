@@ -1,5 +1,6 @@
 """The whole pipeline on the fake device: real processes, scripted time."""
 
+import contextlib
 import os
 import signal
 
@@ -8,6 +9,7 @@ import pytest
 from support import runs
 from support.runs import ON_FAKE, PLAN, Listener, fake
 
+from bench.devices import DEVICES
 from bench.errors import UsageError
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.capacity import has_room
@@ -128,6 +130,39 @@ class Crowded:
                 return super().finish()
 
         return Crowding(job, child, earlier)
+
+
+def test_a_chip_that_serves_one_process_at_a_time_gets_one_child_at_a_time(measure, monkeypatch):
+    alive = [0]
+
+    class Counting(CaseRound):
+        def await_ready(self):
+            alive.append(alive[-1] + 1)
+            super().await_ready()
+
+        def end(self):
+            alive.append(alive[-1] - 1)
+            super().end()
+
+    monkeypatch.setattr(runner, "CaseRound", Counting)
+    monkeypatch.setattr(DEVICES["fake"], "most_children", lambda: 1)
+    assert measure([fake("resnet50"), fake("swin_t")]) == []
+    assert max(alive) == 1
+    assert "there was room for 1 of 2 cases at once" in records(measure)[0].warnings[0]
+
+
+def test_the_driver_of_the_chip_is_held_open_in_each_round(measure, monkeypatch):
+    seen = []
+
+    @contextlib.contextmanager
+    def keep_ready():
+        seen.append("held")
+        yield
+        seen.append("let go")
+
+    monkeypatch.setattr(DEVICES["fake"], "keep_ready", keep_ready)
+    assert measure([fake("resnet50")]) == []
+    assert seen == ["held", "let go"] * len(records(measure))
 
 
 def test_a_case_that_does_not_fit_next_to_others_runs_in_the_next_wave(measure, monkeypatch):

@@ -110,8 +110,13 @@ def break_down(
 
 
 def _adding_up(rows: Sequence[ProfileRow], busy_s: float) -> list[ProfileRow]:
-    """The rows, with times scaled by busy_s / sum(time_s) so that they add up to `busy_s`."""
+    """The rows, with times scaled by busy_s / sum(time_s) so that they add up to `busy_s`.
+
+    All rows are 0 where the events of the profiler cost more than the operators took.
+    """
     summed_s = sum(row.time_s for row in rows)
+    if not summed_s:
+        return list(rows)
     return [structs.replace(row, time_s=row.time_s * busy_s / summed_s) for row in rows]
 
 

@@ -28,9 +28,6 @@ CORES_PER_SM = {
     **dict.fromkeys(["10.0", "10.1", "10.3", "11.0", "12.0", "12.1"], 128),
 }
 
-SHARED, EXCLUSIVE, PROHIBITED = "default", "exclusive", "prohibited"
-COMPUTE_MODES = {0: SHARED, 1: EXCLUSIVE, 2: PROHIBITED, 3: EXCLUSIVE}  # nvmlComputeMode_t
-
 # Arguments of NVML's functions: nvmlClockType_t and nvmlTemperatureSensors_t in nvml.h.
 CLOCK_SM = 1
 CLOCK_MEM = 2
@@ -102,7 +99,6 @@ class Gpu:
         """
         used = self._memory("used").then(lambda size: round(size / GIB, 1))
         return {
-            "compute_mode": self._of_chip("nvmlDeviceGetComputeMode").then(COMPUTE_MODES.get).value,
             "persistence": self._of_chip("nvmlDeviceGetPersistenceMode").then(SWITCH.get).value,
             "compute_mode": self.compute_mode(),
             "temperature_c": self._temperature_c().value,

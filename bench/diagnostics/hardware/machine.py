@@ -47,7 +47,7 @@ def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
         faults.append(f"{others} other processes use the device")
     mode = found.get("compute_mode")
     if mode not in (None, SHARED):
-        faults.append(f"the compute mode is {mode}, and bench needs several processes: {REMEDY}")
+        faults.append(f"the compute mode is {mode}, so cases take no turns: {REMEDY}")
     clock, most = _number(found.get("clock_mhz")), _number(_highest_mhz(chip))
     if clock is not None and most is not None and clock > most:
         faults.append(f"the clock of {clock:g} MHz is above its maximum")

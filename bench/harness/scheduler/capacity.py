@@ -11,7 +11,7 @@ RESERVED_BYTES = 2**29  # for the parent, the template and other programs
 FILES_PER_CHILD = 2  # the channel and the output pipe
 
 
-def most_children() -> int:
+def most_by_files() -> int:
     """Return max(1, (limit on open files - RESERVED_FILES) // FILES_PER_CHILD).
 
     Without a limit on open files, return `sys.maxsize`.

@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec import structs
 
 from bench.analysis.profile.recorded import ProfileHistory, peaks_for, profile_history
+from bench.devices import DEVICES
 from bench.harness.plan import PRESETS, PROFILE_ROUNDS, ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
 from bench.harness.scheduler import record
@@ -121,7 +122,8 @@ class _Profiler:
         if not self._started:
             self._store.append(self._environment)
             self._started = True
-        with Template(cases[0].device) as template:
+        device = cases[0].device
+        with DEVICES[device].keep_ready(), Template(device) as template:
             for case in cases if number % 2 else reversed(cases):
                 yield self._profile_case(case, number, template)
 

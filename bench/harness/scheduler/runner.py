@@ -30,7 +30,7 @@ from bench.devices import DEVICES
 from bench.harness.plan import Plan
 from bench.harness.protocol.messages import CaseFacts, Job, Observed
 from bench.harness.scheduler import record
-from bench.harness.scheduler.capacity import has_room, most_children
+from bench.harness.scheduler.capacity import has_room, most_by_files
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.listener import Listener
@@ -143,7 +143,7 @@ class _Scheduler:
         alone = [case for case in order if case.case_id in self._restless]
         foreign = self._driver.foreign_processes()
         began = time.monotonic()
-        with Template(cases[0].device) as template:
+        with self._driver.keep_ready(), Template(cases[0].device) as template:
             share_s = (time.monotonic() - began) / len(cases)
             warnings: list[str] = []
             while waiting:
@@ -186,7 +186,7 @@ class _Scheduler:
     def _start_children(self, template: Template, waiting: list[Case]) -> list[CaseRound]:
         """Remove cases from `waiting` and start a child for each, as long as memory allows."""
         children: list[CaseRound] = []
-        most = most_children()
+        most = min(most_by_files(), self._driver.most_children())
         while waiting and len(children) < most and self._has_room(children):
             case = waiting.pop(0)
             job = self._job(case)

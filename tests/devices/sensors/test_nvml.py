@@ -35,7 +35,6 @@ FACTS = {
     "mig": "off",
 }
 STATE = {
-    "compute_mode": "default",
     "persistence": "on",
     "compute_mode": "default",
     "temperature_c": 34,
@@ -70,7 +69,6 @@ LOST = {
     "nvmlDeviceGetPowerManagementLimit": {"facts power_limit_w": None},
     "nvmlDeviceGetEccMode": {"facts ecc": None},
     "nvmlDeviceGetMigMode": {"facts mig": None},
-    "nvmlDeviceGetComputeMode": {"state compute_mode": None},
     "nvmlDeviceGetPersistenceMode": {"state persistence": None},
     "nvmlDeviceGetComputeMode": {"state compute_mode": None},
     "nvmlDeviceGetClockInfo": {
@@ -292,7 +290,6 @@ def test_an_impossible_level_is_missing_with_a_reason(opened, function, answer, 
         ("nvmlDeviceGetMigMode", [7, 0], "facts mig"),
         ("nvmlDeviceGetComputeMode", 9, "state compute_mode"),
         ("nvmlDeviceGetPersistenceMode", 7, "state persistence"),
-        ("nvmlDeviceGetComputeMode", 7, "state compute_mode"),
         ("nvmlDeviceGetClockInfo", {SM: 0}, "state clock_mhz"),
         ("nvmlDeviceGetTemperature", {0: 255}, "state temperature_c"),
         ("nvmlDeviceGetPowerUsage", 0, "state idle_power_w"),
@@ -436,7 +433,6 @@ def test_a_mig_instance_has_its_own_and_shared_values(opened, visible, process_i
     assert gpu.free_bytes() == (9728 - 12) * MIB
     assert gpu.process_bytes(process_id) == 300 * MIB
     assert gpu.state() == {
-        "compute_mode": "default",
         "persistence": "on",
         "compute_mode": "default",
         "temperature_c": 34,
