@@ -43,4 +43,4 @@ def disturbed(driver: Driver) -> Iterator[None]:
         yield
     finally:
         process.kill()
-        process.wait()
+        process.communicate()

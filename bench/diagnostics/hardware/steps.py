@@ -14,12 +14,14 @@ from bench.diagnostics.hardware.measure import GROUPS
 from bench.diagnostics.hardware.runs import Means
 from bench.models.zoo import ZOO
 from bench.records import Case, Chip
+from bench.storage.history import History
 
 # One network of each family of the zoo.
 FAMILIES = ("resnet50", "mobilenetv3_l", "efficientnet_b3", "deit_s", "convnext_t", "repnext_u3_t")
 PROFILED = DISTURBED = "resnet50"
 GROUP_S = 120.0
-AT_ONCE = 6  # networks that are checked before the clock is read again
+AT_ONCE = 6  # networks that are checked before the clock is read again, on a fast device
+FAST_S = 15.0
 COMPILED_AT_ONCE = 1
 DEFAULT = Case("", "")
 
@@ -110,13 +112,14 @@ def _check(
     def make(ends_at: float) -> list[Line]:
         if lack := means.missing(backend, precision):
             return [impossible(name, lack)]
-        found = []
+        found: list[History] = []
         longest_s = 0.0
-        for start in range(0, len(cases), at_once):
+        while len(found) < len(cases):
             began = time.monotonic()
             if began + longest_s > ends_at:
                 break
-            found += means.checked(cases[start : start + at_once])
+            size = at_once if found and longest_s < FAST_S else 1
+            found += means.checked(cases[len(found) : len(found) + size])
             longest_s = max(longest_s, time.monotonic() - began)
         return [recorded.checks(name, cases, found)]
 
