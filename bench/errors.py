@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+import errno
+from collections.abc import Iterable, Iterator, Mapping
 
 CASE_FAILED = 1
 BAD_INPUT = 2
 NOT_AVAILABLE = 3
 INTERRUPTED = 130
 CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
+NO_ROOM = {errno.EAGAIN, errno.ENOMEM}  # the limit on processes, or no memory
 
 
 class BenchError(Exception):
@@ -47,6 +50,24 @@ class InterruptedRunError(BenchError):
         super().__init__(
             "interrupted", f"{kept if saved else none} Run the same command again to resume."
         )
+
+
+@contextlib.contextmanager
+def starting(what: str) -> Iterator[None]:
+    """Start a process in the `with` block; `what` says which one: "a measuring process".
+
+    Raises UsageError where the system allows no more processes.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UsageError(
+            f"cannot start {what}: {error.strerror}",
+            "End other programs, or raise the limit on processes: `ulimit -u`, or the limit of the "
+            "container (`pids.max`).",
+        ) from error
 
 
 def unknown(

@@ -12,6 +12,9 @@ T = TypeVar("T")
 # The clocks of a child and of its parent may differ by this share and by these seconds.
 CLOCK_SHARE = 0.2
 CLOCK_S = 0.05
+OF_CPUS = ("busy_cpu_s", "stolen_cpu_s")  # counters of the usable CPUs
+CPUS_CHANGED = "the CPUs that the process may use changed during the round"
+FELL = "the counter fell in a block"
 
 
 def conditions_over(
@@ -19,9 +22,9 @@ def conditions_over(
 ) -> Conditions:
     """The conditions of a round from `readings`: one (before, after) pair per block.
 
-    A counter is the sum of (after - before) over all pairs. It is None if any reading lacks it or
-    if it decreased. With `idles`, the chip idles before a block and lowers its clock, so only the
-    clocks after a block count.
+    A counter is the sum of (after - before) over all pairs. It is None if any reading lacks it, if
+    it decreased, or if it counts other CPUs than before. With `idles`, the chip idles before a
+    block and lowers its clock, so only the clocks after a block count.
     """
     everything = [reading for pair in readings for reading in pair]
     working = [after for _, after in readings] if idles else everything
@@ -32,10 +35,17 @@ def conditions_over(
         name: _sum([(getattr(before, name), getattr(after, name)) for before, after in readings])
         for name in Counters.__struct_fields__
     }
+    missing = {name: why for reading in everything for name, why in reading.missing.items()}
+    for name, value in counted.items():
+        if everything and value is None and None not in {getattr(r, name) for r in everything}:
+            missing.setdefault(name, FELL)
+    if len(set(known(reading.cpu_list for reading in everything))) > 1:
+        counted |= dict.fromkeys(OF_CPUS)
+        missing |= dict.fromkeys(OF_CPUS, CPUS_CHANGED)
     return Conditions(
         **counted,
         wall_s=sum(after.at_s - before.at_s for before, after in readings),
-        cpus=readings[0][0].cpus if readings else None,
+        cpus=min(known(reading.cpus for reading in everything), default=None),
         lowest_clock_hz=min(clocks, default=None),
         highest_clock_hz=max(clocks, default=None),
         highest_temperature_c=max(known(r.temperature_c for r in everything), default=None),
@@ -43,7 +53,7 @@ def conditions_over(
         throttled_by=sorted(set().union(*throttles)) if throttles else None,
         power_modes=list(dict.fromkeys(modes)),
         idle_s=_idle_s(readings),
-        missing={name: why for reading in everything for name, why in reading.missing.items()},
+        missing=missing,
     )
 
 

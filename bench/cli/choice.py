@@ -82,7 +82,8 @@ def choose(options: Options, console: Console | None) -> Choice:
     environment = describe(driver, chip, runner.new_run_id(), _command())
     found = labels.parse(options.label or [], selected.cases, _typed(overrides, selected.cases))
     environment = msgspec.structs.replace(environment, labels=found)
-    return Choice(suite, driver, environment, *selected)
+    choice = Choice(suite, driver, environment, *selected)
+    return choice._replace(notes=[*user.unreadable_packages(), *choice.notes])
 
 
 def _let_others_end(options: Options, driver: devices.Driver, chip: Chip, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from bench.devices import precision
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import suite
 from bench.models import forms, user, zoo
-from bench.text import significant
+from bench.text import printable, significant
 
 KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
 
@@ -69,6 +70,9 @@ def list_(
         tell_page("\n".join(_paper_lines()))
         return
     found = {each: _entries(each) for each in ([kind] if kind else KINDS)}
+    if "models" in found:
+        for warning in user.unreadable_packages():
+            print(f"warning: {printable(warning)}", file=sys.stderr)
     if as_json:
         tell_json(found[kind] if kind else found, indent=2)
         return

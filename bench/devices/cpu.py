@@ -9,11 +9,17 @@ from pathlib import Path
 
 from bench.devices import arm, clocks, parallelism, precision
 from bench.devices.driver import AlwaysReady, Kind, Script, Speed
-from bench.devices.host import Host, status_bytes, tidy_brand, usable_cpus
+from bench.devices.host import (
+    Host,
+    memory_gib,
+    physical_cores,
+    status_bytes,
+    tidy_brand,
+    usable_cpus,
+)
 from bench.devices.kernels import CPU, CPU_PEAK, Kernels, torch_kernels
 from bench.devices.sensors.sensor import Memory, Sensor
 from bench.records import Case, Chip, Reading, Setting
-from bench.text import GIB
 
 SPEED = Speed(macs_per_s=35e9, macs_per_s_large=16e9, per_thread=True)
 INSTRUCTIONS = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
@@ -51,8 +57,8 @@ class Cpu(AlwaysReady):
             facts={
                 "architecture": platform.machine(),
                 "logical_cores": psutil.cpu_count(),
-                "physical_cores": psutil.cpu_count(logical=False),
-                "memory_gib": round(psutil.virtual_memory().total / GIB),
+                "physical_cores": physical_cores(),
+                "memory_gib": memory_gib(),
                 "instructions": " ".join(sorted(INSTRUCTIONS & set(info.get("flags", [])))),
             },
         )

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from bench.devices import clocks
 from bench.devices.threads import JIFFY_S, read_threads
 from bench.records import Reading
+from bench.text import GIB
 
 CLOCKS_READ = 8  # maximum number of CPUs to read; each read may interrupt the CPU
 
@@ -30,17 +31,19 @@ class Host:
     def state(self) -> dict[str, str | int | float | None]:
         """Return load average, frequency governor, CPU quota and affinity."""
         return {
-            "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            "load_1min": load(),
             "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             "quota_cpus": cgroup_quota(),
             "affinity_cpus": affinity(),
         }
 
     def free_bytes(self) -> int | None:
-        """Return the bytes of memory that are available without swapping."""
+        """Return the bytes of memory that are available without swapping; None if unknown."""
         import psutil
 
-        return int(psutil.virtual_memory().available)
+        with contextlib.suppress(OSError):  # no /proc
+            return int(psutil.virtual_memory().available)
+        return None
 
     def sense(self) -> Reading:
         """Read CPU time (/proc/stat), throttling of the cgroup, clocks and thermal events."""
@@ -55,10 +58,11 @@ class Host:
         threads = read_threads(self._root)
         if not threads.seconds:
             missing["thread_s"] = "no /proc/self/task"
-        used = own_usage()
+        used, allowed = own_usage(), frozenset(allowed_cpus())
         return Reading(
             at_s=clocks.monotonic(),
-            cpus=affinity(),
+            cpus=len(allowed),
+            cpu_list=allowed,
             own_cpu_s=used.cpu_s,
             busy_cpu_s=busy,
             stolen_cpu_s=stolen,
@@ -129,6 +133,31 @@ class Host:
         ]
         counts = [int(text) for text in texts if text and text.isdigit()]
         return sum(counts) if counts else None
+
+
+def load() -> float | None:
+    """Return the load average of the last minute; None where the system does not tell it."""
+    with contextlib.suppress(OSError, AttributeError):  # no /proc; another system than Unix
+        return os.getloadavg()[0]
+    return None
+
+
+def physical_cores() -> int | None:
+    """Return the number of cores without hyper-threads; None if it cannot be read."""
+    import psutil
+
+    with contextlib.suppress(OSError):  # neither /sys nor /proc
+        return psutil.cpu_count(logical=False)
+    return None
+
+
+def memory_gib() -> int | None:
+    """Return the memory of the machine, rounded to GiB; None if it cannot be read."""
+    import psutil
+
+    with contextlib.suppress(OSError):  # no /proc
+        return round(psutil.virtual_memory().total / GIB)
+    return None
 
 
 class Usage(NamedTuple):

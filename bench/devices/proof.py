@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench.devices.precision import set_switches
-from bench.errors import UnavailableError
+from bench.errors import UnavailableError, starting
 from bench.process import command_for_module
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ def prove(chip_name: str) -> None:
     """Raise UnavailableError unless each kind of operator has the same result on GPU and CPU."""
     command = command_for_module(__name__)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=DEADLINE_S, check=False
-        )
+        with starting("a process that tries torch"):
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            )
     except subprocess.TimeoutExpired:
         what = f"no answer within {DEADLINE_S:.0f} s"
     else:

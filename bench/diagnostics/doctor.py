@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -16,7 +17,7 @@ import psutil
 import bench
 from bench.backends import BACKENDS, about
 from bench.devices import DEVICES, Driver, torch_device_here
-from bench.devices.host import Host, affinity, cgroup_quota
+from bench.devices.host import Host, affinity, cgroup_quota, load
 from bench.devices.installation import how_to_install
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
@@ -27,6 +28,7 @@ from bench.text import GIB, facts
 BUSY_PERCENT = 20.0  # a process that uses more of one CPU is reported
 SAMPLE_S = 0.5  # over which the CPU use of processes is measured
 MIN_FREE_GIB = 4.0
+NO_PROC = "cannot be read: this system has no /proc"
 REQUIRED_PACKAGES = ("torch", "torchvision", "timm")
 # On a Jetson, the packages come from several places. Each is tried in a process of its own, because
 # a package that was built for another torch may end the process.
@@ -144,7 +146,11 @@ def _fitness() -> Iterator[Finding]:
     yield from _limits(cpus)
     yield from _load(cpus)
     yield from _power()
-    free_gib = psutil.virtual_memory().available / GIB
+    free_bytes = Host().free_bytes()
+    if free_bytes is None:
+        yield Finding("note", "memory", NO_PROC)
+        return
+    free_gib = free_bytes / GIB
     if free_gib < MIN_FREE_GIB:
         remedy = "Batch 128 may not fit. Close programs, or use --batch 1."
         yield Finding("note", "memory", f"{free_gib:.1f} GiB free", remedy)
@@ -164,15 +170,26 @@ def _limits(cpus: int) -> Iterator[Finding]:
 
 
 def _load(cpus: int) -> Iterator[Finding]:
-    busy = _busy_processes()
-    if busy:
-        yield Finding("note", "other processes", ", ".join(busy), "Stop them while you measure.")
+    try:
+        busy = _busy_processes()
+    except (OSError, IndexError):  # psutil takes the lowest number in /proc
+        yield Finding("note", "other processes", NO_PROC)
     else:
-        yield Finding("ok", "other processes", "no other process is busy")
-    load = os.getloadavg()[0]
-    level: Level = "note" if load > 0.5 * cpus else "ok"
+        yield _busy(busy)
+    average = load()
+    if average is None:
+        yield Finding("note", "load", NO_PROC)
+        return
+    level: Level = "note" if average > 0.5 * cpus else "ok"
     remedy = "Wait until the load falls. Ignore it if your own measurement has just ended."
-    yield Finding(level, "load", f"{load:.1f} on {cpus} CPUs", remedy if level == "note" else "")
+    yield Finding(level, "load", f"{average:.1f} on {cpus} CPUs", remedy if level == "note" else "")
+
+
+def _busy(busy: list[str]) -> Finding:
+    if busy:
+        remedy = "Stop them while you measure."
+        return Finding("note", "other processes", ", ".join(busy), remedy)
+    return Finding("ok", "other processes", "no other process is busy")
 
 
 def _busy_processes() -> list[str]:
@@ -203,6 +220,8 @@ def _power() -> Iterator[Finding]:
     else:
         remedy = "sudo cpupower frequency-set -g performance"
         yield Finding("note", "governor", f"{governor}: the clocks change with the load", remedy)
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    battery = None
+    with contextlib.suppress(OSError, AttributeError):  # no /sys/class/power_supply; no batteries
+        battery = psutil.sensors_battery()
     if battery is not None and not battery.power_plugged:
         yield Finding("note", "battery", f"{battery.percent:.0f} %, not charging", "Plug it in.")

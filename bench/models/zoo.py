@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.devices.installation import how_to_install
-from bench.errors import UnavailableError, UsageError, unknown
+from bench.errors import UnavailableError, UsageError, starting, unknown
 from bench.models import forms
 from bench.process import command_for_code
 
@@ -162,7 +162,8 @@ def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def _ask_timm(names: tuple[str, ...]) -> tuple[list[str], dict[str, list[str]]]:
     """Return all names that timm knows, and the forms of the networks in `names`."""
     command = command_for_code(ASK_TIMM, *names)
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    with starting("a process that imports timm"):
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = asked.stderr.strip().rpartition("\n")[2]
         raise UnavailableError(f"cannot import timm: {last_line}", f"Run: {how_to_install('timm')}")

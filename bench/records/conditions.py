@@ -40,14 +40,16 @@ class Counters(msgspec.Struct, frozen=True):
 class Reading(Counters, frozen=True, kw_only=True):
     """Sensor values at one moment: counters, which start at an arbitrary time, and levels.
 
-    `cpus` is the number of usable CPUs. Clock, temperature, power and throttle reasons belong to
-    the chip that computes. `thread_s` holds for each thread of this process, by its number, the CPU
-    seconds since its start. With `counts_waits` they include the seconds for which the thread
-    waited for a CPU. `missing` gives for each value that could not be read the reason.
+    `cpus` is the number of usable CPUs, `cpu_list` their indices. Clock, temperature, power and
+    throttle reasons belong to the chip that computes. `thread_s` holds for each thread of this
+    process, by its number, the CPU seconds since its start. With `counts_waits` they include the
+    seconds for which the thread waited for a CPU. `missing` gives for each value that could not be
+    read the reason.
     """
 
     at_s: Amount
     cpus: Ordinal | None = None
+    cpu_list: frozenset[int] | None = None
     clock_hz: Amount | None = None
     temperature_c: Number | None = None
     power_w: Number | None = None

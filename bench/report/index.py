@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ def render(
     parts += [f"![{ABOUT[name]}]({name})" for name in PICTURES if name in names]
     parts.append("## All devices\n\n" + "\n".join(_links(names)))
     for (way, files), device in zip(device_files.items(), latest, strict=True):
-        lines = "\n".join(_links(set(files), "" if way == "." else f"{quote(way)}/"))
+        lines = "\n".join(_links(set(files), "" if way == "." else f"{quote(os.fsencode(way))}/"))
         parts += [f"## {markdown(device.label)}", describe(device.environment)]
         parts += [lines] * bool(lines)
     unread = [f"- {markdown(warning)}" for warning in reading.shown]

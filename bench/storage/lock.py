@@ -8,6 +8,7 @@ with close-on-exec.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -30,6 +31,9 @@ POLL_S = 0.1
 COMMAND_SHOWN = 80  # characters
 READABLE_BY_ALL = 0o444  # a lock needs no permission to write
 SCRATCH = "bench-scratch-"
+# A file system without locks. POSIX locks do not replace `flock`: a process loses them when it
+# closes any descriptor of the file, and this process reads the file that it writes to.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 OnWait = Callable[[str], None]
 
 
@@ -38,11 +42,11 @@ def acquire(file: IO[bytes], doing: str, on_wait: OnWait | None = None) -> None:
 
     Closing the file or ending the process frees the lock. Without `on_wait`, tries for 3 s and
     then raises UsageError, which names the holder. With `on_wait`, waits without limit and calls
-    `on_wait` once with the holder's name.
+    `on_wait` once with the holder's name. Raises UsageError if the file system has no locks.
     """
     deadline = time.monotonic() + WAIT_S
     has_reported = False
-    while not _locked(file):
+    while not _locked(file.fileno(), f"keep other runs from {doing}"):
         if time.monotonic() > deadline and not has_reported:
             by = holder(os.fstat(file.fileno()))
             other = f"another run is {doing}" + (f": {by}" if by else "")
@@ -108,7 +112,8 @@ def remove_scratch(path: Path) -> None:
 def _folder(path: Path) -> Iterator[None]:
     number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _locked(number, f"keep other programs from removing {path}"):
+            raise BlockingIOError(errno.EWOULDBLOCK, "its process is alive")
         yield
     finally:
         os.close(number)
@@ -145,7 +150,7 @@ def is_held(path: Path) -> bool:
 def describe_process(pid: int) -> str:
     """A process and its command on one line: `process 12 (python -m bench run)`."""
     command = ""
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         command = " ".join(psutil.Process(pid).cmdline())
     if len(command) > COMMAND_SHOWN:
         command = f"{command[:COMMAND_SHOWN]}…"
@@ -159,11 +164,22 @@ def _is_file(text: str, of: os.stat_result) -> bool:
     return int(inode) == of.st_ino and device_number == of.st_dev
 
 
-def _locked(file: IO[bytes]) -> bool:
+def _locked(number: int, aim: str) -> bool:
+    """Lock an open file; False if another process holds the lock.
+
+    Raises UsageError if the file system has no locks; its message says that it cannot `aim`.
+    """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise UsageError(
+            f"cannot {aim}: the file system has no locks ({error.strerror})",
+            "Choose a folder on a local disk: --out for results, the variable TMPDIR for devices.",
+        ) from None
     return True
 
 

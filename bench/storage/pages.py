@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from bench.storage.files import open_to_write
 def write_pages(folder: Path, pages: Mapping[str, bytes]) -> list[Path]:
     """Write `pages`, by file name, into `folder`; returns their paths.
 
+    Several processes may write the same page at once: each writes a partial file of its own, and
+    the last one to finish replaces the page.
+
     Raises UsageError if the folder cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in pages.items():
-            partial = folder / f".{name}.partial"
+            partial = folder / f".{name}.{secrets.token_hex(4)}.partial"
             try:
                 with open_to_write(partial) as file:
                     file.write(content)

@@ -1,6 +1,8 @@
 import pytest
+from support.records import CASE, measurement
 
 from bench.analysis.conditions import conditions_over
+from bench.analysis.verdict import NO_REASON, Machine, judge
 from bench.records import Reading
 
 
@@ -23,6 +25,27 @@ def test_counter_is_none_if_missing_once_or_decreasing():
     assert conditions_over(once).missing == {"stolen_cpu_s": "gone"}
     back = [(Reading(at_s=0, page_faults=5), Reading(at_s=1, page_faults=4))]
     assert conditions_over(back).page_faults is None
+
+
+def test_counters_are_unknown_if_the_usable_cpus_change_during_a_round():
+    """The sum over other CPUs would fall, or look like a load of many hours."""
+    fields = {"own_cpu_s": 1.0, "busy_cpu_s": 50.0, "stolen_cpu_s": 1.0}
+    both = Reading(at_s=0, cpus=2, cpu_list=frozenset({0, 1}), **fields)
+    for changed in ({0}, {1, 2}, {0, 1, 2}):
+        after = Reading(at_s=1, cpus=len(changed), cpu_list=frozenset(changed), **fields)
+        seen = conditions_over([(both, both), (both, after)])
+        assert (seen.busy_cpu_s, seen.stolen_cpu_s, seen.own_cpu_s) == (None, None, 0.0)
+        assert seen.cpus == min(2, len(changed))
+        texts = [
+            reason.text for reason in judge(measurement(CASE, conditions=seen), Machine()).reasons
+        ]
+        assert sum("the CPUs that the process may use changed" in text for text in texts) == 2
+        assert not any(NO_REASON in text for text in texts)
+
+
+def test_a_counter_that_fell_is_unknown_with_that_reason():
+    seen = conditions_over([(Reading(at_s=0, busy_cpu_s=5.0), Reading(at_s=1, busy_cpu_s=4.0))])
+    assert (seen.busy_cpu_s, seen.missing) == (None, {"busy_cpu_s": "the counter fell in a block"})
 
 
 def test_clocks_of_an_idling_chip_count_only_after_blocks():

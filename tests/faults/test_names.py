@@ -3,6 +3,7 @@
 import ast
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -110,9 +111,30 @@ def test_an_argument_that_is_not_utf8_is_refused(bench):
 
 def test_a_folder_whose_name_is_not_utf8_is_read(bench, tmp_path):
     assert bench(*RUN, "--models", "resnet50").returncode == 0
-    os.rename(tmp_path / "out" / "fake", tmp_path / "out" / os.fsdecode(b"\xff"))
-    done = bench("explain", "resnet50", "--in", "out")
-    assert done.returncode == 0, done.stderr
+    before = tmp_path / "out" / "fake"
+    for name in (b"b\xff", b"\xfe\xfe"):
+        shutil.copytree(before, odd := tmp_path / "out" / os.fsdecode(name))
+        with open(odd / "results.jsonl", "a") as file:
+            file.write("{\n")
+    shutil.rmtree(before)
+    shutil.copytree(tmp_path / "out", tmp_path / "other")
+    for words in (
+        ["explain", "resnet50", "--in", "out"],
+        ["explain", "resnet50", "--in", "out", "--json"],
+        ["compare", "out", "other"],
+        ["compare", "out", "other", "--json", "--to", "compared"],
+        ["report", "out"],
+        ["report", "out", "other", "--to", "pages"],
+        ["doctor", "--out", "out"],
+    ):
+        done = bench(*words)
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "pages").iterdir() if path.is_dir()} == {
+        os.fsdecode(b"b\xff"),
+        os.fsdecode(b"\xfe\xfe"),
+    }
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "(b%FF/results.md)" in page
 
 
 def test_control_characters_are_printed_as_escapes():
@@ -123,8 +145,6 @@ def test_control_characters_are_printed_as_escapes():
 @pytest.mark.parametrize(
     ("link", "words"),
     [
-        ("out/.report.html.partial", ("report", "out")),
-        ("out/fake/.results.md.partial", ("report", "out")),
         ("out/fake/results.jsonl.torn", ("doctor", "--fix", "--out", "out")),
         ("out/fake/results.jsonl.torn", (*RUN, "--models", "swin_t")),
         ("out/fake/results.jsonl", (*RUN, "--models", "swin_t")),

@@ -1,6 +1,7 @@
 """User models: from a file, a package or an entry point, with and without weights."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,17 +77,50 @@ def test_a_missing_file_or_package_is_refused(nets, name):
         user.resolve(name)
 
 
-def test_an_installed_package_offers_models_by_entry_point(nets, monkeypatch):
-    info = nets / "site" / "offer-1.0.dist-info"
+def installed(name: str, entry_points: bytes) -> None:
+    """Install a package with these entry points into the folder `site`."""
+    info = Path("site") / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: offer\nVersion: 1.0\n")
-    offers = "[bench.models]\noffered = json:loads\nresnet50 = json:loads\n"
-    (info / "entry_points.txt").write_text(offers)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_bytes(entry_points)
+
+
+def test_an_installed_package_offers_models_by_entry_point(nets, monkeypatch):
+    installed("offer", b"[bench.models]\noffered = json:loads\nresnet50 = json:loads\n")
     monkeypatch.syspath_prepend(str(nets / "site"))
+    assert user.unreadable_packages() == []
     assert user.resolve("offered") == user.UserModel(
         "offered", Source(module="json", factory="loads")
     )
     assert user.resolve("resnet50") is None
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"[console_scripts]\nno equals sign\n",
+        b"[bench.models]\nmine = not a reference!\n",
+        b"[bench.models]\nmine = only.a.module\n",
+        b"\xff\xfe[bench.models]\n",
+    ],
+)
+def test_malformed_entry_points_of_a_package_are_named_and_the_others_offer_models(
+    nets, bench, monkeypatch, malformed
+):
+    installed("broken", malformed)
+    installed("offer", b"[bench.models]\noffered = json:loads\n")
+    monkeypatch.syspath_prepend(str(nets / "site"))
+    assert user.entry_points().keys() == {"offered"}
+    assert user.resolve("mine") is None
+    said = "the package broken offers no models, because its entry_points.txt is malformed ("
+    done = bench("list", "models")
+    assert done.returncode == 0
+    assert "offered" in done.stdout
+    assert done.stderr.startswith(f"warning: {said}")
+    flags = ("--device", "fake", "--batch", "1", "--rounds", "1")
+    done = bench("run", "--models", "resnet50", *flags)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
 
 
 def test_a_user_network_is_built_from_the_seed_in_eval_mode(nets):

@@ -1,6 +1,7 @@
 """Locks: a second run is refused or waits, for any user; a killed run leaves no lock behind."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -313,3 +314,18 @@ def test_reading_commands_need_no_lock(bench, tmp_path):
             done = bench(*words)
             assert done.returncode == 0, done.stderr
         assert f"process {os.getpid()} (" in bench("doctor", "--out", "out").stdout
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(tmp_path, own_locks, monkeypatch, number):
+    def unsupported(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    results = Store(tmp_path / "chip")
+    for locked in (lock.device(CHIP), contextlib.closing(results), lock.scratch()):
+        with pytest.raises(UsageError, match="the file system has no locks") as raised, locked:
+            results.open()
+        assert "TMPDIR" in raised.value.remedy
+    with pytest.raises(UsageError, match="the file system has no locks"):
+        results.let_others_end()

@@ -23,7 +23,7 @@ from bench.backends import BACKENDS
 from bench.devices import Driver, select
 from bench.diagnostics.selfcheck import faults
 from bench.diagnostics.selfcheck.faults import FaultResult
-from bench.errors import UsageError
+from bench.errors import UsageError, starting
 from bench.harness.plan import PRESETS, Plan
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
@@ -272,12 +272,9 @@ def _pairs(setting: Setting, backend: str) -> list[tuple[float, float]]:
     if not path.exists():
         setting.say(f"fidelity: timing by the harness and by a bare loop, backend {backend}")
         words = [setting.chip.device, str(setting.chip.threads), str(FIDELITY_S), backend]
-        done = subprocess.run(
-            command_for_module("bench.diagnostics.selfcheck.fidelity", *words),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = command_for_module("bench.diagnostics.selfcheck.fidelity", *words)
+        with starting("the bare loop"):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = done.stderr.strip().rpartition("\n")[2]
             raise UsageError(f"the bare loop failed: {last}", "Run `bench doctor` to find out why.")

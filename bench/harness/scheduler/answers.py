@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.harness.protocol.messages import Probe, Reply, Trial
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
-from bench.harness.scheduler.template import Template
+from bench.harness.scheduler.template import Template, TemplateDeaths
 
 DEADLINE_S = 120.0
 
@@ -17,14 +17,25 @@ def answers(
     """Return the answer to each question; `at_once` processes run at the same time.
 
     A CaseError stands for a process that failed; None for a question that nobody could answer,
-    because the template died or the system allows no more processes.
+    because the template died or the system allows no more processes. Raises UsageError where the
+    template is killed repeatedly while it starts.
     """
     found: list[Reply | CaseError | None] = []
     if questions:
-        with Template(device) as template:
+        with _template(device) as template:
             for first in range(0, len(questions), at_once):
                 found += _answers(template, questions[first : first + at_once])
     return found
+
+
+def _template(device: str) -> Template:
+    """Start a template; one that is killed while it starts is replaced by another."""
+    deaths = TemplateDeaths()
+    while True:
+        try:
+            return Template(device)
+        except TemplateDiedError:
+            deaths.count(None)
 
 
 def _answers(

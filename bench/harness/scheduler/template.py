@@ -21,15 +21,19 @@ from collections.abc import Iterator
 import psutil
 
 from bench.devices.installation import how_to_install
-from bench.errors import UnavailableError, UsageError
+from bench.errors import UnavailableError, UsageError, starting
 from bench.harness.protocol.channel import Channel, ChannelClosedError, OutputPipe, wait_for
 from bench.harness.protocol.control import FORK, GRACE_S, READY, REAP
 from bench.harness.protocol.messages import Job, Probe, Trial
 from bench.harness.scheduler.child import CaseError, ChildProcess, TemplateDiedError
+from bench.models import user
 from bench.process import command_for_module
 from bench.records import OUT_OF_MEMORY
 
 MAX_DEATHS = 3
+# Signals that another program sends to end a process; a process that crashes gets others.
+ENDING = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+LIMITS = "If the reason is a limit on threads, processes or memory, raise it (`ulimit -u -v`)."
 START_DEADLINE_S = 300.0
 REQUEST_DEADLINE_S = 60.0  # for a template to fork or reap one child
 PROGRAM = "bench.harness.worker.template"  # the module that the template process runs
@@ -68,18 +72,15 @@ class Template:
         reading, writing = os.pipe()
         self._output = OutputPipe(reading)
         self._control, theirs = socket.socketpair()
-        arguments = [device_name, str(theirs.fileno()), str(os.getpid())]
-        with theirs:
-            self._process = subprocess.Popen(
-                command_for_module(PROGRAM, *arguments),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                env={**os.environ, MARK: self._mark},
-                start_new_session=True,  # Ctrl-C reaches the parent only, which kills the template
-            )
-        os.close(writing)
+        try:
+            with theirs, starting("a measuring process"):
+                self._process = self._start(device_name, theirs.fileno(), writing)
+        except BaseException:
+            self._control.close()
+            self._output.close()
+            raise
+        finally:
+            os.close(writing)
         try:
             self._await_ready()
         except BaseException:
@@ -91,6 +92,19 @@ class Template:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _start(self, device_name: str, control: int, output: int) -> subprocess.Popen[bytes]:
+        """Start the process; it has ends of the control socket and of the output pipe."""
+        arguments = [device_name, str(control), str(os.getpid())]
+        return subprocess.Popen(
+            command_for_module(PROGRAM, *arguments),
+            pass_fds=[control],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, MARK: self._mark},
+            start_new_session=True,  # Ctrl-C reaches the parent only, which kills the template
+        )
 
     def fork(self, job: Job | Probe | Trial) -> ChildProcess:
         """Start a child that begins with `job` at once.
@@ -155,29 +169,30 @@ class Template:
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
-        was_killed = self._process.returncode == -signal.SIGKILL
+        was_ended = -(self._process.returncode or 0) in ENDING
         self._process.kill()
         self._process.wait()
-        if was_killed:
+        if was_ended:
             raise TemplateDiedError
         last_line = self._output.tail.strip().rpartition("\n")[2]
         repair = how_to_install("torch", "torchvision", "timm", again=True)
         raise UnavailableError(
             f"a measuring process could not start: {last_line or 'it gave no reason'}",
-            f"Repair the installation: {repair}",
+            "\n".join([*user.unreadable_packages(), f"Repair the installation: {repair}", LIMITS]),
         )
 
 
 def marked_processes(start: str = "") -> Iterator[psutil.Process]:
     """Yield the living processes whose variable MARK begins with `start`.
 
-    A mark is "<process id of the parent>-<random hex>".
+    A mark is "<process id of the parent>-<random hex>". Without /proc, there is nothing to read.
     """
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            mark = process.environ().get(MARK, "")
-            if mark and mark.startswith(start) and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
+    with contextlib.suppress(OSError, IndexError):  # psutil takes the lowest number in /proc
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                mark = process.environ().get(MARK, "")
+                if mark and mark.startswith(start) and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process
 
 
 def _kill_marked(mark: str) -> None:

@@ -121,7 +121,9 @@ def _kill_leftovers(children: set[int]) -> None:
     """Kill the processes that dead children left behind, in any process group or session."""
     deadline = clocks.monotonic() + GRACE_S
     while clocks.monotonic() < deadline:
-        left = [p.pid for p in psutil.Process().children() if p.pid not in children]
+        left: list[int] = []
+        with contextlib.suppress(psutil.Error, OSError):  # without /proc, nobody lists them
+            left = [p.pid for p in psutil.Process().children() if p.pid not in children]
         if not left:
             return
         for pid in left:

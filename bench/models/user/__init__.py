@@ -5,7 +5,6 @@ from bench.models.user.code import build, example_inputs, imported_files, notes
 from bench.models.user.content import HASH_LETTERS
 from bench.models.user.names import (
     UserModel,
-    entry_points,
     identified,
     resolve,
     split_form,
@@ -13,6 +12,7 @@ from bench.models.user.names import (
     split_weights,
     with_weights,
 )
+from bench.models.user.packages import entry_points, unreadable_packages
 
 __all__ = [
     "HASH_LETTERS",
@@ -28,5 +28,6 @@ __all__ = [
     "split_form",
     "split_hash",
     "split_weights",
+    "unreadable_packages",
     "with_weights",
 ]

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from importlib import machinery, metadata, util
+from importlib import machinery, util
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +17,11 @@ import msgspec
 from msgspec import structs
 
 from bench.errors import UsageError
-from bench.models import zoo
 from bench.models.user.content import HASH, file_hash, hash_of
 from bench.models.user.layout import layout_of, with_sources
+from bench.models.user.packages import entry_points
 from bench.records import Source
 
-GROUP = "bench.models"
 ROOT_SEPARATOR = "::"  # between a folder and a module in it
 # The model ends where the weights begin: after `:factory`, or else before the first +.
 WEIGHTS_OF_CODE = re.compile(rf"(?P<model>.*?:[^\W\d]\w*({HASH})?)\+(?P<weights>.+)", re.DOTALL)
@@ -51,18 +50,6 @@ class UserModel(NamedTuple):
         """What a file of weights adds to the name: `+weights.pt#1a2b3c4d`; "" without weights."""
         source = self.source
         return f"+{_portable(source.weights)}#{source.weights_hash}" if source.weights else ""
-
-
-def entry_points() -> dict[str, Source]:
-    """Return the models that installed packages offer in the group `bench.models`, by name.
-
-    Names of the zoo are ignored, so no package can replace a model of the paper.
-    """
-    return {
-        point.name: Source(module=point.module, factory=point.attr)
-        for point in metadata.entry_points(group=GROUP)
-        if point.name not in zoo.ZOO and "/" not in point.name
-    }
 
 
 def split_form(entry: str) -> tuple[str, str, str]:
