@@ -1,10 +1,12 @@
 """Checkpoints as people save them: where the tensors are, what they are called, what fits."""
 
 import argparse
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from support.attack import environment_files
 from support.runs import REAL_RUN, recorded
 from torch import nn
 
@@ -15,6 +17,7 @@ from bench.harness.networks import Network
 from bench.models import user
 from bench.models.build import load_weights
 from bench.models.user.names import UserModel
+from bench.process import command_for_code
 from bench.records import Source
 
 NET = """
@@ -82,6 +85,52 @@ def test_weights_are_found_in_the_checkpoints_of_training_programs(keys, said):
     found = loaded(content)
     assert_loaded(found.model, wanted)
     assert found.notes == [f"w.pth: took the weights {said}"]
+
+
+def test_a_compressed_checkpoint_is_refused_before_it_is_loaded(monkeypatch):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    Path("w.pth").write_bytes(environment_files.bomb(1 / 64))
+    assert Path("w.pth").stat().st_size < 2**20
+    weighted = user.with_weights(own(), Path("w.pth"))
+    with pytest.raises(UsageError, match=r"w\.pth is no checkpoint: it is compressed, .* GiB"):
+        load_weights(weighted.source, 32)
+
+
+def test_a_tensor_that_repeats_one_number_is_refused_before_a_copy_unfolds_it():
+    with pytest.raises(UsageError, match=r"it repeats numbers, and unfolds to 4.1e\+03 GiB"):
+        loaded({"weight": torch.zeros(1).expand(2**20, 2**20)})
+
+
+def test_tied_weights_and_small_repetitions_are_loaded():
+    content = tensors()
+    name = next(name for name, value in content.items() if value.dim() == 1 and value.numel() > 1)
+    content[name] = torch.full((1,), 0.5).expand_as(content[name])
+    found = loaded(content)
+    assert_loaded(found.model, content)
+
+
+def test_only_the_weights_of_a_checkpoint_are_read_into_memory():
+    """The optimizer's state has 128 MiB, and a mapped file costs memory only where it is read."""
+    wanted = tensors()
+    state = {"model": wanted, "optimizer": {"momentum": torch.ones(2**25)}}
+    torch.save(state, "w.pth")
+    del state
+    code = """
+from pathlib import Path
+from bench.devices.host import status_bytes
+from bench.models import user
+from bench.models.user.content import file_hash
+from bench.records import Source
+import torch
+source = Source(weights="w.pth", weights_hash=file_hash(Path("w.pth")))
+Path("/proc/self/clear_refs").write_text("5")
+before = status_bytes("VmRSS")
+weights = user.read_weights(source)
+total = sum(float(value.sum()) for value in weights.tensors.values())
+print((status_bytes("VmHWM") - before) // 2**20)
+"""
+    done = subprocess.run(command_for_code(code), capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])

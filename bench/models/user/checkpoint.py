@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import tarfile
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import UsageError
 from bench.models.user.content import file_hash
 from bench.records import Source
+from bench.text import GIB
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +43,8 @@ class Weights(NamedTuple):
 def read_weights(source: Source) -> Weights:
     """Read the checkpoint of a source. Unpickles only tensors.
 
-    Raises UsageError if the file is no checkpoint or has other objects. Raises RuntimeError if the
+    Raises UsageError if the file is no checkpoint, has other objects, or unfolds to more bytes than
+    it has: a small file could fill the memory. Raises RuntimeError if the
     file's hash is not `source.weights_hash`, before or after reading: it changed during the run.
     """
     file = Path(source.weights)
@@ -68,6 +72,7 @@ def _read(file: Path) -> Weights:
     elif tarfile.is_tarfile(file):  # torch before 2.6 unpickles any object from a tar file
         raise TypeError("it is a tar file")
     else:
+        _check_stored(file)
         found = _unpickled(file)
         for _ in range(MAX_DEPTH):
             nested = [key for key in NESTED if isinstance(found, dict) and _is_dict(found.get(key))]
@@ -77,7 +82,38 @@ def _read(file: Path) -> Weights:
         raise TypeError("it holds no tensors by name")
     if other := {type(value).__name__ for value in found.values() if not torch.is_tensor(value)}:
         raise TypeError(f"besides tensors it holds {', '.join(sorted(other))}")
+    _check_sizes(found.values(), file.stat().st_size)
     return Weights({str(name): value for name, value in found.items()}, keys)
+
+
+def _check_stored(file: Path) -> None:
+    """Raise TypeError if a zip file is compressed, or has entries of more bytes than the file.
+
+    Reads the list of entries alone.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    size = sum(entry.file_size for entry in entries)
+    if size > file.stat().st_size or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+        raise TypeError(f"it is compressed, and unfolds to {size / GIB:.2g} GiB")
+
+
+def _check_sizes(tensors: Iterable[Tensor], size: int) -> None:
+    """Raise TypeError if tensors repeat numbers of their storages, by more bytes than the file has.
+
+    A storage of one number can make a tensor of any shape, which a copy unfolds.
+    """
+    import torch
+
+    excess = sum(
+        max(each.numel() * each.element_size() - each.untyped_storage().nbytes(), 0)
+        for each in tensors
+        if each.layout == torch.strided
+    )
+    if excess > size:
+        raise TypeError(f"it repeats numbers, and unfolds to {excess / GIB:.2g} GiB")
 
 
 def _is_dict(value: object) -> bool:
@@ -87,12 +123,14 @@ def _is_dict(value: object) -> bool:
 def _unpickled(file: Path) -> object:
     """Return what torch unpickles, with `weights_only`.
 
-    torch's message advises users to trust the file; a TypeError without that advice replaces it.
+    The tensors of a zip file are mapped, so that only those that are used are loaded. torch's
+    message advises users to trust the file; a TypeError without that advice replaces it.
     """
     import torch
 
+    mapped = zipfile.is_zipfile(file)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         if not ADVICE.search(str(error)):
             raise
