@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,15 +18,27 @@ from bench.report.tables.markdown import to_markdown_table
 from bench.storage.pages import write_pages
 from bench.text import NOTHING, markdown, milliseconds, significant
 
+MOST_BARS = 100  # in one picture, which is then about 5,000 pixels high
+FURTHER = re.compile(r"compare-[1-9]\d*\.png")
+
 
 def write(found: Sequence[Comparisons], folder: Path) -> list[Path]:
-    """Write `compare.md`, `compare.json` and `compare.png` into `folder`. Raises UsageError."""
+    """Write `compare.md`, `compare.json` and the pictures into `folder`. Raises UsageError.
+
+    The pictures are `compare.png`, `compare-2.png` and so on. Pictures of an earlier comparison
+    with more cases are removed.
+    """
     pages = {
         "compare.md": (to_markdown(found) + "\n").encode(),
         "compare.json": (to_json(found) + "\n").encode(),
-        "compare.png": picture(found),
     }
-    return write_pages(folder, pages)
+    for number, content in enumerate(pictures(found), 1):
+        pages["compare.png" if number == 1 else f"compare-{number}.png"] = content
+    written = write_pages(folder, pages)
+    for path in folder.glob("compare-*.png"):
+        if FURTHER.fullmatch(path.name) and path.name not in pages:
+            path.unlink()
+    return written
 
 
 def to_json(found: Sequence[Comparisons]) -> str:
@@ -38,13 +51,18 @@ def to_markdown(found: Sequence[Comparisons]) -> str:
     return "\n\n".join(part for group in found for part in _parts(group))
 
 
-def picture(found: Sequence[Comparisons]) -> bytes:
-    """A PNG of each latency ratio with its interval, and a band for the margin of SAME."""
+def pictures(found: Sequence[Comparisons]) -> list[bytes]:
+    """PNGs of each latency ratio with its interval, at most MOST_BARS in one of them."""
     compared = [each for group in found for each in group.compared if each.ratio]
     bars = [Bar(_name(each), each.ratio, each.finding) for each in compared if each.ratio]
     margin = compared[0].margin if compared else 0.0
     title = f"{found[0].candidate} over {found[0].base}"
-    return forest(bars, margin, title, "Ratio of latencies, 95 % interval: below 1 is faster")
+    below = "Ratio of latencies, 95 % interval: below 1 is faster"
+    parts = [bars[start : start + MOST_BARS] for start in range(0, len(bars), MOST_BARS)] or [[]]
+    return [
+        forest(part, margin, title if len(parts) == 1 else f"{title}, {n} of {len(parts)}", below)
+        for n, part in enumerate(parts, 1)
+    ]
 
 
 def _parts(group: Comparisons) -> list[str]:

@@ -7,7 +7,11 @@ import pytest
 from support.records import CHIP, ENVIRONMENT, FULLY_USED, failure, measurement, timed
 from support.results import write
 
+from bench.analysis.compare import Comparisons
+from bench.analysis.ratio import Comparison
+from bench.analysis.stats import Estimate
 from bench.records import Case, Telemetry
+from bench.report import comparison
 
 
 def four_rounds(model, seconds, **changes):
@@ -70,6 +74,20 @@ def test_compare_pages_contain_ratio_and_finding(bench, results):
     assert (results / "page" / "compare.md").read_text().strip() == done.stdout.strip()
     assert (results / "page" / "compare.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((results / "page" / "compare.json").read_text())
+
+
+def test_many_cases_take_several_pictures_and_old_ones_are_removed(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(comparison, "forest", lambda bars, *_: drawn.append(len(bars)) or b"PNG")
+    case = Case("resnet50", "plain")
+    same = Comparison(case, case, 1.0, 1.0, Estimate(1.0, 0.9, 1.1), None, "SAME", 0.02, 3, None)
+    found = Comparisons("chip", "a", "b", [], compared=[same] * 1400)
+    comparison.write([found], tmp_path)
+    assert (max(drawn), sum(drawn), len(list(tmp_path.glob("compare*.png")))) == (100, 1400, 14)
+    (tmp_path / "compare-mine.png").touch()
+    comparison.write([msgspec.structs.replace(found, compared=[same] * 150)], tmp_path)
+    names = {path.name for path in tmp_path.glob("compare*.png")}
+    assert names == {"compare.png", "compare-2.png", "compare-mine.png"}
 
 
 @pytest.mark.parametrize(
