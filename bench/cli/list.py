@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,12 +9,12 @@ import msgspec
 import typer
 
 from bench import backends, devices, paper
-from bench.cli.console import tell, tell_json, tell_page
+from bench.cli.console import complain, tell, tell_json, tell_page
 from bench.devices import precision
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import suite
 from bench.models import forms, user, zoo
-from bench.text import printable, significant
+from bench.text import significant
 
 KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
 
@@ -72,7 +71,7 @@ def list_(
     found = {each: _entries(each) for each in ([kind] if kind else KINDS)}
     if "models" in found:
         for warning in user.unreadable_packages():
-            print(f"warning: {printable(warning)}", file=sys.stderr)
+            complain(f"warning: {warning}")
     if as_json:
         tell_json(found[kind] if kind else found, indent=2)
         return

@@ -107,7 +107,8 @@ def _alone(reading):
 
 def _decoded(reading):
     seconds = {int(thread): each for thread, each in reading["thread_s"].items()}
-    return {**reading, "thread_s": seconds}
+    cpus = frozenset(reading["cpu_list"])
+    return {**reading, "thread_s": seconds, "cpu_list": cpus}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the test stops a process by /proc")

@@ -23,7 +23,7 @@ from bench.cli.outcome import Outcome
 from bench.cli.plain_lines import PlainLines
 from bench.devices import DEVICES
 from bench.models import labels
-from bench.models.user.names import GROUP
+from bench.models.user.packages import GROUP
 from bench.records import Case
 from bench.report import devices
 from bench.report.figures.catalogue import FIGURES

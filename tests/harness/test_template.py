@@ -19,6 +19,13 @@ from bench.process import command_for_code
 from bench.records import Source
 
 COMMAND = template.command_for_module
+# Whoever runs the tests may ignore a signal, as `nohup` does, and programs inherit that.
+DIES = """
+import contextlib, os, signal
+with contextlib.suppress(OSError):
+    signal.signal({0}, signal.SIG_DFL)
+os.kill(os.getpid(), {0})
+"""
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def dies(monkeypatch):
             started.append(words)
             if len(started) > times:
                 return COMMAND(*words)
-            return command_for_code(f"import os; os.kill(os.getpid(), {int(number)})", *words)
+            return command_for_code(DIES.format(int(number)), *words)
 
         monkeypatch.setattr(template, "command_for_module", command)
         return started
