@@ -179,6 +179,11 @@ def without_paths(text: str) -> str:
     return OUTSIDE_PATH.sub(r"\1", text)
 
 
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version or a compute capability: `12.6` gives (12, 6)."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
 def some_of(names: Sequence[str], shown: int = 3) -> str:
     """The first names: `a, b, c and 4 more`."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from bench.text import version_numbers
+
 if TYPE_CHECKING:
     import torch
 
@@ -191,7 +193,7 @@ def missing_on_nvidia(name: str, capability: str) -> str | None:
     if forced and (forced != "0") != (name == "tf32") and PRECISIONS[name].dtype == "float32":
         mode = "off" if forced == "0" else "on"
         return f"{TF32_OVERRIDE}={forced} switches TF32 {mode}: run `unset {TF32_OVERRIDE}`"
-    known = tuple(int(part) for part in capability.split(".") if part.isdigit())
+    known = version_numbers(capability)
     if name == "tf32" and known and known < TF32_CAPABILITY:
         return f"TF32 needs compute capability 8.0, this chip has {capability}"
     return None

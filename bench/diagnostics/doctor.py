@@ -38,6 +38,7 @@ TRIED_IMPORTS = {
     "torchvision": "import torchvision",
     "timm": "import timm",
 }
+SHARE_THE_GPU = "sudo nvidia-smi -c DEFAULT"  # the compute mode
 NUMPY_REMEDY = "This torch was built on NumPy 1: pip install 'numpy<2'"
 
 Level = Literal["ok", "note", "lack"]
@@ -117,10 +118,9 @@ def _gpu_fitness(driver: Driver) -> Iterator[Finding]:
         yield Finding("note", "GPU processes", text, remedy)
     if state.get("compute_mode") in ("exclusive_thread", "exclusive_process"):
         text = "exclusive: the GPU serves one process at a time, so cases take no turns"
-        remedy = "sudo nvidia-smi -c DEFAULT"
-        yield Finding("note", "compute mode", text, remedy)
+        yield Finding("note", "compute mode", text, SHARE_THE_GPU)
     if state.get("compute_mode") == "prohibited":
-        yield Finding("lack", "compute mode", "prohibited", "sudo nvidia-smi -c DEFAULT")
+        yield Finding("lack", "compute mode", "prohibited", SHARE_THE_GPU)
     if state.get("persistence") == "off":
         text = "off: the first call after a pause starts the driver"
         yield Finding("note", "persistence mode", text, "sudo nvidia-smi -pm 1")

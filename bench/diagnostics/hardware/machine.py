@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.diagnostics.doctor import Finding
+from bench.diagnostics.doctor import SHARE_THE_GPU, Finding
 from bench.diagnostics.hardware.line import Line, impossible, judged
 from bench.records import Chip
 from bench.text import facts
@@ -12,7 +12,6 @@ from bench.text import facts
 DOCTOR = "doctor"
 STATE = "state of the device"
 SHARED = "default"
-REMEDY = "sudo nvidia-smi -c 0"
 OF_OTHERS = ("device ", "torch on ", "state of ", "backend ")  # lines on backends follow below
 
 
@@ -47,7 +46,7 @@ def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
         faults.append(f"{others} other processes use the device")
     mode = found.get("compute_mode")
     if mode not in (None, SHARED):
-        faults.append(f"the compute mode is {mode}, so cases take no turns: {REMEDY}")
+        faults.append(f"the compute mode is {mode}, so cases take no turns: {SHARE_THE_GPU}")
     clock, most = _number(found.get("clock_mhz")), _number(_highest_mhz(chip))
     if clock is not None and most is not None and clock > most:
         faults.append(f"the clock of {clock:g} MHz is above its maximum")

@@ -23,6 +23,7 @@ from bench.harness.worker.profiled_pass import (
 from bench.harness.worker.telemetry import observe
 from bench.harness.worker.timing import Prepared
 from bench.records import Utilisation
+from bench.text import version_numbers
 
 NO_KERNEL = (
     "no kernel is in the trace: CUPTI is missing, or another profiler has it; on a Jetson, the "
@@ -74,7 +75,7 @@ def check_profiler(backend: str, session: Session) -> None:
     """
     os.environ["TEARDOWN_CUPTI"] = "1"
     cuda = str(session.settings().get("cuda") or "")
-    version = tuple(int(part) for part in cuda.split(".") if part.isdigit())
+    version = version_numbers(cuda)
     if BACKENDS[backend].replays_graph and version and version < PROFILES_GRAPHS:
         raise TraceError(f"CUDA {cuda} cannot profile a CUDA graph; CUDA 12.6 can")
 
