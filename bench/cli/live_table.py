@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.stats import Summary, summarise
+from bench.cli import interrupts
 from bench.cli.console import add_row, say
 from bench.cli.messages import disturbance_lines, failure_line, number_cells, start_line
 from bench.cli.tracker import Tracker
@@ -66,6 +67,7 @@ class LiveTable:
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
         """Show the numbers from all samples so far."""
+        interrupts.check()
         self._tracker.sampled(case, len(samples))
         rounds = self._tracker.planned(case)
         self._rows[case] = (_provisional([*earlier, *samples]), f"of {rounds} rounds")

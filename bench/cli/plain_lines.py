@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.stats import summarise
+from bench.cli import interrupts
 from bench.cli.console import say
 from bench.cli.messages import FIRST_WAIT, case_line, disturbance_lines, failure_line, start_line
 from bench.cli.tracker import Tracker
@@ -48,6 +49,7 @@ class PlainLines:
 
     def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
         """Count the samples; no line is printed for a block."""
+        interrupts.check()
         self._tracker.sampled(case, len(samples))
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:

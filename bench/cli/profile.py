@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
-from bench.cli import completion
+from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose
 from bench.cli.console import progress_console, say, tell_json, tell_page
 from bench.cli.messages import profile_line
@@ -104,13 +104,17 @@ def profile_cases(sweep: Sweep, seconds: float, *, trace: bool = False) -> list[
     """
     from bench.harness.scheduler import profiler
 
+    def tell_line(known: ProfileHistory) -> None:
+        interrupts.check()
+        say(sweep.console, profile_line(known))
+
     start(sweep, f"Profiling {case_count(sweep.cases)}", needs_device=True)
     return profiler.profile(
         sweep.cases,
         seconds,
         sweep.store,
         sweep.environment,
-        lambda known: say(sweep.console, profile_line(known)),
+        tell_line,
         retry_failed=sweep.retry_failed,
         again=sweep.again,
         sources=sweep.choice.sources,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import shlex
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
+from bench.cli import interrupts
 from bench.cli.choice import Choice
 from bench.cli.console import say
 from bench.cli.messages import failure_line
@@ -68,9 +68,7 @@ def locked(sweep: Sweep, *, wait: bool) -> Iterator[Sweep]:
     machine again; without `wait`, raise UsageError that names the other run. SIGTERM acts like
     Ctrl-C from here on: both end the body with InterruptedRunError.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    interrupts.heed()
     on_wait = functools.partial(say, sweep.console) if wait else None
     device = lock.device(sweep.chip, on_wait, is_shared=sweep.choice.driver.is_shared)
     with device, contextlib.closing(sweep.store):
@@ -116,10 +114,3 @@ def conclude(sweep: Sweep, failures: Sequence[Failure], out: Path) -> int:
 def case_count(cases: Sequence[Case]) -> str:
     """Return the number of cases as text: `1 case`, `2 cases`."""
     return "1 case" if len(cases) == 1 else f"{len(cases)} cases"
-
-
-def _interrupt(*_: object) -> None:
-    """End the run. Further signals are ignored, so that they cannot interrupt the clean-up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt

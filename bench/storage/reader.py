@@ -20,6 +20,7 @@ FILE_NAME = "results.jsonl"
 CHUNK_BYTES = 2**23
 MOST_SKIPPED = 1000
 LINE_BYTES = 2**26  # upper limit; every record is shorter
+RECORDS: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 class Flaw(enum.Enum):
@@ -171,10 +172,9 @@ def decode(line: bytes) -> Record:
     if len(line) > LINE_BYTES:
         raise FlawedLineError(Flaw.DAMAGED, f"it has more than {LINE_BYTES} bytes")
     try:
-        record: Record = msgspec.json.decode(line, type=Record)
+        return RECORDS.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FlawedLineError(Flaw.DAMAGED, printable(str(error))) from None
-    return record
 
 
 def _decode_checked(line: bytes) -> Record:

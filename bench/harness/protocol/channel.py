@@ -18,6 +18,8 @@ from bench.harness.protocol.messages import Reply, Request
 MAX_LINE_BYTES = 2**26  # the longest messages hold a trace of some MB
 CHUNK_BYTES = 2**16  # the capacity of a pipe on Linux
 TAIL_BYTES = 2000
+REQUESTS: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+REPLIES: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 class ChannelClosedError(Exception):
@@ -113,7 +115,7 @@ class Channel:
 
     def receive_request(self) -> Request:
         """Wait for the parent's next message. Raises ChannelClosedError if the parent is gone."""
-        return msgspec.json.decode(self._line(None), type=Request)
+        return REQUESTS.decode(self._line(None))
 
     def receive_reply(self, timeout_s: float) -> Reply:
         """Wait for the child's next message.
@@ -124,7 +126,7 @@ class Channel:
         """
         line = self._line(timeout_s)
         try:
-            return msgspec.json.decode(line, type=Reply)
+            return REPLIES.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedMessageError(str(error)) from error
 
