@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_came = threading.Event()  # whether a signal came since `heed`
 
 
 def heed() -> None:
     """Let SIGINT and SIGTERM raise KeyboardInterrupt, unless the caller ignores them."""
+    _came.clear()
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _first)
@@ -20,16 +23,13 @@ def check() -> None:
     Python raises the exception wherever it is at that moment. Code that calls Python from C may
     discard it there (msgspec does so while it hashes a type), and the run would go on.
     """
-    if _ignore_after_signal in map(signal.getsignal, SIGNALS):
+    if _came.is_set():
         raise KeyboardInterrupt
 
 
 def _first(*_: object) -> None:
     """End the run. Later signals are ignored, so that they cannot interrupt the clean-up."""
     for number in SIGNALS:
-        signal.signal(number, _ignore_after_signal)
+        signal.signal(number, signal.SIG_IGN)
+    _came.set()
     raise KeyboardInterrupt
-
-
-def _ignore_after_signal(*_: object) -> None:
-    """Do nothing: the run is about to end."""
