@@ -13,6 +13,11 @@ NOT_AVAILABLE = 3
 INTERRUPTED = 130
 CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
 NO_ROOM = {errno.EAGAIN, errno.ENOMEM}  # the limit on processes, or no memory
+NO_THREAD = "can't start new thread"  # only its text tells this RuntimeError of Python from others
+MORE_PROCESSES = (
+    "End other programs, or raise the limit on processes, which counts threads, too: `ulimit -u`, "
+    "or the limit of the container (`pids.max`)."
+)
 
 
 class BenchError(Exception):
@@ -63,11 +68,12 @@ def starting(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise UsageError(
-            f"cannot start {what}: {error.strerror}",
-            "End other programs, or raise the limit on processes: `ulimit -u`, or the limit of the "
-            "container (`pids.max`).",
-        ) from error
+        raise UsageError(f"cannot start {what}: {error.strerror}", MORE_PROCESSES) from error
+
+
+def is_thread_refused(error: BaseException) -> bool:
+    """Whether Python raised this error since the system allows no more threads."""
+    return isinstance(error, RuntimeError) and str(error) == NO_THREAD
 
 
 def unknown(

@@ -57,6 +57,10 @@ class Doubt(enum.Enum):
         "The network changes settings of its process when it is called. Remove that from its "
         "`forward`, and measure again."
     )
+    UNATTRIBUTED = (
+        "Another process (`taskset`, a cpuset of the container) or the network itself changed "
+        "this. Leave it as it is during a run, and measure again."
+    )
     STORED = (
         "The network may store its answers. Let its `forward` compute each answer from the image, "
         "and measure again."
@@ -102,6 +106,7 @@ class Observation(enum.Enum):
     SLOW_MEMORY = Doubt.MEMORY, "copying memory took {} times as long as on the quiet machine"
     UNSTEADY = Doubt.WARM_UP, "calls were still getting faster after the warm-up"
     SETTING_CHANGED = Doubt.NETWORK, "the network changed {} while it was timed"
+    UNATTRIBUTED = Doubt.UNATTRIBUTED, "{} changed {} during the round"
     UNSEEN_SLOWER = Doubt.STORED, "calls on images never seen before took {} times as long"
     SETTING_DIFFERS = Doubt.SETTINGS, "the setting {} was {} instead of {}"
     FEWER_THREADS = Doubt.SETTINGS, "only {} of {} threads computed"

@@ -267,6 +267,8 @@ def _of_course(record: Measurement, usable_cpus: int | None) -> Iterator[Reason]
         yield Reason(Observation.UNSTEADY, "SUSPECT")
     for name, values in record.changed.items():
         yield Reason(Observation.SETTING_CHANGED, "SUSPECT", (f"{name} {values}".rstrip(),))
+    for name, values in record.unattributed.items():
+        yield Reason(Observation.UNATTRIBUTED, "SUSPECT", (name, values))
     typical_s = statistics.median(record.samples_s)
     if ratio := slowdown(record.unseen_s, record.repeated_s, typical_s):
         yield Reason(Observation.UNSEEN_SLOWER, "SUSPECT", (factor(ratio),))

@@ -21,7 +21,15 @@ from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
 from bench.cli.console import complain, tell
-from bench.errors import BAD_INPUT, CLOSED_PIPE, INTERRUPTED, BenchError, UsageError
+from bench.errors import (
+    BAD_INPUT,
+    CLOSED_PIPE,
+    INTERRUPTED,
+    MORE_PROCESSES,
+    BenchError,
+    UsageError,
+    is_thread_refused,
+)
 
 # What typer raises for wrong arguments. Its own base class is in another package in each version.
 WRONG_USE: type[Exception] = next(
@@ -98,6 +106,12 @@ def _call() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except RuntimeError as error:
+        if not is_thread_refused(error):
+            raise
+        complain(f"error: {error}")
+        complain(MORE_PROCESSES)
+        sys.exit(BAD_INPUT)
     except OSError as error:
         if error.filename is not None or error.errno not in FULL:
             raise

@@ -2,6 +2,7 @@
 
 A factory or a `forward` may call `torch.set_num_threads(1)`: a record of two threads would then be
 wrong. So the worker reads these settings before it runs the code, and sets them back afterwards.
+Another process may change the CPUs, too (`taskset -p`, a cpuset), so nobody is named for that.
 """
 
 from __future__ import annotations
@@ -22,37 +23,41 @@ from bench.devices.variables import late_variables
 # These calls fail where the setting was used already, where the system refuses, or off the main
 # thread.
 REFUSALS = (OSError, RuntimeError, TypeError, ValueError)
+CPUS = "the CPUs of the process"
 
 
 class Setting(NamedTuple):
     """How to read a setting and how to set it; `write` is None where it cannot be set again.
 
-    `counts`: it may change the speed or the output of a network.
+    `counts`: it may change the speed or the output of a network. `is_open`: other processes may
+    change it, too. `follows` names an earlier setting of the table, which changes this one with it.
     """
 
     read: Callable[[], Any]
     write: Callable[[Any], object] | None
     counts: bool = True
+    is_open: bool = False
+    follows: str = ""
 
 
 class Change(NamedTuple):
-    """A setting that the code of a network changed; the values are "" where they say nothing."""
+    """A setting that changed while the code of a network ran.
+
+    `values` are `from 2 to 1`; "" where they say nothing. `is_open`: another process may have
+    changed it.
+    """
 
     name: str
-    before: str
-    after: str
+    values: str
     is_restored: bool
     counts: bool
-
-    @property
-    def values(self) -> str:
-        """The values: `from 2 to 1`; "" where they say nothing."""
-        return f"from {self.before} to {self.after}" if self.before else ""
+    is_open: bool
 
     @property
     def note(self) -> str:
         """A sentence for the user."""
-        change = f"the code of the network changed {self.name} {self.values}".rstrip()
+        by_network = f"the code of the network changed {self.name} {self.values}".rstrip()
+        change = f"{self.name} changed {self.values}" if self.is_open else by_network
         return change + ("; bench set it back" if self.is_restored else "; it cannot be set back")
 
 
@@ -65,7 +70,7 @@ class ProcessState:
 
     def restore(self) -> list[Change]:
         """Set back each setting that differs; return the changes, and add them to `changes`."""
-        found = []
+        found: dict[str, Change] = {}
         for name, setting in SETTINGS.items():
             before, after = self._known[name], setting.read()
             if before == after:
@@ -76,10 +81,11 @@ class ProcessState:
                     setting.write(before)
                     is_restored = True
             self._known[name] = setting.read()
-            shown = (_shown(before), _shown(after))
-            found.append(Change(name, *shown, is_restored, setting.counts))
-        self.changes += found
-        return found
+            if setting.follows not in found:
+                values = _values(before, after)
+                found[name] = Change(name, values, is_restored, setting.counts, setting.is_open)
+        self.changes += found.values()
+        return list(found.values())
 
     @property
     def notes(self) -> list[str]:
@@ -87,9 +93,14 @@ class ProcessState:
         return list(dict.fromkeys(change.note for change in self.changes))
 
 
-def _shown(value: Any) -> str:
-    """Return a value as text; "" for a collection, which may hold a path of the user."""
-    return "" if isinstance(value, (tuple, Mapping, frozenset)) else str(value)
+def _values(before: Any, after: Any) -> str:
+    """Return the values as text, of CPUs their number; "" for what may hold a path of the user."""
+    if isinstance(before, (tuple, Mapping)):
+        return ""
+    if isinstance(before, frozenset):
+        same = len(before) == len(after)
+        return "to others" if same else f"from {len(before)} to {len(after)}"
+    return f"from {before} to {after}"
 
 
 def _deterministic() -> tuple[bool, bool]:
@@ -145,9 +156,15 @@ def _cpus() -> frozenset[int]:
 
 
 def _set_cpus(before: frozenset[int]) -> None:
-    """Set the CPUs of all threads: those that started meanwhile have the changed ones."""
+    """Set the CPUs of all threads: those that started meanwhile have the changed ones.
+
+    Raises OSError where a cpuset leaves the process fewer CPUs.
+    """
     for thread in [0, *thread_ids()]:
-        os.sched_setaffinity(thread, before)
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(thread, before)
+    if _cpus() != before:
+        raise OSError("a cpuset takes some CPUs away")
 
 
 def _folder() -> tuple[str, ...]:
@@ -173,8 +190,9 @@ def _set_handlers(before: Mapping[int, Any]) -> None:
 
 SETTINGS: dict[str, Setting] = {
     "the number of threads": Setting(torch.get_num_threads, torch.set_num_threads),
-    "the number of interop threads": Setting(torch.get_num_interop_threads, None),
-    "the CPUs of the process": Setting(_cpus, _set_cpus),
+    CPUS: Setting(_cpus, _set_cpus, is_open=True),
+    # Until torch starts them, it answers with the number of CPUs.
+    "the number of interop threads": Setting(torch.get_num_interop_threads, None, follows=CPUS),
     "the variables of MKL and oneDNN": Setting(late_variables, None),
     "the default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
     "the default device": Setting(_default_device, _set_default_device),

@@ -20,7 +20,7 @@ from bench.devices import DEVICES, Driver, torch_device_here
 from bench.devices.host import Host, affinity, cgroup_quota, load
 from bench.devices.installation import how_to_install
 from bench.devices.sensors.tegra import Board
-from bench.errors import UnavailableError
+from bench.errors import UnavailableError, starting
 from bench.process import command_for_code
 from bench.records import Chip
 from bench.text import GIB, facts
@@ -77,7 +77,9 @@ def _software() -> Iterator[Finding]:
 def _imports() -> Iterator[Finding]:
     """Return the packages that cannot be imported, as one that was built for another torch."""
     for package, code in TRIED_IMPORTS.items():
-        done = subprocess.run(command_for_code(code), capture_output=True, text=True, check=False)
+        command = command_for_code(code)
+        with starting(f"a process that imports {package}"):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last_line = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
             remedy = NUMPY_REMEDY if package == "numpy" else how_to_install(package)

@@ -105,7 +105,8 @@ def load_weights(source: Source, resolution: int = 224, num_classes: int = 1000)
     """Build the network of a source with its weights, as it is trained.
 
     For a network of the zoo, the weights say how many classes and channels it has. Raises
-    UsageError if the file is no checkpoint, or if its weights do not fit the network.
+    UsageError if the file is no checkpoint, or if its weights do not fit the network. Raises
+    RuntimeError if the file has changed since the run began, or changes while it is read.
     """
     import torch
 
@@ -123,7 +124,8 @@ def load_weights(source: Source, resolution: int = 224, num_classes: int = 1000)
         fit.set_channels(model, told.stems, channels)
     tensors, notes = fit.fit(weights, model, Path(source.weights).name)
     fit.check(tensors, model, source)
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors)  # reads a mapped file
+    user.check_unchanged(source)
     return Loaded(model, channels, notes)
 
 

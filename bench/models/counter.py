@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -126,10 +127,29 @@ def visible_mode() -> NoGradient | None:
     return None
 
 
-def uncompiled() -> AbstractContextManager[Any]:
-    """Run compiled modules as they were before: the code of a compiler shows no operators."""
-    stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
-    return stance("force_eager") if stance else contextlib.nullcontext()
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled modules as they were before: the code of a compiler shows no operators.
+
+    torch before 2.6 has no `set_stance`. There, a compiled module sets the compiler for its call.
+    """
+    compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
+    if stance := getattr(torch.compiler, "set_stance", None):
+        with stance("force_eager"):
+            yield
+    elif compiler is None:
+        yield
+    else:
+        set_compiler = compiler.set_eval_frame
+        compiler.set_eval_frame = _set_nothing
+        try:
+            yield
+        finally:
+            compiler.set_eval_frame = set_compiler
+
+
+def _set_nothing(compiler: object) -> None:
+    """Leave the code as it is."""
 
 
 def hidden_operators(model: nn.Module) -> set[str]:

@@ -55,7 +55,8 @@ def _run(func: Any, args: Any, kwargs: Any) -> tuple[Any, int, frozenset[str]]:
         if result is not NotImplemented:
             return result, inner.macs, frozenset(inner.unknown)
     result = func(*args, **kwargs)
-    registered = flop_registry.get(func.overloadpacket)
+    # Before torch 2.6, formulas of users are registered for each overload.
+    registered = flop_registry.get(func.overloadpacket) or flop_registry.get(func)
     try:
         if formula:
             factor = COMPLEX if any(each.is_complex() for each in tensors_in([result])) else 1

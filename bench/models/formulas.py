@@ -165,6 +165,10 @@ _KINDS = {
         fake_quantize_per_tensor_affine_cachemask fake_quantize_per_channel_affine_cachemask
         _fake_quantize_per_tensor_affine_cachemask_tensor_qparams
     """,
+    "elementwise, not tagged so in torch 2.4 and 2.5": """
+        celu elu hardshrink hardsigmoid hardtanh leaky_relu mish rad2deg relu6 rrelu selu softplus
+        softshrink threshold _conj_physical
+    """,
     "pooling": """
         _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d avg_pool2d
         avg_pool3d max_pool2d_with_indices max_pool3d_with_indices fractional_max_pool2d

@@ -141,7 +141,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `block_pipelined_s`: seconds per iteration of blocks whose calls were queued without waiting.
     - `settings`: switches of torch during the measurement.
     - `changed`: settings of the process that the network changed while it was timed, with their
-      values (`from 2 to 1`).
+      values (`from 2 to 1`); `unattributed`: those that changed meanwhile, by the network or by
+      another process. Old records have both in `changed`.
     - `calls_per_sample`: above 1, a sample is the mean of so many calls, which are too short
       to be timed one by one.
     - `unseen_s`: seconds of calls after the timed blocks, each on images that the network never
@@ -189,6 +190,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     files: dict[Name, Name] = {}
     generation: Ordinal = 0
     changed: dict[Name, Text] = {}
+    unattributed: dict[Name, Text] = {}
     calls_per_sample: Whole = 1
     unseen_s: Samples = []
     repeated_s: Samples = []

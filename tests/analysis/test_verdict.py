@@ -103,6 +103,12 @@ def test_a_setting_that_the_network_changed_while_it_was_timed_is_suspect():
     assert verdict.reasons[0].doubt == Doubt.NETWORK
 
 
+def test_a_setting_that_anybody_may_have_changed_accuses_nobody():
+    verdict = judged(unattributed={"the CPUs of the process": "from 2 to 1"})
+    assert verdict.text == ("SUSPECT: the CPUs of the process changed from 2 to 1 during the round")
+    assert "Another process" in verdict.reasons[0].doubt.value
+
+
 def test_more_threads_than_usable_cpus_are_suspect():
     four = Case("resnet50", "plain", threads=4)
     verdict = judged(case=four)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import backends
 
-from bench.devices import precision
+from bench.devices import precision, process_state
 from bench.devices.process_state import ProcessState
 
 
@@ -74,14 +74,49 @@ def test_switches_that_torch_refuses_to_read_are_none():
     state.restore()
 
 
-def test_cpus_of_the_process_are_set_back():
-    usable = os.sched_getaffinity(0)
-    if len(usable) < 2:
+@pytest.fixture
+def usable():
+    """The CPUs of the process, at least two; a test may change them."""
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2:
         pytest.skip("one CPU")
+    yield cpus
+    os.sched_setaffinity(0, cpus)
+
+
+def test_cpus_of_the_process_are_set_back_and_nobody_is_accused(usable):
     state = ProcessState()
     os.sched_setaffinity(0, {min(usable)})
-    assert "the CPUs of the process" in {change.name for change in state.restore()}
+    (change,) = state.restore()
     assert os.sched_getaffinity(0) == usable
+    assert change.note == (
+        f"the CPUs of the process changed from {len(usable)} to 1; bench set it back"
+    )
+
+
+def test_cpus_that_a_cpuset_takes_away_are_one_change_that_stays(usable, monkeypatch):
+    """The number of interop threads is that of the CPUs, until torch starts them."""
+    interop = process_state.SETTINGS["the number of interop threads"]
+    followed = interop._replace(read=lambda: len(os.sched_getaffinity(0)))
+    monkeypatch.setitem(process_state.SETTINGS, "the number of interop threads", followed)
+    state = ProcessState()
+    os.sched_setaffinity(0, {min(usable)})
+    with monkeypatch.context() as confined:
+        confined.setattr(os, "sched_setaffinity", lambda thread, cpus: None)
+        (change,) = state.restore()
+    assert change.note == (
+        f"the CPUs of the process changed from {len(usable)} to 1; it cannot be set back"
+    )
+    assert state.restore() == []
+
+
+def test_as_many_other_cpus_are_called_others(usable):
+    first, last = min(usable), max(usable)
+    os.sched_setaffinity(0, {first})
+    state = ProcessState()
+    os.sched_setaffinity(0, {last})
+    (change,) = state.restore()
+    assert change.note == "the CPUs of the process changed to others; bench set it back"
 
 
 def test_a_setting_that_cannot_be_set_again_is_named(monkeypatch):

@@ -9,6 +9,7 @@ from support.records import FULLY_USED, measurement
 
 from bench.analysis.reasons import Doubt
 from bench.diagnostics.selfcheck import PLANTS, Parts, faults, findings
+from bench.errors import UsageError
 from bench.records import Case
 
 
@@ -162,3 +163,21 @@ def test_the_committed_page_has_each_criterion_and_the_command_to_repeat_it():
     claims = re.findall(r"^\| (.+?) +\|", page, re.M)
     for claim in ("false alarms", "sensitivity", "fidelity", "separate runs", "fault: CPU hog"):
         assert any(claim in each for each in claims), claim
+
+
+def test_busy_processes_end_where_the_system_allows_no_more_of_them(monkeypatch):
+    started, ended = [], []
+
+    class Process:
+        def __init__(self, *_, **__):
+            if started:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            started.append(self)
+
+        kill = wait = lambda self: ended.append(self)
+
+    monkeypatch.setattr(faults.subprocess, "Popen", Process)
+    monkeypatch.setattr(faults, "allowed_cpus", lambda: {0, 1})
+    with pytest.raises(UsageError, match="cannot start a busy process"), faults.Hog():
+        pass
+    assert ended == started * 2

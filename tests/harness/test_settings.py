@@ -1,10 +1,16 @@
 """What the worker records of the settings that decide the speed of its process."""
 
 import os
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
-from support.networks import conv, head, measured
+from support.networks import conv, head, measured, module, timed
+from support.runs import REAL_RUN, recorded
+from support.threads import start_refused
 from torch import nn
 
 from bench.analysis.reasons import Observation
@@ -56,3 +62,105 @@ def test_a_variable_that_a_factory_sets_too_late_to_undo_is_named(monkeypatch, v
     assert ("the variables of MKL and oneDNN" in made.changed) is is_named
     assert (Observation.SETTING_CHANGED in observed(made)) is is_named
     assert any(variable in warning for warning in made.warnings) is is_named
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may refuse in other words")
+@pytest.mark.parametrize("stage", ["build", "first"])
+def test_a_network_that_gets_no_thread_fails_with_what_to_do(stage):
+    """The input is not at fault, so no other resolution is recommended."""
+
+    def forward(self, x):
+        start_refused()
+
+    def make():
+        if stage == "build":
+            start_refused()
+        return module(forward, layers=layers())
+
+    failed = timed(make)
+    assert failed.error == "RuntimeError"
+    assert failed.message.startswith("can't start new thread. End other programs")
+    assert "ulimit -u" in failed.message
+
+
+@pytest.fixture
+def cpus():
+    """The CPUs of the process, at least two; a test may change them."""
+    if not hasattr(os, "sched_getaffinity") or len(found := os.sched_getaffinity(0)) < 2:
+        pytest.skip("one CPU")
+    yield found
+    os.sched_setaffinity(0, found)
+
+
+CPUS = "the CPUs of the process"
+
+
+def test_cpus_that_another_process_takes_away_are_not_blamed_on_the_network(cpus):
+    seen = []
+
+    def forward(self, x):
+        seen.append(threading.get_native_id())
+        return self.layers(x)
+
+    def take():
+        os.sched_setaffinity(seen[-1], {min(cpus)})
+
+    done = timed(lambda: module(forward, layers=layers()), after_block=take)
+    assert done.changed == {}
+    assert done.unattributed == {CPUS: f"from {len(cpus)} to 1"}
+
+
+def test_a_network_that_leaves_cpus_at_each_call_is_named(cpus):
+    def forward(self, x):
+        os.sched_setaffinity(0, {min(cpus)})
+        return self.layers(x)
+
+    done = timed(lambda: module(forward, layers=layers()))
+    assert done.changed == {CPUS: f"from {len(cpus)} to 1"}
+    assert done.unattributed == {}
+
+
+# In a call of its second block, the network waits until another process has taken its CPUs away.
+CONFINED = """
+import os, pathlib, time
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(3, 10)
+        self.calls = 0
+
+    def forward(self, x):
+        time.sleep(0.01)
+        self.calls += 1
+        if self.calls == 75:
+            pathlib.Path("pid").write_text(f"{os.getpid()}.")
+            while not pathlib.Path("taken").exists():
+                time.sleep(0.01)
+        return self.fc(x.mean((2, 3)))
+
+def net():
+    return Net()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux confines processes to CPUs")
+def test_a_run_says_that_the_cpus_of_its_process_changed(bench, tmp_path, cpus):
+    def take():
+        pid = tmp_path / "pid"
+        while not pid.exists() or not pid.read_text().endswith("."):
+            time.sleep(0.01)
+        for thread in Path(f"/proc/{pid.read_text()[:-1]}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {min(cpus)})
+        (tmp_path / "taken").touch()
+
+    (tmp_path / "net.py").write_text(CONFINED)
+    threading.Thread(target=take, daemon=True).start()
+    bench(*REAL_RUN, "--device", "cpu", "--models", "net.py:net", "--resolution", "32")
+    (record,) = recorded(tmp_path, "measurement")
+    assert (record["changed"], [*record["unattributed"]]) == ({}, [CPUS])
+    said = " ".join(bench("explain", "net.py:net", "--in", "out").stdout.split())
+    assert f"the CPUs of the process changed from {len(cpus)} to 1 during the round" in said
+    assert "the network changed" not in said

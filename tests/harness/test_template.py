@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from bench.devices import proof
+from bench.diagnostics import doctor
+from bench.diagnostics.selfcheck.faults import Hog
 from bench.errors import UnavailableError, UsageError
 from bench.harness.protocol.messages import Probe, Probed
 from bench.harness.scheduler import template
@@ -91,6 +93,8 @@ def test_questions_end_with_a_remedy_if_each_template_is_ended(dies):
         lambda: Template("fake"),
         lambda: zoo.timm_forms(["a_network_that_nobody_asked_for"]),
         lambda: proof.prove("Test GPU"),
+        lambda: list(doctor._imports()),
+        lambda: Hog().__enter__(),
     ],
 )
 def test_a_limit_on_processes_is_a_message(monkeypatch, start):

@@ -21,11 +21,20 @@ from bench.process import command_for_code
 from bench.records import Source
 
 NET = """
+from pathlib import Path
 from torch import nn
 
 def net():
     features = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
     return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+
+def meddling():
+    file = Path("w.pth")
+    stored, numbers = file.read_bytes(), bytes.fromhex(Path("numbers").read_text())
+    with file.open("r+b") as part:
+        part.seek(stored.index(numbers))
+        part.write(bytes(len(numbers)))
+    return net()
 
 class Wrapped(nn.Module):
     def __init__(self):
@@ -60,6 +69,15 @@ def loaded(content, model=None, resolution=32):
     torch.save(content, "w.pth")
     weighted = user.with_weights(model or own(), Path("w.pth"))
     return load_weights(weighted.source, resolution)
+
+
+def test_a_checkpoint_that_changes_while_it_is_read_is_refused():
+    """A mapped file is read when its tensors are copied; the network is built before that."""
+    wanted = tensors()
+    numbers = next(value for value in wanted.values() if value.numel() > 50)
+    Path("numbers").write_text(numbers.numpy().tobytes().hex())
+    with pytest.raises(RuntimeError, match=r"w\.pth was changed since the run began"):
+        loaded(wanted, own("meddling"))
 
 
 def assert_loaded(model, wanted):

@@ -14,6 +14,7 @@ from bench.analysis.reasons import Doubt
 from bench.analysis.verdict import Machine, judge, quiet_of
 from bench.devices.host import Host, allowed_cpus
 from bench.devices.threads import JIFFY_S
+from bench.errors import UsageError, starting
 from bench.process import command_for_code
 from bench.records import Conditions, Measurement
 
@@ -36,11 +37,18 @@ class FaultResult(msgspec.Struct, frozen=True):
 class Hog:
     """A context manager: one busy process for each CPU that this process may use."""
 
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+
     def __enter__(self) -> Hog:
-        self._processes = [
-            subprocess.Popen(command_for_code(SPIN), stderr=subprocess.DEVNULL)
-            for _ in allowed_cpus()
-        ]
+        command = command_for_code(SPIN)
+        try:
+            for _ in allowed_cpus():
+                with starting("a busy process"):
+                    self._processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        except UsageError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

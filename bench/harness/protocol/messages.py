@@ -167,9 +167,8 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """From a child: everything in a record that is not in the blocks.
 
-    `discarded` counts untimed calls. `steady` is None where the warm-up was skipped. `changed` are
-    the settings of the process that the network changed while it was timed, with their values.
-    `unseen_s` and `repeated_s` are as in a Measurement.
+    `discarded` counts untimed calls. `steady` is None where the warm-up was skipped. `changed`,
+    `unattributed`, `unseen_s` and `repeated_s` are as in a Measurement.
     """
 
     stages: Stages
@@ -179,6 +178,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     steady: bool | None
     settings: dict[str, Setting]
     changed: dict[str, str] = {}
+    unattributed: dict[str, str] = {}
     unseen_s: list[Seconds] = []
     repeated_s: list[Seconds] = []
 

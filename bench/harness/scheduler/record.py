@@ -66,6 +66,7 @@ def measurement(
         telemetry=observed.telemetry,
         files=facts.files,
         changed=finished.changed,
+        unattributed=finished.unattributed,
         calls_per_sample=measured.calls_per_sample,
         unseen_s=finished.unseen_s,
         repeated_s=finished.repeated_s,

@@ -97,7 +97,7 @@ class _Work(NamedTuple):
         conditions = conditions_over(served.readings, idles=self.idles)
         settings = self.session.settings()
         threads_used = self.session.threads_used(self.job.case.threads)
-        changed = dict(prepared.changed())
+        changed = prepared.changed()
         self._compare(prepared, served.output)
         with self.clock.stage("check"):
             unseen = prepared.unseen(self.session.now, served.typical_s)
@@ -112,7 +112,8 @@ class _Work(NamedTuple):
                 ),
                 steady=warmed.steady if warms_up else None,
                 settings=settings,
-                changed=changed,
+                changed=changed.by_network,
+                unattributed=changed.unattributed,
                 unseen_s=unseen.unseen_s,
                 repeated_s=unseen.repeated_s,
             )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from bench.errors import MORE_PROCESSES, is_thread_refused
 from bench.records import OUT_OF_MEMORY, Case
 
 if TYPE_CHECKING:
@@ -36,8 +37,13 @@ class InputRefusedError(Exception):
 
 
 def message_of(error: BaseException) -> str:
-    """Return the text of an error, cut to MAX_MESSAGE_CHARS. A user's `__str__` may raise."""
+    """Return the text of an error, cut to MAX_MESSAGE_CHARS. A user's `__str__` may raise.
+
+    Where the system allows no more threads, the text says what to do.
+    """
     try:
+        if is_thread_refused(error):
+            return f"{error}. {MORE_PROCESSES}"
         return str(error)[:MAX_MESSAGE_CHARS].encode(errors="replace").decode()
     except Exception as another:
         return f"the message of the error raised {type(another).__name__}"
@@ -61,9 +67,11 @@ def kind_and_paragraph(error: BaseException) -> str:
 def explained(error: Exception, case: Case, net: nn.Module, inputs: Sequence[Tensor]) -> Exception:
     """Return an InputRefusedError that says what the network was given, and what changes it.
 
-    Returns `error` itself where it cannot come from the input: memory, or a missing attribute.
+    Returns `error` itself where it cannot come from the input: memory, threads, or a missing
+    attribute.
     """
-    if not isinstance(error, OF_THE_INPUT) or kind_of(error) == OUT_OF_MEMORY:
+    of_the_input = isinstance(error, OF_THE_INPUT) and not is_thread_refused(error)
+    if not of_the_input or kind_of(error) == OUT_OF_MEMORY:
         return error
     return InputRefusedError(
         f"the network does not accept its input ({described(inputs)}): "

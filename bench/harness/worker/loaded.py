@@ -18,7 +18,7 @@ from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explained
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import rows_of
-from bench.harness.worker.timing import Clock, Prepared, Unseen
+from bench.harness.worker.timing import Changed, Clock, Prepared, Unseen
 from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
 from bench.models.operators import operators
@@ -104,14 +104,23 @@ class Loaded:
             return Unseen([], [], [UNCHECKED.format(reason)])
         return self._unseen.call(self._run, self._inputs, self._first, now, typical_s)
 
-    def changed(self) -> dict[str, str]:
-        """Return the settings that differed while the network was timed, with their values.
+    def changed(self) -> Changed:
+        """Return the settings that differed while the network was timed.
 
-        Those are the settings that it has changed since `inspect`, or that cannot be set back.
+        Those are the settings that have changed since `inspect`, or that cannot be set back. Where
+        another process may have changed one, the network is called once more: what it then changes
+        again was its work.
         """
-        now, every = self._state.restore(), self._state.changes
-        differed = [each for each in every if each in now or not each.is_restored]
-        return {each.name: each.values for each in differed if each.counts}
+        now, again = self._state.restore(), set[str]()
+        if any(each.is_open for each in now):
+            self._run()
+            again = {each.name for each in self._state.restore()}
+        found = Changed({}, {})
+        for each in self._state.changes:
+            if each.counts and (each in now or not each.is_restored):
+                is_open = each.is_open and each.name not in again
+                (found.unattributed if is_open else found.by_network)[each.name] = each.values
+        return found
 
     def operators(self) -> list[Operator]:
         """List the operators of one call, where the backend runs them one by one.

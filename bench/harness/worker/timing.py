@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.devices import clocks
@@ -37,6 +37,20 @@ class Unseen(NamedTuple):
     notes: Sequence[str] = ()
 
 
+class Changed(NamedTuple):
+    """Settings of the process that changed while a network was timed: `from 2 to 1` by name.
+
+    The network changed those `by_network`; it is not known who changed the `unattributed` ones.
+    """
+
+    by_network: dict[str, str]
+    unattributed: dict[str, str]
+
+
+def _no_change() -> Changed:
+    return Changed({}, {})
+
+
 def _nothing(now: Clock, typical_s: float) -> Unseen:
     return Unseen([], [])
 
@@ -49,8 +63,8 @@ class Prepared(NamedTuple):
       is wrong.
     - `explained` returns an error of the first call with what the user can do about it.
     - `compare` raises where a later output differs from the first one.
-    - `changed` returns the settings of the process that the network has changed since `inspect`,
-      with their values: `from 2 to 1`.
+    - `changed` returns the settings of the process that have changed since `inspect`; it may run
+      the network once more.
     - `operators` runs the network once more and lists its operators in order; the list is empty
       where the backend does not run the operators one by one.
     - `unseen` calls the network on images that it never saw, checks its answers, and times the
@@ -61,7 +75,7 @@ class Prepared(NamedTuple):
     inspect: Callable[[object], CaseFacts]
     explained: Callable[[Exception], Exception] = lambda error: error
     compare: Callable[[object], None] = lambda output: None
-    changed: Callable[[], Mapping[str, str]] = dict
+    changed: Callable[[], Changed] = _no_change
     operators: Callable[[], Sequence[Operator]] = tuple
     unseen: Callable[[Clock, float], Unseen] = _nothing
 

@@ -1,6 +1,6 @@
 """The user's models: code that returns a network, and files of weights. Imports no torch."""
 
-from bench.models.user.checkpoint import read_weights
+from bench.models.user.checkpoint import check_unchanged, read_weights
 from bench.models.user.code import build, example_inputs, imported_files, notes
 from bench.models.user.content import HASH_LETTERS
 from bench.models.user.names import (
@@ -18,6 +18,7 @@ __all__ = [
     "HASH_LETTERS",
     "UserModel",
     "build",
+    "check_unchanged",
     "entry_points",
     "example_inputs",
     "identified",

@@ -44,19 +44,17 @@ def read_weights(source: Source) -> Weights:
     """Read the checkpoint of a source. Unpickles only tensors.
 
     Raises UsageError if the file is no checkpoint, has other objects, or unfolds to more bytes than
-    it has: a small file could fill the memory. Raises RuntimeError if the
-    file's hash is not `source.weights_hash`, before or after reading: it changed during the run.
+    it has: a small file could fill the memory. Raises RuntimeError if the file was changed. A
+    mapped tensor is read where it is used, so call `check_unchanged` again after its last use.
     """
     file = Path(source.weights)
-    _check_unchanged(file, source.weights_hash)
+    check_unchanged(source)
     try:
-        weights = _read(file)
+        return _read(file)
     except Exception as error:  # safetensors and torch raise many types
         sentence = str(error).partition(". ")[0].partition("\n")[0]
         reason = ascii(sentence or type(error).__name__)[1:-1]
         raise UsageError(f"{file.name} is no checkpoint: {reason}", SAVE_TENSORS) from None
-    _check_unchanged(file, source.weights_hash)
-    return weights
 
 
 def _read(file: Path) -> Weights:
@@ -139,7 +137,8 @@ def _unpickled(file: Path) -> object:
         raise TypeError(f"it holds more than tensors{what}") from None
 
 
-def _check_unchanged(file: Path, digest: str) -> None:
-    """Raise RuntimeError if the hash of the file differs from the hash in the name of the case."""
-    if file_hash(file) != digest:
+def check_unchanged(source: Source) -> None:
+    """Raise RuntimeError if the checkpoint of a source has another hash than the source says."""
+    file = Path(source.weights)
+    if file_hash(file) != source.weights_hash:
         raise RuntimeError(f"{file.name} was changed since the run began")

@@ -1,0 +1,33 @@
+"""Errors of the system become one message with a remedy, whatever the command was."""
+
+import sys
+
+import pytest
+from support.threads import start_refused
+
+from bench.cli import entry_point
+
+
+def fail():
+    raise RuntimeError("another error")
+
+
+def called(monkeypatch, command):
+    monkeypatch.setattr(entry_point, "app", lambda **_: command())
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    entry_point._call()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may refuse in other words")
+def test_a_limit_on_threads_is_a_message(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        called(monkeypatch, start_refused)
+    assert ended.value.code == 2
+    message, remedy = capsys.readouterr().err.splitlines()
+    assert message == "error: can't start new thread"
+    assert "ulimit -u" in remedy
+
+
+def test_another_error_stays_what_it_is(monkeypatch):
+    with pytest.raises(RuntimeError, match="another error"):
+        called(monkeypatch, fail)
