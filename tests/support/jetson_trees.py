@@ -5,15 +5,48 @@ The numbers come from boards under load. Links below `class` on a board are file
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
+
+from support.paths import write_tree
 
 
 class Tree(NamedTuple):
-    """The files of a board, and the two paths that depend on the JetPack release."""
+    """The files of a board, and the two paths that depend on the JetPack release.
+
+    `errors` has the error number of each file that cannot be opened (EACCES) or read.
+    """
 
     files: dict[str, str]
     gpu: str
     zone: str
+    errors: Mapping[str, int] = MappingProxyType({})
+
+    def plant(self, root: Path, monkeypatch) -> Path:
+        """Write the files below `root`, whose errors occur in this process; return `root`."""
+        write_tree(root, self.files | dict.fromkeys(self.errors, "0\n"))
+        really_open, really_read = os.open, os.read
+
+        def raise_error(path, refused):
+            code = self.errors.get(os.path.relpath(path, root), 0)
+            if code and (code == errno.EACCES) == refused:
+                raise OSError(code, os.strerror(code), str(path))
+
+        def open_or_refuse(path, *arguments, **options):
+            raise_error(path, True)
+            return really_open(path, *arguments, **options)
+
+        def read_or_fail(file, most):
+            raise_error(os.readlink(f"/proc/self/fd/{file}"), False)
+            return really_read(file, most)
+
+        monkeypatch.setattr(os, "open", open_or_refuse)
+        monkeypatch.setattr(os, "read", read_or_fail)
+        return root
 
 
 HWMON = "sys/class/hwmon"
@@ -109,9 +142,12 @@ def events(*counts: int) -> dict[str, str]:
 
 
 def module(model: str, part: str, memory_kib: int, chip: str = "tegra234") -> dict[str, str]:
+    """Return the files of a module on its developer kit; `part` may end in `-super`."""
+    carrier = {"p3701": "p3737", "p3767": "p3768", "p3834": "p4071"}[part[:5]] + "-0000"
+    part_alone = part.removesuffix("-super")
     return {
         MODEL: f"{model}\0",
-        COMPATIBLE: f"nvidia,p3768-0000+{part}\0nvidia,{part}\0nvidia,{chip}\0",
+        COMPATIBLE: f"nvidia,{carrier}+{part}\0nvidia,{part_alone}\0nvidia,{chip}\0",
         "proc/meminfo": f"MemTotal:       {memory_kib} kB\nMemFree:         1234567 kB\n",
     }
 

@@ -31,6 +31,7 @@ from bench.records import Gauges
 GPU_FOLDER = re.compile(r".+\.(gpu|ga10b|gv11b|gp10b)|gpu-gpc-\d+")
 GPU_ZONE = re.compile(r"gpu[-_]therm(al)?", re.IGNORECASE)
 GPU_ALERT = re.compile("gpu-throttle-alert")
+OFFLINE, COLDEST = -256_000, -50_000  # m°C
 OVER_CURRENT_COUNTER = re.compile(r"oc\d_event_cnt")
 
 T = TypeVar("T")
@@ -164,12 +165,18 @@ class Board:
         return float(number_in(first_existing(files), 1))
 
     def _temperature_c(self) -> float:
-        """Return temp / 1000: the file `temp` is in m°C. -256000 means that the zone is offline."""
+        """Return temp / 1000: the file `temp` is in m°C.
+
+        While the GPU sleeps, its zone is offline: the file has -256000 or returns EAGAIN.
+        """
         if self._zone is None:
             raise UnreadableError(
                 f"no {self._sys}/class/thermal/thermal_zone* is of type gpu-thermal"
             )
-        return number_in(self._zone / "temp", -50_000, 150_000) / 1000
+        millidegrees = number_in(self._zone / "temp", OFFLINE, 150_000)
+        if millidegrees < COLDEST:
+            raise UnreadableError(f"{self._zone}/temp is offline: the GPU sleeps")
+        return millidegrees / 1000
 
     def _power_w(self) -> float:
         """Return the sum over the rails of mV x mA / 1e6, in watts."""

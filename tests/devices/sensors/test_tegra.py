@@ -177,10 +177,15 @@ def test_a_load_above_1000_per_mille_is_refused(tmp_path, load):
     assert "nonsense" in seen.missing["utilisation"]
 
 
-def test_an_offline_zone_has_no_temperature(tmp_path):
-    seen = Board(write_tree(tmp_path, {**NANO.files, f"{NANO.zone}/temp": "-256000"})).gauges()
+@pytest.mark.parametrize(
+    ("millidegrees", "reason"),
+    [("-256000", "the GPU sleeps"), ("-256001", "nonsense"), ("150001", "nonsense")],
+)
+def test_an_offline_zone_has_no_temperature(tmp_path, millidegrees, reason):
+    files = {**NANO.files, f"{NANO.zone}/temp": millidegrees}
+    seen = Board(write_tree(tmp_path, files)).gauges()
     assert seen.temperature_c is None
-    assert "nonsense" in seen.missing["temperature_c"]
+    assert reason in seen.missing["temperature_c"]
 
 
 def test_load_is_found_at_its_place_in_older_kernels(tmp_path):
