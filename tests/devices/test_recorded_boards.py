@@ -1,4 +1,4 @@
-"""What `bench` reads on Orin boards as public dumps show them, and what doctor says there."""
+"""What `bench` reads on Orin boards, built from public dumps, and what doctor says there."""
 
 from typing import NamedTuple
 

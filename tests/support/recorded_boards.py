@@ -1,7 +1,7 @@
-"""Orin boards as public dumps and bug reports show them, with files that answer errors.
+"""Orin boards built from what public dumps and bug reports tell, with files that answer errors.
 
-Each entry names its source. Names, releases, part numbers, modes and errors are from there; levels
-that a source lacks are invented. The text of the files is ours.
+The comment of each board says what is from its source. The rest is invented, in the layout of its
+JetPack. No board was copied whole, and the text of the files is ours.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ BOARDS = {
         (306, 306, 1173),
         errors=NO_DLA,
     ),
-    # Dumps of ina3221@41 of an AGX Orin (alumet-dev/alumet #212), with two channels labelled NC
-    # that return errors; the counters are those of another report.
+    # Dump of ina3221@41 of an AGX Orin (alumet-dev/alumet #212): a channel that is not connected
+    # returns an error; that it is ENODATA is from the kernel's driver. Counters of another report.
     "JetPack 6, AGX Orin 32GB": board(
         AGX,
         "p3701-0004",
@@ -149,7 +149,7 @@ BOARDS = {
         power=AGX_RAILS,
         errors=unconnected("hwmon3"),
     ),
-    # A container without /var/lib/nvpmodel and /etc/nvpmodel.conf: a common way to run on Orin.
+    # The Orin Nano Super in a container without /var/lib/nvpmodel and /etc/nvpmodel.conf.
     "JetPack 6, Orin Nano Super in a container": board(
         NANO_SUPER,
         "p3767-0005-super",
@@ -160,7 +160,7 @@ BOARDS = {
         errors=NO_DLA,
         without=(MODE, MODES),
     ),
-    # Files with the rights of root only: debugfs on each board, the others on hardened images.
+    # An invented board whose files are for root only: debugfs is so by default.
     "JetPack 6, Orin NX read by a user": board(
         NX_SUPER,
         "p3767-0000-super",
