@@ -13,17 +13,20 @@ from bench.errors import CASE_FAILED, InterruptedRunError, UsageError
 def first_contact(device: str, out: Path, *, every: bool) -> None:
     """Run the steps of a first contact that are missing, and write hardware.md and its numbers.
 
-    Raises UsageError for a simulated device. Ends with CASE_FAILED if a line failed or is missing.
+    The time of a call counts from here. Raises UsageError for a simulated device. Ends with
+    CASE_FAILED if a line failed or is missing.
     """
     from bench import devices
     from bench.diagnostics.hardware import first_contact as steps_of_call
     from bench.diagnostics.hardware import met, page, runs, steps
+    from bench.diagnostics.hardware.call import Call
     from bench.diagnostics.hardware.line import all_pass
     from bench.harness.scheduler.environment import describe
     from bench.storage import lock
     from bench.storage.pages import write_pages
     from bench.text import to_json
 
+    call = Call()
     driver, chip = devices.select(device)
     if not driver.runs_torch:
         raise UsageError(f"{device} is simulated", "Use a device that computes: --device cpu.")
@@ -35,7 +38,7 @@ def first_contact(device: str, out: Path, *, every: bool) -> None:
     try:
         with lock.device(chip, is_shared=driver.is_shared):
             here = environment.environment_id
-            lines = steps_of_call.run(todo, folder / "hardware", here, complain)
+            lines = steps_of_call.run(todo, folder / "hardware", here, complain, call)
     except KeyboardInterrupt:
         saved = any((folder / "hardware").glob("lines/*.json"))
         raise InterruptedRunError(folder / "hardware", saved=saved) from None
@@ -46,5 +49,7 @@ def first_contact(device: str, out: Path, *, every: bool) -> None:
     }
     for path in [*write_pages(folder, pages), *met.save(folder / "hardware" / "met", chip, lines)]:
         tell(str(path))
-    if not all_pass(lines) or steps_of_call.is_unfinished(lines):
+    if rest := [line.name for line in lines if line.is_unfinished]:
+        complain(f"left for the next call of `{command}`: {'; '.join(rest)}")
+    if rest or not all_pass(lines):
         raise typer.Exit(CASE_FAILED)

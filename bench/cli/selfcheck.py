@@ -38,7 +38,7 @@ def selfcheck(
         typer.Option(
             "--hardware",
             help="Check a device that is new to bench, in at most 9 minutes; writes hardware.md. "
-            "The next call does what is missing.",
+            "The same command then does what is missing or failed.",
         ),
     ] = False,
     every: Annotated[

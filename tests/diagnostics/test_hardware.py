@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 import types
 
 import msgspec
@@ -11,9 +12,10 @@ from support.records import CHIP, ENVIRONMENT, GPU, OBSERVED, QUIET, TAKEN, meas
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.diagnostics.doctor import Finding
-from bench.diagnostics.hardware import first_contact, measure, met, page, steps
+from bench.diagnostics.hardware import first_contact, measure, met, page, spread, steps
+from bench.diagnostics.hardware.call import CALL_S, Call, TimeOverError
 from bench.diagnostics.hardware.line import Line, all_pass, impossible
-from bench.diagnostics.hardware.recorded import NOT_YET
+from bench.diagnostics.hardware.recorded import waiting
 from bench.diagnostics.hardware.runs import Means
 from bench.records import Failure, Waterfall
 from bench.storage.history import History
@@ -29,9 +31,11 @@ FINDINGS = [
 LACK = Finding("lack", f"torch on {GPU.device}", "convolutions are wrong")
 
 
-def profiled(residual=0.0):
+def profiled(residual=0.0, plain_s=(0.01,) * 12):
     terms = Waterfall(0.01, 0.006, 0.003 - residual, 0.001, residual, 0.0, 0.0)
-    return types.SimpleNamespace(failure=None, profile=types.SimpleNamespace(waterfall=terms))
+    rounds = [types.SimpleNamespace(plain_samples_s=plain_s)]
+    profile = types.SimpleNamespace(waterfall=terms)
+    return types.SimpleNamespace(failure=None, profile=profile, rounds=rounds)
 
 
 def rounds_of(cases, broken=()):
@@ -50,24 +54,47 @@ def rounds_of(cases, broken=()):
         yield History([] if is_broken else [measurement(case)], failed if is_broken else None)
 
 
-def means(fault="", calls=None):
-    """Return stand-ins for a whole GPU with one planted fault; `calls` collects what was run."""
+class FakeClock:
+    """A clock that only work moves."""
+
+    def __init__(self, check_s=4.0, run_s=20.0):
+        self.check_s, self.run_s = check_s, run_s
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def means(fault="", calls=None, clock=None, kept=None):
+    """Return stand-ins for a whole GPU with one planted fault; `calls` collects what was run.
+
+    `kept` is the store of the checks. Work moves the `clock`.
+    """
     calls = [] if calls is None else calls
+    kept = {} if kept is None else kept
+    clock = clock or FakeClock()
     broken = ["swin_t"] if fault == "a network is wrong" else []
 
     def timed(part, case):
         calls.append(part)
+        clock.now_s += clock.run_s
         busy = part == "disturbed" and fault != "a process is not named"
         conditions = TAKEN if busy else QUIET
         return History([measurement(case, **OBSERVED | {"conditions": conditions})], None)
 
-    def group(name, _):
+    def group(name):
         calls.append(name)
+        clock.now_s += clock.run_s
         return measure.lines_of(name, FakeInstruments(fault), None)
 
     def checked(cases):
         calls.extend(case.name for case in cases)
-        return list(rounds_of(cases, broken))
+        clock.now_s += clock.check_s * len(cases)
+        kept.update(zip(cases, rounds_of(cases, broken), strict=True))
+        return recorded(cases)
+
+    def recorded(cases):
+        return [kept.get(case, History([], None)) for case in cases]
 
     state = STATE | {"clock above its maximum": {"clock_mhz": 2100}}.get(fault, {})
     state |= {"a foreign process": {"foreign_processes": 1}}.get(fault, {})
@@ -76,6 +103,7 @@ def means(fault="", calls=None):
         findings=lambda: [*FINDINGS, *([LACK] if fault == "doctor finds a lack" else [])],
         state=lambda: state,
         group=group,
+        recorded=recorded,
         checked=checked,
         timed=timed,
         profiled=lambda case: profiled(0.002 if fault == "a profile with a hole" else 0.0),
@@ -84,9 +112,10 @@ def means(fault="", calls=None):
     )
 
 
-def contact(folder, fault="", *, every=False, calls=None, call_s=first_contact.CALL_S):
-    todo = steps.of(means(fault, calls), CHIP_OF_GPU, every=every)
-    return first_contact.run(todo, folder, "env", lambda _: None, call_s)
+def contact(folder, fault="", *, every=False, calls=None, call_s=CALL_S, kept=None, clock=None):
+    clock = clock or FakeClock(0.0, 0.0)
+    todo = steps.of(means(fault, calls, clock, kept), CHIP_OF_GPU, every=every)
+    return first_contact.run(todo, folder, "env", lambda _: None, Call(call_s, clock))
 
 
 def test_all_lines_pass_on_a_sound_gpu(tmp_path):
@@ -150,7 +179,7 @@ def test_what_cannot_be_read_is_not_possible_with_its_reason(tmp_path, fault, na
 
 def test_a_second_call_runs_only_what_is_missing(tmp_path):
     calls = []
-    first = contact(tmp_path, calls=calls, call_s=first_contact.CALL_S)
+    first = contact(tmp_path, calls=calls)
     assert calls
     calls.clear()
     assert contact(tmp_path, calls=calls) == first
@@ -161,22 +190,89 @@ def test_a_second_call_runs_only_what_is_missing(tmp_path):
     assert calls == ["clean", "disturbed"]
 
 
+def test_a_second_call_measures_a_failed_line_again(tmp_path):
+    calls, said = [], []
+    assert not all_pass(contact(tmp_path, "a process is not named"))
+    todo = steps.of(means(calls=calls), CHIP_OF_GPU)
+    lines = first_contact.run(todo, tmp_path, "env", said.append, Call(CALL_S, FakeClock()))
+    assert calls == ["clean", "disturbed"]
+    assert all_pass(lines)
+    assert "measured again: fault" in said[0]
+
+
+def test_a_second_call_checks_failed_networks_again_and_no_others(tmp_path):
+    kept, calls = {}, []
+    assert not all_pass(contact(tmp_path, "a network is wrong", kept=kept))
+    assert all_pass(contact(tmp_path, kept=kept, calls=calls))
+    assert calls == ["swin_t"]
+
+
+def test_what_is_missing_comes_before_what_failed(tmp_path):
+    contact(tmp_path, "wrong clock", call_s=150.0, clock=FakeClock())
+    calls = []
+    lines = contact(tmp_path, "wrong clock", calls=calls, call_s=200.0, clock=FakeClock())
+    assert calls[0] == "sensors"
+    assert {line.name for line in lines if line.failed} == TIMES  # no time to measure them again
+    assert "times" not in calls
+
+
+def test_no_call_takes_longer_than_its_time_and_the_calls_reach_the_end(tmp_path):
+    kept, last = {}, []
+    for number in range(20):
+        clock, calls = FakeClock(), []
+        lines = contact(tmp_path, calls=calls, call_s=150.0, kept=kept, clock=clock)
+        assert clock.now_s <= 150.0
+        assert not set(calls) & set(last) - {"clean", "disturbed"} or number == 0
+        if not any(line.is_unfinished for line in lines):
+            break
+    assert number >= 2
+    assert [line for line in lines if line.verdict != "PASS"] == []
+
+
 def test_a_step_that_does_not_fit_into_the_call_waits_for_the_next_one(tmp_path):
     lines = contact(tmp_path, call_s=50.0)
-    assert first_contact.is_unfinished(lines)
     by_name = {line.name: line for line in lines}
     assert by_name["doctor"].verdict == "PASS"
-    assert by_name["times"] == impossible("times", NOT_YET)
-    assert not first_contact.is_unfinished(contact(tmp_path))
+    assert by_name["times"] == waiting("times")
+    assert by_name["times"].is_unfinished
+    assert not any(line.is_unfinished for line in contact(tmp_path))
 
 
-def test_a_check_that_stops_in_the_middle_says_how_far_it_came(tmp_path):
-    cases = steps.of(means(), CHIP_OF_GPU)
-    (step,) = [step for step in cases if step.name == "check of 36 networks, eager fp32"]
-    (line,) = step.make(-1e9)
+def test_a_check_stops_before_the_time_is_over_and_says_how_far_it_came():
+    clock = FakeClock()
+    todo = steps.of(means(clock=clock), CHIP_OF_GPU)
+    (step,) = [step for step in todo if step.name == "check of 36 networks, eager fp32"]
+    (line,) = step.make(Call(60.0, clock))
     assert line.verdict == "NOT POSSIBLE"
-    assert "0 of 36" in line.why
-    assert first_contact.is_unfinished([line])
+    assert line.is_unfinished
+    assert "13 of 36 networks are checked so far" in line.why
+    assert clock.now_s == 52.0  # one alone, then six at once
+
+
+def test_a_step_that_hangs_is_stopped_when_the_call_ends_and_failed_at_its_own_limit(tmp_path):
+    hanging = steps.Step("a", 0.0, lambda _: time.sleep(60))
+    (line,) = first_contact.run([hanging], tmp_path, "env", lambda _: None, Call(0.05))
+    assert line == waiting("a")
+    limited = hanging._replace(most_s=0.05)
+    (line,) = first_contact.run([limited], tmp_path, "env", lambda _: None, Call(60.0))
+    assert line.failed
+    assert "did not end within 0 s" in line.why
+
+
+def test_a_check_that_is_stopped_keeps_the_networks_before_it():
+    kept = {}
+    stand_ins = means(kept=kept)
+
+    def checked(cases):
+        if kept:
+            raise TimeOverError
+        return stand_ins.checked(cases)
+
+    todo = steps.of(stand_ins._replace(checked=checked), CHIP_OF_GPU)
+    (step,) = [step for step in todo if step.name == "check of 36 networks, eager fp32"]
+    (line,) = step.make(Call(CALL_S, FakeClock()))
+    assert "1 of 36" in line.why
+    assert line.is_unfinished
 
 
 def test_all_adds_the_forms_of_all_networks(tmp_path):
@@ -200,8 +296,48 @@ def test_the_page_and_the_result_of_lines():
     assert "1 \\| 2" in text
     assert "too large" in text
     assert "no sensor" in text
+    assert "0 left for the next call" in text
     assert not all_pass(lines)
     assert all_pass([lines[0], lines[2]])
+
+
+def test_the_page_lists_what_is_left_apart():
+    text = page.to_markdown([Line("a", "PASS"), waiting("b", "2 of 3 networks")], ENVIRONMENT)
+    assert "1 PASS, 0 FAIL, 0 NOT POSSIBLE; 1 left for the next call" in text
+    assert "- b: 2 of 3 networks" in text
+
+
+@pytest.mark.parametrize(
+    ("readings", "verdict"),
+    [
+        ([1.0, 1.01, 0.99, 1.0, 1.02, 1.0], "PASS"),
+        ([1.1] * 6, "FAIL"),
+        ([0.0] * 6, "FAIL"),
+        ([0.6, 1.12, 0.11, 1.46, 1.0, 1.0], "NOT POSSIBLE"),  # another program computes
+        ([0.77, 0.19, 0.27], "NOT POSSIBLE"),  # too few
+        ([1.0, 1.06, 1.06, 1.07, 1.07, 1.08], "NOT POSSIBLE"),  # on the edge
+    ],
+)
+def test_readings_that_vary_too_much_decide_nothing(readings, verdict):
+    line = spread.within("a", readings, (0.95, 1.05), seen="", limit="", why="wrong", raw={})
+    assert line.verdict == verdict
+    assert line.repeats == (verdict != "PASS")
+
+
+@pytest.mark.parametrize(
+    ("residual", "plain_s", "verdict"),
+    [
+        (0.002, [0.01] * 12, "FAIL"),
+        (0.002, [0.01, 0.05] * 6, "NOT POSSIBLE"),
+        (0.0001, [0.01, 0.05] * 6, "NOT POSSIBLE"),
+        (0.0006, [0.0098, 0.0102] * 6, "NOT POSSIBLE"),  # on the edge
+        (0.0001, [0.0098, 0.0102] * 6, "PASS"),
+    ],
+)
+def test_a_profile_of_a_busy_machine_decides_nothing(residual, plain_s, verdict):
+    line = steps.recorded.profile(profiled(residual, plain_s))
+    assert line.verdict == verdict
+    assert line.repeats == (verdict != "PASS")
 
 
 def test_what_was_met_is_saved_without_names_and_serials(tmp_path):

@@ -1,64 +1,73 @@
-"""Runs the steps that have no result yet, as long as the time of a call lasts."""
+"""Runs the steps that have no settled result yet, as long as the time of a call lasts."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from bench.diagnostics.hardware.line import Line, impossible
-from bench.diagnostics.hardware.recorded import NOT_YET
+from bench.diagnostics.hardware.call import Call, TimeOverError
+from bench.diagnostics.hardware.line import Line, failure
+from bench.diagnostics.hardware.recorded import waiting
 from bench.diagnostics.hardware.steps import Step
 from bench.errors import BenchError
 from bench.storage.pages import write_pages
 
-CALL_S = 540.0
+Say = Callable[[str], None]
 
 
 def run(
-    steps: Sequence[Step],
-    folder: Path,
-    environment_id: str,
-    say: Callable[[str], None],
-    call_s: float = CALL_S,
+    steps: Sequence[Step], folder: Path, environment_id: str, say: Say, call: Call | None = None
 ) -> list[Line]:
     """Return the lines of all steps. Each result is on disk before the next step begins.
 
-    A step whose result is on disk for this environment is not run again. A step that does not fit
-    into the rest of `call_s` seconds gives a line that says so, and no result.
+    Steps without a result on disk for this environment run first. Then steps run again that have
+    a line which failed or could not be decided; if the time is over before, such a line stays. A
+    step that does not fit into the rest of the call gives a line that says so, and no result.
     """
-    ends_at = time.monotonic() + call_s
-    found: list[Line] = []
-    for step in steps:
-        path = folder / "lines" / f"{_file_name(step.name)}-{environment_id}.json"
-        if path.exists():
-            found += msgspec.json.decode(path.read_bytes(), type=list[Line])
-            continue
-        made = _made(step, ends_at)
+    call = call or Call()
+    paths = {step.name: folder / "lines" / _file_name(step, environment_id) for step in steps}
+    found = {name: _decoded(path) for name, path in paths.items() if path.exists()}
+    todo = [step for step in steps if step.name not in found]
+    again = [step for step in steps if any(each.repeats for each in found.get(step.name, []))]
+    if failed := [step.name for step in again if step.needs_s]:
+        say(f"after what is missing, measured again: {', '.join(failed)}")
+    for step in [*todo, *again]:
+        made = _made(step, call)
+        if step in again and all(line.is_unfinished for line in made):
+            continue  # the earlier result stays
         for line in made:
             say(f"{line.verdict}  {line.name}: {line.why or line.seen}")
-        if not is_unfinished(made):
-            write_pages(path.parent, {path.name: msgspec.json.format(msgspec.json.encode(made))})
-        found += made
-    return found
+        if not any(line.is_unfinished for line in made):
+            _save(paths[step.name], made)
+        found[step.name] = made
+    return [line for step in steps for line in found[step.name]]
 
 
-def is_unfinished(lines: Sequence[Line]) -> bool:
-    """Whether a line waits for the next call."""
-    return any(NOT_YET in line.why for line in lines)
-
-
-def _made(step: Step, ends_at: float) -> list[Line]:
-    if time.monotonic() + step.needs_s > ends_at:
-        return [impossible(step.name, NOT_YET)]
+def _made(step: Step, call: Call) -> list[Line]:
+    if not call.has(step.needs_s):
+        return [waiting(step.name)]
+    most_s = min(step.most_s, call.left_s)
     try:
-        return step.make(ends_at)
+        with call.stopping(most_s):
+            return step.make(call)
+    except TimeOverError:
+        if most_s < step.most_s:
+            return [waiting(step.name)]
+        return [failure(step.name, f"it did not end within {most_s:.0f} s")]
     except BenchError as error:
-        return [Line(step.name, "FAIL", why=error.message)]
+        return [failure(step.name, error.message)]
 
 
-def _file_name(name: str) -> str:
-    return "-".join(re.findall("[a-z0-9]+", name.lower()))
+def _save(path: Path, lines: Sequence[Line]) -> None:
+    write_pages(path.parent, {path.name: msgspec.json.format(msgspec.json.encode(lines))})
+
+
+def _decoded(path: Path) -> list[Line]:
+    return msgspec.json.decode(path.read_bytes(), type=list[Line])
+
+
+def _file_name(step: Step, environment_id: str) -> str:
+    return f"{'-'.join(re.findall('[a-z0-9]+', step.name.lower()))}-{environment_id}.json"

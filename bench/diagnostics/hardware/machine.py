@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.diagnostics.doctor import SHARE_THE_GPU, Finding
 from bench.diagnostics.hardware.line import Line, impossible, judged
 from bench.records import Chip
-from bench.text import facts
+from bench.text import facts, significant
 
 DOCTOR = "doctor"
 STATE = "state of the device"
@@ -24,7 +24,8 @@ def doctor(findings: Sequence[Finding], device: str) -> Line:
     return judged(
         DOCTOR,
         not lacks,
-        seen=f"{len(counted)} findings, {len(lacks)} lacks, {len(notes)} notes",
+        seen=f"{len(counted)} findings, {len(lacks)} of them lacks"
+        + "".join(f"; note on {each.about}: {each.text}" for each in notes),
         limit="nothing that this device needs is lacking",
         why="; ".join(f"{each.about}: {each.text}" for each in lacks),
         raw={"findings": [each._asdict() for each in counted]},
@@ -54,7 +55,7 @@ def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
     return judged(
         STATE,
         not faults,
-        seen=facts({name: value for name, value in found.items() if value is not None}) + missing,
+        seen=facts({name: _brief(value) for name, value in found.items()}) + missing,
         limit="no other process, several may compute" + (f", at most {most:g} MHz" if most else ""),
         why="; ".join(faults),
         raw=raw,
@@ -63,6 +64,10 @@ def state(found: Mapping[str, str | int | float | None], chip: Chip) -> Line:
 
 def _highest_mhz(chip: Chip) -> object:
     return chip.facts.get("max_clock_mhz") or chip.facts.get("gpu_max_mhz")
+
+
+def _brief(value: str | int | float | None) -> str | int | None:
+    return significant(value) if isinstance(value, float) else value
 
 
 def _number(value: object) -> float | None:

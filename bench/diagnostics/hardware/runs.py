@@ -16,7 +16,7 @@ from bench.backends import BACKENDS
 from bench.devices import Driver
 from bench.diagnostics import doctor
 from bench.diagnostics.hardware.disturb import disturbed
-from bench.diagnostics.hardware.line import Line
+from bench.diagnostics.hardware.line import Line, failure
 from bench.diagnostics.selfcheck import RoundLog
 from bench.harness.plan import PRESETS
 from bench.harness.scheduler import profiler, runner
@@ -27,9 +27,17 @@ from bench.storage.history import History
 from bench.storage.results import Store
 
 PROFILE_S = 6.0
+DEADLINE_S = 240.0  # of a child that checks and sends nothing; a compiler may need minutes
 _UNBOUND = {"precision": None, "budget_s": None, "slow_budget_s": None, "observe_s": 0.0}
 CHECK = msgspec.structs.replace(
-    PRESETS["quick"], rounds=1, timed_s=0.02, block_s=0.02, warmup_s=0.02, min_samples=1, **_UNBOUND
+    PRESETS["quick"],
+    rounds=1,
+    timed_s=0.02,
+    block_s=0.02,
+    warmup_s=0.02,
+    min_samples=1,
+    deadline_s=DEADLINE_S,
+    **_UNBOUND,
 )
 ROUND = msgspec.structs.replace(PRESETS["quick"], rounds=1, timed_s=2.0, **_UNBOUND)
 
@@ -40,15 +48,17 @@ class Means(NamedTuple):
     """What the steps call; tests replace each by a stand-in.
 
     - `findings`: what doctor says. `state`: the state of the idle device.
-    - `group`: the lines of a group of `measure.GROUPS`, within so many seconds.
-    - `checked`: checks cases. `timed`: times one case, for a part of that name.
+    - `group`: the lines of a group of `measure.GROUPS`. `recorded`: the checks on record.
+    - `checked`: checks cases, and failed ones again. `timed`: times a case, for a part of that
+      name.
     - `profiled`: profiles a case. `disturbed`: lets another process compute.
     - `missing`: why a backend or a precision is absent.
     """
 
     findings: Callable[[], Sequence[doctor.Finding]]
     state: Callable[[], Facts]
-    group: Callable[[str, float], list[Line]]
+    group: Callable[[str], list[Line]]
+    recorded: Callable[[Sequence[Case]], list[History]]
     checked: Callable[[Sequence[Case]], list[History]]
     timed: Callable[[str, Case], History]
     profiled: Callable[[Case], ProfileHistory]
@@ -67,7 +77,8 @@ def real(driver: Driver, chip: Chip, folder: Path, say: Callable[[str], None]) -
     return Means(
         findings=doctor.examine,
         state=driver.state,
-        group=lambda group, limit_s: _in_process(driver.name, group, limit_s),
+        group=lambda group: _in_process(driver.name, group),
+        recorded=runs.recorded,
         checked=runs.checked,
         timed=runs.timed,
         profiled=runs.profiled,
@@ -76,15 +87,12 @@ def real(driver: Driver, chip: Chip, folder: Path, say: Callable[[str], None]) -
     )
 
 
-def _in_process(device: str, group: str, limit_s: float) -> list[Line]:
+def _in_process(device: str, group: str) -> list[Line]:
     command = command_for_module("bench.diagnostics.hardware.measure", device, group)
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired:
-        return [Line(group, "FAIL", why=f"its process did not end within {limit_s:.0f} s")]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        return [Line(group, "FAIL", why=last or f"its process ended with {done.returncode}")]
+        return [failure(group, last or f"its process ended with {done.returncode}")]
     return msgspec.json.decode(done.stdout, type=list[Line])
 
 
@@ -99,18 +107,26 @@ class _Runs:
         self._folder = folder
         self._say = say
 
-    def checked(self, cases: Sequence[Case]) -> list[History]:
-        """Build and check the cases that have neither a round nor a failure on record."""
+    def recorded(self, cases: Sequence[Case]) -> list[History]:
+        """Return the checks on record, without running any."""
         store, environment = self._opened("checks")
         with contextlib.closing(store):
-            runner.run(cases, CHECK, store, environment, RoundLog("checks", self._say))
+            return [store.history(case, environment.environment_id) for case in cases]
+
+    def checked(self, cases: Sequence[Case]) -> list[History]:
+        """Build and check the cases that have no round on record."""
+        store, environment = self._opened("checks")
+        log = RoundLog("checks", self._say)
+        with contextlib.closing(store):
+            runner.run(cases, CHECK, store, environment, log, retry_failed=True)
             return [store.history(case, environment.environment_id) for case in cases]
 
     def timed(self, part: str, case: Case) -> History:
-        """Time one round of a case in the store of `part`."""
+        """Time one new round of a case in the store of `part`."""
         store, environment = self._opened(part)
         with contextlib.closing(store):
-            runner.run([case], ROUND, store, environment, RoundLog(part, self._say))
+            log = RoundLog(part, self._say)
+            runner.run([case], ROUND, store, environment, log, again=True)
             return store.history(case, environment.environment_id)
 
     def profiled(self, case: Case) -> ProfileHistory:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.backends import BACKENDS
 from bench.devices.precision import PRECISIONS
 from bench.diagnostics.hardware import machine, recorded
-from bench.diagnostics.hardware.line import Line, impossible
+from bench.diagnostics.hardware.call import Call, TimeOverError
+from bench.diagnostics.hardware.line import Line, failure, impossible
 from bench.diagnostics.hardware.measure import GROUPS
 from bench.diagnostics.hardware.runs import Means
 from bench.models.zoo import ZOO
@@ -22,21 +23,20 @@ PROFILED = DISTURBED = "resnet50"
 GROUP_S = 120.0
 AT_ONCE = 6  # networks that are checked before the clock is read again, on a fast device
 FAST_S = 15.0
-COMPILED_AT_ONCE = 1
 DEFAULT = Case("", "")
 
 
 class Step(NamedTuple):
     """Some lines that are measured together.
 
-    `needs_s` is how long the step takes at most on a GPU; it does not begin with less time left,
-    and it is finished once it has begun. `make` gets the monotonic second at which this call ends,
-    and returns the lines.
+    `needs_s` is how long the step takes at most on a GPU; it does not begin with less time left.
+    After `most_s` it is stopped, and failed. `make` gets the call, and returns the lines.
     """
 
     name: str
     needs_s: float
-    make: Callable[[float], list[Line]]
+    make: Callable[[Call], list[Line]]
+    most_s: float = 240.0
 
 
 def of(means: Means, chip: Chip, *, every: bool = False) -> list[Step]:
@@ -52,7 +52,7 @@ def of(means: Means, chip: Chip, *, every: bool = False) -> list[Step]:
 
 
 def _group(means: Means, group: str) -> Step:
-    return Step(group, GROUP_S, lambda _: means.group(group, GROUP_S))
+    return Step(group, GROUP_S, lambda _: means.group(group))
 
 
 def _case(
@@ -74,7 +74,7 @@ def _fault(means: Means, chip: Chip) -> Line:
         disturbed = means.timed("disturbed", case)
     for history in (clean, disturbed):
         if history.failure:
-            return Line(recorded.FAULT, "FAIL", why=history.failure.message)
+            return failure(recorded.FAULT, history.failure.message)
     return recorded.fault(clean.rounds[0], disturbed.rounds[0])
 
 
@@ -99,28 +99,45 @@ def _check(
     *,
     all_forms: bool = False,
 ) -> Step:
-    """Return a step that checks `networks`, a few at a time until the time is over."""
+    """Return a step that checks `networks` with a backend, or says what the device lacks for it."""
     what = "all forms" if all_forms else f"{len(networks)} networks"
     name = f"check of {what}, {backend} {precision}"
-    at_once = AT_ONCE if BACKENDS[backend].one_by_one else COMPILED_AT_ONCE
+    at_once, needs_s = (AT_ONCE, 30.0) if BACKENDS[backend].one_by_one else (1, 90.0)
+    if lack := means.missing(backend, precision):
+        return Step(name, 0.0, lambda _: [impossible(name, lack, next_call="repeats")])
     cases = [
         _case(network, chip, form, backend, precision)
         for network in networks
         for form in (ZOO[network].forms if all_forms else ZOO[network].forms[:1])
     ]
 
-    def make(ends_at: float) -> list[Line]:
-        if lack := means.missing(backend, precision):
-            return [impossible(name, lack)]
-        found: list[History] = []
-        longest_s = 0.0
-        while len(found) < len(cases):
-            began = time.monotonic()
-            if began + longest_s > ends_at:
-                break
-            size = at_once if found and longest_s < FAST_S else 1
-            found += means.checked(cases[len(found) : len(found) + size])
-            longest_s = max(longest_s, time.monotonic() - began)
-        return [recorded.checks(name, cases, found)]
+    def make(call: Call) -> list[Line]:
+        return [recorded.checks(name, cases, _checked(means, cases, call, needs_s, at_once))]
 
-    return Step(name, 30.0 if at_once > 1 else 90.0, make)
+    return Step(name, needs_s, make, math.inf)
+
+
+def _checked(
+    means: Means, cases: Sequence[Case], call: Call, needs_s: float, at_once: int
+) -> list[History]:
+    """Check cases without a result, then those that failed, as long as the call lasts.
+
+    The first case needs `needs_s`; later ones need as long as the slowest one took. If they are
+    fast, `at_once` are checked before the clock is read again.
+    """
+    found = dict(zip(cases, means.recorded(cases), strict=True))
+    todo = [case for case in cases if not found[case].rounds and not found[case].failure]
+    todo += [case for case in cases if found[case].failure]
+    slowest_s = 0.0
+    while todo:
+        piece = todo[: at_once if 0 < slowest_s < FAST_S else 1]
+        if not call.has(len(piece) * slowest_s or needs_s):
+            break
+        began = call.now()
+        try:
+            found |= zip(piece, means.checked(piece), strict=True)
+        except TimeOverError:  # the estimate was too low
+            return means.recorded(cases)
+        slowest_s = max(slowest_s, (call.now() - began) / len(piece))
+        del todo[: len(piece)]
+    return list(found.values())

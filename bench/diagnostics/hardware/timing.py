@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.backends import BACKENDS
 from bench.diagnostics.hardware.instruments import NETWORKS, Instruments, Loaded
 from bench.diagnostics.hardware.line import Line, impossible, judged
+from bench.diagnostics.hardware.spread import within
 from bench.harness.worker.timing import timed_block
 from bench.records import Case
 
 PAIRS = 12
-LEAST_PAIRS = 3
-PAIRS_S = 10.0  # no pair begins later, once there are LEAST_PAIRS
+PAIRS_S = 15.0  # no pair begins later
 CALLS = 8
 BLOCK_S = 0.5  # fewer calls where CALLS would take longer
 WARM_UP_CALLS = 5
@@ -108,7 +108,7 @@ def _pairs(instruments: Instruments, ours: Seconds, bare: Seconds) -> list[tuple
     pairs: list[tuple[float, float]] = []
     ends_at = instruments.seconds() + PAIRS_S
     for number in range(PAIRS):
-        if number >= LEAST_PAIRS and instruments.seconds() > ends_at:
+        if pairs and instruments.seconds() > ends_at:
             break
         if number % 2:
             second = bare()
@@ -121,12 +121,14 @@ def _pairs(instruments: Instruments, ours: Seconds, bare: Seconds) -> list[tuple
 
 def compared(name: str, pairs: Sequence[tuple[float, float]]) -> Line:
     """Judge pairs of seconds: the session's, the bare loop's. The limit is on the median ratio."""
-    ratio = statistics.median(ours / bare if bare > 0 else 0.0 for ours, bare in pairs)
+    ratios = [ours / bare if bare > 0 else 0.0 for ours, bare in pairs]
     ours_s, bare_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return judged(
+    return within(
         name,
-        abs(ratio - 1) <= TOLERATED,
-        seen=f"{1e3 * ours_s:.3f} ms, bare loop {1e3 * bare_s:.3f} ms, ratio {ratio:.3f}",
+        ratios,
+        (1 - TOLERATED, 1 + TOLERATED),
+        seen=f"{1e3 * ours_s:.3f} ms, bare loop {1e3 * bare_s:.3f} ms, "
+        f"ratio {statistics.median(ratios):.3f}",
         limit=f"ratio within {1 - TOLERATED:g} to {1 + TOLERATED:g}",
         why="the session and the bare loop do not time the same",
         raw={"pairs_s": [list(pair) for pair in pairs]},

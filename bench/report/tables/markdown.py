@@ -23,6 +23,10 @@ TEXT_COLUMNS = (
     "Category",
     "Requirement",
     "Found",
+    "Line",
+    "Seen",
+    "Limit",
+    "Reason",
 )
 
 
