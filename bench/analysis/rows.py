@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from bench.analysis import ranks
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment
@@ -22,8 +23,9 @@ from bench.storage.history import history
 class Row(msgspec.Struct, frozen=True):
     """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
 
-    `interval` is the 95 % interval of the latency; None for a single process. `rank` is 1 for the
-    fastest case of a group; rows share a rank when their difference is not significant.
+    `interval` is the 95 % interval of the latency; None for a single process. `rank` holds the
+    numbers of a row in ascending order (`bench.analysis.ranks`): two rows of a group share a number
+    if and only if they are not told apart. It is empty for a failed or INVALID row.
     `accuracies` holds one accuracy per data set, for the model at this resolution; the best source
     comes first.
     """
@@ -39,7 +41,7 @@ class Row(msgspec.Struct, frozen=True):
     interval: Estimate | None
     verdict: Verdict | None
     accuracies: list[Accuracy] = []
-    rank: int | None = None
+    rank: tuple[int, ...] = ()
 
     @property
     def chip(self) -> Chip:
@@ -94,8 +96,8 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """The same rows in the same order, ranked among themselves within each group.
 
-    The fastest row leads with rank 1. Each next row shares the leader's rank, unless the leader is
-    FASTER; the row then leads, and its rank is its place. INVALID rows have no rank.
+    Two rows are told apart if `bench.analysis.ratio.compare` finds one of them FASTER. The numbers
+    follow the latency, the fastest row first. INVALID rows have no rank.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
@@ -104,12 +106,19 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
             groups.setdefault(key, []).append(place)
     found = list(rows)
     for places in groups.values():
-        places.sort(key=lambda place: _median(rows[place]))
-        leader, rank = places[0], 1
-        for number, place in enumerate(places, 1):
-            if compare(rows[place].rounds, rows[leader].rounds).finding == "FASTER":
-                leader, rank = place, number
+        places.sort(key=lambda place: _latency(rows[place]))
+        ordered = ranks.numbers(_apart([rows[place] for place in places]))
+        for place, rank in zip(places, ordered, strict=True):
             found[place] = msgspec.structs.replace(rows[place], rank=rank)
+    return found
+
+
+def _apart(rows: Sequence[Row]) -> list[list[bool]]:
+    """Whether the i-th and the j-th row are told apart; a row and itself are not."""
+    found = [[False] * len(rows) for _ in rows]
+    for i, j in itertools.combinations(range(len(rows)), 2):
+        finding = compare(rows[i].rounds, rows[j].rounds).finding
+        found[i][j] = found[j][i] = finding in ("FASTER", "SLOWER")
     return found
 
 
@@ -159,9 +168,9 @@ def _is_grouped(rounds: Sequence[Measurement]) -> bool:
     return any(record.calls_per_sample > 1 for record in rounds)
 
 
-def _median(row: Row) -> float:
-    assert row.summary is not None
-    return row.summary.median
+def _latency(row: Row) -> float:
+    assert row.typical_s is not None
+    return row.typical_s
 
 
 def _cost(rounds: Sequence[Measurement]) -> Cost:

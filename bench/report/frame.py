@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
+from bench.analysis import ranks
 from bench.analysis.recorded import MEASURE_FIRST
 from bench.analysis.rows import Row
 from bench.errors import UsageError
@@ -42,7 +43,7 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One line per row; a value that was not measured is `NaN`, `None` or `<NA>`, never 0."""
     lines = pd.DataFrame([_line(row) for row in rows])
-    whole = ["rank", *(name for name in Cost.__struct_fields__ if name != "uncounted")]
+    whole = [name for name in Cost.__struct_fields__ if name != "uncounted"]
     real = [name for name in lines if name.endswith(("_s", "_w", "_j"))] + ["utilisation", "top1"]
     return lines.astype({**dict.fromkeys(real, "float64"), **dict.fromkeys(whole, "Int64")})
 
@@ -58,7 +59,7 @@ def _line(row: Row) -> dict[str, object]:
         "latency_low_s": row.interval.low if row.interval else None,
         "latency_high_s": row.interval.high if row.interval else None,
         "throughput_img_s": row.throughput,
-        "rank": row.rank,
+        "rank": ranks.text(row.rank) or None,
         "verdict": row.verdict.level if row.verdict else None,
         "doubts": "; ".join(r.text for r in row.verdict.reasons) if row.verdict else None,
         "samples": row.summary.samples if row.summary else 0,

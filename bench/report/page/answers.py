@@ -61,7 +61,7 @@ def answers(devices: Sequence[DeviceResults]) -> list[Answer]:
     for number, device in enumerate(devices):
         groups: dict[tuple[int, int], list[Row]] = {}
         for row in device.rows if device.latest else ():
-            if row.rank is not None:
+            if row.rank:
                 groups.setdefault((row.case.batch, row.case.resolution), []).append(row)
         found += [
             _answer(number, sorted(rows, key=_seconds))
@@ -89,7 +89,7 @@ def _answer(device: int, rows: Sequence[Row]) -> Answer:
 
 
 def _winner(rows: Sequence[Row]) -> Winner:
-    """The first of `rows`, and those of the others with the same rank."""
+    """The first of `rows`, and those of the others that are not told apart from it."""
     first, *others = rows
     return Winner(
         name=naming.title(first.case),
@@ -98,7 +98,7 @@ def _winner(rows: Sequence[Row]) -> Winner:
         high=first.interval.high if first.interval else None,
         top1=_top1(first),
         verdict=first.verdict.level if first.verdict else None,
-        ties=[naming.title(row.case) for row in others if row.rank == first.rank],
+        ties=[naming.title(row.case) for row in others if {*row.rank} & {*first.rank}],
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.analysis import ranks
 from bench.analysis.profile import summary
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.rows import Row
@@ -118,7 +119,7 @@ def _line(device: int, row: Row) -> Json:
         "samples": summary.samples if summary else None,
         "processes": summary.processes if summary else None,
         "throughput": row.throughput,
-        "rank": row.rank,
+        "rank": ranks.text(row.rank) or None,
         "params": cost.params,
         "macs": cost.macs,
         "verdict": row.verdict.level if row.verdict else None,

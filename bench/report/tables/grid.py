@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from bench.analysis import ranks
 from bench.analysis.rows import Row
 from bench.models import forms
 from bench.records import Cost
@@ -193,8 +194,8 @@ def _unmeasured(row: Row | None) -> str:
 
 def _rank(shown: Shown, line: Line) -> Cell:
     found = [shown.rows.get((line.model, form, LATENCY_BATCH)) for form in line.timed]
-    ranks = [str(row.rank) if row and row.rank else NOTHING for row in found]
-    return _chain(line.timed, [(rank, "") for rank in ranks])
+    texts = [ranks.text(row.rank) if row and row.rank else NOTHING for row in found]
+    return _chain(line.timed, [(text, "") for text in texts])
 
 
 def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
@@ -211,8 +212,8 @@ def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
                 f"at batch {THROUGHPUT_BATCH}."
             )
         yield (
-            "Rank: by latency, among the device's rows in this table; rows without a significant "
-            "difference share a rank."
+            "Rank: by latency, among the device's rows in this table. Two rows share a number if "
+            "and only if they are not told apart with 95 % confidence."
         )
     if not layout.ablation:
         yield "MACs: multiply-accumulates for one image, which the paper calls FLOPs."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.analysis import ranks
 from bench.analysis.rows import Row
 from bench.models import naming
 from bench.records import Cost
@@ -72,7 +73,7 @@ def _line(row: Row) -> dict[str, str]:
         "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
         "Median (ms)": significant(milliseconds(summary.median if summary else None)),
         "95 % interval (ms)": _interval(row),
-        "Rank": str(row.rank or NOTHING),
+        "Rank": ranks.text(row.rank) or NOTHING,
         "Throughput (img/s)": significant(row.throughput),
         "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
         "Params (M)": significant(in_unit(MEGA, cost.params), 4),
