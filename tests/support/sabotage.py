@@ -1,6 +1,7 @@
 """Faults that a wrong merge would cause, and their effect on the output of a network."""
 
 import contextlib
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.harness.worker.check import _largest_error
 
+UNCERTAIN = 1e-4  # a smaller effect in float32 is measured again in float64
 ROUNDING = 1e-9  # in float64, a fault with a smaller effect changes nothing: the key of a softmax
 
 
@@ -36,7 +38,22 @@ def make_identity(norm):
     norm.running_var.fill_(1 - norm.eps)
 
 
+def drop_bias(layer):
+    layer.bias.zero_()
+
+
+def zero_all(layer):
+    for each in layer.parameters():
+        each.zero_()
+
+
+def skip(layer):
+    layer.forward = lambda images: images
+
+
 KINDS = {"mean dropped": drop_mean, "zero": make_zero, "identity": make_identity}
+KINDS_OF_LINEAR = {"zero": zero_all, "bias dropped": drop_bias}
+KINDS_OF_LAYER_NORM = {"missing": skip}
 
 
 def norms_by_name(net):
@@ -48,15 +65,35 @@ def norms_by_name(net):
     }
 
 
+def layers_by_name(net):
+    """Return the BatchNorms, LayerNorms and linear layers of a network by name."""
+    others = {
+        name: module
+        for name, module in net.named_modules()
+        if isinstance(module, (nn.LayerNorm, nn.Linear))
+    }
+    return norms_by_name(net) | others
+
+
+def kinds_of(layer):
+    """Return the functions that plant a fault in such a layer, by the name of the fault."""
+    if isinstance(layer, nn.LayerNorm):
+        return KINDS_OF_LAYER_NORM
+    if isinstance(layer, nn.Linear):
+        return KINDS_OF_LINEAR if layer.bias is not None else {"zero": zero_all}
+    return KINDS
+
+
 @contextlib.contextmanager
-def sabotaged(norm, kind):
-    """Make one BatchNorm wrong for a while."""
-    before = {name: value.clone() for name, value in norm.state_dict().items()}
+def sabotaged(layer, kind):
+    """Make one layer wrong for a while."""
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
     try:
-        KINDS[kind](norm)
+        kinds_of(layer)[kind](layer)
         yield
     finally:
-        for name, value in norm.state_dict().items():
+        layer.__dict__.pop("forward", None)
+        for name, value in layer.state_dict().items():
             value.copy_(before[name])
 
 
@@ -124,15 +161,35 @@ class Recording:
 
 
 @torch.inference_mode()
-def faults(net, images):
-    """Return the faults of every kind in every BatchNorm of `net`, the smallest effect first."""
+def faults(net, images, layers=norms_by_name, wanted=lambda number, kind: True):
+    """Return the faults of `net`, the smallest effect first.
+
+    A fault of each kind is planted in each of `layers`, unless it is not `wanted` in the n-th.
+    """
     recording, found = Recording(net, images), []
-    for name, norm in norms_by_name(net).items():
-        if norm not in recording._began:
+    for number, (name, layer) in enumerate(layers(net).items()):
+        if layer not in recording._began:
             continue
-        with recording.from_(norm) as call:
-            for kind in KINDS:
-                with sabotaged(norm, kind):
+        with recording.from_(layer) as call:
+            for kind in filter(partial(wanted, number), kinds_of(layer)):
+                with sabotaged(layer, kind):
                     effect = _largest_error([call()], [recording.output])[1]
                 found.append(Fault(effect if effect == effect else float("inf"), kind, name))
+    return sorted(found)
+
+
+@torch.inference_mode()
+def real_faults(exact, images, every, layers=norms_by_name):
+    """Return the faults of `every` that change the function, the smallest effect first.
+
+    `exact` is the network in float64; it measures again what float32 cannot tell from rounding.
+    """
+    output, found, by_name = exact(images.double()), [], layers(exact)
+    for fault in every:
+        effect = fault.effect
+        if effect < UNCERTAIN:
+            with sabotaged(by_name[fault.layer], fault.kind):
+                effect = _largest_error([exact(images.double())], [output])[1]
+        if effect > ROUNDING:
+            found.append(Fault(effect, fault.kind, fault.layer))
     return sorted(found)

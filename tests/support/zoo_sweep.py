@@ -18,7 +18,7 @@ from bench.harness.worker import check, prepare
 from bench.harness.worker.timing import StageClock
 from bench.models.fuse import can_merge
 from bench.records import Case, Check, Cost
-from support.sabotage import KINDS, ROUNDING, Fault, OnZeros, faults, norms_by_name, sabotaged
+from support.sabotage import KINDS, OnZeros, faults, norms_by_name, real_faults
 
 FORM = "rrep"
 USUAL = 224  # pixels: the form is checked as a run checks it
@@ -27,8 +27,6 @@ SIZES = (64, 96, 128, 160, 192, 224, 256, 288, 384, 512)
 LARGE_PARAMS = 20e6
 MOST_PARAMS = 70e6
 CHANGE = 1e-6  # relative change of the input, for the gain
-# A fault whose effect float32 cannot tell from rounding is measured again in float64.
-UNCERTAIN = 1e-4
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -154,7 +152,7 @@ def study(original, size):
         return msgspec.structs.replace(row, wrong=[f"at {size} pixels: {error}"])
     exact, gain, cost = _conditioning(original, images)
     every = faults(original, images)
-    real = _real(exact, images, every)
+    real = real_faults(exact, images, every)
     if not real:
         return msgspec.structs.replace(row, wrong=["no fault changes the output"])
     smallest = real[0]
@@ -188,19 +186,6 @@ def _conditioning(original, images):
     changed = exact(images.double() * (1 + CHANGE * noise.double()))
     cost = check._largest_error([original(images).double()], [output])[1]
     return exact, check._largest_error([changed], [output])[1] / CHANGE, cost
-
-
-def _real(exact, images, every):
-    """Return the faults that change the function; measures those of little effect in float64."""
-    output, norms, found = exact(images.double()), norms_by_name(exact), []
-    for fault in every:
-        effect = fault.effect
-        if effect < UNCERTAIN:
-            with sabotaged(norms[fault.layer], fault.kind):
-                effect = check._largest_error([exact(images.double())], [output])[1]
-        if effect > ROUNDING:
-            found.append(Fault(effect, fault.kind, fault.layer))
-    return sorted(found)
 
 
 def _missed(original, net, images, size, real):

@@ -1,0 +1,73 @@
+"""The sweep of the paper's networks, and the table that it printed."""
+
+import pytest
+import torch
+from support.paper_sweep import EmulatedTf32, rounded
+from support.paths import ROOT
+from support.sabotage import faults, layers_by_name, real_faults
+from torch import nn
+
+from bench.models.zoo import ZOO
+
+SWIN = "swin"  # its first LayerNorm follows another one, so without it nothing changes
+LINES = (ROOT / "docs" / "checked-networks.md").read_text().splitlines()
+ROWS = [
+    [cell.strip() for cell in line.split("|")[1:-1]]
+    for line in LINES
+    if "@" in line and " / " in line
+]
+CELLS = [[cell.split(" / ") for cell in row[1:6]] for row in ROWS]
+
+
+def test_the_table_has_all_forms_of_all_networks():
+    forms = {f"{name}@{form}" for name, model in ZOO.items() for form in model.forms}
+    assert {row[0] for row in ROWS} == forms
+
+
+def test_each_check_of_the_table_passes():
+    pairs = [pair for cells in CELLS for pair in cells if pair != ["-"]]
+    assert len(pairs) >= 4 * len(ROWS)
+    assert all(float(error) <= float(tolerance) for error, tolerance in pairs)
+
+
+def test_no_tolerance_of_fp32_exceeds_half_of_the_smallest_fault():
+    planted = [(row[0], cells, row[6]) for row, cells in zip(ROWS, CELLS, strict=True) if row[6]]
+    assert len(planted) > len(ROWS) / 2
+    for name, (form, fp32, *_), fault in planted:
+        tolerances = [float(pair[1]) for pair in (form, fp32) if pair != ["-"]]
+        smallest = float(fault.partition(",")[0])
+        assert name.startswith(SWIN) or max(tolerances) <= smallest / 2
+
+
+def test_an_input_that_is_not_read_exceeds_every_tolerance():
+    for row, cells in zip(ROWS, CELLS, strict=True):
+        tolerances = [float(pair[1]) for pair in cells if pair != ["-"]]
+        assert not row[7] or float(row[7]) > max(tolerances)
+
+
+def test_tf32_has_ten_bits_of_mantissa():
+    values = torch.tensor([1.0, 1 + 2**-10, 1 + 2**-12, -1 - 2**-10 - 2**-12])
+    assert rounded(values).tolist() == [1.0, 1 + 2**-10, 1.0, -1 - 2**-10]
+    assert rounded(values.double()).equal(values.double())
+
+
+def test_products_are_rounded_under_emulation():
+    layer, images = nn.Linear(64, 8), torch.randn(2, 64)
+    with torch.no_grad(), EmulatedTf32():
+        emulated = layer(images)
+    with torch.no_grad():
+        exact = layer(images)
+    assert 1e-6 < (emulated - exact).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("kind", ["missing", "zero", "bias dropped"])
+def test_a_fault_is_planted_in_a_layer_and_removed_again(kind):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 4)).eval()
+    images = torch.randn(2, 8)
+    with torch.inference_mode():
+        before = net(images)
+        found = faults(net, images, layers_by_name)
+        real = real_faults(net.double(), images, found, layers_by_name)
+        assert torch.allclose(net.float()(images), before)
+    assert kind in {fault.kind for fault in real}
