@@ -15,7 +15,6 @@ from bench.models.naming import name, without_hash
 from bench.records import Case, Conditions, Failure, Measurement
 from bench.text import duration, milliseconds, plus_minus, significant
 
-PERCENTILES = (0.9, 0.95, 0.99)
 SHOWN_PROCESSES = 12
 WHY_ENDED = {
     "round": "not finished: the run planned more rounds",
@@ -62,13 +61,14 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     summary = stats.summarise(processes, grouped=group > 1)
     pooled = [sample for samples in processes for sample in samples]
     spread = plus_minus(summary.mean * 1e3, summary.std * 1e3)
+    yield "latency", f"{_ms(summary.latency)} ms: mean of the processes' medians"
+    yield "interval", _interval(processes)
     if group > 1:
-        yield "latency", f"{spread} ms: mean; a sample is the mean of {group} calls"
+        yield "mean", f"{spread} ms, of all iterations; a sample is the mean of {group} calls"
         yield "median", f"{_ms(summary.median)} ms, of groups of calls"
     else:
-        yield "latency", f"{spread} ms: mean ± standard deviation of all iterations"
-        yield "median", f"{_ms(summary.median)} ms; {_percentiles(pooled)}"
-    yield "interval", _interval(processes)
+        yield "mean", f"{spread} ms: mean ± standard deviation of all iterations"
+        yield "median", f"{_ms(summary.median)} ms; {_percentiles(processes)}"
     yield "processes", _processes(rounds)
     outliers = stats.count_outliers(pooled)
     far = f"; {_count(outliers, 'outlier')} included" if outliers else ""
@@ -114,9 +114,9 @@ def _of_gpu(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
         yield "observed", "; ".join([*words, *unread])
 
 
-def _percentiles(pooled: Sequence[float]) -> str:
-    known = {share: stats.percentile(pooled, share) for share in PERCENTILES}
-    texts = [f"p{100 * share:.0f} {_ms(value)} ms" for share, value in known.items() if value]
+def _percentiles(processes: Sequence[Sequence[float]]) -> str:
+    known = stats.tail(processes)._asdict()
+    texts = [f"{name} {_ms(value)} ms" for name, value in known.items() if value]
     return ", ".join(texts) or "too few samples for higher percentiles"
 
 

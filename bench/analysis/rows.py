@@ -12,7 +12,7 @@ from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment
 from bench.analysis.settings import alike
-from bench.analysis.stats import Estimate, Summary, latency, summarise
+from bench.analysis.stats import Estimate, Summary, Tail, latency, summarise, tail
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.paper import accuracy
 from bench.paper.accuracy import Accuracy, Given
@@ -50,15 +50,19 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def typical_s(self) -> float | None:
-        """Seconds: the mean of the processes' medians, else the median of all samples."""
-        if self.interval:
-            return self.interval.point
-        return self.summary.median if self.summary else None
+        """The latency in seconds: the mean of the processes' medians."""
+        return self.summary.latency if self.summary else None
 
     @property
     def throughput(self) -> float | None:
-        """Images per second: batch / median."""
-        return self.case.batch / self.summary.median if self.summary else None
+        """Images per second: batch / latency."""
+        return self.case.batch / self.summary.latency if self.summary else None
+
+    @property
+    def tail(self) -> Tail:
+        """Percentiles of all iterations; each None where the samples do not support it."""
+        rounds = [] if self.failure else self.rounds
+        return tail([r.samples_s for r in rounds], grouped=_is_grouped(rounds))
 
     @property
     def gpu(self) -> GpuMetrics:

@@ -27,17 +27,27 @@ Finding = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
 
 
 class Summary(NamedTuple):
-    """Mean, standard deviation and median, in seconds, of all samples pooled over processes.
+    """The latency, and mean, standard deviation and median of all samples, in seconds.
 
+    `latency` is the mean of the processes' medians; the others pool the samples of all processes.
     `std` is the sample standard deviation, sqrt(sum((x - mean)^2) / (n - 1)), which the paper
     prints after "±"; nan for a single sample, and where samples are means of several calls.
     """
 
+    latency: float
     mean: float
     std: float
     median: float
     samples: int
     processes: int
+
+
+class Tail(NamedTuple):
+    """Percentiles of the samples, in seconds; None where there are too few samples."""
+
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
 
 
 class Estimate(NamedTuple):
@@ -62,6 +72,7 @@ def summarise(processes: Sequence[Sequence[float]], *, grouped: bool = False) ->
     if not pooled:
         raise ValueError("no samples to summarise")
     return Summary(
+        latency=statistics.fmean(map(statistics.median, filter(None, processes))),
         mean=statistics.fmean(pooled),
         std=statistics.stdev(pooled) if len(pooled) > 1 and not grouped else math.nan,
         median=statistics.median(pooled),
@@ -121,6 +132,17 @@ def percentile(samples: Sequence[float], share: float) -> float | None:
     position = share * (len(ordered) - 1)
     below = int(position)
     return ordered[below] + (position - below) * (ordered[below + 1] - ordered[below])
+
+
+def tail(processes: Sequence[Sequence[float]], *, grouped: bool = False) -> Tail:
+    """p90, p95 and p99 of all samples pooled over processes.
+
+    `grouped`: a sample is the mean of several calls, so percentiles of the calls are not known.
+    """
+    if grouped:
+        return Tail()
+    pooled = [sample for samples in processes for sample in samples]
+    return Tail(*(percentile(pooled, share) for share in (0.9, 0.95, 0.99)))
 
 
 def count_outliers(samples: Sequence[float]) -> int:

@@ -65,12 +65,14 @@ class LiveTable:
             self._rows[case] = (summarise([[iteration_s]]), "warmed up")
         self._draw(case)
 
-    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
+    def sampled(
+        self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]
+    ) -> None:
         """Show the numbers from all samples so far."""
         interrupts.check()
         self._tracker.sampled(case, len(samples))
         rounds = self._tracker.planned(case)
-        self._rows[case] = (_provisional([*earlier, *samples]), f"of {rounds} rounds")
+        self._rows[case] = (_provisional([*earlier, samples]), f"of {rounds} rounds")
         self._draw(case)
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
@@ -118,6 +120,6 @@ class LiveTable:
         return line
 
 
-def _provisional(samples: Sequence[float]) -> Summary:
+def _provisional(processes: Sequence[Sequence[float]]) -> Summary:
     """Return the numbers so far, without ± for calls so short that groups of them are timed."""
-    return summarise([samples], grouped=min(samples) < GROUPED_BELOW_S)
+    return summarise(processes, grouped=min(map(min, processes)) < GROUPED_BELOW_S)

@@ -9,7 +9,7 @@ from bench.analysis.stats import Summary
 from bench.cli.tracker import Tracker
 from bench.models.naming import selector
 from bench.records import Case, Failure, Measurement
-from bench.text import duration, plus_minus, significant
+from bench.text import duration, significant
 
 FIRST_WAIT = (
     "starting: a process imports torch and timm; then each network is built, checked and warmed up"
@@ -17,15 +17,15 @@ FIRST_WAIT = (
 
 
 def number_cells(case: Case, summary: Summary | None) -> tuple[str, str, str]:
-    """Return mean ± standard deviation in ms, images/s, and the number of samples.
+    """Return the latency in ms, images/s = batch / latency, and the number of samples.
 
-    images/s = batch / median. Each cell is "" if there is no summary.
+    Each cell is "" if there is no summary.
     """
     if summary is None:
         return ("", "", "")
     return (
-        plus_minus(summary.mean * 1e3, summary.std * 1e3),
-        significant(case.batch / summary.median),
+        significant(summary.latency * 1e3),
+        significant(case.batch / summary.latency),
         str(summary.samples),
     )
 
@@ -34,7 +34,7 @@ def case_line(case: Case, summary: Summary, remark: str) -> str:
     """Return a line with the numbers of a case so far, and a remark on its progress."""
     latency, speed, count = number_cells(case, summary)
     name = f"{selector(case):<32} batch {case.batch:<4}"
-    return f"{name} {latency:>14} ms {speed:>6} img/s  n={count:<5} {remark}"
+    return f"{name} {latency:>6} ms {speed:>6} img/s  n={count:<5} {remark}"
 
 
 def failure_line(failure: Failure) -> str:

@@ -21,6 +21,7 @@ from bench.models import labels
 from bench.models.naming import selector
 from bench.records import Case, Failure, of_cases
 from bench.storage.history import History
+from bench.text import plus_minus
 
 
 class Outcome(NamedTuple):
@@ -38,13 +39,17 @@ class Outcome(NamedTuple):
         """Print a table of all cases, then a line for each case that is not VALID."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("", no_wrap=True, overflow="ellipsis")
-        for heading in ("batch", "latency (ms)", "img/s", "n"):
+        for heading in ("batch", "latency (ms)", "img/s", "mean ± std", "n"):
             table.add_column(heading, justify="right", no_wrap=True)
         for case, (rounds, failure) in self.histories.items():
             grouped = any(record.calls_per_sample > 1 for record in rounds)
             processes = [record.samples_s for record in rounds]
             known = summarise(processes, grouped=grouped) if rounds else None
-            cells = (f"failed: {failure.stage}", "", "") if failure else number_cells(case, known)
+            latency, speed, count = number_cells(case, known)
+            spread = plus_minus(known.mean * 1e3, known.std * 1e3) if known else ""
+            cells = (latency, speed, spread, count)
+            if failure:
+                cells = (f"failed: {failure.stage}", "", "", "")
             add_row(table, selector(case), str(case.batch), *cells)
         say(console, "")
         say_table(console, table)
@@ -83,12 +88,13 @@ def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[st
     return {
         "case_id": case.case_id,
         "case": msgspec.to_builtins(case),
+        "latency_s": estimate.latency if estimate else None,
+        "interval_s": [interval.low, interval.high] if interval else None,
         "median_s": estimate.median if estimate else None,
         "mean_s": estimate.mean if estimate else None,
         "std_s": estimate.std if estimate and not math.isnan(estimate.std) else None,
-        "throughput_img_s": case.batch / estimate.median if estimate else None,
+        "throughput_img_s": case.batch / estimate.latency if estimate else None,
         "samples": estimate.samples if estimate else 0,
-        "interval_s": [interval.low, interval.high] if interval else None,
         **gpu_metrics(rounds)._asdict(),
         "verdict": verdict.level if verdict else None,
         "doubts": [reason.text for reason in verdict.reasons] if verdict else [],

@@ -47,7 +47,9 @@ class PlainLines:
             self._seen.add(case)
             say(self._console, case_line(case, summarise([[iteration_s]]), "provisional"))
 
-    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
+    def sampled(
+        self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]
+    ) -> None:
         """Count the samples; no line is printed for a block."""
         interrupts.check()
         self._tracker.sampled(case, len(samples))

@@ -297,6 +297,7 @@ def test_explain_describes_samples_machine_and_verdict(bench, results):
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for words in (
+        "ms: mean of the processes' medians",
         "150 ± 1 ms: mean ± standard deviation of all iterations",
         "95 % confidence interval of the mean of the processes' medians",
         "16 iterations in 8 blocks of 4 processes",

@@ -67,7 +67,7 @@ FAULTS = {
     "wrong": ("bench.analysis.rows.summarise", lambda *given, **named: SLOW),
     "traceback": ("bench.report.devices.environment_ids", lambda records: 1 / 0),
 }
-SLOW = Summary(mean=1.0, std=0.0, median=1.0, samples=16, processes=4)
+SLOW = Summary(latency=1.0, mean=1.0, std=0.0, median=1.0, samples=16, processes=4)
 
 
 @pytest.mark.parametrize("outcome", FAULTS)

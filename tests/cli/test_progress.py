@@ -102,7 +102,22 @@ def test_the_live_table_fits_its_terminal(width):
     rows = [line for line in shown.replace("\r", "\n").splitlines() if line.startswith("repnext")]
     assert rows
     assert max(len(line) for line in rows) <= width
-    assert rows[-1].split()[1:4] == ["11.0", "±", "1.0"]
+    assert rows[-1].split()[1:3] == ["11.0", "90.9"]
+
+
+def test_the_latency_is_the_mean_of_the_medians_while_a_round_runs_and_at_the_end():
+    screen = Screen(100, terminal=True)
+    with LiveTable(screen.console, tracker()) as display:
+        display.started([FORM], [])
+        display.sampled(FORM, [[0.010] * 9], [0.020, 0.020])
+    assert re.search(r"repnext_u3_t@rrep_fc +15\.0 +66\.7 +11 ", screen.text)
+    rounds = [measurement(FORM, samples_s=[0.010] * 9), measurement(FORM, 2, samples_s=[0.020] * 2)]
+    (found,) = Outcome({FORM: History(rounds, None)}, {}).to_builtins()
+    assert (found["latency_s"], found["median_s"]) == (pytest.approx(0.015), 0.010)
+    assert found["mean_s"] == pytest.approx(0.13 / 11)
+    assert found["throughput_img_s"] == pytest.approx(1 / 0.015)
+    low, high = found["interval_s"]
+    assert low < found["latency_s"] < high
 
 
 def test_names_are_not_interpreted_as_markup():
@@ -125,7 +140,7 @@ def test_a_run_ends_with_a_table_the_file_of_results_and_the_next_command(tmp_pa
     outcome.show(screen.console)
     assert conclude(sweep, outcome.failures, Path("my out")) == 1
     lines = [line.rstrip() for line in screen.text.splitlines() if line.strip()]
-    assert lines[1].split() == ["mobilenetv3_l", "1", "11.0", "±", "1.0", "90.9", "3"]
+    assert lines[1].split() == ["mobilenetv3_l", "1", "11.0", "90.9", "11.0", "±", "1.0", "3"]
     assert lines[2].split() == ["timm/[red]trap", "1", "failed:", "check"]
     doubt = "mobilenetv3_l at batch 1 is SUSPECT: other processes used 12 % of the CPUs"
     assert doubt in lines

@@ -8,6 +8,7 @@ from support.records import CASE, ENVIRONMENT, measurement
 from torch import nn
 
 from bench.analysis import explain, rows
+from bench.analysis.stats import Tail
 from bench.cli.outcome import _to_builtins
 from bench.harness import plan
 from bench.harness.plan import MOST_SAMPLES, calls_per_sample
@@ -105,13 +106,14 @@ def test_deviation_and_percentiles_of_groups_are_left_out():
     usual = measurement(CASE, samples_s=samples)
     grouped = measurement(CASE, samples_s=samples, calls_per_sample=100)
     texts = [dict(explain._of_samples([each])) for each in (usual, grouped)]
-    assert "±" in texts[0]["latency"]
+    assert "±" in texts[0]["mean"]
     assert "p99" in texts[0]["median"]
-    assert "±" not in texts[1]["latency"]
-    assert "mean of 100 calls" in texts[1]["latency"]
+    assert "±" not in texts[1]["mean"]
+    assert "mean of 100 calls" in texts[1]["mean"]
     assert "p9" not in texts[1]["median"]
     (row,) = rows.of([ENVIRONMENT, grouped])
     assert row.summary.std != row.summary.std
+    assert row.tail == Tail()
     assert _to_builtins(CASE, History([grouped], None), None)["std_s"] is None
 
 

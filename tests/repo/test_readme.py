@@ -10,7 +10,7 @@ from support.paths import ROOT
 
 from bench.cli.entry_point import app
 from bench.models.naming import network_title
-from bench.text import plus_minus, significant
+from bench.text import significant
 
 DOUBTED = {"VALID": "", "SUSPECT": " †"}
 README = (ROOT / "README.md").read_text()
@@ -28,8 +28,7 @@ def test_the_table_matches_the_committed_report():
         lines = list(csv.DictReader(file))
     assert len(lines) == 7
     for line in lines:
-        mean, std = (float(line[f"amd_epyc_latency_{key}"]) for key in ("ms", "std_ms"))
-        latency = plus_minus(mean, std)
+        latency = significant(float(line["amd_epyc_latency_ms"]))
         name = network_title(line["model"], line["form"])
         (row,) = [row for row in README.splitlines() if row.startswith(f"| {name} |")]
         cells = [cell.strip() for cell in row.strip("|").split("|")]

@@ -161,8 +161,9 @@ def test_doubtful_cases_are_marked_and_pale():
     with canvas((10, 5)) as figure:
         distributions.paint(figure, rows, "title", distributions._notes(rows))
         (axes,) = figure.axes
-        numbers = [text.get_text() for text in axes.texts if "±" in text.get_text()]
-        assert [number[-1] for number in numbers[1:]] == ["3", "†", "‡"]
+        head, *numbers = [text.get_text() for text in axes.texts[:4]]
+        assert (head, [number[-1] for number in numbers]) == ("latency", ["0", "†", "‡"])
+        assert axes.texts[4].get_text() == "mean ± std of all"
         assert len({line.get_color() for line in dots(axes)}) == 3
         bars = [line for line in axes.lines if line.get_color() == distributions.SPREAD["color"]]
         assert [line.get_alpha() for line in bars] == pytest.approx([1.0, 0.6, 0.2])

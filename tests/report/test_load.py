@@ -44,7 +44,7 @@ def test_a_line_for_each_case_of_each_device(results):
     assert list(lines["failed_at"].notna()) == [False, False, True, True]
     assert set(lines["chip"]) == {CHIP.name}
     numbers = lines.filter(regex=r"_(s|img_s|w|j)$").dtypes
-    assert len(numbers) == 10
+    assert len(numbers) == 14
     assert {str(kind) for kind in numbers} == {"float64"}, "nothing measured is a number too"
     assert lines["top1"].tolist() == [82.1] * 4
     assert set(lines["top1_source"]) == {"paper: Table 4"}

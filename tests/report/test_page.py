@@ -86,6 +86,13 @@ def test_every_row_of_every_environment_is_in_it():
     assert "the state of the machine was not recorded" in rows["doubts"][0]
 
 
+def test_percentiles_are_given_where_the_samples_support_them():
+    few, many = timed("resnet50"), timed("swin_t", samples_s=[0.01 + 1e-6 * i for i in range(130)])
+    rows = held(page.render(devices.of("chip", [ENVIRONMENT, few, many])))["rows"]
+    percentiles = [rows[name] for name in ("p90", "p95", "p99")]
+    assert percentiles == [[None, 0.0101161], [None, pytest.approx(0.0101226)], [None, None]]
+
+
 def test_what_was_not_measured_is_missing():
     rows = HELD["rows"]
     assert rows["std"][1] is None  # of a single sample there is none

@@ -40,6 +40,17 @@ def test_text_matches_the_golden_file(name):
     assert text(rows.of(RECORDS)) == (GOLDEN / name).read_text()
 
 
+def test_percentiles_have_columns_where_a_sample_supports_them():
+    few, many = timed("resnet50"), timed("swin_t", samples_s=[0.01 + 1e-6 * i for i in range(130)])
+    text = results.to_markdown(rows.of([ENVIRONMENT, few, many]))
+    head, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    names = [cell.strip() for cell in head.split("|")]
+    cells = [dict(zip(names, map(str.strip, line.split("|")), strict=True)) for line in lines]
+    assert [line["p90 (ms)"] for line in cells] == ["–", "10.1"]
+    assert [line["p95 (ms)"] for line in cells] == ["–", "10.1"]
+    assert "p99 (ms)" not in names
+
+
 def test_the_same_records_give_the_same_bytes_in_every_page(tmp_path):
     other = msgspec.structs.replace(CHIP, kind="gpu", name="Other Chip")
     write(tmp_path / "in" / "chip", ALL_KINDS)

@@ -39,13 +39,18 @@ def test_a_row_has_label_cost_accuracy_latency_throughput_and_marks():
     text = text_of(RECORDS, given=GIVEN)
     lines = lines_of(text)
     assert list(lines) == ["MyNet", "MyNet-rRep", "timm/resnet18"]  # forms stand together
-    latency, throughput = lines["MyNet"][3:]
+    latency, spread, throughput = lines["MyNet"][3:]
     assert lines["MyNet"][:3] == ["$5.483$", "$0.217$", "$71.2$"]
-    assert latency == r"$12.1 \pm 0.6$"
+    assert latency == "$12.0$"
+    assert spread == r"$12.1 \pm 0.6$"
     assert throughput == "$99.8$"
-    assert lines["MyNet-rRep"][4] == "failed (check)"
-    assert lines["timm/resnet18"][2:4] == ["$71.5$", r"$20.1 \pm 1.0^{\dagger}$"]
-    assert lines["timm/resnet18"][4] == "--"
+    assert lines["MyNet-rRep"][5] == "failed (check)"
+    assert lines["timm/resnet18"][2:] == [
+        "$71.5$",
+        r"$20.0^{\dagger}$",
+        r"$20.1 \pm 1.0$",
+        "--",
+    ]
     assert r"$^{\dagger}$ SUSPECT on Test Chip 9000: other processes" in text
     assert "(timm/resnet18)" in text
     assert "Top-1: from timm's published results, the user's file." in text
@@ -90,7 +95,7 @@ def test_failures_have_their_reason():
 def test_a_single_batch_has_latency_and_throughput():
     text = text_of(twice(OWN, ms=100.0, batch=8))
     assert text.count("Batch 8") == 1
-    assert lines_of(text)["MyNet"][2:] == [r"$101 \pm 5$", "$79.8$"]
+    assert lines_of(text)["MyNet"][2:] == ["$100$", r"$101 \pm 5$", "$79.8$"]
 
 
 def test_each_device_has_a_table_and_a_long_one_is_split():

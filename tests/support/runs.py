@@ -44,7 +44,7 @@ class Listener:
         self.events.append(("warmed", case.name, iteration_s))
 
     def sampled(self, case, earlier, samples):
-        self.events.append(("sampled", case.name, len(earlier), len(samples)))
+        self.events.append(("sampled", case.name, sum(map(len, earlier)), len(samples)))
 
     def measured(self, case, rounds):
         self.events.append(("measured", case.name, len(rounds)))

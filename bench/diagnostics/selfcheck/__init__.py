@@ -90,7 +90,9 @@ class RoundLog:
     def warmed(self, case: Case, iteration_s: float) -> None:
         """Print nothing."""
 
-    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
+    def sampled(
+        self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]
+    ) -> None:
         """Print nothing."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:

@@ -35,12 +35,12 @@ class CaseRound:
         self,
         job: Job,
         child: ChildProcess,
-        earlier: list[float],
+        earlier: list[list[float]],
         calls_per_sample: int | None = None,
     ) -> None:
         self.job = job
         self.case = job.case
-        self.earlier = earlier  # seconds per iteration in earlier rounds, for the progress display
+        self.earlier = earlier  # seconds per iteration, a list per earlier round, for the progress
         self.calls_per_sample = calls_per_sample or 1  # as in the first round of the case
         self._is_settled = calls_per_sample is not None
         self.iteration_s = 0.0

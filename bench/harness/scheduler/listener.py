@@ -20,8 +20,10 @@ class Listener(Protocol):
     def warmed(self, case: Case, iteration_s: float) -> None:
         """A case is ready to be timed; `iteration_s` is the expected time of one iteration."""
 
-    def sampled(self, case: Case, earlier: Sequence[float], samples: Sequence[float]) -> None:
-        """A block was timed. `earlier` are samples of earlier rounds, `samples` of this round."""
+    def sampled(
+        self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]
+    ) -> None:
+        """A block was timed. `earlier` has a list of samples per earlier round."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
         """A round of a case was appended to the store; `rounds` are all of its rounds."""

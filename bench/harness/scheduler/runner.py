@@ -269,9 +269,8 @@ class _Scheduler:
         number = next(each for each in itertools.count(1) if each not in taken)
         return Job(case, number, self._plan, _case_facts(rounds), self._sources.get(case.model))
 
-    def _earlier_samples(self, case: Case) -> list[float]:
-        rounds = [made for made in self._history(case).rounds if not made.disturbed_by]
-        return [sample for made in rounds for sample in made.samples_s]
+    def _earlier_samples(self, case: Case) -> list[list[float]]:
+        return [made.samples_s for made in self._history(case).rounds if not made.disturbed_by]
 
     def _calls(self, case: Case) -> int | None:
         """Return how many calls made one sample in the first round; None before it."""

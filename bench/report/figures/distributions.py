@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,7 +91,7 @@ def _of_batch(label: str, rows: Sequence[Row], lost: Sequence[int]) -> dict[str,
     """The figure of one batch; `lost` are the batches without a figure."""
     timed = [row for row in rows if _has_distribution(row)]
     usual = naming.USUAL.resolution
-    timed.sort(key=lambda row: (row.case.resolution != usual, _summary(row).median))
+    timed.sort(key=lambda row: (row.case.resolution != usual, _summary(row).latency))
     shown = timed[:MOST]
     title = (
         f"Latency on {shortened(label, LONGEST_TITLE)}\n{settings_of([row.case for row in shown])}"
@@ -207,13 +208,14 @@ def _draw_bars(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _write_numbers(axes: Axes, rows: Sequence[Row]) -> None:
-    """Columns on the right: mean ± standard deviation, and the counts of samples and processes."""
+    """Columns on the right: latency, mean ± std of all iterations, and the counts of samples."""
     found = [_summary(row) for row in rows]
     columns = {
-        "mean ± std": [
-            _plus_minus(1e3 * each.mean, 1e3 * each.std) + doubts.marks(row)
+        "latency": [
+            _plus_minus(1e3 * each.latency, math.nan) + doubts.marks(row)
             for each, row in zip(found, rows, strict=True)
         ],
+        "mean ± std of all": [_plus_minus(1e3 * each.mean, 1e3 * each.std) for each in found],
         "samples (processes)": [f"{each.samples} ({each.processes})" for each in found],
     }
     across = GAP
@@ -235,7 +237,7 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
     handles = [
         Line2D([], [], label="iteration", linestyle="", color=DOT_COLOURS[0], **DOT),
         Line2D([], [], label="median of a process", marker="|", linestyle="", **MEDIAN),
-        Line2D([], [], label="mean", marker="|", linestyle="", **MEAN),
+        Line2D([], [], label="mean of all", marker="|", linestyle="", **MEAN),
         Line2D([], [], label="± standard deviation", **SPREAD),
         Line2D([], [], label="95 % interval of the latency", **INTERVAL),
     ]

@@ -14,7 +14,7 @@ from bench.report.colours import colour_of, known_families
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import PALE, fitted, mixed, positive_axis
 from bench.report.figures.titles import LONGEST, settings_of, title_of
-from bench.text import plus_minus
+from bench.text import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,16 +48,15 @@ def panel(device: DeviceResults) -> Panel:
 
 
 def plot(axes: Axes, panel: Panel) -> None:
-    """Draw a line per case: the name, the interval, the spot, and mean ± standard deviation."""
+    """Draw a line per case: the name, the interval, the spot, and the latency in digits."""
     where = axes.get_yaxis_transform()
     for place, row in enumerate(panel.rows):
-        assert row.summary
         family = naming.family(row.case).name
         colour = mixed(colour_of(family, panel.families), "white", PALE[doubts.level(row)])
         if row.interval:
             axes.plot(_ends(row), [place] * 2, color=colour, linewidth=1.8)
         axes.plot([_latency(row)], [place], "o", color=colour, markersize=5)
-        text = plus_minus(row.summary.mean * 1e3, row.summary.std * 1e3) + doubts.marks(row)
+        text = significant(_latency(row)) + doubts.marks(row)
         axes.text(1.015, place, text, transform=where, fontsize=NAME, va="center", color=INK)
     ends = [end for row in panel.rows for end in _ends(row)]
     positive_axis(axes, min(ends), max(ends))
@@ -76,7 +75,7 @@ def handles(panel: Panel) -> list[Line2D]:
 
 
 def _latency(row: Row) -> float:
-    """Milliseconds: the mean of the processes' medians, else the median."""
+    """Milliseconds: the mean of the processes' medians."""
     assert row.typical_s is not None
     return 1e3 * row.typical_s
 

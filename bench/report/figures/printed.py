@@ -99,7 +99,7 @@ def latencies(devices: Sequence[DeviceResults]) -> Pictures:
         _shorten_names(axes, width)
         _finish(figure, axes, width, panel.title)
         more = f"\n{panel.left_out} slower cases are not shown" if panel.left_out else ""
-        axes.set_xlabel(f"Latency (ms); right: mean ± std{more}", fontsize=LABEL)
+        axes.set_xlabel(f"Latency (ms){more}", fontsize=LABEL)
         _legend(figure, width, keys, panel.marks)
 
     keys = latency.handles(panel)

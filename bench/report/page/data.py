@@ -95,7 +95,7 @@ def _device(device: DeviceResults) -> Json:
 
 
 def _line(device: int, row: Row) -> Json:
-    """One case. `estimate`: the mean of the processes' medians, else the median of all samples."""
+    """One case. `estimate`: the latency; `mean`, `std` and `median`: of all iterations."""
     case, summary, cost, interval = row.case, row.summary, row.cost or Cost(), row.interval
     median = summary.median if summary else None
     return {
@@ -113,6 +113,7 @@ def _line(device: int, row: Row) -> Json:
         "mean": summary.mean if summary else None,
         "std": summary.std if summary else None,
         "median": median,
+        **row.tail._asdict(),
         "estimate": row.typical_s,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,

@@ -59,8 +59,9 @@ function hoverText(row) {
   const lines = [
     `${row.label}, batch ${row.batch}, ${row.backend}, ${row.precision}, ${row.resolution}², `
       + `${row.threads} threads`,
-    `Latency ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`,
+    `Latency ${ms(row.estimate)} ms, ${significant(row.throughput)} img/s`,
     row.low === null ? 'No interval: a single process' : `95 % interval ${interval(row)} ms`,
+    `All iterations: ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`,
     `Rank ${row.rank ?? '–'}, ${shorten((row.verdict || 'no verdict') + doubts)}`,
     `Top-1 ${significant(row.top1)} % (${row.source})`,
   ];

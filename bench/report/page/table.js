@@ -3,7 +3,7 @@
 const ROWS_AT_ONCE = 500;
 const LEVELS = ['VALID', 'SUSPECT', 'INVALID', 'failed', 'no verdict'];
 const KIND_OF_LEVEL = ['good', 'doubt', 'bad', 'bad', 'muted'];
-const FIRST_ORDER = 'mean'; // the table opens sorted by latency
+const FIRST_ORDER = 'estimate'; // the table opens sorted by latency
 const sorting = { column: null, sign: 1 };
 let shown = ROWS_AT_ONCE;
 
@@ -13,14 +13,16 @@ const text = (key, title) => ({ key, title, show: (row) => row[key], value: (row
 const whole = (key) => (row) => row[key] ?? '–';
 const COLUMNS = [
   { ...text('name', 'Model'), show: nameCell },
-  number('mean', 'Latency (ms)', (row) => (row.stage ? 'failed' : plusMinus(row.mean, row.std))),
-  number('median', 'Median (ms)', (row) => ms(row.median)),
+  number('estimate', 'Latency (ms)', (row) => (row.stage ? 'failed' : ms(row.estimate))),
   number('low', '95 % interval (ms)', interval),
   { key: 'level', title: 'Verdict', show: verdictCell,
     value: (row) => LEVELS.indexOf(row.level) },
   number('rank', 'Rank', whole('rank'),
     (row) => (row.rank === null ? null : Number.parseInt(row.rank, 10))),
   number('throughput', 'Throughput (img/s)', (row) => significant(row.throughput)),
+  number('mean', 'Mean ± std of all iterations (ms)', (row) => plusMinus(row.mean, row.std)),
+  number('median', 'Median (ms)', (row) => ms(row.median)),
+  ...['p90', 'p95', 'p99'].map((key) => number(key, `${key} (ms)`, (row) => ms(row[key]))),
   number('top1', 'Top-1 (%)', top1Cell),
   number('params', 'Params (M)', (row) => significant(scaled(row.params, 1e6), 4)),
   number('macs', 'MACs (G)', (row) => significant(scaled(row.macs, 1e9))),
@@ -32,6 +34,7 @@ const COLUMNS = [
   number('resolution', 'Pixels', (row) => `${row.resolution}²`),
   number('threads', 'Threads', whole('threads')),
 ];
+const MAY_BE_EMPTY = ['p90', 'p95', 'p99'];
 const MAY_BE_CONSTANT = ['label', 'backend', 'precision', 'resolution', 'threads'];
 
 const scaled = (value, unit) => (value === null ? null : value / unit);
@@ -63,13 +66,16 @@ function verdictCell(row) {
 const isConstant = (column) => MAY_BE_CONSTANT.includes(column.key)
   && unique(rows.map((row) => row[column.key])).length === 1;
 
+const isEmpty = (column) => MAY_BE_EMPTY.includes(column.key)
+  && rows.every((row) => row[column.key] === null);
+
 function buildTable() {
   const constant = COLUMNS.filter(isConstant);
   const same = constant.map((column) => (column.key === 'threads'
     ? `${rows[0].threads} threads` : column.show(rows[0])));
   if (same.length) at('constant').textContent = `All: ${same.join(' · ')}`;
   for (const column of COLUMNS) {
-    if (constant.includes(column)) continue;
+    if (constant.includes(column) || isEmpty(column)) continue;
     const button = make('button', { type: 'button' }, column.title);
     column.head = make('th', { scope: 'col', className: column.number ? 'number' : '' }, button);
     button.addEventListener('click', () => sortBy(column));

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.analysis import ranks
 from bench.analysis.rows import Row
+from bench.analysis.stats import Summary
 from bench.models import forms
 from bench.records import Cost
 from bench.report import doubts
@@ -21,7 +21,18 @@ from bench.report.tables.layouts import (
     Shown,
     costs_of,
 )
-from bench.text import GIGA, MEGA, NOT_MEASURED, NOTHING, facts, in_unit, plus_minus, significant
+from bench.text import (
+    GIGA,
+    MEGA,
+    NOT_MEASURED,
+    NOTHING,
+    SPREAD,
+    facts,
+    in_unit,
+    milliseconds,
+    plus_minus,
+    significant,
+)
 
 PAPER, OURS = "paper", "ours"
 LATENCY, THROUGHPUT = "Latency (ms)", "Throughput (img/s)"
@@ -119,7 +130,9 @@ def _cells_of(
         if layout.throughput:
             yield THROUGHPUT, lambda line: _reported(layout, line, "throughput_img_s", group.key)
         return
-    yield LATENCY, lambda line: _latency(group, line, layout.spread)
+    yield LATENCY, lambda line: _latency(group, line, _headline)
+    if layout.spread:
+        yield f"{SPREAD} (ms)", lambda line: _latency(group, line, _spread)
     if layout.throughput:
         yield THROUGHPUT, lambda line: _throughput(group, line)
     yield "Rank", lambda line: _rank(group, line)
@@ -167,15 +180,22 @@ def _macs(cost: Cost) -> str:
     return significant(in_unit(GIGA, cost.macs))
 
 
-def _latency(shown: Shown, line: Line, spread: bool) -> Cell:
+def _latency(shown: Shown, line: Line, text: Callable[[Summary], str]) -> Cell:
     def part(row: Row | None) -> tuple[str, str]:
         if row is None or row.summary is None:
             return _unmeasured(row), ""
-        mean, std = row.summary.mean * 1e3, row.summary.std * 1e3
-        return plus_minus(mean, std if spread else math.nan), doubts.marks(row)
+        return text(row.summary), doubts.marks(row)
 
     found = [shown.rows.get((line.model, form, LATENCY_BATCH)) for form in line.timed]
     return _chain(line.timed, [part(row) for row in found], NOT_MEASURED)
+
+
+def _headline(summary: Summary) -> str:
+    return significant(milliseconds(summary.latency))
+
+
+def _spread(summary: Summary) -> str:
+    return plus_minus(summary.mean * 1e3, summary.std * 1e3)
 
 
 def _throughput(shown: Shown, line: Line) -> Cell:
@@ -201,16 +221,14 @@ def _rank(shown: Shown, line: Line) -> Cell:
 def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
     yield "Columns whose heading says paper show the paper's numbers; all others show ours."
     if measured:
-        spread = " ± standard deviation" if layout.spread else ""
         yield (
             f"We measure eager in IEEE fp32, without TF32, at {layout.resolution} pixels. "
-            f"Latency: mean{spread} of all timed iterations at batch {LATENCY_BATCH}."
+            f"Latency: mean of the processes' medians at batch {LATENCY_BATCH}."
         )
+        if layout.spread:
+            yield "The paper does not say how it computes its ±; ours has its own column."
         if layout.throughput:
-            yield (
-                f"Throughput: {THROUGHPUT_BATCH} images / median latency "
-                f"at batch {THROUGHPUT_BATCH}."
-            )
+            yield (f"Throughput: {THROUGHPUT_BATCH} images / latency at batch {THROUGHPUT_BATCH}.")
         yield (
             "Rank: by latency, among the device's rows in this table. Two rows share a number if "
             "and only if they are not told apart with 95 % confidence."

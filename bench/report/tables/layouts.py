@@ -57,7 +57,7 @@ class Layout(msgspec.Struct, frozen=True):
     """How the paper prints one table.
 
     `chained`: all forms of a model share one cell; otherwise each form has a row. `ablation`: a
-    column Rep. replaces parameters and MACs. `spread`: our latencies have a ± standard deviation.
+    column Rep. replaces parameters and MACs. `spread`: mean ± std of our iterations has a column.
     """
 
     number: int

@@ -132,10 +132,11 @@ def _csv_measured(layout: Layout, shown: Shown, line: Line, form: str) -> Iterat
     row = shown.rows.get((line.model, form, LATENCY_BATCH))
     summary, interval = (row.summary, row.interval) if row else (None, None)
     seconds = {
-        "latency_ms": summary.mean if summary else None,
-        "latency_std_ms": summary.std if summary else None,
+        "latency_ms": summary.latency if summary else None,
         "latency_low_ms": interval.low if interval else None,
         "latency_high_ms": interval.high if interval else None,
+        "latency_mean_ms": summary.mean if summary else None,
+        "latency_std_ms": summary.std if summary else None,
     }
     yield from ((key, in_unit(1e-3, value)) for key, value in seconds.items())
     batched = shown.rows.get((line.model, form, THROUGHPUT_BATCH))

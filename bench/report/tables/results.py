@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.analysis import ranks
 from bench.analysis.rows import Row
+from bench.analysis.stats import Tail
 from bench.models import naming
 from bench.records import Cost
 from bench.report.frame import frame
@@ -19,6 +20,7 @@ from bench.text import (
     MEGA,
     MIB,
     NOTHING,
+    SPREAD,
     in_unit,
     markdown,
     milliseconds,
@@ -26,7 +28,8 @@ from bench.text import (
     significant,
 )
 
-OF_SOME_DEVICES = [
+OF_SOME_ROWS = [
+    *(f"{name} (ms)" for name in Tail._fields),
     "Device time (ms)",
     "Pipelined (img/s)",
     "GPU busy (%)",
@@ -56,8 +59,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
-    """`lines` without those columns of OF_SOME_DEVICES that are empty in every row."""
-    empty = [name for name in OF_SOME_DEVICES if (lines[name] == NOTHING).all()]
+    """`lines` without those columns of OF_SOME_ROWS that are empty in every row."""
+    empty = [name for name in OF_SOME_ROWS if (lines[name] == NOTHING).all()]
     return lines.drop(columns=empty)
 
 
@@ -70,11 +73,13 @@ def _line(row: Row) -> dict[str, str]:
         "Backend": markdown(case.backend),
         "Precision": markdown(case.precision),
         "Threads": str(case.threads),
-        "Latency (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else failed,
-        "Median (ms)": significant(milliseconds(summary.median if summary else None)),
+        "Latency (ms)": significant(milliseconds(row.typical_s)) if summary else failed,
         "95 % interval (ms)": _interval(row),
         "Rank": ranks.text(row.rank) or NOTHING,
         "Throughput (img/s)": significant(row.throughput),
+        f"{SPREAD} (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else NOTHING,
+        "Median (ms)": significant(milliseconds(summary.median if summary else None)),
+        **{f"{name} (ms)": significant(milliseconds(s)) for name, s in row.tail._asdict().items()},
         "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
         "Params (M)": significant(in_unit(MEGA, cost.params), 4),
         "MACs (G)": significant(in_unit(GIGA, cost.macs)),

@@ -16,7 +16,17 @@ from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.tables import latex
 from bench.report.tables.grid import LATENCY, THROUGHPUT, Cell, Column, Link
-from bench.text import GIGA, MEGA, NOTHING, facts, in_unit, plus_minus, significant, some_of
+from bench.text import (
+    GIGA,
+    MEGA,
+    NOTHING,
+    SPREAD,
+    facts,
+    in_unit,
+    plus_minus,
+    significant,
+    some_of,
+)
 
 MOST_LINES = 40  # of a table; a longer one would not fit on a page
 REASON_CHARS = 200  # of the message of a failure
@@ -101,7 +111,9 @@ def _columns(part: Sequence[Line], lines: Sequence[Line], names: Sequence[str]) 
         name = DATASETS.get(dataset, dataset)
         yield Column("", f"{name} top-1 (%)", [_top1(line, dataset) for line in part])
     first, *others = sorted({row.case.batch for row in rows})
-    yield Column(f"Batch {first}", LATENCY, [_latency(line.rows.get(first)) for line in part])
+    found = [line.rows.get(first) for line in part]
+    yield Column(f"Batch {first}", LATENCY, list(map(_latency, found)))
+    yield Column(f"Batch {first}", f"{SPREAD} (ms)", list(map(_spread, found)))
     for batch in others or [first]:
         cells = [_throughput(line.rows.get(batch)) for line in part]
         yield Column(f"Batch {batch}", THROUGHPUT, cells)
@@ -126,7 +138,7 @@ def _notes(device: DeviceResults, part: Sequence[Line], columns: Sequence[Column
         yield "The results.md of the device lists all reasons."
     yield from _failures(rows)
     yield (
-        "Latency: mean ± standard deviation of all timed iterations. Throughput: batch / median. "
+        "Latency: mean of the processes' medians. Throughput: batch / latency. "
         "MACs: multiply-accumulates of one image."
     )
     sources = {known.source for row in rows for known in row.accuracies}
@@ -172,8 +184,13 @@ def _top1(line: Line, dataset: str) -> Cell:
 def _latency(row: Row | None) -> Cell:
     if row is None or row.summary is None:
         return _text(_failed(row))
-    text = plus_minus(row.summary.mean * 1e3, row.summary.std * 1e3)
-    return (Link("", text, doubts.marks(row)),)
+    return (Link("", significant(row.summary.latency * 1e3), doubts.marks(row)),)
+
+
+def _spread(row: Row | None) -> Cell:
+    if row is None or row.summary is None:
+        return _text(_failed(row))
+    return _text(plus_minus(row.summary.mean * 1e3, row.summary.std * 1e3))
 
 
 def _throughput(row: Row | None) -> Cell:
