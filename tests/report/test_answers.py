@@ -1,7 +1,7 @@
 """The answers at the top of the page."""
 
 from msgspec import structs
-from support.records import ENVIRONMENT, timed
+from support.records import ENVIRONMENT, rounds, timed
 
 from bench.paper.accuracy import Accuracy, Given
 from bench.report import devices
@@ -44,6 +44,14 @@ def test_cases_that_statistics_cannot_tell_apart_are_ties():
     (found,) = answers_of(timed("resnet50", ms=10.0), timed("swin_t", ms=11.0))
     assert (found.fastest.name, found.fastest.ties) == ("ResNet50", ["Swin-T"])
     assert found.fastest.low is None
+
+
+def test_a_tie_shares_one_of_several_numbers_with_the_fastest():
+    latencies = {"resnet50": (10.0, 10.1), "swin_t": (9.0, 13.0), "deit_s": (12.0, 12.1)}
+    (found,) = answers_of(
+        *(each for model, ms in latencies.items() for each in rounds(model, latencies_ms=ms))
+    )
+    assert (found.fastest.name, found.fastest.ties) == ("ResNet50", ["Swin-T"])
 
 
 def test_accuracies_of_weights_with_more_data_do_not_count():

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 
 import pytest
@@ -16,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 from support.profiles import profile
-from support.records import CHIP, ENVIRONMENT, EVIL, failure, timed
+from support.records import CHIP, ENVIRONMENT, EVIL, OBSERVED, failure, rounds, timed
 
 from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case
@@ -506,6 +507,25 @@ def test_the_table_opens_sorted_by_latency(opened):
     assert medians(opened) == sorted(medians(opened))
     assert find(opened, "[aria-sort]").get_attribute("aria-sort") == "ascending"
     assert find(opened, "[aria-sort]").text.startswith("Latency (ms)")
+
+
+def test_ranks_are_sorted_by_their_first_number(driver, tmp_path):
+    latencies = {f"timm/n{number}": [2.0**number] * 2 for number in range(1, 12)}
+    noisy = {"timm/noisy": [2.0, 40.0]}
+    records = [
+        record
+        for model, ms in {**latencies, **noisy}.items()
+        for record in rounds(model, latencies_ms=ms, **OBSERVED)
+    ]
+    file = tmp_path / "report.html"
+    file.write_bytes(page.render(devices.of("chip", [ENVIRONMENT, *records])))
+    with visited(driver, file):
+        header(driver, "Rank").click()
+        found = column(driver, "Rank")
+        first = [int(re.match(r"\d+", rank)[0]) for rank in found]
+        assert first == sorted(first)
+        assert max(first) >= 10
+        assert any("–" in rank for rank in found)
 
 
 @pytest.mark.parametrize(
