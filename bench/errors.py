@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 CASE_FAILED = 1
 BAD_INPUT = 2
 NOT_AVAILABLE = 3
+NOT_JUDGED = 4  # what was asked could not be judged
 INTERRUPTED = 130
 CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
 NO_ROOM = {errno.EAGAIN, errno.ENOMEM}  # the limit on processes, or no memory

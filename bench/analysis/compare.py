@@ -10,7 +10,6 @@ import msgspec
 from bench.analysis import ratio
 from bench.analysis.ratio import Comparison
 from bench.analysis.recorded import Recorded, latest, no_such_case, relabelled, unreadable_in
-from bench.analysis.stats import Finding
 from bench.errors import UsageError
 from bench.models import naming
 from bench.models.naming import without_hash
@@ -138,13 +137,21 @@ def _by_slug(base: Path, candidate: Path) -> list[dict[str, Recorded]]:
 
 
 def is_regression(found: Sequence[Comparisons], fail_on: set[str]) -> bool:
-    """Whether a finding is in `fail_on`, which holds findings in lower case.
+    """Whether a finding other than INVALID is in `fail_on`, which holds them in lower case.
 
     With any `fail_on`, a case that the candidate did not measure is a regression, too.
     """
-    findings = {each.finding.lower() for group in found for each in group.compared}
     lost = any(each.side == group.candidate for group in found for each in group.lost)
-    return bool(findings & fail_on) or (lost and bool(fail_on))
+    return bool(_findings(found) & (fail_on - {"invalid"})) or (lost and bool(fail_on))
+
+
+def is_unjudged(found: Sequence[Comparisons], fail_on: set[str]) -> bool:
+    """Whether a finding is INVALID and `fail_on` holds "invalid"."""
+    return "invalid" in _findings(found) & fail_on
+
+
+def _findings(found: Sequence[Comparisons]) -> set[str]:
+    return {each.finding.lower() for group in found for each in group.compared}
 
 
 def _two_runs(
@@ -185,8 +192,9 @@ def _compare(
     ]
     note = "; ".join(text for text in (found.note, *doubts) if text)
     invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())
-    finding: Finding = "UNDECIDED" if invalid else found.finding
-    return msgspec.structs.replace(found, note=note, finding=finding)
+    if invalid:
+        found = msgspec.structs.replace(found, finding="INVALID", more_rounds=None)
+    return msgspec.structs.replace(found, note=note)
 
 
 def _same_code(

@@ -30,12 +30,14 @@ State = tuple[float, float]
 class Comparison(msgspec.Struct, frozen=True):
     """The result of comparing `candidate` with `base`.
 
-    `base_s` and `candidate_s` are means of the processes' medians, in seconds. Ratios are
-    candidate latency / base latency: below 1, the candidate is faster. `ratio` is the measured
+    `base_s` and `candidate_s` are geometric means, in seconds, of the medians that the ratio is
+    computed from, so candidate_s / base_s is the ratio: the medians of paired blocks or, with fewer
+    than two paired rounds, of processes. Ratios are candidate latency / base latency: below 1, the
+    candidate is faster. `ratio` is the measured
     ratio. `adjusted` is the ratio in the machine's usual state, None when the state is not known.
     `rounds` counts the pairs of processes that took turns; it is 0 when the cases were measured at
-    different times. `more_rounds` is how many more rounds would decide; None when 200 rounds would
-    not decide or when the finding is decided.
+    different times. `more_rounds` is how many more rounds would decide with a probability of 80 %;
+    None when 200 rounds would not decide or when the finding is not UNDECIDED.
     """
 
     base: Case
@@ -52,13 +54,19 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Pair(NamedTuple):
-    """Two neighbouring blocks: log(candidate / base), and the state of the machine.
+    """Two neighbouring blocks: logs of their medians in seconds, and the state of the machine.
 
     A state is (log compute seconds, log memory seconds) of the calibration kernels.
     """
 
-    log_ratio: float
+    base_log: float
+    candidate_log: float
     state: State | None
+
+    @property
+    def log_ratio(self) -> float:
+        """log(candidate / base)."""
+        return self.candidate_log - self.base_log
 
 
 def compare(
@@ -80,11 +88,12 @@ def compare(
         found = _Found(None, rounds=1, note=f"one round cannot decide: {remedy}")
     else:
         found = _apart(base, candidate, margin)
+    base_s, candidate_s = _latencies(rounds, base, candidate)
     return Comparison(
         base=base[0].case,
         candidate=candidate[0].case,
-        base_s=statistics.fmean(_medians(base)),
-        candidate_s=statistics.fmean(_medians(candidate)),
+        base_s=base_s,
+        candidate_s=candidate_s,
         finding=stats.find(found.ratio, margin),
         margin=margin,
         **found._asdict(),
@@ -122,6 +131,21 @@ def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement], margin
     return _Found(ratio, note="measured at different times: the interval includes the drift")
 
 
+def _latencies(
+    rounds: Sequence[Sequence[Pair]], base: Sequence[Measurement], candidate: Sequence[Measurement]
+) -> tuple[float, float]:
+    """Geometric means in seconds: of paired blocks by round, or of the processes."""
+    if len(rounds) >= FEWEST_PAIRED:
+        logs = [
+            [statistics.fmean(pair.base_log for pair in pairs) for pairs in rounds],
+            [statistics.fmean(pair.candidate_log for pair in pairs) for pairs in rounds],
+        ]
+    else:
+        logs = [[math.log(median) for median in _medians(side)] for side in (base, candidate)]
+    base_s, candidate_s = (math.exp(statistics.fmean(side)) for side in logs)
+    return base_s, candidate_s
+
+
 def _medians(rounds: Sequence[Measurement]) -> list[float]:
     return [statistics.median(record.samples_s) for record in rounds]
 
@@ -143,9 +167,8 @@ def sitting_of(record: Measurement) -> tuple[str, int]:
 def _pairs(base: Measurement, candidate: Measurement) -> list[Pair]:
     """Pair the n-th block of one with the n-th block of the other: both had the n-th turn."""
     states = _states(base, candidate)
-    medians = [[statistics.median(block) for block in r.blocks] for r in (base, candidate)]
-    ratios = [math.log(theirs / mine) for mine, theirs in zip(*medians, strict=False)]
-    return [Pair(ratio, state) for ratio, state in zip(ratios, states, strict=False)]
+    logs = ([math.log(statistics.median(block)) for block in r.blocks] for r in (base, candidate))
+    return [Pair(*each) for each in zip(*logs, states, strict=False)]
 
 
 def _states(base: Measurement, candidate: Measurement) -> list[State | None]:

@@ -22,8 +22,9 @@ USUAL_SLOPE = 0.5  # prior standard deviation of the slope: log-ratio over log k
 FENCE = 1.5  # an outlier lies more than this many interquartile ranges off a quartile (Tukey)
 LARGEST_LOG = 700.0  # exp(±709) are the limits of floating-point numbers
 MOST_ROUNDS = 200  # upper limit of the search for a sufficient number of rounds
+POWER = 0.8  # smallest probability that the rounds which are said to decide do decide
 
-Finding = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
+Finding = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED", "INVALID"]
 
 
 class Summary(NamedTuple):
@@ -100,8 +101,20 @@ def mean_interval(values: Sequence[float]) -> Estimate | None:
 
 
 def latency(processes: Sequence[Sequence[float]]) -> Estimate | None:
-    """Latency in seconds: mean and t interval of the processes' medians; None for one process."""
-    return mean_interval([statistics.median(samples) for samples in processes])
+    """Latency in seconds: the mean m of the processes' medians, with a positive interval.
+
+    The interval is m * exp(±t(0.975, k - 1) * s / sqrt(k)), where s is the standard deviation of
+    the logs of the k medians. Where they differ little, it equals the t interval of the mean. None
+    for one process, and where the interval leaves the range of floating-point numbers.
+    """
+    medians = [statistics.median(samples) for samples in processes]
+    logs = mean_interval([math.log(median) for median in medians])
+    if logs is None:
+        return None
+    mean = statistics.fmean(medians)
+    half, centre = logs.high - logs.point, math.log(mean)
+    found = _exponential(Estimate(centre, centre - half, centre + half))
+    return found and found._replace(point=mean)
 
 
 def median_interval(samples: Sequence[float]) -> Estimate | None:
@@ -246,16 +259,29 @@ def find(ratio: Estimate | None, margin: float = MARGIN) -> Finding:
 
 
 def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | None:
-    """How many more rounds would decide if point and spread stay the same.
+    """How many more rounds decide with a probability of at least 80 %, as far as k rounds tell.
 
-    None if 200 rounds in total would not decide.
+    With mean m and standard deviation s of k log-ratios, the mean over n rounds lies at
+    m + s * sqrt((n - k) / (n k)) * T, where T has Student's distribution with k - 1 degrees of
+    freedom (the predictive distribution for a flat prior). Its interval is computed from the median
+    of the distribution of the true spread, s * sqrt((k - 1) / median of chi²(k - 1)). None if 200
+    rounds in total would not decide.
     """
+    from scipy import special
+
+    freedom = rounds - 1
     centre, half = math.log(ratio.point), math.log(ratio.high / ratio.low) / 2
-    spread = half * math.sqrt(rounds) / _t(rounds - 1)
-    for total in range(rounds, MOST_ROUNDS + 1):
-        reach = _t(total - 1) * spread / math.sqrt(total)
-        estimate = Estimate(centre, centre - reach, centre + reach)
-        if find(_exponential(estimate), margin) != "UNDECIDED":
+    spread = half * math.sqrt(rounds) / _t(freedom)
+    likely = spread * math.sqrt(freedom / special.chdtri(freedom, 0.5))
+    edge = math.log(1 + margin)
+    for total in range(rounds + 1, MOST_ROUNDS + 1):
+        reach = _t(total - 1) * likely / math.sqrt(total)
+        moves = spread * math.sqrt((total - rounds) / (total * rounds))
+        limits = (-edge - reach, -edge + reach, edge - reach, edge + reach)
+        faster, low, high, not_slower = (
+            special.stdtr(freedom, (limit - centre) / moves) for limit in limits
+        )
+        if faster + max(high - low, 0.0) + 1 - not_slower >= POWER:
             return total - rounds
     return None
 

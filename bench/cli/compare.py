@@ -13,14 +13,14 @@ import typer
 from bench.cli.completion import recorded_cases
 from bench.cli.console import code_of_unreadable, complain, tell_json, tell_page
 from bench.cli.options import DEFAULT_OUT, as_folder, with_options
-from bench.errors import CASE_FAILED, UsageError, unknown
+from bench.errors import CASE_FAILED, NOT_JUDGED, UsageError, unknown
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparisons
 
 PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*%")
 LARGEST_PERCENTAGE = 100.0
-FAIL_ON = ("slower", "undecided")
+FAIL_ON = ("slower", "undecided", "invalid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CompareOptions:
         typer.Option(
             "--fail-on",
             metavar="|".join(FAIL_ON),
-            help="Exit with code 1 if a case gets one of these verdicts.",
+            help="Exit with code 1 if a case gets one of these findings, or 4 if it is INVALID.",
         ),
     ] = ""
     to: Annotated[
@@ -76,7 +76,7 @@ def compare(options: CompareOptions) -> int:
     """Say whether a case is FASTER or SLOWER than another, or the SAME; or compare two folders."""
     margin = _margin(options.threshold)
     failing = _failing(options.fail_on)
-    from bench.analysis.compare import is_regression
+    from bench.analysis.compare import is_regression, is_unjudged
     from bench.report import comparison
 
     found = _comparisons(options, margin)
@@ -90,7 +90,11 @@ def compare(options: CompareOptions) -> int:
         tell_page(comparison.to_markdown(found))
     unreadable = dict.fromkeys(sentence for group in found for sentence in group.unreadable)
     exit_code = code_of_unreadable(unreadable)
-    return exit_code or (CASE_FAILED if is_regression(found, failing) else 0)
+    if exit_code:
+        return exit_code
+    if is_regression(found, failing):
+        return CASE_FAILED
+    return NOT_JUDGED if is_unjudged(found, failing) else 0
 
 
 def _comparisons(options: CompareOptions, margin: float) -> list[Comparisons]:
@@ -121,7 +125,7 @@ def _margin(text: str) -> float:
 
 
 def _failing(text: str) -> set[str]:
-    """Split `slower,undecided`. Raises UsageError for another word."""
+    """Split `slower,invalid`. Raises UsageError for another word."""
     words = {word.strip() for word in text.split(",")} - {""}
     for word in sorted(words - set(FAIL_ON)):
         raise unknown("--fail-on", word, FAIL_ON)

@@ -218,14 +218,62 @@ def test_a_selector_may_name_settings(bench, tmp_path):
     assert "| Swin-T compile / ResNet50 compile |" in text
 
 
-def test_invalid_measurement_is_undecided_and_reported(bench, tmp_path):
+def test_an_invalid_measurement_is_a_finding_and_asks_for_no_more_rounds(bench, tmp_path):
+    hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
+    slower = four_rounds("swin_t", 0.11, conditions=hog)
+    uneven = [msgspec.structs.replace(r, samples_s=[0.1 + 0.01 * r.round] * 4) for r in slower]
+    record(tmp_path / "out", *four_rounds("resnet50", 0.1), *uneven)
+    command = ["compare", "resnet50", "swin_t", "--in", "out"]
+    text = bench(*command, "--to", "page").stdout
+    assert "other processes used 50 % of the CPUs" in text
+    ((compared,),) = [each["compared"] for each in json.loads(bench(*command, "--json").stdout)]
+    assert (compared["finding"], compared["more_rounds"]) == ("INVALID", None)
+    (row,) = [line for line in text.splitlines() if "| INVALID" in line]
+    assert row.split("|")[-2].strip() == "–"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fail_on", "code"),
+    [
+        (0.11, "slower", 0),
+        (0.11, "slower,undecided", 0),
+        (0.11, "slower,invalid", 4),
+        (0.11, "invalid", 4),
+        (None, "invalid", 1),
+    ],
+)
+def test_exit_code_4_says_that_a_case_could_not_be_judged(bench, tmp_path, seconds, fail_on, code):
+    """A regression, here a case that the candidate did not measure, prevails with 1."""
+    hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
+    small = four_rounds("swin_t", 0.11, conditions=hog)
+    lost = [] if seconds else four_rounds("resnet50", 1.0, batch=128)
+    record(tmp_path / "out", *four_rounds("resnet50", 0.1), *small, *lost)
+    done = bench("compare", "resnet50", "swin_t", "--in", "out", "--fail-on", fail_on)
+    assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_a_regression_prevails_over_an_invalid_case(bench, tmp_path):
     hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
     record(
-        tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2, conditions=hog)
+        tmp_path / "out",
+        *four_rounds("resnet50", 0.1),
+        *four_rounds("resnet50", 1.0, batch=128),
+        *four_rounds("swin_t", 0.2, conditions=hog),
+        *four_rounds("swin_t", 2.0, batch=128),
     )
-    text = bench("compare", "resnet50", "swin_t", "--in", "out").stdout
-    assert "UNDECIDED" in text
-    assert "other processes used 50 % of the CPUs" in text
+    done = bench("compare", "resnet50", "swin_t", "--in", "out", "--fail-on", "slower,invalid")
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
+def test_the_change_is_said_in_words():
+    for ratio, words in (
+        ((0.954, 0.92, 0.99), "4.6 % faster, 95 % interval 1.0 to 8.0 %"),
+        ((1.5, 1.25, 1.8), "50 % slower, 95 % interval 25 to 80 %"),
+        ((0.954, 0.88, 1.03), "4.6 % faster, 95 % interval 12 % faster to 3.0 % slower"),
+        ((1.0, 0.99, 1.01), "0 % slower, 95 % interval 1.0 % faster to 1.0 % slower"),
+    ):
+        assert comparison.in_words(Estimate(*ratio)) == words
+    assert comparison.in_words(None) == "–"
 
 
 def test_setting_missing_on_one_side_is_reported_and_fails(bench, tmp_path):

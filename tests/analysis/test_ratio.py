@@ -47,12 +47,24 @@ def test_drift_common_to_both_cases_cancels():
     found = compare(rounds_of(BASE, *drifting), rounds_of(CANDIDATE, *slower, start=5))
     assert (found.finding, found.rounds) == ("SLOWER", 3)
     assert found.ratio == pytest.approx((1.1, 1.1, 1.1))
-    assert found.base_s == pytest.approx((1.5 + 2.0 + 2.0) / 3)
+    assert found.base_s == pytest.approx((1.5 * 2.2 * 6 * 10) ** (1 / 9))
+
+
+def test_latencies_agree_with_the_ratio_whatever_the_other_rounds_say():
+    """The base alone has two slow rounds more, so a mean over all processes would be misleading."""
+    base = rounds_of(BASE, [1.0, 1.2], [1.1], [5.0], [5.0])
+    candidate = rounds_of(CANDIDATE, [1.1, 1.3], [1.2], start=5)
+    for found in (
+        compare(base, candidate),
+        compare(base, rounds_of(BASE, [2.0], [3.0], run_id="x")),
+    ):
+        assert found.candidate_s / found.base_s == pytest.approx(found.ratio.point)
+    assert compare(base, candidate).base_s < 1.2
 
 
 def test_undecided_comparison_estimates_rounds_to_decide():
     found = compare(
-        rounds_of(BASE, [1.0], [1.0], [1.0]), rounds_of(CANDIDATE, [1.02], [1.08], [1.06], start=5)
+        rounds_of(BASE, [1.0], [1.0], [1.0]), rounds_of(CANDIDATE, [1.05], [1.11], [1.09], start=5)
     )
     assert found.finding == "UNDECIDED"
     assert 1 <= found.more_rounds < 20

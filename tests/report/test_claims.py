@@ -2,8 +2,10 @@
 
 import csv
 import io
+import math
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from bench.records import Cost
 from bench.report import claims, devices, page
 from bench.report.claims import catalogue
 from bench.report.claims.claim import BEYOND, CHANGE, FASTER, SHARE, TIMES
-from bench.report.claims.evidence import Found, exact_value
+from bench.report.claims.evidence import Found, exact_value, of_pairs
 from bench.report.claims.verdicts import (
     VERDICTS,
     combined,
@@ -568,3 +570,18 @@ def test_the_committed_records_are_judged(path):
             measured = [part.found.estimate for part in one.parts if part.found.estimate]
             assert measured or one.verdict == "not measured"
         assert bool(each.claim.untested) == (each.verdict == "not tested")
+
+
+def share_reproduced(effect, noise, rounds, claimed=1.62):
+    """The share of simulated trials in which a ratio with this effect is "reproduced"."""
+    draw = np.random.default_rng(rounds)
+    trials = draw.normal(math.log(effect), noise, (400, rounds)).tolist()
+    found = [verdict_of(of_pairs(logs, ""), BEYOND, claimed) for logs in trials]
+    return found.count("reproduced") / len(found)
+
+
+@pytest.mark.parametrize("rounds", [4, 6, 12])
+def test_noise_reproduces_no_claim(rounds):
+    assert share_reproduced(1.30, 0.2, rounds) <= 0.05
+    assert share_reproduced(1.30, 0.05, rounds) <= 0.05
+    assert share_reproduced(1.62, 0.03, rounds) >= 0.9

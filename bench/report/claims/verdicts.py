@@ -87,14 +87,16 @@ def judge(claims: Iterable[Claim], devices: Sequence[DeviceResults]) -> list[Cla
 def verdict_of(found: Found, edge: float, size: float | None) -> Verdict:
     """The verdict of one quantity with the interval [low, high].
 
-    low > edge: `reproduced` if high >= size or there is no size, else `same direction`.
+    low > edge: `reproduced` if there is no size, or if high >= size and low >= (edge + size) / 2,
+    which is half of the claimed effect; else `same direction`. So a wide interval does not suffice.
     high <= edge: `not reproduced`. Otherwise `undecided`. No interval: `not measured`.
     """
     if found.estimate is None:
         return "not measured"
     _, low, high = found.estimate
     if low > edge:
-        return "reproduced" if size is None or high >= size else "same direction"
+        is_reached = size is None or (high >= size and low >= (edge + size) / 2)
+        return "reproduced" if is_reached else "same direction"
     return "not reproduced" if high <= edge else "undecided"
 
 

@@ -16,6 +16,7 @@ FINDING_COLOURS: dict[Finding, str] = {
     "SLOWER": "#D55E00",
     "SAME": "#0072B2",
     "UNDECIDED": "#888888",
+    "INVALID": "#000000",
 }
 WIDTH, TOP, LINE = 9.0, 1.6, 0.32  # inches
 

@@ -15,6 +15,7 @@ TEXT_COLUMNS = (
     "Backend",
     "Precision",
     "Finding",
+    "In words",
     "Verdict",
     "Claim",
     "Term",
