@@ -105,7 +105,7 @@ def _of_profiles(records: Sequence[Record]) -> Tally:
     used, left_out = 0, Counter[LeftOut]()
     for (environment_id, _), own in grouped.items():
         newest = of_generation(own)
-        rounds, failure = profile_history(own, own[0].case, environment_id)
+        rounds, failure, _ = profile_history(own, own[0].case, environment_id)
         failures = sum(isinstance(record, Failure) for record in newest)
         left_out[LeftOut.REPLACED] += len(own) - len(newest)
         left_out[LeftOut.RETRIED] += failures - bool(failure)

@@ -171,7 +171,10 @@ def _show(
         tell_json(records)
     elif is_difference and len(good) == len(found):
         tell_page(profiles.difference_page(*(known.rounds for known in good)))
+        for note in (known.note for known in good if known.note):
+            tell_page(note)
     elif good:
         shown = [known.profile for known in good]
         peaks = {each.case_id: peaks_of(store.records, each) for each in shown}
-        tell_page(profiles.page(shown, peaks))
+        notes = {known.profile.case_id: known.note for known in good}
+        tell_page(profiles.page(shown, peaks, replaced=notes))

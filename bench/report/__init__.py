@@ -179,4 +179,5 @@ def _profile_page(device: DeviceResults) -> Pages:
     failures = [known.failure for known in device.profiles if known.failure]
     if not found and not failures:
         return {}
-    return {"profile.md": profiles.page(found, device.peaks, failures).encode()}
+    notes = {each.case_id: known.note for known in device.profiles for each in known.rounds}
+    return {"profile.md": profiles.page(found, device.peaks, failures, notes).encode()}

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 from support.records import ENVIRONMENT, failure, measurement
-from support.results import pages_of
+from support.results import device, pages_of
 from support.traces import encoded, mark
 
 from bench.analysis.profile import summary
@@ -39,6 +39,7 @@ from bench.records import (
     Waterfall,
     of_cases,
 )
+from bench.report.page import data as page_data
 from bench.report.tables import profiles
 from bench.storage.results import Store
 
@@ -188,6 +189,29 @@ def test_the_interval_of_a_change_comes_from_paired_rounds():
     # Changes of 0, 1 and 2 ms: a standard error of 0.577 ms, and t is 4.303 of two degrees.
     assert unsure.within_s == pytest.approx(4.303 * 0.57735e-3, rel=1e-3)
     assert total.term == "latency"
+
+
+def test_changes_are_paired_within_a_run_only():
+    """Rounds of other runs have the same numbers, but were profiled at other times."""
+    before = [made(round=n, plain_ms=5.0, conv=5.0) for n in (1, 2)]
+    after = [made(form="rrep", round=n, plain_ms=4.0, conv=4.0) for n in (1, 2)]
+    then = [msgspec.structs.replace(each, run_id="then") for each in before]
+    assert summary.difference(then, after)[-1].within_s is None
+    slow = [msgspec.structs.replace(made(round=n, conv=9.0), run_id="then") for n in (3, 4)]
+    mixed = summary.difference([*slow, *before], after)[-1]
+    assert (mixed.seconds, mixed.within_s) == (pytest.approx(-1e-3), pytest.approx(0, abs=1e-12))
+
+
+def test_a_profile_that_replaced_others_says_so_on_the_pages():
+    again, anew = made(conv=4.0), msgspec.structs.replace(TRAIN, generation=1)
+    for records, note in (
+        ([TRAIN, again], "This profile replaced 1 earlier profile of the same case."),
+        ([TRAIN, again, anew], "This profile replaced 2 earlier profiles of the same case."),
+    ):
+        pages = pages_of([ENVIRONMENT, *records])
+        assert note in pages["profile.md"].decode()
+        assert note in str(list(page_data._panels(0, device(records))))
+    assert "replaced" not in pages_of([ENVIRONMENT, TRAIN, made(round=2)])["profile.md"].decode()
 
 
 def test_the_last_profile_of_a_round_counts_and_so_does_a_later_failure():

@@ -13,16 +13,24 @@ from bench.storage.history import of_generation
 class ProfileHistory(NamedTuple):
     """The profiled rounds of a case in one environment.
 
-    `failure` is the last failure; None if a later round succeeded.
+    `failure` is the last failure; None if a later round succeeded. `replaced` counts the profiles
+    on record that a later one replaced.
     """
 
     rounds: list[Profile]
     failure: Failure | None
+    replaced: int = 0
 
     @property
     def profile(self) -> Profile:
         """The mean of all rounds."""
         return mean_of_rounds(self.rounds)
+
+    @property
+    def note(self) -> str:
+        """A sentence that says how many profiles were replaced; "" if none was."""
+        count = "1 earlier profile" if self.replaced == 1 else f"{self.replaced} earlier profiles"
+        return f"This profile replaced {count} of the same case." if self.replaced else ""
 
 
 def profile_history(
@@ -42,7 +50,8 @@ def profile_history(
         else:
             rounds[record.round] = record
             failure = None
-    return ProfileHistory(list(rounds.values()), failure)
+    made = sum(isinstance(record, Profile) for record in own)
+    return ProfileHistory(list(rounds.values()), failure, made - len(rounds) if rounds else 0)
 
 
 def latest(records: Sequence[Record]) -> list[ProfileHistory]:

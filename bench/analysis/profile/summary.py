@@ -22,7 +22,7 @@ class Change(NamedTuple):
     """Seconds that a term of the latency takes before and after a change.
 
     `within_s` is half the width of the change's 95 % interval, from pairs of rounds that were
-    profiled next to each other; None for a single pair.
+    profiled next to each other; None for fewer than two pairs.
     """
 
     term: str
@@ -85,25 +85,31 @@ def by_term(profile: Profile) -> dict[str, float]:
 def difference(before: Sequence[Profile], after: Sequence[Profile]) -> list[Change]:
     """The change of each term from the rounds of one case to the rounds of another.
 
-    The largest change comes first and the change of the latency last; the others add up to it.
+    Where both have profiles from the same round of the same run, only these count. The largest
+    change comes first and the change of the latency last; the others add up to it.
     """
+    if pairs := together(before, after):
+        before, after = ([pair[side] for pair in pairs] for side in (0, 1))
     ours, theirs = by_term(mean_of_rounds(before)), by_term(mean_of_rounds(after))
     changes = [
-        Change(term, ours[term], theirs[term], _within_s(before, after, term))
+        Change(term, ours[term], theirs[term], _within_s(pairs, term))
         for term in TERMS
         if ours[term] or theirs[term]
     ]
     changes.sort(key=lambda change: -abs(change.seconds))
-    total = Change(
-        LATENCY, sum(ours.values()), sum(theirs.values()), _within_s(before, after, LATENCY)
-    )
+    total = Change(LATENCY, sum(ours.values()), sum(theirs.values()), _within_s(pairs, LATENCY))
     return [*changes, total]
 
 
-def _within_s(before: Sequence[Profile], after: Sequence[Profile], term: str) -> float | None:
-    """Half the width of the 95 % interval of the change of `term`, paired by round."""
-    later = {each.round: each for each in after}
-    pairs = [(each, later[each.round]) for each in before if each.round in later]
+def together(before: Sequence[Profile], after: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
+    """Pairs of profiles from the same round of the same run."""
+    later = {(each.run_id, each.round): each for each in after}
+    keys = [(each.run_id, each.round) for each in before]
+    return [(one, later[key]) for one, key in zip(before, keys, strict=True) if key in later]
+
+
+def _within_s(pairs: Sequence[tuple[Profile, Profile]], term: str) -> float | None:
+    """Half the width of the 95 % interval of the change of `term`."""
     changes = [_seconds_of(theirs, term) - _seconds_of(ours, term) for ours, theirs in pairs]
     interval = mean_interval(changes)
     return None if interval is None else (interval.high - interval.low) / 2

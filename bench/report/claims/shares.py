@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
 from bench.analysis import stats
-from bench.analysis.profile.summary import by_term
+from bench.analysis.profile.summary import by_term, together
 from bench.records import Category, Profile
 from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
 
@@ -48,7 +48,7 @@ class Share(msgspec.Struct, frozen=True):
         shares = [
             (self._seconds(one) - (self._seconds(other) if self.without else 0.0))
             / one.waterfall.plain_s
-            for one, other in _together(mine.rounds, theirs.rounds)
+            for one, other in together(mine.rounds, theirs.rounds)
         ]
         return Found(
             stats.mean_interval(shares),
@@ -132,13 +132,6 @@ def _ratio(
     before, after = evidence.profiled(pair.before), evidence.profiled(pair.after)
     if before.why or after.why:
         return missing(before.why, after.why)
-    both = [(value(one), value(other)) for one, other in _together(before.rounds, after.rounds)]
+    both = [(value(one), value(other)) for one, other in together(before.rounds, after.rounds)]
     logs = [math.log(ratio(one, other)) for one, other in both if one and other]
     return of_pairs(logs, why, doubted=before.doubted or after.doubted)
-
-
-def _together(before: Sequence[Profile], after: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
-    """Pairs of profiles from the same round of the same run."""
-    later = {(each.run_id, each.round): each for each in after}
-    keys = [(each.run_id, each.round) for each in before]
-    return [(one, later[key]) for one, key in zip(before, keys, strict=True) if key in later]

@@ -19,7 +19,7 @@ function buildPanels() {
     const picture = make('div', { id: `bars-${n}`, role: 'group', ariaLabel: title });
     picture.style.height = `${90 + 34 * panel.bars.length}px`;
     at('panels').append(make('h3', {}, title), ...(panel.bars.length ? [picture] : []),
-      notesOf([...panel.failures, ...doubts]));
+      notesOf([...panel.failures, ...panel.notes, ...doubts]));
   });
   at('unit').addEventListener('change', drawPanels);
 }

@@ -186,6 +186,11 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
                 f"{naming.selector(each.case, batch=True)} failed with {each.error}: {each.message}"
                 for each in failures
             ],
+            "notes": [
+                f"{naming.selector(known.rounds[0].case, batch=True)}: {known.note}"
+                for known in several
+                if known.note
+            ],
         }
 
 

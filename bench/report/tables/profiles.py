@@ -26,7 +26,8 @@ TERMS_NOTE = (
 
 DIFFERENCE_NOTE = (
     "± is half the width of the 95 % interval of a change, from processes of both cases that were "
-    "profiled in the same round. A change smaller than ± may be noise of the machine."
+    "profiled in the same round of one run; there is none where fewer than two pairs of processes "
+    "were. A change smaller than ± may be noise of the machine."
 )
 
 
@@ -34,10 +35,12 @@ def page(
     profiles: Sequence[Profile],
     peaks: Mapping[str, Peaks | None],
     failures: Sequence[Failure] = (),
+    replaced: Mapping[str, str] | None = None,
 ) -> str:
     """`profile.md`: a table of terms, then the slowest operators of each profile.
 
-    `peaks` maps a case_id to the peaks of its device, for the share of the roofline.
+    `peaks` maps a case_id to the peaks of its device, for the share of the roofline. `replaced`
+    maps a case_id to the sentence that its profile replaced others, or to "".
     """
     parts = ["# Where the time goes"]
     parts += [terms_table(profiles), TERMS_NOTE] if profiles else []
@@ -47,7 +50,7 @@ def page(
     ]
     for profile in profiles:
         parts.append(f"## {_name(profile.case)}")
-        parts.append(notes(profile))
+        parts.append(" ".join([notes(profile), (replaced or {}).get(profile.case_id, "")]).strip())
         parts.append(operators_table(profile, peaks.get(profile.case_id)))
     return "\n\n".join(parts) + "\n"
 
