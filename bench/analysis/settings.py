@@ -24,9 +24,10 @@ def setting_reasons(record: Measurement, usable_cpus: int | None) -> Iterator[Re
     """
     case, seen = record.case, record.conditions or Conditions()
     for name, wanted in _wanted(record).items():
-        found = record.settings.get(name)
-        if found is not None and found != wanted:
-            values = (name, printable(str(found)), str(wanted))
+        found = record.settings.get(name, wanted)
+        if found != wanted:
+            shown = "unreadable" if found is None else printable(str(found))
+            values = (name, shown, str(wanted))
             yield Reason(Observation.SETTING_DIFFERS, "SUSPECT", values)
     if seen.threads_used is None:
         return  # the speed of the device does not depend on threads, or nobody counted them

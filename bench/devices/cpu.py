@@ -137,7 +137,7 @@ class CpuSession:
 
         return {
             "threads": torch.get_num_threads(),
-            "mkldnn": bool(torch.backends.mkldnn.enabled),
+            "mkldnn": precision.readable(lambda: bool(torch.backends.mkldnn.enabled)),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             **precision.switches(),
         }

@@ -104,14 +104,18 @@ def switches() -> dict[str, str | int | float | bool | None]:
     import torch
 
     return {
-        "matmul_tf32": _read(lambda: torch.backends.cuda.matmul.allow_tf32),
-        "cudnn_tf32": _read(lambda: torch.backends.cudnn.allow_tf32),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": _read(torch.get_float32_matmul_precision),
+        "matmul_tf32": readable(lambda: torch.backends.cuda.matmul.allow_tf32),
+        "cudnn_tf32": readable(lambda: torch.backends.cudnn.allow_tf32),
+        "cudnn_benchmark": readable(lambda: torch.backends.cudnn.benchmark),
+        "float32_matmul_precision": readable(torch.get_float32_matmul_precision),
     }
 
 
-def _read(switch: Callable[[], T]) -> T | None:
+def readable(switch: Callable[[], T]) -> T | None:
+    """Return the value of a switch; None where torch refuses to read it.
+
+    A round that is timed already would be lost with the error.
+    """
     try:
         return switch()
     except RuntimeError:
@@ -122,14 +126,18 @@ def modes() -> tuple[str | bool | None, ...]:
     """Return every switch for TF32, older and newer, in the order that `set_modes` takes."""
     import torch
 
-    newer = (getattr(owner, "fp32_precision", None) for owner in _owners_of_modes())
+    newer = map(_newer_mode, _owners_of_modes())
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     return (
-        _read(torch.get_float32_matmul_precision),
-        _read(lambda: matmul.allow_tf32),
-        _read(lambda: cudnn.allow_tf32),
+        readable(torch.get_float32_matmul_precision),
+        readable(lambda: matmul.allow_tf32),
+        readable(lambda: cudnn.allow_tf32),
         *newer,
     )
+
+
+def _newer_mode(owner: Any) -> str | None:
+    return readable(lambda: getattr(owner, "fp32_precision", None))
 
 
 def set_modes(wanted: Sequence[Any]) -> None:
@@ -140,7 +148,7 @@ def set_modes(wanted: Sequence[Any]) -> None:
     import torch
 
     for owner, value in zip(_owners_of_modes(), wanted[3:], strict=True):
-        if value is not None and owner.fp32_precision != value:
+        if value is not None and _newer_mode(owner) != value:
             owner.fp32_precision = value
     if wanted[0] is not None:
         torch.set_float32_matmul_precision(wanted[0])

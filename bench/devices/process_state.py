@@ -65,14 +65,14 @@ class ProcessState:
     """The settings of the process when this object was made, and what was changed since then."""
 
     def __init__(self) -> None:
-        self._known = {name: setting.read() for name, setting in SETTINGS.items()}
+        self._known = {name: _read(setting) for name, setting in SETTINGS.items()}
         self.changes: list[Change] = []
 
     def restore(self) -> list[Change]:
         """Set back each setting that differs; return the changes, and add them to `changes`."""
         found: dict[str, Change] = {}
         for name, setting in SETTINGS.items():
-            before, after = self._known[name], setting.read()
+            before, after = self._known[name], _read(setting)
             if before == after:
                 continue
             is_restored = False
@@ -80,7 +80,7 @@ class ProcessState:
                 if setting.write is not None:
                     setting.write(before)
                     is_restored = True
-            self._known[name] = setting.read()
+            self._known[name] = _read(setting)
             if setting.follows not in found:
                 values = _values(before, after)
                 found[name] = Change(name, values, is_restored, setting.counts, setting.is_open)
@@ -93,9 +93,19 @@ class ProcessState:
         return list(dict.fromkeys(change.note for change in self.changes))
 
 
+def _read(setting: Setting) -> Any:
+    """Return the value of a setting; None where the code of the network made it unreadable."""
+    with contextlib.suppress(*REFUSALS):
+        return setting.read()
+    return None
+
+
 def _values(before: Any, after: Any) -> str:
-    """Return the values as text, of CPUs their number; "" for what may hold a path of the user."""
-    if isinstance(before, (tuple, Mapping)):
+    """Return the values as text, of CPUs their number.
+
+    Returns "" for an unreadable value, and for what may hold a path of the user.
+    """
+    if before is None or after is None or isinstance(before, (tuple, Mapping)):
         return ""
     if isinstance(before, frozenset):
         same = len(before) == len(after)

@@ -38,6 +38,7 @@ OPERATORS = {
 }
 ELEMENTS = {"batch norm": "normalised", "activation": "activated"}  # category -> field
 WITH_BIAS = (*CONVOLUTIONS, *TRANSPOSED, "linear")
+SETTERS = ("set_eval_frame", "_maybe_set_eval_frame")  # of torch 2.4, of torch 2.5
 BIAS = 2  # its place among the arguments: input, weight, bias
 NoGradient = Callable[[], AbstractContextManager[Any]]
 
@@ -131,21 +132,22 @@ def visible_mode() -> NoGradient | None:
 def uncompiled() -> Iterator[None]:
     """Run compiled modules as they were before: the code of a compiler shows no operators.
 
-    torch before 2.6 has no `set_stance`. There, a compiled module sets the compiler for its call.
+    torch before 2.6 has no `set_stance`. There, a compiled module sets the compiler for its call,
+    by a function whose name is another in each release.
     """
     compiler: Any = sys.modules.get("torch._dynamo.eval_frame")
     if stance := getattr(torch.compiler, "set_stance", None):
         with stance("force_eager"):
             yield
-    elif compiler is None:
+        return
+    known = {name: getattr(compiler, name) for name in SETTERS if hasattr(compiler, name)}
+    try:
+        for name in known:
+            setattr(compiler, name, _set_nothing)
         yield
-    else:
-        set_compiler = compiler.set_eval_frame
-        compiler.set_eval_frame = _set_nothing
-        try:
-            yield
-        finally:
-            compiler.set_eval_frame = set_compiler
+    finally:
+        for name, setter in known.items():
+            setattr(compiler, name, setter)
 
 
 def _set_nothing(compiler: object) -> None:

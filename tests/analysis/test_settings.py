@@ -38,6 +38,7 @@ def a_round(number=1, ms=10.0, seen=(), **settings):
             {"float32_matmul_precision": "medium"},
             "the setting float32_matmul_precision was medium instead of highest",
         ),
+        ({"cudnn_tf32": None}, "the setting cudnn_tf32 was unreadable instead of False"),
         ({"seen": {"threads_used": 1.04}}, "only 1.0 of 2 threads computed"),
         (
             {"seen": {"cpus": 1, "threads_used": 2.0}},

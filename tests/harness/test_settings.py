@@ -15,6 +15,8 @@ from torch import nn
 
 from bench.analysis.reasons import Observation
 from bench.analysis.verdict import Machine, judge
+from bench.devices import precision, process_state
+from bench.harness.protocol.messages import Finished
 
 
 def layers():
@@ -62,6 +64,41 @@ def test_a_variable_that_a_factory_sets_too_late_to_undo_is_named(monkeypatch, v
     assert ("the variables of MKL and oneDNN" in made.changed) is is_named
     assert (Observation.SETTING_CHANGED in observed(made)) is is_named
     assert any(variable in warning for warning in made.warnings) is is_named
+
+
+def refuse(*_):
+    raise RuntimeError("mixed settings")
+
+
+def plant_in_switches(monkeypatch):
+    for owner, name in ((torch.backends.cudnn, "benchmark"), (torch.backends.mkldnn, "enabled")):
+        monkeypatch.setattr(type(owner), name, property(refuse, lambda *_: None))
+    monkeypatch.setattr(type(torch.backends.cuda.matmul), "__getattr__", refuse)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuse)
+
+
+def plant_in_settings(monkeypatch):
+    for name, setting in process_state.SETTINGS.items():
+        monkeypatch.setitem(process_state.SETTINGS, name, setting._replace(read=refuse))
+
+
+def mix(monkeypatch):
+    """Set a newer switch, which contradicts the older ones that bench has set."""
+    if not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this release of torch has only the older switches")
+    torch.backends.fp32_precision = "tf32"
+
+
+@pytest.mark.parametrize("change", [plant_in_switches, plant_in_settings, mix])
+def test_settings_that_torch_refuses_to_read_lose_no_round(monkeypatch, change):
+    """The network changes them between the blocks."""
+    before = precision.modes()
+    with monkeypatch.context() as changed:
+        done = timed(layers, after_block=lambda: change(changed))
+    precision.set_modes(before)
+    assert isinstance(done, Finished), done
+    assert done.changed or change is plant_in_switches
+    assert change is plant_in_settings or None in done.settings.values()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems may refuse in other words")
