@@ -28,6 +28,7 @@ FOLDER = Path(os.environ.get("BENCH_ATTACK", ROOT / ".nox"))
 SOURCES = ("bench", "tests/support")
 SEED = 19
 CONFIRMING_ROUNDS = 3
+THREADS = (1, 1, 1, 2)  # of the sweeps of networks, in turns
 
 
 class Part(NamedTuple):
@@ -57,11 +58,12 @@ def attack_stores(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
 def attack_networks(folder: Path, numbers: range, seed: int) -> Iterator[Row]:
     """Measure drawn networks and their twins in one sitting; what is off is measured again."""
     pairs = examples_of(networks.pairs(), len(numbers), seed)
-    found = network_judge.measured(folder / "sweep", pairs)
+    threads = THREADS[numbers[0] // PARTS["networks"].together % len(THREADS)]
+    found = network_judge.measured(folder / "sweep", pairs, threads=threads)
     for number, pair, findings in zip(numbers, pairs, found, strict=True):
         if network_judge.is_by_time_alone(findings):
             again = folder / f"again{number}"
-            (findings,) = network_judge.measured(again, [pair], CONFIRMING_ROUNDS)
+            (findings,) = network_judge.measured(again, [pair], CONFIRMING_ROUNDS, threads)
         yield Row("networks", number, pair.kind, *worst(findings))
 
 

@@ -1,8 +1,10 @@
 """The attacks in small: bench withstands them, and each finds a fault that is planted."""
 
 import pytest
+import torch
 from support import networks as workers
-from support.attack import network_judge, networks, store_judge, stores
+from support.attack import environments, network_judge, networks, store_judge, stores
+from support.attack.environment_kinds import Environment
 from support.attack.ledger import BAD, Row, examples_of, table, worst
 from support.attack.network_judge import DISTURBED, RATIO, Seen
 from support.kept import Kept
@@ -100,9 +102,9 @@ def test_lines_that_are_not_counted_are_found(tmp_path, monkeypatch):
 # --- networks ------------------------------------------------------------------------------------
 
 
-def made(source):
+def made(source, file="net.py"):
     """Return the factory in the source of a network."""
-    names = {"__name__": "net"}
+    names = {"__name__": "net", "__file__": str(file)}
     exec(compile(source, "net.py", "exec"), names)
     return names["net"]
 
@@ -154,12 +156,48 @@ JUDGED = [
     ("stopped", Seen("VALID", "", [[0.010, 0.010, 0.9]] * 3), ["wrong"]),
     ("spinning", Seen("VALID", "", [[0.010]] * 3), ["wrong"]),
     ("nanoseconds", Seen("SUSPECT", "", [[1e-6] * 100_001]), ["wrong"]),
+    ("threads on one CPU", Seen("INVALID", "", [[0.020]] * 3, is_silent=True), ["wrong"]),
 ]
 
 
 @pytest.mark.parametrize(("kind", "net", "outcomes"), JUDGED)
 def test_a_network_is_judged_beside_its_twin(kind, net, outcomes):
     assert [outcome for outcome, _ in network_judge.judged(kind, net, TWIN)] == outcomes
+
+
+@pytest.fixture
+def default_dtype():
+    """Set torch's default dtype back after the test."""
+    before = torch.get_default_dtype()
+    yield before
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_network_notes_a_setting_that_stays_while_it_computes(
+    tmp_path, default_dtype, is_restored
+):
+    pair = pair_of("setting when built: set_default_dtype")
+    net = made(pair.attack, tmp_path / "net.py")()
+    if is_restored:
+        torch.set_default_dtype(default_dtype)
+    for _ in range(10):
+        net(torch.zeros(1, 3, 16, 16, dtype=torch.float32))
+    assert [path.name for path in tmp_path.iterdir()] == ["net.py.kept"] * (not is_restored)
+
+
+@pytest.mark.parametrize("doubts", [[], ["other processes used 90 % of the CPUs"]])
+@pytest.mark.parametrize(("said", "is_named"), [("", False), ("the setting OMP_X was 1", True)])
+def test_a_run_is_wrong_that_does_not_name_a_setting_of_its_environment(doubts, said, is_named):
+    every = [*doubts, *[said] * bool(said)]
+    outcome = [{"verdict": "SUSPECT" if every else "VALID", "doubts": every}]
+    for must in ("named", "doubted"):
+        given = Environment(must=must, recorded=("OMP_X",))
+        assert (environments.judged(given, outcome, []) == []) == is_named
+    told = [{"type": "environment", "state": {"OMP_X": "1"}}]
+    named, doubted = (Environment(must=m, recorded=("OMP_X",)) for m in ("named", "doubted"))
+    assert environments.judged(named, outcome, told) == []
+    assert (environments.judged(doubted, outcome, told) == []) == is_named
 
 
 def test_every_kind_of_network_can_be_built():

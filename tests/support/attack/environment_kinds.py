@@ -25,9 +25,9 @@ class Environment(msgspec.Struct, frozen=True):
     `arguments` are words of `bench run`; `commands` are lists of commands that start at once, in
     place of a run, `also` are further commands. `before` is called in the new process, `look` with
     all processes now and then. `files` has site/sitecustomize.py, which every Python process
-    imports. `must` is "pass" (it may not fail), "named" (VALID only where a record of the
-    environment has one of the words `recorded`), "doubted" (a doubt has one of these words), or ""
-    (a message is right, too).
+    imports. `must` is "pass" (it may not fail), "named" (a doubt or a record of the environment
+    has one of the words `recorded`), "doubted" (a doubt has one of them), or "" (a message is
+    right, too).
     """
 
     about: str = ""
@@ -50,6 +50,8 @@ def _one_of(*environments):
 def _variable(text):
     name, _, value = text.partition("=")
     arguments = (*CPU, *TWO_THREADS)
+    if text in FEWER_THREADS:
+        return Environment(text, {name: value}, arguments, must="doubted", recorded=FEWER_CPUS)
     return Environment(text, {name: value}, arguments, must="named", recorded=(name,))
 
 
@@ -117,14 +119,16 @@ def _compared():
 
 
 def _confined(processes):
-    """Take a CPU away from the processes that measure, and give it back, every second in turns."""
+    """Take a CPU away from the processes that measure, and give it back, several times a block."""
     every = sorted(os.sched_getaffinity(0))
     for process in processes:
         with contextlib.suppress(psutil.Error):
             if is_template(process):
-                process.cpu_affinity(every[:1] if int(time.monotonic()) % 2 else every)
+                process.cpu_affinity(every[:1] if int(time.monotonic() / TURN_S) % 2 else every)
 
 
+TURN_S = 0.1
+FEWER_THREADS = ("OMP_THREAD_LIMIT=1",)  # a case of two threads then computes with one
 FEWER_CPUS = ("threads computed", "process could use", "usable CPUs", "may use changed")
 FEWER_CPUS += ("the CPUs of the process", "interop threads")
 

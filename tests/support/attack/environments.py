@@ -12,7 +12,7 @@ import psutil
 
 from support.attack.environment_kinds import KINDS, Environment
 from support.attack.ledger import examples_of
-from support.attack.network_judge import DISTURBED, MOST_SAMPLES, verdict_of
+from support.attack.network_judge import MOST_SAMPLES
 from support.attack.plain_reader import lines_of, record_of
 from support.sweep import MARK
 
@@ -139,23 +139,9 @@ class _Attack:
         if code == 1:
             found.append(("refused", "a failure"))
         if code == 0:
-            found += self._verdict(json.loads(said.strip().splitlines()[-1]), records)
+            outcome = json.loads(said.strip().splitlines()[-1])
+            found += judged(self._environment, outcome, records)
         return found
-
-    def _verdict(self, outcome, records):
-        """What is wrong with the verdict: a doubt without a reason, or a setting without a name."""
-        (case,) = outcome
-        verdict, doubts, words = verdict_of(case), case["doubts"], self._environment.recorded
-        if (verdict != "VALID" and not doubts) or any(NO_REASON in text for text in doubts):
-            return [("wrong", f"{case['verdict']} without a reason")]
-        told = json.dumps([r for r in records if r and r["type"] == "environment"])
-        if self._environment.must == "named" and verdict in ("VALID", DISTURBED):
-            named = any(word in told for word in words)
-            return [] if named else [("wrong", f"{verdict}, and no record names the setting")]
-        if self._environment.must == "doubted":
-            named = any(word in text for word in words for text in doubts)
-            return [] if named else [("wrong", f"{verdict}, and no doubt names the setting")]
-        return []
 
     def _together(self, several):
         """Start commands at once; return what is wrong with them and with their pages."""
@@ -181,6 +167,19 @@ class _Attack:
             if max(sides) > PICTURE_PIXELS:
                 found.append(("wrong", f"{path.name} of {sides} pixels"))
         return found
+
+
+def judged(environment: Environment, outcome: list, records: list) -> list[tuple[str, str]]:
+    """What is wrong with the verdict: a doubt without a reason, or a setting without a name."""
+    (case,) = outcome
+    verdict, doubts = case["verdict"], case["doubts"]
+    if (verdict != "VALID" and not doubts) or any(NO_REASON in text for text in doubts):
+        return [("wrong", f"{verdict} without a reason")]
+    told = [json.dumps(r) for r in records if r and r["type"] == "environment"]
+    texts = {"named": [*doubts, *told], "doubted": doubts}.get(environment.must)
+    if texts is None or any(word in text for word in environment.recorded for text in texts):
+        return []
+    return [("wrong", f"{verdict}, and nothing names the setting")]
 
 
 def _is_whole(page):

@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from support.attack.networks import KINDS, Pair
+from support.attack.networks import KEPT, KINDS, Pair
 from support.attack.plain_reader import lines_of, record_of
 from support.sweep import Sweep
 
@@ -16,31 +16,38 @@ DISTURBED = "DISTURBED"  # not VALID, but for these reasons alone, which are non
 OF_LOAD = ("other processes used", "the host gave", "as long as on the quiet machine", "CPU quota")
 MOST_SAMPLES = 10**5
 LONG_S = 0.4  # no call of a network is as long, so the process stood still
-RUN = ("--device", "cpu", "--batch", "1", "--resolution", "64", "--threads", "1")
+RUN = ("--device", "cpu", "--batch", "1", "--resolution", "64")
 RUN += ("--preset", "quick", "--retry-failed", "--json")
+# Words of the doubts that name a setting.
+OF_SETTINGS = ("the network changed", "the setting", "threads computed", "process could use only")
 SWEEP_S = 900.0
 
 
 class Seen(NamedTuple):
     """What a run says of a network: its verdict, why it failed, its samples block by block.
 
-    The verdict is DISTURBED where the only doubts are of other programs.
+    The verdict is DISTURBED where the only doubts are of other programs. `is_silent`: the network
+    computed with another setting than that of its case, and no doubt names a setting.
     """
 
     verdict: str | None
     failure: str
     blocks: list[list[float]]
+    is_silent: bool = False
 
     @property
     def samples(self) -> list[float]:
         return [sample for block in self.blocks for sample in block]
 
 
-def measured(folder: Path, pairs: list[Pair], rounds: int = 1) -> list[list[tuple[str, str]]]:
+def measured(
+    folder: Path, pairs: list[Pair], rounds: int = 1, threads: int = 1
+) -> list[list[tuple[str, str]]]:
     """Measure networks and their twins in one sitting; return what is wrong with each pair."""
     names = [f"{role}{number}.py" for number in range(len(pairs)) for role in ("net", "twin")]
     models = ",".join(f"{name}:net" for name in names)
-    sweep = Sweep(folder, *RUN, "--models", models, "--rounds", str(rounds))
+    counts = ("--rounds", str(rounds), "--threads", str(threads))
+    sweep = Sweep(folder, *RUN, "--models", models, *counts)
     for name, source in zip(
         names, (text for p in pairs for text in (p.attack, p.twin)), strict=True
     ):
@@ -52,7 +59,7 @@ def measured(folder: Path, pairs: list[Pair], rounds: int = 1) -> list[list[tupl
     if code not in (0, 1) or not last.startswith("["):
         kind = "traceback" if "Traceback" in said else "lost"
         return [[(kind, f"exit code {code}: {said[-200:]!r}")] for _ in pairs]
-    seen = _seen(json.loads(last), records)
+    seen = _seen(json.loads(last), records, folder)
     whole = _of_run(said, records)
     return [
         [*whole, *judged(pair.kind, *(seen.get(f"{role}{n}.py") for role in ("net", "twin")))]
@@ -60,7 +67,7 @@ def measured(folder: Path, pairs: list[Pair], rounds: int = 1) -> list[list[tupl
     ]
 
 
-def _seen(outcome, records):
+def _seen(outcome, records, folder):
     """Return what is known of each file."""
     found = {}
     for each in outcome:
@@ -70,7 +77,10 @@ def _seen(outcome, records):
         blocks = [block for r in calm or rounds for block in _blocks(r)]
         failure = each["failure"]
         text = f"{failure['stage']}: {failure['error']}" if failure else ""
-        found[each["case"]["model"].partition(":")[0]] = Seen(verdict_of(each), text, blocks)
+        file = each["case"]["model"].partition(":")[0]
+        is_named = any(word in doubt for word in OF_SETTINGS for doubt in each["doubts"])
+        is_silent = (folder / (file + KEPT)).exists() and not is_named
+        found[file] = Seen(verdict_of(each), text, blocks, is_silent)
     return found
 
 
@@ -112,6 +122,8 @@ def judged(kind: str, net: Seen | None, twin: Seen | None) -> list[tuple[str, st
         return [*found, (outcome, f"{kind}: failed at {net.failure}")]
     if len(net.samples) > MOST_SAMPLES:
         found.append(("wrong", f"{kind}: a record of {len(net.samples)} samples"))
+    if net.is_silent:
+        found.append(("wrong", f"{kind}: {net.verdict}, and no doubt names the setting"))
     if net.verdict not in ("VALID", DISTURBED):
         return found
     if KINDS[kind].must_be_named:

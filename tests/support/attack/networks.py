@@ -5,7 +5,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 IMPORTS = """\
-import ctypes, os, signal, subprocess, sys, threading, time
+import ctypes, os, signal, subprocess, sys, threading, time, typing
 import torch
 from torch import nn
 
@@ -73,14 +73,46 @@ if self.calls <= %(calls)d:
     return self.layers(x)
 return self.layers[-1](self.layers[0](x).mean((2, 3)))
 """
-IN_BUILD, IN_FORWARD = "build", "forward"
+# What decides speed, of the process and of each of its threads.
+SEEN = """
+class Seen(typing.NamedTuple):
+    cpus: set
+    threads: int
+    dtype: torch.dtype
+    switches: tuple
+    instructions: str | None
+
+def seen():
+    cpus = set()
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            cpus.add(tuple(sorted(os.sched_getaffinity(int(thread)))))
+        except OSError:
+            pass  # the thread has just ended
+    switches = torch.backends.mkldnn.enabled, getattr(torch.backends, "fp32_precision", None)
+    instructions = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return Seen(cpus, torch.get_num_threads(), torch.get_default_dtype(), switches, instructions)
+"""
+KEPT = ".kept"  # the suffix of a file that says: the calls were made with another setting
+NOTED = f"""
+STORED["count"] = STORED.get("count", 0) + 1
+if STORED["count"] == 8 and seen() != BEGAN[0]:
+    open(__file__ + {KEPT!r}, "w").close()
+"""
+NOTE = "BEGAN.append(seen())\n"
+PINNED = """
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+torch.set_num_threads(2)
+torch.ones(2**20).add_(1)  # its threads inherit the CPU
+"""
 
 
 class Kind(NamedTuple):
     """A kind of network: what its `forward` and its factory do.
 
     `must_be_named`: its answer or its speed is wrong even where the time is right, so it may not be
-    VALID. `is_honest`: it may not fail. `twin`: the forward of its twin.
+    VALID. `is_honest`: it may not fail. `twin`: the forward of its twin. `wide`: the numbers of
+    channels; with many, threads, oneDNN and instructions decide the time.
     """
 
     forward: str = HONEST
@@ -88,13 +120,17 @@ class Kind(NamedTuple):
     must_be_named: bool = False
     is_honest: bool = False
     twin: str = HONEST
+    wide: tuple[int, ...] = (24, 32, 48)
+
+
+WIDE = (64, 96, 128)
 
 
 def _setting(code: str) -> dict[str, Kind]:
     name = code.partition("(")[0].rpartition(".")[2].partition(" ")[0]
     return {
-        f"setting when built: {name}": Kind(build=code),
-        f"setting in each call: {name}": Kind(f"{code}\n{HONEST}"),
+        f"setting when built: {name}": Kind(NOTED + HONEST, NOTE + code, wide=WIDE),
+        f"setting in each call: {name}": Kind(f"{NOTED}{code}\n{HONEST}", NOTE, wide=WIDE),
     }
 
 
@@ -135,12 +171,13 @@ KINDS = {
     "ends": Kind(
         COUNTED + "if self.calls > %(calls)d:\n    %(ending)s\n" + HONEST, must_be_named=True
     ),
-    **_setting("torch.set_num_threads(%(threads)d)"),
+    **_setting("torch.set_num_threads(1 if BEGAN[0].threads > 1 else 2)"),
     **_setting("torch.backends.mkldnn.set_flags(False)"),
     **_setting("torch.set_default_dtype(torch.float64)"),
     **_setting("torch.backends.fp32_precision = 'tf32'"),
     **_setting("os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"),
     **_setting("os.environ.update(ONEDNN_MAX_CPU_ISA='SSE41')"),
+    "threads on one CPU": Kind(NOTED + HONEST, NOTE + PINNED, wide=WIDE),
 }
 TEXTS = ("\x1b[2J\x1b]0;x\x07", "=1+1", "<script>alert(1)</script>", "a\nb" * 50, "x" * 10**5)
 ENDINGS = ("os._exit(7)", "sys.exit(3)", "ctypes.string_at(0)", "os.kill(os.getpid(), 9)")
@@ -160,7 +197,7 @@ def pairs(draw, names=tuple(KINDS)):
     name = draw(st.sampled_from(names))
     kind = KINDS[name]
     values = {
-        "wide": draw(st.sampled_from([24, 32, 48])),
+        "wide": draw(st.sampled_from(kind.wide)),
         "deep": draw(st.integers(2, 5)),
         "kernel": draw(st.sampled_from([3, 5, 7])),
         "activation": draw(st.sampled_from(["ReLU", "GELU", "SiLU"])),
@@ -169,7 +206,6 @@ def pairs(draw, names=tuple(KINDS)):
         "after": draw(st.sampled_from([0.7, 0.9, 1.1])),
         "end": draw(st.sampled_from(["0", "nan"])),
         "spin": draw(st.sampled_from(["pass", "left @ left"])),
-        "threads": draw(st.sampled_from([2, 4])),
         "text": draw(st.sampled_from(TEXTS)),
         "ending": draw(st.sampled_from(ENDINGS)),
     }
@@ -178,7 +214,7 @@ def pairs(draw, names=tuple(KINDS)):
 
 def _source(forward, build, values):
     body = {"forward": _indented(forward, 8), "build": _indented(build, 4)}
-    return (IMPORTS + LAYERS + MODULE % body) % values
+    return (IMPORTS + LAYERS + SEEN + MODULE % body) % values
 
 
 def _indented(code, by):
