@@ -20,6 +20,7 @@ RUN = ("--device", "cpu", "--batch", "1", "--resolution", "64")
 RUN += ("--preset", "quick", "--retry-failed", "--json")
 # Words of the doubts that name a setting.
 OF_SETTINGS = ("the network changed", "the setting", "threads computed", "process could use only")
+OF_SETTINGS += ("during the round",)  # CPUs, which another process may have changed
 SWEEP_S = 900.0
 
 
