@@ -23,6 +23,7 @@ from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.harness.suite import Overrides, Suite
 from bench.models import user
+from bench.models.build import load_weights
 from bench.models.user import checkpoint, content
 from bench.records import Case
 from bench.storage import files
@@ -299,7 +300,9 @@ def test_weights_replaced_after_they_were_hashed_are_not_measured(tmp_path, monk
     path = tmp_path / "w.pt"
     net = torch.nn.Linear(2, 2)
     torch.save(net.state_dict(), path)
-    source = user.with_weights(user.UserModel("net", records.Source()), path).source
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("from torch import nn\ndef net():\n    return nn.Linear(2, 2)\n")
+    source = user.with_weights(user.resolve("net.py:net"), path).source
 
     def replace():
         torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "new.pt")
@@ -311,7 +314,7 @@ def test_weights_replaced_after_they_were_hashed_are_not_measured(tmp_path, monk
         read = checkpoint._read
         monkeypatch.setattr(checkpoint, "_read", lambda file: (read(file), replace())[0])
     with pytest.raises(RuntimeError, match=r"w\.pt was changed since the run began"):
-        user.read_weights(source)
+        load_weights(source)
 
 
 def test_a_users_file_edited_within_a_second_is_loaded_again(tmp_path, monkeypatch):
