@@ -7,7 +7,7 @@ import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 
-from bench.analysis import stats
+from bench.analysis import interval, stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded
@@ -62,7 +62,7 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     pooled = [sample for samples in processes for sample in samples]
     spread = plus_minus(summary.mean * 1e3, summary.std * 1e3)
     yield "latency", f"{_ms(summary.latency)} ms: mean of the processes' medians"
-    yield "interval", _interval(processes)
+    yield "interval", _interval(rounds)
     if group > 1:
         yield "mean", f"{spread} ms, of all iterations; a sample is the mean of {group} calls"
         yield "median", f"{_ms(summary.median)} ms, of groups of calls"
@@ -120,15 +120,15 @@ def _percentiles(processes: Sequence[Sequence[float]]) -> str:
     return ", ".join(texts) or "too few samples for higher percentiles"
 
 
-def _interval(processes: Sequence[Sequence[float]]) -> str:
-    estimate = stats.latency(processes)
+def _interval(rounds: Sequence[Measurement]) -> str:
+    estimate = interval.interval(rounds)
     if estimate is not None:
         width = f"± {100 * estimate.half_width:.2g} %"
         bounds = f"{_ms(estimate.low)} to {_ms(estimate.high)} ms ({width})"
         return f"{bounds}: 95 % confidence interval of the mean of the processes' medians"
-    within = stats.median_interval(processes[0])
-    alone = "none: it needs at least two processes"
-    if within is None:
+    within = stats.median_interval(rounds[0].samples_s)
+    alone = "none: it needs at least two processes, and three more than kinds"
+    if within is None or len(rounds) > 1:
         return alone
     median = f"{_ms(within.low)} to {_ms(within.high)} ms with 95 % confidence"
     return f"{alone}; the median of this process is {median}"
@@ -138,9 +138,9 @@ def _processes(rounds: Sequence[Measurement]) -> str:
     """The median of each process, and its page faults, which often explain the differences."""
     shown = ", ".join(_ms(statistics.median(r.samples_s)) for r in rounds[:SHOWN_PROCESSES])
     faults = [
-        significant(r.conditions.page_faults / (len(r.samples_s) * r.calls_per_sample), 2)
+        significant(known, 2)
         for r in rounds[:SHOWN_PROCESSES]
-        if r.conditions and r.conditions.page_faults is not None
+        if (known := interval.faults_per_call(r)) is not None
     ]
     more = ", …" if len(rounds) > SHOWN_PROCESSES else ""
     each = f"; page faults per iteration {', '.join(faults)}{more}" if faults else ""

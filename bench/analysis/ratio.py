@@ -231,11 +231,11 @@ def drift_of(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> f
         return None
     return max(
         max(statistics.stdev([*one, *other]), abs(statistics.fmean(one) - statistics.fmean(other)))
-        for one, other in zip(_kernel_logs(base), _kernel_logs(candidate), strict=True)
+        for one, other in zip(kernel_logs(base), kernel_logs(candidate), strict=True)
     )
 
 
-def _kernel_logs(rounds: Sequence[Measurement]) -> tuple[list[float], list[float]]:
+def kernel_logs(rounds: Sequence[Measurement]) -> tuple[list[float], list[float]]:
     """Log of the median seconds of the compute and the memory kernel in each round."""
     compute = [math.log(statistics.median(r.block_compute_s)) for r in rounds]
     memory = [math.log(statistics.median(r.block_memory_s)) for r in rounds]

@@ -9,10 +9,11 @@ import msgspec
 
 from bench.analysis import ranks
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
+from bench.analysis.interval import Kind, interval, kinds
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment
 from bench.analysis.settings import alike
-from bench.analysis.stats import Estimate, Summary, Tail, latency, summarise, tail
+from bench.analysis.stats import Estimate, Summary, Tail, summarise, tail
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.paper import accuracy
 from bench.paper.accuracy import Accuracy, Given
@@ -23,9 +24,10 @@ from bench.storage.history import history
 class Row(msgspec.Struct, frozen=True):
     """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
 
-    `interval` is the 95 % interval of the latency; None for a single process. `rank` holds the
-    numbers of a row in ascending order (`bench.analysis.ranks`): two rows of a group share a number
-    if and only if they are not told apart. It is empty for a failed or INVALID row.
+    `interval` is the 95 % interval of the latency (`bench.analysis.interval`); None for a single
+    process. `rank` holds the numbers of a row in ascending order (`bench.analysis.ranks`): two rows
+    of a group share a number if and only if they are not told apart. It is empty for a failed or
+    INVALID row.
     `accuracies` holds one accuracy per data set, for the model at this resolution; the best source
     comes first.
     """
@@ -57,6 +59,11 @@ class Row(msgspec.Struct, frozen=True):
     def throughput(self) -> float | None:
         """Images per second: batch / latency."""
         return self.case.batch / self.summary.latency if self.summary else None
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of processes, by their page faults; [] if the case failed."""
+        return [] if self.failure else kinds(self.rounds)
 
     @property
     def tail(self) -> Tail:
@@ -162,7 +169,7 @@ def _row(
         stopped_by=rounds[-1].stopped_by if rounds else "",
         warnings=list(dict.fromkeys(itertools.chain(*warned))),
         rounds=kept,
-        interval=latency(processes),
+        interval=interval(kept) if processes else None,
         verdict=judge_case(rounds, machine) if processes else None,
         accuracies=accuracy.of(first.case.model, first.case.resolution, given),
     )

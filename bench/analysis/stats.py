@@ -88,14 +88,15 @@ def mean_of_known(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def mean_interval(values: Sequence[float]) -> Estimate | None:
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate | None:
     """Mean of n independent values with its t interval; None for fewer than two values.
 
     mean ± t(0.975, n - 1) * s / sqrt(n).
     """
     if len(values) < 2:
         return None
-    half = _t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    half = t_quantile(len(values) - 1, confidence) * statistics.stdev(values)
+    half /= math.sqrt(len(values))
     mean = statistics.fmean(values)
     return Estimate(mean, mean - half, mean + half)
 
@@ -111,10 +112,14 @@ def latency(processes: Sequence[Sequence[float]]) -> Estimate | None:
     logs = mean_interval([math.log(median) for median in medians])
     if logs is None:
         return None
-    mean = statistics.fmean(medians)
-    half, centre = logs.high - logs.point, math.log(mean)
+    return around(statistics.fmean(medians), logs.high - logs.point)
+
+
+def around(point: float, half: float) -> Estimate | None:
+    """The interval point * exp(±half); None where an end is no floating-point number."""
+    centre = math.log(point)
     found = _exponential(Estimate(centre, centre - half, centre + half))
-    return found and found._replace(point=mean)
+    return found and found._replace(point=point)
 
 
 def median_interval(samples: Sequence[float]) -> Estimate | None:
@@ -170,13 +175,15 @@ def count_outliers(samples: Sequence[float]) -> int:
     return sum(not first - reach <= sample <= third + reach for sample in samples)
 
 
-def paired_ratio(rounds: Sequence[Sequence[float]]) -> Estimate | None:
+def paired_ratio(
+    rounds: Sequence[Sequence[float]], confidence: float = CONFIDENCE
+) -> Estimate | None:
     """The ratio of two cases from log-ratios of neighbouring blocks, one list per round.
 
     With m the mean log-ratio of each of k rounds: exp(mean(m) ± t(0.975, k - 1) * s(m) / sqrt(k)).
     None for fewer than two rounds.
     """
-    return _exponential(mean_interval([statistics.fmean(round_) for round_ in rounds]))
+    return _exponential(mean_interval([statistics.fmean(round_) for round_ in rounds], confidence))
 
 
 def adjusted_ratio(
@@ -217,7 +224,7 @@ def adjusted_ratio(
     error = math.sqrt(
         (count - 1) / count * sum((w - statistics.fmean(without)) ** 2 for w in without)
     )
-    half = _t(freedom) * error
+    half = t_quantile(freedom) * error
     return _exponential(Estimate(everything, everything - half, everything + half))
 
 
@@ -239,7 +246,7 @@ def separate_ratio(
     difference = statistics.fmean(sides[1]) - statistics.fmean(sides[0])
     weighed = sum(part**2 / (len(s) - 1) for part, s in zip(parts, sides, strict=True))
     freedom = sum(parts) ** 2 / weighed if weighed else min(map(len, sides)) - 1
-    half = _t(freedom) * math.sqrt(sum(parts) + 2 * drift**2)
+    half = t_quantile(freedom) * math.sqrt(sum(parts) + 2 * drift**2)
     return _exponential(Estimate(difference, difference - half, difference + half))
 
 
@@ -271,11 +278,11 @@ def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | N
 
     freedom = rounds - 1
     centre, half = math.log(ratio.point), math.log(ratio.high / ratio.low) / 2
-    spread = half * math.sqrt(rounds) / _t(freedom)
+    spread = half * math.sqrt(rounds) / t_quantile(freedom)
     likely = spread * math.sqrt(freedom / special.chdtri(freedom, 0.5))
     edge = math.log(1 + margin)
     for total in range(rounds + 1, MOST_ROUNDS + 1):
-        reach = _t(total - 1) * likely / math.sqrt(total)
+        reach = t_quantile(total - 1) * likely / math.sqrt(total)
         moves = spread * math.sqrt((total - rounds) / (total * rounds))
         limits = (-edge - reach, -edge + reach, edge - reach, edge + reach)
         faster, low, high, not_slower = (
@@ -294,11 +301,11 @@ def _exponential(estimate: Estimate | None) -> Estimate | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _t(freedom: float) -> float:
-    """The 97.5 % quantile of Student's t, for a two-sided 95 % interval."""
+def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """The quantile of Student's t for a two-sided interval: of 97.5 % for a 95 % interval."""
     from scipy import special
 
-    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def _binomial_cdf(most: int, trials: int, probability: float) -> float:

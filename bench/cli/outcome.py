@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.analysis.gpu_metrics import gpu_metrics
+from bench.analysis.interval import interval
 from bench.analysis.recorded import Recorded
-from bench.analysis.stats import latency, summarise
+from bench.analysis.stats import summarise
 from bench.analysis.verdict import Verdict, usable_cpus
 from bench.cli.console import add_row, say, say_table
 from bench.cli.messages import number_cells
@@ -84,12 +85,12 @@ def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[st
     processes = [record.samples_s for record in rounds]
     grouped = any(record.calls_per_sample > 1 for record in rounds)
     estimate = summarise(processes, grouped=grouped) if rounds else None
-    interval = latency(processes)
+    width = interval(rounds) if rounds else None
     return {
         "case_id": case.case_id,
         "case": msgspec.to_builtins(case),
         "latency_s": estimate.latency if estimate else None,
-        "interval_s": [interval.low, interval.high] if interval else None,
+        "interval_s": [width.low, width.high] if width else None,
         "median_s": estimate.median if estimate else None,
         "mean_s": estimate.mean if estimate else None,
         "std_s": estimate.std if estimate and not math.isnan(estimate.std) else None,

@@ -141,7 +141,8 @@ def _how_to_read(compared: Sequence[Comparison]) -> str:
     text = (
         "The ratio is the candidate's latency / the base's latency. Both are geometric means of "
         "the medians that the ratio is computed from. Words give the change in per cent of the "
-        "base's latency. FASTER and SLOWER: the whole "
+        "base's latency. The interval holds for the times at which both were measured; on another "
+        "day the ratio may differ by more. FASTER and SLOWER: the whole "
         f"95 % interval is beyond {margin:g} %. SAME: the whole interval is within {margin:g} %. "
         "UNDECIDED: the interval is too wide to say; as many more rounds as *To decide* says would "
         "decide with a probability of 80 %. INVALID: the verdict on a case is INVALID; measure "

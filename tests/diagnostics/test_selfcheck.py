@@ -1,5 +1,7 @@
 """`bench selfcheck` on the fake device, whose true latencies are known, and each of its parts."""
 
+import math
+import random
 import re
 
 import msgspec
@@ -39,8 +41,15 @@ def test_records_of_selfcheck_are_not_results_of_the_device(bench, tmp_path):
     assert "no results" in bench("report", "out").stderr
 
 
-def pool(*, shift=0.0, rounds=8):
-    """Return rounds without noise. `shift` is a share that a wrong harness adds to replica b."""
+A_A = "a network against itself: replica b / replica a"
+
+
+def pool(*, shift=0.0, rounds=8, noise=0.0, seed=0):
+    """Return rounds. `shift` is a share that a wrong harness adds to replica b.
+
+    `noise` is the standard deviation of the log between the processes of a round.
+    """
+    draw = random.Random(seed)
     records = []
     for number in range(1, rounds + 1):
         for percent in PLANTS:
@@ -48,6 +57,7 @@ def pool(*, shift=0.0, rounds=8):
                 case = Case(f"self/resnet18+{percent}/{replica}", "plain", device="fake")
                 slower = 1 + percent / 100 + (shift if replica == "b" else 0)
                 noisy = 0.01 * slower * (1 + 0.0001 * (number % 3))
+                noisy *= math.exp(draw.gauss(0, noise))
                 records.append(
                     measurement(
                         case,
@@ -75,6 +85,32 @@ def test_an_exact_harness_meets_its_criteria():
 def test_a_harness_that_favours_one_side_raises_false_alarms():
     found = criteria_of(Parts(pool(shift=-0.2), [], [], {}, []))
     assert not found["false alarms: a network against itself"].passed
+    assert not found[A_A].passed
+
+
+@pytest.mark.parametrize(("shift", "least", "most"), [(0.0, 0, 2), (0.03, 38, 40)])
+def test_a_replica_that_is_3_per_cent_slower_is_found(shift, least, most):
+    """As often as the interval promises at the noise of the committed selfcheck: in 99 %."""
+    noisy = [pool(shift=shift, rounds=16, noise=0.027, seed=seed) for seed in range(40)]
+    failed = [not criteria_of(Parts(each, [], [], {}, []))[A_A].passed for each in noisy]
+    assert least <= sum(failed) <= most
+
+
+def test_pairs_are_fixed_and_no_process_is_in_two_of_them():
+    pairs = findings.of(Parts(pool(shift=0.01), [], [], {}, [])).pairs
+    assert [round(each.point, 3) for each in pairs[0]] == [1.01, 1.01, 1.009]
+    assert [round(each.point, 3) for each in pairs[10]] == [1.1, 1.099]
+
+
+def test_two_runs_that_miss_the_true_ratio_fail():
+    def run(shift, seed):
+        both = pool(shift=shift, rounds=6, noise=0.001, seed=seed)
+        return [each for each in both if "+0/" in each.case.model]
+
+    one, two = ([run(0.04 * (seed < missed), seed) for seed in range(6)] for missed in (1, 2))
+    claim = "the intervals of these 6 ratios"
+    assert criteria_of(Parts(pool(), one, [], {}, []))[claim].passed
+    assert not criteria_of(Parts(pool(), two, [], {}, []))[claim].passed
 
 
 def test_a_harness_that_does_not_detect_slow_copies_fails():

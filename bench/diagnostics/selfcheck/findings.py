@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,11 @@ from bench.diagnostics.selfcheck import PLANTS, REPLICAS, UNLIKE, Parts
 from bench.diagnostics.selfcheck.numbers import by_model, estimate_text, numbers
 from bench.records import Measurement
 
-SPLITS = 200
-MAX_FALSE_ALARMS = 0.05  # share of splits
-MIN_DETECTED = {5: 0.8, 10: 0.9}  # share of splits by slow-down in per cent
+A_A_CONFIDENCE = 0.99  # a sound machine fails in one of 100 selfchecks
+MIN_DETECTED = {5: 1, 10: 2}  # of two pairs, by slow-down in per cent
 MAX_COST_S = 120.0
 SAME_BOUNDS = (0.95, 1.05)
+MAX_MISSED_SAME = 1  # of 6: two misses have a probability of 3 %
 MAX_MISSED_UNLIKE = 1
 MAX_FIDELITY_ERROR = 0.01
 FIDELITY_CLAIMS = {
@@ -42,13 +41,13 @@ class Criterion(msgspec.Struct, frozen=True):
 class Findings(msgspec.Struct, frozen=True):
     """All criteria, and the numbers for the page and its picture.
 
-    splits: ratios slowed / plain by slow-down in per cent, one for each of SPLITS splits.
+    pairs: ratios slowed / plain by slow-down in per cent, one for each fixed pair of cases.
     same, unlike: the comparison of each separate run.
     raw: the same numbers as text, by title.
     """
 
     criteria: list[Criterion]
-    splits: dict[int, list[Estimate]]
+    pairs: dict[int, list[Estimate]]
     same: list[Comparison]
     unlike: list[Comparison]
     raw: dict[str, str]
@@ -56,12 +55,13 @@ class Findings(msgspec.Struct, frozen=True):
 
 def of(parts: Parts) -> Findings:
     """Compute the findings. A part that was not measured has no criterion."""
-    splits = {percent: _splits(parts.pool, percent) for percent in PLANTS}
-    same = [_by_replica(rounds) for rounds in parts.same]
-    everything = [record for rounds in parts.unlike for record in rounds]
+    rounds = _by_round(parts.pool)
+    pairs = {percent: _pairs(rounds, percent) for percent in PLANTS}
+    same = [_by_replica(run) for run in parts.same]
+    everything = [record for run in parts.unlike for record in run]
     usual = ratio.usual_state(everything)
-    unlike = [ratio.compare(*by_model(rounds), usual=usual) for rounds in parts.unlike]
-    criteria = [*_alarms(splits), *_cost(parts.pool), *_fidelity(parts.fidelity)]
+    unlike = [ratio.compare(*by_model(run), usual=usual) for run in parts.unlike]
+    criteria = [_replicas(rounds), *_alarms(pairs), *_cost(parts.pool), *_fidelity(parts.fidelity)]
     criteria += [*_same(same, parts.same), *_unlike(unlike)]
     criteria += [
         Criterion(
@@ -69,62 +69,81 @@ def of(parts: Parts) -> Findings:
         )
         for each in parts.faults
     ]
-    return Findings(criteria, splits, same, unlike, numbers(parts, splits, same, unlike))
+    return Findings(criteria, pairs, same, unlike, numbers(parts, pairs, same, unlike))
 
 
-def _splits(pool: Sequence[Measurement], percent: int) -> list[Estimate]:
-    """Return the ratio slowed / plain of SPLITS random splits of the pool.
-
-    A split takes one plain process and one slowed process from each round. For 0 per cent, it
-    takes the two plain processes in random order. The seeds are fixed.
-    """
+def _by_round(pool: Sequence[Measurement]) -> list[dict[str, Measurement]]:
+    """The processes of each complete round by `<slow-down>/<replica>`, such as `5/a`."""
     by_round: dict[tuple[str, int], dict[str, Measurement]] = {}
     for record in pool:
         name = record.case.model.partition("+")[2]
         by_round.setdefault(ratio.sitting_of(record), {})[name] = record
-    rounds = [found for found in by_round.values() if len(found) == len(REPLICAS) * len(PLANTS)]
-    splits = []
-    for seed in range(SPLITS):
-        draw = random.Random(f"{percent} {seed}")
-        pairs = [_draw(found, percent, draw) for found in rounds]
-        base, candidate = zip(*pairs, strict=True)
-        found = ratio.compare(base, candidate).ratio
-        assert found is not None
-        splits.append(found)
-    return splits
+    whole = len(REPLICAS) * len(PLANTS)
+    return [found for found in by_round.values() if len(found) == whole]
 
 
-def _draw(
-    found: Mapping[str, Measurement], percent: int, draw: random.Random
-) -> tuple[Measurement, Measurement]:
-    """Return a random plain process of a round, and another process slowed by `percent` %."""
-    mine, other = draw.sample(REPLICAS, 2)
-    theirs = other if percent == 0 else draw.choice(REPLICAS)
-    return found[f"0/{mine}"], found[f"{percent}/{theirs}"]
+def _pairs(rounds: Sequence[Mapping[str, Measurement]], percent: int) -> list[Estimate]:
+    """Return the ratios slowed / plain of fixed pairs of cases, over all rounds.
+
+    For 0 per cent, each slow-down has one pair: its replicas b / a. Otherwise each replica has one:
+    slowed / plain. No process is in two pairs of the same slow-down, so the pairs of a row are
+    independent.
+    """
+    first, second = REPLICAS
+    if percent == 0:
+        names = [(f"{each}/{first}", f"{each}/{second}") for each in PLANTS]
+    else:
+        names = [(f"0/{replica}", f"{percent}/{replica}") for replica in REPLICAS]
+    found = [
+        ratio.compare([r[base] for r in rounds], [r[slowed] for r in rounds]).ratio
+        for base, slowed in names
+    ]
+    return [each for each in found if each]
 
 
-def _alarms(splits: Mapping[int, Sequence[Estimate]]) -> list[Criterion]:
+def _replicas(rounds: Sequence[Mapping[str, Measurement]]) -> Criterion:
+    """Return the criterion for replica b / replica a, over all slow-downs; the true ratio is 1."""
+    first, second = REPLICAS
+    logs = [
+        [
+            pair.log_ratio
+            for percent in PLANTS
+            for pairs in ratio.pair_rounds([r[f"{percent}/{first}"]], [r[f"{percent}/{second}"]])
+            for pair in pairs
+        ]
+        for r in rounds
+    ]
+    found = stats.paired_ratio(logs, A_A_CONFIDENCE)
+    assert found is not None
+    return Criterion(
+        "a network against itself: replica b / replica a",
+        f"the {A_A_CONFIDENCE:.0%} interval contains 1",
+        f"{estimate_text(found)} from {len(rounds)} independent rounds of {len(PLANTS)} pairs",
+        found.low <= 1 <= found.high,
+    )
+
+
+def _alarms(pairs: Mapping[int, Sequence[Estimate]]) -> list[Criterion]:
     """Return the criteria for false alarms (no slow-down) and sensitivity (known slow-down)."""
-    findings = {p: Counter(stats.find(each) for each in found) for p, found in splits.items()}
+    findings = {p: Counter(stats.find(each) for each in found) for p, found in pairs.items()}
     alarms = findings[0]["FASTER"] + findings[0]["SLOWER"]
-    alarm_share = alarms / SPLITS
     criteria = [
         Criterion(
             "false alarms: a network against itself",
-            f"at most {MAX_FALSE_ALARMS:.0%} of {SPLITS} splits FASTER or SLOWER",
+            f"none of {len(pairs[0])} independent pairs FASTER or SLOWER",
             f"{alarms} ({_counts(findings[0])})",
-            alarm_share <= MAX_FALSE_ALARMS,
+            not alarms,
         )
     ]
     for percent, required in MIN_DETECTED.items():
-        share = findings[percent]["SLOWER"] / SPLITS
-        median = statistics.median(each.point for each in splits[percent])
+        slower = findings[percent]["SLOWER"]
+        points = ", ".join(f"{each.point:.3f}" for each in pairs[percent])
         criteria.append(
             Criterion(
                 f"sensitivity: a copy made {percent} % slower",
-                f"SLOWER in at least {required:.0%} of {SPLITS} splits",
-                f"{share:.0%}; ratio {median:.3f} ({_counts(findings[percent])})",
-                share >= required,
+                f"SLOWER in at least {required} of {len(pairs[percent])} independent pairs",
+                f"{slower}; ratios {points} ({_counts(findings[percent])})",
+                slower >= required,
             )
         )
     return criteria
@@ -212,10 +231,11 @@ def _by_replica(rounds: Sequence[Measurement]) -> Comparison:
 
 
 def _same(same: Sequence[Comparison], rounds: Sequence[Sequence[Measurement]]) -> list[Criterion]:
-    """Return the criterion for ResNet50 against itself in separate runs; the true ratio is 1."""
+    """Return the criteria for ResNet50 against itself in separate runs; the true ratio is 1."""
     if not same:
         return []
     points = [each.ratio.point for each in same if each.ratio]
+    covered = sum(each.ratio.low <= 1 <= each.ratio.high for each in same if each.ratio)
     longest = max(sum(r.stages_s.total + r.share_s for r in run) for run in rounds)
     low, high = SAME_BOUNDS
     return [
@@ -224,7 +244,13 @@ def _same(same: Sequence[Comparison], rounds: Sequence[Sequence[Measurement]]) -
             f"every ratio within {low} to {high}, at most 90 s a run",
             f"{min(points):.3f} to {max(points):.3f}, at most {longest:.0f} s a run",
             low <= min(points) and max(points) <= high and longest <= 90,
-        )
+        ),
+        Criterion(
+            f"the intervals of these {len(points)} ratios",
+            f"contain 1 in all runs but {MAX_MISSED_SAME}",
+            f"{covered} of {len(points)} contain 1",
+            covered >= len(points) - MAX_MISSED_SAME,
+        ),
     ]
 
 

@@ -14,16 +14,14 @@ from bench.records import Measurement
 
 def numbers(
     parts: Parts,
-    splits: Mapping[int, Sequence[Estimate]],
+    pairs: Mapping[int, Sequence[Estimate]],
     same: Sequence[Comparison],
     unlike: Sequence[Comparison],
 ) -> dict[str, str]:
     """Return the numbers that the criteria are computed from, as text by title."""
     raw = {
-        f"ratios of the splits, {percent} % slower": ", ".join(
-            f"{each.point:.3f}" for each in found
-        )
-        for percent, found in splits.items()
+        f"ratios of the pairs, {percent} % slower": _listed(found)
+        for percent, found in pairs.items()
     }
     if same:
         raw["resnet50 against itself"] = _listed([each.ratio for each in same])

@@ -61,7 +61,7 @@ def to_markdown(findings: Findings, environment: Environment) -> str:
 
 
 def picture(findings: Findings) -> bytes:
-    """Return a PNG: the ratio of each split and of each separate run, with the true ratios."""
+    """Return a PNG: the ratio of each pair and of each separate run, with the true ratios."""
     return drawn(lambda axes: _paint(axes, findings), SIZE)
 
 
@@ -69,23 +69,21 @@ def _paint(axes: Axes, findings: Findings) -> None:
     axes.set_title("Ratios that the harness found, and the true ratios")
     axes.set_xlabel("Ratio of latencies (lines: 95 % intervals; dashed lines: true ratios)")
     axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color="#eeeeee", zorder=0)
-    labels = []
-    for place, (percent, splits) in enumerate(findings.splits.items()):
-        labels.append(f"resnet18, {percent} % slower" if percent else "resnet18 against itself")
-        jitter = [place + 0.6 * (i / len(splits) - 0.5) for i in range(len(splits))]
-        points = [each.point for each in splits]
-        axes.plot(points, jitter, ".", color=COLOURS[place], markersize=3)
-        truth = 1 + percent / 100
-        axes.plot([truth, truth], [place - 0.4, place + 0.4], "--", color="#444444", linewidth=1)
+    rows = [
+        (f"resnet18, {percent} % slower" if percent else "resnet18 against itself", percent, found)
+        for percent, found in findings.pairs.items()
+    ]
     ratios = [each.ratio for each in findings.same if each.ratio]
     if ratios:
-        place = len(labels)
-        labels.append(f"resnet50 against itself,\n{len(ratios)} separate runs")
-        for number, each in enumerate(ratios):
-            height = place + 0.6 * ((number + 0.5) / len(ratios) - 0.5)
-            axes.plot([each.low, each.high], [height] * 2, color=COLOURS[3], linewidth=1.5)
-            axes.plot([each.point], [height], "o", color=COLOURS[3], markersize=4)
-        axes.plot([1, 1], [place - 0.4, place + 0.4], "--", color="#444444", linewidth=1)
+        rows.append((f"resnet50 against itself,\n{len(ratios)} separate runs", 0, ratios))
+    for place, (_, percent, found) in enumerate(rows):
+        for number, each in enumerate(found):
+            height = place + 0.6 * ((number + 0.5) / len(found) - 0.5)
+            axes.plot([each.low, each.high], [height] * 2, color=COLOURS[place], linewidth=1.5)
+            axes.plot([each.point], [height], "o", color=COLOURS[place], markersize=4)
+        truth = 1 + percent / 100
+        axes.plot([truth, truth], [place - 0.4, place + 0.4], "--", color="#444444", linewidth=1)
+    labels = [label for label, _, _ in rows]
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")

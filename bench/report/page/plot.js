@@ -60,7 +60,7 @@ function hoverText(row) {
     `${row.label}, batch ${row.batch}, ${row.backend}, ${row.precision}, ${row.resolution}², `
       + `${row.threads} threads`,
     `Latency ${ms(row.estimate)} ms, ${significant(row.throughput)} img/s`,
-    row.low === null ? 'No interval: a single process' : `95 % interval ${interval(row)} ms`,
+    row.low === null ? 'No interval: too few processes' : `95 % interval ${interval(row)} ms`,
     `All iterations: ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`,
     `Rank ${row.rank ?? '–'}, ${shorten((row.verdict || 'no verdict') + doubts)}`,
     `Top-1 ${significant(row.top1)} % (${row.source})`,

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.analysis import ranks
+from bench.analysis.interval import kinds_text
 from bench.analysis.rows import Row
 from bench.analysis.stats import Tail
+from bench.analysis.twins import twins, were_told_apart
 from bench.models import naming
 from bench.records import Cost
+from bench.report.comparison import in_words
 from bench.report.frame import frame
 from bench.report.tables import csv
 from bench.report.tables.markdown import describe, to_markdown_table
@@ -37,6 +40,20 @@ OF_SOME_ROWS = [
     "Energy (mJ/img)",
 ]
 
+KINDS = (
+    "Processes of one case differ by their page faults: memory that a call gives back is mapped "
+    "anew by the next. A line has the number of processes of each kind, with their page faults a "
+    "call and their latency. The interval of such a case holds for any mixture of its kinds; it "
+    "needs three processes more than kinds. A kind that none of its processes had is not covered."
+)
+
+TWINS = (
+    "The networks of these cases have the same structure, so their true ratio is 1: every report "
+    "tests itself with them. A finding of FASTER or SLOWER is a false alarm, which a 95 % interval "
+    "allows in one of 20 pairs; more show that ratios change from day to day by more than their "
+    "intervals say."
+)
+
 
 def to_csv(rows: Sequence[Row]) -> str:
     """One line per case; SI units, six significant digits."""
@@ -54,7 +71,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
         for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
             lines = _without_empty(pd.DataFrame([_line(row) for row in cases]))
             parts.append(f"## Batch {batch} at {resolution}²\n\n{to_markdown_table(lines)}")
-        parts += [*_doubts(members), *_failures(members)]
+        parts += [*_kinds(members), *_twins(members), *_doubts(members), *_failures(members)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,6 +116,32 @@ def _interval(row: Row) -> str:
     if row.interval is None:
         return NOTHING
     return " to ".join(significant(milliseconds(bound)) for bound in row.interval[1:])
+
+
+def _kinds(rows: Sequence[Row]) -> list[str]:
+    """The rows whose processes are of several kinds, with the latency of each kind."""
+    lines = [
+        f"- {markdown(naming.name(row.case))}, batch {row.case.batch}: {kinds_text(row.kinds)}"
+        for row in rows
+        if len(row.kinds) > 1
+    ]
+    return [f"## Kinds of processes\n\n{KINDS}\n\n" + "\n".join(lines)] if lines else []
+
+
+def _twins(rows: Sequence[Row]) -> list[str]:
+    """How many pairs of twins were told apart, and which."""
+    pairs = twins(rows)
+    if not pairs:
+        return []
+    apart = were_told_apart(pairs)
+    lines = [
+        f"- {markdown(naming.name(each.candidate))} against {markdown(naming.name(each.base))}, "
+        f"batch {each.base.batch}: {in_words(each.ratio)}"
+        for each in apart
+    ]
+    counted = f"{len(apart)} of {len(pairs)} pairs were told apart" + (":" if lines else ".")
+    parts = ["## Cases that differ in name only", f"{TWINS} {counted}", "\n".join(lines)]
+    return ["\n\n".join(part for part in parts if part)]
 
 
 def _doubts(rows: Sequence[Row]) -> list[str]:

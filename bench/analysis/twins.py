@@ -1,0 +1,36 @@
+"""Twins: cases that differ in name only. Their true ratio is 1, so they test the measurement."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from bench.analysis import ratio
+from bench.analysis.ratio import Comparison
+from bench.analysis.rows import Row
+
+
+def twins(rows: Sequence[Row]) -> list[Comparison]:
+    """Compare all pairs of twins among `rows`, in their order; INVALID and failed rows have none.
+
+    Twins have the same environment and setting, and networks with the same structural hash. A pair
+    that did not take turns is left out, as one round cannot decide.
+    """
+    alike: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if row.failure is None and row.verdict and row.verdict.level != "INVALID":
+            case, structure = row.case, row.rounds[0].structure
+            setting = (*case.group, case.backend, case.precision, case.threads)
+            key = (row.environment.environment_id, *setting, structure)
+            alike.setdefault(key, []).append(row)
+    pairs = (
+        ratio.compare(base.rounds, candidate.rounds)
+        for found in alike.values()
+        for base, candidate in itertools.combinations(found, 2)
+    )
+    return [each for each in pairs if each.rounds >= ratio.FEWEST_PAIRED]
+
+
+def were_told_apart(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """The pairs that were found FASTER or SLOWER, which is a false alarm."""
+    return [each for each in pairs if each.finding in ("FASTER", "SLOWER")]
