@@ -127,8 +127,10 @@ def _interval(rounds: Sequence[Measurement]) -> str:
         bounds = f"{_ms(estimate.low)} to {_ms(estimate.high)} ms ({width})"
         return f"{bounds}: 95 % confidence interval of the mean of the processes' medians"
     within = stats.median_interval(rounds[0].samples_s)
-    alone = "none: it needs at least two processes, and three more than kinds"
-    if within is None or len(rounds) > 1:
+    alone = "none: it needs at least two processes"
+    if len(found := interval.kinds(rounds)) > 1:
+        return f"none: of {len(found)} kinds of processes, it needs three processes more than kinds"
+    if within is None:
         return alone
     median = f"{_ms(within.low)} to {_ms(within.high)} ms with 95 % confidence"
     return f"{alone}; the median of this process is {median}"

@@ -24,12 +24,11 @@ from bench.storage.history import history
 class Row(msgspec.Struct, frozen=True):
     """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
 
-    `interval` is the 95 % interval of the latency (`bench.analysis.interval`); None for a single
-    process. `rank` holds the numbers of a row in ascending order (`bench.analysis.ranks`): two rows
-    of a group share a number if and only if they are not told apart. It is empty for a failed or
-    INVALID row.
-    `accuracies` holds one accuracy per data set, for the model at this resolution; the best source
-    comes first.
+    `interval` is the 95 % interval of the latency (`bench.analysis.interval`); None for too few
+    processes. `rank` holds the numbers of a row in ascending order (`bench.analysis.ranks`): two
+    rows of a group share a number if and only if they are not told apart. It is empty for a failed
+    or INVALID row. `accuracies` holds one accuracy per data set, for the model at this
+    resolution; the best source comes first.
     """
 
     case: Case

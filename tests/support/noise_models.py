@@ -100,13 +100,14 @@ class Coverage(NamedTuple):
     """Shares of cases whose interval holds the truth.
 
     ours: ours, of the kinds that were met. of_all: ours, of all processes. plain: the t interval
-    that knows neither kinds nor drift, of all processes. Cases without our interval do not count
-    for ours.
+    that knows neither kinds nor drift, of all processes. shown: the share of cases that have our
+    interval; only these count for ours and of_all.
     """
 
     ours: float
     of_all: float
     plain: float
+    shown: float
 
 
 def coverage(noise: Noise, most: int, trials: int) -> Coverage:
@@ -120,6 +121,7 @@ def coverage(noise: Noise, most: int, trials: int) -> Coverage:
         statistics.fmean(_holds(found, truth_of_kinds(noise, case)) for found, case in ours),
         statistics.fmean(_holds(found, truth(noise)) for found, _ in ours),
         statistics.fmean(_holds(found, truth(noise)) for found in plain),
+        len(ours) / trials,
     )
 
 
@@ -137,7 +139,7 @@ def _case(noise: Noise, plan: Plan, draw: random.Random) -> list[Measurement]:
 
 
 def table(trials: int = TRIALS) -> str:
-    """The table of `docs/method.md`, in per cent: ours / ours, of all processes / plain."""
+    """The table of `docs/method.md`, in per cent: the fields of Coverage."""
     lines = [
         ["Noise", *(f"{most} processes" for most in PROCESSES)],
         [":--", *["--:"] * len(PROCESSES)],

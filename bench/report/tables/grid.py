@@ -231,7 +231,8 @@ def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
             yield (f"Throughput: {THROUGHPUT_BATCH} images / latency at batch {THROUGHPUT_BATCH}.")
         yield (
             "Rank: by latency, among the device's rows in this table. Two rows share a number if "
-            "and only if they are not told apart with 95 % confidence."
+            "and only if they are not told apart: the 95 % interval of their ratio is not wholly "
+            "beyond 2 %."
         )
     if not layout.ablation:
         yield "MACs: multiply-accumulates for one image, which the paper calls FLOPs."

@@ -49,9 +49,9 @@ KINDS = (
 
 TWINS = (
     "The networks of these cases have the same structure, so their true ratio is 1: every report "
-    "tests itself with them. A finding of FASTER or SLOWER is a false alarm, which a 95 % interval "
-    "allows in one of 20 pairs; more show that ratios change from day to day by more than their "
-    "intervals say."
+    "tests itself with them. A finding of FASTER or SLOWER is a false alarm. Good 95 % intervals "
+    "cause it in fewer than one of 20 pairs, since a finding must also be beyond 2 %; more show "
+    "that the intervals of ratios are too narrow here. Pairs that share a case are not independent."
 )
 
 
