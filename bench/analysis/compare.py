@@ -243,7 +243,7 @@ def _pairs(
         for selector, cases in ((base, mine), (candidate, theirs))
         for case in cases
     )
-    pairs = [(a, b) for a in mine for b in theirs if by_id or _setting(a) == _setting(b)]
+    pairs = [(a, b) for a in mine for b in theirs if by_id or a.setting == b.setting]
     pairs = [(a, b) for a, b in pairs if a.group == b.group]
     found = {a for a, _ in pairs}
     lost = [
@@ -259,10 +259,6 @@ def _pairs(
     ]
     failed = {each.case for each in lost}
     return [pair for pair in pairs if not failed & set(pair)], lost
-
-
-def _setting(case: Case) -> tuple[object, ...]:
-    return (*case.group, case.backend, case.precision, case.threads)
 
 
 def _lost(case: Case, side: str, history: History) -> MissingCase | None:

@@ -52,6 +52,11 @@ class Comparison(msgspec.Struct, frozen=True):
     more_rounds: int | None
     note: str = ""
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether one case was found FASTER than the other."""
+        return self.finding in ("FASTER", "SLOWER")
+
 
 class Pair(NamedTuple):
     """Two neighbouring blocks: logs of their medians in seconds, and the state of the machine.

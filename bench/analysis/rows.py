@@ -127,8 +127,7 @@ def _apart(rows: Sequence[Row]) -> list[list[bool]]:
     """Whether the i-th and the j-th row are told apart; a row and itself are not."""
     found = [[False] * len(rows) for _ in rows]
     for i, j in itertools.combinations(range(len(rows)), 2):
-        finding = compare(rows[i].rounds, rows[j].rounds).finding
-        found[i][j] = found[j][i] = finding in ("FASTER", "SLOWER")
+        found[i][j] = found[j][i] = compare(rows[i].rounds, rows[j].rounds).told_apart
     return found
 
 

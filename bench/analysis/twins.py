@@ -19,9 +19,7 @@ def twins(rows: Sequence[Row]) -> list[Comparison]:
     alike: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row.failure is None and row.verdict and row.verdict.level != "INVALID":
-            case, structure = row.case, row.rounds[0].structure
-            setting = (*case.group, case.backend, case.precision, case.threads)
-            key = (row.environment.environment_id, *setting, structure)
+            key = (row.environment.environment_id, row.case.setting, row.rounds[0].structure)
             alike.setdefault(key, []).append(row)
     pairs = (
         ratio.compare(base.rounds, candidate.rounds)
@@ -33,4 +31,4 @@ def twins(rows: Sequence[Row]) -> list[Comparison]:
 
 def were_told_apart(pairs: Sequence[Comparison]) -> list[Comparison]:
     """The pairs that were found FASTER or SLOWER, which is a false alarm."""
-    return [each for each in pairs if each.finding in ("FASTER", "SLOWER")]
+    return [each for each in pairs if each.told_apart]

@@ -85,7 +85,7 @@ def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[st
     processes = [record.samples_s for record in rounds]
     grouped = any(record.calls_per_sample > 1 for record in rounds)
     estimate = summarise(processes, grouped=grouped) if rounds else None
-    width = interval(rounds) if rounds else None
+    width = interval(rounds)
     return {
         "case_id": case.case_id,
         "case": msgspec.to_builtins(case),

@@ -52,6 +52,11 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         """(device, batch, resolution): cases of one group are compared, so they take turns."""
         return (self.device, self.batch, self.resolution)
 
+    @property
+    def setting(self) -> tuple[str, int, int, str, str, int]:
+        """The group, backend, precision and threads: all that two networks are compared in."""
+        return (*self.group, self.backend, self.precision, self.threads)
+
 
 class Source(msgspec.Struct, frozen=True):
     """Where a child process finds the model of a case.
