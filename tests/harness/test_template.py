@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
 from bench.devices import proof
 from bench.diagnostics import doctor
+from bench.diagnostics.hardware import runs
+from bench.diagnostics.hardware.disturb import disturbed
 from bench.diagnostics.selfcheck.faults import Hog
 from bench.errors import UnavailableError, UsageError
 from bench.harness.protocol.messages import Probe, Probed
@@ -95,6 +98,8 @@ def test_questions_end_with_a_remedy_if_each_template_is_ended(dies):
         lambda: proof.prove("Test GPU"),
         lambda: list(doctor._imports()),
         lambda: Hog().__enter__(),
+        lambda: runs._in_process("fake", "tf32"),
+        lambda: disturbed(types.SimpleNamespace(has_queue=True, torch_device="")).__enter__(),
     ],
 )
 def test_a_limit_on_processes_is_a_message(monkeypatch, start):

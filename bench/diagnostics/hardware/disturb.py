@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bench.devices import Driver
 from bench.diagnostics.selfcheck.faults import Hog
-from bench.errors import UnavailableError
+from bench.errors import UnavailableError, starting
 from bench.process import command_for_code
 
 PRODUCTS = """
@@ -27,15 +27,16 @@ while os.getppid() == parent:
 def disturbed(driver: Driver) -> Iterator[None]:
     """Keep the device busy by another process, or by one for each CPU on a device without a queue.
 
-    Raises UnavailableError if the process cannot compute on the device.
+    Raises UnavailableError if the process cannot compute on the device, and UsageError if the
+    system allows no more processes.
     """
     if not driver.has_queue:
         with Hog():
             yield
         return
-    process = subprocess.Popen(
-        command_for_code(PRODUCTS, driver.torch_device), stdout=subprocess.PIPE, text=True
-    )
+    command = command_for_code(PRODUCTS, driver.torch_device)
+    with starting("a second process on the device"):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         if not process.stdout.readline():

@@ -18,6 +18,7 @@ from bench.diagnostics import doctor
 from bench.diagnostics.hardware.disturb import disturbed
 from bench.diagnostics.hardware.line import Line, failure
 from bench.diagnostics.selfcheck import RoundLog
+from bench.errors import starting
 from bench.harness.plan import PRESETS
 from bench.harness.scheduler import profiler, runner
 from bench.harness.scheduler.environment import describe
@@ -89,7 +90,8 @@ def real(driver: Driver, chip: Chip, folder: Path, say: Callable[[str], None]) -
 
 def _in_process(device: str, group: str) -> list[Line]:
     command = command_for_module("bench.diagnostics.hardware.measure", device, group)
-    done = subprocess.run(command, capture_output=True, check=False)
+    with starting(f"a process that measures {group}"):
+        done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         return [failure(group, last or f"its process ended with {done.returncode}")]
