@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import typer
 from support.threads import start_refused
 
 from bench.cli import entry_point
@@ -31,3 +32,16 @@ def test_a_limit_on_threads_is_a_message(monkeypatch, capsys):
 def test_another_error_stays_what_it_is(monkeypatch):
     with pytest.raises(RuntimeError, match="another error"):
         called(monkeypatch, fail)
+
+
+def test_ctrl_c_in_any_command_is_exit_code_130(monkeypatch):
+    """typer catches it, and what it raises instead is another exception in each release."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        called(monkeypatch, lambda: app([], standalone_mode=False))
+    assert ended.value.code == 130
