@@ -23,21 +23,20 @@ from bench.devices.variables import late_variables
 # These calls fail where the setting was used already, where the system refuses, or off the main
 # thread.
 REFUSALS = (OSError, RuntimeError, TypeError, ValueError)
-CPUS = "the CPUs of the process"
 
 
 class Setting(NamedTuple):
     """How to read a setting and how to set it; `write` is None where it cannot be set again.
 
     `counts`: it may change the speed or the output of a network. `is_open`: other processes may
-    change it, too. `follows` names an earlier setting of the table, which changes this one with it.
+    change it, too. `usual` returns what torch answers until the setting is set.
     """
 
     read: Callable[[], Any]
     write: Callable[[Any], object] | None
     counts: bool = True
     is_open: bool = False
-    follows: str = ""
+    usual: Callable[[], Any] | None = None
 
 
 class Change(NamedTuple):
@@ -70,7 +69,7 @@ class ProcessState:
 
     def restore(self) -> list[Change]:
         """Set back each setting that differs; return the changes, and add them to `changes`."""
-        found: dict[str, Change] = {}
+        found: list[Change] = []
         for name, setting in SETTINGS.items():
             before, after = self._known[name], _read(setting)
             if before == after:
@@ -81,11 +80,11 @@ class ProcessState:
                     setting.write(before)
                     is_restored = True
             self._known[name] = _read(setting)
-            if setting.follows not in found:
+            if _was_set(setting, before, after):
                 values = _values(before, after)
-                found[name] = Change(name, values, is_restored, setting.counts, setting.is_open)
-        self.changes += found.values()
-        return list(found.values())
+                found.append(Change(name, values, is_restored, setting.counts, setting.is_open))
+        self.changes += found
+        return found
 
     @property
     def notes(self) -> list[str]:
@@ -98,6 +97,11 @@ def _read(setting: Setting) -> Any:
     with contextlib.suppress(*REFUSALS):
         return setting.read()
     return None
+
+
+def _was_set(setting: Setting, before: Any, after: Any) -> bool:
+    """Whether code set it. Else torch's own answer changed, even if for the moment of a reading."""
+    return setting.usual is None or (after != setting.usual() and _read(setting) != before)
 
 
 def _values(before: Any, after: Any) -> str:
@@ -200,9 +204,10 @@ def _set_handlers(before: Mapping[int, Any]) -> None:
 
 SETTINGS: dict[str, Setting] = {
     "the number of threads": Setting(torch.get_num_threads, torch.set_num_threads),
-    CPUS: Setting(_cpus, _set_cpus, is_open=True),
-    # Until torch starts them, it answers with the number of CPUs.
-    "the number of interop threads": Setting(torch.get_num_interop_threads, None, follows=CPUS),
+    "the CPUs of the process": Setting(_cpus, _set_cpus, is_open=True),
+    "the number of interop threads": Setting(
+        torch.get_num_interop_threads, None, usual=lambda: len(_cpus())
+    ),
     "the variables of MKL and oneDNN": Setting(late_variables, None),
     "the default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
     "the default device": Setting(_default_device, _set_default_device),

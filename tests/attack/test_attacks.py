@@ -4,12 +4,13 @@ import pytest
 import torch
 from support import networks as workers
 from support.attack import environments, network_judge, networks, store_judge, stores
-from support.attack.environment_kinds import Environment
+from support.attack.environment_kinds import FEWER_CPUS, Environment
 from support.attack.ledger import BAD, Row, examples_of, table, worst
 from support.attack.network_judge import DISTURBED, RATIO, Seen
 from support.kept import Kept
 
 from bench.analysis import rows, tally
+from bench.analysis.conditions import CPUS_CHANGED
 from bench.analysis.reasons import Observation
 from bench.analysis.stats import Summary
 from bench.analysis.verdict import Machine, judge
@@ -198,6 +199,30 @@ def test_a_run_is_wrong_that_does_not_name_a_setting_of_its_environment(doubts, 
     named, doubted = (Environment(must=m, recorded=("OMP_X",)) for m in ("named", "doubted"))
     assert environments.judged(named, outcome, told) == []
     assert (environments.judged(doubted, outcome, told) == []) == is_named
+
+
+CPUS = "the CPUs of the process"
+NAMING = [  # what names lost CPUs, with its values
+    (Observation.FEWER_THREADS, "1", "2"),
+    (Observation.FEWER_CPUS, "1", "2"),
+    (Observation.MORE_THREADS, "2", "1"),
+    (Observation.OTHERS_UNREAD, CPUS_CHANGED),
+    (Observation.UNATTRIBUTED, CPUS, "from 2 to 1"),
+]
+SILENT = [(each, "-", "-", "-") for each in Observation if each not in {o for o, *_ in NAMING}]
+SILENT += [
+    (Observation.OTHERS_UNREAD, "no such file"),
+    (Observation.SETTING_CHANGED, f"{CPUS} from 2 to 1"),
+    (Observation.SETTING_CHANGED, "the number of interop threads from 2 to 1"),
+]
+
+
+def test_lost_cpus_are_named_by_doubts_on_cpus_and_threads_of_the_case_alone():
+    given = Environment(must="doubted", recorded=FEWER_CPUS)
+    for observation, *values in (*NAMING, *SILENT):
+        doubt = observation.sentence.format(*values)
+        found = environments.judged(given, [{"verdict": "SUSPECT", "doubts": [doubt]}], [])
+        assert (found == []) is ((observation, *values) in NAMING), doubt
 
 
 def test_every_kind_of_network_can_be_built():

@@ -94,11 +94,53 @@ def test_cpus_of_the_process_are_set_back_and_nobody_is_accused(usable):
     )
 
 
+INTEROP = "the number of interop threads"
+
+
+def interop_threads_are(monkeypatch, read):
+    """Let torch answer with `read`: the number of CPUs, until it starts these threads."""
+    planted = process_state.SETTINGS[INTEROP]._replace(read=read)
+    monkeypatch.setitem(process_state.SETTINGS, INTEROP, planted)
+
+
+def test_cpus_that_are_away_for_one_reading_are_not_blamed_on_the_network(usable, monkeypatch):
+    confined = []
+    interop_threads_are(monkeypatch, lambda: confined.pop() if confined else len(usable))
+    state = ProcessState()
+    confined.append(1)
+    assert state.restore() == []
+    assert not confined
+
+
+def test_cpus_that_come_back_are_not_blamed_on_the_network(usable, monkeypatch):
+    """Another process takes CPUs away again after the settings were set back, then gives them."""
+
+    def read():
+        if away:
+            os.sched_setaffinity(0, {min(usable)})
+        return len(os.sched_getaffinity(0))
+
+    away = []
+    interop_threads_are(monkeypatch, read)
+    state = ProcessState()
+    away.append(True)
+    assert state.restore() == []
+    away.clear()
+    os.sched_setaffinity(0, usable)
+    assert state.restore() == []
+
+
+def test_interop_threads_that_code_sets_are_named(usable, monkeypatch):
+    numbers = [len(usable)]
+    interop_threads_are(monkeypatch, lambda: numbers[-1])
+    state = ProcessState()
+    numbers.append(len(usable) + 1)
+    (change,) = state.restore()
+    assert (change.name, change.values) == (INTEROP, f"from {numbers[0]} to {numbers[1]}")
+
+
 def test_cpus_that_a_cpuset_takes_away_are_one_change_that_stays(usable, monkeypatch):
-    """The number of interop threads is that of the CPUs, until torch starts them."""
-    interop = process_state.SETTINGS["the number of interop threads"]
-    followed = interop._replace(read=lambda: len(os.sched_getaffinity(0)))
-    monkeypatch.setitem(process_state.SETTINGS, "the number of interop threads", followed)
+    interop_threads_are(monkeypatch, lambda: len(os.sched_getaffinity(0)))
     state = ProcessState()
     os.sched_setaffinity(0, {min(usable)})
     with monkeypatch.context() as confined:

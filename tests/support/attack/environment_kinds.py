@@ -130,7 +130,7 @@ def _confined(processes):
 TURN_S = 0.1
 FEWER_THREADS = ("OMP_THREAD_LIMIT=1",)  # a case of two threads then computes with one
 FEWER_CPUS = ("threads computed", "process could use", "usable CPUs", "may use changed")
-FEWER_CPUS += ("the CPUs of the process", "interop threads")
+FEWER_CPUS += ("the CPUs of the process changed",)  # not: the network changed them
 
 
 REPORTS = (tuple(("report", "out") for _ in range(4)),)
