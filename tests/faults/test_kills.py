@@ -153,7 +153,7 @@ def test_other_signals_lose_no_record(tmp_path, name, code):
     run = sweep.start(start_new_session=True, preexec_fn=heed_signals)
     sweep.wait_for_rounds(3, run)
     os.killpg(run.pid, signal.Signals[name])  # as a terminal or a service manager does
-    assert run.wait(60) == code
+    assert run.wait(60) == code, sweep.said()
     assert "Traceback" not in sweep.said()
     assert ("same command again to resume" in sweep.said()) == (code == 130)
     assert ("Finished rounds are saved" in sweep.said()) == (code == 130)
@@ -171,7 +171,7 @@ def test_an_interrupt_before_the_first_round_does_not_claim_that_rounds_are_save
     run = sweep.start(preexec_fn=heed_signals)
     wait_until(lambda: "to measure" in sweep.said())
     run.send_signal(signal.SIGINT)
-    assert run.wait(60) == 130
+    assert run.wait(60) == 130, sweep.said()
     assert not sweep.rounds()
     assert "No round was finished yet" in sweep.said()
     assert "Finished rounds are saved" not in sweep.said()
@@ -184,6 +184,6 @@ def test_repeated_signals_do_not_interrupt_the_clean_up(tmp_path):
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         run.send_signal(name)
         time.sleep(0.03)
-    assert run.wait(60) == 130
+    assert run.wait(60) == 130, sweep.said()
     assert "same command again to resume" in sweep.said()
     sweep.assert_nothing_runs()

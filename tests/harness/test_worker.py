@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 
@@ -187,6 +188,36 @@ def pipe():
     output.close()
     with contextlib.suppress(OSError):
         os.close(writing)
+
+
+def test_a_pipe_whose_closing_was_interrupted_can_be_closed_again(pipe):
+    output, _ = pipe
+
+    def interrupt(frame, event, argument):
+        if frame.f_code is not OutputPipe.close.__code__:
+            return None
+        if event == "line" and not is_open(number):
+            raise KeyboardInterrupt
+        return interrupt
+
+    number, before = output.fileno(), sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            output.close()
+    finally:
+        sys.settrace(before)
+    assert not is_open(number)
+    output.close()
+
+
+def is_open(number):
+    """Whether this process has an open file of this number."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def test_a_waiting_parent_reads_the_output_and_keeps_its_tail(pipe):

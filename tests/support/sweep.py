@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -22,11 +23,15 @@ MARK = "BENCH_TEST_SWEEP"
 class Sweep:
     """`bench run` with `arguments`; by default, a run of about 1.5 s on the fake device.
 
-    All its processes have the variable MARK in their environment.
+    All its processes have the variable MARK in their environment. `program` are the arguments of
+    Python that start bench.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, program: Sequence[str] = ("-m", "bench")
+    ) -> None:
         self.folder = folder
+        self.program = program
         (folder / "tmp").mkdir(parents=True)
         (folder / "own.toml").write_text(SUITE)
         self.arguments = ["run", *(arguments or ("--suite", "own.toml", "--device", "fake"))]
@@ -39,7 +44,7 @@ class Sweep:
         """Start or resume the run; its output goes to the file `said`."""
         with (self.folder / "said").open("w") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "bench", *self.arguments, "--out", "out"],
+                [sys.executable, *self.program, *self.arguments, "--out", "out"],
                 cwd=self.folder,
                 env={**os.environ, MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp")},
                 stdin=subprocess.DEVNULL,

@@ -71,9 +71,9 @@ class OutputPipe:
 
     def close(self) -> None:
         """Close the pipe; `tail` stays available."""
-        if self.is_open:
-            os.close(self._reading)
-            self._reading = -1
+        reading, self._reading = self._reading, -1  # first, so that an interrupt repeats no close
+        if reading >= 0:
+            os.close(reading)
 
 
 def wait_for(sock: socket.socket, outputs: Sequence[OutputPipe], timeout_s: float | None) -> None:
