@@ -54,6 +54,16 @@ MODELS = (
 )
 
 
+def log_of_process(noise: Noise, draw: random.Random) -> float:
+    """Draw the log of a process's latency, relative to LATENCY_S and without the drift."""
+    return _own(noise, draw) + (draw.random() < noise.share) * math.log(noise.slow)
+
+
+def mean_log(noise: Noise) -> float:
+    """The expected value of `log_of_process`."""
+    return noise.share * math.log(noise.slow)
+
+
 def rounds_of(noise: Noise, draw: random.Random) -> Iterator[Measurement]:
     """Yield the rounds of one case, without end."""
     state = draw.gauss(0, noise.drift)

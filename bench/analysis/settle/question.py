@@ -1,0 +1,101 @@
+"""A question, which of two cases is faster, and the answer that the records give."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bench.analysis import stats
+from bench.analysis.ratio import pair_rounds
+from bench.analysis.settle import sequence
+from bench.analysis.settle.belief import Belief, rounds_needed
+from bench.analysis.stats import Estimate, Finding
+from bench.records import Case, Measurement
+
+
+class Question(NamedTuple):
+    """Which of two cases of one group is faster; `asked_by` says what needs to know it."""
+
+    base: Case
+    candidate: Case
+    asked_by: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> frozenset[Case]:
+        """Both cases."""
+        return frozenset((self.base, self.candidate))
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the records say about a question.
+
+    `finding`: FASTER or SLOWER (the candidate), SAME (a tie: the whole interval lies within the
+    margin), or UNDECIDED. `ratio` is candidate latency / base latency, with an interval that holds
+    at every look. `rounds` counts the rounds in which both took turns. `why` is the reason why more
+    rounds cannot answer the question; "" where they may. `belief` is what the choice of the next
+    round assumes about the ratio.
+    """
+
+    question: Question
+    finding: Finding
+    ratio: Estimate | None
+    rounds: int
+    margin: float
+    belief: Belief
+    why: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither an order nor a tie was found."""
+        return self.finding == "UNDECIDED"
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the question is open, and more rounds may answer it."""
+        return self.is_open and not self.why
+
+    @property
+    def more_rounds(self) -> int | None:
+        """How many further rounds answer it with 80 %; None if 200 would not, or if answered."""
+        return rounds_needed(self.belief, self.margin) if self.is_measurable else None
+
+
+def answer(
+    question: Question,
+    base: Sequence[Measurement],
+    candidate: Sequence[Measurement],
+    margin: float = stats.MARGIN,
+    why: str = "",
+) -> Answer:
+    """The answer from the rounds of both cases; each needs at least one round, or a `why`.
+
+    A `why`, such as a failure, leaves the question open whatever the rounds say.
+    """
+    logs = [
+        statistics.fmean(pair.log_ratio for pair in pairs) for pairs in pair_rounds(base, candidate)
+    ]
+    found = sequence.ratio(logs)
+    return Answer(
+        question,
+        "UNDECIDED" if why else stats.find(found, margin),
+        found,
+        len(logs),
+        margin,
+        Belief.of(logs, _apart(base, candidate)),
+        why,
+    )
+
+
+def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> float:
+    """The log of the ratio of both latencies, whenever they were measured; 0.0 where unknown."""
+    if not (base and candidate):
+        return 0.0
+    logs = [
+        statistics.fmean(math.log(statistics.median(record.samples_s)) for record in rounds)
+        for rounds in (base, candidate)
+    ]
+    return logs[1] - logs[0]

@@ -1,0 +1,68 @@
+"""Answers: an order, a tie within the margin, or open, with the reason where rounds do not help."""
+
+import math
+
+import pytest
+from support.records import CASE, measurement
+from support.settled import took_turns
+
+from bench.analysis.settle import Question, answer
+from bench.records import Case
+
+OTHER = Case("swin_t", "plain")
+QUESTION = Question(CASE, OTHER, ("a test",))
+
+
+def answered(ms, count=6, margin=0.02, wobble=None, **options):
+    """The answer for a candidate at `ms`, next to a base at 10 ms that does not vary."""
+    base = [
+        measurement(CASE, number, samples_s=[0.01] * 3, sitting=number)
+        for number in range(1, count + 1)
+    ]
+    return answer(QUESTION, base, took_turns(OTHER, ms, count), margin, **options)
+
+
+@pytest.mark.parametrize(
+    ("ms", "margin", "finding"),
+    [(12, 0.02, "SLOWER"), (8, 0.02, "FASTER"), (10, 0.05, "SAME"), (10.2, 0.02, "UNDECIDED")],
+)
+def test_the_whole_interval_decides(ms, margin, finding):
+    found = answered(ms, margin=margin)
+    assert found.finding == finding
+    assert found.is_open == found.is_measurable == (finding == "UNDECIDED")
+
+
+def test_the_interval_is_wider_than_that_of_a_comparison():
+    from bench.analysis.ratio import compare
+
+    found = answered(10.4)
+    base = [measurement(CASE, n, samples_s=[0.01] * 3, sitting=n) for n in range(1, 7)]
+    compared = compare(base, took_turns(OTHER, 10.4, 6))
+    assert found.ratio.point == pytest.approx(compared.ratio.point)
+    assert found.ratio.high > compared.ratio.high
+
+
+def test_rounds_of_different_sittings_answer_nothing():
+    base = took_turns(CASE, 10)
+    candidate = took_turns(OTHER, 30, run_id="another run")
+    found = answer(QUESTION, base, candidate)
+    assert (found.finding, found.rounds, found.ratio) == ("UNDECIDED", 0, None)
+    assert found.belief.mean == pytest.approx(math.log(3))
+    assert found.more_rounds == 3  # none before the interval has an end
+
+
+def test_a_reason_leaves_a_question_open_whatever_the_rounds_say():
+    found = answered(30, why="swin_t failed at timed")
+    assert (found.is_open, found.is_measurable, found.more_rounds) == (True, False, None)
+    assert not answered(30).is_open
+
+
+def test_without_rounds_a_question_is_open():
+    assert answer(QUESTION, [], [], why="it failed").is_open
+
+
+def test_the_rounds_that_decide_are_fewer_for_a_larger_difference():
+    near, far = answered(10.5, 3), answered(11.0, 3)
+    assert near.is_open
+    assert far.is_open
+    assert near.more_rounds > far.more_rounds

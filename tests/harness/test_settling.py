@@ -1,0 +1,91 @@
+"""The loop of `bench settle` on simulated tables and on scripted boards."""
+
+import itertools
+
+import pytest
+from support.settle_tables import TABLES, Result, Table, total
+from support.settled import took_turns
+
+from bench.analysis.settle import Board, Question, answer
+from bench.harness.settling import MOST_APART, settle
+from bench.records import Case
+
+WRONG = 0.05  # of the decided questions
+TIME = 0.5  # of the seconds of uniform rounds
+FEW_TABLES = 2
+A, B, C = (Case(model, "plain") for model in ("resnet50", "swin_t", "convnext_t"))
+
+
+def check(found: Result):
+    assert found.decided >= found.questions / 3
+    assert found.wrong <= WRONG * found.decided
+    assert found.settle_s <= TIME * found.uniform_s
+
+
+def test_few_decisions_are_wrong_and_they_cost_half_of_uniform_rounds():
+    check(total(FEW_TABLES))
+
+
+@pytest.mark.slow
+def test_few_decisions_of_all_tables_are_wrong_and_they_cost_half_of_uniform_rounds():
+    check(total(TABLES))
+
+
+def test_the_time_is_kept():
+    table = Table(1)
+    table.measure(table.cases)
+    began = table.now_s
+    settle(table.look, table.measure, 300, now=lambda: table.now_s)
+    assert 250 < table.now_s - began <= 300
+
+
+def test_a_killed_call_goes_on_where_it_stopped():
+    whole, killed = Table(2), Table(2)
+    for table in (whole, killed):
+        table.measure(table.cases)
+    settle(whole.look, whole.measure, 900, now=lambda: whole.now_s)
+    began = killed.now_s
+    while killed.now_s < whole.now_s:  # each call is killed after one round
+
+        def once(cases):
+            killed.measure(cases)
+            raise KeyboardInterrupt
+
+        left_s = 900 - (killed.now_s - began)
+        with pytest.raises(KeyboardInterrupt):
+            settle(killed.look, once, left_s, now=lambda: killed.now_s)
+    assert killed.rounds == whole.rounds
+
+
+def test_each_round_is_told_with_the_seconds_left():
+    table, told = Table(3), []
+    table.measure(table.cases)
+    settle(table.look, table.measure, 200, lambda *each: told.append(each), lambda: table.now_s)
+    assert told[0][2] == 200
+    assert all(later[2] < each[2] for each, later in itertools.pairwise(told))
+
+
+def test_two_cases_that_never_take_turns_are_given_up_with_the_reason():
+    known = {A: took_turns(A, 10.0, 2), B: took_turns(B, 10.1, 2, run_id="another")}
+    rounds = []
+
+    def measure(cases):
+        rounds.append(cases)
+        for case in cases:  # a wave of its own for each
+            known[case] += took_turns(case, 10.0, 1, run_id=f"{case.model} {len(rounds)}")
+
+    def look():
+        return Board([answer(Question(A, B), known[A], known[B])], {A: 1.0, B: 1.0}, 0.0)
+
+    board = settle(look, measure, 1000, now=lambda: float(len(rounds)))
+    assert len(rounds) == MOST_APART
+    assert "did not take turns" in board.answers[0].why
+
+
+def test_nothing_is_measured_where_all_is_answered():
+    known = Board(
+        [answer(Question(A, C), *(took_turns(*each, 5) for each in ((A, 10), (C, 30))))],
+        {A: 1.0, C: 1.0},
+        0.0,
+    )
+    assert settle(lambda: known, pytest.fail, 1000) == known
