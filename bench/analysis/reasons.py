@@ -121,6 +121,11 @@ class Observation(enum.Enum):
         "a disturbed round with a median of {} is left out, as the network {} used {} of the CPUs "
         "meanwhile",
     )
+    SPOILT_APART = (
+        Doubt.OTHERS,
+        "a round with a median of {} is left out, as other programs spoilt it; with all rounds, "
+        "the latency would be {}",
+    )
     ROUNDS_APART = Doubt.ROUNDS_APART, "rounds with another setting are left out: {}"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 

@@ -32,6 +32,7 @@ class LeftOut(enum.Enum):
     SAME_ROUND = "a second record of a round"
     PROFILED_AGAIN = "a profile that was made again"
     DISTURBED = "a round that another network disturbed"
+    SPOILT = "a round that other programs spoilt"
     OTHER_SETTINGS = "a round with other settings"
     FAILED_LATER = "a round of a case that failed later"
     RETRIED = "a failure before a later attempt"
@@ -92,7 +93,9 @@ def _of_cases(records: Sequence[Record]) -> Tally:
             used += 1
             continue
         calm, kept = undisturbed(rounds), alike(rounds)
-        left_out[LeftOut.DISTURBED] += len(rounds) - len(calm)
+        neighbours = sum(bool(each.disturbed_by) for each in rounds if each not in calm)
+        left_out[LeftOut.DISTURBED] += neighbours
+        left_out[LeftOut.SPOILT] += len(rounds) - len(calm) - neighbours
         left_out[LeftOut.OTHER_SETTINGS] += len(calm) - len(kept)
         used += len(kept)
     return Tally(used, left_out)

@@ -102,12 +102,20 @@ def quiet_of(records: Iterable[Measurement]) -> Quiet | None:
     times.
     """
     rounds = undisturbed([r for r in records if r.block_compute_s and has_true_clock(r.conditions)])
-    if not rounds:
-        return None
-    compute = sorted(statistics.median(r.block_compute_s) for r in rounds)
-    memory = sorted(statistics.median(r.block_memory_s) for r in rounds)
-    nth = int(QUIET_SHARE * (len(rounds) - 1))
-    return Quiet(compute[nth], memory[nth])
+    medians = [
+        Quiet(statistics.median(r.block_compute_s), statistics.median(r.block_memory_s))
+        for r in rounds
+    ]
+    return quietest(medians) if medians else None
+
+
+def quietest(kernels: Sequence[Quiet]) -> Quiet:
+    """The quiet state: the 10 % quantile of the seconds of each kernel."""
+    nth = int(QUIET_SHARE * (len(kernels) - 1))
+    return Quiet(
+        sorted(each.compute_s for each in kernels)[nth],
+        sorted(each.memory_s for each in kernels)[nth],
+    )
 
 
 def judge(record: Measurement, machine: Machine) -> Verdict:

@@ -45,12 +45,15 @@ def failure_line(failure: Failure) -> str:
 
 
 def disturbance_lines(record: Measurement) -> Iterator[str]:
-    """Yield a line for each network that disturbed the round, and say what follows from it."""
+    """Yield a line for each network that disturbed the round, and for each other disturbance."""
     for each in record.disturbed_by:
         yield (
             f"{each.name} used {100 * each.share:.2g} % of the CPUs while {selector(record.case)} "
             f"was timed: {each.name} is measured alone, and a disturbed round is repeated once"
         )
+    if record.spoilt_by:
+        why = ", and ".join(record.spoilt_by)
+        yield f"while {selector(record.case)} was timed, {why}: such a round is repeated once"
 
 
 def start_line(todo: Sequence[Case], done: Sequence[Case], tracker: Tracker) -> str:

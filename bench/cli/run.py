@@ -40,6 +40,14 @@ class RunOptions(Options):
             metavar="SECONDS", help="Start no round that would make a case take longer than this."
         ),
     ] = None
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Before each block, wait until other programs are quiet, for at most this share "
+            "of the run: 0.25. A round that they spoil all the same is repeated once.",
+        ),
+    ] = 0.0
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -53,7 +61,9 @@ def run(options: RunOptions) -> int:
     """Measure networks. The same command resumes a run that was stopped."""
     console = progress_console(to_stderr=options.as_json)
     choice = choose(options, None if options.dry_run else console)
-    plan = suites.plan_for(options.preset, choice.suite, options.rounds, options.budget)
+    plan = suites.plan_for(
+        options.preset, choice.suite, options.rounds, options.budget, options.patience
+    )
     sweep = sweep_of(
         choice, options.out, console, retry_failed=options.retry_failed, again=options.again
     )

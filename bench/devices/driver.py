@@ -50,6 +50,9 @@ class Script(Protocol):
     def moment(self) -> Moment:
         """Read the simulated clocks of the machine."""
 
+    def rest(self, seconds: float) -> None:
+        """Let simulated time pass, as a sleep does on the other devices."""
+
     def pause(self, seconds: float) -> None:
         """Sleep in real time after a block, so that tests can interrupt a run."""
 

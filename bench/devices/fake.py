@@ -31,6 +31,8 @@ KERNEL_S = (0.001, 0.002)
 CLOCK_JUMPS = {"suspended": (30.0, 30.0), "set_back": (0.0, -3600.0)}
 JUMP_AT = 4  # clocks are read twice in each block: reading 4 is at the end of the second block
 CLOCK_HZ = 3e9
+BURST_S = 0.4  # of noise, after as many seconds of quiet
+BURST_FACTOR = 6.0
 DEVICE_SHARE = 0.9  # device time / host time of an iteration
 POWER_W = 100.0
 # Models of selfcheck: `self/<network>+<per cent by which it is slower>/<letter>`.
@@ -105,7 +107,7 @@ class FakeSession:
         return self._clock
 
     def kernels(self) -> Kernels:
-        """Return kernels that advance the clock by a constant time."""
+        """Return kernels that advance the clock by a constant time, or a longer one in a burst."""
         return Kernels(*(functools.partial(self._advance, seconds) for seconds in KERNEL_S))
 
     def sense(self) -> Reading:
@@ -194,12 +196,20 @@ class FakeSession:
         always_s, day_s = (self._clock + jump for jump in jumps)
         return Moment(self._clock, always_s, day_s)
 
+    def rest(self, seconds: float) -> None:
+        """Advance the clock."""
+        self._clock += seconds
+
     def pause(self, seconds: float) -> None:
         """Sleep in real time."""
         time.sleep(seconds)
 
     def _advance(self, seconds: float) -> None:
-        self._clock += seconds
+        self._clock += seconds * (BURST_FACTOR if self._is_in_burst() else 1.0)
+
+    def _is_in_burst(self) -> bool:
+        """Whether the fault `bursts` slows the kernels now; it does not slow the network."""
+        return self._fault == "bursts" and int(self._clock / BURST_S) % 2 == 1
 
 
 class FakeSensor:

@@ -22,6 +22,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     on a small CPU). A slow case is timed `slow_samples` times per round, one iteration per block,
     with no discarded calls and no warm-up after the first call.
 
+    With `patience` above 0, a block waits until the machine is quiet, for at most this share of the
+    seconds of the run; a round that other programs disturb all the same is measured again.
+
     A GPU is observed for `observe_s` seconds once per case, after its blocks. The fake device
     sleeps `pace_s` seconds in each block. A child that sends nothing for `deadline_s` seconds is
     killed.
@@ -38,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     min_samples: int = 5
     slow_samples: int = 3
     slow_s: float = 1.5
+    patience: float = 0.0
     observe_s: float = 10.0
     pace_s: float = 0.0
     deadline_s: float = 600.0

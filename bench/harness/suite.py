@@ -267,15 +267,25 @@ def _check_precision(name: str, chip: Chip) -> None:
         raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or use another --precision.")
 
 
-def plan_for(preset: str, suite: Suite, rounds: int | None, budget_s: float | None) -> Plan:
-    """Return the plan of `preset`, changed by the suite and by the flags `rounds` and `budget_s`.
+def plan_for(
+    preset: str,
+    suite: Suite,
+    rounds: int | None,
+    budget_s: float | None,
+    patience: float = 0.0,
+) -> Plan:
+    """Return the plan of `preset`, changed by the suite and by the flags, the other arguments.
 
     A fixed number of rounds removes the precision and the budgets, so that exactly this many
     rounds run; `budget_s` then sets both budgets again. Raises UsageError for an unknown preset or
     an invalid number.
     """
     check_preset(preset)
-    plan = msgspec.structs.replace(PRESETS[preset], pace_s=suite.pace_s)
+    if not 0 <= patience < 1:
+        raise UsageError(
+            f"invalid patience {patience:g}", "Give a share of the run: 0 or more, and below 1."
+        )
+    plan = msgspec.structs.replace(PRESETS[preset], pace_s=suite.pace_s, patience=patience)
     fixed = suite.rounds if rounds is None else rounds
     if fixed is not None:
         check_positive("rounds", fixed)

@@ -154,6 +154,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     - `generation`: how often `--again` had started the rounds of the case anew before this round.
     - `disturbed_by`: the cases whose processes computed while this one was timed, where they should
       have waited; a round with such neighbours is repeated once.
+    - `spoilt_by`: sentences on what other programs did to the round, in a run that waits for a
+      quiet machine; such a round is repeated once, too. `rested_s`: the seconds that it waited.
     - `restless_share`: above 0, the case took turns with no other, since its process had used this
       share of the usable CPUs while others were timed.
 
@@ -196,6 +198,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     repeated_s: Samples = []
     disturbed_by: list[Neighbour] = []
     restless_share: Amount = 0.0
+    spoilt_by: list[Text] = []
+    rested_s: Amount = 0.0
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:

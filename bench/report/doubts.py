@@ -11,6 +11,7 @@ from bench.text import some_of
 
 MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"
+APART = {Observation.DISTURBED_APART, Observation.SPOILT_APART}
 NAMED = 6  # cases of one reason
 
 
@@ -40,7 +41,7 @@ def legend(marked: Iterable[str], scope: str = "") -> list[str]:
 
 
 def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
-    """A line per mark on a device's rows, and a line on rounds that another network disturbed.
+    """A line per mark on a device's rows, and a line on rounds that are left out.
 
     Reasons that differ only in their numbers are merged.
     """
@@ -66,10 +67,10 @@ def _doubted(rows: Sequence[Row]) -> Iterator[tuple[Reason, Row]]:
 
 
 def _apart(rows: Sequence[Row]) -> Iterator[tuple[Reason, Row]]:
-    """The disturbed rounds that are left out of these rows."""
+    """The disturbed and the spoilt rounds that are left out of these rows."""
     for row in rows:
         for reason in row.verdict.reasons if row.verdict else []:
-            if reason.observation is Observation.DISTURBED_APART:
+            if reason.observation in APART:
                 yield reason, row
 
 

@@ -12,6 +12,7 @@ from bench.analysis.explain import explain
 from bench.analysis.ratio import usual_state
 from bench.analysis.reasons import Doubt
 from bench.analysis.recorded import latest
+from bench.analysis.tally import LeftOut, tally
 from bench.analysis.verdict import Machine, judge, judge_case, quiet_of
 from bench.report import doubts
 from bench.report.gather import Reading
@@ -67,6 +68,32 @@ def test_a_case_without_other_rounds_has_the_disturbed_ones_with_their_doubt():
     assert judge_case(several, Machine(quiet_of(several))).text == said
     barely = [structs.replace(NEIGHBOUR, share=0.2)]
     assert judge(calm(1, disturbed_by=barely), Machine(quiet_of([FIRST]))).level == "SUSPECT"
+
+
+def spoilt(number, **changes):
+    return calm(number, samples_s=[0.020], spoilt_by=["others used 30 % of the CPUs"], **changes)
+
+
+def test_a_round_that_other_programs_spoilt_is_repeated_once_and_left_out():
+    rounds = [spoilt(1), calm(2), calm(3), calm(4, stopped_by="rounds")]
+    assert [record.round for record in counted(rounds)] == [2, 3, 4]
+    assert [record.round for record in counted([spoilt(1), spoilt(2)])] == [2]
+    (row,) = device(rounds).rows
+    assert [record.round for record in row.rounds] == [2, 3, 4]
+    said = (
+        "a round with a median of 20.0 ms is left out, as other programs spoilt it; with all "
+        "rounds, the latency would be 13.2 ms"
+    )
+    assert row.verdict.text == f"VALID: {said} (1 of 4 rounds)"
+    assert list(doubts.footnotes("Chip", [row])) == [f"Left out on Chip: {said} (ResNet50)."]
+    assert tally([ENVIRONMENT, *rounds]).left_out[LeftOut.SPOILT] == 1
+
+
+def test_spoilt_rounds_count_where_fewer_than_three_others_remain():
+    rounds = [spoilt(1), calm(2), calm(3, stopped_by="rounds")]
+    (row,) = device(rounds).rows
+    assert [record.round for record in row.rounds] == [1, 2, 3]
+    assert tally([ENVIRONMENT, *rounds]).left_out[LeftOut.SPOILT] == 0
 
 
 def test_a_restless_network_is_suspect_and_the_reason_has_its_share():

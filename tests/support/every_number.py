@@ -109,6 +109,7 @@ MEASURED = measurement(
     generation=1,
     disturbed_by=[Neighbour("a1", "swin_t", share=0.2)],
     restless_share=0.2,
+    rested_s=0.2,
 )
 PROFILED = structs.replace(
     profile("resnet50", device="fake", used=_filled(Utilisation, 0.5), residual_s=1e-4),

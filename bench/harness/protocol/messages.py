@@ -82,15 +82,28 @@ class Tried(msgspec.Struct, frozen=True, tag="tried"):
     reason: str
 
 
+class Wait(msgspec.Struct, frozen=True):
+    """How long a block waits for a quiet machine: at most `most_s` seconds.
+
+    The machine is quiet where the calibration kernels take at most `compute_s` and `memory_s`.
+    """
+
+    compute_s: float
+    memory_s: float
+    most_s: float
+
+
 class RunBlock(msgspec.Struct, frozen=True, tag="run_block"):
     """To a child: calibrate, call the network `discard` times, then time `iterations` samples.
 
-    Each sample is the mean of `calls_per_sample` calls.
+    Each sample is the mean of `calls_per_sample` calls. With `wait`, the child waits after the
+    calibration until the machine is quiet.
     """
 
     iterations: int
     discard: int
     calls_per_sample: int = 1
+    wait: Wait | None = None
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
@@ -152,7 +165,7 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     device has a queue, `device_samples_s` has as many iterations timed by the device's own clock.
     `pipelined_s` is the mean time of an iteration when all are queued and waited for only once.
     `counted_s` is the time from the request to this message, with the kernels and the discarded
-    calls; None for a scripted clock.
+    calls; None for a scripted clock. `rested_s` are the seconds of waiting for a quiet machine.
     """
 
     start_s: float
@@ -162,6 +175,7 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     device_samples_s: list[Seconds] = []
     pipelined_s: Seconds | None = None
     counted_s: float | None = None
+    rested_s: float = 0.0
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):

@@ -16,6 +16,7 @@ from bench.harness.protocol.messages import (
     Observed,
     Ready,
     RunBlock,
+    Wait,
 )
 from bench.harness.scheduler.child import ChildProcess
 from bench.records import Neighbour
@@ -61,6 +62,11 @@ class CaseRound:
         return [sample for block in self.blocks for sample in block.samples_s]
 
     @property
+    def rested_s(self) -> float:
+        """Seconds for which the blocks waited for a quiet machine."""
+        return sum(block.rested_s for block in self.blocks)
+
+    @property
     def counted_s(self) -> float | None:
         """Seconds of all blocks by the clock of the child; None for a scripted clock."""
         spans = [block.counted_s for block in self.blocks]
@@ -88,25 +94,29 @@ class CaseRound:
         if not self._is_settled:
             self.calls_per_sample = plans.calls_per_sample(ready.fastest_s)
 
-    def time_block(self) -> None:
+    def time_block(self, wait: Wait | None = None) -> Block:
         """Ask the child to time one block of max(1, round(block_s / sample_s)) samples.
 
         A sample is `calls_per_sample` calls. A round has at most MOST_SAMPLES.
 
         The first call after a switch between processes is discarded, except for slow iterations.
+        The child waits for a quiet machine first, as `wait` says. Returns the block.
         """
         sample_s = self.iteration_s * self.calls_per_sample
         room = MOST_SAMPLES - len(self.samples)
         iterations = max(1, min(room, round(self.job.plan.block_s / sample_s)))
         discard = 0 if self.is_slow() else 1
         asked_s = clocks.monotonic()
-        self._child.ask(RunBlock(iterations, discard, self.calls_per_sample))
+        self._child.ask(RunBlock(iterations, discard, self.calls_per_sample, wait))
         expected = (iterations * self.calls_per_sample + discard) * self.iteration_s
-        block = self._answer(Block, self.job.plan.deadline_s + DEADLINE_FACTOR * expected)
+        rested_s = wait.most_s if wait else 0.0
+        deadline_s = self.job.plan.deadline_s + DEADLINE_FACTOR * expected + rested_s
+        block = self._answer(Block, deadline_s)
         self.waited_s += clocks.monotonic() - asked_s
         self.blocks.append(block)
         # The minimum, since a stalled first call would make the later blocks too short.
         self.iteration_s = min(self.iteration_s, *block.samples_s)
+        return block
 
     def finish(self) -> Finished:
         """End the timing; return the child's report."""

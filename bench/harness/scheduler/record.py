@@ -71,6 +71,7 @@ def measurement(
         unseen_s=finished.unseen_s,
         repeated_s=finished.repeated_s,
         disturbed_by=measured.disturbed_by,
+        rested_s=measured.rested_s,
     )
 
 

@@ -34,6 +34,7 @@ from bench.harness.scheduler.capacity import has_room, most_by_files
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.listener import Listener
+from bench.harness.scheduler.patience import Patience
 from bench.harness.scheduler.record import RoundContext
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.harness.scheduler.turns import take_turns
@@ -103,6 +104,7 @@ class _Scheduler:
         self._failed_now: set[Case] = set()
         self._restless: dict[str, float] = {}  # share of the CPUs out of turn, by case_id
         self._sittings = 0
+        self._patience = Patience(plan.patience)
         self._recorded = 0  # number of rounds and failures appended
 
     def start_generations(self, cases: Sequence[Case], *, anew: bool) -> None:
@@ -165,7 +167,7 @@ class _Scheduler:
     ) -> list[Case]:
         """Time and record these children; return the restless cases, which were only ended."""
         self._sittings += 1
-        restless = take_turns(children, self._listener, self._record_failure)
+        restless = take_turns(children, self._listener, self._record_failure, self._patience)
         self._restless |= {each.child.case.case_id: each.share for each in restless}
         context = RoundContext(share_s, self._sittings, foreign, warnings)
         for child in children:
@@ -220,6 +222,7 @@ class _Scheduler:
             warnings=[*made.warnings, *warned],
             generation=self._generations[child.case],
             restless_share=self._restless.get(child.case.case_id, 0.0),
+            spoilt_by=self._patience.spoilt_by(made),
         )
         rounds = [*earlier, made]
         rounds[-1] = msgspec.structs.replace(made, stopped_by=stopped_by(self._plan, rounds))

@@ -8,11 +8,15 @@ from bench.harness.protocol.messages import Job
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
 from bench.harness.scheduler.listener import Listener
+from bench.harness.scheduler.patience import Patience
 from bench.harness.scheduler.watch import Restless, Watch, neighbour
 
 
 def take_turns(
-    children: list[CaseRound], listener: Listener, fail: Callable[[Job, CaseError], None]
+    children: list[CaseRound],
+    listener: Listener,
+    fail: Callable[[Job, CaseError], None],
+    patience: Patience,
 ) -> list[Restless]:
     """Time blocks in turns until each child has enough samples.
 
@@ -27,7 +31,7 @@ def take_turns(
             if child not in children:
                 continue
             try:
-                child.time_block()
+                patience.timed(child.time_block(patience.wait()))
             except CaseError as error:
                 children.remove(child)
                 fail(child.job, error)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from bench.devices import Session, clocks
-from bench.devices.kernels import Kernels, calibrate
+from bench.devices.kernels import Calibration, Kernels, calibrate
 from bench.harness.protocol.channel import Channel
-from bench.harness.protocol.messages import Block, Job, RunBlock
+from bench.harness.protocol.messages import Block, Job, RunBlock, Wait
 from bench.harness.worker.timing import (
     StageClock,
     in_groups,
@@ -20,6 +21,7 @@ from bench.harness.worker.timing import (
 from bench.records import Jump, Reading
 
 Call = Callable[[], object]
+REST_S = 0.1  # between two looks whether the machine is quiet
 
 
 class ServedBlocks(NamedTuple):
@@ -40,7 +42,8 @@ def serve_blocks(
 ) -> ServedBlocks:
     """Time one block per RunBlock request; return after the first other request.
 
-    For each block, in order: run the calibration kernels; discard calls; read the sensors; time
+    For each block, in order: run the calibration kernels; wait for a quiet machine if the parent
+    asks for it; discard calls; read the sensors; time
     the block; read the sensors again. Where the device has a queue, time further blocks by the
     device's own clock. All this together is timed, too: the parent compares it with its own clock,
     unless the clock is scripted. Raises ClockError where the clock goes backwards.
@@ -55,7 +58,7 @@ def serve_blocks(
         output = None  # frees its memory before the block
         asked_s = session.now()
         with clock.stage("calibrate"):
-            calibration = calibrate(kernels, session.now)
+            calibration, rested_s = calibrate_when_quiet(kernels, session, request.wait)
         clock.enter("timed")  # announced before the discarded calls, which may hang
         for _ in range(request.discard):
             clock.add("warmup", timed_call(call, session.now))
@@ -79,10 +82,31 @@ def serve_blocks(
         counted_s = session.now() - asked_s if session.script is None else None
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
-        channel.send(Block(block.start_s, samples_s, *calibration, *queued, counted_s))
+        channel.send(Block(block.start_s, samples_s, *calibration, *queued, counted_s, rested_s))
         del block
     typical_s = statistics.median(medians) if medians else 0.0
     return ServedBlocks(discarded, readings, jumps, output, typical_s)
+
+
+def calibrate_when_quiet(
+    kernels: Kernels, session: Session, wait: Wait | None
+) -> tuple[Calibration, float]:
+    """Time the kernels, again and again until the machine is quiet or the wait is over.
+
+    Returns the last times, and the seconds from the first times to the last.
+    """
+    found, began_s = calibrate(kernels, session.now), session.now()
+    rested_s = 0.0
+    while wait and rested_s < wait.most_s and not _is_quiet(found, wait):
+        rest = time.sleep if session.script is None else session.script.rest
+        rest(min(REST_S, wait.most_s - rested_s))
+        found = calibrate(kernels, session.now)
+        rested_s = session.now() - began_s
+    return found, rested_s
+
+
+def _is_quiet(found: Calibration, wait: Wait) -> bool:
+    return found.compute_s <= wait.compute_s and found.memory_s <= wait.memory_s
 
 
 def _queued_blocks(

@@ -1,0 +1,69 @@
+"""Waits for a quiet machine before blocks, and tells which rounds were disturbed all the same.
+
+Both go by signals that do not contain the samples of the case: the calibration kernels, and the
+counters of the machine. The limits are those of the verdict, and a run does not change them.
+"""
+
+from __future__ import annotations
+
+from bench.analysis.reasons import Observation
+from bench.analysis.verdict import (
+    COMPUTE_SLOWER,
+    MEMORY_SLOWER,
+    Machine,
+    Quiet,
+    judge,
+    quietest,
+)
+from bench.devices import clocks
+from bench.harness.protocol.messages import Block, Wait
+from bench.records import Measurement
+
+FEWEST_BLOCKS = 5  # whose kernels tell what a quiet machine is
+MOST_S = 10.0  # that one block waits
+# What other programs do to a round, by signals that are no samples of the case.
+BY_OTHERS = {
+    Observation.OTHERS,
+    Observation.STOLEN,
+    Observation.THROTTLED,
+    Observation.SLOW_COMPUTE,
+    Observation.SLOW_MEMORY,
+}
+
+
+class Patience:
+    """How long blocks may wait: at most `share` of the seconds since the run began."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._began_s = clocks.monotonic()
+        self._rested_s = 0.0
+        self._kernels: list[Quiet] = []
+
+    def wait(self) -> Wait | None:
+        """What the next block waits for; None where nothing is left, or too little is known."""
+        quiet = self._quiet()
+        left_s = self._share * (clocks.monotonic() - self._began_s) - self._rested_s
+        if quiet is None or left_s <= 0:
+            return None
+        compute_s, memory_s = COMPUTE_SLOWER[0] * quiet.compute_s, MEMORY_SLOWER[0] * quiet.memory_s
+        return Wait(compute_s, memory_s, min(left_s, MOST_S))
+
+    def timed(self, block: Block) -> None:
+        """Count the seconds that a block waited, and remember its kernels."""
+        self._rested_s += block.rested_s
+        self._kernels.append(Quiet(block.compute_s, block.memory_s))
+
+    def spoilt_by(self, made: Measurement) -> list[str]:
+        """Say what other programs did to a round that is to be repeated; [] for other rounds."""
+        if not self._share:
+            return []
+        reasons = judge(made, Machine(self._quiet())).reasons
+        return [
+            reason.text
+            for reason in reasons
+            if reason.observation in BY_OTHERS and reason.level != "VALID"
+        ]
+
+    def _quiet(self) -> Quiet | None:
+        return quietest(self._kernels) if len(self._kernels) >= FEWEST_BLOCKS else None
