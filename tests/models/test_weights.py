@@ -2,6 +2,7 @@
 
 import argparse
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,38 @@ def test_a_compressed_checkpoint_is_refused_before_it_is_loaded(monkeypatch):
     weighted = user.with_weights(own(), Path("w.pth"))
     with pytest.raises(UsageError, match=r"w\.pth is no checkpoint: it is compressed, .* GiB"):
         load_weights(weighted.source, 32)
+
+
+def archived(change, compression=zipfile.ZIP_STORED):
+    """Save tensors, and write the entries of the file anew; `change` may add to them."""
+    torch.save(tensors(), "stored.pth")
+    with (
+        zipfile.ZipFile("stored.pth") as stored,
+        zipfile.ZipFile("w.pth", "w", compression) as archive,
+    ):
+        for name in stored.namelist():
+            archive.writestr(name, stored.read(name))
+        change(archive)
+    return user.with_weights(own(), Path("w.pth")).source
+
+
+def test_a_compressed_checkpoint_is_refused_whatever_its_size():
+    """A file of few tensors has fewer bytes in its entries than in all: the rest are names."""
+    source = archived(lambda archive: None, zipfile.ZIP_DEFLATED)
+    with pytest.raises(UsageError, match="it is compressed"):
+        load_weights(source, 32)
+    assert_loaded(load_weights(archived(lambda archive: None), 32).model, tensors())
+
+
+def test_entries_that_share_bytes_are_refused_before_they_are_loaded(monkeypatch):
+    def share(archive):
+        archive.writestr("archive/data/9", bytes(2**20))
+        archive.filelist += [archive.filelist[-1]] * 2**10
+
+    source = archived(share)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(UsageError, match="its entries share bytes, and unfold to 1 GiB"):
+        load_weights(source, 32)
 
 
 def test_a_tensor_that_repeats_one_number_is_refused_before_a_copy_unfolds_it():

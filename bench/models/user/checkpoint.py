@@ -85,7 +85,7 @@ def _read(file: Path) -> Weights:
 
 
 def _check_stored(file: Path) -> None:
-    """Raise TypeError if a zip file is compressed, or has entries of more bytes than the file.
+    """Raise TypeError if a zip file is compressed, or has entries that share bytes of the file.
 
     Reads the list of entries alone.
     """
@@ -94,8 +94,10 @@ def _check_stored(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     size = sum(entry.file_size for entry in entries)
-    if size > file.stat().st_size or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise TypeError(f"it is compressed, and unfolds to {size / GIB:.2g} GiB")
+    if size > file.stat().st_size:
+        raise TypeError(f"its entries share bytes, and unfold to {size / GIB:.2g} GiB")
 
 
 def _check_sizes(tensors: Iterable[Tensor], size: int) -> None:
