@@ -76,6 +76,16 @@ def test_compare_pages_contain_ratio_and_finding(bench, results):
     assert json.loads((results / "page" / "compare.json").read_text())
 
 
+def test_a_picture_of_many_cases_with_long_names_is_not_too_large_to_open():
+    case = Case("net.py:" + "x" * 200, "plain")
+    same = Comparison(case, case, 1.0, 1.0, Estimate(1.0, 0.9, 1.1), None, "SAME", 0.02, 3, None)
+    long = "x" * 200
+    found = Comparisons("chip", long, long, [], compared=[same] * comparison.MOST_BARS)
+    (picture,) = comparison.pictures([found])
+    sides = [int.from_bytes(picture[start : start + 4], "big") for start in (16, 20)]
+    assert max(sides) < 2**15, sides
+
+
 def test_many_cases_take_several_pictures_and_old_ones_are_removed(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(comparison, "forest", lambda bars, *_: drawn.append(len(bars)) or b"PNG")

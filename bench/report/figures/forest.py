@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis.stats import Estimate, Finding
-from bench.report.figures.canvas import drawn, literal
+from bench.report.figures.canvas import drawn, fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ FINDING_COLOURS: dict[Finding, str] = {
     "INVALID": "#000000",
 }
 WIDTH, TOP, LINE = 9.0, 1.6, 0.32  # inches
+LONGEST_NAME, LONGEST_TITLE = 50, 70  # letters
 
 
 class Bar(NamedTuple):
@@ -37,7 +38,7 @@ def forest(bars: Sequence[Bar], margin: float, title: str, below: str) -> bytes:
 
 def paint(axes: Axes, bars: Sequence[Bar], margin: float, title: str, below: str) -> None:
     """Draw the same on existing axes."""
-    axes.set_title(literal(title))
+    axes.set_title(fitted(title, LONGEST_TITLE))
     axes.set_xlabel(below)
     axes.axvspan(1 / (1 + margin), 1 + margin, color="#eeeeee", zorder=0)
     axes.axvline(1.0, color="#999999", linewidth=1, zorder=1)
@@ -47,7 +48,7 @@ def paint(axes: Axes, bars: Sequence[Bar], margin: float, title: str, below: str
         colour = FINDING_COLOURS[bar.finding]
         axes.plot([bar.ratio.low, bar.ratio.high], [place, place], color=colour, linewidth=2)
         axes.plot([bar.ratio.point], [place], "o", color=colour, markersize=6)
-    axes.set_yticks(range(len(bars)), [literal(bar.name) for bar in bars])
+    axes.set_yticks(range(len(bars)), [fitted(bar.name, LONGEST_NAME) for bar in bars])
     axes.set_ylim(max(len(bars), 1) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     for finding in dict.fromkeys(bar.finding for bar in bars):
