@@ -45,6 +45,17 @@ def test_a_clock_that_a_package_replaces_is_not_read(factor):
     assert made.conditions.counted_s == pytest.approx(made.conditions.waited_s, rel=0.2, abs=0.05)
 
 
+def test_time_that_freezegun_freezes_is_not_read():
+    frozen = pytest.importorskip("freezegun").freeze_time("2020-01-01")
+    try:
+        made = measured(sleeping(frozen.start))
+        assert time.perf_counter() == time.perf_counter()
+    finally:
+        frozen.stop()
+    assert min(made.samples_s) >= CALL_S
+    assert not doubts_of_clock(made)
+
+
 def test_a_round_by_a_clock_at_a_fifth_of_its_speed_is_invalid(monkeypatch):
     real = CpuSession.now
 
