@@ -62,7 +62,7 @@ def two_cases(folder: Path, base: str, candidate: str, margin: float) -> list[Co
     everything = latest(folder)
     found = []
     for recorded in everything:
-        pairs, lost = _pairs(recorded, base, candidate)
+        pairs, lost = pairs_of(recorded, base, candidate)
         compared = [_compare(recorded, mine, recorded, theirs, margin) for mine, theirs in pairs]
         if compared or lost:
             chip = recorded.environment.chip.name
@@ -173,10 +173,10 @@ def _two_runs(
         if not any(missing):
             compared.append(_compare(before, case, after, case, margin))
     chip = after.environment.chip.name
-    differences = _differences(before.environment, after.environment)
+    changed = differences(before.environment, after.environment)
     warnings = [*before.warnings, *after.warnings]
     unreadable = unreadable_in([before, after])
-    return Comparisons(chip, base, candidate, differences, compared, lost, warnings, unreadable)
+    return Comparisons(chip, base, candidate, changed, compared, lost, warnings, unreadable)
 
 
 def _compare(
@@ -222,7 +222,7 @@ def _same_code(
     return list(dict.fromkeys(warnings)), list(dict.fromkeys(notes))
 
 
-def _pairs(
+def pairs_of(
     recorded: Recorded, base: str, candidate: str
 ) -> tuple[list[tuple[Case, Case]], list[MissingCase]]:
     """Pairs of cases with equal settings, and the cases that have no pair.
@@ -280,7 +280,7 @@ def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _differences(before: Environment, after: Environment) -> list[str]:
+def differences(before: Environment, after: Environment) -> list[str]:
     """Facts that differ between two environments: `torch 2.0 → torch 2.1`."""
     sides = [
         {**each.chip.facts, **each.versions, **each.state, "threads": each.chip.threads}

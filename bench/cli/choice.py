@@ -79,7 +79,7 @@ def choose(options: Options, console: Console | None) -> Choice:
             _let_others_end(options, driver, chip, console)
 
     selected = suites.select(suite, overrides, chip, options.threads, before_code)
-    environment = describe(driver, chip, runner.new_run_id(), _command())
+    environment = describe(driver, chip, runner.new_run_id(), command())
     found = labels.parse(options.label or [], selected.cases, _typed(overrides, selected.cases))
     environment = msgspec.structs.replace(environment, labels=found)
     choice = Choice(suite, driver, environment, *selected)
@@ -133,7 +133,7 @@ def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
     return numbers
 
 
-def _command() -> str:
+def command() -> str:
     """Return the command as typed, but without --out and without absolute paths.
 
     The record stores it, so it must be valid on another machine.

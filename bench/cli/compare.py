@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +11,12 @@ import typer
 
 from bench.cli.completion import recorded_cases
 from bench.cli.console import code_of_unreadable, complain, tell_json, tell_page
-from bench.cli.options import DEFAULT_OUT, as_folder, with_options
+from bench.cli.options import DEFAULT_OUT, as_folder, percentage, with_options
 from bench.errors import CASE_FAILED, NOT_JUDGED, UsageError, unknown
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Comparisons
 
-PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*%")
-LARGEST_PERCENTAGE = 100.0
 FAIL_ON = ("slower", "undecided", "invalid")
 
 
@@ -74,7 +71,7 @@ class CompareOptions:
 @with_options(CompareOptions)
 def compare(options: CompareOptions) -> int:
     """Say whether a case is FASTER or SLOWER than another, or the SAME; or compare two folders."""
-    margin = _margin(options.threshold)
+    margin = percentage("--threshold", options.threshold)
     failing = _failing(options.fail_on)
     from bench.analysis.compare import is_regression, is_unjudged
     from bench.report import comparison
@@ -114,14 +111,6 @@ def _comparisons(options: CompareOptions, margin: float) -> list[Comparisons]:
             f"{known} is a folder, {other} is not", "Name two folders that exist, or two cases."
         )
     return two_cases(options.folder, base, candidate, margin)
-
-
-def _margin(text: str) -> float:
-    """Return 0.03 for `3%`. Raises UsageError if `text` is not a percentage."""
-    found = PERCENTAGE.fullmatch(text.strip())
-    if not found or not 0 < float(found[1]) < LARGEST_PERCENTAGE:
-        raise UsageError(f"--threshold {text!r} is not a percentage", "For example: --threshold 3%")
-    return float(found[1]) / 100
 
 
 def _failing(text: str) -> set[str]:

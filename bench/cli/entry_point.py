@@ -20,6 +20,7 @@ from bench.cli import profile as profile_command
 from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
+from bench.cli import settle as settle_command
 from bench.cli.console import complain, tell
 from bench.errors import (
     BAD_INPUT,
@@ -47,6 +48,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("run")(run_command.run)
+app.command("settle")(settle_command.settle)
 app.command("profile")(profile_command.profile)
 app.command("report")(report_command.report)
 app.command("compare")(compare_command.compare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -17,6 +18,8 @@ from bench.harness import suite as suites
 from bench.harness.plan import PRESETS
 
 OptionsT = TypeVar("OptionsT")
+PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*%")
+LARGEST_PERCENTAGE = 100.0
 
 
 def with_options(
@@ -61,6 +64,14 @@ def as_folder(text: str) -> Path:
     if not text:
         raise UsageError("the name of a folder is empty", "Name a folder; `.` is the current one.")
     return Path(text)
+
+
+def percentage(flag: str, text: str) -> float:
+    """Return 0.03 for `3%`. Raises UsageError if `text` is not a percentage above 0."""
+    found = PERCENTAGE.fullmatch(text.strip())
+    if not found or not 0 < float(found[1]) < LARGEST_PERCENTAGE:
+        raise UsageError(f"{flag} {text!r} is not a percentage", f"For example: {flag} 3%")
+    return float(found[1]) / 100
 
 
 DEFAULT_OUT = Path("results")

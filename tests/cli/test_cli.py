@@ -191,7 +191,7 @@ def test_the_list_of_models_as_json_has_parameters_and_macs(bench):
 
 
 def test_every_command_has_the_same_default_folder(bench):
-    for command in ("run", "profile", "compare", "explain", "selfcheck"):
+    for command in ("run", "settle", "profile", "compare", "explain", "selfcheck"):
         assert "default: results]" in " ".join(bench(command, "--help").stdout.split())
 
 

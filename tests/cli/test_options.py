@@ -89,6 +89,8 @@ def test_the_shell_completes_models_suites_presets_devices_and_flags():
         ("bench profile --preset qu", "quick"),
         ("bench run --device h", "h200"),
         ("bench run --retry", "--retry-failed"),
+        ("bench settle --q", "--question"),
+        ("bench settle --device h", "h200"),
     ):
         environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line}
         environment["COMP_CWORD"] = str(len(line.split()) - 1)

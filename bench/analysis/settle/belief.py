@@ -63,18 +63,21 @@ def chance(belief: Belief, more: int, margin: float) -> float:
 
 
 @functools.lru_cache(maxsize=4096)
-def rate(belief: Belief, margin: float) -> float:
+def rate(belief: Belief, margin: float, held: int = 0) -> float:
     """The most answers a round that can be expected: max over k of chance(k rounds) / k.
 
+    Only k >= `held` count: with fewer rounds, something else than the interval forbids an answer.
     This is the index of a job of unknown length: of all jobs, the one with the highest index should
     run next. Source: Sevcik (1974), "Scheduling for minimum total loss using service time
     distributions", J. ACM 21, 66-75; Gittins (1979), "Bandit processes and dynamic allocation
     indices", J. R. Stat. Soc. B 41, 148-177.
     """
-    return max(chance(belief, more, margin) / more for more in HORIZONS)
+    held = min(held, MOST_ROUNDS)
+    return max(chance(belief, more, margin) / more for more in HORIZONS if more >= held)
 
 
 @functools.lru_cache(maxsize=4096)
-def rounds_needed(belief: Belief, margin: float) -> int | None:
-    """How many further rounds answer the question with 80 %; None if 200 would not."""
-    return next((more for more in HORIZONS if chance(belief, more, margin) >= stats.POWER), None)
+def rounds_needed(belief: Belief, margin: float, held: int = 0) -> int | None:
+    """How many further rounds, at least `held`, answer with 80 %; None if 200 would not."""
+    enough = (k for k in HORIZONS if k >= held and chance(belief, k, margin) >= stats.POWER)
+    return next(enough, None)

@@ -48,7 +48,7 @@ def choose(board: Board, left_s: float, skipped: Collection[Question] = ()) -> R
     per second.
     """
     asked = [each for each in board.open if each.question not in skipped]
-    rates = {each.question: belief.rate(each.belief, each.margin) for each in asked}
+    rates = {each.question: each.rate for each in asked}
     chosen: frozenset[Case] = frozenset()
     best = -1.0
     while True:

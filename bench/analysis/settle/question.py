@@ -12,7 +12,7 @@ import msgspec
 from bench.analysis import stats
 from bench.analysis.ratio import pair_rounds
 from bench.analysis.settle import sequence
-from bench.analysis.settle.belief import Belief, rounds_needed
+from bench.analysis.settle.belief import Belief, rate, rounds_needed
 from bench.analysis.stats import Estimate, Finding
 from bench.records import Case, Measurement
 
@@ -30,6 +30,14 @@ class Question(NamedTuple):
         return frozenset((self.base, self.candidate))
 
 
+class Obstacle(NamedTuple):
+    """What forbids an answer besides the interval; the fields are those of an Answer."""
+
+    why: str = ""
+    held: int = 0
+    doubt: str = ""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What the records say about a question.
 
@@ -37,7 +45,8 @@ class Answer(msgspec.Struct, frozen=True):
     margin), or UNDECIDED. `ratio` is candidate latency / base latency, with an interval that holds
     at every look. `rounds` counts the rounds in which both took turns. `why` is the reason why more
     rounds cannot answer the question; "" where they may. `belief` is what the choice of the next
-    round assumes about the ratio.
+    round assumes about the ratio. `held`: so many good rounds must follow before the verdicts on
+    both cases allow an answer; `doubt` names the verdict.
     """
 
     question: Question
@@ -47,6 +56,8 @@ class Answer(msgspec.Struct, frozen=True):
     margin: float
     belief: Belief
     why: str = ""
+    held: int = 0
+    doubt: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -59,9 +70,14 @@ class Answer(msgspec.Struct, frozen=True):
         return self.is_open and not self.why
 
     @property
+    def rate(self) -> float:
+        """The expected answers of a further round (`belief.rate`)."""
+        return rate(self.belief, self.margin, self.held)
+
+    @property
     def more_rounds(self) -> int | None:
         """How many further rounds answer it with 80 %; None if 200 would not, or if answered."""
-        return rounds_needed(self.belief, self.margin) if self.is_measurable else None
+        return rounds_needed(self.belief, self.margin, self.held) if self.is_measurable else None
 
 
 def answer(
@@ -69,11 +85,11 @@ def answer(
     base: Sequence[Measurement],
     candidate: Sequence[Measurement],
     margin: float = stats.MARGIN,
-    why: str = "",
+    obstacle: Obstacle | None = None,
 ) -> Answer:
-    """The answer from the rounds of both cases; each needs at least one round, or a `why`.
+    """The answer from the rounds of both cases; each needs at least one round, or an obstacle.
 
-    A `why`, such as a failure, leaves the question open whatever the rounds say.
+    An obstacle, such as a failure, leaves the question open whatever the rounds say.
     """
     logs = [
         statistics.fmean(pair.log_ratio for pair in pairs) for pairs in pair_rounds(base, candidate)
@@ -81,12 +97,12 @@ def answer(
     found = sequence.ratio(logs)
     return Answer(
         question,
-        "UNDECIDED" if why else stats.find(found, margin),
+        "UNDECIDED" if obstacle else stats.find(found, margin),
         found,
         len(logs),
         margin,
         Belief.of(logs, _apart(base, candidate)),
-        why,
+        **(obstacle or Obstacle())._asdict(),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from bench.analysis.verdict import jump_reasons
-from bench.harness.protocol.messages import Finished, Observed
+from bench.harness.protocol.messages import CaseFacts, Finished, Observed
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
 from bench.records import Case, Conditions, Environment, Failure, Measurement, Stage
@@ -133,3 +133,11 @@ def _declared(
     if mode is not None and modes:
         modes = list(dict.fromkeys([str(mode), *modes]))
     return structs.replace(conditions, foreign_processes=foreign_processes, power_modes=modes)
+
+
+def case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:
+    """Return the facts that the first round found out, or None before the first round."""
+    if not rounds:
+        return None
+    first = rounds[0]
+    return CaseFacts(first.check, first.cost, first.structure, first.passport, first.files)

@@ -22,13 +22,13 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from bench.devices import DEVICES
 from bench.harness.plan import Plan
-from bench.harness.protocol.messages import CaseFacts, Job, Observed
+from bench.harness.protocol.messages import Job, Observed
 from bench.harness.scheduler import record
 from bench.harness.scheduler.capacity import has_room, most_by_files
 from bench.harness.scheduler.case_round import CaseRound
@@ -64,7 +64,7 @@ def run(
     rounds start anew, in the next generation of each case. Raises UsageError where the template
     process is killed repeatedly.
     """
-    scheduler = _Scheduler(plan, store, environment, listener, retry_failed, sources or {})
+    scheduler = Scheduler(plan, store, environment, listener, retry_failed, sources or {})
     scheduler.start_generations(cases, anew=again)
     todo = [case for case in cases if scheduler.needs_round(case)]
     listener.started(todo, [case for case in cases if case not in todo])
@@ -81,7 +81,7 @@ def new_run_id() -> str:
     return secrets.token_hex(6)
 
 
-class _Scheduler:
+class Scheduler:
     """The state of one run."""
 
     def __init__(
@@ -128,8 +128,20 @@ class _Scheduler:
         If a template is killed, the round starts again; its finished cases are in the store.
         Raises UsageError where this happens repeatedly.
         """
+        self._measure(cases, self.needs_round)
+
+    def measure_once(self, cases: Sequence[Case]) -> None:
+        """Measure one more round of each case of a group, or record its failure. Raises as above.
+
+        The cases take turns, unless memory has no room for all or one of them is restless.
+        """
+        here = self._environment.environment_id
+        known = {case: len(self._store.records_of(case, here)) for case in cases}
+        self._measure(cases, lambda case: len(self._store.records_of(case, here)) == known[case])
+
+    def _measure(self, cases: Sequence[Case], needs_round: Callable[[Case], bool]) -> None:
         deaths = TemplateDeaths()
-        while needing := [case for case in cases if self.needs_round(case)]:
+        while needing := [case for case in cases if needs_round(case)]:
             try:
                 self._run_round(needing)
             except TemplateDiedError:
@@ -270,7 +282,9 @@ class _Scheduler:
         rounds = self._history(case).rounds
         taken = {made.round for made in rounds}
         number = next(each for each in itertools.count(1) if each not in taken)
-        return Job(case, number, self._plan, _case_facts(rounds), self._sources.get(case.model))
+        return Job(
+            case, number, self._plan, record.case_facts(rounds), self._sources.get(case.model)
+        )
 
     def _earlier_samples(self, case: Case) -> list[list[float]]:
         return [made.samples_s for made in self._history(case).rounds if not made.disturbed_by]
@@ -286,11 +300,3 @@ class _Scheduler:
     def _history(self, case: Case) -> History:
         here = self._environment.environment_id
         return self._store.history(case, here, self._generations[case])
-
-
-def _case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:
-    """Return the facts that the first round found out, or None before the first round."""
-    if not rounds:
-        return None
-    first = rounds[0]
-    return CaseFacts(first.check, first.cost, first.structure, first.passport, first.files)

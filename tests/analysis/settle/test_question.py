@@ -6,14 +6,14 @@ import pytest
 from support.records import CASE, measurement
 from support.settled import took_turns
 
-from bench.analysis.settle import Question, answer
+from bench.analysis.settle import Obstacle, Question, answer
 from bench.records import Case
 
 OTHER = Case("swin_t", "plain")
 QUESTION = Question(CASE, OTHER, ("a test",))
 
 
-def answered(ms, count=6, margin=0.02, wobble=None, **options):
+def answered(ms, count=6, margin=0.02, **options):
     """The answer for a candidate at `ms`, next to a base at 10 ms that does not vary."""
     base = [
         measurement(CASE, number, samples_s=[0.01] * 3, sitting=number)
@@ -52,13 +52,13 @@ def test_rounds_of_different_sittings_answer_nothing():
 
 
 def test_a_reason_leaves_a_question_open_whatever_the_rounds_say():
-    found = answered(30, why="swin_t failed at timed")
+    found = answered(30, obstacle=Obstacle("swin_t failed at timed"))
     assert (found.is_open, found.is_measurable, found.more_rounds) == (True, False, None)
     assert not answered(30).is_open
 
 
 def test_without_rounds_a_question_is_open():
-    assert answer(QUESTION, [], [], why="it failed").is_open
+    assert answer(QUESTION, [], [], obstacle=Obstacle("it failed")).is_open
 
 
 def test_the_rounds_that_decide_are_fewer_for_a_larger_difference():
@@ -66,3 +66,10 @@ def test_the_rounds_that_decide_are_fewer_for_a_larger_difference():
     assert near.is_open
     assert far.is_open
     assert near.more_rounds > far.more_rounds
+
+
+def test_a_verdict_holds_an_answer_back_for_some_rounds():
+    found = answered(30, obstacle=Obstacle(held=4, doubt="the verdict is INVALID"))
+    assert (found.is_open, found.is_measurable, found.more_rounds) == (True, True, 4)
+    assert found.rate == pytest.approx(1 / 4, rel=0.01)
+    assert answered(10.2).rate < found.rate
