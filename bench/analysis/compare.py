@@ -225,7 +225,7 @@ def _same_code(
 def pairs_of(
     recorded: Recorded, base: str, candidate: str
 ) -> tuple[list[tuple[Case, Case]], list[MissingCase]]:
-    """Pairs of cases with equal settings, and the cases that have no pair.
+    """Pairs of comparable cases, and the cases that have no pair.
 
     Two cases that were selected by id form a pair in any setting of one group.
     """
@@ -243,7 +243,7 @@ def pairs_of(
         for selector, cases in ((base, mine), (candidate, theirs))
         for case in cases
     )
-    pairs = [(a, b) for a in mine for b in theirs if by_id or a.setting == b.setting]
+    pairs = [(a, b) for a in mine for b in theirs if by_id or _are_comparable(a, b)]
     pairs = [(a, b) for a, b in pairs if a.group == b.group]
     found = {a for a, _ in pairs}
     lost = [
@@ -259,6 +259,17 @@ def pairs_of(
     ]
     failed = {each.case for each in lost}
     return [pair for pair in pairs if not failed & set(pair)], lost
+
+
+def _are_comparable(mine: Case, theirs: Case) -> bool:
+    """Whether the settings are equal; of one network, allocator or huge pages may differ."""
+    if mine.setting == theirs.setting:
+        return True
+    changes = (
+        {"allocator": mine.allocator, "label": mine.label},
+        {"huge_pages": mine.huge_pages, "label": mine.label},
+    )
+    return mine in [msgspec.structs.replace(theirs, **change) for change in changes]
 
 
 def _lost(case: Case, side: str, history: History) -> MissingCase | None:

@@ -11,8 +11,8 @@ from bench.analysis import interval, stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded
-from bench.models.naming import name, without_hash
-from bench.records import Case, Conditions, Failure, Measurement
+from bench.models.naming import allocation, name, without_hash
+from bench.records import DEFAULT, Case, Conditions, Failure, Measurement
 from bench.text import duration, milliseconds, plus_minus, significant
 
 SHOWN_PROCESSES = 12
@@ -44,6 +44,7 @@ def _what(recorded: Recorded, case: Case) -> str:
     )
     setting = f"batch {case.batch}, {case.resolution}², {case.backend}, {case.precision}"
     threads = "1 thread" if case.threads == 1 else f"{case.threads} threads"
+    setting += f", {memory}" if (memory := allocation(case)) else ""
     where = f"{threads} of {chip.name}" + (f", {with_}" if with_ else "")
     called = f"{name(case)} ({case.name})" if case.label else case.name
     return f"{case.case_id}: {called}, {setting}, on {where}"
@@ -222,6 +223,8 @@ def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     words += ["--batch", str(case.batch), *size]
     words += ["--backend", case.backend, "--precision", case.precision]
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]
+    for flag, value in (("--allocator", case.allocator), ("--huge-pages", case.huge_pages)):
+        words += [flag, value] if value != DEFAULT else []
     words += ["--weights", weights] if plus else []
     return shlex.join([*words, "--out", "again"])
 

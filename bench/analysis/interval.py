@@ -116,6 +116,12 @@ def kinds_text(found: Sequence[Kind]) -> str:
     )
 
 
+def faults_text(found: Sequence[Kind]) -> str:
+    """Page faults a call of each kind, and its processes: `0 (2), 4,672 (1)`; "" if not known."""
+    known = [kind for kind in found if kind.fewest is not None]
+    return ", ".join(f"{_range(kind)} ({len(kind.medians_s)})" for kind in known)
+
+
 def _range(kind: Kind) -> str:
     ends = [f"{faults or 0:,.0f}" for faults in (kind.fewest, kind.most)]
     return " to ".join(dict.fromkeys(ends))

@@ -67,7 +67,8 @@ class Doubt(enum.Enum):
     )
     SETTINGS = (
         "Something outside the network set this: a variable of the shell (`env | grep -E "
-        "'OMP|MKL|DNN'`), `taskset`, or a `sitecustomize`. Undo it, and measure again."
+        "'OMP|MKL|DNN|MALLOC|GLIBC|THP'`), `taskset`, or a `sitecustomize`. Undo it, and measure "
+        "again."
     )
     RESTLESS = (
         "The network leaves threads or processes that compute after its call. End them in its "

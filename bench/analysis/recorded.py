@@ -71,21 +71,21 @@ class Recorded(msgspec.Struct, frozen=True):
             return named
         return [case for case in self.cases if case.case_id.startswith(selector)]
 
-    def on_same_threads(self, case: Case) -> list[Measurement]:
-        """Rounds with as many threads as `case`: their calibration kernels are comparable."""
+    def with_same_kernels(self, case: Case) -> list[Measurement]:
+        """Rounds whose calibration kernels are comparable with those of `case`."""
         return [
             record
             for record in self.records
-            if isinstance(record, Measurement) and record.case.threads == case.threads
+            if isinstance(record, Measurement) and record.case.of_kernels == case.of_kernels
         ]
 
     def quiet(self, case: Case) -> Quiet | None:
         """Seconds that the calibration kernels of `case` take on the quiet machine."""
-        return quiet_of(self.on_same_threads(case))
+        return quiet_of(self.with_same_kernels(case))
 
     def usual(self, case: Case) -> State | None:
-        """The usual state of the machine for cases with as many threads as `case`."""
-        return usual_state(self.on_same_threads(case))
+        """The usual state of the machine for cases with the same kernels as `case`."""
+        return usual_state(self.with_same_kernels(case))
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict on the rounds of `case`."""

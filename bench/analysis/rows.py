@@ -104,7 +104,7 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """The same rows in the same order, ranked among themselves within each group.
+    """The same rows in the same order, ranked within each group and allocation.
 
     Two rows are told apart if `bench.analysis.ratio.compare` finds one of them FASTER. The numbers
     follow the latency, the fastest row first. INVALID rows have no rank.
@@ -112,7 +112,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
         if row.summary and not (row.verdict and row.verdict.level == "INVALID"):
-            key = (row.environment.environment_id, *row.case.group)
+            key = (row.environment.environment_id, *row.case.group, *row.case.allocation)
             groups.setdefault(key, []).append(place)
     found = list(rows)
     for places in groups.values():
@@ -131,12 +131,12 @@ def _apart(rows: Sequence[Row]) -> list[list[bool]]:
     return found
 
 
-def _quiet_states(records: Sequence[Record]) -> dict[tuple[str, int], Quiet | None]:
-    """The quiet state of the calibration kernels, by environment and number of threads."""
-    alike: dict[tuple[str, int], list[Measurement]] = {}
+def _quiet_states(records: Sequence[Record]) -> dict[tuple[object, ...], Quiet | None]:
+    """The quiet state of the calibration kernels, by environment and `Case.of_kernels`."""
+    alike: dict[tuple[object, ...], list[Measurement]] = {}
     for record in records:
         if isinstance(record, Measurement):
-            key = (record.environment_id, record.case.threads)
+            key = (record.environment_id, *record.case.of_kernels)
             alike.setdefault(key, []).append(record)
     return {key: quiet_of(rounds) for key, rounds in alike.items()}
 
@@ -144,7 +144,7 @@ def _quiet_states(records: Sequence[Record]) -> dict[tuple[str, int], Quiet | No
 def _row(
     group: Sequence[Record],
     environment: Environment | None,
-    quiet: Mapping[tuple[str, int], Quiet | None],
+    quiet: Mapping[tuple[object, ...], Quiet | None],
     cpus: Mapping[str, int],
     given: Sequence[Given],
 ) -> Row:
@@ -156,7 +156,7 @@ def _row(
     warned = [*(r.warnings for r in kept), failure.warnings if failure else []]
     processes = [] if failure else [r.samples_s for r in kept]
     environment = environment or unknown_environment(first)
-    state = quiet.get((first.environment_id, first.case.threads))
+    state = quiet.get((first.environment_id, *first.case.of_kernels))
     machine = Machine(state, cpus)
     return Row(
         case=first.case,

@@ -71,6 +71,8 @@ def _wanted(record: Measurement) -> dict[str, Setting]:
     return {
         "threads": case.threads,
         "mkldnn": True,
+        "allocator": case.allocator,
+        "huge_pages": case.huge_pages,
         **precision.wanted_switches(case.precision),
     }
 

@@ -17,6 +17,7 @@ from bench.cli.console import say
 from bench.cli.options import Options
 from bench.errors import UsageError
 from bench.harness import suite as suites
+from bench.harness.grid import check_positive
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
 from bench.models import labels, user
@@ -68,10 +69,12 @@ def choose(options: Options, console: Console | None) -> Choice:
         input=options.input,
         backend=_words(options.backend),
         precision=_words(options.precision),
+        allocator=_words(options.allocator),
+        huge_pages=_words(options.huge_pages),
         weights=options.weights,
     )
     if options.threads is not None:
-        suites.check_positive("threads", options.threads)
+        check_positive("threads", options.threads)
     driver, chip = devices.select(options.device)
 
     def before_code() -> None:
@@ -129,7 +132,7 @@ def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
             )
     numbers = tuple(int(word) for word in words)
     for number in numbers:
-        suites.check_positive(flag, number)
+        check_positive(flag, number)
     return numbers
 
 

@@ -9,6 +9,8 @@ import typer
 
 from bench.backends import BACKENDS
 from bench.devices import ALIASES, DEVICES
+from bench.devices.allocators import ALLOCATORS
+from bench.devices.huge_pages import HUGE_PAGES
 from bench.devices.precision import PRECISIONS
 from bench.errors import BenchError
 from bench.harness.plan import PRESETS
@@ -50,6 +52,16 @@ def backends(_: str) -> list[str]:
 def precisions(_: str) -> list[str]:
     """Return the names of the precisions."""
     return list(PRECISIONS)
+
+
+def allocators(_: str) -> list[str]:
+    """Return the names of the allocators."""
+    return list(ALLOCATORS)
+
+
+def huge_pages(_: str) -> list[str]:
+    """Return the names of the settings of huge pages."""
+    return list(HUGE_PAGES)
 
 
 def devices() -> list[str]:

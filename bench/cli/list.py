@@ -10,13 +10,16 @@ import typer
 
 from bench import backends, devices, paper
 from bench.cli.console import complain, tell, tell_json, tell_page
-from bench.devices import precision
+from bench.devices import allocators, huge_pages, precision
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import suite
 from bench.models import forms, user, zoo
 from bench.text import significant
 
-KINDS = ("models", "forms", "devices", "backends", "precisions", "suites")
+KINDS = (
+    *("models", "forms", "devices", "backends", "precisions", "allocators", "huge_pages"),
+    "suites",
+)
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -108,6 +111,12 @@ def _entries(kind: str) -> list[Entry]:
         return [_backend(name, torch_device) for name in backends.BACKENDS]
     if kind == "precisions":
         return [_entry(name, each.about) for name, each in precision.PRECISIONS.items()]
+    if kind == "allocators":
+        known = {name: each.about for name, each in allocators.ALLOCATORS.items()}
+        return [_memory(name, about, allocators.missing(name)) for name, about in known.items()]
+    if kind == "huge_pages":
+        known = {name: each.about for name, each in huge_pages.HUGE_PAGES.items()}
+        return [_memory(name, about, huge_pages.missing(name)) for name, about in known.items()]
     return [_entry(name, suite.load(name).title) for name in suite.names()]
 
 
@@ -132,6 +141,13 @@ def _backend(name: str, torch_device: str) -> Entry:
     if lack := backend.missing(torch_device):
         return Entry(name, f"not available: {lack}", available=False)
     return _entry(name, backends.about(backend))
+
+
+def _memory(name: str, about: str, lack: tuple[str, str] | None) -> Entry:
+    if lack is None:
+        return _entry(name, about)
+    text = ". ".join(filter(None, lack))
+    return Entry(name, f"not available: {text}", available=False)
 
 
 def _paper_lines() -> list[str]:

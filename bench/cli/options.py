@@ -160,6 +160,24 @@ class Options:
             metavar="N", help="CPU threads.  [default: all CPUs that this process may use]"
         ),
     ] = None
+    allocator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Where networks get their memory: see `bench list allocators`.  "
+            "[default: default]",
+            autocompletion=completion.last_of_list(completion.allocators),
+        ),
+    ] = None
+    huge_pages: Annotated[
+        str | None,
+        typer.Option(
+            "--huge-pages",
+            metavar="A,B",
+            help="Pages of that memory: see `bench list huge_pages`.  [default: default]",
+            autocompletion=completion.last_of_list(completion.huge_pages),
+        ),
+    ] = None
     preset: Annotated[
         str,
         typer.Option(

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
-from bench.devices import arm, clocks, parallelism, precision
+from bench.devices import allocators, arm, clocks, huge_pages, parallelism, precision
 from bench.devices.driver import AlwaysReady, Kind, Script, Speed
 from bench.devices.host import (
     Host,
@@ -36,6 +36,7 @@ class Cpu(AlwaysReady):
     has_queue = False
     is_shared = False
     clock_follows_load = False
+    uses_malloc = True
     speed = SPEED
     own_models: Container[str] = frozenset()
 
@@ -88,9 +89,11 @@ class Cpu(AlwaysReady):
 
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[CpuSession]:
-        """Set threads and precision of the case, and enter inference mode."""
+        """Set allocator, threads and precision of the case, and enter inference mode."""
         import torch
 
+        allocators.apply(case.allocator)
+        huge_pages.apply(case.huge_pages)
         precision.set_switches(case.precision)
         torch.set_num_threads(case.threads)
         with torch.inference_mode():
@@ -132,14 +135,16 @@ class CpuSession:
         return None
 
     def settings(self) -> dict[str, Setting]:
-        """Return threads, instruction set and switches of torch in this process."""
+        """Return threads, instruction set, memory and switches of torch in this process."""
         import torch
 
+        memory = {"allocator": allocators.found(), "huge_pages": huge_pages.found()}
         return {
             "threads": torch.get_num_threads(),
             "mkldnn": precision.readable(lambda: bool(torch.backends.mkldnn.enabled)),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             **precision.switches(),
+            **{name: found for name, found in memory.items() if found is not None},
         }
 
     def threads_used(self, threads: int) -> float | None:

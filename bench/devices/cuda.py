@@ -35,6 +35,7 @@ class Cuda:
     has_queue = True
     is_shared = False
     clock_follows_load = True
+    uses_malloc = False
     speed = SPEED
     own_models: Container[str] = frozenset()
 

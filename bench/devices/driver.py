@@ -112,6 +112,8 @@ class Driver(Protocol):
     - `has_queue`: a call returns before its work is done.
     - `is_shared`: several runs may use the device at once.
     - `clock_follows_load`: the clock of the chip changes with its load, which is no fault.
+    - `uses_malloc`: networks get their memory from malloc of their process, so that a case may
+      name an allocator and huge pages.
     - `own_models`: names of models that exist on this device only.
     """
 
@@ -122,6 +124,7 @@ class Driver(Protocol):
     has_queue: bool
     is_shared: bool
     clock_follows_load: bool
+    uses_malloc: bool
     speed: Speed
     own_models: Container[str]
 

@@ -49,6 +49,7 @@ class Fake(AlwaysReady):
     has_queue = True
     is_shared = True
     clock_follows_load = False
+    uses_malloc = True
     speed = Speed(macs_per_s=35e9, macs_per_s_large=16e9, per_thread=True)
     own_models: Container[str] = frozenset(PREFIX + fault for fault in FAULTS)
 

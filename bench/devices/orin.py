@@ -42,6 +42,7 @@ class Orin(AlwaysReady):
     has_queue = True
     is_shared = False
     clock_follows_load = True
+    uses_malloc = False
     speed = SPEED
     own_models: Container[str] = frozenset()
 

@@ -1,4 +1,4 @@
-"""The variables of the shell that decide how torch computes: threads, instructions, precision."""
+"""The variables of the shell that decide how torch computes, and how it gets its memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bench.text import printable, without_paths
 _DECIDING = re.compile(
     r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|OPENBLAS)_[A-Z0-9_]{1,80}"
     r"|ATEN_CPU_CAPABILITY|NVIDIA_TF32_OVERRIDE|TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+    r"|(MALLOC|TCMALLOC)_[A-Z0-9_]{1,80}|GLIBC_TUNABLES|THP_MEM_ALLOC_ENABLE"
     r"|CUDA_LAUNCH_BLOCKING|PYTORCH_(CUDA_)?ALLOC_CONF|PYTORCH_NO_CUDA_MEMORY_CACHING"
 )
 # Those that a library reads at its first use. The others are read before code of the user runs, or

@@ -16,13 +16,14 @@ import psutil
 
 import bench
 from bench.backends import BACKENDS, about
-from bench.devices import DEVICES, Driver, torch_device_here
+from bench.devices import DEVICES, Driver, allocators, huge_pages, torch_device_here
+from bench.devices.allocators import ALLOCATORS
 from bench.devices.host import Host, affinity, cgroup_quota, load
 from bench.devices.installation import how_to_install
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError, starting
 from bench.process import command_for_code
-from bench.records import Chip
+from bench.records import DEFAULT, Chip
 from bench.text import GIB, facts
 
 BUSY_PERCENT = 20.0  # a process that uses more of one CPU is reported
@@ -148,6 +149,7 @@ def _fitness() -> Iterator[Finding]:
     yield from _limits(cpus)
     yield from _load(cpus)
     yield from _power()
+    yield from _allocation()
     free_bytes = Host().free_bytes()
     if free_bytes is None:
         yield Finding("note", "memory", NO_PROC)
@@ -169,6 +171,22 @@ def _limits(cpus: int) -> Iterator[Finding]:
     else:
         limit = "none" if quota is None else f"{quota:g} CPUs, enough for all"
         yield Finding("ok", "quota", f"{limit}; {cpus} CPUs by affinity")
+
+
+def _allocation() -> Iterator[Finding]:
+    """Return the allocators that are here, and what the shell puts in the place of the default."""
+    lacking = [name for name in ALLOCATORS if allocators.missing(name)]
+    here = ", ".join(name for name in ALLOCATORS if name not in lacking)
+    wanted = [
+        f"{name} ({ALLOCATORS[name].package})" for name in lacking if ALLOCATORS[name].package
+    ]
+    absent = f"; not installed: {', '.join(wanted)}" if wanted else ""
+    advice = "only a measurement tells which is faster here: bench run --allocator default,arena"
+    yield Finding("ok", "allocators", f"{here}{absent}; {advice}")
+    if brought := allocators.brought(DEFAULT):
+        yield Finding("note", "malloc", *brought)
+    mode = huge_pages.mode()
+    yield Finding("ok", "huge pages", f"the kernel's mode is {mode}" if mode else "none")
 
 
 def _load(cpus: int) -> Iterator[Finding]:

@@ -13,25 +13,20 @@ import msgspec
 from msgspec.structs import asdict
 
 import bench
-from bench import backends
-from bench.backends import BACKENDS
-from bench.devices import DEVICES
-from bench.devices import precision as precisions
-from bench.errors import UnavailableError, UsageError, unknown
+from bench.errors import UsageError, unknown
+from bench.harness import grid as grids
 from bench.harness import networks
+from bench.harness.grid import GRID, check_positive
 from bench.harness.input_shape import Shape, shape_of
 from bench.harness.networks import Network
 from bench.harness.plan import PRESETS, Plan
 from bench.models.user.fit import RGB
-from bench.records import Case, Chip, Source
+from bench.records import DEFAULT, Case, Chip, Source
 from bench.storage import files
 
 DEFAULT_BATCH = (1, 128)
 DEFAULT_RESOLUTION = (224,)
-MAX_SIZE = 100_000
-MAX_CASES = 100_000
 MAX_SUITE_BYTES = 2**20
-GRID = ("batch", "resolution", "precision", "backend")
 
 _SHIPPED = Path(bench.__file__).parent / "suites"  # inside the wheel
 SUITES = _SHIPPED if _SHIPPED.is_dir() else Path(bench.__file__).parents[1] / "suites"
@@ -53,6 +48,8 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     input: str = ""
     backend: tuple[str, ...] = ("eager",)
     precision: tuple[str, ...] = ("fp32",)
+    allocator: tuple[str, ...] = (DEFAULT,)
+    huge_pages: tuple[str, ...] = (DEFAULT,)
     rounds: int | None = None
     profile: bool = False
     pace_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
@@ -70,6 +67,8 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     resolution: tuple[int, ...] | None = None
     backend: tuple[str, ...] | None = None
     precision: tuple[str, ...] | None = None
+    allocator: tuple[str, ...] | None = None
+    huge_pages: tuple[str, ...] | None = None
     weights: Path | None = None
     input: str | None = None
 
@@ -151,7 +150,7 @@ def select(
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
     found = networks.named(chosen["models"], chip.device, overrides.weights)
     _check_names([network.model.name for network in found])
-    _check_grid(grid, len(found), chip)
+    grids.check(grid, len(found), chip)
     found = networks.identified(found, chip.device, grid["resolution"][0], before_code)
     networks.check_channels(found, shape.channels if shape else RGB)
     usual = Case(
@@ -197,9 +196,17 @@ def _cases(
             precision=precision,
             batch=batch,
             resolution=resolution,
+            allocator=allocator,
+            huge_pages=pages,
         ): network
-        for batch, resolution, precision, backend, network in itertools.product(
-            sorted(grid["batch"]), grid["resolution"], grid["precision"], grid["backend"], found
+        for batch, resolution, precision, backend, network, allocator, pages in itertools.product(
+            sorted(grid["batch"]),
+            grid["resolution"],
+            grid["precision"],
+            grid["backend"],
+            found,
+            grid["allocator"],
+            grid["huge_pages"],
         )
     }
 
@@ -224,47 +231,11 @@ def _shape(suite: Suite, overrides: Overrides) -> Shape | None:
     return shape
 
 
-def _check_grid(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
-    """Raise UsageError or UnavailableError for a value that cannot be measured on `chip`."""
-    for key, values in grid.items():
-        if not values:
-            raise UsageError(
-                f"nothing to measure: {key} is empty", f"Remove the empty {key}, or give a value."
-            )
-    count = networks * math.prod(map(len, grid.values()))
-    if count > MAX_CASES:
-        raise UsageError(
-            f"{count} cases are too many", f"Measure at most {MAX_CASES} cases per run."
-        )
-    for backend in grid["backend"]:
-        _check_backend(backend, chip)
-    for precision in grid["precision"]:
-        _check_precision(precision, chip)
-    for key in ("batch", "resolution"):
-        for number in grid[key]:
-            check_positive(key, number)
-
-
 def _check_names(models: Sequence[str]) -> None:
     """Raise UsageError for control characters in a name: a terminal would obey them."""
     for name in models:
         if not name.isprintable():
             raise UsageError(f"unprintable characters in the model {name!r}", "Rename the file.")
-
-
-def _check_backend(name: str, chip: Chip) -> None:
-    if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS, known_as=backends.KNOWN_AS)
-    torch_device = DEVICES[chip.device].torch_device
-    if torch_device and (lack := BACKENDS[name].missing(torch_device)):
-        raise UnavailableError(f"no backend {name} here: {lack}", "Or use another --backend.")
-
-
-def _check_precision(name: str, chip: Chip) -> None:
-    if name not in precisions.PRECISIONS:
-        raise unknown("precision", name, precisions.PRECISIONS, known_as=precisions.KNOWN_AS)
-    if lack := DEVICES[chip.device].missing_precision(name, chip):
-        raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or use another --precision.")
 
 
 def plan_for(
@@ -302,9 +273,3 @@ def check_preset(name: str) -> None:
     """Raise UsageError where no preset has this name."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-
-
-def check_positive(what: str, number: int) -> None:
-    """Raise UsageError unless 1 <= number <= MAX_SIZE."""
-    if not 1 <= number <= MAX_SIZE:
-        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.devices import driver_of
+from bench.devices import driver_of, huge_pages
 from bench.models import forms, zoo
 from bench.models.user import content
 from bench.records import Case, Chip
@@ -56,7 +56,7 @@ def network_title(model: str, form: str, label: str = "") -> str:
 
 
 def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:
-    """Return the settings that differ from eager, fp32 and 224 pixels: `compile fp16 288²`.
+    """Return the settings that differ from eager, fp32 and 224 pixels: `compile fp16 288² arena`.
 
     With `with_threads`, the number of threads is always added: `compile 4 threads`. Without
     `with_size`, the size of an image is left out.
@@ -67,7 +67,17 @@ def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -
         words.append(_size(case))
     if with_threads:
         words.append(threads(case.threads))
-    return " ".join(words)
+    return " ".join([*words, *_allocation(case)])
+
+
+def allocation(case: Case) -> str:
+    """Return allocator and huge pages where they differ from the default: `arena, huge pages`."""
+    return ", ".join(_allocation(case))
+
+
+def _allocation(case: Case) -> list[str]:
+    allocator = case.allocator if case.allocator != USUAL.allocator else ""
+    return [word for word in (allocator, huge_pages.label(case.huge_pages)) if word]
 
 
 def image(case: Case) -> str:
@@ -118,7 +128,7 @@ def is_called(case: Case, text: str) -> bool:
     """Whether `text` is a name of the case, then any of its settings: `ResNet50 compile bf16`.
 
     Settings are words that `selector` and `title` print: the backend, the precision, `288²`,
-    `4 threads`, `batch 128`.
+    `4 threads`, `batch 128`, the allocator.
     """
     words = text.split()
     return any(
@@ -150,7 +160,8 @@ def _is_name(case: Case, text: str) -> bool:
 def _has_settings(case: Case, words: Sequence[str]) -> bool:
     left = f" {' '.join(words).casefold()} "
     batch = f"batch {case.batch}"
-    for phrase in (case.backend, case.precision, _size(case), threads(case.threads), batch):
+    phrases = (case.backend, case.precision, _size(case), threads(case.threads), batch)
+    for phrase in (*phrases, case.allocator, huge_pages.label(case.huge_pages)):
         left = left.replace(f" {phrase.casefold()} ", " ", 1)
     return not left.strip()
 

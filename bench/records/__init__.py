@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeGuard
 
-from bench.records.case import Case, Source
+from bench.records.case import DEFAULT, Case, Source
 from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
 from bench.records.environment import Chip, Environment
 from bench.records.fields import (
@@ -35,6 +35,7 @@ from bench.records.operator import Operator
 from bench.records.profile import Peaks, Profile, ProfileRow, Utilisation, Waterfall
 
 __all__ = [
+    "DEFAULT",
     "LAST",
     "OUT_OF_MEMORY",
     "SCHEMA",

@@ -8,6 +8,11 @@ import msgspec
 
 from bench.records.fields import Name, Whole
 
+DEFAULT = "default"  # what PyTorch does
+
+
+LEFT_OUT = {"input": "", "allocator": DEFAULT, "huge_pages": DEFAULT}  # of a case_id
+
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     """One configuration to measure. `device` is the name of a driver (`cpu`), never an alias.
@@ -15,7 +20,8 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     `input` is the shape of one image, such as `1x224x320` (channels, height, width); "" means
     3 channels and `resolution` pixels each way. `label` is what tables call the model, "" for its
     usual title. It is no part of the identity of a case, and no record on disk has it: readers take
-    it from the environments of the runs.
+    it from the environments of the runs. `allocator` is a name of `bench.devices.allocators`, and
+    `huge_pages` one of `bench.devices.huge_pages`.
     """
 
     model: Name
@@ -28,17 +34,21 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     threads: Whole = 1
     input: Name = ""
     label: Name = ""
+    allocator: Name = DEFAULT
+    huge_pages: Name = DEFAULT
 
     @property
     def case_id(self) -> str:
         """The first 16 hexadecimal digits of SHA-256 of the case as JSON with sorted keys.
 
-        Without `label`, and without `input` where it is "", so that older records keep their ids.
+        Without `label`, and without the fields of LEFT_OUT where they have their default, so that
+        older records keep their ids.
         """
         identity = msgspec.structs.asdict(self)
         del identity["label"]
-        if not self.input:
-            del identity["input"]
+        for field, default in LEFT_OUT.items():
+            if identity[field] == default:
+                del identity[field]
         canonical = msgspec.json.encode(identity, order="sorted")
         return hashlib.sha256(canonical).hexdigest()[:16]
 
@@ -53,9 +63,19 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         return (self.device, self.batch, self.resolution)
 
     @property
-    def setting(self) -> tuple[str, int, int, str, str, int]:
-        """The group, backend, precision and threads: all that two networks are compared in."""
-        return (*self.group, self.backend, self.precision, self.threads)
+    def allocation(self) -> tuple[str, str]:
+        """(allocator, huge pages): cases that differ in it take turns, and are ranked apart."""
+        return (self.allocator, self.huge_pages)
+
+    @property
+    def of_kernels(self) -> tuple[object, ...]:
+        """Cases that are equal in it have calibration kernels of equal speed."""
+        return (self.threads, *self.allocation)
+
+    @property
+    def setting(self) -> tuple[str, int, int, str, str, int, str, str]:
+        """The group, backend, precision, threads and allocation: what two networks share."""
+        return (*self.group, self.backend, self.precision, self.threads, *self.allocation)
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -130,7 +130,8 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     if rows:
         pages["results.md"] = results.to_markdown(rows).encode()
         pages["results.csv"] = results.to_csv(rows).encode()
-    pages |= paper_tables.render([last], only=paper_tables.measured_on(last))
+    numbers = paper_tables.measured_on(last)
+    pages |= paper_tables.render(devices.by_allocation([last]), only=numbers)
     for figure in FIGURES:
         pages |= figure.draw([last])
     return pages | _profile_page(last)
@@ -151,14 +152,15 @@ def joint(
     latest = [each for each in every if each.latest]
     here = {number for each in latest for number in paper_tables.measured_on(each)}
     numbers = paper_tables.NUMBERS if with_paper else sorted(here)
-    judged = claims.judge(latest) if numbers else []
+    parts = devices.by_allocation(latest)
+    judged = claims.judge(parts) if numbers else []
     own, *others = device_pages.values()
-    pages = results_tex.render(latest) | paper_tables.render(latest, only=numbers)
+    pages = results_tex.render(latest) | paper_tables.render(parts, only=numbers)
     for figure in FIGURES:
         if figure.joins_devices:
             pages |= figure.draw(latest) if others or not own else _drawn(figure, own)
-    pages |= claims.render(judged, latest) if judged else {}
-    pages["report.html"] = page.render(every, claims.lines(judged, latest), reading)
+    pages |= claims.render(judged, parts) if judged else {}
+    pages["report.html"] = page.render(every, claims.lines(judged, parts), reading)
     left_out = [number for number in paper_tables.NUMBERS if number not in numbers]
     pages["report.md"] = index.render(every, pages, device_pages, reading, left_out)
     return pages

@@ -13,7 +13,7 @@ from bench.analysis.recorded import unknown_environment
 from bench.analysis.rows import Row
 from bench.models import naming
 from bench.paper.accuracy import Given
-from bench.records import Environment, Peaks, Record, of_profiles
+from bench.records import Case, Environment, Peaks, Record, of_profiles
 from bench.storage.order import environment_ids
 from bench.text import some_of
 
@@ -88,6 +88,42 @@ def with_unique_labels(every: Sequence[DeviceResults]) -> list[DeviceResults]:
         else each
         for each in every
     ]
+
+
+def by_allocation(every: Sequence[DeviceResults]) -> list[DeviceResults]:
+    """Each device once for each allocator and huge pages of its cases, the default first.
+
+    Tables and claims show them beside each other, and never rank or judge them together.
+    """
+    return [part for device in every for part in _parts(device)]
+
+
+def _parts(device: DeviceResults) -> list[DeviceResults]:
+    cases = [row.case for row in device.rows]
+    firsts = [(known.rounds[0] if known.rounds else known.failure) for known in device.profiles]
+    cases += [first.case for first in firsts if first]
+    found = {case.allocation: case for case in cases}
+    if len(found) < 2:
+        return [device]
+    ordered = sorted(found.values(), key=lambda case: bool(naming.allocation(case)))
+    return [_part(device, case) for case in ordered]
+
+
+def _part(device: DeviceResults, like: Case) -> DeviceResults:
+    """The cases of a device with the allocator and the huge pages of `like`."""
+    words = naming.allocation(like)
+    return msgspec.structs.replace(
+        device,
+        slug="-".join([device.slug, *words.replace(",", "").split()]),
+        label=f"{device.label}, {words}" if words else device.label,
+        rows=[row for row in device.rows if row.case.allocation == like.allocation],
+        profiles=[
+            known
+            for known in device.profiles
+            if (first := known.rounds[0] if known.rounds else known.failure)
+            and first.case.allocation == like.allocation
+        ],
+    )
 
 
 def _environment(records: Sequence[Record], environment_id: str) -> Environment:

@@ -10,6 +10,7 @@ import msgspec
 import pandas as pd
 
 from bench.analysis import ranks
+from bench.analysis.interval import faults_text
 from bench.analysis.recorded import MEASURE_FIRST
 from bench.analysis.rows import Row
 from bench.errors import UsageError
@@ -66,6 +67,7 @@ def _line(row: Row) -> dict[str, object]:
         "doubts": "; ".join(r.text for r in row.verdict.reasons) if row.verdict else None,
         "samples": row.summary.samples if row.summary else 0,
         "processes": row.summary.processes if row.summary else 0,
+        "page_faults": faults_text(row.kinds) or None,
         "stopped_by": row.stopped_by,
         **msgspec.structs.asdict(row.cost or Cost()),
         **row.gpu._asdict(),

@@ -228,6 +228,25 @@ def test_a_selector_may_name_settings(bench, tmp_path):
     assert "| Swin-T compile / ResNet50 compile |" in text
 
 
+def test_two_allocators_of_one_network_are_compared_by_their_names(bench, tmp_path):
+    record(
+        tmp_path / "out",
+        *four_rounds("resnet50", 0.1),
+        *four_rounds("resnet50", 0.05, allocator="arena"),
+        *four_rounds("resnet50", 0.04, allocator="arena", huge_pages="madvise"),
+        *four_rounds("swin_t", 0.1),
+        *four_rounds("swin_t", 0.2, allocator="arena"),
+    )
+    text = bench("compare", "resnet50 default", "resnet50 arena", "--in", "out").stdout
+    assert text.count("| ResNet50 arena / ResNet50 |") == 1
+    assert "huge pages" not in text  # it differs in two settings
+    text = bench("compare", "resnet50", "swin_t", "--in", "out").stdout
+    assert "| Swin-T / ResNet50 |" in text
+    assert "| Swin-T arena / ResNet50 arena |" in text
+    done = bench("compare", "resnet50 default", "swin_t arena", "--in", "out")
+    assert done.exit_code == 2
+
+
 def test_an_invalid_measurement_is_a_finding_and_asks_for_no_more_rounds(bench, tmp_path):
     hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
     slower = four_rounds("swin_t", 0.11, conditions=hog)

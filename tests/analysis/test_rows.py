@@ -61,3 +61,21 @@ def test_percentiles_are_given_where_the_samples_of_all_processes_support_them(c
 
 def test_groups_of_calls_have_no_percentiles():
     assert row_of([1e-6] * 700, calls_per_sample=100).tail == Tail()
+
+
+def test_cases_of_different_allocators_are_not_ranked_together():
+    networks = {"resnet50": 10.0, "swin_t": 20.0}
+    records = [
+        timed(model, ms=ms * factor, round_number=number, allocator=allocator, sitting=number)
+        for number in (1, 2, 3)
+        for allocator, factor in (("default", 1.0), ("arena", 0.7))
+        for model, ms in networks.items()
+    ]
+    found = rows.of([ENVIRONMENT, *records])
+    ranks = {(row.case.model, row.case.allocator): row.rank for row in found}
+    assert ranks == {
+        ("resnet50", "default"): (1,),
+        ("swin_t", "default"): (2,),
+        ("resnet50", "arena"): (1,),
+        ("swin_t", "arena"): (2,),
+    }

@@ -38,6 +38,12 @@ def a_round(number=1, ms=10.0, seen=(), **settings):
             {"float32_matmul_precision": "medium"},
             "the setting float32_matmul_precision was medium instead of highest",
         ),
+        ({"allocator": "arena"}, "the setting allocator was arena instead of default"),
+        (
+            {"allocator": "libmimalloc.so.2"},
+            "the setting allocator was libmimalloc.so.2 instead of default",
+        ),
+        ({"huge_pages": "madvise"}, "the setting huge_pages was madvise instead of default"),
         ({"cudnn_tf32": None}, "the setting cudnn_tf32 was unreadable instead of False"),
         ({"seen": {"threads_used": 1.04}}, "only 1.0 of 2 threads computed"),
         (
@@ -93,3 +99,13 @@ def test_a_setting_that_one_round_lacks_separates_nothing():
     rounds = [a_round(1), timed("resnet50", round_number=2)]
     assert alike(rounds) == rounds
     assert Observation.ROUNDS_APART not in {each.observation for each in apart(rounds)}
+
+
+@pytest.mark.parametrize(
+    ("found", "level"), [("madvise", "VALID"), ("denied", "SUSPECT"), ("unreadable", "SUSPECT")]
+)
+def test_a_case_that_asked_for_huge_pages_says_whether_it_got_them(found, level):
+    record = timed("resnet50", huge_pages="madvise", **OBSERVED, settings={"huge_pages": found})
+    assert judge_case([record], MACHINE).level == level
+    others = timed("resnet50", huge_pages="madvise", settings={"huge_pages": "denied"})
+    assert len(alike([record, others])) == 1 + (found == "denied")

@@ -351,3 +351,14 @@ def test_processes_of_a_killed_run_are_ended_and_those_of_a_living_run_are_not(
         run.wait()
     assert {f"fixed: killed process {process.pid}" for process in left} <= told(out, fix=True)
     assert all(has_ended(process) for process in left)
+
+
+def test_allocators_are_listed_with_what_the_shell_brings(monkeypatch):
+    lacking = {"tcmalloc": ("its library is not installed", "")}
+    monkeypatch.setattr(doctor.allocators, "missing", lacking.get)
+    finding = by_subject()["allocators"]
+    assert finding.text.startswith("default, arena, jemalloc; not installed: tcmalloc (libtcm")
+    assert finding.text.endswith("bench run --allocator default,arena")
+    brought = ("libtcmalloc.so.4 replaces malloc", "Unset LD_PRELOAD.")
+    monkeypatch.setattr(doctor.allocators, "brought", lambda name: brought)
+    assert by_subject()["malloc"] == doctor.Finding("note", "malloc", *brought)

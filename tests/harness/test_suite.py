@@ -2,6 +2,7 @@ import msgspec
 import pytest
 from support.records import CHIP
 
+from bench.devices import allocators, huge_pages
 from bench.errors import UnavailableError, UsageError
 from bench.harness import suite as suites
 from bench.harness.suite import Overrides, Suite, expand, plan_for
@@ -64,6 +65,10 @@ def test_a_suite_gives_the_shape_of_an_image_and_flags_replace_it(tmp_path):
         (("fault/nan",), {}, "unknown model"),
         (("resnet50",), {"backend": ("eagre",)}, "Did you mean eager"),
         (("resnet50",), {"precision": ("fp33",)}, "Did you mean fp32"),
+        (("resnet50",), {"allocator": ("jemaloc",)}, "Did you mean jemalloc"),
+        (("resnet50",), {"allocator": ("ptmalloc",)}, "That is `default`"),
+        (("resnet50",), {"huge_pages": ("on",)}, "That is `madvise`"),
+        (("resnet50",), {"allocator": ()}, "allocator is empty"),
         (("resnet50",), {"batch": (0,)}, "batch 0"),
         (("resnet50",), {"batch": (-1,)}, "batch -1"),
         (("resnet50",), {"resolution": (0,)}, "resolution 0"),
@@ -166,3 +171,55 @@ def test_an_invalid_budget_is_refused(budget):
 def test_an_unknown_preset_is_refused():
     with pytest.raises(UsageError, match="quick"):
         plan_for("quik", Suite(), None, None)
+
+
+def test_allocators_of_one_network_are_neighbours_and_share_a_group(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'models = ["resnet50", "swin_t"]\nallocator = ["default", "arena"]\nbatch = [1]'
+    )
+    chip = msgspec.structs.replace(CHIP, device="fake")
+    cases = expand(suites.load(str(path)), NOTHING, chip, None)
+    assert [(case.model, case.allocator) for case in cases] == [
+        ("resnet50", "default"),
+        ("resnet50", "arena"),
+        ("swin_t", "default"),
+        ("swin_t", "arena"),
+    ]
+    assert len({case.group for case in cases}) == 1
+    pages = Overrides(allocator=("arena",), huge_pages=("never",))
+    assert {case.allocation for case in expand(suites.load(str(path)), pages, chip, None)} == {
+        ("arena", "never")
+    }
+
+
+@pytest.mark.parametrize("flags", [{"allocator": ("arena",)}, {"huge_pages": ("never",)}])
+def test_an_allocator_is_refused_where_networks_do_not_use_malloc(flags):
+    chip = msgspec.structs.replace(CHIP, device="cuda")
+    with pytest.raises(UsageError, match="has no effect on cuda"):
+        expand(Suite(models=("resnet50",)), Overrides(**flags), chip, None)
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "said"),
+    [
+        (allocators, {"allocator": ("tcmalloc",)}, "sudo apt install libtcmalloc-minimal4"),
+        (huge_pages, {"huge_pages": ("madvise",)}, "echo madvise"),
+    ],
+)
+def test_what_is_not_installed_is_refused_with_the_way_to_get_it(monkeypatch, module, flags, said):
+    name = next(iter(flags.values()))[0]
+    lack = ("why", "sudo apt install libtcmalloc-minimal4" if "allocator" in flags else said)
+    monkeypatch.setattr(module, "missing", lambda asked: lack if asked == name else None)
+    with pytest.raises(UnavailableError, match="why") as raised:
+        expand(Suite(models=("resnet50",)), Overrides(**flags), CHIP, None)
+    assert said in raised.value.remedy
+
+
+def test_an_allocator_that_the_shell_brings_is_refused_and_never_on_record_as_default(monkeypatch):
+    brought = ("libtcmalloc.so.4 replaces malloc", "Unset LD_PRELOAD.")
+    monkeypatch.setattr(allocators, "brought", lambda name: brought)
+    with pytest.raises(UsageError, match="no case would have the allocator default: libtc"):
+        expand(Suite(models=("resnet50",)), NOTHING, CHIP, None)
+    chip = msgspec.structs.replace(CHIP, device="fake")  # a simulated network has no malloc
+    assert expand(Suite(models=("resnet50",)), NOTHING, chip, None)

@@ -36,6 +36,10 @@ def test_a_title_has_unusual_settings():
     assert naming.title(Case("resnet50", "plain")) == "ResNet50"
     assert naming.title(UNUSUAL) == "RepNeXt-u3-T-sRep compile fp16 288²"
     assert naming.title(UNUSUAL, with_threads=True).endswith(" 288² 4 threads")
+    kept = Case("resnet50", "plain", allocator="arena", huge_pages="madvise")
+    assert naming.title(kept) == "ResNet50 arena huge pages"
+    assert naming.allocation(kept) == "arena, huge pages"
+    assert naming.allocation(UNUSUAL) == ""
     assert naming.title(Case("resnet50", "plain"), with_threads=True) == "ResNet50 1 thread"
 
 
@@ -109,6 +113,11 @@ OWN = Case("nets/a.py:net#1a2b3c4d", "rrep", label="My Net")
         (SETTINGS, "repnext_u3_t@srep batch 1", False),
         (SETTINGS, "RepNeXt-u3-T", False),  # the title of another form
         (SETTINGS, "Repnext_u3_t", False),
+        (Case("resnet50", "plain", allocator="arena"), "ResNet50 arena", True),
+        (Case("resnet50", "plain", allocator="arena"), "resnet50 default", False),
+        (Case("resnet50", "plain"), "resnet50 default", True),
+        (Case("resnet50", "plain", huge_pages="never"), "resnet50 no huge pages", True),
+        (Case("resnet50", "plain", huge_pages="madvise"), "resnet50 no huge pages", False),
         (OWN, "nets/a.py:net#1a2b3c4d@rrep", True),
         (OWN, "nets/a.py:net", True),
         (OWN, "my net-rrep", True),

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 from support.paths import GOLDEN
-from support.records import CHIP, ENVIRONMENT, SPREAD, failure, timed
+from support.records import CHIP, ENVIRONMENT, QUIET, SPREAD, failure, timed
 from support.results import pages_of, write
 
 import bench
@@ -390,3 +390,24 @@ def test_the_command_ends_with_three_files_to_open_and_lists_all_when_asked(benc
     assert {(tmp_path / line).resolve() for line in listed} | {
         tmp_path / "out" / "chip" / "results.jsonl"
     } == written
+
+
+def test_results_have_a_section_and_the_kinds_of_processes_per_allocator():
+    """Page faults of three calls in each process: by default, two processes have 900 a call."""
+    faults = {"default": (0, 2_700, 2_700), "arena": (0, 0, 3)}
+    records = [
+        timed(
+            "resnet50",
+            ms=10.0 if allocator == "arena" else 12.0,
+            round_number=number,
+            allocator=allocator,
+            conditions=msgspec.structs.replace(QUIET, page_faults=count),
+        )
+        for allocator, counts in faults.items()
+        for number, count in enumerate(counts, 1)
+    ]
+    text = results.to_markdown(rows.of([ENVIRONMENT, *records]))
+    first, second = text.split("## Batch 1 at 224²")[1:]
+    assert second.startswith(", arena\n")
+    assert "| 0 (1), 900 (2) |" in first
+    assert "| 0 to 1 (3) |" in second.partition("## ")[0]

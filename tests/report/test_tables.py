@@ -15,6 +15,7 @@ from support.table_rows import BOTH, twice
 from bench import paper
 from bench.harness import suite
 from bench.records import Case, Cost
+from bench.report import devices
 from bench.report.tables import paper_tables
 from bench.report.tables.layouts import LAYOUTS
 
@@ -275,3 +276,31 @@ def test_a_chain_has_a_part_for_each_form_or_says_that_there_is_none(forms, batc
         assert [part.strip()[0] != "–" for part in parts] == [
             form in forms for form in ("train", "rrep", "srep")
         ]
+
+
+def test_allocators_stand_beside_each_other_and_are_ranked_apart():
+    arena = {"allocator": "arena"}
+    records = [
+        *twice("resnet50", ms=60.0),
+        *twice("swin_t", ms=120.0),
+        *twice("resnet50", ms=40.0, **arena),
+        *twice("swin_t", ms=30.0, **arena),
+        *twice("resnet50", ms=9_000, batch=128, **arena),
+    ]
+    on_record = devices.by_allocation([device(records)])
+    assert [each.label for each in on_record] == ["Test Chip 9000", "Test Chip 9000, arena"]
+    pages = paper_tables.render(on_record, only=[4])
+    row = rows_of(pages, 4)["ResNet50"]
+    ours = [heading for heading in row if heading.startswith("Test Chip")]
+    assert [heading.rpartition(":")[0] for heading in ours] == [
+        *["Test Chip 9000, 2 threads"] * 3,
+        *["Test Chip 9000, arena, 2 threads"] * 3,
+    ]
+    assert [row[heading] for heading in ours] == ["60.1", "not measured", "1", "40.1", "14.2", "2"]
+    line = next(each for each in lines(pages, 4) if each["model"] == "resnet50")
+    assert float(line["test_chip_9000_latency_ms"]) == pytest.approx(60.12)
+    assert float(line["test_chip_9000_arena_latency_ms"]) == pytest.approx(40.08)
+
+
+def test_a_device_with_one_allocator_has_one_part():
+    assert devices.by_allocation(BOTH) == BOTH

@@ -21,6 +21,7 @@ from bench.harness.protocol.messages import Job, Profiled
 from bench.harness.scheduler import record
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.template import Template, TemplateDeaths
+from bench.harness.scheduler.templates import Templates
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source, of_profiles
 from bench.storage.history import current_generation
 from bench.storage.pages import write_pages
@@ -123,9 +124,9 @@ class _Profiler:
             self._store.append(self._environment)
             self._started = True
         device = cases[0].device
-        with DEVICES[device].keep_ready(), Template(device) as template:
+        with DEVICES[device].keep_ready(), Templates(cases) as templates:
             for case in cases if number % 2 else reversed(cases):
-                yield self._profile_case(case, number, template)
+                yield self._profile_case(case, number, templates.of(case))
 
     def _profile_case(self, case: Case, number: int, template: Template) -> Profile | Failure:
         """Profile one case in a process of its own, and append its record to the store."""

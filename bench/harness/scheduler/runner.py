@@ -2,7 +2,7 @@
 
     for each group of comparable cases:                           run
         while a case of the group needs a round:                  measure_group
-            start a fresh template process                        _run_round
+            start a fresh template process per allocator          _run_round
             while cases wait:                                     (a wave)
                 fork a child of each case that memory has room for    _start_children
                 while a child needs samples:                          take_turns
@@ -36,7 +36,8 @@ from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.patience import Patience
 from bench.harness.scheduler.record import RoundContext
-from bench.harness.scheduler.template import Template, TemplateDeaths
+from bench.harness.scheduler.template import TemplateDeaths
+from bench.harness.scheduler.templates import Templates
 from bench.harness.scheduler.turns import take_turns
 from bench.harness.scheduler.watch import restless_on
 from bench.harness.stopping_rule import is_done, stopped_by
@@ -157,17 +158,17 @@ class Scheduler:
         alone = [case for case in order if case.case_id in self._restless]
         foreign = self._driver.foreign_processes()
         began = time.monotonic()
-        with self._driver.keep_ready(), Template(cases[0].device) as template:
+        with self._driver.keep_ready(), Templates(cases) as templates:
             share_s = (time.monotonic() - began) / len(cases)
             warnings: list[str] = []
             while waiting:
-                children = self._start_children(template, waiting)
+                children = self._start_children(templates, waiting)
                 if waiting:
                     held = f"there was room for {len(children)} of {len(cases)} cases at once"
                     warnings = [f"{held}: the others did not take turns with them"]
                 alone += self._measure_wave(children, share_s, foreign, warnings)
             for case in alone:
-                children = self._start_children(template, [case])
+                children = self._start_children(templates, [case])
                 self._measure_wave(children, share_s, foreign, [])
 
     def _measure_wave(
@@ -197,7 +198,7 @@ class Scheduler:
             random.Random(f"{cases[0].group} {number}").shuffle(order)
         return order
 
-    def _start_children(self, template: Template, waiting: list[Case]) -> list[CaseRound]:
+    def _start_children(self, templates: Templates, waiting: list[Case]) -> list[CaseRound]:
         """Remove cases from `waiting` and start a child for each, as long as memory allows."""
         children: list[CaseRound] = []
         most = min(most_by_files(), self._driver.most_children())
@@ -206,7 +207,7 @@ class Scheduler:
             job = self._job(case)
             try:
                 earlier, calls = self._earlier_samples(case), self._calls(case)
-                child = CaseRound(job, template.fork(job), earlier, calls)
+                child = CaseRound(job, templates.of(case).fork(job), earlier, calls)
                 self._listener.preparing(case)
                 child.await_ready()
                 self._listener.warmed(case, child.iteration_s)

@@ -16,7 +16,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import psutil
 
@@ -63,9 +64,14 @@ class TemplateDeaths:
 
 
 class Template:
-    """The parent's side of a template process. A context manager; its exit kills all processes."""
+    """The parent's side of a template process. A context manager; its exit kills all processes.
 
-    def __init__(self, device_name: str) -> None:
+    The process starts with `variables` besides those of the shell.
+    """
+
+    def __init__(
+        self, device_name: str, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._children: list[ChildProcess] = []
         self._mark = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._is_lost = False
@@ -74,7 +80,7 @@ class Template:
         self._control, theirs = socket.socketpair()
         try:
             with theirs, starting("a measuring process"):
-                self._process = self._start(device_name, theirs.fileno(), writing)
+                self._process = self._start(device_name, variables, theirs.fileno(), writing)
         except BaseException:
             self._control.close()
             self._output.close()
@@ -93,7 +99,9 @@ class Template:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, device_name: str, control: int, output: int) -> subprocess.Popen[bytes]:
+    def _start(
+        self, device_name: str, variables: Mapping[str, str], control: int, output: int
+    ) -> subprocess.Popen[bytes]:
         """Start the process; it has ends of the control socket and of the output pipe."""
         arguments = [device_name, str(control), str(os.getpid())]
         return subprocess.Popen(
@@ -102,7 +110,7 @@ class Template:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, MARK: self._mark},
+            env={**os.environ, **variables, MARK: self._mark},
             start_new_session=True,  # Ctrl-C reaches the parent only, which kills the template
         )
 

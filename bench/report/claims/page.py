@@ -67,6 +67,8 @@ rule. This does not tell whether the paper measured correctly.
 - We use only rows in the paper's setting: eager, fp32, the table's resolution, batch 1 for \
 latency and batch 128 for throughput. All rows have one number of threads: the chip's default, or \
 else the number of its last case. INVALID rows are not used.
+- A device whose cases have several allocators has a column for each, which counts as a device of \
+its own: `arena` keeps the memory that a network frees, `default` gives it back to the system.
 - †: the value uses a SUSPECT row. *apart*: the networks did not take turns, so the interval \
 includes the machine's drift. *(2 of 8)*: only 2 of 8 values have an interval. *exact*: the value \
 was counted, not timed."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from bench.analysis.rows import Row
 from bench.devices import has_queue
 from bench.models import naming
-from bench.records import Case
+from bench.records import DEFAULT, Case
 from bench.report.figures.canvas import fitted, literal
 
 LONGEST = 52  # letters
@@ -43,5 +43,12 @@ def settings_of(cases: Sequence[Case]) -> str:
         [case.precision for case in cases],
         [f"{case.resolution}²" for case in cases],
         [naming.threads(case.threads) for case in cases if not has_queue(case.device)],
+        _allocations(cases),
     ]
     return literal(", ".join(" or ".join(dict.fromkeys(each)) for each in values if each))
+
+
+def _allocations(cases: Sequence[Case]) -> list[str]:
+    """Allocator and huge pages of each case; [] if all have the default."""
+    found = [naming.allocation(case) for case in cases]
+    return [each or DEFAULT for each in found] if any(found) else []

@@ -1,7 +1,7 @@
 """The answers at the top of the page: which cases are the fastest, and which are accurate as well.
 
-Cases answer only within a group: the same device in its latest environment, and the same batch and
-resolution.
+Cases answer only within a group: the same device in its latest environment, and the same batch,
+resolution, allocator and huge pages.
 """
 
 from __future__ import annotations
@@ -59,13 +59,15 @@ def answers(devices: Sequence[DeviceResults]) -> list[Answer]:
     """
     found = []
     for number, device in enumerate(devices):
-        groups: dict[tuple[int, int], list[Row]] = {}
+        groups: dict[tuple[object, ...], list[Row]] = {}
         for row in device.rows if device.latest else ():
             if row.rank:
-                groups.setdefault((row.case.batch, row.case.resolution), []).append(row)
+                case = row.case
+                key = (case.batch, case.resolution, *case.allocation)
+                groups.setdefault(key, []).append(row)
         found += [
             _answer(number, sorted(rows, key=_seconds))
-            for _, rows in sorted(groups.items(), key=lambda each: (each[0][0], -len(each[1])))
+            for rows in sorted(groups.values(), key=lambda rows: (rows[0].case.batch, -len(rows)))
             if len(rows) > 1
         ]
     return found

@@ -14,7 +14,7 @@ from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.rows import Row
 from bench.models import forms, naming
 from bench.paper.accuracy import DATASETS, IMAGENET
-from bench.records import Cost
+from bench.records import DEFAULT, Cost
 from bench.report import colours
 from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import PALE
@@ -110,6 +110,7 @@ def _line(device: int, row: Row) -> Json:
         "resolution": case.resolution,
         "size": naming.family(case).size,
         "threads": case.threads,
+        "memory": naming.allocation(case) or DEFAULT,
         "mean": summary.mean if summary else None,
         "std": summary.std if summary else None,
         "median": median,

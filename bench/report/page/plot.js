@@ -58,7 +58,7 @@ function hoverText(row) {
   const doubts = row.doubts ? `: ${row.doubts.split('\n').join('; ')}` : '';
   const lines = [
     `${row.label}, batch ${row.batch}, ${row.backend}, ${row.precision}, ${row.resolution}², `
-      + `${row.threads} threads`,
+      + `${row.threads} threads${row.memory === 'default' ? '' : `, ${row.memory}`}`,
     `Latency ${ms(row.estimate)} ms, ${significant(row.throughput)} img/s`,
     row.low === null ? 'No interval: too few processes' : `95 % interval ${interval(row)} ms`,
     `All iterations: ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`,
@@ -73,7 +73,7 @@ function seriesOf(found) {
   const series = new Map();
   for (const row of found) {
     const key = JSON.stringify([row.device, row.batch, row.family, row.form, row.backend,
-      row.precision, row.resolution, row.threads]);
+      row.precision, row.resolution, row.threads, row.memory]);
     if (!series.has(key)) series.set(key, []);
     series.get(key).push(row);
   }

@@ -33,9 +33,10 @@ const COLUMNS = [
   number('batch', 'Batch', whole('batch')),
   number('resolution', 'Pixels', (row) => `${row.resolution}²`),
   number('threads', 'Threads', whole('threads')),
+  text('memory', 'Allocator'),
 ];
 const MAY_BE_EMPTY = ['p90', 'p95', 'p99'];
-const MAY_BE_CONSTANT = ['label', 'backend', 'precision', 'resolution', 'threads'];
+const MAY_BE_CONSTANT = ['label', 'backend', 'precision', 'resolution', 'threads', 'memory'];
 
 const scaled = (value, unit) => (value === null ? null : value / unit);
 
@@ -71,7 +72,7 @@ const isEmpty = (column) => MAY_BE_EMPTY.includes(column.key)
 
 function buildTable() {
   const constant = COLUMNS.filter(isConstant);
-  const same = constant.map((column) => (column.key === 'threads'
+  const same = constant.filter((column) => column.show(rows[0]) !== 'default').map((column) => (column.key === 'threads'
     ? `${rows[0].threads} threads` : column.show(rows[0])));
   if (same.length) at('constant').textContent = `All: ${same.join(' · ')}`;
   for (const column of COLUMNS) {

@@ -191,10 +191,11 @@ def setting_of_case(case: Case) -> Setting:
 
 
 def setting_of(device: DeviceResults) -> Setting:
-    """The setting of the cases that tables and claims show for a device: eager, and one of threads.
+    """The setting of the cases that tables and claims show for a device.
 
-    The number of threads is the chip's default if a case of the paper's tables used it, else the
-    number of the last such case.
+    It is eager, with the chip's default number of threads if a case of the paper's tables used it,
+    else the number of the last such case. All cases of the device must have one allocator
+    (`devices.by_allocation`).
     """
     chip = device.environment.chip
     cases = [row.case for row in device.rows]

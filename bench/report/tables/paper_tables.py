@@ -14,7 +14,7 @@ from bench.analysis import ranks
 from bench.analysis.rows import Row
 from bench.models.forms import BRACKETS
 from bench.records import Cost
-from bench.report.devices import DeviceResults
+from bench.report.devices import DeviceResults, by_allocation
 from bench.report.tables import grid, latex
 from bench.report.tables.csv import Value, to_csv
 from bench.report.tables.grid import Cell, Grid
@@ -38,7 +38,10 @@ NUMBERS = [layout.number for layout in LAYOUTS]
 
 def measured_on(device: DeviceResults) -> list[int]:
     """The numbers of the tables in which the device has a row, measured or failed."""
-    return [layout.number for layout in LAYOUTS if matching_rows(device, layout)]
+    parts = by_allocation([device])
+    return [
+        layout.number for layout in LAYOUTS if any(matching_rows(part, layout) for part in parts)
+    ]
 
 
 def render(

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.analysis import ranks
-from bench.analysis.interval import kinds_text
+from bench.analysis.interval import faults_text, kinds_text
 from bench.analysis.rows import Row
 from bench.analysis.stats import Tail
 from bench.analysis.twins import twins, were_told_apart
 from bench.models import naming
-from bench.records import Cost
+from bench.records import Case, Cost
 from bench.report.comparison import in_words
 from bench.report.frame import frame
 from bench.report.tables import csv
@@ -31,8 +31,10 @@ from bench.text import (
     significant,
 )
 
+FAULTS = "Page faults a call (processes)"
 OF_SOME_ROWS = [
     *(f"{name} (ms)" for name in Tail._fields),
+    FAULTS,
     "Device time (ms)",
     "Pipelined (img/s)",
     "GPU busy (%)",
@@ -62,17 +64,28 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """Per environment: a table per batch and resolution, then doubts, then failures."""
+    """Per environment: a table per group and allocation, then doubts, then failures."""
     parts = []
     for environment, group in itertools.groupby(rows, key=lambda row: row.environment):
         members = list(group)
         parts.append(f"# {markdown(environment.chip.name)}\n\n{describe(environment)}")
-        members.sort(key=lambda row: row.case.group)
-        for (_, batch, resolution), cases in itertools.groupby(members, lambda r: r.case.group):
-            lines = _without_empty(pd.DataFrame([_line(row) for row in cases]))
-            parts.append(f"## Batch {batch} at {resolution}²\n\n{to_markdown_table(lines)}")
+        members.sort(key=_section)
+        for _, cases in itertools.groupby(members, _section):
+            several = list(cases)
+            lines = _without_empty(pd.DataFrame([_line(row) for row in several]))
+            parts.append(f"{_heading(several[0].case)}\n\n{to_markdown_table(lines)}")
         parts += [*_kinds(members), *_twins(members), *_doubts(members), *_failures(members)]
     return "\n\n".join(parts) + "\n"
+
+
+def _section(row: Row) -> tuple[object, ...]:
+    """The rows of a section are ranked among themselves; the default allocation comes first."""
+    return (*row.case.group, bool(naming.allocation(row.case)), *row.case.allocation)
+
+
+def _heading(case: Case) -> str:
+    memory = naming.allocation(case)
+    return f"## Batch {case.batch} at {case.resolution}²" + f", {memory}" * bool(memory)
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
@@ -98,6 +111,7 @@ def _line(row: Row) -> dict[str, str]:
         "Median (ms)": significant(milliseconds(summary.median if summary else None)),
         **{f"{name} (ms)": significant(milliseconds(s)) for name, s in row.tail._asdict().items()},
         "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,
+        FAULTS: faults_text(row.kinds) or NOTHING,
         "Params (M)": significant(in_unit(MEGA, cost.params), 4),
         "MACs (G)": significant(in_unit(GIGA, cost.macs)),
         "Peak memory (MiB)": significant(in_unit(MIB, cost.peak_memory_bytes)),

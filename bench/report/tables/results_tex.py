@@ -46,9 +46,10 @@ class Line(NamedTuple):
 
     @property
     def setting(self) -> tuple[object, ...]:
-        """All lines of a section share it: images, precision, backend and threads."""
+        """All lines of a section share it: images, precision, backend, threads and allocation."""
         case = self.first.case
-        return (case.resolution, case.input, case.precision, case.backend, case.threads)
+        shape = (case.resolution, case.input)
+        return (*shape, case.precision, case.backend, case.threads, *case.allocation)
 
 
 def render(devices: Sequence[DeviceResults]) -> dict[str, bytes]:

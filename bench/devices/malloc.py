@@ -1,0 +1,158 @@
+"""Whose malloc this process calls, and when glibc's malloc gives memory back to the system.
+
+Both are found out by trying, since no function of glibc tells them, and since a variable of the
+shell, the code of a network or another library may have set them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from bench.text import MIB
+
+# Options of mallopt, of malloc.h.
+M_TRIM_THRESHOLD = -1
+M_TOP_PAD = -2
+M_MMAP_MAX = -4
+
+LARGE, MEDIUM = 48 * MIB, 24 * MIB  # bytes, above and below 32 MiB, glibc's largest threshold
+BLOCKS = 16
+_OF_C_LIBRARY = re.compile(r"(libc|ld-musl|libc\.musl)[.-].*")
+
+
+class Thresholds(NamedTuple):
+    """How malloc treats large blocks.
+
+    `maps_large`: the system maps a block of LARGE bytes for itself, and unmaps it when it is freed.
+    `adapts`: a freed block of MEDIUM bytes raises the threshold, so the next one is not mapped.
+    `trims`: malloc gives the free end of its heap back to the system; None if this is not known.
+    """
+
+    maps_large: bool
+    adapts: bool
+    trims: bool | None
+
+    def fits(self, other: Thresholds) -> bool:
+        """Whether both are the same, as far as they are known."""
+        pairs = zip(self, other, strict=True)
+        return all(mine == theirs for mine, theirs in pairs if None not in (mine, theirs))
+
+
+class _Symbol(ctypes.Structure):
+    """Dl_info of dlfcn.h."""
+
+    _fields_ = [
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    ]
+
+
+class _Usage(ctypes.Structure):
+    """struct mallinfo2 of malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks"),
+            *("uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def _library() -> Any:
+    """Return the functions of this process, as the dynamic linker finds them."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    library.malloc.argtypes = [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    return library
+
+
+def provider() -> str:
+    """Return the file name of the library whose malloc this process calls: `libjemalloc.so.2`.
+
+    "" for the C library, and where it cannot be found out.
+    """
+    if sys.platform != "linux":
+        return ""
+    symbol, library = _Symbol(), _library()
+    address = ctypes.cast(library.malloc, ctypes.c_void_p)
+    with contextlib.suppress(AttributeError):  # a C library without dladdr
+        library.dladdr.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        if library.dladdr(address, ctypes.byref(symbol)) and symbol.file:
+            name: str = symbol.file.decode(errors="replace").rpartition("/")[2]
+            return "" if _OF_C_LIBRARY.fullmatch(name) or ".so" not in name else name
+    return ""
+
+
+def set_option(option: int, value: int) -> bool:
+    """Set an option of glibc's malloc in this process; return whether it was accepted."""
+    mallopt = getattr(_library(), "mallopt", None)
+    return mallopt is not None and bool(mallopt(option, value))
+
+
+def is_glibc() -> bool:
+    """Whether the C library of this process is glibc."""
+    return sys.platform == "linux" and hasattr(_library(), "gnu_get_libc_version")
+
+
+def thresholds() -> Thresholds | None:
+    """Try out how glibc's malloc treats large blocks; None for another malloc, or without memory.
+
+    The blocks are not touched, so they need no memory. Trying raises an adaptive threshold: call
+    this after the measurement.
+    """
+    if not is_glibc() or provider() or not hasattr(_library(), "mallinfo2"):
+        return None
+    with contextlib.suppress(MemoryError):
+        with _blocks(LARGE, BLOCKS) as mapped:
+            maps_large = mapped[-1]
+        for _ in range(2):
+            with _blocks(MEDIUM, 1) as mapped:
+                adapts = not mapped[0]
+        before = _usage().arena
+        with _blocks(MEDIUM, BLOCKS):
+            grown = _usage().arena - before
+        left = _usage().arena - before
+        trims = left < grown / 2 if grown > BLOCKS * MEDIUM / 2 else None
+        return Thresholds(maps_large, adapts, trims)
+    return None
+
+
+@contextlib.contextmanager
+def _blocks(size: int, count: int) -> Iterator[list[bool]]:
+    """Allocate blocks; yield for each whether the system mapped it for itself; then free them.
+
+    Raises MemoryError.
+    """
+    library = _library()
+    addresses: list[int] = []
+    mapped: list[bool] = []
+    try:
+        for _ in range(count):
+            before = _usage().hblks
+            address = library.malloc(size)
+            if address is None:
+                raise MemoryError
+            addresses.append(address)
+            mapped.append(_usage().hblks > before)
+        yield mapped
+    finally:
+        for address in reversed(addresses):
+            library.free(address)
+
+
+def _usage() -> _Usage:
+    read = _library().mallinfo2
+    read.restype = _Usage
+    found: _Usage = read()
+    return found

@@ -1,0 +1,102 @@
+"""Whether this machine can measure the values of a grid of cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench import backends
+from bench.backends import BACKENDS
+from bench.devices import DEVICES, allocators, huge_pages
+from bench.devices import precision as precisions
+from bench.devices.allocators import ALLOCATORS
+from bench.devices.huge_pages import HUGE_PAGES
+from bench.errors import UnavailableError, UsageError, unknown
+from bench.records import DEFAULT, Chip
+
+MAX_SIZE = 100_000
+MAX_CASES = 100_000
+GRID = ("batch", "resolution", "precision", "backend", "allocator", "huge_pages")
+
+
+def check(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
+    """Raise UsageError or UnavailableError for a value that cannot be measured on `chip`."""
+    for key, values in grid.items():
+        if not values:
+            raise UsageError(
+                f"nothing to measure: {key} is empty", f"Remove the empty {key}, or give a value."
+            )
+    count = networks * math.prod(map(len, grid.values()))
+    if count > MAX_CASES:
+        raise UsageError(
+            f"{count} cases are too many", f"Measure at most {MAX_CASES} cases per run."
+        )
+    for backend in grid["backend"]:
+        _check_backend(backend, chip)
+    for precision in grid["precision"]:
+        _check_precision(precision, chip)
+    for allocator in grid["allocator"]:
+        _check_allocator(allocator, chip)
+    for setting in grid["huge_pages"]:
+        _check_huge_pages(setting, chip)
+    for key in ("batch", "resolution"):
+        for number in grid[key]:
+            check_positive(key, number)
+
+
+def _check_backend(name: str, chip: Chip) -> None:
+    if name not in BACKENDS:
+        raise unknown("backend", name, BACKENDS, known_as=backends.KNOWN_AS)
+    torch_device = DEVICES[chip.device].torch_device
+    if torch_device and (lack := BACKENDS[name].missing(torch_device)):
+        raise UnavailableError(f"no backend {name} here: {lack}", "Or use another --backend.")
+
+
+def _check_precision(name: str, chip: Chip) -> None:
+    if name not in precisions.PRECISIONS:
+        raise unknown("precision", name, precisions.PRECISIONS, known_as=precisions.KNOWN_AS)
+    if lack := DEVICES[chip.device].missing_precision(name, chip):
+        raise UnavailableError(f"no {name} on {chip.name}: {lack}", "Or use another --precision.")
+
+
+def _check_allocator(name: str, chip: Chip) -> None:
+    """Raise an error for an allocator that is unknown or missing, or that the shell replaces."""
+    if name not in ALLOCATORS:
+        raise unknown("allocator", name, ALLOCATORS, known_as=allocators.KNOWN_AS)
+    if not _is_set_here(name, chip, "--allocator"):
+        return
+    if lack := allocators.missing(name):
+        raise _unavailable(f"no allocator {name} here", *lack, "--allocator")
+    if brought := allocators.brought(name):
+        what, remedy = brought
+        raise UsageError(f"no case would have the allocator {name}: {what}", remedy)
+
+
+def _check_huge_pages(name: str, chip: Chip) -> None:
+    if name not in HUGE_PAGES:
+        raise unknown("setting of huge pages", name, HUGE_PAGES, known_as=huge_pages.KNOWN_AS)
+    if _is_set_here(name, chip, "--huge-pages") and (lack := huge_pages.missing(name)):
+        raise _unavailable(f"no huge pages ({name}) here", *lack, "--huge-pages")
+
+
+def _is_set_here(name: str, chip: Chip, flag: str) -> bool:
+    """Whether a process on the device really gets its memory so. Raises UsageError if it cannot."""
+    driver = DEVICES[chip.device]
+    if name != DEFAULT and not driver.uses_malloc:
+        raise UsageError(
+            f"{flag} {name} has no effect on {chip.device}: its networks do not use malloc",
+            f"Leave out {flag}.",
+        )
+    return driver.uses_malloc and driver.runs_torch
+
+
+def _unavailable(what: str, why: str, remedy: str, flag: str) -> UnavailableError:
+    ways = [f"{remedy}." if remedy else "", f"Leave out {flag}, or name another."]
+    return UnavailableError(f"{what}: {why}", " ".join(filter(None, ways)))
+
+
+def check_positive(what: str, number: int) -> None:
+    """Raise UsageError unless 1 <= number <= MAX_SIZE."""
+    if not 1 <= number <= MAX_SIZE:
+        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")
