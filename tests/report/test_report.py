@@ -409,5 +409,5 @@ def test_results_have_a_section_and_the_kinds_of_processes_per_allocator():
     text = results.to_markdown(rows.of([ENVIRONMENT, *records]))
     first, second = text.split("## Batch 1 at 224²")[1:]
     assert second.startswith(", arena\n")
-    assert "| 0 (1), 900 (2) |" in first
-    assert "| 0 to 1 (3) |" in second.partition("## ")[0]
+    assert " 0 (1), 900 (2) |" in first
+    assert " 0 to 1 (3) |" in second.partition("## ")[0]
