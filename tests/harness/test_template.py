@@ -32,6 +32,15 @@ with contextlib.suppress(OSError):
 os.kill(os.getpid(), {0})
 """
 
+# An import that turns an interrupt into another error, as C extensions do.
+HIDES = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    raise ImportError("initialization failed")
+"""
+
 
 @pytest.fixture
 def dies(monkeypatch):
@@ -59,6 +68,35 @@ def test_a_template_that_another_program_ends_while_it_starts_is_no_broken_insta
     dies(number)
     with pytest.raises(TemplateDiedError):
         Template("fake")
+
+
+def test_an_interrupt_that_an_import_would_hide_ends_the_template(monkeypatch):
+    def interrupted(*words):
+        program, option, code, *arguments = COMMAND(*words)
+        return [program, option, f"{HIDES}\n{code}", *arguments]
+
+    monkeypatch.setattr(template, "command_for_module", interrupted)
+    with pytest.raises(TemplateDiedError):
+        Template("fake")
+
+
+def test_an_interrupt_while_a_template_starts_is_not_lost(monkeypatch):
+    command = []
+
+    def interrupt(*words):
+        os.kill(os.getpid(), signal.SIGINT)
+        command.append(COMMAND(*words))
+        return command[0]
+
+    monkeypatch.setattr(template, "command_for_module", interrupt)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Template("fake")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert command
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
 def test_a_template_that_crashes_while_it_starts_is_a_broken_installation(dies):

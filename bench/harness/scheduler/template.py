@@ -78,17 +78,17 @@ class Template:
         reading, writing = os.pipe()
         self._output = OutputPipe(reading)
         self._control, theirs = socket.socketpair()
+        self._process: subprocess.Popen[bytes] | None = None
         try:
-            with theirs, starting("a measuring process"):
+            with theirs, starting("a measuring process"), _without_interrupts():
                 self._process = self._start(device_name, variables, theirs.fileno(), writing)
         except BaseException:
-            self._control.close()
-            self._output.close()
+            self.close()
             raise
         finally:
             os.close(writing)
         try:
-            self._await_ready()
+            self._await_ready(self._process)
         except BaseException:
             self.close()
             raise
@@ -150,8 +150,9 @@ class Template:
         """Kill the template, every child, and all processes that they started."""
         for child in self._children:
             child.close()
-        self._process.kill()
-        self._process.wait()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
         self._control.close()
         self._output.close()
         if self._is_lost:
@@ -170,16 +171,16 @@ class Template:
             return answer
         return None
 
-    def _await_ready(self) -> None:
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             wait_for(self._control, [self._output], START_DEADLINE_S)
             if self._control.recv(len(READY)) == READY:
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE_S)
-        was_ended = -(self._process.returncode or 0) in ENDING
-        self._process.kill()
-        self._process.wait()
+            process.wait(GRACE_S)
+        was_ended = -(process.returncode or 0) in ENDING
+        process.kill()
+        process.wait()
         if was_ended:
             raise TemplateDiedError
         last_line = self._output.tail.strip().rpartition("\n")[2]
@@ -188,6 +189,20 @@ class Template:
             f"a measuring process could not start: {last_line or 'it gave no reason'}",
             "\n".join([*user.unreadable_packages(), f"Repair the installation: {repair}", LIMITS]),
         )
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Block SIGINT here, and in a process that is started here until it unblocks SIGINT itself.
+
+    Python's own start and some packages turn an interrupt into another error, which looks like a
+    broken installation. A SIGINT that comes meanwhile is delivered afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def marked_processes(start: str = "") -> Iterator[psutil.Process]:

@@ -33,6 +33,7 @@ PR_SET_CHILD_SUBREAPER = 36
 def main() -> None:
     """Import the device's packages, then fork and reap children until the parent is gone."""
     device_name, control_fd, parent_pid = sys.argv[1:]
+    _die_of_interrupts()
     die_with_parent(int(parent_pid))
     adopt_orphans()
     driver = DEVICES[device_name]
@@ -54,6 +55,13 @@ def main() -> None:
             control.sendall(b"%d" % status)
         else:
             return
+
+
+def _die_of_interrupts() -> None:
+    """Let SIGINT end this process at once; the parent has blocked it until here."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _fork(driver: Driver, control: socket.socket, channel_fd: int, output_fd: int) -> int:
