@@ -16,7 +16,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `precision` is a relative half-width: a case stops early when the 95 % confidence interval of
     its latency is narrower (None: never). `budget_s` limits the seconds that a case may spend,
     `slow_budget_s` the seconds of a slow case: no round begins that would exceed the limit (None:
-    no limit). The budget counts set-up, but neither `load`, which may compile, nor `observe`.
+    no limit). The budget counts set-up, but neither `load`, which may compile, nor `observe`. A
+    case has `least_rounds` rounds whatever the budget, or `rounds` if these are fewer.
 
     Above batch 1, a case is slow if an iteration takes longer than `slow_s` (for example batch 128
     on a small CPU). A slow case is timed `slow_samples` times per round, one iteration per block,
@@ -38,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     budget_s: float | None
     slow_budget_s: float | None
     precision: float | None = 0.02
+    least_rounds: int = 3
     min_samples: int = 5
     slow_samples: int = 3
     slow_s: float = 1.5
@@ -76,6 +78,7 @@ PRESETS = {
             warmup_s=0.3,
             budget_s=20,
             slow_budget_s=20,
+            slow_samples=1,
         ),
         Plan(
             preset="default",
@@ -85,6 +88,7 @@ PRESETS = {
             warmup_s=0.5,
             budget_s=38,
             slow_budget_s=240,
+            slow_samples=1,
         ),
         Plan(
             preset="paper",

@@ -26,8 +26,8 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     interval was at most `plan.precision`; a single narrow interval is often narrow by chance.
     "noise": the interval is not narrower than NOISE_WINDOW_ROUNDS rounds ago, so further rounds
     would not help. "rounds": all planned rounds are done. "budget": seconds spent + seconds of the
-    longest round > budget. A round that another network disturbed is repeated once, and does not
-    count.
+    longest round > budget, but never before `plan.least_rounds` rounds. A round that another
+    network disturbed is repeated once, and does not count.
     """
     counting = counted(records)
     if not counting or counting[-1] is not records[-1]:
@@ -43,6 +43,8 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
             return "noise"
     if len(counting) >= plan.rounds:
         return "rounds"
+    if len(counting) < plan.least_rounds:
+        return "round"
     spent = [_spent_s(record) for record in counting]
     slow = any(is_slow(plan, r.case.batch, min(r.samples_s)) for r in counting)
     budget_s = plan.slow_budget_s if slow else plan.budget_s

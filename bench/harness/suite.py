@@ -248,8 +248,8 @@ def plan_for(
     """Return the plan of `preset`, changed by the suite and by the flags, the other arguments.
 
     A fixed number of rounds removes the precision and the budgets, so that exactly this many
-    rounds run; `budget_s` then sets both budgets again. Raises UsageError for an unknown preset or
-    an invalid number.
+    rounds run; `budget_s` then sets both budgets again, and holds from the first round on. Raises
+    UsageError for an unknown preset or an invalid number.
     """
     check_preset(preset)
     if not 0 <= patience < 1:
@@ -266,6 +266,7 @@ def plan_for(
         if not (math.isfinite(budget_s) and budget_s > 0):
             raise UsageError(f"invalid budget of {budget_s:g} seconds", "Give a number above 0.")
         plan = msgspec.structs.replace(plan, budget_s=budget_s, slow_budget_s=budget_s)
+        plan = msgspec.structs.replace(plan, least_rounds=1)
     return plan
 
 

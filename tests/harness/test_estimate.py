@@ -24,15 +24,20 @@ def test_work_of_a_fast_case_is_samples_warm_up_and_discarded_calls():
     assert work_s(QUICK, 1, 0.02) == pytest.approx(0.02 + 0.3 + 1.0 + (50 / 12) * 0.02)
 
 
-def test_work_of_a_slow_case_is_the_first_call_three_samples_and_an_unseen_image():
-    assert work_s(QUICK, 128, 10.0) == pytest.approx(50.0)
+def test_work_of_a_slow_case_is_the_first_call_one_sample_and_an_unseen_image():
+    assert work_s(QUICK, 128, 10.0) == pytest.approx(30.0)
     assert work_s(QUICK, 1, 10.0) > 80.0
 
 
-def test_the_budget_limits_the_rounds_but_leaves_at_least_one():
+def test_the_budget_limits_the_rounds_but_leaves_at_least_three():
     slow, big = CaseProgress(10.0), Case("resnet50", "plain", batch=128)
     assert planned_rounds(QUICK, CASE, CaseProgress(0.02), 2.0) == QUICK.rounds
-    assert planned_rounds(QUICK, big, slow, 2.0) == 1
+    assert planned_rounds(QUICK, big, slow, 2.0) == 3
+    assert remaining_s(QUICK, {big: slow}, 2.0) == pytest.approx(3 * 32)  # what a dry run says
+    single = msgspec.structs.replace(QUICK, rounds=1)
+    assert planned_rounds(single, big, slow, 2.0) == 1
+    own_budget = msgspec.structs.replace(QUICK, least_rounds=1)  # of --budget
+    assert planned_rounds(own_budget, big, slow, 2.0) == 1
     unbounded = msgspec.structs.replace(QUICK, slow_budget_s=None)
     assert planned_rounds(unbounded, big, slow, 2.0) == QUICK.rounds
 

@@ -6,6 +6,7 @@ from support.records import CASE, measurement
 from bench.analysis import stats
 from bench.harness.plan import PRESETS, Plan
 from bench.harness.stopping_rule import is_done, stopped_by
+from bench.harness.suite import Suite, plan_for
 from bench.records import Case, Stages
 
 PLAN = Plan(
@@ -16,6 +17,7 @@ PLAN = Plan(
     warmup_s=0.1,
     budget_s=10,
     slow_budget_s=50,
+    least_rounds=1,
 )
 
 
@@ -44,6 +46,24 @@ def test_the_next_round_is_expected_to_take_as_long_as_the_longest():
 def test_the_share_of_the_template_counts_towards_the_budget():
     record = msgspec.structs.replace(spent(4.9), share_s=0.2)
     assert stopped_by(PLAN, [record]) == "budget"
+
+
+@pytest.mark.parametrize("case", [CASE, Case("resnet50", "plain", batch=128)])
+def test_no_budget_ends_a_case_before_its_third_process(case):
+    plan = msgspec.structs.replace(PLAN, least_rounds=3, rounds=5)
+    each = spent(1000, (9.0,), case)
+    assert [stopped_by(plan, [each] * count) for count in (1, 2, 3)] == [
+        *("round", "round"),
+        "budget",
+    ]
+    few = msgspec.structs.replace(plan, rounds=2)  # of --rounds
+    assert stopped_by(few, [each] * 2) == "rounds"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_has_three_processes_of_a_slow_batch_and_a_budget_of_the_user_holds(preset):
+    assert PRESETS[preset].least_rounds == 3
+    assert plan_for(preset, Suite(), None, 30.0).least_rounds == 1
 
 
 def test_a_slow_case_has_the_slow_budget():
@@ -133,7 +153,7 @@ def test_default_keeps_a_case_at_batch_1_within_40_seconds():
     assert PRESETS["default"].budget_s < 40  # the rest is for what no stage counts
 
 
-def test_presets_take_five_samples_or_three_where_an_iteration_is_slow():
+def test_presets_take_five_samples_or_fewer_where_an_iteration_is_slow():
     for plan in PRESETS.values():
         assert plan.min_samples >= 5
-        assert plan.slow_samples >= 3
+    assert [plan.slow_samples for plan in PRESETS.values()] == [1, 1, 3]

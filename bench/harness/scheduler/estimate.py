@@ -94,13 +94,16 @@ def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -
 def planned_rounds(
     plan: Plan, case: Case, progress: CaseProgress, setup_s: float | None = None
 ) -> int:
-    """Return max(1, min(plan.rounds, floor(budget_s / round_s))); without a budget, plan.rounds."""
+    """Return min(plan.rounds, max(plan.least_rounds, floor(budget_s / round_s))).
+
+    Without a budget, return plan.rounds.
+    """
     slow = is_slow(plan, case.batch, progress.iteration_s)
     budget_s = plan.slow_budget_s if slow else plan.budget_s
     if budget_s is None:
         return plan.rounds
     each_s = round_s(plan, case, progress.iteration_s, setup_s)
-    return max(1, min(plan.rounds, int(budget_s / each_s)))
+    return min(plan.rounds, max(plan.least_rounds, int(budget_s / each_s)))
 
 
 def remaining_s(
