@@ -323,7 +323,7 @@ class Killer(threading.Thread):
         while True:
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):
-                    if child.pid not in self.seen and PROGRAM in child.cmdline()[2]:
+                    if child.pid not in self.seen and PROGRAM in " ".join(child.cmdline()):
                         self.seen.add(child.pid)
                         return child
             time.sleep(0.005)
