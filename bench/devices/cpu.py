@@ -151,6 +151,9 @@ class CpuSession:
         """Return the number of threads that compute an operator which has work for `threads`."""
         return parallelism.threads_used(threads)
 
+    def free_memory(self) -> None:
+        """Do nothing: `reset_peak_memory` follows before the first call."""
+
     def reset_peak_memory(self) -> None:
         """Reset the peak RSS. If the kernel refuses, the peak counts from the process start."""
         with contextlib.suppress(OSError):

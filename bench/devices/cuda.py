@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Container, Iterator
@@ -195,6 +196,14 @@ class CudaSession:
     def threads_used(self, threads: int) -> float | None:
         """Return None: the GPU computes, and one thread of the host launches its work."""
         return None
+
+    def free_memory(self) -> None:
+        """Return unused memory of torch's allocator to the GPU, and start a new peak."""
+        import torch
+
+        gc.collect()  # a graph, or a network that refers to itself, would keep its memory
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
     def reset_peak_memory(self) -> None:
         """Do nothing: before the network, only the calibration kernels hold GPU memory.

@@ -96,6 +96,9 @@ class Session(Protocol):
         None on a device whose speed does not depend on it, or where it is unknown.
         """
 
+    def free_memory(self) -> None:
+        """Return the memory that a check of the backend has used; its peak counts no longer."""
+
     def reset_peak_memory(self) -> None:
         """Start a new measurement of the peak memory."""
 

@@ -155,6 +155,9 @@ class FakeSession:
         """Return None: nothing is computed."""
         return None
 
+    def free_memory(self) -> None:
+        """Do nothing: simulated networks need no memory."""
+
     def reset_peak_memory(self) -> None:
         """Do nothing: simulated networks need no memory."""
 

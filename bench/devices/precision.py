@@ -72,6 +72,11 @@ def dtype(name: str) -> torch.dtype:
     return found
 
 
+def is_reduced(name: str) -> bool:
+    """Whether products or values in the precision `name` have fewer bits than float32."""
+    return PRECISIONS[name].of_bfloat16 is not None
+
+
 def set_switches(name: str) -> None:
     """Switch TF32 on for `tf32` and off for all other precisions; switch cuDNN's benchmark off.
 

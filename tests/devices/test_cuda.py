@@ -274,3 +274,12 @@ def test_the_proof_refuses_a_wrong_or_missing_operator_of_each_kind(monkeypatch,
         monkeypatch.setattr(proof, "operators", lambda planted=planted: planted)
         with pytest.raises(SystemExit, match=f"^{name}: {said}.*$"):
             proof.main("cpu")
+
+
+def test_memory_of_a_check_is_returned_and_its_peak_forgotten(gpu, monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("cache"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: done.append("peak"))
+    with Cuda().session(CASE) as session:
+        session.free_memory()
+    assert done == ["cache", "peak"]

@@ -4,7 +4,9 @@ Each function returns a row of the tables in docs/checks.md.
 """
 
 import copy
+import random
 import time
+from functools import partial
 
 import msgspec
 import torch
@@ -13,16 +15,26 @@ from torch.overrides import TorchFunctionMode
 from bench import models
 from bench.backends import BACKENDS
 from bench.devices import precision
+from bench.diagnostics.hardware.steps import FAMILIES
 from bench.harness.protocol.messages import CaseFacts
 from bench.harness.worker import check
 from bench.harness.worker.inputs import SEED
 from bench.models.dtypes import cast, cast_tensor
 from bench.models.forms import REFERENCE
+from bench.models.zoo import ZOO
 from bench.records import Case, Check, Cost
 from support.sabotage import OnZeros, faults, layers_by_name, real_faults
 
 USUAL = Case("", "")
-SETTINGS = [("channels_last", "fp32"), ("eager", "tf32"), ("eager", "fp16"), ("eager", "bf16")]
+SETTINGS = [
+    ("channels_last", "fp32"),
+    ("channels_last", "fp16"),
+    ("channels_last", "bf16"),
+    ("eager", "tf32"),
+    ("eager", "fp16"),
+    ("eager", "bf16"),
+]
+COMPILED = ("compile", "fp32")  # the last form of one network of each family
 LITTLE = ("mean dropped", "bias dropped", "missing")
 EVERY = 4
 MISSING_BITS = 13  # of the 23 bits of float32's mantissa, which TF32 lacks
@@ -53,7 +65,8 @@ class FormRow(msgspec.Struct, frozen=True):
 class FaultRow(msgspec.Struct, frozen=True):
     """The smallest fault of a network by its effect, and the effect of an input that is not read.
 
-    `tried` faults were planted, and `silent` ones of them change no output.
+    `tried` faults were planted, in this `share` of the layers, and `silent` ones of them change
+    no output.
     """
 
     network: str
@@ -64,6 +77,7 @@ class FaultRow(msgspec.Struct, frozen=True):
     tried: int
     silent: int
     seconds: float
+    share: float = 1.0
 
 
 class EmulatedTf32(TorchFunctionMode):
@@ -88,6 +102,12 @@ def built(network, resolution):
     net = models.build(network, resolution=resolution, seed=SEED)
     generator = torch.Generator().manual_seed(SEED)
     return net, torch.randn(2, 3, resolution, resolution, generator=generator)
+
+
+def settings_of(network, form):
+    """Return the settings in which a form is checked."""
+    is_compiled = network in FAMILIES and form == ZOO[network].forms[-1]
+    return [*SETTINGS, COMPILED] if is_compiled else SETTINGS
 
 
 @torch.inference_mode()
@@ -139,17 +159,21 @@ def _call(run, name):
 
 
 @torch.inference_mode()
-def plant(network, resolution=USUAL.resolution):
-    """Plant faults in the layers of the network as trained; return the smallest effect."""
+def plant(network, share=1.0, resolution=USUAL.resolution):
+    """Plant faults in a share of the layers of the network as trained; return the smallest."""
     began = time.monotonic()
     net, images = built(network, resolution)
-    every = faults(net, images, layers_by_name, _wanted)
+    every = faults(net, images, layers_by_name, partial(sampled, share))
     real = real_faults(copy.deepcopy(net).double(), images, every, layers_by_name)
     unread = check._largest_error([OnZeros(net)(images)], [net(images)])[1]
     silent, seconds = len(every) - len(real), time.monotonic() - began
-    return FaultRow(network, *real[0], unread, len(every), silent, seconds)
+    return FaultRow(network, *real[0], unread, len(every), silent, seconds, share)
 
 
-def _wanted(number, kind):
-    """Whether to plant a fault: those of little effect in each layer, others in some layers."""
-    return kind in LITTLE or number % EVERY == 0
+def sampled(share, number, kind):
+    """Whether to plant a fault: in a share of the layers; kinds of large effect in fewer layers.
+
+    The layers are drawn, so that each position in a block has a chance.
+    """
+    drawn = random.Random(number).random()
+    return drawn < share and (kind in LITTLE or number % EVERY == 0)

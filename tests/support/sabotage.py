@@ -178,6 +178,11 @@ def faults(net, images, layers=norms_by_name, wanted=lambda number, kind: True):
     return sorted(found)
 
 
+def _is_void(layer, kind):
+    """Whether the fault changes nothing at all: timm starts with biases of 0."""
+    return kinds_of(layer)[kind] is drop_bias and not layer.bias.any()
+
+
 @torch.inference_mode()
 def real_faults(exact, images, every, layers=norms_by_name):
     """Return the faults of `every` that change the function, the smallest effect first.
@@ -187,7 +192,7 @@ def real_faults(exact, images, every, layers=norms_by_name):
     output, found, by_name = exact(images.double()), [], layers(exact)
     for fault in every:
         effect = fault.effect
-        if effect < UNCERTAIN:
+        if effect < UNCERTAIN and not _is_void(by_name[fault.layer], fault.kind):
             with sabotaged(by_name[fault.layer], fault.kind):
                 effect = _largest_error([exact(images.double())], [output])[1]
         if effect > ROUNDING:

@@ -80,7 +80,7 @@ def check_form(
             check = _check_in_float64(case, both, reference)
         except _Float32OnlyError as error:
             facts = structs.replace(facts, notes=[*facts.notes, FLOAT32_ONLY.format(error)])
-            check = _compare(outputs(net, seen, case), reference, forms.REFERENCE, FORM_CEILING)
+            check = compare(outputs(net, seen, case), reference, forms.REFERENCE, FORM_CEILING)
     passport = facts.passport and structs.replace(
         facts.passport,
         largest_absolute_error=check.largest_absolute_error,
@@ -102,11 +102,11 @@ def _check_in_float64(case: Case, both: _Forms, reference: Sequence[Tensor]) -> 
     allowed = FORM_SAFETY * cost if math.isfinite(cost) else math.inf
     if allowed <= FORM_CEILING:
         output = _in_float64(both.net, both.seen, case)
-        return _compare(output, exact, forms.REFERENCE, max(allowed, FORM_TOLERANCE))
+        return compare(output, exact, forms.REFERENCE, max(allowed, FORM_TOLERANCE))
     wide = cast(copy.deepcopy(both.original), torch.float64)
     merged = models.fuse(wide, case.form, _wide(first(both.seen, 1)))
     _check_weights(both.net, merged)
-    return _compare(_in_float64(merged, both.seen, case), exact, forms.REFERENCE, FORM_CEILING)
+    return compare(_in_float64(merged, both.seen, case), exact, forms.REFERENCE, FORM_CEILING)
 
 
 def _wide(inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -173,7 +173,7 @@ def tolerance(
 
     In reduced precision it depends on the error of this network in bfloat16 on the CPU.
     """
-    if reference is None or precision.PRECISIONS[case.precision].of_bfloat16 is None:
+    if reference is None or not precision.is_reduced(case.precision):
         return precision.tolerance(case.precision, None)
     try:
         reduced = cast(copy.deepcopy(net), torch.bfloat16)
@@ -219,13 +219,14 @@ def inspect(
         return facts
     against = ", ".join(differences(case))
     checked = rows_of(output, case.batch, CHECKED_IMAGES)
-    check = _compare(checked, reference, against, tolerance)
+    check = compare(checked, reference, against, tolerance)
     return structs.replace(facts, check=check)
 
 
-def _compare(
+def compare(
     output: Sequence[Tensor], reference: Sequence[Tensor], against: str, tolerance: float
 ) -> Check:
+    """Return the largest errors of the outputs. Raises CheckError if one exceeds `tolerance`."""
     absolute, relative = _largest_error(output, reference)
     if not relative <= tolerance:
         raise CheckError(

@@ -13,6 +13,7 @@ from bench.devices import Session, precision
 from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker import calls, check
+from bench.harness.worker.backend_check import check_in_float32
 from bench.harness.worker.calls import CHECKED_IMAGES
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explaining
@@ -31,7 +32,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
 
     The first round compares a fused form with the unfused network, in fp32 on the CPU. If backend,
     precision or device differ from eager, fp32, CPU, it also compares the output of the first call
-    with that reference, on the network that will be timed. Later rounds only compare the structure.
+    with that reference, on the network that will be timed. In a reduced precision, it first
+    compares the output of the backend in fp32. Later rounds only compare the structure.
     Settings of the process that the network's code changes are set back after each stage.
     Raises CheckError for a wrong output or structure, and any error of the network or backend.
     """
@@ -59,6 +61,9 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         tolerance = checked.tolerance or precision.tolerance(case.precision, None)
         unseen = UnseenImages(case, net, seen, tolerance)
         state.restore()
+        if checked.reference is not None and precision.is_reduced(case.precision):
+            checked = _check_backend(case, net, seen, checked, session)
+            state.restore()
     del original
     with clock.stage("load"):
         dtype = precision.dtype(case.precision)
@@ -88,6 +93,20 @@ def _check(job: Job, original: nn.Module, fused: Fused, seen: Sequence[Tensor]) 
             calls.check_answers(original, first(seen, CHECKED_IMAGES), case.precision)
             raise
     return Checked(facts, reference, check.tolerance(case, net, seen, reference))
+
+
+def _check_backend(
+    case: Case, net: nn.Module, seen: Sequence[Tensor], checked: Checked, session: Session
+) -> Checked:
+    """Check the backend in float32; return `checked` with a note where that is not possible."""
+    assert checked.reference is not None
+    try:
+        notes = check_in_float32(case, net, seen, checked.reference, session)
+    except CheckError:
+        calls.check_answers(net, first(seen, CHECKED_IMAGES), case.precision)
+        raise
+    facts = structs.replace(checked.facts, notes=[*checked.facts.notes, *notes])
+    return checked._replace(facts=facts)
 
 
 def _check_structure(net: nn.Module, facts: CaseFacts) -> CaseFacts:

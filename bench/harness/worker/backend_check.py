@@ -1,0 +1,67 @@
+"""Checks the backend of a case in float32, where a small fault shows, before weights are cast."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from msgspec import structs
+from torch import Tensor, nn
+
+from bench.backends import BACKENDS
+from bench.devices import Session, precision
+from bench.harness.worker import check
+from bench.harness.worker.calls import CHECKED_IMAGES
+from bench.harness.worker.check import CheckError
+from bench.harness.worker.inputs import first
+from bench.harness.worker.outputs import rows_of
+from bench.models.dtypes import cast, cast_tensor
+from bench.records import Case
+from bench.text import brief
+
+USUAL = Case("", "").precision
+UNCHECKED = "the backend was not checked in float32: {}"
+IN_FLOAT32 = "in float32, before the weights are cast for {}, {}"
+
+
+def check_in_float32(
+    case: Case,
+    net: nn.Module,
+    seen: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    session: Session,
+) -> list[str]:
+    """Compare what the backend returns in float32, on the device, with `reference`.
+
+    In a reduced precision, rounding changes the output of most networks by more than a missing
+    layer does, so the check of the first output tolerates such a fault. In float32 it does not. A
+    copy of `net` gets at most CHECKED_IMAGES images. The switches of the precision, such as TF32,
+    are off meanwhile.
+
+    Returns a note if the copy cannot be made, loaded or called, such as for lack of memory.
+    Raises CheckError for a wrong output.
+    """
+    usual = structs.replace(case, precision=USUAL, batch=min(case.batch, CHECKED_IMAGES))
+    modes = precision.modes()
+    precision.set_switches(USUAL)
+    try:
+        output = _output(usual, net, seen, session)
+    except Exception as error:  # a network or a backend may raise anything
+        return [UNCHECKED.format(brief(error))]
+    finally:
+        precision.set_modes(modes)
+        session.free_memory()
+    try:
+        against = ", ".join(check.differences(case))
+        check.compare(output, reference, against, precision.tolerance(USUAL, None))
+    except CheckError as error:
+        raise CheckError(IN_FLOAT32.format(case.precision, error)) from None
+    return []
+
+
+def _output(case: Case, net: nn.Module, seen: Sequence[Tensor], session: Session) -> list[Tensor]:
+    dtype, device = precision.dtype(case.precision), session.torch_device
+    copied = cast(copy.deepcopy(net), dtype, device)
+    images = [cast_tensor(each.clone(), dtype, device) for each in first(seen, case.batch)]
+    run = BACKENDS[case.backend].load(copied, images, case.precision)
+    return [each.cpu() for each in rows_of(run(), case.batch, CHECKED_IMAGES)]
