@@ -249,7 +249,11 @@ def test_a_check_stops_before_the_time_is_over_and_says_how_far_it_came():
     assert clock.now_s == 52.0  # one alone, then six at once
 
 
-def test_a_step_that_hangs_is_stopped_when_the_call_ends_and_failed_at_its_own_limit(tmp_path):
+def test_a_step_that_hangs_is_stopped_when_the_call_ends_and_failed_at_its_own_limit(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(first_contact, "load", lambda: 2.0)
+    monkeypatch.setattr(first_contact, "usable_cpus", lambda: 2)
     hanging = steps.Step("a", 0.0, lambda _: time.sleep(60))
     (line,) = first_contact.run([hanging], tmp_path, "env", lambda _: None, Call(0.05))
     assert line == waiting("a")
@@ -257,6 +261,26 @@ def test_a_step_that_hangs_is_stopped_when_the_call_ends_and_failed_at_its_own_l
     (line,) = first_contact.run([limited], tmp_path, "env", lambda _: None, Call(60.0))
     assert line.failed
     assert "did not end within 0 s" in line.why
+
+
+def test_a_step_that_is_too_slow_on_a_busy_machine_accuses_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(first_contact, "load", lambda: 9.4)
+    monkeypatch.setattr(first_contact, "usable_cpus", lambda: 2)
+    slow = steps.Step("a", 0.0, lambda _: time.sleep(60), most_s=0.05)
+    (line,) = first_contact.run([slow], tmp_path, "env", lambda _: None, Call(60.0))
+    assert line.verdict == "NOT POSSIBLE"
+    assert line.repeats
+    assert "a load of 9.4 on 2 CPUs: stop other programs" in line.why
+    quick = slow._replace(make=lambda _: [Line("a", "PASS")])
+    assert first_contact.run([quick], tmp_path, "env", lambda _: None)[0].verdict == "PASS"
+
+
+def test_lines_that_did_not_begin_are_not_said_to_be_impossible(tmp_path):
+    said = []
+    todo = steps.of(means(), CHIP_OF_GPU)
+    lines = first_contact.run(todo, tmp_path, "env", said.append, Call(50.0, FakeClock()))
+    assert any(line.is_unfinished for line in lines)
+    assert not any("NOT POSSIBLE" in text for text in said)
 
 
 def test_a_check_that_is_stopped_keeps_the_networks_before_it():

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 
+from bench.devices.host import load, usable_cpus
 from bench.diagnostics.hardware.call import Call, TimeOverError
-from bench.diagnostics.hardware.line import Line, failure
+from bench.diagnostics.hardware.line import Line, failure, impossible
 from bench.diagnostics.hardware.recorded import waiting
+from bench.diagnostics.hardware.spread import BUSY
 from bench.diagnostics.hardware.steps import Step
 from bench.errors import BenchError
 from bench.storage.pages import write_pages
 
+OVERLOADED = 2.0  # the load average of a minute / CPUs
 Say = Callable[[str], None]
 
 
@@ -39,7 +42,8 @@ def run(
         if step in again and all(line.is_unfinished for line in made):
             continue  # the earlier result stays
         for line in made:
-            say(f"{line.verdict}  {line.name}: {line.why or line.seen}")
+            if line != waiting(step.name):  # the end of the call names these
+                say(f"{line.verdict}  {line.name}: {line.why or line.seen}")
         if not any(line.is_unfinished for line in made):
             _save(paths[step.name], made)
         found[step.name] = made
@@ -56,9 +60,28 @@ def _made(step: Step, call: Call) -> list[Line]:
     except TimeOverError:
         if most_s < step.most_s:
             return [waiting(step.name)]
-        return [failure(step.name, f"it did not end within {most_s:.0f} s")]
+        return [_too_slow(step.name, most_s)]
     except BenchError as error:
         return [failure(step.name, error.message)]
+
+
+def _too_slow(name: str, most_s: float) -> Line:
+    """Return a failure, or NOT POSSIBLE where other programs leave no CPU to the step."""
+    why = f"it did not end within {most_s:.0f} s"
+    if (busy := overload()) is None:
+        return failure(name, why)
+    return impossible(name, f"{why}, with {busy}: {BUSY}", next_call="repeats")
+
+
+def overload() -> str | None:
+    """Return the load of the machine if programs wait for a CPU most of the time; else None.
+
+    A step keeps each CPU busy itself, and a compiler as many processes again.
+    """
+    average, cpus = load(), usable_cpus()
+    if average is None or average <= OVERLOADED * cpus:
+        return None
+    return f"a load of {average:.1f} on {cpus} CPUs"
 
 
 def _save(path: Path, lines: Sequence[Line]) -> None:
