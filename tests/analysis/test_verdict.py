@@ -4,6 +4,7 @@ from support.records import CASE, ENVIRONMENT, measurement
 
 from bench.analysis.reasons import Doubt
 from bench.analysis.verdict import Machine, Quiet, judge, judge_case, quiet_of, usable_cpus
+from bench.harness.plan import PRESETS
 from bench.records import Case, Chip, Conditions, Jump
 
 CLEAN = Conditions(wall_s=10, cpus=2, own_cpu_s=19, busy_cpu_s=19.5, stolen_cpu_s=0, throttled_s=0)
@@ -211,6 +212,13 @@ def test_the_power_cap_explains_a_lower_clock_of_a_gpu(device, level):
 
 def test_few_over_current_events_are_valid():
     assert spoilt(over_currents=400) == ("VALID", [])  # 1 ms each, of 10 s
+
+
+def test_a_short_record_of_a_normal_board_is_not_accused():
+    # A board with 27,390 events an hour has 7.6 a second; more than 24 are less likely than 1e-6.
+    shortest_s = min(plan.timed_s for plan in PRESETS.values())
+    few = msgspec.structs.replace(CLEAN, over_currents=24, wall_s=shortest_s)
+    assert Doubt.CURRENT not in {reason.doubt for reason in judged(conditions=few).reasons}
 
 
 def test_throttle_reasons_of_idleness_and_settings_are_ignored():
