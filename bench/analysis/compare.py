@@ -193,8 +193,8 @@ def _compare(
     note = "; ".join(text for text in (found.note, *doubts) if text)
     invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())
     if invalid:
-        found = msgspec.structs.replace(found, finding="INVALID", more_rounds=None)
-    return msgspec.structs.replace(found, note=note)
+        found = msgspec.structs.replace(found, finding="INVALID")
+    return ratio.with_more_rounds(msgspec.structs.replace(found, note=note))
 
 
 def _same_code(

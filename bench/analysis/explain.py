@@ -129,8 +129,6 @@ def _interval(rounds: Sequence[Measurement]) -> str:
         return f"{bounds}: 95 % confidence interval of the mean of the processes' medians"
     within = stats.median_interval(rounds[0].samples_s)
     alone = "none: it needs at least two processes"
-    if len(found := interval.kinds(rounds)) > 1:
-        return f"none: of {len(found)} kinds of processes, it needs three processes more than kinds"
     if within is None:
         return alone
     median = f"{_ms(within.low)} to {_ms(within.high)} ms with 95 % confidence"

@@ -21,7 +21,7 @@ from bench.records import Measurement
 
 FAULT_S = 1e-6  # least time of a page fault
 SHARE = 0.01  # page faults that take less of a call do not make a kind
-FREEDOM_OF_SEVERAL = 3  # fewest degrees of freedom where the processes are of several kinds
+FREEDOM_OF_SEVERAL = 3  # fewest degrees of freedom with which each kind has its own interval
 MOST_DRIFT = 1.25  # times the spread of the processes, which is too small while a drift lasts
 FACTOR = 2.0  # a kind begins where the page faults are more than this many times the next lower
 
@@ -88,12 +88,16 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
     kind, and d the drift, but at most MOST_DRIFT * s, a kind of n processes with mean m has the
     interval m * exp(±t(0.975, k - g) * sqrt(s² / n + d²)). So where the drift may explain all of
     the spread, n processes count for no more than one. The interval goes from the lowest to the
-    highest end; the point is the mean of all medians. None for one process, for several kinds where
-    k - g is below FREEDOM_OF_SEVERAL, and where an end leaves the range of floating-point numbers.
+    highest end; the point is the mean of all medians. Where k - g is below FREEDOM_OF_SEVERAL, all
+    processes are taken for one kind: its s holds the differences of the kinds. None for one
+    process, and where an end leaves the range of floating-point numbers.
     """
     found = kinds(rounds)
     freedom = len(rounds) - len(found)
-    if freedom < (1 if len(found) == 1 else FREEDOM_OF_SEVERAL):
+    if len(found) > 1 and freedom < FREEDOM_OF_SEVERAL:
+        found = [Kind(None, None, [median for kind in found for median in kind.medians_s])]
+        freedom = len(rounds) - 1
+    if freedom < 1:
         return None
     logs = [[math.log(median) for median in kind.medians_s] for kind in found]
     within = sum(statistics.pvariance(each) * len(each) for each in logs) / freedom

@@ -1,62 +1,47 @@
-"""Ranks from pairwise findings: rows share a number if and only if they are not told apart.
+"""Ranks from pairwise findings: the places that a row can have in the order by speed.
 
-This is a compact letter display with numbers for letters: Piepho (2004), "An algorithm for a
-letter-based representation of all-pairwise comparisons", J. Comput. Graph. Stat. 13, 456-466.
+This is the interval of ranks of Al Mohamad, Goeman and van Zwet (2022), "Simultaneous confidence
+intervals for ranks with application to ranking institutions", Biometrics 78, 238-247.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
-Group = tuple[int, ...]  # places in order of speed, from 0
+
+class Rank(NamedTuple):
+    """The first and the last place that a row can have, from 1 for the fastest."""
+
+    first: int
+    last: int
 
 
-def numbers(apart: Sequence[Sequence[bool]]) -> list[tuple[int, ...]]:
-    """The ranks of rows in order of speed; `apart[i][j]`: rows i and j are told apart.
+def numbers(faster: Sequence[Sequence[bool]]) -> list[Rank]:
+    """The rank of each row; `faster[i][j]`: row i was found faster than row j.
 
-    The rows of a group are not told apart from each other, and the groups hold each such pair. A
-    group's number is its position by (fastest, slowest) member. Each row has the numbers of its
-    groups, in ascending order. A row is never wholly above a faster row that it is told apart from.
+    Of n rows, a row has a place from 1 + (rows found faster than it) to n - (rows that it was found
+    faster than). Findings may contradict each other: i faster than k, k faster than j, but i and j
+    not told apart. A row's first place is then at most the last place of each row that was not
+    found faster. So a rank is wholly above another only if the two rows are told apart, and each
+    order of all rows that agrees with the findings gives each row a place within its rank.
     """
-    groups = _groups(apart)
-    ranks = _ranks(groups, len(apart))
-    pairs = itertools.combinations(range(len(apart)), 2)
-    late = {j for i, j in pairs if apart[i][j] and ranks[j][-1] < ranks[i][0]}
-    return _ranks([*groups, *((place,) for place in late)], len(apart)) if late else ranks
-
-
-def text(rank: Sequence[int]) -> str:
-    """`3`, `2–4` or `2, 4–6`; "" for no number. `rank` is in ascending order."""
-    runs: list[list[int]] = []
-    for number in rank:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _groups(apart: Sequence[Sequence[bool]]) -> list[Group]:
-    """Groups without a pair that is told apart, which hold all other pairs and every row."""
-    found: list[Group] = []
-    held: set[tuple[int, int]] = set()
-    for pair in itertools.combinations(range(len(apart)), 2):
-        if apart[pair[0]][pair[1]] or pair in held:
-            continue
-        members = list(pair)
-        for place in range(len(apart)):
-            if place not in members and not any(apart[place][other] for other in members):
-                members.append(place)
-        found.append(tuple(sorted(members)))
-        held.update(itertools.combinations(found[-1], 2))
-    grouped = set(itertools.chain(*found))
-    return [*found, *((place,) for place in range(len(apart)) if place not in grouped)]
-
-
-def _ranks(groups: Sequence[Group], count: int) -> list[tuple[int, ...]]:
-    ordered = sorted(groups, key=lambda group: (group[0], group[-1], group))
+    rows = range(len(faster))
+    last = [len(faster) - sum(faster[row]) for row in rows]
     return [
-        tuple(number for number, group in enumerate(ordered, 1) if place in group)
-        for place in range(count)
+        Rank(
+            min(
+                1 + sum(faster[other][row] for other in rows),
+                *(last[other] for other in rows if not faster[other][row]),
+            ),
+            last[row],
+        )
+        for row in rows
     ]
+
+
+def text(rank: Rank | None) -> str:
+    """`3` or `2–4`; "" for None."""
+    if rank is None:
+        return ""
+    return "–".join(dict.fromkeys(map(str, rank)))

@@ -16,12 +16,14 @@ import msgspec
 from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
+from bench.analysis.paired import paired_ratio
 from bench.analysis.stats import Estimate, Finding
 from bench.records import Case, Measurement
 
 SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
 FEWEST_PAIRED = 2  # rounds; an interval needs at least two
 ONE_ROUND_REMEDY = "run the same command with --rounds 6"
+TOO_FAR_APART = "the latencies are too far apart for an interval"
 WITHOUT_BUDGET = " and without --budget"  # which would end the case again
 
 State = tuple[float, float]
@@ -37,7 +39,8 @@ class Comparison(msgspec.Struct, frozen=True):
     ratio. `adjusted` is the ratio in the machine's usual state, None when the state is not known.
     `rounds` counts the pairs of processes that took turns; it is 0 when the cases were measured at
     different times. `more_rounds` is how many more rounds would decide with a probability of 80 %;
-    None when 200 rounds would not decide or when the finding is not UNDECIDED.
+    None when 200 rounds would not decide, when the finding is not UNDECIDED, and until
+    `with_more_rounds` has computed it.
     """
 
     base: Case
@@ -49,7 +52,7 @@ class Comparison(msgspec.Struct, frozen=True):
     finding: Finding
     margin: float
     rounds: int
-    more_rounds: int | None
+    more_rounds: int | None = None
     note: str = ""
 
     @property
@@ -86,13 +89,13 @@ def compare(
     """
     rounds = pair_rounds(base, candidate)
     if len(rounds) >= FEWEST_PAIRED:
-        found = _side_by_side(rounds, usual, margin)
+        found = _side_by_side(rounds, usual)
     elif rounds:
         ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
         remedy = ONE_ROUND_REMEDY + WITHOUT_BUDGET * ended_by_budget
         found = _Found(None, rounds=1, note=f"one round cannot decide: {remedy}")
     else:
-        found = _apart(base, candidate, margin)
+        found = _apart(base, candidate)
     base_s, candidate_s = _latencies(rounds, base, candidate)
     return Comparison(
         base=base[0].case,
@@ -105,32 +108,38 @@ def compare(
     )
 
 
+def with_more_rounds(found: Comparison) -> Comparison:
+    """The same comparison with `more_rounds`, where cases took turns and more may decide."""
+    if found.finding != "UNDECIDED" or found.ratio is None or not found.rounds:
+        return found
+    more = stats.more_rounds(found.ratio, found.rounds, found.margin)
+    return msgspec.structs.replace(found, more_rounds=more)
+
+
 class _Found(NamedTuple):
     """The fields of a Comparison that depend on how the rounds were paired."""
 
     ratio: Estimate | None
     adjusted: Estimate | None = None
     rounds: int = 0
-    more_rounds: int | None = None
     note: str = ""
 
 
-def _side_by_side(rounds: Sequence[Sequence[Pair]], usual: State | None, margin: float) -> _Found:
-    ratio = stats.paired_ratio([[pair.log_ratio for pair in pairs] for pairs in rounds])
-    assert ratio is not None
-    undecided = stats.find(ratio, margin) == "UNDECIDED"
-    more = stats.more_rounds(ratio, len(rounds), margin) if undecided else None
-    return _Found(ratio, adjust(rounds, usual), len(rounds), more)
+def _side_by_side(rounds: Sequence[Sequence[Pair]], usual: State | None) -> _Found:
+    ratio = paired_ratio([[pair.log_ratio for pair in pairs] for pairs in rounds])
+    if ratio is None:
+        return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
+    return _Found(ratio, adjust(rounds, usual), len(rounds))
 
 
-def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement], margin: float) -> _Found:
+def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> _Found:
     """Compare cases measured at different times; the interval includes the machine's drift."""
     drift = drift_of(base, candidate)
     if drift is None:
         return _Found(None, note="measured at different times; the machine's drift is unknown")
     ratio = stats.separate_ratio(_medians(base), _medians(candidate), drift)
     if ratio is None and min(len(base), len(candidate)) > 1:
-        return _Found(None, note="the latencies are too far apart for an interval")
+        return _Found(None, note=TOO_FAR_APART)
     if ratio is None:
         return _Found(None, note="each side needs at least two processes")
     return _Found(ratio, note="measured at different times: the interval includes the drift")

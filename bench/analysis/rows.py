@@ -10,6 +10,7 @@ import msgspec
 from bench.analysis import ranks
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.interval import Kind, interval, kinds
+from bench.analysis.ranks import Rank
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment
 from bench.analysis.settings import alike
@@ -25,10 +26,10 @@ class Row(msgspec.Struct, frozen=True):
     """A case in one environment: measured (`summary`, `cost`), or failed (`failure`).
 
     `interval` is the 95 % interval of the latency (`bench.analysis.interval`); None for too few
-    processes. `rank` holds the numbers of a row in ascending order (`bench.analysis.ranks`): two
-    rows of a group share a number if and only if they are not told apart. It is empty for a failed
-    or INVALID row. `accuracies` holds one accuracy per data set, for the model at this
-    resolution; the best source comes first.
+    processes. `rank` holds the places that the row can have among the rows of its group
+    (`bench.analysis.ranks`), and `ties` the case_ids of the rows that it is not told apart from. A
+    failed or INVALID row has neither. `accuracies` holds one accuracy per data set, for the model
+    at this resolution; the best source comes first.
     """
 
     case: Case
@@ -42,7 +43,8 @@ class Row(msgspec.Struct, frozen=True):
     interval: Estimate | None
     verdict: Verdict | None
     accuracies: list[Accuracy] = []
-    rank: tuple[int, ...] = ()
+    rank: Rank | None = None
+    ties: frozenset[str] = frozenset()
 
     @property
     def chip(self) -> Chip:
@@ -106,8 +108,8 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """The same rows in the same order, ranked within each group and allocation.
 
-    Two rows are told apart if `bench.analysis.ratio.compare` finds one of them FASTER. The numbers
-    follow the latency, the fastest row first. INVALID rows have no rank.
+    Two rows are told apart if `bench.analysis.ratio.compare` finds one of them FASTER. INVALID rows
+    have no rank.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
@@ -116,18 +118,23 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
             groups.setdefault(key, []).append(place)
     found = list(rows)
     for places in groups.values():
-        places.sort(key=lambda place: _latency(rows[place]))
-        ordered = ranks.numbers(_apart([rows[place] for place in places]))
-        for place, rank in zip(places, ordered, strict=True):
-            found[place] = msgspec.structs.replace(rows[place], rank=rank)
+        faster = _faster([rows[place] for place in places])
+        for one, (place, rank) in enumerate(zip(places, ranks.numbers(faster), strict=True)):
+            ties = frozenset(
+                rows[other].case.case_id
+                for two, other in enumerate(places)
+                if one != two and not faster[one][two] and not faster[two][one]
+            )
+            found[place] = msgspec.structs.replace(rows[place], rank=rank, ties=ties)
     return found
 
 
-def _apart(rows: Sequence[Row]) -> list[list[bool]]:
-    """Whether the i-th and the j-th row are told apart; a row and itself are not."""
+def _faster(rows: Sequence[Row]) -> list[list[bool]]:
+    """Whether the i-th row was found faster than the j-th."""
     found = [[False] * len(rows) for _ in rows]
     for i, j in itertools.combinations(range(len(rows)), 2):
-        found[i][j] = found[j][i] = compare(rows[i].rounds, rows[j].rounds).told_apart
+        finding = compare(rows[i].rounds, rows[j].rounds).finding
+        found[i][j], found[j][i] = finding == "SLOWER", finding == "FASTER"
     return found
 
 
@@ -175,11 +182,6 @@ def _row(
 
 def _is_grouped(rounds: Sequence[Measurement]) -> bool:
     return any(record.calls_per_sample > 1 for record in rounds)
-
-
-def _latency(row: Row) -> float:
-    assert row.typical_s is not None
-    return row.typical_s
 
 
 def _cost(rounds: Sequence[Measurement]) -> Cost:

@@ -118,7 +118,7 @@ def latency(processes: Sequence[Sequence[float]]) -> Estimate | None:
 def around(point: float, half: float) -> Estimate | None:
     """The interval point * exp(±half); None where an end is no floating-point number."""
     centre = math.log(point)
-    found = _exponential(Estimate(centre, centre - half, centre + half))
+    found = exponential(Estimate(centre, centre - half, centre + half))
     return found and found._replace(point=point)
 
 
@@ -175,17 +175,6 @@ def count_outliers(samples: Sequence[float]) -> int:
     return sum(not first - reach <= sample <= third + reach for sample in samples)
 
 
-def paired_ratio(
-    rounds: Sequence[Sequence[float]], confidence: float = CONFIDENCE
-) -> Estimate | None:
-    """The ratio of two cases from log-ratios of neighbouring blocks, one list per round.
-
-    With m the mean log-ratio of each of k rounds: exp(mean(m) ± t(0.975, k - 1) * s(m) / sqrt(k)).
-    None for fewer than two rounds.
-    """
-    return _exponential(mean_interval([statistics.fmean(round_) for round_ in rounds], confidence))
-
-
 def adjusted_ratio(
     rounds: Sequence[Sequence[float]],
     states: Sequence[Sequence[Sequence[float]]],
@@ -225,7 +214,7 @@ def adjusted_ratio(
         (count - 1) / count * sum((w - statistics.fmean(without)) ** 2 for w in without)
     )
     half = t_quantile(freedom) * error
-    return _exponential(Estimate(everything, everything - half, everything + half))
+    return exponential(Estimate(everything, everything - half, everything + half))
 
 
 def separate_ratio(
@@ -247,7 +236,7 @@ def separate_ratio(
     weighed = sum(part**2 / (len(s) - 1) for part, s in zip(parts, sides, strict=True))
     freedom = sum(parts) ** 2 / weighed if weighed else min(map(len, sides)) - 1
     half = t_quantile(freedom) * math.sqrt(sum(parts) + 2 * drift**2)
-    return _exponential(Estimate(difference, difference - half, difference + half))
+    return exponential(Estimate(difference, difference - half, difference + half))
 
 
 def find(ratio: Estimate | None, margin: float = MARGIN) -> Finding:
@@ -293,8 +282,8 @@ def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | N
     return None
 
 
-def _exponential(estimate: Estimate | None) -> Estimate | None:
-    """exp of all three; None where an end is too large or too small for a floating-point number."""
+def exponential(estimate: Estimate | None) -> Estimate | None:
+    """exp of all three values; None where an end is no floating-point number."""
     if estimate is None or max(map(abs, estimate)) > LARGEST_LOG:
         return None
     return Estimate(*map(math.exp, estimate))

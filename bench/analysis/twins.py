@@ -16,17 +16,22 @@ def twins(rows: Sequence[Row]) -> list[Comparison]:
     Twins have the same environment and setting, and networks with the same structural hash. A pair
     that did not take turns is left out, as one round cannot decide.
     """
-    alike: dict[tuple[object, ...], list[Row]] = {}
+    pairs = (
+        ratio.compare(base.rounds, candidate.rounds)
+        for alike in groups(rows)
+        for base, candidate in itertools.combinations(alike, 2)
+    )
+    return [each for each in pairs if each.rounds >= ratio.FEWEST_PAIRED]
+
+
+def groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows that are each other's twins, in their order; a group has at least two."""
+    found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row.failure is None and row.verdict and row.verdict.level != "INVALID":
             key = (row.environment.environment_id, row.case.setting, row.rounds[0].structure)
-            alike.setdefault(key, []).append(row)
-    pairs = (
-        ratio.compare(base.rounds, candidate.rounds)
-        for found in alike.values()
-        for base, candidate in itertools.combinations(found, 2)
-    )
-    return [each for each in pairs if each.rounds >= ratio.FEWEST_PAIRED]
+            found.setdefault(key, []).append(row)
+    return [alike for alike in found.values() if len(alike) > 1]
 
 
 def were_told_apart(pairs: Sequence[Comparison]) -> list[Comparison]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.analysis import stats
 from bench.analysis.disturbance import counted, undisturbed
+from bench.analysis.interval import interval
 from bench.analysis.settings import alike
 from bench.harness.plan import Plan, is_slow
 from bench.records import Measurement, StopReason
@@ -23,7 +23,8 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     """Return why the case stops after `records` (one per round), or "round" if it continues.
 
     "precision": after each of the last two rounds, the relative half-width of the 95 % confidence
-    interval was at most `plan.precision`; a single narrow interval is often narrow by chance.
+    interval (`bench.analysis.interval`) was at most `plan.precision`; a single narrow interval is
+    often narrow by chance. `docs/method.md` has what these repeated looks cost in coverage.
     "noise": the interval is not narrower than NOISE_WINDOW_ROUNDS rounds ago, so further rounds
     would not help. "rounds": all planned rounds are done. "budget": seconds spent + seconds of the
     longest round > budget, but never before `plan.least_rounds` rounds. A round that another
@@ -37,8 +38,8 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
         width = _half_width(calm)
         if max(width, _half_width(calm[:-1])) <= plan.precision:
             return "precision"
-        if len(calm) >= NOISE_WINDOW_ROUNDS + MIN_ROUNDS_FOR_PRECISION and width >= _half_width(
-            calm[:-NOISE_WINDOW_ROUNDS]
+        if len(calm) >= NOISE_WINDOW_ROUNDS + MIN_ROUNDS_FOR_PRECISION and (
+            width >= _half_width(calm[:-NOISE_WINDOW_ROUNDS])
         ):
             return "noise"
     if len(counting) >= plan.rounds:
@@ -69,5 +70,5 @@ def _half_width(records: Sequence[Measurement]) -> float:
 
     Only rounds of equal settings count; inf where there are fewer than two.
     """
-    estimate = stats.latency([record.samples_s for record in alike(records)])
+    estimate = interval(alike(records))
     return estimate.half_width if estimate else math.inf

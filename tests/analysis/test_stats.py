@@ -7,6 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from bench.analysis import stats
+from bench.analysis.paired import paired_ratio
 from bench.analysis.stats import Estimate
 
 RUNS = 3000
@@ -42,7 +43,6 @@ def test_mean_interval_equals_scipy(values):
 def test_mean_interval_of_one_value_is_none():
     assert stats.mean_interval([1.0]) is None
     assert stats.latency([[1.0, 1.1]]) is None
-    assert stats.paired_ratio([[0.1, 0.2]]) is None
     assert stats.separate_ratio([1.0], [1.0, 1.1], 0.1) is None
 
 
@@ -103,13 +103,6 @@ def test_outliers_are_counted_by_tukeys_fences():
     assert stats.count_outliers([1.0, 100.0]) == 0
 
 
-def test_a_paired_ratio_is_a_one_sample_t_interval_of_logarithms():
-    rounds = [[0.10, 0.12], [0.05], [0.08, 0.10, 0.09]]
-    means = [0.11, 0.05, 0.09]
-    low, high = scipy_stats.t.interval(0.95, 2, loc=np.mean(means), scale=scipy_stats.sem(means))
-    assert stats.paired_ratio(rounds) == pytest.approx(np.exp([np.mean(means), low, high]))
-
-
 def test_separate_ratio_without_drift_equals_welch():
     base, candidate = [1.0, 1.1, 0.95, 1.02], [1.3, 1.2, 1.25, 1.4, 1.22]
     welch = scipy_stats.ttest_ind(np.log(candidate), np.log(base), equal_var=False)
@@ -154,7 +147,7 @@ def power(rounds, total, margin=0.02):
 
 def test_more_rounds_decide_with_a_probability_of_80_percent():
     rounds = (0.04, 0.10, 0.02, 0.09)
-    near = stats.paired_ratio([[v] for v in rounds])
+    near = paired_ratio([[v] for v in rounds])
     assert stats.find(near) == "UNDECIDED"
     more = stats.more_rounds(near, 4)
     assert power(rounds, 4 + more - 1) < 0.8 <= power(rounds, 4 + more)
@@ -166,9 +159,9 @@ def kept_promises(draw, rounds, spread, truth=None):
     for _ in range(600):
         effect = draw.uniform(-0.2, 0.2) if truth is None else truth
         logs = draw.normal(effect, spread, 250).tolist()
-        first = stats.paired_ratio([[value] for value in logs[:rounds]])
+        first = paired_ratio([[value] for value in logs[:rounds]])
         if stats.find(first) == "UNDECIDED" and (more := stats.more_rounds(first, rounds)):
-            later = stats.paired_ratio([[value] for value in logs[: rounds + more]])
+            later = paired_ratio([[value] for value in logs[: rounds + more]])
             kept.append(stats.find(later) != "UNDECIDED")
     assert len(kept) > 50
     return np.mean(kept)
@@ -183,7 +176,7 @@ def test_most_comparisons_are_decided_after_the_rounds_that_they_ask_for(rounds)
 
 def test_ratio_on_the_margin_needs_more_than_200_rounds():
     on_it = math.log(1.02)
-    ratio = stats.paired_ratio([[on_it - 0.05], [on_it + 0.05], [on_it - 0.04], [on_it + 0.04]])
+    ratio = paired_ratio([[on_it - 0.05], [on_it + 0.05], [on_it - 0.04], [on_it + 0.04]])
     assert stats.more_rounds(ratio, 4) is None
 
 
@@ -199,23 +192,6 @@ def test_latency_interval_has_nominal_coverage(processes):
     samples = effects * draw.lognormal(0, 0.05, (RUNS, processes, 15))
     truth = 0.05 * math.exp(PROCESS_SPREAD**2 / 2)
     found = [stats.latency(run) for run in samples.tolist()]
-    assert 0.93 <= coverage(found, truth) <= 0.97
-
-
-@pytest.mark.parametrize("processes", [5, 6, 8, 12])
-def test_paired_ratio_has_nominal_coverage_under_drift(processes):
-    """The speed of the machine is a random walk over blocks; the common part cancels."""
-    draw = np.random.default_rng(processes)
-    blocks, truth = 5, 1.07
-    walk = np.cumsum(draw.normal(0, 0.04, (RUNS, processes * blocks * 2)), axis=1)
-    walk = walk.reshape(RUNS, processes, blocks, 2)
-    turned = walk.copy()
-    turned[:, :, 1::2] = walk[:, :, 1::2, ::-1]  # the order reverses each turn
-    effect = draw.normal(0, PROCESS_SPREAD, (RUNS, processes, 1, 2))
-    noise = draw.normal(0, 0.03, walk.shape)
-    logs = turned + effect + noise
-    ratios = logs[..., 1] - logs[..., 0] + math.log(truth)
-    found = [stats.paired_ratio(run) for run in ratios.tolist()]
     assert 0.93 <= coverage(found, truth) <= 0.97
 
 
@@ -241,7 +217,7 @@ def test_adjusted_ratio_equals_ratio_in_reference_state():
     draw = np.random.default_rng(2)
     rounds, states = zip(*[in_two_states(draw, 12, 0.5) for _ in range(300)], strict=True)
     found = [stats.adjusted_ratio(r, s, [0.2]) for r, s in zip(rounds, states, strict=True)]
-    plain = [stats.paired_ratio(r) for r in rounds]
+    plain = [paired_ratio(r) for r in rounds]
     truth = math.exp(0.1)
     assert np.mean([each.point for each in found]) == pytest.approx(truth, rel=0.01)
     assert 0.90 <= coverage(found, truth) <= 0.99
@@ -252,7 +228,7 @@ def test_adjustment_is_small_on_a_steady_machine():
     draw = np.random.default_rng(3)
     rounds = draw.normal(0.1, 0.03, (8, 5)).tolist()
     states = draw.normal(0, 1e-4, (8, 5, 2)).tolist()
-    adjusted, plain = stats.adjusted_ratio(rounds, states, [0, 0]), stats.paired_ratio(rounds)
+    adjusted, plain = stats.adjusted_ratio(rounds, states, [0, 0]), paired_ratio(rounds)
     assert adjusted.point == pytest.approx(plain.point, rel=1e-3)
 
 

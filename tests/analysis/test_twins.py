@@ -45,6 +45,19 @@ def test_twins_that_were_told_apart_are_named():
     assert "- vit_b against deit_b, batch 1: 20 % slower, 95 % interval" in page
 
 
+def test_lines_name_the_settings_in_which_cases_differ():
+    page = results.to_markdown(
+        table_of(
+            ("deit_b", CLOSE, "s"),
+            ("vit_b", FAR, "s"),
+            ("deit_b", CLOSE, "s", {"resolution": 64, "threads": 1}),
+        )
+    )
+    assert "- vit_b against deit_b, batch 1, 224×224 pixels, 2 threads: 20 % slower" in page
+    alike = results.to_markdown(table_of(("deit_b", CLOSE, "s"), ("vit_b", FAR, "s")))
+    assert "- vit_b against deit_b, batch 1: 20 % slower" in alike
+
+
 def test_another_setting_makes_no_twin():
     table = table_of(
         ("deit_b", CLOSE, "s"),

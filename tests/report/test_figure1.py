@@ -274,7 +274,11 @@ def test_a_spot_is_within_its_interval_and_a_single_process_has_none():
     assert found[0].row.interval.point == pytest.approx(found[0].ms / 1e3)
     with painted(device(slowing("deit_s", count=1))) as figure:
         assert not any(line.get_zorder() == 3 for line in figure.axes[0].lines)
-        assert "95 % interval of the latency" not in legend(figure)
+        assert not any("95 % interval" in label for label in legend(figure))
+    with painted(device(slowing("swin_t"), slowing("deit_s", count=1))) as figure:
+        assert "95 % interval of the latency, from two processes on" in legend(figure)
+    with painted(device(slowing("swin_t"), slowing("deit_s"))) as figure:
+        assert "95 % interval of the latency" in legend(figure)
 
 
 def test_the_front_has_the_spots_more_accurate_than_all_faster_ones():

@@ -82,7 +82,7 @@ def test_every_row_of_every_environment_is_in_it():
     assert rows["mean"][0] == pytest.approx(0.0603, rel=1e-3)
     assert rows["estimate"][0] == pytest.approx(0.0601, rel=1e-3)
     assert rows["low"][0] < 0.0601 < rows["high"][0]
-    assert (rows["rank"][0], rows["verdict"][0]) == ("1", "SUSPECT")
+    assert (rows["rank"][0], rows["verdict"][0]) == ("1–3", "SUSPECT")
     assert "the state of the machine was not recorded" in rows["doubts"][0]
 
 

@@ -307,7 +307,7 @@ def test_an_invalid_row_has_no_rank():
     away = timed("vit_b", ms=1.0, block_compute_s=[0.1], block_memory_s=[0.2])
     found = rows.of([ENVIRONMENT, *fine, away])
     assert [row.verdict.level for row in found] == ["SUSPECT", "SUSPECT", "INVALID"]
-    assert [row.rank for row in found] == [(1,), (1,), ()]
+    assert [row.rank for row in found] == [(1, 2), (1, 2), None]
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_path, monkeypatch):

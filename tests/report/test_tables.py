@@ -124,15 +124,32 @@ def test_mean_and_deviation_have_a_column_of_their_own_in_tables_5_and_6():
     assert numbers == pytest.approx([60.12, 60.3204, 2.96453], rel=1e-4)
 
 
-def test_ties_share_a_rank_and_ranks_count_the_table_alone():
+def test_ranks_are_places_among_the_rows_of_the_table_alone():
     named = {"resnet50": 59.2, "convnext_t": 59.3, "deit_b": 20.0, "mobilenetv3_l": 9.0}
     records = [record for model, ms in named.items() for record in twice(model, ms=ms)]
     pages = paper_tables.render([device(records, twice("swin_t", ms=80))])
     ranks = {line["model"]: line["test_chip_9000_rank"] for line in lines(pages, 6)}
     assert ranks["mobilenetv3_l"] == "1"
-    assert ranks["resnet50"] == ranks["convnext_t"] == "2"
-    assert ranks["swin_t"] == "3"
-    assert {line["test_chip_9000_rank"] for line in lines(pages, 4)} == {"", "1", "2", "3", "4"}
+    assert ranks["resnet50"] == ranks["convnext_t"] == "2–3"
+    assert ranks["swin_t"] == "4"
+    assert {line["test_chip_9000_rank"] for line in lines(pages, 4)} == {"", "1", "2", "3–4", "5"}
+
+
+def test_networks_of_one_structure_are_named_below_the_table():
+    def same(model, structure, form="plain"):
+        return [
+            msgspec.structs.replace(each, structure=structure)
+            for each in twice(model, form, ms=20.0)
+        ]
+
+    merged = [*same("repnext_u3_t", "s", "srep"), *same("shortcut_act_t", "s", "srep")]
+    pages = paper_tables.render([device(merged, same("convnext_t", "c"))])
+    said = (
+        "- The same network under several names on Test Chip 9000, 2 threads: "
+        "RepNeXt-u3-T-sRep, Shortcut-act-T-sRep. Their true ratio is 1."
+    )
+    assert said in pages["table5.md"].decode()
+    assert "several names" not in pages["table6.md"].decode()
 
 
 def test_missing_failed_and_unfinished_cases_are_labelled():

@@ -62,11 +62,25 @@ def measurement(case: Case, round_number: int = 1, **changes: object) -> Measure
         "stopped_by": "round",
         "discarded": 3,
         "share_s": 0.5,
-        "structure": "abc",
+        "structure": case.name,
         "check": Check(),
         "preset": "quick",
     }
     return Measurement(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def processes(*pairs: tuple[int | None, float], **changes: object) -> list[Measurement]:
+    """Return rounds of CASE with these (page faults a call, milliseconds)."""
+    return [
+        measurement(
+            CASE,
+            number,
+            samples_s=[ms / 1e3] * 4,
+            conditions=Conditions(page_faults=None if faults is None else 4 * faults),
+            **changes,
+        )
+        for number, (faults, ms) in enumerate(pairs, 1)
+    ]
 
 
 def timed(

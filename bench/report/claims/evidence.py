@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bench.analysis import stats
+from bench.analysis.paired import paired_ratio
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.profile.summary import doubts
 from bench.analysis.ratio import sitting_of
@@ -75,7 +75,7 @@ def of_pairs(logs: Sequence[float], why: str, *, doubted: bool = False) -> Found
     `logs` has the natural logarithm of the ratio of each pair. `why` is the reason to give if there
     are too few pairs for an interval.
     """
-    ratio = stats.paired_ratio([[value] for value in logs])
+    ratio = paired_ratio([[value] for value in logs])
     return Found(
         ratio,
         math.exp(statistics.fmean(logs)) if logs else None,

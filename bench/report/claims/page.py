@@ -46,10 +46,10 @@ networks, we show the range of their values and the outermost ends of their inte
 interval of a mean has the mean lower end and the mean upper end; it holds for any correlation \
 of errors.
 - **reproduced**: the whole interval is above the criterion, its upper end is at least the \
-claimed size, and its lower end is at least halfway from the criterion to the claimed size: \
-half of the effect is then certain. The criterion is a difference of more than 2 %, unless the \
-claim's note gives another. The claimed size is the number in the text, or else the value in the \
-paper's table; a claim without a number has no size to reach.
+claimed size, and its lower end is at least halfway from the criterion to the claimed size: so \
+at least half of the effect is there, with the confidence of the interval. The criterion is a \
+difference of more than 2 %, unless the claim's note gives another. The claimed size is the number \
+in the text, or else the value in the paper's table; a claim without a number has no size to reach.
 - **same direction**: the whole interval is above the criterion, but it ends below the claimed \
 size or begins below half of the effect.
 - **not reproduced**: the whole interval is at or below the criterion.

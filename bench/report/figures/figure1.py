@@ -204,7 +204,9 @@ def handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
         look = _marker(spot.form.marker, spot.fill, shade)
         handles.append(Line2D([], [], label=level, **look))
     if any(spot.row.interval for spot in spots):
-        handles.append(Line2D([], [], label="95 % interval of the latency", color=GREY, **_BAR))
+        some = "" if all(spot.row.interval for spot in spots) else ", from two processes on"
+        words = f"95 % interval of the latency{some}"
+        handles.append(Line2D([], [], label=words, color=GREY, **_BAR))
     if any(True in spot.is_cut for spot in spots):
         handles.append(Line2D([], [], label=CUT, marker=">", color=GREY, **_ARROW))
     if any(spot.counts for spot in spots):

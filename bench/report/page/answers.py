@@ -100,7 +100,7 @@ def _winner(rows: Sequence[Row]) -> Winner:
         high=first.interval.high if first.interval else None,
         top1=_top1(first),
         verdict=first.verdict.level if first.verdict else None,
-        ties=[naming.title(row.case) for row in others if {*row.rank} & {*first.rank}],
+        ties=[naming.title(row.case) for row in others if row.case.case_id in first.ties],
     )
 
 

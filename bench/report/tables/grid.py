@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.analysis import ranks
+from bench.analysis import ranks, twins
 from bench.analysis.rows import Row
 from bench.analysis.stats import Summary
-from bench.models import forms
+from bench.models import forms, naming
 from bench.records import Cost
 from bench.report import doubts
 from bench.report.devices import DeviceResults
@@ -81,6 +81,7 @@ def build(layout: Layout, devices: Sequence[DeviceResults], shown: Sequence[Show
     notes = [note for each in shown for note in doubts.footnotes(each.name, each.rows.values())]
     if notes:
         notes.append("The results.md of the device lists all reasons.")
+    notes += [note for each in shown for note in _twins(each)]
     texts = {link.text for column in columns for cell in column.cells for link in cell}
     reading = [*_reading(layout, measured=bool(shown)), *layout.notes]
     if NOTHING in texts:
@@ -214,7 +215,7 @@ def _unmeasured(row: Row | None) -> str:
 
 def _rank(shown: Shown, line: Line) -> Cell:
     found = [shown.rows.get((line.model, form, LATENCY_BATCH)) for form in line.timed]
-    texts = [ranks.text(row.rank) if row and row.rank else NOTHING for row in found]
+    texts = [ranks.text(row.rank if row else None) or NOTHING for row in found]
     return _chain(line.timed, [(text, "") for text in texts])
 
 
@@ -230,9 +231,8 @@ def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
         if layout.throughput:
             yield (f"Throughput: {THROUGHPUT_BATCH} images / latency at batch {THROUGHPUT_BATCH}.")
         yield (
-            "Rank: by latency, among the device's rows in this table. Two rows share a number if "
-            "and only if they are not told apart: the 95 % interval of their ratio is not wholly "
-            "beyond 2 %."
+            "Rank: the places that a row can have among the device's rows in this table. Of two "
+            "rows, one is faster if the 95 % interval of their ratio is wholly beyond 2 %."
         )
     if not layout.ablation:
         yield "MACs: multiply-accumulates for one image, which the paper calls FLOPs."
@@ -240,6 +240,19 @@ def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
         yield "→r: regular re-parameterisation. →s: also merges the shortcuts."
     elif layout.chained:
         yield "→s: full re-parameterisation."
+
+
+def _twins(shown: Shown) -> Iterator[str]:
+    """A line with the networks of one device that differ in name only; nothing without any."""
+    alike = [
+        ", ".join(naming.title(row.case) for row in rows)
+        for rows in twins.groups(list(shown.rows.values()))
+    ]
+    if alike:
+        yield (
+            f"The same network under several names on {shown.name}: {'; '.join(alike)}. "
+            "Their true ratio is 1."
+        )
 
 
 def _environments(devices: Sequence[DeviceResults], shown: Sequence[Shown]) -> Iterator[str]:

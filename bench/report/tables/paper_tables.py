@@ -145,7 +145,7 @@ def _csv_measured(layout: Layout, shown: Shown, line: Line, form: str) -> Iterat
     batched = shown.rows.get((line.model, form, THROUGHPUT_BATCH))
     if layout.throughput:
         yield "img_s", batched.throughput if batched else None
-    yield "rank", (ranks.text(row.rank) or None) if row else None
+    yield "rank", ranks.text(row.rank if row else None) or None
     yield "verdict", row.verdict.level if row and row.verdict else None
     yield "status", _status(row) if form in line.timed else None
     if layout.throughput:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -42,18 +42,27 @@ OF_SOME_ROWS = [
     "Energy (mJ/img)",
 ]
 
+# What tells cases of one name apart, besides the batch.
+TOLD: tuple[Callable[[Case], str], ...] = (
+    naming.image,
+    lambda case: naming.threads(case.threads),
+    lambda case: case.backend,
+    lambda case: case.precision,
+)
+
 KINDS = (
     "Processes of one case differ by their page faults: memory that a call gives back is mapped "
     "anew by the next. A line has the number of processes of each kind, with their page faults a "
-    "call and their latency. The interval of such a case holds for any mixture of its kinds; it "
-    "needs three processes more than kinds. A kind that none of its processes had is not covered."
+    "call and their latency. The interval of such a case, or of a ratio with it, holds for its "
+    "kinds. A kind that none of its processes had is not covered."
 )
 
 TWINS = (
     "The networks of these cases have the same structure, so their true ratio is 1: every report "
     "tests itself with them. A finding of FASTER or SLOWER is a false alarm. Good 95 % intervals "
     "cause it in fewer than one of 20 pairs, since a finding must also be beyond 2 %; more show "
-    "that the intervals of ratios are too narrow here. Pairs that share a case are not independent."
+    "that the intervals of ratios are too narrow here. A ratio holds for the times at which both "
+    "cases were measured. Pairs that share a case are not independent."
 )
 
 
@@ -134,11 +143,8 @@ def _interval(row: Row) -> str:
 
 def _kinds(rows: Sequence[Row]) -> list[str]:
     """The rows whose processes are of several kinds, with the latency of each kind."""
-    lines = [
-        f"- {markdown(naming.name(row.case))}, batch {row.case.batch}: {kinds_text(row.kinds)}"
-        for row in rows
-        if len(row.kinds) > 1
-    ]
+    where = _naming(rows)
+    lines = [f"- {where(row.case)}: {kinds_text(row.kinds)}" for row in rows if len(row.kinds) > 1]
     return [f"## Kinds of processes\n\n{KINDS}\n\n" + "\n".join(lines)] if lines else []
 
 
@@ -147,10 +153,10 @@ def _twins(rows: Sequence[Row]) -> list[str]:
     pairs = twins(rows)
     if not pairs:
         return []
-    apart = were_told_apart(pairs)
+    apart, where = were_told_apart(pairs), _naming(rows)
     lines = [
-        f"- {markdown(naming.name(each.candidate))} against {markdown(naming.name(each.base))}, "
-        f"batch {each.base.batch}: {in_words(each.ratio)}"
+        f"- {markdown(naming.name(each.candidate))} against {where(each.base)}: "
+        f"{in_words(each.ratio)}"
         for each in apart
     ]
     counted = f"{len(apart)} of {len(pairs)} pairs were told apart" + (":" if lines else ".")
@@ -158,9 +164,23 @@ def _twins(rows: Sequence[Row]) -> list[str]:
     return ["\n\n".join(part for part in parts if part)]
 
 
+def _naming(rows: Sequence[Row]) -> Callable[[Case], str]:
+    """A function that names a case with its batch, and with what else differs between `rows`."""
+    cases = [row.case for row in rows]
+    told = [tell for tell in TOLD if len({tell(case) for case in cases}) > 1]
+
+    def where(case: Case) -> str:
+        return markdown(
+            ", ".join([naming.name(case), f"batch {case.batch}", *(tell(case) for tell in told)])
+        )
+
+    return where
+
+
 def _doubts(rows: Sequence[Row]) -> list[str]:
+    where = _naming(rows)
     lines = [
-        f"- {markdown(naming.name(row.case))}, batch {row.case.batch}: {markdown(row.verdict.text)}"
+        f"- {where(row.case)}: {markdown(row.verdict.text)}"
         for row in rows
         if row.verdict and row.verdict.reasons
     ]
@@ -168,8 +188,9 @@ def _doubts(rows: Sequence[Row]) -> list[str]:
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:
+    where = _naming(rows)
     lines = [
-        f"- {markdown(naming.name(row.case))}, batch {row.case.batch}: failed at "
+        f"- {where(row.case)}: failed at "
         f"{row.failure.stage} with {markdown(row.failure.error)}: {markdown(row.failure.message)}"
         for row in rows
         if row.failure
