@@ -6,6 +6,7 @@ import pytest
 from support.records import ENVIRONMENT, OBSERVED, timed
 
 from bench.analysis import rows
+from bench.analysis.ranks import Rank
 from bench.analysis.stats import Tail
 
 # A fast process makes more iterations in the same time, so it weighs more in the pooled mean.
@@ -74,8 +75,8 @@ def test_cases_of_different_allocators_are_not_ranked_together():
     found = rows.of([ENVIRONMENT, *records])
     ranks = {(row.case.model, row.case.allocator): row.rank for row in found}
     assert ranks == {
-        ("resnet50", "default"): (1,),
-        ("swin_t", "default"): (2,),
-        ("resnet50", "arena"): (1,),
-        ("swin_t", "arena"): (2,),
+        ("resnet50", "default"): Rank(1, 1),
+        ("swin_t", "default"): Rank(2, 2),
+        ("resnet50", "arena"): Rank(1, 1),
+        ("swin_t", "arena"): Rank(2, 2),
     }

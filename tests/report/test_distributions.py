@@ -12,7 +12,7 @@ from bench.report.figures.canvas import canvas
 SAMPLES = [0.010, 0.012, 0.011, 0.013, 0.010]
 
 
-def processes(model, *samples_s, **case):
+def rounds_of(model, *samples_s, **case):
     """A round for each list of samples."""
     return [
         timed(model, samples_s=each, round_number=number, **case)
@@ -36,7 +36,7 @@ def longest(axes, style):
 
 def test_every_sample_is_a_dot_in_the_lane_of_its_process_in_order_of_time():
     second = [0.02, 0.03]
-    with painted(processes("swin_t", SAMPLES, second)) as figure:
+    with painted(rounds_of("swin_t", SAMPLES, second)) as figure:
         one, other = dots(figure.axes[0])
     assert sorted(one.get_xdata()) == pytest.approx(sorted(1e3 * s for s in SAMPLES))
     assert sorted(other.get_xdata()) == pytest.approx([20, 30])
@@ -46,8 +46,8 @@ def test_every_sample_is_a_dot_in_the_lane_of_its_process_in_order_of_time():
 
 
 def test_bars_are_mean_and_deviation_and_the_interval():
-    found = device(processes("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])).rows[0]
-    with painted(processes("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])) as figure:
+    found = device(rounds_of("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])).rows[0]
+    with painted(rounds_of("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])) as figure:
         (axes,) = figure.axes
         ((low, high),) = longest(axes, distributions.SPREAD)
         assert (high + low) / 2 == pytest.approx(1e3 * found.summary.mean)
@@ -60,17 +60,17 @@ def test_bars_are_mean_and_deviation_and_the_interval():
 
 
 def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():
-    with painted(processes("swin_t", SAMPLES)) as figure:
+    with painted(rounds_of("swin_t", SAMPLES)) as figure:
         assert longest(figure.axes[0], distributions.INTERVAL) == []
         assert "95 % interval of the latency" not in legend(figure)
-    with painted(processes("swin_t", [0.01])) as figure:
+    with painted(rounds_of("swin_t", [0.01])) as figure:
         assert longest(figure.axes[0], distributions.SPREAD) == []
         assert "10.0†§" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def enough(model, latency_s, **case):
     """A round with as many samples of this latency as a distribution needs."""
-    return processes(model, [latency_s] * distributions.FEWEST, **case)
+    return rounds_of(model, [latency_s] * distributions.FEWEST, **case)
 
 
 def shown(monkeypatch, *groups):
@@ -115,8 +115,8 @@ def test_fifty_at_most_and_a_note_says_so(monkeypatch):
 
 
 def test_a_case_with_three_samples_has_no_distribution_and_a_note(monkeypatch):
-    few = [enough("swin_t", 0.02)[:1], processes("deit_s", [0.01, 0.02, 0.03])]
-    late = [processes("vit_b", [9.0, 9.1, 9.2], batch=128), enough("swin_t", 0.2, batch=8)]
+    few = [enough("swin_t", 0.02)[:1], rounds_of("deit_s", [0.01, 0.02, 0.03])]
+    late = [rounds_of("vit_b", [9.0, 9.1, 9.2], batch=128), enough("swin_t", 0.2, batch=8)]
     cases, _, notes = shown(monkeypatch, *few, *late)
     assert [case.model for case in cases] == ["swin_t"]
     assert notes[-2:] == [
@@ -128,8 +128,8 @@ def test_a_case_with_three_samples_has_no_distribution_and_a_note(monkeypatch):
 
 def test_the_samples_of_all_processes_count(monkeypatch):
     parts = [[0.01] * 6, [0.011] * 5]
-    assert list(distributions.distributions(device(processes("swin_t", *parts)))) == [1]
-    assert distributions.distributions(device(processes("swin_t", parts[0], parts[1][1:]))) == {}
+    assert list(distributions.distributions(device(rounds_of("swin_t", *parts)))) == [1]
+    assert distributions.distributions(device(rounds_of("swin_t", parts[0], parts[1][1:]))) == {}
 
 
 @pytest.mark.parametrize("letter", ["y", "M", "网"])
@@ -153,7 +153,7 @@ def test_doubtful_cases_are_marked_and_pale():
     rows = [
         structs.replace(row, stopped_by="rounds", verdict=row.verdict._replace(level=level))
         for row, level in zip(
-            device(*[processes(name, SAMPLES) for name in ("swin_t", "deit_s", "vit_b")]).rows,
+            device(*[rounds_of(name, SAMPLES) for name in ("swin_t", "deit_s", "vit_b")]).rows,
             ("VALID", "SUSPECT", "INVALID"),
             strict=True,
         )
@@ -172,7 +172,7 @@ def test_doubtful_cases_are_marked_and_pale():
 
 
 def test_extreme_numbers_are_short_and_overlap_nothing():
-    with painted(processes("swin_t", [1e-9, 1e9], [1.0, 2.0])) as figure:
+    with painted(rounds_of("swin_t", [1e-9, 1e9], [1.0, 2.0])) as figure:
         texts = figure.axes[0].texts
         boxes = [text.get_window_extent() for text in texts]
         assert max(len(text.get_text()) for text in texts) < 25
@@ -183,7 +183,7 @@ def test_extreme_numbers_are_short_and_overlap_nothing():
 def test_many_samples_are_thinned_to_evenly_spaced_ranks_with_a_note():
     many = [0.01 + number / 1e6 for number in range(5000)]
     many[2500] = 0.5
-    with painted(processes("swin_t", many)) as figure:
+    with painted(rounds_of("swin_t", many)) as figure:
         across = [x for line in dots(figure.axes[0]) for x in line.get_xdata()]
         assert len(across) == distributions.MOST_DOTS
         assert (min(across), max(across)) == pytest.approx((10, 500))
@@ -192,7 +192,7 @@ def test_many_samples_are_thinned_to_evenly_spaced_ranks_with_a_note():
 
 
 def test_a_large_svg_holds_its_dots_as_an_image():
-    groups = [processes(f"net{n}", *([SAMPLES * 60] * 4)) for n in range(50)]
+    groups = [rounds_of(f"net{n}", *([SAMPLES * 60] * 4)) for n in range(50)]
     pictures = distributions.distributions(device(*groups))[1]
     assert b"<image" in pictures["svg"]
     assert len(pictures["svg"]) < 1e6
@@ -209,7 +209,7 @@ def test_hostile_names_are_drawn_as_they_are():
 
 
 def test_labels_overlap_nothing():
-    groups = [processes(f"a_network_of_mine_{n}", SAMPLES, SAMPLES) for n in range(12)]
+    groups = [rounds_of(f"a_network_of_mine_{n}", SAMPLES, SAMPLES) for n in range(12)]
     with painted(*groups) as figure:
         (axes,) = figure.axes
         texts = [*axes.texts, *axes.get_yticklabels(), figure._suptitle]

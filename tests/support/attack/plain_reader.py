@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 KINDS = ("measurement", "failure", "profile", "environment", "peaks")
 SMALLEST = {"round": 1, "batch": 1, "resolution": 1, "samples_s": 1e-9, "block_sizes": 1}
+USUAL = {"input": "", "allocator": "default", "huge_pages": "default"}  # in no case_id
 SIGNED = ("set_s", "highest_temperature_c")
 LARGEST = {
     "round": 10**9 - 1,
@@ -53,7 +54,7 @@ def record_of(line):
     if "samples_s" in found and sum(found["block_sizes"]) != len(found["samples_s"]):
         return None
     if "case" in found:
-        case = {k: v for k, v in found["case"].items() if k != "label" and (k, v) != ("input", "")}
+        case = {k: v for k, v in found["case"].items() if k != "label" and USUAL.get(k) != v}
         text = json.dumps(case, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         if hashlib.sha256(text.encode()).hexdigest()[:16] != found["case_id"]:
             return None
