@@ -27,7 +27,7 @@ class Chip(msgspec.Struct, frozen=True):
     @property
     def slug(self) -> str:
         """The chip's name in lower case with hyphens, which names its folder of results."""
-        return _slug(self.name) or _slug(self.device) or "unknown"
+        return slug_of(self.name) or slug_of(self.device) or "unknown"
 
 
 class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):
@@ -50,6 +50,6 @@ class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="typ
     schema: Integer = SCHEMA
 
 
-def _slug(text: str) -> str:
+def slug_of(text: str) -> str:
     """`text` as a safe name of a folder: lower-case letters, digits and hyphens."""
     return "-".join(re.findall("[a-z0-9]+", text.lower()))[:SLUG_LETTERS].strip("-")

@@ -14,6 +14,7 @@ from bench.analysis.rows import Row
 from bench.models import naming
 from bench.paper.accuracy import Given
 from bench.records import Case, Environment, Peaks, Record, of_profiles
+from bench.records.environment import slug_of
 from bench.storage.order import environment_ids
 from bench.text import some_of
 
@@ -114,7 +115,7 @@ def _part(device: DeviceResults, like: Case) -> DeviceResults:
     words = naming.allocation(like)
     return msgspec.structs.replace(
         device,
-        slug="-".join([device.slug, *words.replace(",", "").split()]),
+        slug="-".join(filter(None, [device.slug, slug_of(words)])),
         label=f"{device.label}, {words}" if words else device.label,
         rows=[row for row in device.rows if row.case.allocation == like.allocation],
         profiles=[

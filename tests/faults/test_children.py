@@ -333,7 +333,7 @@ class Killer(threading.Thread):
 def deaths(monkeypatch):
     """A list of the rounds that ended because their template died."""
     ended = []
-    run_round = runner._Scheduler._run_round
+    run_round = runner.Scheduler._run_round
 
     def counted(self, cases):
         try:
@@ -342,7 +342,7 @@ def deaths(monkeypatch):
             ended.append(cases)
             raise
 
-    monkeypatch.setattr(runner._Scheduler, "_run_round", counted)
+    monkeypatch.setattr(runner.Scheduler, "_run_round", counted)
     return ended
 
 

@@ -35,6 +35,7 @@ os.kill(os.getpid(), {0})
 # An import that turns an interrupt into another error, as C extensions do.
 HIDES = """
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     os.kill(os.getpid(), signal.SIGINT)
 except KeyboardInterrupt:

@@ -62,6 +62,8 @@ def test_line_is_a_json_object_with_the_documented_fields(tmp_path):
         "threads": 1,
         "input": "",
         "label": "",
+        "allocator": "default",
+        "huge_pages": "default",
     }
     assert set(record["stages_s"]) == {
         "start",

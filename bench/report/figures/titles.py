@@ -8,7 +8,7 @@ from bench.analysis.rows import Row
 from bench.devices import has_queue
 from bench.models import naming
 from bench.records import DEFAULT, Case
-from bench.report.figures.canvas import fitted, literal
+from bench.report.figures.canvas import fitted, literal, shortened
 
 LONGEST = 52  # letters
 USUAL_NAME, LETTER = 26, 0.075  # letters that a figure has room for, inches of one more
@@ -50,5 +50,5 @@ def settings_of(cases: Sequence[Case]) -> str:
 
 def _allocations(cases: Sequence[Case]) -> list[str]:
     """Allocator and huge pages of each case; [] if all have the default."""
-    found = [naming.allocation(case) for case in cases]
+    found = [shortened(naming.allocation(case), LONGEST) for case in cases]
     return [each or DEFAULT for each in found] if any(found) else []

@@ -94,7 +94,7 @@ def _section(row: Row) -> tuple[object, ...]:
 
 def _heading(case: Case) -> str:
     memory = naming.allocation(case)
-    return f"## Batch {case.batch} at {case.resolution}²" + f", {memory}" * bool(memory)
+    return f"## Batch {case.batch} at {case.resolution}²" + f", {markdown(memory)}" * bool(memory)
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
