@@ -84,6 +84,12 @@ label_option = typer.Option(
 )
 
 
+wait_option = typer.Option(
+    "--wait", help="Wait until no other run uses the device or the file of results."
+)
+json_option = typer.Option("--json", help="Print JSON on standard output, and progress on stderr.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The flags of both `bench run` and `bench profile`. None means that a flag is not given."""
@@ -205,13 +211,5 @@ class Options:
             "but no longer count. Resume such a run without --again.",
         ),
     ] = False
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait", help="Wait until no other run uses the device or the file of results."
-        ),
-    ] = False
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON on standard output, and progress on stderr."),
-    ] = False
+    wait: Annotated[bool, wait_option] = False
+    as_json: Annotated[bool, json_option] = False

@@ -15,7 +15,14 @@ from bench.cli import completion
 from bench.cli.choice import Choice, command
 from bench.cli.console import progress_console, say, tell_json
 from bench.cli.messages import failure_line
-from bench.cli.options import DEFAULT_OUT, as_folder, percentage, with_options
+from bench.cli.options import (
+    DEFAULT_OUT,
+    as_folder,
+    json_option,
+    percentage,
+    wait_option,
+    with_options,
+)
 from bench.cli.sweep import conclude, locked, start, sweep_of
 from bench.errors import CASE_FAILED, UnavailableError, UsageError
 from bench.harness import suite as suites
@@ -77,20 +84,12 @@ class SettleOptions:
             autocompletion=completion.presets,
         ),
     ] = "quick"
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait", help="Wait until no other run uses the device or the file of results."
-        ),
-    ] = False
+    wait: Annotated[bool, wait_option] = False
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what is open and what it would cost; measure nothing."),
     ] = False
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON on standard output, and progress on stderr."),
-    ] = False
+    as_json: Annotated[bool, json_option] = False
 
 
 class _Here(NamedTuple):

@@ -48,6 +48,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pace_s: float = 0.0
     deadline_s: float = 600.0
 
+    def exactly(self, rounds: int, **changes: float) -> Plan:
+        """Return the plan with `changes` and `rounds`: no precision or budget ends a case earlier."""
+        unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
+        return msgspec.structs.replace(self, rounds=rounds, **unbound, **changes)
+
 
 class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
     """What profiling a case asks for, per round.

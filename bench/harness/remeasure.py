@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import msgspec
-
 from bench.errors import UsageError
 from bench.harness import networks
 from bench.harness.plan import Plan
@@ -37,12 +35,6 @@ def found_again(cases: Iterable[Case]) -> tuple[dict[str, Source], dict[str, str
     return sources, reasons
 
 
-def one_round(plan: Plan) -> Plan:
-    """Return the plan by which a case is done after any round: the caller decides what follows."""
-    unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
-    return msgspec.structs.replace(plan, rounds=1, **unbound)
-
-
 def one_by_one(
     plan: Plan,
     store: Store,
@@ -52,9 +44,10 @@ def one_by_one(
 ) -> Callable[[Sequence[Case]], None]:
     """Return a function that measures one more round of cases of one group, which take turns.
 
-    It raises UsageError where the template process is killed repeatedly.
+    By the plan, a case is done after any round: the caller decides what follows. The function
+    raises UsageError where the template process is killed repeatedly.
     """
-    scheduler = Scheduler(one_round(plan), store, environment, listener, False, sources)
+    scheduler = Scheduler(plan.exactly(1), store, environment, listener, False, sources)
     known: set[Case] = set()
 
     def measure(cases: Sequence[Case]) -> None:

@@ -260,8 +260,7 @@ def plan_for(
     fixed = suite.rounds if rounds is None else rounds
     if fixed is not None:
         check_positive("rounds", fixed)
-        unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
-        plan = msgspec.structs.replace(plan, rounds=fixed, **unbound)
+        plan = plan.exactly(fixed)
     if budget_s is not None:
         if not (math.isfinite(budget_s) and budget_s > 0):
             raise UsageError(f"invalid budget of {budget_s:g} seconds", "Give a number above 0.")

@@ -74,7 +74,7 @@ def test_a_killed_template_is_started_again_for_the_cases_that_are_missing(store
 
 
 def test_the_case_is_done_after_any_round(store):
-    plan = remeasure.one_round(PLAN)
+    plan = PLAN.exactly(1)
     assert is_done(plan, done_in(store, A))
     assert is_done(plan, done_in(store, A)[:1])
 

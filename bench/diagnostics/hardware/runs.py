@@ -29,18 +29,16 @@ from bench.storage.results import Store
 
 PROFILE_S = 6.0
 DEADLINE_S = 240.0  # of a child that checks and sends nothing; a compiler may need minutes
-_UNBOUND = {"precision": None, "budget_s": None, "slow_budget_s": None, "observe_s": 0.0}
-CHECK = msgspec.structs.replace(
-    PRESETS["quick"],
+CHECK = PRESETS["quick"].exactly(
     rounds=1,
+    observe_s=0.0,
     timed_s=0.02,
     block_s=0.02,
     warmup_s=0.02,
     min_samples=1,
     deadline_s=DEADLINE_S,
-    **_UNBOUND,
 )
-ROUND = msgspec.structs.replace(PRESETS["quick"], rounds=1, timed_s=2.0, **_UNBOUND)
+ROUND = PRESETS["quick"].exactly(rounds=1, observe_s=0.0, timed_s=2.0)
 
 Facts = Mapping[str, str | int | float | None]
 

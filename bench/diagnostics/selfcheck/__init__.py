@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.reasons import Doubt
 from bench.backends import BACKENDS
@@ -169,9 +167,7 @@ def _separate(setting: Setting, part: str, cases: Sequence[Case], full: bool) ->
 
 def _plan(rounds: int, **changes: float) -> Plan:
     """Return the quick preset with exactly `rounds` rounds and without a steady loop."""
-    unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
-    fixed = {"rounds": rounds, "observe_s": 0.0, **unbound}
-    return msgspec.structs.replace(PRESETS["quick"], **fixed, **changes)
+    return PRESETS["quick"].exactly(rounds, observe_s=0.0, **changes)
 
 
 def _measure(setting: Setting, part: str, cases: Sequence[Case], plan: Plan) -> list[Measurement]:

@@ -42,9 +42,8 @@ class Patience:
 
     def wait(self) -> Wait | None:
         """What the next block waits for; None where nothing is left, or too little is known."""
-        quiet = self._quiet()
         left_s = self._share * (clocks.monotonic() - self._began_s) - self._rested_s
-        if quiet is None or left_s <= 0:
+        if left_s <= 0 or (quiet := self._quiet()) is None:  # it sorts all kernels
             return None
         compute_s, memory_s = COMPUTE_SLOWER[0] * quiet.compute_s, MEMORY_SLOWER[0] * quiet.memory_s
         return Wait(compute_s, memory_s, min(left_s, MOST_S))
