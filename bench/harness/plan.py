@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 600.0
 
     def exactly(self, rounds: int, **changes: float) -> Plan:
-        """Return the plan with `changes` and `rounds`: no precision or budget ends a case earlier."""
+        """Return the plan with `changes` and `rounds`; no precision or budget ends a case."""
         unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
         return msgspec.structs.replace(self, rounds=rounds, **unbound, **changes)
 
