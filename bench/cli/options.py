@@ -87,6 +87,12 @@ label_option = typer.Option(
 wait_option = typer.Option(
     "--wait", help="Wait until no other run uses the device or the file of results."
 )
+patience_option = typer.Option(
+    "--patience",
+    metavar="SHARE",
+    help="Before each block, wait until other programs are quiet, for at most this share of the "
+    "run: 0.25. A round that they spoil all the same is set apart and repeated once.",
+)
 json_option = typer.Option("--json", help="Print JSON on standard output, and progress on stderr.")
 
 

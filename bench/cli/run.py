@@ -13,7 +13,7 @@ from bench.cli.choice import choose
 from bench.cli.console import progress_console, tell_json
 from bench.cli.forecast import forecast, progress_of
 from bench.cli.live_table import LiveTable
-from bench.cli.options import Options, with_options
+from bench.cli.options import Options, patience_option, with_options
 from bench.cli.outcome import outcome_of
 from bench.cli.plain_lines import PlainLines
 from bench.cli.profile import failures_of, profile_cases
@@ -40,14 +40,7 @@ class RunOptions(Options):
             metavar="SECONDS", help="Start no round that would make a case take longer than this."
         ),
     ] = None
-    patience: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Before each block, wait until other programs are quiet, for at most this share "
-            "of the run: 0.25. A round that they spoil all the same is repeated once.",
-        ),
-    ] = 0.0
+    patience: Annotated[float, patience_option] = 0.0
     dry_run: Annotated[
         bool,
         typer.Option(

@@ -19,6 +19,7 @@ from bench.cli.options import (
     DEFAULT_OUT,
     as_folder,
     json_option,
+    patience_option,
     percentage,
     wait_option,
     with_options,
@@ -84,6 +85,7 @@ class SettleOptions:
             autocompletion=completion.presets,
         ),
     ] = "quick"
+    patience: Annotated[float, patience_option] = 0.0
     wait: Annotated[bool, wait_option] = False
     dry_run: Annotated[
         bool,
@@ -108,7 +110,7 @@ def settle(options: SettleOptions) -> int:
     from bench.cli.rounds import Rounds
 
     for_s, margin = _seconds(options.duration), percentage("--margin", options.margin)
-    suites.check_preset(options.preset)
+    plan = suites.plan_for(options.preset, suites.Suite(), None, None, options.patience)
     console = progress_console(to_stderr=options.as_json)
     here = _here(options.out, options.device)
     named = _named(options.question or [], here.recorded, options.out)
@@ -124,7 +126,7 @@ def settle(options: SettleOptions) -> int:
         board = rounds.look()
         _check_board(options, for_s, board)
         start(sweep, f"Settling {len(board.answers)} questions", needs_device=bool(board.open))
-        board = rounds.settle(PRESETS[options.preset], for_s)
+        board = rounds.settle(plan, for_s)
     _show(rounds, board, as_json=options.as_json)
     for failure in rounds.failures:
         say(console, failure_line(failure))

@@ -10,7 +10,7 @@ from bench.harness.plan import Plan
 from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.runner import Scheduler
 from bench.models.naming import without_hash
-from bench.records import Case, Environment, Source
+from bench.records import Case, Environment, Measurement, Source
 from bench.storage.results import Store
 
 
@@ -41,20 +41,23 @@ def one_by_one(
     environment: Environment,
     listener: Listener,
     sources: Mapping[str, Source],
-) -> Callable[[Sequence[Case]], None]:
+) -> Callable[[Sequence[Case]], list[Case]]:
     """Return a function that measures one more round of cases of one group, which take turns.
 
     By the plan, a case is done after any round: the caller decides what follows. The function
-    raises UsageError where the template process is killed repeatedly.
+    returns the cases whose round other programs spoilt, and raises UsageError where the template
+    process is killed repeatedly.
     """
     scheduler = Scheduler(plan.exactly(1), store, environment, listener, False, sources)
     known: set[Case] = set()
 
-    def measure(cases: Sequence[Case]) -> None:
+    def measure(cases: Sequence[Case]) -> list[Case]:
         if not known:
             store.append(environment)
         scheduler.start_generations([case for case in cases if case not in known], anew=False)
         known.update(cases)
         scheduler.measure_once(cases)
+        newest = [store.records_of(case, environment.environment_id)[-1] for case in cases]
+        return [each.case for each in newest if isinstance(each, Measurement) and each.spoilt_by]
 
     return measure

@@ -18,7 +18,7 @@ APART = (
 )
 
 Look = Callable[[], Board]
-Measure = Callable[[Sequence[Case]], None]
+Measure = Callable[[Sequence[Case]], Collection[Case]]  # returns those whose round was spoilt
 Tell = Callable[[Board, Round, float], None]
 
 
@@ -31,8 +31,9 @@ def settle(
 ) -> Board:
     """Measure rounds until every question is answered, or no further round fits into `seconds`.
 
-    `look` reads the records anew, `measure` adds one round of the given cases to them. `tell` hears
-    of each round before it is measured, and of the seconds left. The state is in the records alone,
+    `look` reads the records anew, `measure` adds one round of the given cases to them, and returns
+    the cases whose round other programs spoilt. `tell` hears of each round before it is measured,
+    and of the seconds left. The state is in the records alone,
     so a killed call goes on when it is made again. Returns the last board, in which a question
     whose cases cannot be measured together says so.
     """
@@ -48,11 +49,12 @@ def settle(
         if chosen is None:
             return _with_reasons(board, hopeless)
         tell(board, chosen, seconds - gone_s)
-        measure(chosen.cases)
+        spoilt = measure(chosen.cases)
         planned_s += chosen.seconds
         known, board = _rounds(board), look()
         now_known = _rounds(board)
-        apart.update(each for each in chosen.questions if now_known.get(each) == known[each])
+        calm = [each for each in chosen.questions if each.cases.isdisjoint(spoilt)]
+        apart.update(each for each in calm if now_known.get(each) == known[each])
 
 
 def _rounds(board: Board) -> dict[Question, int]:

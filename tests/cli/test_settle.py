@@ -13,6 +13,7 @@ from support.runs import recorded
 
 from bench.cli import interrupts
 from bench.cli.rounds import Rounds
+from bench.harness.scheduler.patience import Patience
 from bench.records import Environment, Measurement
 from bench.storage import reader
 from bench.storage.results import Store
@@ -125,9 +126,22 @@ def test_the_time_is_over_while_a_question_is_open(bench, out, monkeypatch):
     assert "more round" in done.stdout
 
 
+def test_blocks_wait_for_a_quiet_machine_for_the_share_that_is_asked_for(bench, out, monkeypatch):
+    shares, begin = [], Patience.__init__
+
+    def noted(self, share):
+        shares.append(share)
+        begin(self, share)
+
+    monkeypatch.setattr(Patience, "__init__", noted)
+    assert bench(*SETTLE, "--patience", "0.25").returncode == 0
+    assert shares == [0.25]
+
+
 @pytest.mark.parametrize(
     ("words", "message", "remedy"),
     [
+        (["settle", "out", "--patience", "1"], "invalid patience 1", "below 1"),
         (["settle", "empty"], "no results in empty", "Measure first"),
         (["settle", "nowhere"], "nowhere", ""),
         (["settle", "out", "--margin", "0%"], "--margin '0%'", "For example: --margin 3%"),

@@ -73,6 +73,16 @@ def test_a_killed_template_is_started_again_for_the_cases_that_are_missing(store
     assert [len(done_in(store, case)) for case in (A, B)] == [3, 3]
 
 
+def test_a_round_that_other_programs_spoil_is_named(store, monkeypatch):
+    def spoilt_by(self, made):
+        return ["others"] if made.case == B else []
+
+    monkeypatch.setattr("bench.harness.scheduler.patience.Patience.spoilt_by", spoilt_by)
+    once = remeasure.one_by_one(PLAN, store, ON_FAKE, Listener(), {})
+    assert once([A, B]) == [B]
+    assert once([A, C]) == []
+
+
 def test_the_case_is_done_after_any_round(store):
     plan = PLAN.exactly(1)
     assert is_done(plan, done_in(store, A))

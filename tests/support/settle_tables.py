@@ -73,8 +73,8 @@ class Table:
             Question(*pair) for pair in (*pairs, *zip(self.cases, self.cases[2:], strict=False))
         ]
 
-    def measure(self, cases: list[Case]) -> None:
-        """Add a round of these cases, which take turns."""
+    def measure(self, cases: list[Case]) -> list[Case]:
+        """Add a round of these cases, which take turns; nothing spoils it."""
         self._sittings += 1
         self._state = MEMORY * self._state + self._draw.gauss(0, DRIFT * math.sqrt(1 - MEMORY**2))
         self.now_s += START_S
@@ -85,6 +85,7 @@ class Table:
             own = self.rounds[network.case]
             changes = {"samples_s": [latency_s], "sitting": self._sittings}
             own.append(measurement(network.case, len(own) + 1, **changes))
+        return []
 
     def look(self) -> Board:
         """All questions as the rounds answer them now."""
