@@ -18,6 +18,7 @@ BROUGHT = "from bench.devices import allocators; print(allocators.brought({!r}))
         ({"MALLOC_ARENA_MAX": "1"}, "default"),
         (RAISED, "arena"),
         ({"MALLOC_TRIM_THRESHOLD_": str(2**29)}, OTHER),
+        ({"MALLOC_MMAP_MAX_": "0"}, OTHER),
         ({"MALLOC_MMAP_THRESHOLD_": str(2**16)}, OTHER),
         ({"GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={2**30}"}, OTHER),
     ],

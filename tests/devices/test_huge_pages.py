@@ -69,5 +69,8 @@ def test_a_kernel_without_huge_pages_is_named(tmp_path):
 
 def test_the_variables_keep_the_tunables_of_the_shell():
     found = huge_pages.variables("madvise", {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
-    assert found["GLIBC_TUNABLES"] == f"glibc.pthread.rseq=0:{huge_pages.ASKING}"
+    assert found == {
+        "GLIBC_TUNABLES": f"glibc.pthread.rseq=0:{huge_pages.ASKING}",
+        "THP_MEM_ALLOC_ENABLE": "1",
+    }
     assert huge_pages.variables("never", {}) == huge_pages.variables("default", {}) == {}
