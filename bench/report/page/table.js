@@ -13,6 +13,7 @@ const text = (key, title) => ({ key, title, show: (row) => row[key], value: (row
 const whole = (key) => (row) => row[key] ?? '–';
 const COLUMNS = [
   { ...text('name', 'Model'), show: nameCell },
+  number('resolution', 'Pixels', (row) => `${row.resolution}²`),
   number('estimate', 'Latency (ms)', (row) => (row.stage ? 'failed' : ms(row.estimate))),
   number('low', '95 % interval (ms)', interval),
   { key: 'level', title: 'Verdict', show: verdictCell,
@@ -31,7 +32,6 @@ const COLUMNS = [
   text('backend', 'Backend'),
   text('precision', 'Precision'),
   number('batch', 'Batch', whole('batch')),
-  number('resolution', 'Pixels', (row) => `${row.resolution}²`),
   number('threads', 'Threads', whole('threads')),
   text('memory', 'Allocator'),
 ];
