@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,8 +33,11 @@ FEWEST_LETTERS = 6  # shortest prefix of a case_id that selects a case
 MEASURE_FIRST = "Measure first: bench run --suite table6 --device cpu --preset quick"
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """The records of one device in the environment that was measured last."""
+class Recorded(msgspec.Struct, frozen=True, dict=True):
+    """The records of one device in the environment that was measured last.
+
+    What several cases ask for is computed once, so `records` must not change later.
+    """
 
     environment: Environment
     records: list[Measurement | Failure]
@@ -59,7 +63,33 @@ class Recorded(msgspec.Struct, frozen=True):
         return every._replace(rounds=kept)
 
     def _history(self, case: Case) -> History:
-        return history(self.records, case, self.environment.environment_id)
+        own = self._by_case.get(case.case_id, [])
+        return history(own, case, self.environment.environment_id)
+
+    @functools.cached_property
+    def _by_case(self) -> dict[str, list[Measurement | Failure]]:
+        """The records of each case, by case_id."""
+        found: dict[str, list[Measurement | Failure]] = {}
+        for record in self.records:
+            found.setdefault(record.case_id, []).append(record)
+        return found
+
+    @functools.cached_property
+    def _by_kernels(self) -> dict[tuple[object, ...], list[Measurement]]:
+        """The rounds by `Case.of_kernels`: those of one key have comparable calibration kernels."""
+        found: dict[tuple[object, ...], list[Measurement]] = {}
+        for record in self.records:
+            if isinstance(record, Measurement):
+                found.setdefault(record.case.of_kernels, []).append(record)
+        return found
+
+    @functools.cached_property
+    def _quiet(self) -> dict[tuple[object, ...], Quiet | None]:
+        return {key: quiet_of(rounds) for key, rounds in self._by_kernels.items()}
+
+    @functools.cached_property
+    def _usual(self) -> dict[tuple[object, ...], State | None]:
+        return {key: usual_state(rounds) for key, rounds in self._by_kernels.items()}
 
     def matching(self, selector: str) -> list[Case]:
         """Cases called `selector` (`naming.is_called`); else cases whose id begins with it."""
@@ -71,21 +101,13 @@ class Recorded(msgspec.Struct, frozen=True):
             return named
         return [case for case in self.cases if case.case_id.startswith(selector)]
 
-    def with_same_kernels(self, case: Case) -> list[Measurement]:
-        """Rounds whose calibration kernels are comparable with those of `case`."""
-        return [
-            record
-            for record in self.records
-            if isinstance(record, Measurement) and record.case.of_kernels == case.of_kernels
-        ]
-
     def quiet(self, case: Case) -> Quiet | None:
         """Seconds that the calibration kernels of `case` take on the quiet machine."""
-        return quiet_of(self.with_same_kernels(case))
+        return self._quiet.get(case.of_kernels)
 
     def usual(self, case: Case) -> State | None:
         """The usual state of the machine for cases with the same kernels as `case`."""
-        return usual_state(self.with_same_kernels(case))
+        return self._usual.get(case.of_kernels)
 
     def verdict(self, case: Case) -> Verdict:
         """The verdict on the rounds of `case`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from bench.analysis.recorded import Recorded
 from bench.analysis.settle.choice import Board
 from bench.analysis.settle.question import Answer, Obstacle, Question, answer
@@ -41,8 +43,10 @@ class Ledger:
 
     def add(self, records: Iterable[Measurement | Failure]) -> None:
         """Add records that were measured since; forget what they may change."""
-        for record in records:
-            self._recorded.records.append(record)
+        new = list(records)
+        every = [*self._recorded.records, *new]
+        self._recorded = msgspec.structs.replace(self._recorded, records=every)
+        for record in new:
             self._rounds.pop(record.case, None)
             for question in [each for each in self._answers if record.case in each.cases]:
                 del self._answers[question]
