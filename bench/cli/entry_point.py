@@ -79,7 +79,7 @@ def _flags(
 def main() -> None:
     """Run the command line; exit with 0 or with an exit code of `bench.errors`."""
     closed_pipe.watch_standard_streams()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder name may hold bytes that are not UTF-8
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack letters, such as ± and –
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _call()

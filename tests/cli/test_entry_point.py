@@ -45,3 +45,16 @@ def test_ctrl_c_in_any_command_is_exit_code_130(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         called(monkeypatch, lambda: app([], standalone_mode=False))
     assert ended.value.code == 130
+
+
+def test_a_terminal_that_lacks_letters_shows_their_escapes(bench):
+    """What these commands print holds ±, ² and –."""
+    case = ("--models", "resnet50,swin_t", "--batch", "1", "--rounds", "1")
+    for words, shown in (
+        (("run", *case, "--device", "fake", "--preset", "quick", "--out", "out"), "resnet50"),
+        (("explain", "resnet50", "--in", "out"), r"224\xb2"),
+        (("compare", "resnet50", "swin_t", "--in", "out"), r"| \u2013"),
+    ):
+        done = bench(*words, encoding="ascii")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert shown in done.stdout

@@ -21,9 +21,13 @@ class Done(NamedTuple):
     stderr: str
 
 
-def call(*arguments: str, cwd: Path) -> Done:
-    """Call `main` in this process, with `cwd` as the working folder. Passes exceptions on."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+def call(*arguments: str, cwd: Path, encoding: str = "utf-8") -> Done:
+    """Call `main` in this process, with `cwd` as the working folder. Passes exceptions on.
+
+    `encoding` is that of the terminal. As in any Python, standard error escapes what it lacks.
+    """
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    err = io.TextIOWrapper(io.BytesIO(), encoding, errors="backslashreplace")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
         patch.setattr(sys, "argv", ["bench", *arguments])
@@ -32,7 +36,7 @@ def call(*arguments: str, cwd: Path) -> Done:
         code = _exit_code_of(cli.main)
     for stream in (out, err):
         stream.flush()
-    return Done(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    return Done(code, *(stream.buffer.getvalue().decode(encoding) for stream in (out, err)))
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
