@@ -166,6 +166,21 @@ def test_a_network_is_judged_beside_its_twin(kind, net, outcomes):
     assert [outcome for outcome, _ in network_judge.judged(kind, net, TWIN)] == outcomes
 
 
+@pytest.mark.parametrize(
+    ("kind", "net", "expected"),
+    [
+        ("honest", Seen(DISTURBED, "", [[0.010, 0.9]] * 3), True),
+        ("honest", Seen("VALID", "", [[0.020]] * 3), True),
+        ("stopped", Seen("VALID", "", [[0.010, 0.010, 0.9]] * 3), False),
+        ("spinning", Seen(DISTURBED, "", [[0.010, 0.9]] * 3), False),
+        ("honest", TWIN, False),
+    ],
+)
+def test_only_times_that_a_busy_machine_explains_are_measured_again(kind, net, expected):
+    findings = network_judge.judged(kind, net, TWIN)
+    assert network_judge.is_by_time_alone(findings) is expected
+
+
 @pytest.fixture
 def default_dtype():
     """Set torch's default dtype back after the test."""
