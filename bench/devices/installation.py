@@ -6,6 +6,9 @@ has no kernels for the board's GPU, as soon as another package requires a newer 
 
 from __future__ import annotations
 
+import shlex
+import sys
+import sysconfig
 from pathlib import Path
 
 from bench.devices.sensors.tegra import Board
@@ -16,6 +19,15 @@ INDEXES = {
     "7": "https://pypi.jetson-ai-lab.io/sbsa/cu130",
 }
 FROM_VENDOR = ("torch", "torchvision")
+# The vendor's torch is for the system's Python. On JetPack 7, pip refuses to install there without
+# this option. Source: PEP 668.
+INTO_THE_SYSTEM = "--break-system-packages"
+
+
+def is_of_the_system() -> bool:
+    """Whether this Python's packages belong to the system, and it is no environment (PEP 668)."""
+    marker = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    return sys.prefix == sys.base_prefix and marker.exists()
 
 
 def how_to_install(*packages: str, again: bool = False, root: Path = Path("/")) -> str:
@@ -26,7 +38,9 @@ def how_to_install(*packages: str, again: bool = False, root: Path = Path("/")) 
     install = "pip install --force-reinstall" if again else "pip install"
     board = Board(root)
     if board.l4t() is None:
-        return f"{install} {' '.join(packages)}"
+        return f"{install} {shlex.join(packages)}"
+    if is_of_the_system():
+        install += f" {INTO_THE_SYSTEM}"
     index = INDEXES.get((board.jetpack() or "").partition(".")[0])
     if index is None:
         return "Install JetPack 6 or 7, then the torch of its vendor: see docs/orin.md"
@@ -34,4 +48,4 @@ def how_to_install(*packages: str, again: bool = False, root: Path = Path("/")) 
         f"{install} --no-deps --index-url {index}": [p for p in packages if p in FROM_VENDOR],
         f"{install} --no-deps": [p for p in packages if p not in FROM_VENDOR],
     }
-    return " && ".join(f"{how} {' '.join(what)}" for how, what in commands.items() if what)
+    return " && ".join(f"{how} {shlex.join(what)}" for how, what in commands.items() if what)

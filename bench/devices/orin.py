@@ -20,6 +20,7 @@ from bench.devices.sensors.sensor import Memory, Sensor
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
 from bench.records import Case, Chip, Gauges, Reading
+from bench.records.fields import Setting
 
 HOW_TO_RUN = """\
 On the board, with JetPack and its PyTorch installed, in a checkout of this repository:
@@ -113,6 +114,14 @@ class OrinSession(CudaSession):
         board = self._board
         reading = with_gauges(self._host.sense(), board.gauges(), board.power_mode())
         return structs.replace(reading, over_currents=board.over_currents())
+
+    def settings(self) -> dict[str, Setting]:
+        """Return those of any CUDA session, and whether the clock is fixed, as by `jetson_clocks`.
+
+        The environment of a run has the limits of the clock at its start. This finds what changes
+        them later.
+        """
+        return {**super().settings(), "gpu_clock_fixed": self._board.clocks_locked()}
 
     def memory(self) -> Memory:
         """Return peaks of torch's allocator, and the memory of the process.

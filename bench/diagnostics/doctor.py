@@ -40,7 +40,7 @@ TRIED_IMPORTS = {
     "timm": "import timm",
 }
 SHARE_THE_GPU = "sudo nvidia-smi -c DEFAULT"  # the compute mode
-NUMPY_REMEDY = "This torch was built on NumPy 1: pip install 'numpy<2'"
+FOR_OLDER_TORCH = "numpy<2"
 
 Level = Literal["ok", "note", "lack"]
 
@@ -83,8 +83,9 @@ def _imports() -> Iterator[Finding]:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last_line = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-            remedy = NUMPY_REMEDY if package == "numpy" else how_to_install(package)
-            yield Finding("lack", f"import {package}", last_line, remedy)
+            remedy = how_to_install(FOR_OLDER_TORCH if package == "numpy" else package)
+            built = "This torch was built on NumPy 1: " if package == "numpy" else ""
+            yield Finding("lack", f"import {package}", last_line, f"{built}{remedy}")
 
 
 def _devices() -> Iterator[Finding]:

@@ -4,9 +4,11 @@ import re
 
 import pytest
 from support.jetson_trees import RELEASE, TREES, release
-from support.paths import write_tree
+from support.paths import ROOT, write_tree
 
+from bench.devices import installation
 from bench.devices.installation import how_to_install
+from bench.diagnostics.doctor import FOR_OLDER_TORCH
 
 ALL = ("torch", "torchvision", "timm")
 
@@ -37,6 +39,21 @@ def test_a_jetson_takes_torch_from_its_vendor_and_nothing_replaces_it(
         assert ("--force-reinstall" in command) == again
 
 
+@pytest.mark.parametrize("is_of_the_system", [True, False])
+def test_pip_is_told_to_install_into_a_python_of_the_system(
+    tmp_path, monkeypatch, is_of_the_system
+):
+    monkeypatch.setattr(installation.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(installation.sys, "base_prefix", installation.sys.prefix)
+    if is_of_the_system:
+        (tmp_path / "EXTERNALLY-MANAGED").touch()
+    root = write_tree(tmp_path, TREES["JetPack 7, Orin NX"].files)
+    commands = how_to_install(*ALL, root=root).split(" && ")
+    assert [("--break-system-packages" in each) for each in commands] == [is_of_the_system] * 2
+    monkeypatch.setattr(installation.sys, "base_prefix", "/usr")  # in an environment
+    assert "--break-system-packages" not in how_to_install(*ALL, root=root)
+
+
 @pytest.mark.parametrize("which", ["an old JetPack", "an unknown JetPack"])
 def test_a_jetson_without_a_known_index_points_to_the_page(tmp_path, which):
     files = dict(TREES["JetPack 5, AGX Orin"].files)
@@ -47,5 +64,18 @@ def test_a_jetson_without_a_known_index_points_to_the_page(tmp_path, which):
     assert "docs/orin.md" in command
 
 
+def test_the_page_on_orin_gives_the_same_commands_and_the_right_power_mode():
+    text = (ROOT / "docs" / "orin.md").read_text()
+    for index in installation.INDEXES.values():
+        assert "/".join(index.split("/")[-2:]) in text
+    assert installation.INTO_THE_SYSTEM in text
+    assert f"'{FOR_OLDER_TORCH}'" in text
+    words = " ".join(text.split())
+    assert "`nvpmodel -p --verbose` lists the modes" in words
+    assert "take the one named MAXN (`MAXN_SUPER` on a Super board)" in words
+    assert "nvpmodel -m 0" not in words
+
+
 def test_another_machine_takes_all_packages_from_the_public_index(tmp_path):
     assert how_to_install(*ALL, root=tmp_path) == "pip install torch torchvision timm"
+    assert how_to_install("numpy<2", root=tmp_path) == "pip install 'numpy<2'"

@@ -101,6 +101,18 @@ def test_the_state_has_whether_clocks_are_locked(tmp_path):
     assert Orin(write_tree(tmp_path / "agx", AGX.files)).state()["jetson_clocks"] == "on"
 
 
+def test_clocks_that_are_freed_during_a_run_are_a_setting_of_the_later_rounds(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(orin.CudaSession, "settings", lambda self: {"cuda": "12.6"})
+    session = session_of(write_tree(tmp_path, AGX.files))
+    assert session.settings() == {"cuda": "12.6", "gpu_clock_fixed": True}
+    (tmp_path / AGX.gpu / "min_freq").write_text("306000000\n")  # jetson_clocks --restore
+    assert session.settings()["gpu_clock_fixed"] is False
+    (tmp_path / AGX.gpu / "min_freq").unlink()
+    assert session.settings()["gpu_clock_fixed"] is None
+
+
 def test_free_bytes_are_of_the_memory_of_the_board(nano):
     assert nano.free_bytes() > 0
     assert nano.foreign_processes() is None

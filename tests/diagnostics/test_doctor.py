@@ -104,7 +104,9 @@ def test_on_a_jetson_imports_that_fail_are_reported_with_the_vendors_index(monke
     monkeypatch.setattr(doctor, "TRIED_IMPORTS", faults)
     found = by_subject()
     assert "import torch" not in found
-    assert "numpy<2" in found["import numpy"].remedy
+    assert found["import numpy"].remedy == (
+        "This torch was built on NumPy 1: pip install --no-deps 'numpy<2'"
+    )
     assert "torchvision::nms" in found["import torchvision"].text
     assert "jp6/cu126 torchvision" in found["import torchvision"].remedy
     assert found["import timm"].text == "exit code -6"

@@ -17,6 +17,7 @@ from bench.diagnostics.hardware.call import CALL_S, Call, TimeOverError
 from bench.diagnostics.hardware.line import Line, all_pass, impossible
 from bench.diagnostics.hardware.recorded import waiting
 from bench.diagnostics.hardware.runs import Means
+from bench.errors import UnavailableError
 from bench.records import Failure, Waterfall
 from bench.storage.history import History
 
@@ -261,6 +262,18 @@ def test_a_step_that_hangs_is_stopped_when_the_call_ends_and_failed_at_its_own_l
     (line,) = first_contact.run([limited], tmp_path, "env", lambda _: None, Call(60.0))
     assert line.failed
     assert "did not end within 0 s" in line.why
+
+
+def test_an_error_of_a_step_is_shown_with_its_remedy(tmp_path):
+    def broken(call):
+        raise UnavailableError("no CUDA", "Install a torch with CUDA.")
+
+    (line,) = first_contact.run(
+        [steps.Step("a", 0.0, broken)], tmp_path, "env", lambda _: None, Call(60.0)
+    )
+    assert line.failed
+    assert line.why == "no CUDA: Install a torch with CUDA."
+    assert line.why in page.to_markdown([line], ENVIRONMENT)
 
 
 def test_a_step_that_is_too_slow_on_a_busy_machine_accuses_nobody(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def _made(step: Step, call: Call) -> list[Line]:
             return [waiting(step.name)]
         return [_too_slow(step.name, most_s)]
     except BenchError as error:
-        return [failure(step.name, error.message)]
+        return [failure(step.name, ": ".join(filter(None, (error.message, error.remedy))))]
 
 
 def _too_slow(name: str, most_s: float) -> Line:
