@@ -48,15 +48,6 @@ def test_a_counter_that_fell_is_unknown_with_that_reason():
     assert (seen.busy_cpu_s, seen.missing) == (None, {"busy_cpu_s": "the counter fell in a block"})
 
 
-def test_what_happens_between_two_blocks_is_not_counted():
-    """Between its blocks, a case waits while others are timed."""
-    blocks = [
-        (Reading(at_s=0, over_currents=10), Reading(at_s=1, over_currents=12)),
-        (Reading(at_s=9, over_currents=1000), Reading(at_s=10, over_currents=1003)),
-    ]
-    assert conditions_over(blocks).over_currents == 5
-
-
 def test_clocks_of_an_idling_chip_count_only_after_blocks():
     blocks = [
         (Reading(at_s=0, clock_hz=3e9, power_mode="a"), Reading(at_s=1, clock_hz=2e9)),
