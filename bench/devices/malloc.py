@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,17 @@ class _Symbol(ctypes.Structure):
     ]
 
 
+class _Loaded(ctypes.Structure):
+    """The beginning of struct dl_phdr_info of link.h."""
+
+    _fields_ = [("base", ctypes.c_void_p), ("file", ctypes.c_char_p)]
+
+
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(_Loaded), ctypes.c_size_t, ctypes.c_void_p
+)
+
+
 class _Usage(ctypes.Structure):
     """struct mallinfo2 of malloc.h."""
 
@@ -80,18 +92,41 @@ def _library() -> Any:
 def provider() -> str:
     """Return the file name of the library whose malloc this process calls: `libjemalloc.so.2`.
 
-    "" for the C library, and where it cannot be found out.
+    "" for the C library, and where it cannot be found out. The first library that defines malloc is
+    the one that is called. Its address in this process does not tell: a program that is not
+    position-independent, such as Debian's Python, has an address of its own for it.
     """
     if sys.platform != "linux":
         return ""
-    symbol, library = _Symbol(), _library()
-    address = ctypes.cast(library.malloc, ctypes.c_void_p)
-    with contextlib.suppress(AttributeError):  # a C library without dladdr
-        library.dladdr.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-        if library.dladdr(address, ctypes.byref(symbol)) and symbol.file:
-            name: str = symbol.file.decode(errors="replace").rpartition("/")[2]
-            return "" if _OF_C_LIBRARY.fullmatch(name) or ".so" not in name else name
+    with contextlib.suppress(AttributeError):  # a C library without these functions
+        for file in _loaded_files():
+            if _defines_malloc(file):
+                name = os.fsdecode(file).rpartition("/")[2]
+                return "" if _OF_C_LIBRARY.fullmatch(name) else name
     return ""
+
+
+def _loaded_files() -> list[bytes]:
+    """The files of the libraries of this process, in the order in which symbols are looked up."""
+    found: list[bytes] = []
+
+    def note(loaded: Any, size: int, data: object) -> int:
+        found.append(loaded.contents.file or b"")
+        return 0
+
+    _library().dl_iterate_phdr(_Callback(note), None)
+    return [file for file in found if file]  # the program itself has no name here
+
+
+def _defines_malloc(file: bytes) -> bool:
+    symbol, dladdr = _Symbol(), _library().dladdr
+    dladdr.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    try:
+        loaded = ctypes.CDLL(os.fsdecode(file), os.RTLD_NOLOAD)
+        address = ctypes.cast(loaded.malloc, ctypes.c_void_p)  # of a library that it needs, too
+    except (OSError, AttributeError):  # no file, as of the kernel's vDSO; no malloc
+        return False
+    return bool(dladdr(address, ctypes.byref(symbol))) and symbol.file == file
 
 
 def set_option(option: int, value: int) -> bool:

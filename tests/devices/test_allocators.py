@@ -72,6 +72,20 @@ def test_a_library_that_replaces_malloc_is_found_by_its_name(tmp_path):
 
 
 @needs_glibc
+def test_a_library_is_found_where_the_program_has_its_own_address_of_malloc(tmp_path):
+    """As programs that are not position-independent have: here, another function's address."""
+    code = """
+import ctypes
+from bench.devices import malloc
+malloc._library().malloc = ctypes.pythonapi.Py_Initialize
+print(malloc.provider())
+"""
+    assert printed(code) == ""
+    preload = {"LD_PRELOAD": str(library(tmp_path, "libjemalloc.so.9"))}
+    assert printed(code, **preload) == "libjemalloc.so.9"
+
+
+@needs_glibc
 @pytest.mark.parametrize(("name", "has"), [("default", "jemalloc"), ("tcmalloc", "jemalloc")])
 def test_a_process_with_another_library_measures_nothing(tmp_path, name, has):
     preload = {"LD_PRELOAD": str(library(tmp_path, f"lib{has}.so.2"))}
