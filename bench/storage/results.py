@@ -56,9 +56,12 @@ class Store:
         Raises UsageError if the file cannot be read.
         """
         try:
-            return read(self.path)[0] if self.path.exists() else []
+            os.stat(self.path)  # since Python 3.14, Path.exists is False for a name too long
+        except (FileNotFoundError, NotADirectoryError):
+            return []
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror}", CHOOSE_OUT) from error
+        return read(self.path)[0]
 
     def open(self, on_wait: lock.OnWait | None = None) -> None:
         """Make the folder, lock the file, repair the last line and index the records.

@@ -119,7 +119,8 @@ def test_a_named_question_is_asked_and_the_order_of_its_names_does_not_matter(be
 
 def test_the_time_is_over_while_a_question_is_open(bench, out, monkeypatch):
     """The true ratio of two networks is 1.3525: next to the margin, so no few rounds tell."""
-    monkeypatch.setattr("bench.analysis.settle.ledger.round_seconds", lambda _: 0.01)
+    for name in ("round_seconds", "start_seconds"):
+        monkeypatch.setattr(f"bench.analysis.settle.ledger.{name}", lambda _: 0.01)
     done = bench("settle", "out", "--for", "2s", "--margin", "35%")
     assert done.returncode == 0
     assert "open: " in done.stdout
