@@ -30,10 +30,13 @@ KERNEL_S = (0.001, 0.002)
 # Seconds by which the clock since boot and the time of day jump.
 CLOCK_JUMPS = {"suspended": (30.0, 30.0), "set_back": (0.0, -3600.0)}
 JUMP_AT = 4  # clocks are read twice in each block: reading 4 is at the end of the second block
+IN_BLOCK_2 = 3  # readings of the clocks so far
 CLOCK_HZ = 3e9
 BURST_S = 0.4  # of noise, after as many seconds of quiet
 BURST_FACTOR = 6.0
 DEVICE_SHARE = 0.9  # device time / host time of an iteration
+ASLEEP_SHARE = 0.8  # of a call, in which the host waits for the device without computing
+STOPPED_S = 5.0
 POWER_W = 100.0
 # Models of selfcheck: `self/<network>+<per cent by which it is slower>/<letter>`.
 PLANTED = re.compile(r"self/(\w+)\+(\d+)/\w")
@@ -99,6 +102,7 @@ class FakeSession:
         self._clock = 0.0
         self._clock_hz = CLOCK_HZ
         self._clock_readings = 0
+        self._asleep_s = 0.0
         self.script: Script | None = self
 
     # --- the protocol Session ---
@@ -130,7 +134,7 @@ class FakeSession:
             throttled_s=self._clock * throttled,
             throttled_periods=int(self._clock * throttled * 10),
             clock_hz=self._clock_hz,
-            thread_s={0: self._clock},
+            thread_s={0: self._clock - self._asleep_s},
             counts_waits=True,
         )
 
@@ -181,7 +185,14 @@ class FakeSession:
         mean = scripted_latency(case) * script.lognormvariate(0, PROCESS_SPREAD)
 
         def call() -> None:
-            self._clock += mean * script.lognormvariate(0, CALL_SPREAD)
+            seconds = mean * script.lognormvariate(0, CALL_SPREAD)
+            self._clock += seconds
+            if self._fault in ("asleep", "stopped"):
+                self._asleep_s += ASLEEP_SHARE * seconds
+            if self._fault == "stopped" and self._clock_readings == IN_BLOCK_2:
+                self._fault = "asleep"
+                self._clock += STOPPED_S
+                self._asleep_s += STOPPED_S
             if self._fault == "backwards" and self._clock_readings:
                 self._clock -= 1.0
 

@@ -147,7 +147,8 @@ FAILING: dict[str, Callable[[], object]] = {
     "desert": _desert,
 }
 SCRIPTED = ("nan", "backwards")  # failures of the simulated network and of the simulated clock
-DISTURBING = ("hog", "steal", "quota", "clock", "blind", "suspended", "set_back", "bursts")
+CLOCKS = ("clock", "suspended", "set_back")
+DISTURBING = ("hog", "steal", "quota", "blind", "bursts", "asleep", "stopped", *CLOCKS)
 FAULTS = frozenset(
     [
         *SCRIPTED,

@@ -90,6 +90,18 @@ def test_the_verdict_names_the_length_and_the_block():
     assert verdict.text == "SUSPECT: the process stood still for 0.10 s in block 2"
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda", "orin"])
+def test_a_stop_that_stops_the_clock_too_is_seen_by_the_parent(device):
+    """As of a virtual machine: the largest sample does not show it, on no device."""
+    times = {"counted_s": 1.2, "waited_s": 6.2}
+    record = a_round([CALM, CALM, CALM], [0.0, 0.0, 0.0], **times)
+    case = msgspec.structs.replace(CASE, device=device)
+    record = msgspec.structs.replace(record, case=case, case_id=case.case_id)
+    verdict = judge(record, Machine(Quiet(0.001, 0.002)))
+    doubts = [each.doubt for each in verdict.reasons if each.level == "INVALID"]
+    assert doubts == [Doubt.FALSE_CLOCK]
+
+
 def test_a_system_without_the_numbers_is_not_judged_and_says_so():
     stopped = [*CALM[:20], 5.010, *CALM[:19]]
     verdict = judged([CALM, stopped, CALM], [], missing={"thread_s": "no /proc/self/task"})

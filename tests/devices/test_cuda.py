@@ -1,6 +1,7 @@
 """The CUDA driver with fakes of torch.cuda and NVML."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import types
@@ -11,6 +12,7 @@ import torch
 from bench import devices
 from bench.devices import cuda, proof
 from bench.devices.cuda import Cuda, CudaSession, with_gauges
+from bench.devices.host import Host
 from bench.devices.kernels import GPU
 from bench.devices.sensors import nvml
 from bench.errors import UnavailableError
@@ -81,6 +83,8 @@ def test_a_reading_has_values_of_host_and_gpu(gpu):
     assert reading.busy_cpu_s > 0
     assert (reading.clock_hz, reading.power_w, reading.temperature_c) == (1.98e9, 300.0, None)
     assert reading.missing == {"temperature_c": "no"}
+    assert os.getpid() in reading.thread_s  # tells whether the process was stopped
+    assert reading.counts_waits is Host().sense().counts_waits
 
 
 def test_the_clock_of_the_gpu_replaces_the_missing_clock_of_the_host():

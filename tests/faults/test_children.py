@@ -396,6 +396,18 @@ def test_a_block_during_which_a_clock_jumped_is_marked(measure, fault, doubt, le
     assert msgspec.json.decode(msgspec.json.encode(spoilt), type=Measurement) == spoilt
 
 
+def test_a_stop_is_told_from_the_waits_of_a_host_whose_device_computes(measure):
+    """As on a GPU whose driver sleeps until the queue is empty: most of each call is idle."""
+    records = measure(["fault/stopped", "fault/asleep", "resnet50"])
+    stopped, asleep, busy = (record for record in records if isinstance(record, Measurement))
+    machine = Machine(quiet_of([stopped, asleep, busy]))
+    assert judge(asleep, machine).text == judge(busy, machine).text == "VALID"
+    said = "INVALID: the process stood still for 5.0 s in block 2"
+    assert judge(stopped, machine).text == said
+    assert stopped.conditions.idle_s[1] > max(stopped.samples_s) > 5.0
+    assert min(asleep.conditions.idle_s) > 0.5 * sum(asleep.samples_s) / len(asleep.block_sizes)
+
+
 def test_records_without_clock_jumps_are_read(measure):
     (record,) = (r for r in measure(["resnet50"]) if isinstance(r, Measurement))
     old = msgspec.to_builtins(record)
