@@ -10,7 +10,7 @@ import pytest
 
 from bench.devices import DEVICES
 from bench.devices.host import Host
-from bench.harness.scheduler.template import marked_processes
+from bench.harness.scheduler.template import MARK, marked_processes
 from bench.harness.worker import template
 from bench.storage import lock
 
@@ -18,8 +18,8 @@ HIDDEN = "mount -t tmpfs none /proc && mount -t tmpfs none /sys"
 
 
 @pytest.fixture(params=["absent", "empty"])
-def no_proc(request, tmp_path, monkeypatch):
-    """Hide /proc and /sys from psutil, and the load average from Python."""
+def hide(request, tmp_path, monkeypatch):
+    """Return a function that hides /proc and /sys from psutil, and the load average from Python."""
     hidden = tmp_path / "proc"
     if request.param == "empty":
         hidden.mkdir()
@@ -27,10 +27,17 @@ def no_proc(request, tmp_path, monkeypatch):
     def unobtainable():
         raise OSError("Load averages are unobtainable")
 
-    monkeypatch.setattr(psutil, "PROCFS_PATH", str(hidden))
-    monkeypatch.setattr("psutil._pslinux.POWER_SUPPLY_PATH", str(hidden))
-    monkeypatch.setattr(os, "getloadavg", unobtainable)
-    return hidden
+    def hide():
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(hidden))
+        monkeypatch.setattr("psutil._pslinux.POWER_SUPPLY_PATH", str(hidden))
+        monkeypatch.setattr(os, "getloadavg", unobtainable)
+
+    return hide
+
+
+@pytest.fixture
+def no_proc(hide):
+    hide()
 
 
 def test_the_machine_is_described_without_proc(no_proc):
@@ -47,10 +54,19 @@ def test_the_doctor_names_what_it_cannot_read(no_proc, bench):
         assert f"note  {about}: cannot be read: this system has no /proc" in done.stdout
 
 
-def test_processes_are_not_looked_for_without_proc(no_proc):
-    assert list(marked_processes()) == []
-    template._kill_leftovers({1})
-    assert lock.describe_process(1) == "process 1"
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc to hide")
+def test_a_process_is_found_and_described_until_proc_is_hidden(hide):
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: "no-proc"}) as process:
+        try:
+            assert [each.pid for each in marked_processes("no-proc")] == [process.pid]
+            assert lock.describe_process(process.pid) == f"process {process.pid} (sleep 60)"
+            hide()
+            assert list(marked_processes("no-proc")) == []
+            assert lock.describe_process(process.pid) == f"process {process.pid}"
+            template._kill_leftovers(set())
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 def test_what_the_kernel_does_not_tell_is_missing_with_a_reason(tmp_path):
