@@ -9,7 +9,9 @@ import msgspec
 
 from bench.analysis import ratio
 from bench.analysis.ratio import Comparison
+from bench.analysis.reasons import Doubt
 from bench.analysis.recorded import Recorded, latest, no_such_case, relabelled, unreadable_in
+from bench.analysis.verdict import Verdict
 from bench.errors import UsageError
 from bench.models import naming
 from bench.models.naming import without_hash
@@ -188,13 +190,18 @@ def _compare(
     doubts = [
         f"the verdict on {naming.name(case)} is {verdict.text}"
         for case, verdict in verdicts.items()
-        if verdict.level != "VALID"
+        if verdict.level != "VALID" and not _is_of_one_process(verdict)
     ]
     note = "; ".join(text for text in (found.note, *doubts) if text)
     invalid = any(verdict.level == "INVALID" for verdict in verdicts.values())
     if invalid:
         found = msgspec.structs.replace(found, finding="INVALID")
     return ratio.with_more_rounds(msgspec.structs.replace(found, note=note))
+
+
+def _is_of_one_process(verdict: Verdict) -> bool:
+    """Whether a single process is the only doubt; the note on too few rounds says so, too."""
+    return all(each.level == "VALID" or each.doubt is Doubt.ONE_PROCESS for each in verdict.reasons)
 
 
 def _same_code(

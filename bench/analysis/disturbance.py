@@ -10,19 +10,18 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.reasons import Amount, Observation, Reason, latency, percent
+from bench.analysis.stats import FEWEST_PROCESSES
 from bench.records import Measurement
-
-FEWEST_QUIET = 3  # an interval needs so many rounds
 
 
 def undisturbed(rounds: Sequence[Measurement]) -> list[Measurement]:
     """The rounds that no other network disturbed; all rounds if each was disturbed.
 
-    Of these, without the rounds that other programs spoilt, if at least FEWEST_QUIET remain.
+    Of these, without the rounds that other programs spoilt, if enough remain for an interval.
     """
     calm = [record for record in rounds if not record.disturbed_by] or list(rounds)
     quiet = [record for record in calm if not record.spoilt_by]
-    return quiet if len(quiet) >= FEWEST_QUIET else calm
+    return quiet if len(quiet) >= FEWEST_PROCESSES else calm
 
 
 def counted(rounds: Sequence[Measurement]) -> list[Measurement]:

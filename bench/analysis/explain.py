@@ -127,12 +127,7 @@ def _interval(rounds: Sequence[Measurement]) -> str:
         width = f"± {100 * estimate.half_width:.2g} %"
         bounds = f"{_ms(estimate.low)} to {_ms(estimate.high)} ms ({width})"
         return f"{bounds}: 95 % confidence interval of the mean of the processes' medians"
-    within = stats.median_interval(rounds[0].samples_s)
-    alone = "none: it needs at least two processes"
-    if within is None:
-        return alone
-    median = f"{_ms(within.low)} to {_ms(within.high)} ms with 95 % confidence"
-    return f"{alone}; the median of this process is {median}"
+    return f"none: it needs at least {stats.FEWEST_PROCESSES} processes"
 
 
 def _processes(rounds: Sequence[Measurement]) -> str:

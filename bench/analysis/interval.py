@@ -89,16 +89,16 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
     interval m * exp(±t(0.975, k - g) * sqrt(s² / n + d²)). So where the drift may explain all of
     the spread, n processes count for no more than one. The interval goes from the lowest to the
     highest end; the point is the mean of all medians. Where k - g is below FREEDOM_OF_SEVERAL, all
-    processes are taken for one kind: its s holds the differences of the kinds. None for one
-    process, and where an end leaves the range of floating-point numbers.
+    processes are taken for one kind: its s holds the differences of the kinds. None for fewer than
+    `stats.FEWEST_PROCESSES`, and where an end leaves the range of floating-point numbers.
     """
+    if len(rounds) < stats.FEWEST_PROCESSES:
+        return None
     found = kinds(rounds)
     freedom = len(rounds) - len(found)
     if len(found) > 1 and freedom < FREEDOM_OF_SEVERAL:
         found = [Kind(None, None, [median for kind in found for median in kind.medians_s])]
         freedom = len(rounds) - 1
-    if freedom < 1:
-        return None
     logs = [[math.log(median) for median in kind.medians_s] for kind in found]
     within = sum(statistics.pvariance(each) * len(each) for each in logs) / freedom
     common, t = min(drift(rounds) ** 2, MOST_DRIFT**2 * within), stats.t_quantile(freedom)

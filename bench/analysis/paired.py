@@ -24,7 +24,8 @@ def paired_ratio(
       least k - 1. It needs two blocks in each round.
 
     Few rounds are alike by chance too often, and their mean cannot be known better than their
-    blocks allow. None for fewer than two rounds, and where an end is no floating-point number.
+    blocks allow. None for fewer than `stats.FEWEST_PROCESSES` rounds, and where an end is no
+    floating-point number.
     """
     logs = stats.mean_interval([statistics.fmean(blocks) for blocks in rounds], confidence)
     if logs is None:

@@ -17,12 +17,11 @@ from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.paired import paired_ratio
-from bench.analysis.stats import Estimate, Finding
+from bench.analysis.stats import FEWEST_PROCESSES, Estimate, Finding
 from bench.records import Case, Measurement
 
 SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
-FEWEST_PAIRED = 2  # rounds; an interval needs at least two
-ONE_ROUND_REMEDY = "run the same command with --rounds 6"
+FEW_ROUNDS_REMEDY = "run the same command with --rounds 6"
 TOO_FAR_APART = "the latencies are too far apart for an interval"
 WITHOUT_BUDGET = " and without --budget"  # which would end the case again
 
@@ -34,13 +33,12 @@ class Comparison(msgspec.Struct, frozen=True):
 
     `base_s` and `candidate_s` are geometric means, in seconds, of the medians that the ratio is
     computed from, so candidate_s / base_s is the ratio: the medians of paired blocks or, with fewer
-    than two paired rounds, of processes. Ratios are candidate latency / base latency: below 1, the
-    candidate is faster. `ratio` is the measured
-    ratio. `adjusted` is the ratio in the machine's usual state, None when the state is not known.
-    `rounds` counts the pairs of processes that took turns; it is 0 when the cases were measured at
-    different times. `more_rounds` is how many more rounds would decide with a probability of 80 %;
-    None when 200 rounds would not decide, when the finding is not UNDECIDED, and until
-    `with_more_rounds` has computed it.
+    than FEWEST_PROCESSES paired rounds, of processes. Ratios are candidate latency / base latency:
+    below 1, the candidate is faster. `ratio` is the measured ratio. `adjusted` is the ratio in the
+    machine's usual state, None when the state is not known. `rounds` counts the pairs of processes
+    that took turns; it is 0 when the cases were measured at different times. `more_rounds` is how
+    many more rounds would decide with a probability of 80 %; None when 200 rounds would not decide,
+    when the finding is not UNDECIDED, and until `with_more_rounds` has computed it.
     """
 
     base: Case
@@ -88,12 +86,13 @@ def compare(
     `usual` is the state that the ratio is adjusted to; `margin` the smallest relevant difference.
     """
     rounds = pair_rounds(base, candidate)
-    if len(rounds) >= FEWEST_PAIRED:
+    if len(rounds) >= FEWEST_PROCESSES:
         found = _side_by_side(rounds, usual)
     elif rounds:
         ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
-        remedy = ONE_ROUND_REMEDY + WITHOUT_BUDGET * ended_by_budget
-        found = _Found(None, rounds=1, note=f"one round cannot decide: {remedy}")
+        remedy = FEW_ROUNDS_REMEDY + WITHOUT_BUDGET * ended_by_budget
+        few = "one round" if len(rounds) == 1 else f"{len(rounds)} rounds"
+        found = _Found(None, rounds=len(rounds), note=f"{few} cannot decide: {remedy}")
     else:
         found = _apart(base, candidate)
     base_s, candidate_s = _latencies(rounds, base, candidate)
@@ -138,10 +137,11 @@ def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> _Fo
     if drift is None:
         return _Found(None, note="measured at different times; the machine's drift is unknown")
     ratio = stats.separate_ratio(_medians(base), _medians(candidate), drift)
-    if ratio is None and min(len(base), len(candidate)) > 1:
+    if ratio is None and min(len(base), len(candidate)) >= FEWEST_PROCESSES:
         return _Found(None, note=TOO_FAR_APART)
     if ratio is None:
-        return _Found(None, note="each side needs at least two processes")
+        remedy = f"run each with --rounds {FEWEST_PROCESSES} or more"
+        return _Found(None, note=f"each side needs {FEWEST_PROCESSES} processes: {remedy}")
     return _Found(ratio, note="measured at different times: the interval includes the drift")
 
 
@@ -149,7 +149,7 @@ def _latencies(
     rounds: Sequence[Sequence[Pair]], base: Sequence[Measurement], candidate: Sequence[Measurement]
 ) -> tuple[float, float]:
     """Geometric means in seconds: of paired blocks by round, or of the processes."""
-    if len(rounds) >= FEWEST_PAIRED:
+    if len(rounds) >= FEWEST_PROCESSES:
         logs = [
             [statistics.fmean(pair.base_log for pair in pairs) for pairs in rounds],
             [statistics.fmean(pair.candidate_log for pair in pairs) for pairs in rounds],

@@ -77,6 +77,10 @@ class Doubt(enum.Enum):
     )
     NEIGHBOUR = "Mend the network that disturbed this one, or measure it in a run of its own."
     ROUNDS_APART = "Measure the case anew under one setting: `bench run --again`."
+    ONE_PROCESS = (
+        "Processes of one case differ in speed. Run the same command with `--rounds 3` and without "
+        "`--budget`; an interval needs three processes."
+    )
     THREADS = "Omit --threads, or set it to at most the number of usable CPUs."
 
 
@@ -128,6 +132,7 @@ class Observation(enum.Enum):
         "the latency would be {}",
     )
     ROUNDS_APART = Doubt.ROUNDS_APART, "rounds with another setting are left out: {}"
+    ONE_PROCESS = Doubt.ONE_PROCESS, "it was measured in one process"
     MORE_THREADS = Doubt.THREADS, "{} threads on {} usable CPUs"
 
     def __init__(self, doubt: Doubt, sentence: str) -> None:

@@ -28,8 +28,8 @@ class Row(msgspec.Struct, frozen=True):
     `interval` is the 95 % interval of the latency (`bench.analysis.interval`); None for too few
     processes. `rank` holds the places that the row can have among the rows of its group
     (`bench.analysis.ranks`), and `ties` the case_ids of the rows that it is not told apart from. A
-    failed or INVALID row has neither. `accuracies` holds one accuracy per data set, for the model
-    at this resolution; the best source comes first.
+    row that failed, is INVALID, or was measured in one process has neither. `accuracies` holds one
+    accuracy per data set, for the model at this resolution; the best source comes first.
     """
 
     case: Case
@@ -78,6 +78,12 @@ class Row(msgspec.Struct, frozen=True):
         return gpu_metrics([] if self.failure else self.rounds)
 
     @property
+    def is_ranked(self) -> bool:
+        """Whether the row has a rank: it has several processes, and is not INVALID."""
+        is_invalid = self.verdict is not None and self.verdict.level == "INVALID"
+        return self.summary is not None and self.summary.processes > 1 and not is_invalid
+
+    @property
     def unfinished(self) -> bool:
         """Whether the run ended before it had measured all rounds of the case."""
         return self.failure is None and self.stopped_by == "round"
@@ -109,11 +115,11 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     """The same rows in the same order, ranked within each group and allocation.
 
     Two rows are told apart if `bench.analysis.ratio.compare` finds one of them FASTER. INVALID rows
-    have no rank.
+    and rows of a single process have no rank.
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
-        if row.summary and not (row.verdict and row.verdict.level == "INVALID"):
+        if row.is_ranked:
             key = (row.environment.environment_id, *row.case.group, *row.case.allocation)
             groups.setdefault(key, []).append(place)
     found = list(rows)

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
 MARGIN = 0.02  # smallest relevant difference of a ratio from 1
+FEWEST_PROCESSES = 3  # for an interval; t(0.975, 1) = 12.7 makes an interval of two useless
 FEWEST_FOR_MEDIAN = 11  # minimum samples for an interval of their median
 TOO_FEW_BEYOND = 0.01  # largest allowed P(at most one sample lies beyond a percentile)
 USUAL_SLOPE = 0.5  # prior standard deviation of the slope: log-ratio over log kernel time
@@ -89,11 +90,11 @@ def mean_of_known(values: Iterable[float | None]) -> float | None:
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate | None:
-    """Mean of n independent values with its t interval; None for fewer than two values.
+    """Mean of n independent values with its t interval; None for fewer than FEWEST_PROCESSES.
 
-    mean ± t(0.975, n - 1) * s / sqrt(n).
+    mean ± t(0.975, n - 1) * s / sqrt(n). A value comes from one process, or from one round.
     """
-    if len(values) < 2:
+    if len(values) < FEWEST_PROCESSES:
         return None
     half = t_quantile(len(values) - 1, confidence) * statistics.stdev(values)
     half /= math.sqrt(len(values))
@@ -106,7 +107,7 @@ def latency(processes: Sequence[Sequence[float]]) -> Estimate | None:
 
     The interval is m * exp(±t(0.975, k - 1) * s / sqrt(k)), where s is the standard deviation of
     the logs of the k medians. Where they differ little, it equals the t interval of the mean. None
-    for one process, and where the interval leaves the range of floating-point numbers.
+    for fewer than FEWEST_PROCESSES, and where an end is no floating-point number.
     """
     medians = [statistics.median(samples) for samples in processes]
     logs = mean_interval([math.log(median) for median in medians])
@@ -225,10 +226,10 @@ def separate_ratio(
     `base` and `candidate` hold one latency per process, in seconds. `drift` is the standard
     deviation of the log of the machine's speed between two times. The interval is Welch's for the
     difference d of mean logs, widened by the drift of both sides:
-    exp(d ± t * sqrt(s_b²/n_b + s_c²/n_c + 2 * drift²)). None for fewer than two processes a side,
-    and where that interval leaves the range of floating-point numbers.
+    exp(d ± t * sqrt(s_b²/n_b + s_c²/n_c + 2 * drift²)). None for fewer than FEWEST_PROCESSES a
+    side, and where an end is no floating-point number.
     """
-    if min(len(base), len(candidate)) < 2:
+    if min(len(base), len(candidate)) < FEWEST_PROCESSES:
         return None
     sides = [[math.log(value) for value in side] for side in (base, candidate)]
     parts = [statistics.variance(side) / len(side) for side in sides]

@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from bench.analysis import ratio
 from bench.analysis.ratio import Comparison
 from bench.analysis.rows import Row
+from bench.analysis.stats import FEWEST_PROCESSES
 
 
 def twins(rows: Sequence[Row]) -> list[Comparison]:
     """Compare all pairs of twins among `rows`, in their order; INVALID and failed rows have none.
 
     Twins have the same environment and setting, and networks with the same structural hash. A pair
-    that did not take turns is left out, as one round cannot decide.
+    that took turns in too few rounds for an interval is left out.
     """
     pairs = (
         ratio.compare(base.rounds, candidate.rounds)
         for alike in groups(rows)
         for base, candidate in itertools.combinations(alike, 2)
     )
-    return [each for each in pairs if each.rounds >= ratio.FEWEST_PAIRED]
+    return [each for each in pairs if each.rounds >= FEWEST_PROCESSES]
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:

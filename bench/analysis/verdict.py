@@ -135,7 +135,7 @@ def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
 
     INVALID if at least half of the rounds are INVALID; else SUSPECT if any round is not VALID. Only
     rounds of equal settings count; if others are left out, the case is at least SUSPECT. Disturbed
-    rounds that are left out are named, but raise no doubt.
+    rounds that are left out are named, but raise no doubt. A single process is never VALID.
     """
     kept = alike(rounds)
     verdicts = [judge(record, machine) for record in kept]
@@ -143,11 +143,15 @@ def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
     invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
     if invalid and invalid >= SHARE_OF_ROUNDS * len(kept):
         level = "INVALID"
-    differing = apart(rounds)
-    if differing and level == "VALID":
+    of_case = [*_of_one_process(kept), *apart(rounds)]
+    if of_case and level == "VALID":
         level = "SUSPECT"
-    reasons = [*_of_rounds([verdict.reasons for verdict in verdicts]), *differing]
+    reasons = [*_of_rounds([verdict.reasons for verdict in verdicts]), *of_case]
     return Verdict(level, [*reasons, *_of_rounds(left_out(rounds))])
+
+
+def _of_one_process(kept: Sequence[Measurement]) -> list[Reason]:
+    return [Reason(Observation.ONE_PROCESS, "SUSPECT")] if len(kept) == 1 else []
 
 
 def _of_rounds(found: Sequence[Sequence[Reason]]) -> list[Reason]:

@@ -68,7 +68,7 @@ def is_done(plan: Plan, records: Sequence[Measurement]) -> bool:
 def _half_width(records: Sequence[Measurement]) -> float:
     """Return half the width of the 95 % confidence interval of the latency / the latency.
 
-    Only rounds of equal settings count; inf where there are fewer than two.
+    Only rounds of equal settings count; inf where they are too few.
     """
     estimate = interval(alike(records))
     return estimate.half_width if estimate else math.inf

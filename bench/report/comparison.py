@@ -144,9 +144,9 @@ def _how_to_read(compared: Sequence[Comparison]) -> str:
         "base's latency. The interval holds for the times at which both were measured; on another "
         "day the ratio may differ by more. FASTER and SLOWER: the whole "
         f"95 % interval is beyond {margin:g} %. SAME: the whole interval is within {margin:g} %. "
-        "UNDECIDED: the interval is too wide to say; as many more rounds as *To decide* says would "
-        "decide with a probability of 80 %. INVALID: the verdict on a case is INVALID; measure "
-        "again on a quiet machine."
+        "UNDECIDED: the interval is too wide to say, or there is none, as below three rounds; as "
+        "many more rounds as *To decide* says would decide with a probability of 80 %. INVALID: "
+        "the verdict on a case is INVALID; measure again on a quiet machine."
     )
     notes = dict.fromkeys(each.note for each in compared if each.note)
     return "\n\n".join([text, *(markdown(note[:1].upper() + note[1:]) + "." for note in notes)])

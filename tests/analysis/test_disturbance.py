@@ -33,7 +33,7 @@ def disturbed(number, **changes):
     return calm(number, **{**slow, "disturbed_by": [NEIGHBOUR], **changes})
 
 
-FIRST, REPEATED = disturbed(1), calm(2, stopped_by="rounds")
+FIRST, REPEATED, LAST = disturbed(1), calm(2), calm(3, stopped_by="rounds")
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_disturbed_round_is_repeated_once_and_its_repetition_counts(rounds, nu
 
 
 def test_the_number_and_the_verdict_are_those_of_the_other_rounds():
-    (row,) = device([FIRST, REPEATED]).rows
-    assert [record.round for record in row.rounds] == [2]
+    (row,) = device([FIRST, REPEATED, LAST]).rows
+    assert [record.round for record in row.rounds] == [2, 3]
     assert row.summary.median == 0.011
     assert (row.verdict.level, row.unfinished) == ("VALID", False)
-    assert row.verdict.text == f"VALID: {SAID} (1 of 2 rounds)"
+    assert row.verdict.text == f"VALID: {SAID} (1 of 3 rounds)"
     assert row.verdict.reasons[0].doubt is Doubt.NEIGHBOUR
 
 
@@ -121,17 +121,17 @@ def test_explain_uses_the_other_rounds_and_says_why_the_case_ended(tmp_path):
 
 
 def test_tables_and_pages_name_the_round_and_who_disturbed_it():
-    records = [ENVIRONMENT, FIRST, REPEATED]
+    records = [ENVIRONMENT, FIRST, REPEATED, LAST]
     found = list(doubts.footnotes("Chip", device(records[1:]).rows))
     assert found == [f"Left out on Chip: {SAID} (ResNet50)."]
     assert SAID in pages_of(records)["results.md"].decode().replace("\\", "")
     shown = data.encoded([device(records[1:])], [], Reading([], [], []))
-    assert f"{SAID} (1 of 2 rounds)" in shown
+    assert f"{SAID} (1 of 3 rounds)" in shown
 
 
 def test_a_doubtful_case_has_both_footnotes():
     busy = structs.replace(QUIET, busy_cpu_s=1.26)
-    rows = device([FIRST, structs.replace(REPEATED, conditions=busy)]).rows
+    rows = device([FIRST, structs.replace(REPEATED, conditions=busy), LAST]).rows
     marked, left_out = doubts.footnotes("Chip", rows)
     assert marked.startswith("† SUSPECT on Chip: other processes used 13 % of the CPUs")
     assert left_out.startswith("Left out on Chip: a disturbed round")

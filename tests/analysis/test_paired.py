@@ -39,11 +39,12 @@ def test_rounds_that_are_alike_by_chance_are_not_known_better_than_their_blocks(
 
 
 def test_the_spread_of_blocks_gives_an_interval_by_welch_and_satterthwaite():
-    one, other = [0.0, 0.1, 0.2], [0.3, 0.1, -0.1, 0.1]
-    found = paired_ratio([one, other])
-    # Half the difference of two samples has the same standard error as the mean of their means.
+    """The third round has no spread; so only those of the first two count."""
+    one, other, third = [0.0, 0.1, 0.2], [0.3, 0.1, -0.1, 0.1], [0.1, 0.1]
+    found = paired_ratio([one, other, third])
+    # The sum of two means has the same standard error as their difference.
     welch = scipy_stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    assert math.log(found.high / found.low) == pytest.approx((welch.high - welch.low) / 2)
+    assert math.log(found.high / found.low) == pytest.approx((welch.high - welch.low) / 3)
 
 
 def test_a_wide_spread_between_rounds_stays():

@@ -86,9 +86,26 @@ def test_no_row_has_no_rank():
     assert ranks.numbers([]) == []
 
 
+@pytest.mark.parametrize(("processes", "rank"), [(1, ""), (2, "1–2"), (3, "1")])
+def test_one_process_has_no_rank_and_two_decide_nothing(processes, rank):
+    records = [
+        record
+        for model, ms in (("resnet50", 10.0), ("swin_t", 20.0))
+        for record in rounds(model, latencies_ms=[ms] * processes, last="rounds", **OBSERVED)
+    ]
+    found = rows.of([ENVIRONMENT, *records])
+    assert ranks.text(found[0].rank) == rank
+    assert (found[0].interval is None) == (processes < 3)
+    assert found[0].verdict.level == ("SUSPECT" if processes == 1 else "VALID")
+
+
 def test_ranks_and_ties_of_records_agree_with_each_comparison():
     """The noisy row in the middle is told apart from neither of its neighbours."""
-    noisy = {"resnet50": (10.0, 10.1), "swin_t": (9.0, 13.0), "deit_s": (12.0, 12.1)}
+    noisy = {
+        "resnet50": (10.0, 10.1, 10.1),
+        "swin_t": (9.0, 13.0, 11.0),
+        "deit_s": (12.0, 12.1, 12.1),
+    }
     records = [
         record
         for model, latencies in noisy.items()

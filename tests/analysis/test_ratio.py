@@ -52,11 +52,11 @@ def test_drift_common_to_both_cases_cancels():
 
 def test_latencies_agree_with_the_ratio_whatever_the_other_rounds_say():
     """The base alone has two slow rounds more, so a mean over all processes would be misleading."""
-    base = rounds_of(BASE, [1.0, 1.2], [1.1], [5.0], [5.0])
-    candidate = rounds_of(CANDIDATE, [1.1, 1.3], [1.2], start=5)
+    base = rounds_of(BASE, [1.0, 1.2], [1.1], [1.1], [5.0], [5.0])
+    candidate = rounds_of(CANDIDATE, [1.1, 1.3], [1.2], [1.2], start=5)
     for found in (
         compare(base, candidate),
-        compare(base, rounds_of(BASE, [2.0], [3.0], run_id="x")),
+        compare(base, rounds_of(BASE, [2.0], [3.0], [3.0], run_id="x")),
     ):
         assert found.candidate_s / found.base_s == pytest.approx(found.ratio.point)
     assert compare(base, candidate).base_s < 1.2
@@ -80,8 +80,8 @@ def test_rounds_of_different_sittings_are_not_paired():
 
 def test_rounds_of_one_sitting_are_paired_despite_different_numbers():
     """The round numbers differ if one case was measured earlier or lost a record."""
-    base = rounds_of(BASE, [9.0], [9.0], [1.0], [1.0])[2:]
-    candidate = rounds_of(CANDIDATE, [1.2], [1.2])
+    base = rounds_of(BASE, [9.0], [9.0], [1.0], [1.0], [1.0])[2:]
+    candidate = rounds_of(CANDIDATE, [1.2], [1.2], [1.2])
     base, candidate = (
         [msgspec.structs.replace(r, sitting=n) for n, r in enumerate(side, 1)]
         for side in (base, candidate)
@@ -106,10 +106,24 @@ def test_runs_at_different_times_without_kernels_have_no_ratio():
     assert "unknown" in found.note
 
 
-def test_one_round_has_no_ratio_and_a_remedy():
-    found = compare(rounds_of(BASE, [1.0]), rounds_of(CANDIDATE, [9.0], start=5))
-    assert (found.finding, found.ratio, found.rounds) == ("UNDECIDED", None, 1)
-    assert found.note.endswith("run the same command with --rounds 6")
+@pytest.mark.parametrize(("count", "said"), [(1, "one round"), (2, "2 rounds")])
+def test_few_rounds_have_no_ratio_and_a_remedy(count, said):
+    turns = [[1.0]] * count, [[9.0]] * count
+    found = compare(rounds_of(BASE, *turns[0]), rounds_of(CANDIDATE, *turns[1], start=5))
+    assert (found.finding, found.ratio, found.rounds) == ("UNDECIDED", None, count)
+    assert found.note == f"{said} cannot decide: run the same command with --rounds 6"
+    assert found.candidate_s / found.base_s == pytest.approx(9)
+
+
+@pytest.mark.parametrize("counts", [(2, 3), (3, 2)])
+def test_few_processes_of_different_times_have_no_ratio_and_a_remedy(counts):
+    then, now = (
+        rounds_of(BASE, *[[1.0]] * count, run_id=run_id)
+        for count, run_id in zip(counts, ("then", "now"), strict=True)
+    )
+    found = compare(then, now)
+    assert (found.finding, found.ratio) == ("UNDECIDED", None)
+    assert found.note == "each side needs 3 processes: run each with --rounds 3 or more"
 
 
 def test_after_a_budget_more_rounds_need_a_run_without_it():

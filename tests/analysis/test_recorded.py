@@ -2,7 +2,7 @@ import json
 
 import msgspec
 import pytest
-from support.records import CASE, ENVIRONMENT, OBSERVED, measurement
+from support.records import CASE, ENVIRONMENT, OBSERVED, measurement, three
 from support.results import write
 
 from bench.analysis.reasons import Doubt
@@ -37,7 +37,7 @@ def test_damaged_line_that_mentions_a_schema_is_skipped(tmp_path):
 def test_thread_count_is_compared_with_cpus_of_the_environment(tmp_path, cpus, doubts):
     """Without an environment on record, the number of CPUs is not known."""
     four = Case("resnet50", "plain", threads=4)
-    records = [measurement(four, **OBSERVED)]
+    records = three(measurement(four, **OBSERVED))
     if cpus is not None:
         chip = msgspec.structs.replace(ENVIRONMENT.chip, threads=cpus)
         records.insert(0, msgspec.structs.replace(ENVIRONMENT, chip=chip))

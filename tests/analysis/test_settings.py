@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from support.records import ENVIRONMENT, OBSERVED, QUIET, timed
+from support.records import ENVIRONMENT, OBSERVED, QUIET, three, timed
 
 from bench.analysis import rows
 from bench.analysis.reasons import Observation
@@ -54,16 +54,16 @@ def a_round(number=1, ms=10.0, seen=(), **settings):
     ],
 )
 def test_a_setting_that_contradicts_the_case_is_suspect_and_named(changes, said):
-    verdict = judge_case([a_round(**changes)], MACHINE)
+    verdict = judge_case(three(a_round(**changes)), MACHINE)
     assert verdict.level == "SUSPECT"
     (reason,) = verdict.reasons
-    assert reason.text == said
+    assert reason.text == f"{said} (3 of 3 rounds)"
     assert "Undo it" in reason.doubt.value
 
 
 @pytest.mark.parametrize("seen", [{"threads_used": 1.9}, {"threads_used": 2.3}, {}])
 def test_settings_of_the_case_raise_no_doubt(seen):
-    assert judge_case([a_round(seen=seen)], MACHINE).level == "VALID"
+    assert judge_case(three(a_round(seen=seen)), MACHINE).level == "VALID"
     assert list(setting_reasons(timed("resnet50"), None)) == []  # an old record without settings
 
 
@@ -108,6 +108,6 @@ def test_a_setting_that_one_round_lacks_separates_nothing():
 )
 def test_a_case_that_asked_for_huge_pages_says_whether_it_got_them(found, level):
     record = timed("resnet50", huge_pages="madvise", **OBSERVED, settings={"huge_pages": found})
-    assert judge_case([record], MACHINE).level == level
+    assert judge_case(three(record), MACHINE).level == level
     others = timed("resnet50", huge_pages="madvise", settings={"huge_pages": "denied"})
     assert len(alike([record, others])) == 1 + (found == "denied")

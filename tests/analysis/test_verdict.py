@@ -171,6 +171,20 @@ def test_case_verdict_follows_its_rounds():
     assert judge_case(rounds(0, 0, 10), MACHINE).level == "SUSPECT"
 
 
+def test_one_process_is_never_valid_and_the_remedy_is_more():
+    alone, busy = a_round(1), a_round(2, conditions=msgspec.structs.replace(CLEAN, busy_cpu_s=23))
+    verdict = judge_case([alone], MACHINE)
+    assert verdict.text == "SUSPECT: it was measured in one process"
+    assert "`--rounds 3`" in verdict.reasons[0].doubt.value
+    assert judge_case([alone, a_round(2)], MACHINE).level == "VALID"
+    assert {reason.doubt for reason in judge_case([busy], MACHINE).reasons} == {
+        Doubt.OTHERS,
+        Doubt.ONE_PROCESS,
+    }
+    taken = a_round(1, conditions=msgspec.structs.replace(CLEAN, own_cpu_s=0.0, busy_cpu_s=10))
+    assert judge_case([taken], MACHINE).level == "INVALID"
+
+
 def test_different_power_mode_changes_are_separate_reasons():
     rounds = [
         with_modes(1, "MODE_15W", "MODE_30W"),

@@ -111,13 +111,16 @@ def test_the_latency_is_the_mean_of_the_medians_while_a_round_runs_and_at_the_en
         display.started([FORM], [])
         display.sampled(FORM, [[0.010] * 9], [0.020, 0.020])
     assert re.search(r"repnext_u3_t@rrep_fc +15\.0 +66\.7 +11 ", screen.text)
-    rounds = [measurement(FORM, samples_s=[0.010] * 9), measurement(FORM, 2, samples_s=[0.020] * 2)]
+    latencies = ([0.010] * 9, [0.020] * 2, [0.015])
+    rounds = [measurement(FORM, n, samples_s=each) for n, each in enumerate(latencies, 1)]
     (found,) = Outcome({FORM: History(rounds, None)}, {}).to_builtins()
     assert (found["latency_s"], found["median_s"]) == (pytest.approx(0.015), 0.010)
-    assert found["mean_s"] == pytest.approx(0.13 / 11)
+    assert found["mean_s"] == pytest.approx(0.145 / 12)
     assert found["throughput_img_s"] == pytest.approx(1 / 0.015)
     low, high = found["interval_s"]
     assert low < found["latency_s"] < high
+    (few,) = Outcome({FORM: History(rounds[:2], None)}, {}).to_builtins()
+    assert few["interval_s"] is None
 
 
 def test_names_are_not_interpreted_as_markup():

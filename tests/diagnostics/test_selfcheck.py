@@ -76,7 +76,9 @@ def criteria_of(parts):
 
 
 def test_an_exact_harness_meets_its_criteria():
-    found = criteria_of(Parts(pool(), [], [], {"eager": [(1.0, 1.0), (1.001, 1.0)]}, []))
+    found = criteria_of(
+        Parts(pool(), [], [], {"eager": [(1.0, 1.0), (1.001, 1.0), (1.0, 1.0)]}, [])
+    )
     assert found["false alarms: a network against itself"].passed
     assert found["sensitivity: a copy made 5 % slower"].passed
     assert found["fidelity: harness / bare loop"].passed
@@ -119,12 +121,12 @@ def test_a_harness_that_shows_half_of_a_slow_down_fails():
     assert not found.passed
 
 
-def test_fewer_than_two_complete_rounds_fail_with_a_remedy():
-    torn = [each for each in pool(rounds=2) if each.round == 1 or "+5/" not in each.case.model]
-    found = criteria_of(Parts(torn, [], [], {"eager": [(1.0, 1.0)]}, []))
+def test_fewer_than_three_complete_rounds_fail_with_a_remedy():
+    torn = [each for each in pool(rounds=3) if each.round < 3 or "+5/" not in each.case.model]
+    found = criteria_of(Parts(torn, [], [], {"eager": [(1.0, 1.0)] * 2}, []))
     for claim in (A_A, "sensitivity: a copy made 5 % slower"):
         assert not found[claim].passed
-        assert "complete rounds: 1; it needs 2. Run the same command" in found[claim].found
+        assert "complete rounds: 2; it needs 3. Run the same command" in found[claim].found
     assert not found["false alarms: a network against itself"].passed
     assert not found["fidelity: harness / bare loop"].passed
 

@@ -41,13 +41,23 @@ def test_the_fastest_and_the_fastest_of_the_accurate():
 
 
 def test_cases_that_statistics_cannot_tell_apart_are_ties():
-    (found,) = answers_of(timed("resnet50", ms=10.0), timed("swin_t", ms=11.0))
+    (found,) = answers_of(
+        *rounds("resnet50", latencies_ms=(10.0, 10.0)), *rounds("swin_t", latencies_ms=(11.0, 11.0))
+    )
     assert (found.fastest.name, found.fastest.ties) == ("ResNet50", ["Swin-T"])
     assert found.fastest.low is None
 
 
+def test_cases_of_one_process_have_no_rank_and_give_no_answer():
+    assert answers_of(timed("resnet50", ms=10.0), timed("swin_t", ms=11.0)) == []
+
+
 def test_a_tie_shares_one_of_several_numbers_with_the_fastest():
-    latencies = {"resnet50": (10.0, 10.1), "swin_t": (9.0, 13.0), "deit_s": (12.0, 12.1)}
+    latencies = {
+        "resnet50": (10.0, 10.1, 10.1),
+        "swin_t": (9.0, 13.0, 11.0),
+        "deit_s": (12.0, 12.1, 12.1),
+    }
     (found,) = answers_of(
         *(each for model, ms in latencies.items() for each in rounds(model, latencies_ms=ms))
     )
@@ -55,7 +65,7 @@ def test_a_tie_shares_one_of_several_numbers_with_the_fastest():
 
 
 def test_accuracies_of_weights_with_more_data_do_not_count():
-    (found,) = answers_of(timed("vit_b", ms=10.0), timed("timm/resnet18", ms=11.0))
+    (found,) = answers_of(*three_rounds("vit_b", 10.0), *three_rounds("timm/resnet18", 11.0))
     assert found.accurate is None  # only one accuracy is of ImageNet-1K alone
 
 
@@ -63,9 +73,10 @@ def test_a_batch_a_resolution_and_a_device_answer_for_themselves():
     old = structs.replace(ENVIRONMENT, environment_id="0123456789abcdef")
     found = answers_of(
         old,
-        *(timed(name, ms=1.0, environment_id=old.environment_id) for name in ("swin_t", "deit_s")),
-        *(timed(name, ms=1.0) for name in ("resnet50", "convnext_t")),
-        *(timed(name, ms=2.0, batch=128) for name in ("resnet50", "convnext_t")),
-        timed("swin_b", ms=3.0, batch=64),
+        *three_rounds("swin_t", 1.0, environment_id=old.environment_id),
+        *three_rounds("deit_s", 1.0, environment_id=old.environment_id),
+        *(each for name in ("resnet50", "convnext_t") for each in three_rounds(name, 1.0)),
+        *(each for name in ("swin_t", "deit_s") for each in three_rounds(name, 2.0, batch=128)),
+        *three_rounds("swin_b", 3.0, batch=64),
     )
     assert [(each.batch, each.cases) for each in found] == [(1, 2), (128, 2)]

@@ -19,7 +19,7 @@ from bench.records import Cost
 from bench.report import claims, devices, page
 from bench.report.claims import catalogue
 from bench.report.claims.claim import BEYOND, CHANGE, FASTER, SHARE, TIMES
-from bench.report.claims.evidence import Found, exact_value, of_pairs
+from bench.report.claims.evidence import Found, exact_value, missing, of_pairs
 from bench.report.claims.verdicts import (
     VERDICTS,
     combined,
@@ -225,7 +225,10 @@ def test_the_mean_averages_the_ends_and_needs_every_part():
     parts = [Found(Estimate(1.5, 1.4, 1.7), 1.5, doubted=True), exact_value(2.0)]
     assert mean(parts).estimate == pytest.approx((1.75, 1.7, 1.85))
     assert mean(parts).doubted
-    assert mean([*parts, Found(point=1.0)]).estimate is None
+    without = mean([*parts, Found(point=1.0)])
+    assert (without.estimate, without.point) == (None, 1.5)
+    assert without.why == "1 of 3 networks have no interval"
+    assert mean([*parts, missing("not on record")]).point is None
 
 
 @pytest.mark.parametrize(
@@ -269,9 +272,9 @@ def test_a_claim_about_three_networks(ratios, noise, verdict):
 def test_what_is_missing_is_named():
     found = judged(REGULAR, regular(GPU, 1.4, 1.35))
     assert found.why == "RepNeXt-u3-B is not on record"
-    one = judged(REGULAR, regular(GPU, 1.4, 1.4, 1.4, noise=(1.0,)))
-    assert one.why == "one process has no interval"
-    assert "1.40× no interval" in table_cell(one, 0)
+    few = judged(REGULAR, regular(GPU, 1.4, 1.4, 1.4, noise=(0.99, 1.01)))
+    assert few.why == "fewer than 3 processes have no interval"
+    assert "1.40× no interval" in table_cell(few, 0)
 
 
 def table_cell(found, index):

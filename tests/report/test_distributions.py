@@ -46,8 +46,9 @@ def test_every_sample_is_a_dot_in_the_lane_of_its_process_in_order_of_time():
 
 
 def test_bars_are_mean_and_deviation_and_the_interval():
-    found = device(rounds_of("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])).rows[0]
-    with painted(rounds_of("swin_t", SAMPLES, [s * 1.1 for s in SAMPLES])) as figure:
+    three = rounds_of("swin_t", *([s * factor for s in SAMPLES] for factor in (1.0, 1.1, 1.2)))
+    found = device(three).rows[0]
+    with painted(three) as figure:
         (axes,) = figure.axes
         ((low, high),) = longest(axes, distributions.SPREAD)
         assert (high + low) / 2 == pytest.approx(1e3 * found.summary.mean)
@@ -56,7 +57,7 @@ def test_bars_are_mean_and_deviation_and_the_interval():
         left, right = axes.get_xlim()
         assert low == pytest.approx(max(1e3 * found.interval.low, left))
         assert high == pytest.approx(min(1e3 * found.interval.high, right))
-        assert "10 (2)" in [text.get_text() for text in axes.texts]
+        assert "15 (3)" in [text.get_text() for text in axes.texts]
 
 
 def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():

@@ -12,8 +12,10 @@ def footnotes(*groups):
     return list(doubts.footnotes("Chip", device(*groups).rows))
 
 
-def under(model, conditions, **changes):
-    return rounds(model, last="precision", **{**OBSERVED, "conditions": conditions, **changes})
+def under(model, conditions, count=3, **changes):
+    """Return rounds that end by precision, as many as `count`."""
+    fields = {**OBSERVED, "conditions": conditions, **changes}
+    return rounds(model, latencies_ms=[10.0] * count, last="precision", **fields)
 
 
 def with_modes(*modes):
@@ -28,13 +30,15 @@ def test_reasons_that_differ_only_in_numbers_are_merged():
 
 
 def test_footnotes_omit_the_number_of_rounds_with_a_reason():
-    alone = under("swin_t", BUSIER)
-    (record,) = under("resnet50", BUSY)
-    twice = [record, msgspec.structs.replace(record, round=2)]
-    found = footnotes(twice, alone)
+    found = footnotes(under("resnet50", BUSY, count=2), under("swin_t", BUSIER))
     assert found == [
         "† SUSPECT on Chip: other processes used 13 to 20 % of the CPUs (ResNet50, Swin-T)."
     ]
+
+
+def test_a_case_of_one_process_is_named():
+    found = footnotes(under("resnet50", QUIET, count=1), under("swin_t", QUIET))
+    assert found == ["† SUSPECT on Chip: it was measured in one process (ResNet50)."]
 
 
 def test_power_modes_are_names_and_no_range():

@@ -276,7 +276,7 @@ def test_a_spot_is_within_its_interval_and_a_single_process_has_none():
         assert not any(line.get_zorder() == 3 for line in figure.axes[0].lines)
         assert not any("95 % interval" in label for label in legend(figure))
     with painted(device(slowing("swin_t"), slowing("deit_s", count=1))) as figure:
-        assert "95 % interval of the latency, from two processes on" in legend(figure)
+        assert "95 % interval of the latency, from three processes on" in legend(figure)
     with painted(device(slowing("swin_t"), slowing("deit_s"))) as figure:
         assert "95 % interval of the latency" in legend(figure)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import CHIP, ENVIRONMENT
 from support.results import device
-from support.table_rows import BOTH, twice
+from support.table_rows import BOTH, thrice
 
 from bench.report.tables import latex, paper_tables, results_tex
 from bench.report.tables.grid import Column, Link
@@ -129,5 +129,5 @@ def test_own_results_compile_alone(tmp_path):
 def test_it_compiles_whatever_a_record_says(tmp_path):
     chip = msgspec.structs.replace(CHIP, name=HOSTILE, facts={HOSTILE: HOSTILE})
     environment = msgspec.structs.replace(ENVIRONMENT, chip=chip)
-    page = paper_tables.render([device(twice("resnet50"), environment=environment)])["table6.tex"]
+    page = paper_tables.render([device(thrice("resnet50"), environment=environment)])["table6.tex"]
     assert compiled(page, tmp_path).startswith(b"%PDF")

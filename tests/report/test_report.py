@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 from support.paths import GOLDEN
-from support.records import CHIP, ENVIRONMENT, QUIET, SPREAD, failure, timed
+from support.records import CHIP, ENVIRONMENT, QUIET, SPREAD, failure, three, timed
 from support.results import pages_of, write
 
 import bench
@@ -22,9 +22,10 @@ from bench.report.tables import results
 RECORDS = [
     ENVIRONMENT,
     timed("resnet50", ms=59.2),
-    timed("resnet50", ms=61.0, round_number=2, stopped_by="rounds"),
+    timed("resnet50", ms=61.0, round_number=2),
+    timed("resnet50", ms=60.1, round_number=3, stopped_by="rounds"),
     timed("resnet50", ms=14_000, batch=128, stopped_by="budget"),
-    timed("repnext_u3_t", "train", ms=76.9),
+    *three(timed("repnext_u3_t", "train", ms=76.9)),
     timed("repnext_u3_t", "rrep_fc", ms=70.1),
     timed("timm/resnet18", ms=20.0, cost=Cost(params=11_689_512, macs=1_814_073_344)),
     failure(Case("repnext_u3_t", "srep", threads=2)),
@@ -221,7 +222,7 @@ def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     assert "unfinished, the run ended before the last round" in index
     assert "failed: repnext_u3_t@srep, timm/\\<script\\>" in index
     assert len(warnings) == 3
-    assert "results.jsonl:11 is not a record" in index
+    assert "results.jsonl:14 is not a record" in index
 
 
 def test_two_devices_have_a_column_group_each_and_names_of_their_own(tmp_path):
@@ -303,11 +304,11 @@ def test_files_of_an_earlier_report_are_named(tmp_path):
 
 def test_an_invalid_row_has_no_rank():
     slow = {"block_compute_s": [0.001], "block_memory_s": [0.002]}
-    fine = [timed("resnet50", **slow), timed("swin_t", ms=5.0, **slow)]
-    away = timed("vit_b", ms=1.0, block_compute_s=[0.1], block_memory_s=[0.2])
-    found = rows.of([ENVIRONMENT, *fine, away])
+    fine = [*three(timed("resnet50", **slow)), *three(timed("swin_t", ms=5.0, **slow))]
+    away = three(timed("vit_b", ms=1.0, block_compute_s=[0.1], block_memory_s=[0.2]))
+    found = rows.of([ENVIRONMENT, *fine, *away])
     assert [row.verdict.level for row in found] == ["SUSPECT", "SUSPECT", "INVALID"]
-    assert [row.rank for row in found] == [(1, 2), (1, 2), None]
+    assert [row.rank for row in found] == [(2, 2), (1, 1), None]
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from support.records import BUSY, ENVIRONMENT, failure, timed
 from support.results import device
-from support.table_rows import BOTH, GPU_RECORDS, ON_GPU, twice
+from support.table_rows import BOTH, GPU_RECORDS, ON_GPU, thrice
 
 from bench.models import labels
 from bench.paper.accuracy import Accuracy, Given
@@ -15,10 +15,10 @@ OWN = "nets/mine.py:net#1a2b3c4d"
 GIVEN = [Given(OWN, Accuracy(71.25, "imagenet1k", 224, "measured", "mine"))]
 COST = Cost(params=5_483_032, macs=217_000_000)
 RECORDS = [
-    *twice(OWN, ms=12.0, cost=COST),
-    *twice("timm/resnet18", ms=20.0, conditions=BUSY),
-    *twice(OWN, "rrep", ms=11.0),
-    *twice(OWN, ms=640.0, batch=64),
+    *thrice(OWN, ms=12.0, cost=COST),
+    *thrice("timm/resnet18", ms=20.0, conditions=BUSY),
+    *thrice(OWN, "rrep", ms=11.0),
+    *thrice(OWN, ms=640.0, batch=64),
     failure(Case(OWN, "rrep", batch=64, threads=2)),
 ]
 
@@ -66,7 +66,7 @@ def test_the_caption_has_the_device_and_the_settings():
 
 
 def test_settings_that_differ_are_in_the_rows_and_get_a_rule():
-    text = text_of(RECORDS, twice(OWN, ms=5.0, backend="compile", threads=1, resolution=64))
+    text = text_of(RECORDS, thrice(OWN, ms=5.0, backend="compile", threads=1, resolution=64))
     assert "Test Chip 9000: several, fp32, several, several." in text
     rows = text.split(r"\midrule")
     assert len(rows) == 3
@@ -75,7 +75,7 @@ def test_settings_that_differ_are_in_the_rows_and_get_a_rule():
 
 
 def test_what_all_rows_share_is_in_the_caption_alone():
-    text = text_of(twice(OWN, ms=5.0, resolution=64))
+    text = text_of(thrice(OWN, ms=5.0, resolution=64))
     assert "64$\\times$64 pixels" in text
     assert list(lines_of(text)) == ["MyNet"]
     versions = {"torch": "2.0", "kernel": "6.1.0-13-amd64"}
@@ -93,7 +93,7 @@ def test_failures_have_their_reason():
 
 
 def test_a_single_batch_has_latency_and_throughput():
-    text = text_of(twice(OWN, ms=100.0, batch=8))
+    text = text_of(thrice(OWN, ms=100.0, batch=8))
     assert text.count("Batch 8") == 1
     assert lines_of(text)["MyNet"][2:] == ["$100$", r"$101 \pm 5$", "$79.8$"]
 
@@ -102,7 +102,7 @@ def test_each_device_has_a_table_and_a_long_one_is_split():
     text = results_tex.render(BOTH)["results.tex"].decode()
     assert text.count(r"\begin{table}") == 2
     assert r"\label{tab:results-test-chip-9000}" in text
-    many = [each for n in range(45) for each in twice(f"timm/n{n:02}")]
+    many = [each for n in range(45) for each in thrice(f"timm/n{n:02}")]
     text = text_of(many)
     assert "Chip 9000, part 2: eager" in text
     assert text.count("timm/n") - text.count("timm/n00, ") == 45

@@ -189,7 +189,10 @@ def test_doubtful_ratios_are_marked_and_pale(levels, mark, note):
 
 
 def test_extreme_spreads_are_short_and_within_the_axes():
-    far = [steady("repnext_u3_t", "train", 1e-6, 1e12), steady("repnext_u3_t", "srep", 1e12, 1e-6)]
+    far = [
+        steady("repnext_u3_t", "train", 1e-6, 1.0, 1e12),
+        steady("repnext_u3_t", "srep", 1e12, 1.0, 1e-6),
+    ]
     with painted(*far) as figure:
         (axes,) = figure.axes
         assert all(len(text.get_text()) < 30 for text in axes.texts)
@@ -228,7 +231,7 @@ def test_omitted_chains_and_devices_are_named_below(monkeypatch):
     seen = []
     monkeypatch.setattr(speedups, "paint", lambda figure, *rest: seen.append(rest))
     forms = ("train", "rrep")
-    many = device(*[steady(f"net{n}", form, 9, 8) for n in range(32) for form in forms])
+    many = device(*[steady(f"net{n}", form, 9, 8, 8.5) for n in range(32) for form in forms])
     speedups.speedups([many] * 5)
     ((panels, notes),) = seen
     assert [len(panel.chains) for panel in panels] == [30] * 4

@@ -119,6 +119,11 @@ def rounds(
     return [*found[:-1], msgspec.structs.replace(found[-1], stopped_by=ended)]
 
 
+def three(record: Measurement) -> list[Measurement]:
+    """Return three rounds like `record`: a case of one process would be SUSPECT for that alone."""
+    return [msgspec.structs.replace(record, round=number) for number in (1, 2, 3)]
+
+
 def failure(case: Case, **changes: object) -> Failure:
     """Return a failure of `case` at the stage `check`; `changes` are its other fields."""
     fields: dict[str, object] = {

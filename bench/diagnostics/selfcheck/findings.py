@@ -18,7 +18,6 @@ from bench.diagnostics.selfcheck.numbers import by_model, estimate_text, numbers
 from bench.records import Measurement
 
 A_A_CONFIDENCE = 0.99  # a sound machine fails in one of 100 selfchecks
-FEWEST_ROUNDS = 2  # complete ones; an interval needs at least two
 MAX_COST_S = 120.0
 SAME_BOUNDS = (0.95, 1.05)
 MAX_MISSED_SAME = 1  # of 6: two misses have a probability of 3 %
@@ -91,7 +90,7 @@ def _pairs(rounds: Sequence[Mapping[str, Measurement]], percent: int) -> list[Es
     For 0 per cent, each slow-down has one pair: its replicas b / a. Otherwise each replica has one:
     slowed / plain. No process is in two pairs of the same slow-down; the pairs share the rounds.
     """
-    if len(rounds) < FEWEST_ROUNDS:
+    if len(rounds) < stats.FEWEST_PROCESSES:
         return []
     found = [
         ratio.compare([r[base] for r in rounds], [r[slowed] for r in rounds]).ratio
@@ -113,7 +112,7 @@ def _together(
 ) -> Estimate | None:
     """Return the ratio slowed / plain of all pairs of a slow-down together, one value per round.
 
-    None for fewer than two rounds.
+    None for fewer than `stats.FEWEST_PROCESSES` rounds.
     """
     logs = [
         [
@@ -141,7 +140,7 @@ def _replicas(rounds: Sequence[Mapping[str, Measurement]]) -> Criterion:
 def _of_rounds(found: Estimate | None, rounds: Sequence[object], pairs: int) -> str:
     if found is None:
         return (
-            f"complete rounds: {len(rounds)}; it needs {FEWEST_ROUNDS}. "
+            f"complete rounds: {len(rounds)}; it needs {stats.FEWEST_PROCESSES}. "
             "Run the same command with another --out"
         )
     return f"{estimate_text(found)} from {len(rounds)} rounds of {pairs} pairs"

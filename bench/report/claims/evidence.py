@@ -16,12 +16,13 @@ from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.profile.summary import doubts
 from bench.analysis.ratio import sitting_of
 from bench.analysis.rows import Row
-from bench.analysis.stats import Estimate
+from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.models import naming
 from bench.records import Case, Measurement, Profile
 from bench.report.devices import DeviceResults
 from bench.report.tables.layouts import LATENCY_BATCH, setting_of, setting_of_case
 
+TOO_FEW = f"fewer than {FEWEST_PROCESSES} processes have no interval"
 BACKEND, PRECISION = naming.USUAL.backend, naming.USUAL.precision
 
 

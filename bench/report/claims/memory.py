@@ -9,6 +9,7 @@ import msgspec
 from bench import paper
 from bench.records import Cost
 from bench.report.claims.evidence import (
+    TOO_FEW,
     Evidence,
     Found,
     Place,
@@ -82,7 +83,7 @@ class Peak(msgspec.Struct, frozen=True):
             for one, other in paired(before.rounds, after.rounds)
         ]
         logs = [math.log(one / other) for one, other in both if one and other]
-        why = "one process has no interval" if logs else "no allocator counted it, as on a CPU"
+        why = TOO_FEW if logs else "no allocator counted it, as on a CPU"
         return of_pairs(logs, why)
 
     @property

@@ -15,9 +15,10 @@ import msgspec
 
 from bench import paper
 from bench.analysis.ratio import compare
-from bench.analysis.stats import Estimate
+from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.report.claims.evidence import (
     PRECISION,
+    TOO_FEW,
     Evidence,
     Found,
     Place,
@@ -82,11 +83,11 @@ class Ratio(msgspec.Struct, frozen=True):
         if slow.why or fast.why:
             return missing(slow.why, fast.why)
         found = compare(fast.rounds, slow.rounds)
-        one = max(len(slow.rounds), len(fast.rounds)) == 1
+        few = min(len(slow.rounds), len(fast.rounds)) < FEWEST_PROCESSES
         return Found(
             found.ratio,
             found.ratio.point if found.ratio else found.candidate_s / found.base_s,
-            "" if found.ratio else "one process has no interval" if one else found.note,
+            "" if found.ratio else TOO_FEW if few else found.note,
             slow.doubted or fast.doubted,
             apart=not found.rounds,
             rounds=found.rounds,

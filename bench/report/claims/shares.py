@@ -11,6 +11,7 @@ import msgspec
 
 from bench.analysis import stats
 from bench.analysis.profile.summary import by_term, together
+from bench.analysis.stats import FEWEST_PROCESSES
 from bench.records import Category, Profile
 from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
 
@@ -53,7 +54,7 @@ class Share(msgspec.Struct, frozen=True):
         return Found(
             stats.mean_interval(shares),
             stats.mean_of_known(shares),
-            "" if len(shares) > 1 else "too few processes were profiled together",
+            "" if len(shares) >= FEWEST_PROCESSES else "too few processes were profiled together",
             mine.doubted or theirs.doubted,
             rounds=len(shares),
         )

@@ -110,14 +110,18 @@ def mean(parts: Sequence[Found]) -> Found:
     """The mean of several quantities: point = mean(points), interval = [mean(lows), mean(highs)].
 
     The interval is valid for any correlation of the errors; for independent errors it is too wide.
-    Missing if a quantity has no interval.
+    No interval if a quantity has none, and no point if a quantity has none.
     """
     known = [part.estimate for part in parts if part.estimate]
-    if len(known) < len(parts):
-        return missing(f"{len(parts) - len(known)} of {len(parts)} networks have no interval")
+    points = [part.point for part in parts if part.point is not None]
+    lacking = len(parts) - len(known)
+    why = f"{lacking} of {len(parts)} networks have no interval" if lacking else ""
+    if len(points) < len(parts):
+        return missing(why)
     return Found(
-        estimate=Estimate(*map(statistics.fmean, zip(*known, strict=True))),
-        point=statistics.fmean(each.point for each in known),
+        estimate=None if lacking else Estimate(*map(statistics.fmean, zip(*known, strict=True))),
+        point=statistics.fmean(points),
+        why=why,
         doubted=any(part.doubted for part in parts),
         apart=any(part.apart for part in parts),
         rounds=min(part.rounds for part in parts),

@@ -204,7 +204,7 @@ def handles(spots: Sequence[Spot]) -> list[tuple[Line2D, ...]]:
         look = _marker(spot.form.marker, spot.fill, shade)
         handles.append(Line2D([], [], label=level, **look))
     if any(spot.row.interval for spot in spots):
-        some = "" if all(spot.row.interval for spot in spots) else ", from two processes on"
+        some = "" if all(spot.row.interval for spot in spots) else ", from three processes on"
         words = f"95 % interval of the latency{some}"
         handles.append(Line2D([], [], label=words, color=GREY, **_BAR))
     if any(True in spot.is_cut for spot in spots):
