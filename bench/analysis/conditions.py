@@ -30,6 +30,7 @@ def conditions_over(
     working = [after for _, after in readings] if idles else everything
     clocks = known(reading.clock_hz for reading in working)
     modes = known(reading.power_mode for reading in everything)
+    limits = known(reading.clock_limits for reading in everything)
     throttles = known(reading.throttles for reading in everything)
     counted = {
         name: _sum([(getattr(before, name), getattr(after, name)) for before, after in readings])
@@ -52,6 +53,7 @@ def conditions_over(
         highest_power_w=max(known(r.power_w for r in everything), default=None),
         throttled_by=sorted(set().union(*throttles)) if throttles else None,
         power_modes=list(dict.fromkeys(modes)),
+        clock_limits=list(dict.fromkeys(limits)),
         idle_s=_idle_s(readings),
         missing=missing,
     )

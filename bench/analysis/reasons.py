@@ -41,6 +41,10 @@ class Doubt(enum.Enum):
     POWER = "This load reaches the power limit of the chip; `nvidia-smi -pl` sets the limit."
     FOREIGN = "Stop the other processes on the GPU; `nvidia-smi` lists them."
     MODE = "Set the power mode once, before the run, and measure again."
+    LIMITS = (
+        "Something undid `jetson_clocks` or set the power mode during the run, or heat lowered the "
+        "highest clock. Run `sudo jetson_clocks`, let the chip cool, and measure again."
+    )
     SENSOR = "The machine's state was not fully recorded; trust this only if you know it was idle."
     WARM_UP = "The first samples may be slow. Use `--preset paper` for a longer warm-up."
     SUSPENDED = "Keep the machine awake (`systemd-inhibit bench run ...`) and measure again."
@@ -102,6 +106,7 @@ class Observation(enum.Enum):
     POWER_CAP = Doubt.POWER, "the power limit throttled the clock"
     FOREIGN_PROCESSES = Doubt.FOREIGN, "{} other processes were on the GPU"
     MODE_CHANGED = Doubt.MODE, "the power mode changed: {}"
+    LIMITS_CHANGED = Doubt.LIMITS, "the limits of the GPU's clock changed: {}"
     SUSPENDED = Doubt.SUSPENDED, "the machine was suspended for {} in block {}"
     SET_FORWARD = Doubt.SET, "the clock was set forward by {} in block {}"
     SET_BACK = Doubt.SET, "the clock was set back by {} in block {}"

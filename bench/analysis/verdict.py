@@ -188,6 +188,8 @@ def _of_conditions(record: Measurement) -> Iterator[Reason]:
     yield from jump_reasons(seen)
     if len(seen.power_modes) > 1:
         yield Reason(Observation.MODE_CHANGED, "INVALID", (" to ".join(seen.power_modes),))
+    if len(seen.clock_limits) > 1:
+        yield Reason(Observation.LIMITS_CHANGED, "SUSPECT", (", then ".join(seen.clock_limits),))
 
 
 def _of_clock(seen: Conditions, device: str) -> Iterator[Reason]:

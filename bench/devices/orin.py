@@ -19,8 +19,7 @@ from bench.devices.sensors.jtop import JtopSensor, combined
 from bench.devices.sensors.sensor import Memory, Sensor
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
-from bench.records import Case, Chip, Gauges, Reading
-from bench.records.fields import Setting
+from bench.records import Case, Chip, Gauges, Reading, Setting
 
 HOW_TO_RUN = """\
 On the board, with JetPack and its PyTorch installed, in a checkout of this repository:
@@ -108,20 +107,28 @@ class OrinSession(CudaSession):
     def __init__(self, sensor: Sensor, board: Board) -> None:
         super().__init__(sensor, BOARD)
         self._board = board
+        self._met: dict[str, list[str]] = {"power_mode": [], "clock_limits": []}
 
     def sense(self) -> Reading:
         """Read the host's CPUs and the board's sysfs files. Only the steady loop uses jtop."""
         board = self._board
-        reading = with_gauges(self._host.sense(), board.gauges(), board.power_mode())
-        return structs.replace(reading, over_currents=board.over_currents())
+        reading = structs.replace(
+            with_gauges(self._host.sense(), board.gauges(), board.power_mode()),
+            over_currents=board.over_currents(),
+            clock_limits=board.clock_limits(),
+        )
+        for name, values in self._met.items():
+            if (value := getattr(reading, name)) not in (None, *values):
+                values.append(value)
+        return reading
 
     def settings(self) -> dict[str, Setting]:
-        """Return those of any CUDA session, and whether the clock is fixed, as by `jetson_clocks`.
+        """Return the settings of a GPU, and all power modes and clock limits that were read.
 
-        The environment of a run has the limits of the clock at its start. This finds what changes
-        them later.
+        Rounds with different settings are never pooled.
         """
-        return {**super().settings(), "gpu_clock_fixed": self._board.clocks_locked()}
+        met = {name: ", then ".join(values) or None for name, values in self._met.items()}
+        return {**super().settings(), **met}
 
     def memory(self) -> Memory:
         """Return peaks of torch's allocator, and the memory of the process.

@@ -41,7 +41,8 @@ class Reading(Counters, frozen=True, kw_only=True):
     """Sensor values at one moment: counters, which start at an arbitrary time, and levels.
 
     `cpus` is the number of usable CPUs, `cpu_list` their indices. Clock, temperature, power and
-    throttle reasons belong to the chip that computes. `thread_s` holds for each thread of this
+    throttle reasons belong to the chip that computes. `clock_limits` are the lowest and the highest
+    clock that its settings allow, as `306 to 1020 MHz`. `thread_s` holds for each thread of this
     process, by its number, the CPU seconds since its start. With `counts_waits` they include the
     seconds for which the thread waited for a CPU. `missing` gives for each value that could not be
     read the reason.
@@ -55,6 +56,7 @@ class Reading(Counters, frozen=True, kw_only=True):
     power_w: Number | None = None
     throttles: list[Text] | None = None
     power_mode: Name | None = None
+    clock_limits: Name | None = None
     thread_s: dict[int, Number] = {}
     counts_waits: bool = False
     missing: dict[Name, Text] = {}
@@ -95,9 +97,9 @@ class Conditions(Counters, frozen=True):
     Counters are sums over blocks. Levels are extremes over the readings before and after each
     block; the clock of a GPU counts only right after a block, since an idle GPU lowers it.
     `throttled_by` lists every throttle reason. `foreign_processes` counts the processes on the GPU
-    before the round started its first child. `power_modes` starts with the environment's power
-    mode, if there is one. `jumps` lists blocks that a clock jump may have disturbed. A value that
-    could not be read is None; `missing` gives the reason.
+    before the round started its first child. `power_modes` and `clock_limits` start with those of
+    the environment, if there are any. `jumps` lists blocks that a clock jump may have disturbed. A
+    value that could not be read is None; `missing` gives the reason.
 
     `counted_s` are the seconds of the blocks with their kernels and discarded calls, by the clock
     that timed them. `waited_s` are the same seconds by the clock of the parent process, which runs
@@ -118,6 +120,7 @@ class Conditions(Counters, frozen=True):
     throttled_by: list[Text] | None = None
     foreign_processes: Count | None = None
     power_modes: list[Text] = []
+    clock_limits: list[Text] = []
     missing: dict[Name, Text] = {}
     jumps: list[Jump] = []
     counted_s: Amount | None = None

@@ -17,7 +17,7 @@ RIGHT = {
     "matmul_tf32": False,
     "cudnn_tf32": False,
     "float32_matmul_precision": "highest",
-    "gpu_clock_fixed": True,
+    "clock_limits": "1020 to 1020 MHz",
 }
 MACHINE = Machine(Quiet(1e-3, 1e-3), {"run": 2})
 
@@ -72,7 +72,7 @@ def test_settings_of_the_case_raise_no_doubt(seen):
     [
         ({"mkldnn": False}, "mkldnn"),
         ({"instructions": "DEFAULT"}, "instructions"),
-        ({"gpu_clock_fixed": False}, "gpu_clock_fixed"),
+        ({"clock_limits": "306 to 1020 MHz"}, "clock_limits"),
         ({"threads": 1}, "threads"),
         ({"seen": {"threads_used": 1.0}}, "threads that computed"),
         ({"seen": {"cpus": 1, "threads_used": 2.0}}, "CPUs"),

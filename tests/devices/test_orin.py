@@ -1,18 +1,30 @@
 """The Orin driver on recorded sysfs trees."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 import torch
-from support.jetson_trees import MODE, MODEL, MODES, TREES
+from support.jetson_trees import EVENTS, MODE, MODEL, MODES, TREES
 from support.paths import write_tree
-from support.records import CHIP
+from support.records import CHIP, ENVIRONMENT, OBSERVED, QUIET, timed
 
-from bench.devices import orin
-from bench.devices.cuda import Cuda
+from bench.analysis.conditions import conditions_over
+from bench.analysis.reasons import Observation
+from bench.analysis.settings import alike
+from bench.analysis.verdict import Machine, Quiet, judge, judge_case
+from bench.devices import clocks, orin
+from bench.devices.cuda import Cuda, CudaSession
+from bench.devices.kernels import Kernels
 from bench.devices.orin import Orin
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError
+from bench.harness.plan import PRESETS
+from bench.harness.protocol.messages import Finish, Job, RunBlock
 from bench.harness.scheduler.environment import environment_id
+from bench.harness.scheduler.record import _declared
+from bench.harness.worker.blocks import serve_blocks
+from bench.harness.worker.timing import StageClock
 from bench.records import Case, Gauges
 
 NANO = TREES["JetPack 6, Orin Nano 8GB"]
@@ -96,21 +108,114 @@ def test_a_reading_has_levels_and_power_mode_of_the_board(nano, tmp_path):
     assert session.sense().power_mode == "7W"
 
 
+class OnCpu(orin.OrinSession):
+    """A session of a board whose work runs on the CPU."""
+
+    def now(self):
+        return clocks.monotonic()
+
+    def device_times(self, call, iterations):
+        return []
+
+
+class Turns:
+    """A parent that asks for blocks; between them, `others` compute."""
+
+    def __init__(self, blocks, others):
+        self._left, self._others = blocks, others
+
+    def receive_request(self):
+        self._left -= 1
+        return RunBlock(2, 1) if self._left >= 0 else Finish()
+
+    def send(self, message):
+        self._others()
+
+
+def conditions_of(session, call, others=lambda: None, blocks=2):
+    """Time blocks of `call` as a child does; return the conditions of its round."""
+    case = Case("resnet50", "plain", device="orin", threads=1)
+    kernels, clock = Kernels(lambda: None, lambda: None), StageClock(session.now, lambda _: None)
+    job = Job(case, 1, PRESETS["quick"], None)
+    served = serve_blocks(Turns(blocks, others), job, session, clock, kernels, call)
+    return conditions_over(served.readings, idles=True)
+
+
+def test_over_currents_count_in_blocks_of_this_network_only(nano, tmp_path):
+    counter = tmp_path / EVENTS[2]
+
+    def happen(events):
+        counter.write_text(f"{int(counter.read_text()) + events}\n")
+
+    board = Board(tmp_path)
+    found = conditions_of(
+        OnCpu(board, board), call=lambda: happen(1), others=lambda: happen(1000), blocks=3
+    )
+    assert found.over_currents == 3 * 2  # two timed calls a block; a third call is discarded
+
+
+LOCKED, FREE = "1020 to 1020 MHz", "306 to 1020 MHz"
+
+
+def free_clocks(root: Path, low_hz=306_000_000):
+    (root / NANO.gpu / "min_freq").write_text(f"{low_hz}\n")
+
+
+@pytest.fixture
+def undone(nano, tmp_path, monkeypatch):
+    """Three rounds of one run: clocks are locked, undone within the second, and stay so."""
+    monkeypatch.setattr(CudaSession, "settings", lambda self: {"cuda": "12.6"})
+    free_clocks(tmp_path, 1_020_000_000)
+    environment = msgspec.structs.replace(ENVIRONMENT, chip=nano.identify())
+    records = []
+    for number in (1, 2, 3):
+        board = Board(tmp_path)
+        session = OnCpu(board, board)
+        undo = (lambda: free_clocks(tmp_path)) if number == 2 else lambda: None
+        met = _declared(conditions_of(session, call=lambda: None, others=undo), environment, 0)
+        changes = {
+            "settings": session.settings(),
+            "conditions": msgspec.structs.replace(
+                QUIET, clock_limits=met.clock_limits, power_modes=met.power_modes
+            ),
+        }
+        records.append(timed("resnet50", round_number=number, **{**OBSERVED, **changes}))
+    return records
+
+
+def test_clocks_that_are_no_longer_locked_are_a_doubt(undone):
+    assert [each.conditions.clock_limits for each in undone] == [[LOCKED], *[[LOCKED, FREE]] * 2]
+    verdicts = [judge(each, Machine(Quiet(1e-3, 1e-3))) for each in undone]
+    assert [each.level for each in verdicts] == ["VALID", "SUSPECT", "SUSPECT"]
+    (reason,) = verdicts[1].reasons
+    assert reason.text == f"the limits of the GPU's clock changed: {LOCKED}, then {FREE}"
+    assert "sudo jetson_clocks" in reason.doubt.value
+
+
+def test_rounds_with_other_limits_of_the_clock_are_not_pooled(undone):
+    assert [alike([*undone[:number]]) for number in (1, 2, 3)] == [[each] for each in undone]
+    again = msgspec.structs.replace(undone[0], round=4)
+    assert alike([*undone, again]) == [undone[0], again]
+    reasons = judge_case([*undone, again], Machine(Quiet(1e-3, 1e-3))).reasons
+    (apart,) = [each for each in reasons if each.observation is Observation.ROUNDS_APART]
+    assert "clock_limits" in apart.text
+
+
+def test_rounds_in_another_power_mode_are_not_pooled(nano, tmp_path, monkeypatch):
+    monkeypatch.setattr(CudaSession, "settings", lambda self: {"cuda": "12.6"})
+    rounds = []
+    for number, mode in enumerate(("0002", "0003"), 1):
+        (tmp_path / MODE).write_text(f"pmode:{mode}")
+        session = session_of(tmp_path)
+        session.sense()
+        rounds.append(timed("resnet50", round_number=number, settings=session.settings()))
+    assert [each.settings["power_mode"] for each in rounds] == ["MAXN_SUPER", "7W"]
+    assert alike(rounds) == rounds[1:]
+
+
 def test_the_state_has_whether_clocks_are_locked(tmp_path):
     assert Orin(write_tree(tmp_path / "nano", NANO.files)).state()["jetson_clocks"] == "off"
     assert Orin(write_tree(tmp_path / "agx", AGX.files)).state()["jetson_clocks"] == "on"
-
-
-def test_clocks_that_are_freed_during_a_run_are_a_setting_of_the_later_rounds(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(orin.CudaSession, "settings", lambda self: {"cuda": "12.6"})
-    session = session_of(write_tree(tmp_path, AGX.files))
-    assert session.settings() == {"cuda": "12.6", "gpu_clock_fixed": True}
-    (tmp_path / AGX.gpu / "min_freq").write_text("306000000\n")  # jetson_clocks --restore
-    assert session.settings()["gpu_clock_fixed"] is False
-    (tmp_path / AGX.gpu / "min_freq").unlink()
-    assert session.settings()["gpu_clock_fixed"] is None
 
 
 def test_free_bytes_are_of_the_memory_of_the_board(nano):

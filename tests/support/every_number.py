@@ -71,6 +71,7 @@ CONDITIONS = Conditions(
     throttled_by=["hw_slowdown"],
     foreign_processes=1,
     power_modes=["MAXN"],
+    clock_limits=["306 to 1020 MHz"],
     jumps=[Jump(1, suspended_s=1.0, set_s=-1.0)],
     idle_s=[0.1, 0.1],
     counted_s=1.0,

@@ -87,9 +87,12 @@ class Board:
             "memory_gib": self._fact("memory_gib", lambda: tegra_facts.memory_gib(self._root)),
             "sm_count": self._fact("sm_count", lambda: tegra_facts.sm_count(self._root)),
             "compute_capability": "8.7" if self.is_orin() else None,
-            "gpu_min_mhz": self._fact("gpu_min_mhz", lambda: self._limit_mhz("min_freq")),
-            "gpu_max_mhz": self._fact("gpu_max_mhz", lambda: self._limit_mhz("max_freq")),
+            **self._limits(),
         }
+
+    def clock_limits(self) -> str | None:
+        """Return the lowest and the highest clock that the GPU may have, as `306 to 1020 MHz`."""
+        return tegra_facts.clock_limits(self._limits())
 
     def state(self) -> Facts:
         """Return clock (MHz) and temperature (°C) of the GPU, and power (W) of the module."""
@@ -142,6 +145,12 @@ class Board:
             return None
         self.missing.pop(name, None)
         return value
+
+    def _limits(self) -> Facts:
+        return {
+            "gpu_min_mhz": self._fact("gpu_min_mhz", lambda: self._limit_mhz("min_freq")),
+            "gpu_max_mhz": self._fact("gpu_max_mhz", lambda: self._limit_mhz("max_freq")),
+        }
 
     def _clocks_locked(self) -> bool:
         return self._limit_mhz("min_freq") == self._limit_mhz("max_freq")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from bench.analysis.verdict import jump_reasons
+from bench.devices.sensors.tegra_facts import clock_limits
 from bench.harness.protocol.messages import CaseFacts, Finished, Observed
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
@@ -127,12 +128,24 @@ def too_many_threads(case: Case, environment: Environment) -> list[str]:
 def _declared(
     conditions: Conditions, environment: Environment, foreign_processes: int | None
 ) -> Conditions:
-    """Return the conditions with the foreign processes and the power mode that the run declared."""
-    mode = environment.chip.facts.get("power_mode")
-    modes = conditions.power_modes
-    if mode is not None and modes:
-        modes = list(dict.fromkeys([str(mode), *modes]))
-    return structs.replace(conditions, foreign_processes=foreign_processes, power_modes=modes)
+    """Return the conditions with what the run declared: foreign processes and settings of a board.
+
+    A board that the round met in another power mode, or with other limits of its clock, than the
+    run has both on record.
+    """
+    facts = environment.chip.facts
+    mode = facts.get("power_mode")
+    return structs.replace(
+        conditions,
+        foreign_processes=foreign_processes,
+        power_modes=_first(None if mode is None else str(mode), conditions.power_modes),
+        clock_limits=_first(clock_limits(facts), conditions.clock_limits),
+    )
+
+
+def _first(declared: str | None, seen: list[str]) -> list[str]:
+    """Return what was seen after what was declared; nothing where nothing was seen."""
+    return list(dict.fromkeys([declared, *seen])) if declared and seen else seen
 
 
 def case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:
