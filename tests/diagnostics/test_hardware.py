@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import sys
 import time
 import types
 
@@ -56,14 +58,33 @@ def rounds_of(cases, broken=()):
 
 
 class FakeClock:
-    """A clock that only work moves."""
+    """A clock that only work moves. Work ends early where the alarm is due."""
 
     def __init__(self, check_s=4.0, run_s=20.0):
         self.check_s, self.run_s = check_s, run_s
         self.now_s = 0.0
+        self.alarm_s = math.inf
 
     def __call__(self):
         return self.now_s
+
+    def work(self, seconds):
+        until_s, due_s = self.now_s + seconds, self.alarm_s
+        self.now_s = min(until_s, due_s)
+        if until_s > due_s:
+            raise TimeOverError
+
+
+class FakeCall(Call):
+    """A call whose alarm is that of its FakeClock."""
+
+    @contextlib.contextmanager
+    def stopping(self, most_s):
+        self.now.alarm_s = self.now() + min(most_s, self.left_s)
+        try:
+            yield
+        finally:
+            self.now.alarm_s = math.inf
 
 
 def means(fault="", calls=None, clock=None, kept=None):
@@ -78,21 +99,27 @@ def means(fault="", calls=None, clock=None, kept=None):
 
     def timed(part, case):
         calls.append(part)
-        clock.now_s += clock.run_s
+        clock.work(clock.run_s)
         busy = part == "disturbed" and fault != "a process is not named"
         conditions = TAKEN if busy else QUIET
         return History([measurement(case, **OBSERVED | {"conditions": conditions})], None)
 
     def group(name):
         calls.append(name)
-        clock.now_s += clock.run_s
+        clock.work(clock.run_s)
         return measure.lines_of(name, FakeInstruments(fault), None)
 
     def checked(cases):
-        calls.extend(case.name for case in cases)
-        clock.now_s += clock.check_s * len(cases)
-        kept.update(zip(cases, rounds_of(cases, broken), strict=True))
+        for case, history in zip(cases, rounds_of(cases, broken), strict=True):
+            calls.append(case.name)
+            clock.work(clock.check_s)
+            kept[case] = history
         return recorded(cases)
+
+    def profiled_case(case):
+        calls.append("profile")
+        clock.work(clock.run_s)
+        return profiled(0.002 if fault == "a profile with a hole" else 0.0)
 
     def recorded(cases):
         return [kept.get(case, History([], None)) for case in cases]
@@ -107,7 +134,7 @@ def means(fault="", calls=None, clock=None, kept=None):
         recorded=recorded,
         checked=checked,
         timed=timed,
-        profiled=lambda case: profiled(0.002 if fault == "a profile with a hole" else 0.0),
+        profiled=profiled_case,
         disturbed=contextlib.nullcontext,
         missing=lambda backend, precision: None,
     )
@@ -116,7 +143,7 @@ def means(fault="", calls=None, clock=None, kept=None):
 def contact(folder, fault="", *, every=False, calls=None, call_s=CALL_S, kept=None, clock=None):
     clock = clock or FakeClock(0.0, 0.0)
     todo = steps.of(means(fault, calls, clock, kept), CHIP_OF_GPU, every=every)
-    return first_contact.run(todo, folder, "env", lambda _: None, Call(call_s, clock))
+    return first_contact.run(todo, folder, "env", lambda _: None, FakeCall(call_s, clock))
 
 
 def test_all_lines_pass_on_a_sound_gpu(tmp_path):
@@ -223,11 +250,46 @@ def test_no_call_takes_longer_than_its_time_and_the_calls_reach_the_end(tmp_path
         clock, calls = FakeClock(), []
         lines = contact(tmp_path, calls=calls, call_s=150.0, kept=kept, clock=clock)
         assert clock.now_s <= 150.0
+        assert clock.alarm_s == math.inf
         assert not set(calls) & set(last) - {"clean", "disturbed"} or number == 0
         if not any(line.is_unfinished for line in lines):
             break
     assert number >= 2
     assert [line for line in lines if line.verdict != "PASS"] == []
+
+
+@pytest.mark.parametrize(("check_s", "run_s"), [(29.0, 119.0), (4.0, 200.0), (1e4, 1e4)])
+def test_a_call_ends_in_time_however_slow_the_steps_are(tmp_path, monkeypatch, check_s, run_s):
+    monkeypatch.setattr(first_contact, "overload", lambda: None)
+    clock = FakeClock(check_s, run_s)
+    lines = contact(tmp_path, clock=clock)
+    assert CALL_S / 2 < clock.now_s <= CALL_S < 9 * 60
+    assert any(line.is_unfinished for line in lines)
+    assert any(line.failed for line in lines) == (run_s > 240)  # the limit of a step
+
+
+def test_a_step_has_time_in_a_call_and_a_limit_of_its_own():
+    every = steps.of(means(), CHIP_OF_GPU, every=True)
+    assert all(0 <= step.needs_s <= CALL_S for step in every)
+    limited = [step for step in every if not step.name.startswith("check of ")]
+    assert len(limited) == 8
+    assert all(step.needs_s < step.most_s < CALL_S for step in limited)
+
+
+def test_a_step_that_does_not_fit_does_not_begin(tmp_path):
+    calls, clock = [], FakeClock(check_s=29.0, run_s=119.0)
+    lines = contact(tmp_path, calls=calls, call_s=135.0, clock=clock)
+    assert calls[0] == "tf32"
+    assert not set(calls) & {"times", "sensors", "memory", "profile", "clean"}
+    assert {"times", "profile", "fault"} <= {line.name for line in lines if line.is_unfinished}
+
+
+def test_a_check_does_not_begin_with_less_time_than_the_slowest_one_took():
+    calls, clock = [], FakeClock(check_s=100.0)
+    todo = steps.of(means(calls=calls, clock=clock), CHIP_OF_GPU)
+    (step,) = [step for step in todo if step.name == "check of 36 networks, eager fp32"]
+    step.make(FakeCall(350.0, clock))
+    assert (len(calls), clock.now_s) == (3, 300.0)
 
 
 def test_a_step_that_does_not_fit_into_the_call_waits_for_the_next_one(tmp_path):
@@ -262,18 +324,6 @@ def test_a_step_that_hangs_is_stopped_when_the_call_ends_and_failed_at_its_own_l
     (line,) = first_contact.run([limited], tmp_path, "env", lambda _: None, Call(60.0))
     assert line.failed
     assert "did not end within 0 s" in line.why
-
-
-def test_an_error_of_a_step_is_shown_with_its_remedy(tmp_path):
-    def broken(call):
-        raise UnavailableError("no CUDA", "Install a torch with CUDA.")
-
-    (line,) = first_contact.run(
-        [steps.Step("a", 0.0, broken)], tmp_path, "env", lambda _: None, Call(60.0)
-    )
-    assert line.failed
-    assert line.why == "no CUDA: Install a torch with CUDA."
-    assert line.why in page.to_markdown([line], ENVIRONMENT)
 
 
 def test_a_step_that_is_too_slow_on_a_busy_machine_accuses_nobody(tmp_path, monkeypatch):
@@ -342,6 +392,31 @@ def test_the_page_lists_what_is_left_apart():
     text = page.to_markdown([Line("a", "PASS"), waiting("b", "2 of 3 networks")], ENVIRONMENT)
     assert "1 PASS, 0 FAIL, 0 NOT POSSIBLE; 1 left for the next call" in text
     assert "- b: 2 of 3 networks" in text
+
+
+REMEDY = "Stop other programs,\n    or wait."
+
+
+def refuse(*_):
+    raise UnavailableError("the device is busy", REMEDY)
+
+
+def test_a_failed_line_shows_the_remedy_of_its_error(tmp_path):
+    stand_ins = means()._replace(findings=lambda: [LACK._replace(remedy=REMEDY)], group=refuse)
+    todo = steps.of(stand_ins, CHIP_OF_GPU)
+    lines = first_contact.run(todo, tmp_path, "env", lambda _: None, FakeCall(CALL_S, FakeClock()))
+    text = page.to_markdown(lines, ENVIRONMENT)
+    assert "convolutions are wrong: Stop other programs, or wait." in text
+    assert "the device is busy: Stop other programs, or wait." in text
+
+
+def test_a_group_that_cannot_begin_gives_a_line_with_the_remedy(monkeypatch, capfdbinary):
+    monkeypatch.setattr(measure, "select", refuse)
+    monkeypatch.setattr(sys, "argv", ["measure", "cuda", "times"])
+    measure.main()
+    (line,) = msgspec.json.decode(capfdbinary.readouterr().out, type=list[Line])
+    assert line.failed
+    assert line.why == "the device is busy: Stop other programs, or wait."
 
 
 @pytest.mark.parametrize(

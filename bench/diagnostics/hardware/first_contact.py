@@ -10,7 +10,7 @@ import msgspec
 
 from bench.devices.host import load, usable_cpus
 from bench.diagnostics.hardware.call import Call, TimeOverError
-from bench.diagnostics.hardware.line import Line, failure, impossible
+from bench.diagnostics.hardware.line import Line, failure, impossible, refused
 from bench.diagnostics.hardware.recorded import waiting
 from bench.diagnostics.hardware.spread import BUSY
 from bench.diagnostics.hardware.steps import Step
@@ -62,7 +62,7 @@ def _made(step: Step, call: Call) -> list[Line]:
             return [waiting(step.name)]
         return [_too_slow(step.name, most_s)]
     except BenchError as error:
-        return [failure(step.name, ": ".join(filter(None, (error.message, error.remedy))))]
+        return [refused(step.name, error)]
 
 
 def _too_slow(name: str, most_s: float) -> Line:

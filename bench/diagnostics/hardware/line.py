@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from bench.errors import BenchError
+
 Verdict = Literal["PASS", "FAIL", "NOT POSSIBLE"]
 NextCall = Literal["keeps", "repeats", "resumes"]
 
@@ -56,6 +58,16 @@ def judged(
 def failure(name: str, why: str) -> Line:
     """Return FAIL for a line without numbers, with the reason."""
     return Line(name, "FAIL", why=why, next_call="repeats")
+
+
+def refused(name: str, error: BenchError) -> Line:
+    """Return FAIL for a line that an error prevented, with its message and its remedy."""
+    return failure(name, with_remedy(error.message, error.remedy))
+
+
+def with_remedy(text: str, remedy: str) -> str:
+    """Return `text` and what to do about it, in one line."""
+    return " ".join(f"{text}: {remedy}".split()) if remedy else text
 
 
 def impossible(

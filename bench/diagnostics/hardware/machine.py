@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.diagnostics.doctor import SHARE_THE_GPU, Finding
-from bench.diagnostics.hardware.line import Line, impossible, judged
+from bench.diagnostics.hardware.line import Line, impossible, judged, with_remedy
 from bench.records import Chip
 from bench.text import facts, significant
 
@@ -27,7 +27,7 @@ def doctor(findings: Sequence[Finding], device: str) -> Line:
         seen=f"{len(counted)} findings, {len(lacks)} of them lacks"
         + "".join(f"; note on {each.about}: {each.text}" for each in notes),
         limit="nothing that this device needs is lacking",
-        why="; ".join(f"{each.about}: {each.text}" for each in lacks),
+        why="; ".join(with_remedy(f"{each.about}: {each.text}", each.remedy) for each in lacks),
         raw={"findings": [each._asdict() for each in counted]},
     )
 

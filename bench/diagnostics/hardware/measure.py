@@ -13,7 +13,8 @@ import msgspec
 from bench.devices import select
 from bench.diagnostics.hardware import arithmetic, memory, sensing, timing
 from bench.diagnostics.hardware.instruments import Instruments, TorchInstruments
-from bench.diagnostics.hardware.line import Line
+from bench.diagnostics.hardware.line import Line, refused
+from bench.errors import BenchError
 from bench.records import Case
 
 GROUPS: dict[str, Callable[[Instruments, str | None], Iterator[Line]]] = {
@@ -30,12 +31,15 @@ def lines_of(group: str, instruments: Instruments, missing_tf32: str | None) -> 
 
 
 def main() -> None:
-    """Open a session, and print the lines of the group."""
+    """Open a session, and print the lines of the group; an error of the user is a line, too."""
     name, group = sys.argv[1:]
-    driver, chip = select(name)
-    missing = driver.missing_precision("tf32", chip)
-    with driver.session(Case("", "", device=driver.name, threads=chip.threads)) as session:
-        found = lines_of(group, TorchInstruments(session), missing)
+    try:
+        driver, chip = select(name)
+        missing = driver.missing_precision("tf32", chip)
+        with driver.session(Case("", "", device=driver.name, threads=chip.threads)) as session:
+            found = lines_of(group, TorchInstruments(session), missing)
+    except BenchError as error:
+        found = [refused(group, error)]
     sys.stdout.buffer.write(msgspec.json.encode(found))
 
 
