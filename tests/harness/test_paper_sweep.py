@@ -1,13 +1,20 @@
 """The sweep of the paper's networks, and the table that it printed."""
 
+import importlib.util
+import random
+
 import pytest
 import torch
-from support.paper_sweep import SETTINGS, EmulatedTf32, rounded
-from support.paths import ROOT
+from support.paper_sweep import SETTINGS, Checked, EmulatedTf32, FaultRow, FormRow, rounded
+from support.paths import ROOT, TESTS
 from support.sabotage import faults, layers_by_name, real_faults
 from torch import nn
 
 from bench.models.zoo import ZOO
+
+SPEC = importlib.util.spec_from_file_location("program", TESTS / "zoo" / "paper_networks.py")
+paper_networks = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(paper_networks)
 
 SWIN = "swin"  # its first LayerNorm follows another one, so without it nothing changes
 LINES = (ROOT / "docs" / "checked-networks.md").read_text().splitlines()
@@ -19,6 +26,25 @@ ROWS = [
 CHECKS = 2 + len(SETTINGS)  # the form, the settings of each form, and `compile` of some
 CELLS = [[cell.split(" / ") for cell in row[1 : 1 + CHECKS]] for row in ROWS]
 FAULT, UNREAD = 1 + CHECKS, 2 + CHECKS  # columns
+
+
+def parsed(row):
+    """Return the rows of the sweep that the program prints as this row of the page."""
+    network, form = row[0].split("@")
+    named = zip(paper_networks.CHECKS, row[1:FAULT], strict=True)
+    pairs = [(name, cell.split(" / ")) for name, cell in named if cell != "-"]
+    checks = [Checked(name, float(error), float(tolerance)) for name, (error, tolerance) in pairs]
+    effect, kind = row[FAULT].split(", ")
+    fault = FaultRow(network, float(effect), kind, "", float(row[UNREAD]), 1, 0, 1.0)
+    return FormRow(network, form, checks, 1.0), fault
+
+
+def test_the_program_prints_the_table_of_the_page_in_whichever_order_rows_were_made():
+    forms, faults = zip(*map(parsed, ROWS), strict=True)
+    shuffled = random.Random(0).sample(forms, len(forms))
+    printed = paper_networks.table(shuffled, {each.network: each for each in faults})
+    start = next(number for number, line in enumerate(LINES) if line == printed[0])
+    assert LINES[start : start + len(printed)] == printed
 
 
 def test_the_table_has_all_forms_of_all_networks():

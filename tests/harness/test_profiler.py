@@ -390,6 +390,39 @@ def test_a_gpu_trace_without_kernels_is_refused(monkeypatch):
     assert os.environ["TEARDOWN_CUPTI"] == "1"
 
 
+def test_plain_calls_are_timed_while_cupti_is_not_loaded(monkeypatch):
+    """CUPTI stays after its first use, unless a variable says that it must leave each time."""
+    monkeypatch.setenv("TEARDOWN_CUPTI", "0")  # restored after the test
+    cupti = types.SimpleNamespace(is_loaded=False)
+    found = []
+
+    class Loading(passes.profile):
+        def __enter__(self):
+            cupti.is_loaded = True
+            return super().__enter__()
+
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            cupti.is_loaded = os.environ["TEARDOWN_CUPTI"] != "1"
+
+    def looking(timed):
+        def block(*arguments):
+            found.append(cupti.is_loaded)
+            return timed(*arguments)
+
+        return block
+
+    monkeypatch.setattr(passes, "profile", Loading)
+    for name in ("timed_block", "pipelined_block"):
+        monkeypatch.setattr(passes, name, looking(getattr(passes, name)))
+    images = torch.randn(1, 3, 8, 8)
+    with pytest.raises(TraceError, match="no kernel"):
+        profile.profile(JOB, Queue(Host()), subject(lambda: torch.relu(images)))
+    passes.event_cost_s(CpuSession(Host()))
+    assert len(found) >= 2 + passes.EVENT_REPEATS
+    assert not any(found)
+
+
 @pytest.mark.parametrize(
     ("backend", "cuda", "refused"),
     [

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 import typer
+from support.jetson_trees import NANO_MODES
 from support.paths import ROOT
 
 from bench.cli.entry_point import app
@@ -51,6 +52,15 @@ def test_the_page_of_models_matches_the_output_of_the_command(bench):
     printed = bench("list", "models", "--paper").stdout
     assert page.endswith(printed)
     assert len(printed.splitlines()) > 50
+
+
+def test_pages_name_the_power_mode_by_its_name_and_not_by_a_number():
+    texts = {page.name: " ".join(page.read_text().split()) for page in PAGES}
+    assert "the MAXN mode of `nvpmodel -p --verbose`, which is not number 0" in texts["README.md"]
+    assert "`nvpmodel -p --verbose` lists the modes" in texts["orin.md"]
+    assert "it is 15 W on an Orin Nano Super" in texts["orin.md"]
+    assert (NANO_MODES[0], NANO_MODES[2]) == ("15W", "MAXN_SUPER")  # as the page says
+    assert [name for name, text in texts.items() if re.search(r"nvpmodel -m \d", text)] == []
 
 
 def test_the_readme_is_short():

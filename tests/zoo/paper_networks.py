@@ -33,12 +33,16 @@ SOURCES = ("bench/models", "bench/harness/worker", "bench/devices", "tests/suppo
 CHECKS = ["form", *(" ".join(setting) for setting in (*SETTINGS, COMPILED))]
 HEAD = ["network@form", *CHECKS]
 TAIL = ["smallest fault", "input not read"]
+ORDER = [(network, form) for network, model in ZOO.items() for form in model.forms]
 
 
 def table(forms, faults):
-    """Return the lines of the table: error / tolerance of each check, and the effects of faults."""
+    """Return the lines of the table: error / tolerance of each check, and the effects of faults.
+
+    The rows have the order of the zoo, in whichever order they were made.
+    """
     lines = [_line([*HEAD, *TAIL]), "|---" * (len(HEAD) + len(TAIL)) + "|"]
-    for row in forms:
+    for row in sorted(forms, key=lambda row: ORDER.index((row.network, row.form))):
         known = {each.setting: _cell(each) for each in row.checks}
         cells = [known.get(name, "-") for name in CHECKS]
         fault = faults.get(row.network)
