@@ -143,6 +143,7 @@ def test_answers_that_are_wrong_are_found_where_nobody_checks_them(monkeypatch):
     assert ("wrong", f"{pair.kind}: VALID") in found
 
 
+LOADED = "other processes used 90 % of the CPUs"
 TWIN = Seen("VALID", "", [[0.010, 0.011]] * 3)
 JUDGED = [
     ("honest", TWIN, []),
@@ -181,6 +182,16 @@ def test_only_times_that_a_busy_machine_explains_are_measured_again(kind, net, e
     assert network_judge.is_by_time_alone(findings) is expected
 
 
+@pytest.mark.parametrize(
+    ("doubts", "verdict"),
+    [([], "VALID"), ([LOADED], DISTURBED), (["the clock fell by 30 %"], "SUSPECT")],
+)
+def test_one_process_is_no_doubt_in_a_sweep_of_one_round(doubts, verdict):
+    alone = Reason(Observation.ONE_PROCESS, "SUSPECT").text
+    each = {"verdict": "SUSPECT", "doubts": [*doubts, alone]}
+    assert network_judge.verdict_of(each) == verdict
+
+
 @pytest.fixture
 def default_dtype():
     """Set torch's default dtype back after the test."""
@@ -202,7 +213,7 @@ def test_a_network_notes_a_setting_that_stays_while_it_computes(
     assert [path.name for path in tmp_path.iterdir()] == ["net.py.kept"] * (not is_restored)
 
 
-@pytest.mark.parametrize("doubts", [[], ["other processes used 90 % of the CPUs"]])
+@pytest.mark.parametrize("doubts", [[], [LOADED]])
 @pytest.mark.parametrize(("said", "is_named"), [("", False), ("the setting OMP_X was 1", True)])
 def test_a_run_is_wrong_that_does_not_name_a_setting_of_its_environment(doubts, said, is_named):
     every = [*doubts, *[said] * bool(said)]
