@@ -11,7 +11,7 @@ from support.kept import Kept
 
 from bench.analysis import rows, tally
 from bench.analysis.conditions import CPUS_CHANGED
-from bench.analysis.reasons import Observation
+from bench.analysis.reasons import Observation, Reason
 from bench.analysis.stats import Summary
 from bench.analysis.verdict import Machine, judge
 from bench.harness.worker.unseen import Unseen, UnseenImages
