@@ -452,6 +452,15 @@ def test_a_profile_of_a_busy_machine_decides_nothing(residual, plain_s, verdict)
     assert line.repeats == (verdict != "PASS")
 
 
+def test_a_profile_of_processes_that_differ_is_judged():
+    """On an idle machine, processes of one network differ by up to 40 per cent."""
+    rounds = [profiled(plain_s=[ms / 1e3] * 8).rounds[0] for ms in (10.0, 11.0, 13.5)]
+    found = types.SimpleNamespace(failure=None, profile=profiled().profile, rounds=rounds)
+    assert steps.recorded.profile(found).verdict == "PASS"
+    found.rounds[1:] = profiled(plain_s=[0.008, 0.014] * 4).rounds
+    assert steps.recorded.profile(found).verdict == "NOT POSSIBLE"
+
+
 def test_what_was_met_is_saved_without_names_and_serials(tmp_path):
     root = tmp_path / "root"
     tegra = root / "proc" / "device-tree"

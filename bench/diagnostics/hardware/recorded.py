@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 import msgspec
@@ -73,9 +74,13 @@ def profile(history: ProfileHistory) -> Line:
 
 
 def _uncertainty(rounds: Sequence[Profile]) -> float:
-    """Return the interval of the median plain latency: its wider side / the median."""
-    plain = [sample for each in rounds for sample in each.plain_samples_s]
-    median, low, high = interval(plain)
+    """Return the interval of the median plain latency: its wider side / the median.
+
+    Each sample is divided by the median of its round. Processes differ by more, but the parts of a
+    round differ as its latency does.
+    """
+    typical = [(each.plain_samples_s, statistics.median(each.plain_samples_s)) for each in rounds]
+    median, low, high = interval([one / usual for samples, usual in typical for one in samples])
     return max(median - low, high - median) / median
 
 
