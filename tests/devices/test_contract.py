@@ -7,6 +7,7 @@ import time
 import msgspec
 import pytest
 import torch
+from support import networks
 from torch import nn
 
 from bench.backends import BACKENDS
@@ -81,6 +82,11 @@ def driver(request, monkeypatch):
 def case_on(driver, **changes):
     given = {"resolution": 32, "device": driver.name, "threads": 1}
     return Case("timm/test_resnet", "plain", **{**given, **changes})
+
+
+def small():
+    """A network that `compile` compiles in seconds: it has few kernels."""
+    return nn.Sequential(networks.conv(), nn.BatchNorm2d(16), nn.GELU(), networks.head())
 
 
 def test_a_driver_has_consistent_attributes(driver):
@@ -168,15 +174,16 @@ def test_a_backend_is_available_or_missing_with_a_reason(driver, name):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_backend_computes_the_same_as_eager(driver, name):
     """`inspect` raises if the output is wrong. Skips a backend that is not available."""
-    case = case_on(driver, backend=name)
-    with driver.session(case) as session:
+    job = networks.job(backend=name, device=driver.name)
+    case = job.case
+    with driver.session(case) as session, networks.made_by(small):
         if session.script is not None:
             assert callable(session.script.network(case, 1))
             return
         if BACKENDS[name].missing(session.torch_device):
             pytest.skip(BACKENDS[name].missing(session.torch_device))
         clock = StageClock(session.now, lambda stage: None)
-        prepared = prepare.prepare(Job(case, 1, PRESETS["quick"], None), session, clock)
+        prepared = prepare.prepare(job, session, clock)
         known = prepared.inspect(prepared.call())
         same = Case(case.model, case.form)
         differs = (case.backend, case.device) != (same.backend, same.device)
