@@ -36,8 +36,10 @@ def test_selfcheck_passes_on_the_fake_device_and_resumes(bench, tmp_path):
     assert (tmp_path / "out" / "fake" / "selfcheck.md").read_text() == page
 
 
-def test_records_of_selfcheck_are_not_results_of_the_device(bench, tmp_path):
+def test_records_of_selfcheck_are_not_results_of_the_device(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.diagnostics.selfcheck.POOL_ROUNDS", 2)
     bench("selfcheck", "--device", "fake", "--out", "out")
+    assert (tmp_path / "out/fake/selfcheck/pool/results.jsonl").exists()
     assert "no results" in bench("report", "out").stderr
 
 
