@@ -21,7 +21,7 @@ import pytest
 from support import runs
 
 from bench.analysis.reasons import Doubt
-from bench.analysis.verdict import Machine, judge, judge_case, quiet_of
+from bench.analysis.verdict import Machine, judge, quiet_of
 from bench.devices import DEVICES
 from bench.errors import UsageError
 from bench.harness.protocol.channel import MAX_LINE_BYTES, TAIL_BYTES, OutputPipe, wait_for
@@ -391,7 +391,7 @@ def test_a_block_during_which_a_clock_jumped_is_marked(measure, fault, doubt, le
     verdict = judge(spoilt, Machine(quiet_of([spoilt, sound])))
     assert (verdict.level, [reason.doubt for reason in verdict.reasons]) == (level, [doubt])
     assert verdict.text == f"{level}: {said}"
-    assert judge_case([sound], Machine(quiet_of([spoilt, sound]))).level == "VALID"
+    assert judge(sound, Machine(quiet_of([spoilt, sound]))).level == "VALID"
     assert all(0 < sample < 1 for sample in spoilt.samples_s)
     assert msgspec.json.decode(msgspec.json.encode(spoilt), type=Measurement) == spoilt
 

@@ -193,11 +193,11 @@ def test_the_interval_of_a_change_comes_from_paired_rounds():
 
 def test_changes_are_paired_within_a_run_only():
     """Rounds of other runs have the same numbers, but were profiled at other times."""
-    before = [made(round=n, plain_ms=5.0, conv=5.0) for n in (1, 2)]
-    after = [made(form="rrep", round=n, plain_ms=4.0, conv=4.0) for n in (1, 2)]
+    before = [made(round=n, plain_ms=5.0, conv=5.0) for n in (1, 2, 3)]
+    after = [made(form="rrep", round=n, plain_ms=4.0, conv=4.0) for n in (1, 2, 3)]
     then = [msgspec.structs.replace(each, run_id="then") for each in before]
     assert summary.difference(then, after)[-1].within_s is None
-    slow = [msgspec.structs.replace(made(round=n, conv=9.0), run_id="then") for n in (3, 4)]
+    slow = [msgspec.structs.replace(made(round=n, conv=9.0), run_id="then") for n in (4, 5)]
     mixed = summary.difference([*slow, *before], after)[-1]
     assert (mixed.seconds, mixed.within_s) == (pytest.approx(-1e-3), pytest.approx(0, abs=1e-12))
 
