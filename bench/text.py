@@ -18,7 +18,7 @@ import msgspec
 
 NOT_MEASURED = "not measured"
 NOTHING = "–"
-SPREAD = "Mean ± std of all iterations"  # the heading of a column
+SPREAD_MS = "Mean ± std of all iterations (ms)"  # the heading of a column
 GIGA, MEGA, MIB, GIB = 1e9, 1e6, 2**20, 2**30
 ENDS_SHOWN = 1000  # characters shown of each end of a long text
 # A path that is absolute or starts with ~, . or ..; it ends at white space, a quote or a colon.

@@ -13,7 +13,7 @@ from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded
 from bench.models.naming import allocation, name, without_hash
 from bench.records import DEFAULT, Case, Conditions, Failure, Measurement
-from bench.text import duration, milliseconds, plus_minus, significant
+from bench.text import duration, milliseconds, significant
 
 SHOWN_PROCESSES = 12
 WHY_ENDED = {
@@ -61,14 +61,14 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     group = max(record.calls_per_sample for record in rounds)
     summary = stats.summarise(processes, grouped=group > 1)
     pooled = [sample for samples in processes for sample in samples]
-    spread = plus_minus(summary.mean * 1e3, summary.std * 1e3)
     yield "latency", f"{_ms(summary.latency)} ms: mean of the processes' medians"
     yield "interval", _interval(rounds)
     if group > 1:
-        yield "mean", f"{spread} ms, of all iterations; a sample is the mean of {group} calls"
+        calls = f"a sample is the mean of {group} calls"
+        yield "mean", f"{summary.spread_ms} ms, of all iterations; {calls}"
         yield "median", f"{_ms(summary.median)} ms, of groups of calls"
     else:
-        yield "mean", f"{spread} ms: mean ± standard deviation of all iterations"
+        yield "mean", f"{summary.spread_ms} ms: mean ± standard deviation of all iterations"
         yield "median", f"{_ms(summary.median)} ms; {_percentiles(processes)}"
     yield "processes", _processes(rounds)
     outliers = stats.count_outliers(pooled)

@@ -14,6 +14,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from bench.text import plus_minus
+
 CONFIDENCE = 0.95
 MARGIN = 0.02  # smallest relevant difference of a ratio from 1
 FEWEST_PROCESSES = 3  # for an interval; t(0.975, 1) = 12.7 makes an interval of two useless
@@ -42,6 +44,11 @@ class Summary(NamedTuple):
     median: float
     samples: int
     processes: int
+
+    @property
+    def spread_ms(self) -> str:
+        """Mean ± std of all iterations in ms: `11.9 ± 3.0`; only the mean if `std` is nan."""
+        return plus_minus(1e3 * self.mean, 1e3 * self.std)
 
 
 class Tail(NamedTuple):

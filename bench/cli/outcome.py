@@ -22,7 +22,6 @@ from bench.models import labels
 from bench.models.naming import selector
 from bench.records import Case, Failure, of_cases
 from bench.storage.history import History
-from bench.text import plus_minus
 
 
 class Outcome(NamedTuple):
@@ -40,15 +39,14 @@ class Outcome(NamedTuple):
         """Print a table of all cases, then a line for each case that is not VALID."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("", no_wrap=True, overflow="ellipsis")
-        for heading in ("batch", "latency (ms)", "img/s", "mean ± std", "n"):
+        for heading in ("batch", "latency (ms)", "img/s", "mean ± std of all", "n"):
             table.add_column(heading, justify="right", no_wrap=True)
         for case, (rounds, failure) in self.histories.items():
             grouped = any(record.calls_per_sample > 1 for record in rounds)
             processes = [record.samples_s for record in rounds]
             known = summarise(processes, grouped=grouped) if rounds else None
             latency, speed, count = number_cells(case, known)
-            spread = plus_minus(known.mean * 1e3, known.std * 1e3) if known else ""
-            cells = (latency, speed, spread, count)
+            cells = (latency, speed, known.spread_ms if known else "", count)
             if failure:
                 cells = (f"failed: {failure.stage}", "", "", "")
             add_row(table, selector(case), str(case.batch), *cells)

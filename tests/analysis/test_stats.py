@@ -23,6 +23,13 @@ def test_summary_pools_samples_of_all_processes():
     assert (summary.samples, summary.processes) == (5, 2)
 
 
+def test_mean_and_std_of_all_iterations_are_one_text_in_milliseconds():
+    summary = stats.summarise([[0.010, 0.012], [0.020, 0.030, 0.028]])
+    std = np.std([10, 12, 20, 30, 28], ddof=1)
+    assert summary.spread_ms == f"20.0 ± {std:.1f}"
+    assert stats.summarise([[0.010]]).spread_ms == "10.0"
+
+
 def test_std_of_one_sample_is_nan():
     assert math.isnan(stats.summarise([[1.0]]).std)
 

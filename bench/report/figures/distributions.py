@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +25,7 @@ from bench.report.figures.canvas import (
     shortened,
 )
 from bench.report.figures.titles import settings_of, title_of, with_room
-from bench.text import plus_minus
+from bench.text import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -212,10 +211,10 @@ def _write_numbers(axes: Axes, rows: Sequence[Row]) -> None:
     found = [_summary(row) for row in rows]
     columns = {
         "latency": [
-            _plus_minus(1e3 * each.latency, math.nan) + doubts.marks(row)
+            _milliseconds(each.latency) + doubts.marks(row)
             for each, row in zip(found, rows, strict=True)
         ],
-        "mean ± std of all": [_plus_minus(1e3 * each.mean, 1e3 * each.std) for each in found],
+        "mean ± std of all": [_spread(each) for each in found],
         "samples (processes)": [f"{each.samples} ({each.processes})" for each in found],
     }
     across = GAP
@@ -244,8 +243,15 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
     return handles if any(row.interval for row in rows) else handles[:-1]
 
 
-def _plus_minus(mean: float, std: float) -> str:
-    """mean ± std with the decimals of the mean; outside PLAIN_MS each with an exponent."""
+def _milliseconds(value_s: float) -> str:
+    """Seconds in ms; outside PLAIN_MS with an exponent."""
+    value = 1e3 * value_s
+    return significant(value) if PLAIN_MS[0] <= value < PLAIN_MS[1] else compact(value)
+
+
+def _spread(summary: Summary) -> str:
+    """Mean ± std of all iterations in ms; outside PLAIN_MS each with an exponent."""
+    mean, std = 1e3 * summary.mean, 1e3 * summary.std
     if PLAIN_MS[0] <= mean < PLAIN_MS[1]:
-        return plus_minus(mean, std)
+        return summary.spread_ms
     return f"{compact(mean)} ± {compact(std)}" if std >= 0 else compact(mean)

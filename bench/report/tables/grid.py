@@ -26,11 +26,10 @@ from bench.text import (
     MEGA,
     NOT_MEASURED,
     NOTHING,
-    SPREAD,
+    SPREAD_MS,
     facts,
     in_unit,
     milliseconds,
-    plus_minus,
     significant,
 )
 
@@ -133,7 +132,7 @@ def _cells_of(
         return
     yield LATENCY, lambda line: _latency(group, line, _headline)
     if layout.spread:
-        yield f"{SPREAD} (ms)", lambda line: _latency(group, line, _spread)
+        yield SPREAD_MS, lambda line: _latency(group, line, lambda summary: summary.spread_ms)
     if layout.throughput:
         yield THROUGHPUT, lambda line: _throughput(group, line)
     yield "Rank", lambda line: _rank(group, line)
@@ -193,10 +192,6 @@ def _latency(shown: Shown, line: Line, text: Callable[[Summary], str]) -> Cell:
 
 def _headline(summary: Summary) -> str:
     return significant(milliseconds(summary.latency))
-
-
-def _spread(summary: Summary) -> str:
-    return plus_minus(summary.mean * 1e3, summary.std * 1e3)
 
 
 def _throughput(shown: Shown, line: Line) -> Cell:

@@ -23,11 +23,10 @@ from bench.text import (
     MEGA,
     MIB,
     NOTHING,
-    SPREAD,
+    SPREAD_MS,
     in_unit,
     markdown,
     milliseconds,
-    plus_minus,
     significant,
 )
 
@@ -116,7 +115,7 @@ def _line(row: Row) -> dict[str, str]:
         "95 % interval (ms)": _interval(row),
         "Rank": ranks.text(row.rank) or NOTHING,
         "Throughput (img/s)": significant(row.throughput),
-        f"{SPREAD} (ms)": plus_minus(summary.mean * 1e3, summary.std * 1e3) if summary else NOTHING,
+        SPREAD_MS: summary.spread_ms if summary else NOTHING,
         "Median (ms)": significant(milliseconds(summary.median if summary else None)),
         **{f"{name} (ms)": significant(milliseconds(s)) for name, s in row.tail._asdict().items()},
         "Samples (processes)": f"{summary.samples} ({summary.processes})" if summary else NOTHING,

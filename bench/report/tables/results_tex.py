@@ -20,10 +20,9 @@ from bench.text import (
     GIGA,
     MEGA,
     NOTHING,
-    SPREAD,
+    SPREAD_MS,
     facts,
     in_unit,
-    plus_minus,
     significant,
     some_of,
 )
@@ -114,7 +113,7 @@ def _columns(part: Sequence[Line], lines: Sequence[Line], names: Sequence[str]) 
     first, *others = sorted({row.case.batch for row in rows})
     found = [line.rows.get(first) for line in part]
     yield Column(f"Batch {first}", LATENCY, list(map(_latency, found)))
-    yield Column(f"Batch {first}", f"{SPREAD} (ms)", list(map(_spread, found)))
+    yield Column(f"Batch {first}", SPREAD_MS, list(map(_spread, found)))
     for batch in others or [first]:
         cells = [_throughput(line.rows.get(batch)) for line in part]
         yield Column(f"Batch {batch}", THROUGHPUT, cells)
@@ -191,7 +190,7 @@ def _latency(row: Row | None) -> Cell:
 def _spread(row: Row | None) -> Cell:
     if row is None or row.summary is None:
         return _text(_failed(row))
-    return _text(plus_minus(row.summary.mean * 1e3, row.summary.std * 1e3))
+    return _text(row.summary.spread_ms)
 
 
 def _throughput(row: Row | None) -> Cell:
