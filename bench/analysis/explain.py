@@ -7,7 +7,7 @@ import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 
-from bench.analysis import interval, stats
+from bench.analysis import interval, kinds, stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded
@@ -136,7 +136,7 @@ def _processes(rounds: Sequence[Measurement]) -> str:
     faults = [
         significant(known, 2)
         for r in rounds[:SHOWN_PROCESSES]
-        if (known := interval.faults_per_call(r)) is not None
+        if (known := kinds.faults_per_call(r)) is not None
     ]
     more = ", …" if len(rounds) > SHOWN_PROCESSES else ""
     each = f"; page faults per iteration {', '.join(faults)}{more}" if faults else ""

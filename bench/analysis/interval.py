@@ -12,62 +12,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from bench.analysis import stats
+from bench.analysis.kinds import FREEDOM_OF_SEVERAL, Kind, kinds
 from bench.analysis.ratio import kernel_logs
 from bench.analysis.stats import Estimate
 from bench.records import Measurement
 
-FAULT_S = 1e-6  # least time of a page fault
-SHARE = 0.01  # page faults that take less of a call do not make a kind
-FREEDOM_OF_SEVERAL = 3  # fewest degrees of freedom with which each kind has its own interval
 MOST_DRIFT = 1.25  # times the spread of the processes, which is too small while a drift lasts
-FACTOR = 2.0  # a kind begins where the page faults are more than this many times the next lower
-
-
-class Kind(NamedTuple):
-    """Processes with similar page faults a call: fewest, most, and each one's median in seconds.
-
-    `fewest` and `most` are None where a process has no page faults on record.
-    """
-
-    fewest: float | None
-    most: float | None
-    medians_s: list[float]
-
-    @property
-    def latency_s(self) -> float:
-        """The mean of the medians."""
-        return statistics.fmean(self.medians_s)
-
-
-def faults_per_call(record: Measurement) -> float | None:
-    """Page faults of the process per timed call; None where they are not on record."""
-    if record.conditions is None or record.conditions.page_faults is None:
-        return None
-    return record.conditions.page_faults / (len(record.samples_s) * record.calls_per_sample)
-
-
-def kinds(rounds: Sequence[Measurement]) -> list[Kind]:
-    """The kinds of processes of one case, from few page faults to many; [] without rounds.
-
-    Sorted by page faults a call, a kind begins at a process that has more than FACTOR times those
-    of the one before, plus as many as take SHARE of the latency.
-    """
-    medians = [statistics.median(record.samples_s) for record in rounds]
-    faults = [known for record in rounds if (known := faults_per_call(record)) is not None]
-    if len(faults) < len(rounds):
-        return [Kind(None, None, medians)]
-    found: list[Kind] = []
-    few = SHARE * statistics.median(medians) / FAULT_S if medians else 0.0
-    for count, median in sorted(zip(faults, medians, strict=True)):
-        last = found[-1] if found else None
-        if last is None or last.most is None or count > FACTOR * last.most + few:
-            found.append(Kind(count, count, [median]))
-        else:
-            found[-1] = last._replace(most=count, medians_s=[*last.medians_s, median])
-    return found
 
 
 def drift(rounds: Sequence[Measurement]) -> float:
@@ -110,22 +62,3 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
         return None
     low, high = (min(end.low for end in ends if end), max(end.high for end in ends if end))
     return Estimate(statistics.fmean(m for kind in found for m in kind.medians_s), low, high)
-
-
-def kinds_text(found: Sequence[Kind]) -> str:
-    """Number of processes, their page faults a call, and latency: `3 with 0 to 2 (67.2 ms), …`."""
-    return ", ".join(
-        f"{len(kind.medians_s)} with {_range(kind)} ({1e3 * kind.latency_s:.3g} ms)"
-        for kind in found
-    )
-
-
-def faults_text(found: Sequence[Kind]) -> str:
-    """Page faults a call of each kind, and its processes: `0 (2), 4,672 (1)`; "" if not known."""
-    known = [kind for kind in found if kind.fewest is not None]
-    return ", ".join(f"{_range(kind)} ({len(kind.medians_s)})" for kind in known)
-
-
-def _range(kind: Kind) -> str:
-    ends = [f"{faults or 0:,.0f}" for faults in (kind.fewest, kind.most)]
-    return " to ".join(dict.fromkeys(ends))

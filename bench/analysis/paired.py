@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.analysis import stats
+from bench.analysis.kinds import FREEDOM_OF_SEVERAL
 from bench.analysis.stats import CONFIDENCE, Estimate
 
 
@@ -27,11 +28,46 @@ def paired_ratio(
     blocks allow. None for fewer than `stats.FEWEST_PROCESSES` rounds, and where an end is no
     floating-point number.
     """
-    logs = stats.mean_interval([statistics.fmean(blocks) for blocks in rounds], confidence)
-    if logs is None:
+    return ratio_of_kinds([rounds], confidence)
+
+
+def by_kind(
+    rounds: Sequence[Sequence[float]], kinds: Sequence[object]
+) -> list[list[Sequence[float]]]:
+    """The rounds of each kind, in the order of the first of them; `kinds` has one for each round.
+
+    All rounds are one kind where these are fewer than FREEDOM_OF_SEVERAL more than the kinds.
+    """
+    found: dict[object, list[Sequence[float]]] = {}
+    for kind, blocks in zip(kinds, rounds, strict=True):
+        found.setdefault(kind, []).append(blocks)
+    if len(rounds) - len(found) < FREEDOM_OF_SEVERAL:
+        return [list(rounds)]
+    return list(found.values())
+
+
+def ratio_of_kinds(
+    kinds: Sequence[Sequence[Sequence[float]]], confidence: float = CONFIDENCE
+) -> Estimate | None:
+    """The ratio of two cases whose processes come in kinds, for any mixture of these.
+
+    With g kinds among k rounds, and s the standard deviation of the rounds' means within a kind, a
+    kind of n rounds with mean m has the interval m ± the larger of t(0.975, k - g) * s / sqrt(n)
+    and the half-width within its rounds (`paired_ratio`). The interval goes from the lowest to the
+    highest end; the point is the mean of all rounds' means.
+    """
+    means = [[statistics.fmean(blocks) for blocks in rounds] for rounds in kinds]
+    everything = [mean for each in means for mean in each]
+    if len(everything) < stats.FEWEST_PROCESSES:
         return None
-    half = max(logs.high - logs.point, _half_width_within(rounds, confidence))
-    return stats.exponential(Estimate(logs.point, logs.point - half, logs.point + half))
+    freedom = len(everything) - len(kinds)
+    spread = math.sqrt(sum(statistics.pvariance(each) * len(each) for each in means) / freedom)
+    reach = stats.t_quantile(freedom, confidence) * spread
+    ends = []
+    for rounds, each in zip(kinds, means, strict=True):
+        half = max(reach / math.sqrt(len(each)), _half_width_within(rounds, confidence))
+        ends += [statistics.fmean(each) - half, statistics.fmean(each) + half]
+    return stats.exponential(Estimate(statistics.fmean(everything), min(ends), max(ends)))
 
 
 def _half_width_within(rounds: Sequence[Sequence[float]], confidence: float) -> float:

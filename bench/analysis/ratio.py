@@ -16,12 +16,17 @@ import msgspec
 from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
-from bench.analysis.paired import paired_ratio
+from bench.analysis.kinds import numbers
+from bench.analysis.paired import by_kind, ratio_of_kinds
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate, Finding
 from bench.records import Case, Measurement
 
 SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
 FEW_ROUNDS_REMEDY = "run the same command with --rounds 6"
+OF_KINDS = (
+    "processes differ by their page faults; the interval holds for each kind that was met, so more "
+    "rounds cannot make it narrower than their difference"
+)
 TOO_FAR_APART = "the latencies are too far apart for an interval"
 WITHOUT_BUDGET = " and without --budget"  # which would end the case again
 
@@ -38,7 +43,8 @@ class Comparison(msgspec.Struct, frozen=True):
     machine's usual state, None when the state is not known. `rounds` counts the pairs of processes
     that took turns; it is 0 when the cases were measured at different times. `more_rounds` is how
     many more rounds would decide with a probability of 80 %; None when 200 rounds would not decide,
-    when the finding is not UNDECIDED, and until `with_more_rounds` has computed it.
+    when the finding is not UNDECIDED, and until `with_more_rounds` has computed it. `kinds` are the
+    pairs of kinds of processes that have an interval of their own; `ratio` holds all of them.
     """
 
     base: Case
@@ -52,6 +58,7 @@ class Comparison(msgspec.Struct, frozen=True):
     rounds: int
     more_rounds: int | None = None
     note: str = ""
+    kinds: int = 1
 
     @property
     def told_apart(self) -> bool:
@@ -87,7 +94,7 @@ def compare(
     """
     rounds = pair_rounds(base, candidate)
     if len(rounds) >= FEWEST_PROCESSES:
-        found = _side_by_side(rounds, usual)
+        found = _side_by_side(rounds, _kinds_of_rounds(base, candidate), usual)
     elif rounds:
         ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
         remedy = FEW_ROUNDS_REMEDY + WITHOUT_BUDGET * ended_by_budget
@@ -108,8 +115,11 @@ def compare(
 
 
 def with_more_rounds(found: Comparison) -> Comparison:
-    """The same comparison with `more_rounds`, where cases took turns and more may decide."""
-    if found.finding != "UNDECIDED" or found.ratio is None or not found.rounds:
+    """The same comparison with `more_rounds`, where cases took turns and more may decide.
+
+    More rounds do not make the difference between kinds of processes smaller.
+    """
+    if found.finding != "UNDECIDED" or found.ratio is None or not found.rounds or found.kinds > 1:
         return found
     more = stats.more_rounds(found.ratio, found.rounds, found.margin)
     return msgspec.structs.replace(found, more_rounds=more)
@@ -122,13 +132,27 @@ class _Found(NamedTuple):
     adjusted: Estimate | None = None
     rounds: int = 0
     note: str = ""
+    kinds: int = 1
 
 
-def _side_by_side(rounds: Sequence[Sequence[Pair]], usual: State | None) -> _Found:
-    ratio = paired_ratio([[pair.log_ratio for pair in pairs] for pairs in rounds])
+def _side_by_side(
+    rounds: Sequence[Sequence[Pair]], kinds: Sequence[object], usual: State | None
+) -> _Found:
+    groups = by_kind([[pair.log_ratio for pair in pairs] for pairs in rounds], kinds)
+    ratio = ratio_of_kinds(groups)
     if ratio is None:
         return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
-    return _Found(ratio, adjust(rounds, usual), len(rounds))
+    note = OF_KINDS if len(groups) > 1 else ""
+    return _Found(ratio, adjust(rounds, usual), len(rounds), note, kinds=len(groups))
+
+
+def _kinds_of_rounds(
+    base: Sequence[Measurement], candidate: Sequence[Measurement]
+) -> list[tuple[int, int]]:
+    """The kinds of both processes (`bench.analysis.kinds`), for each round of `pair_rounds`."""
+    theirs = {sitting_of(record): record for record in candidate}
+    both = [(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
+    return list(zip(*map(numbers, zip(*both, strict=True)), strict=True))
 
 
 def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> _Found:

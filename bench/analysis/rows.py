@@ -9,7 +9,8 @@ import msgspec
 
 from bench.analysis import ranks
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
-from bench.analysis.interval import Kind, interval, kinds
+from bench.analysis.interval import interval
+from bench.analysis.kinds import Kind, kinds
 from bench.analysis.ranks import Rank
 from bench.analysis.ratio import compare
 from bench.analysis.recorded import unknown_environment

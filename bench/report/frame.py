@@ -10,7 +10,7 @@ import msgspec
 import pandas as pd
 
 from bench.analysis import ranks
-from bench.analysis.interval import faults_text
+from bench.analysis.kinds import faults_text
 from bench.analysis.recorded import MEASURE_FIRST
 from bench.analysis.rows import Row
 from bench.errors import UsageError

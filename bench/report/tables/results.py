@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from bench.analysis import ranks
-from bench.analysis.interval import faults_text, kinds_text
+from bench.analysis.kinds import faults_text, kinds_text
 from bench.analysis.rows import Row
 from bench.analysis.stats import Tail
 from bench.analysis.twins import twins, were_told_apart
