@@ -10,6 +10,7 @@ from support.records import ENVIRONMENT, GPU, measurement
 from support.results import device
 
 from bench import paper
+from bench.analysis.paired import paired_ratio
 from bench.records import Case, Cost, Passport, ProfileRow, Utilisation, Waterfall
 from bench.report.claims.evidence import Evidence, Place
 from bench.report.claims.memory import Moved, Peak
@@ -102,8 +103,12 @@ def test_a_spread_that_has_no_interval(before, after):
 def test_a_share_is_that_of_the_latency_with_an_interval_over_processes():
     made = [profile_at(TRAIN, n, addition=s) for n, s in ((1, 0.0010), (2, 0.0012), (3, 0.0011))]
     found = Share(TRAIN, "addition").ours(evidence(*made))
-    assert found.point == pytest.approx(0.11)
+    shares = (0.10, 0.12, 0.11)
+    assert found.estimate == pytest.approx(paired_ratio([[math.log(each)] for each in shares]))
+    assert found.point == pytest.approx(statistics.geometric_mean(shares))
     assert 0.08 < found.estimate.low < 0.11 < found.estimate.high < 0.14
+    far = [profile_at(TRAIN, n, addition=s) for n, s in ((1, 0.0001), (2, 0.0030), (3, 0.0005))]
+    assert Share(TRAIN, "addition").ours(evidence(*far)).estimate.low > 0
     assert Share(TRAIN, "addition").ours(evidence(made[0])).estimate is None
     assert Share(TRAIN, "addition").ours(NOTHING).why == "no profile of RepNeXt-u3-T"
 

@@ -15,6 +15,7 @@ from bench.analysis.stats import FEWEST_PROCESSES
 from bench.records import Category, Profile
 from bench.report.claims.evidence import Evidence, Found, Place, missing, of_pairs
 
+FEW = "too few processes were profiled together"
 COUNTERS = {"sampled": "the driver's counter", "sm_fill": "multiprocessors filled"}
 
 
@@ -39,7 +40,10 @@ class Share(msgspec.Struct, frozen=True):
         return None
 
     def ours(self, evidence: Evidence) -> Found:
-        """The mean share over profiled processes, with its 95 % interval."""
+        """The geometric mean of the share over profiled processes, as of a ratio.
+
+        A difference of two networks may be negative, so it has the mean and its t interval.
+        """
         mine = evidence.profiled(self.place)
         theirs = mine
         if self.without:
@@ -51,11 +55,14 @@ class Share(msgspec.Struct, frozen=True):
             / one.waterfall.plain_s
             for one, other in together(mine.rounds, theirs.rounds)
         ]
+        doubted = mine.doubted or theirs.doubted
+        if not self.without and all(shares):
+            return of_pairs(list(map(math.log, shares)), FEW, doubted=doubted)
         return Found(
             stats.mean_interval(shares),
             stats.mean_of_known(shares),
-            "" if len(shares) >= FEWEST_PROCESSES else "too few processes were profiled together",
-            mine.doubted or theirs.doubted,
+            "" if len(shares) >= FEWEST_PROCESSES else FEW,
+            doubted,
             rounds=len(shares),
         )
 
@@ -85,8 +92,7 @@ class Work(msgspec.Struct, frozen=True):
 
     def ours(self, evidence: Evidence) -> Found:
         """The geometric mean of the ratio over pairs of processes of the same round."""
-        few = "too few processes were profiled together"
-        return _ratio(evidence, self, self._seconds, operator.truediv, few)
+        return _ratio(evidence, self, self._seconds, operator.truediv, FEW)
 
     def _seconds(self, profile: Profile) -> float:
         seconds = by_term(profile)
