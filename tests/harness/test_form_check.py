@@ -49,7 +49,7 @@ def built(*last):
     return net.eval()
 
 
-WELL, SENSITIVE, CHAOTIC = (), (Waves(300.0),), (Waves(1e6),)
+WELL, SENSITIVE, CHAOTIC = (), (Waves(1000.0),), (Waves(1e6),)
 KNOWN = [pytest.param(WELL, id="well"), pytest.param(SENSITIVE, id="sensitive")]
 EVERY = [*KNOWN, pytest.param(CHAOTIC, id="chaotic")]
 
