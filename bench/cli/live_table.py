@@ -17,6 +17,7 @@ from bench.cli.console import add_row, say
 from bench.cli.messages import disturbance_lines, failure_line, number_cells, start_line
 from bench.cli.tracker import Tracker
 from bench.harness.plan import GROUPED_BELOW_S
+from bench.harness.scheduler.listener import Listener
 from bench.models.naming import selector
 from bench.records import Case, Failure, Measurement
 from bench.text import duration
@@ -24,7 +25,7 @@ from bench.text import duration
 WIDE = 64  # terminal columns that also fit the number of samples and a remark
 
 
-class LiveTable:
+class LiveTable(Listener):
     """A table of the cases that take turns now.
 
     It is redrawn only when the runner reports an event, which is between blocks. A timer would

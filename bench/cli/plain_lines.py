@@ -13,11 +13,12 @@ from bench.cli.console import say
 from bench.cli.messages import FIRST_WAIT, case_line, disturbance_lines, failure_line, start_line
 from bench.cli.tracker import Tracker
 from bench.devices import DEVICES
+from bench.harness.scheduler.listener import Listener
 from bench.records import Case, Failure, Measurement
 from bench.text import duration
 
 
-class PlainLines:
+class PlainLines(Listener):
     """Prints a line after the first warm-up of a case, and a line after each of its rounds."""
 
     def __init__(self, console: Console, tracker: Tracker) -> None:
@@ -36,9 +37,6 @@ class PlainLines:
         say(self._console, start_line(todo, done, self._tracker))
         if todo and DEVICES[todo[0].device].runs_torch:
             say(self._console, FIRST_WAIT)
-
-    def preparing(self, case: Case) -> None:
-        """Do nothing: the line after the warm-up follows within seconds."""
 
     def warmed(self, case: Case, iteration_s: float) -> None:
         """Print the first latency of a case, measured at the end of its warm-up."""

@@ -16,13 +16,14 @@ from bench.cli.messages import disturbance_lines
 from bench.cli.sweep import Sweep
 from bench.harness import remeasure, settling
 from bench.harness.plan import Plan
+from bench.harness.scheduler.listener import Listener
 from bench.models.naming import selector
 from bench.records import Case, Environment, Failure, Measurement, of_cases
 from bench.report import devices, questions
 from bench.text import duration
 
 
-class Rounds:
+class Rounds(Listener):
     """The questions about one folder of results, their answers, and the rounds that are added.
 
     `named` are the pairs that the user asks about, with the words of the question.
@@ -86,16 +87,7 @@ class Rounds:
             f"ends in {duration(left_s)} at the latest",
         )
 
-    # --- the protocol Listener ---
-
-    def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
-        """Do nothing: `_tell` names the cases."""
-
-    def preparing(self, case: Case) -> None:
-        """Do nothing: a round is short."""
-
-    def warmed(self, case: Case, iteration_s: float) -> None:
-        """Do nothing: a round is short."""
+    # --- the events of Listener ---
 
     def sampled(
         self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]

@@ -25,6 +25,7 @@ from bench.errors import UsageError, starting
 from bench.harness.plan import PRESETS, Plan
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
+from bench.harness.scheduler.listener import Listener
 from bench.harness.stopping_rule import is_done
 from bench.process import command_for_module
 from bench.records import Case, Chip, Failure, Measurement, Source
@@ -71,7 +72,7 @@ class Setting(NamedTuple):
     say: Callable[[str], None]
 
 
-class RoundLog:
+class RoundLog(Listener):
     """A listener that prints a line when a round of cases ends, and no line for a block."""
 
     def __init__(self, part: str, say: Callable[[str], None]) -> None:
@@ -81,17 +82,6 @@ class RoundLog:
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
         """Print how many cases are left to measure."""
         self._say(f"{self._part}: {len(todo)} cases to measure" if todo else f"{self._part}: done")
-
-    def preparing(self, case: Case) -> None:
-        """Print nothing."""
-
-    def warmed(self, case: Case, iteration_s: float) -> None:
-        """Print nothing."""
-
-    def sampled(
-        self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]
-    ) -> None:
-        """Print nothing."""
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
         """Print a line for the first case of a round."""

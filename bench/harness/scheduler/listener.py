@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from bench.records import Case, Failure, Measurement
 
 
-class Listener(Protocol):
-    """Receives the events of a run. The run calls it between blocks, never during a block."""
+class Listener:
+    """Receives the events of a run. The run calls it between blocks, never during a block.
+
+    A class that inherits from this one does nothing at the events that it does not override.
+    """
 
     def started(self, todo: Sequence[Case], done: Sequence[Case]) -> None:
         """The run begins; `todo` are the cases to measure, `done` the finished ones."""
