@@ -30,7 +30,8 @@ _OF_C_LIBRARY = re.compile(r"(libc|ld-musl|libc\.musl)[.-].*")
 class Thresholds(NamedTuple):
     """How malloc treats large blocks.
 
-    `maps_large`: the system maps a block of LARGE bytes for itself, and unmaps it when it is freed.
+    `maps_large`: the system maps a block of at least LARGE bytes for itself, unless free memory of
+    the heap can hold it, and unmaps it when it is freed.
     `adapts`: a freed block of MEDIUM bytes raises the threshold, so the next one is not mapped.
     `trims`: malloc gives the free end of its heap back to the system; None if this is not known.
     """
@@ -149,8 +150,8 @@ def thresholds() -> Thresholds | None:
     if not is_glibc() or provider() or not hasattr(_library(), "mallinfo2"):
         return None
     with contextlib.suppress(MemoryError):
-        with _blocks(LARGE, BLOCKS) as mapped:
-            maps_large = mapped[-1]
+        with _blocks(_usage().fordblks + LARGE, 1) as mapped:  # no free memory can hold it
+            maps_large = mapped[0]
         for _ in range(2):
             with _blocks(MEDIUM, 1) as mapped:
                 adapts = not mapped[0]

@@ -31,6 +31,21 @@ def test_thresholds_that_the_shell_brings_are_found(variables, expected):
 
 
 @needs_glibc
+def test_free_memory_within_the_heap_is_not_taken_for_other_thresholds():
+    """A large network leaves it: malloc then maps no block that fits into it."""
+    code = f"""
+from bench.devices import allocators, malloc
+take, give = malloc._library().malloc, malloc._library().free
+give(take(31 * 2**20))  # raises the threshold, so the next blocks lie in the heap
+blocks = [take(30 * 2**20) for _ in range(2 * malloc.BLOCKS)]
+above = take(2**17)
+for block in blocks:
+    give(block)
+{FOUND}"""
+    assert printed(code) == "default"
+
+
+@needs_glibc
 def test_a_process_gets_the_thresholds_of_its_case():
     assert printed(f"from bench.devices import allocators\nallocators.apply('arena')\n{FOUND}") == (
         "arena"
