@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -28,6 +29,12 @@ class Chip(msgspec.Struct, frozen=True):
     def slug(self) -> str:
         """The chip's name in lower case with hyphens, which names its folder of results."""
         return slug_of(self.name) or slug_of(self.device) or "unknown"
+
+
+def clock_limits(facts: Mapping[str, str | int | float | None]) -> str | None:
+    """The limits of the clock in the facts of a chip, as `306 to 1020 MHz`."""
+    low, high = (facts.get(name) for name in ("gpu_min_mhz", "gpu_max_mhz"))
+    return None if low is None or high is None else f"{low:g} to {high:g} MHz"
 
 
 class Environment(msgspec.Struct, frozen=True, tag="environment", tag_field="type"):

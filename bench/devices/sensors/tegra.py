@@ -26,6 +26,7 @@ from bench.devices.sensors.sysfs import (
 )
 from bench.devices.sensors.tegra_rails import total_of
 from bench.records import Gauges
+from bench.records.environment import clock_limits
 
 # The devfreq folders of a GPU. `gpu-nvd-0` is the video decoder.
 GPU_FOLDER = re.compile(r".+\.(gpu|ga10b|gv11b|gp10b)|gpu-gpc-\d+")
@@ -92,7 +93,7 @@ class Board:
 
     def clock_limits(self) -> str | None:
         """Return the lowest and the highest clock that the GPU may have, as `306 to 1020 MHz`."""
-        return tegra_facts.clock_limits(self._limits())
+        return clock_limits(self._limits())
 
     def state(self) -> Facts:
         """Return clock (MHz) and temperature (°C) of the GPU, and power (W) of the module."""

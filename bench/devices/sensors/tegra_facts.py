@@ -6,7 +6,6 @@ Each function takes the root of the file system (`/` on a board) and raises Unre
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from bench.devices.sensors.sysfs import UnreadableError, match_in, text_of, text_or_none
@@ -69,12 +68,6 @@ def power_mode(root: Path) -> str:
     mode = int(match_in(MODE, root / "var/lib/nvpmodel/status")[1])
     named = MODE_NAME.findall(text_or_none(root / "etc/nvpmodel.conf") or "")
     return {int(number): name for number, name in named}.get(mode, f"mode {mode}")
-
-
-def clock_limits(facts: Mapping[str, str | int | float | None]) -> str | None:
-    """Return the limits of the GPU's clock in the facts of a chip, as `306 to 1020 MHz`."""
-    low, high = (facts.get(name) for name in ("gpu_min_mhz", "gpu_max_mhz"))
-    return None if low is None or high is None else f"{low:g} to {high:g} MHz"
 
 
 def memory_gib(root: Path) -> float:

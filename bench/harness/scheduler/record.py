@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from bench.analysis.verdict import jump_reasons
-from bench.devices.sensors.tegra_facts import clock_limits
 from bench.harness.protocol.messages import CaseFacts, Finished, Observed
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
 from bench.records import Case, Conditions, Environment, Failure, Measurement, Stage
+from bench.records.environment import clock_limits
 from bench.text import without_paths
 
 
