@@ -83,9 +83,10 @@ def _imports() -> Iterator[Finding]:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last_line = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-            remedy = how_to_install(FOR_OLDER_TORCH if package == "numpy" else package)
-            built = "This torch was built on NumPy 1: " if package == "numpy" else ""
-            yield Finding("lack", f"import {package}", last_line, f"{built}{remedy}")
+            remedy = how_to_install(package)
+            if package == "numpy":
+                remedy = f"This torch was built on NumPy 1: {how_to_install(FOR_OLDER_TORCH)}"
+            yield Finding("lack", f"import {package}", last_line, remedy)
 
 
 def _devices() -> Iterator[Finding]:
