@@ -33,9 +33,9 @@ def settle(
 
     `look` reads the records anew, `measure` adds one round of the given cases to them, and returns
     the cases whose round other programs spoilt. `tell` hears of each round before it is measured,
-    and of the seconds left. The state is in the records alone,
-    so a killed call goes on when it is made again. Returns the last board, in which a question
-    whose cases cannot be measured together says so.
+    and of the seconds left. The state is in the records alone, so a killed call goes on when it is
+    made again. Returns the last board, in which a question whose cases cannot be measured together
+    says so.
     """
     began = now()
     planned_s = 0.0
