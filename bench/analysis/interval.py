@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.analysis import stats
-from bench.analysis.kinds import FREEDOM_OF_SEVERAL, Kind, kinds
+from bench.analysis.kinds import FREEDOM_OF_SEVERAL, Kind, kinds, variance_within
 from bench.analysis.ratio import kernel_logs
 from bench.analysis.stats import Estimate
 from bench.records import Measurement
@@ -52,7 +52,7 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
         found = [Kind(None, None, [median for kind in found for median in kind.medians_s])]
         freedom = len(rounds) - 1
     logs = [[math.log(median) for median in kind.medians_s] for kind in found]
-    within = sum(statistics.pvariance(each) * len(each) for each in logs) / freedom
+    within = variance_within(logs)
     common, t = min(drift(rounds) ** 2, MOST_DRIFT**2 * within), stats.t_quantile(freedom)
     ends = [
         stats.around(kind.latency_s, t * math.sqrt(within / len(kind.medians_s) + common))

@@ -51,6 +51,12 @@ def kinds(rounds: Sequence[Measurement]) -> list[Kind]:
     return [_kind(members[number]) for number in sorted(members)]
 
 
+def variance_within(groups: Sequence[Sequence[float]]) -> float:
+    """s² = sum of (x - mean of its group)² / (n - g), for n values in g groups."""
+    freedom = sum(map(len, groups)) - len(groups)
+    return sum(statistics.pvariance(each) * len(each) for each in groups) / freedom
+
+
 def _kind(processes: Sequence[tuple[float | None, float]]) -> Kind:
     """The kind of processes with these (page faults a call, median in seconds)."""
     medians = [median for _, median in processes]

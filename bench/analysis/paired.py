@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.analysis import stats
-from bench.analysis.kinds import FREEDOM_OF_SEVERAL
+from bench.analysis.kinds import FREEDOM_OF_SEVERAL, variance_within
 from bench.analysis.stats import CONFIDENCE, Estimate
 
 
@@ -60,9 +60,8 @@ def ratio_of_kinds(
     everything = [mean for each in means for mean in each]
     if len(everything) < stats.FEWEST_PROCESSES:
         return None
-    freedom = len(everything) - len(kinds)
-    spread = math.sqrt(sum(statistics.pvariance(each) * len(each) for each in means) / freedom)
-    reach = stats.t_quantile(freedom, confidence) * spread
+    quantile = stats.t_quantile(len(everything) - len(kinds), confidence)
+    reach = quantile * math.sqrt(variance_within(means))
     ends = []
     for rounds, each in zip(kinds, means, strict=True):
         half = max(reach / math.sqrt(len(each)), _half_width_within(rounds, confidence))

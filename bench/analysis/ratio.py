@@ -61,6 +61,12 @@ class Comparison(msgspec.Struct, frozen=True):
     kinds: int = 1
 
     @property
+    def may_be_decided(self) -> bool:
+        """Whether more rounds of both, in turns, may decide. They do not make kinds more alike."""
+        has_taken_turns = self.ratio is not None and self.rounds > 0
+        return self.finding == "UNDECIDED" and has_taken_turns and self.kinds == 1
+
+    @property
     def told_apart(self) -> bool:
         """Whether one case was found FASTER than the other."""
         return self.finding in ("FASTER", "SLOWER")
@@ -115,11 +121,8 @@ def compare(
 
 
 def with_more_rounds(found: Comparison) -> Comparison:
-    """The same comparison with `more_rounds`, where cases took turns and more may decide.
-
-    More rounds do not make the difference between kinds of processes smaller.
-    """
-    if found.finding != "UNDECIDED" or found.ratio is None or not found.rounds or found.kinds > 1:
+    """The same comparison with `more_rounds`, where more may decide."""
+    if found.ratio is None or not found.may_be_decided:
         return found
     more = stats.more_rounds(found.ratio, found.rounds, found.margin)
     return msgspec.structs.replace(found, more_rounds=more)
@@ -150,9 +153,8 @@ def _kinds_of_rounds(
     base: Sequence[Measurement], candidate: Sequence[Measurement]
 ) -> list[tuple[int, int]]:
     """The kinds of both processes (`bench.analysis.kinds`), for each round of `pair_rounds`."""
-    theirs = {sitting_of(record): record for record in candidate}
-    both = [(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
-    return list(zip(*map(numbers, zip(*both, strict=True)), strict=True))
+    sides = zip(*paired(base, candidate), strict=True)
+    return list(zip(*map(numbers, sides), strict=True))
 
 
 def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> _Found:
@@ -190,8 +192,15 @@ def _medians(rounds: Sequence[Measurement]) -> list[float]:
 
 def pair_rounds(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> list[list[Pair]]:
     """The pairs of neighbouring blocks, for each round in which the two cases took turns."""
+    return [_pairs(*both) for both in paired(base, candidate)]
+
+
+def paired(
+    base: Iterable[Measurement], candidate: Iterable[Measurement]
+) -> list[tuple[Measurement, Measurement]]:
+    """The records of both cases, for each round in which they took turns (`sitting_of`)."""
     theirs = {sitting_of(record): record for record in candidate}
-    return [_pairs(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
+    return [(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
 
 
 def sitting_of(record: Measurement) -> tuple[str, int]:

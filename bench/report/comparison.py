@@ -131,7 +131,7 @@ def _directed(percent: float) -> str:
 
 
 def _more(each: Comparison) -> str:
-    if not (each.ratio and each.rounds) or each.finding != "UNDECIDED" or each.kinds > 1:
+    if not each.may_be_decided:
         return NOTHING
     return "hundreds" if each.more_rounds is None else f"{each.more_rounds} more"
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.analysis.paired import paired_ratio
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.analysis.profile.summary import doubts
-from bench.analysis.ratio import sitting_of
 from bench.analysis.rows import Row
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.models import naming
@@ -140,14 +139,6 @@ class Evidence(NamedTuple):
         if known is None:
             return Profiled([], f"no profile of {place.name}")
         return Profiled(known.rounds, doubted=bool(doubts(known.profile)))
-
-
-def paired(
-    before: Iterable[Measurement], after: Iterable[Measurement]
-) -> list[tuple[Measurement, Measurement]]:
-    """Pairs of records of two cases that took turns: equal run and sitting."""
-    later = {sitting_of(record): record for record in after}
-    return [(one, later[sitting_of(one)]) for one in before if sitting_of(one) in later]
 
 
 def _place(case: Case) -> Place:

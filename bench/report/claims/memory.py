@@ -7,6 +7,7 @@ import math
 import msgspec
 
 from bench import paper
+from bench.analysis.ratio import paired
 from bench.records import Cost
 from bench.report.claims.evidence import (
     TOO_FEW,
@@ -16,7 +17,6 @@ from bench.report.claims.evidence import (
     exact_value,
     missing,
     of_pairs,
-    paired,
 )
 from bench.report.claims.quantities import counted
 from bench.report.tables.layouts import LATENCY_BATCH

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from bench import paper
-from bench.analysis.ratio import compare
+from bench.analysis.ratio import compare, paired
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.report.claims.evidence import (
     PRECISION,
@@ -25,7 +25,6 @@ from bench.report.claims.evidence import (
     exact_value,
     missing,
     of_pairs,
-    paired,
 )
 from bench.report.tables.layouts import LATENCY_BATCH, THROUGHPUT_BATCH
 
