@@ -6,8 +6,9 @@ import pytest
 from support.records import CASE, measurement
 from support.settled import took_turns
 
+from bench.analysis.ratio import OF_KINDS
 from bench.analysis.settle import Obstacle, Question, answer
-from bench.records import Case
+from bench.records import Case, Conditions
 
 OTHER = Case("swin_t", "plain")
 QUESTION = Question(CASE, OTHER, ("a test",))
@@ -73,3 +74,23 @@ def test_a_verdict_holds_an_answer_back_for_some_rounds():
     assert (found.is_open, found.is_measurable, found.more_rounds) == (True, True, 4)
     assert found.rate == pytest.approx(1 / 4, rel=0.01)
     assert answered(10.2).rate < found.rate
+
+
+def of_kinds(slow_ms, count=12):
+    """The answer where every second process of the candidate has page faults, and `slow_ms`."""
+    base = took_turns(CASE, 10, count, conditions=Conditions(page_faults=0))
+    quick = took_turns(OTHER, 12, count, conditions=Conditions(page_faults=0))
+    slow = took_turns(OTHER, slow_ms, count, conditions=Conditions(page_faults=90_000))
+    mixed = [slow[n] if n % 2 else quick[n] for n in range(count)]
+    return answer(QUESTION, base, mixed)
+
+
+def test_an_order_that_does_not_hold_for_each_kind_of_processes_is_open():
+    found = of_kinds(slow_ms=10, count=40)
+    assert found.ratio.low < 1.02 < found.ratio.high
+    assert (found.is_open, found.is_measurable, found.why) == (True, False, OF_KINDS)
+
+
+def test_an_order_that_holds_for_each_kind_of_processes_is_an_answer():
+    found = of_kinds(slow_ms=14)
+    assert (found.finding, found.why) == ("SLOWER", "")
