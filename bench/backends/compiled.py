@@ -10,6 +10,8 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.devices.installation import pip_install
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -51,5 +53,5 @@ def missing(torch_device: str) -> str | None:
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         return "no Python.h: sudo apt install python3-dev"
     if torch_device == "cuda" and util.find_spec("triton") is None:
-        return "no Triton: pip install triton"
+        return f"no Triton: {pip_install()} triton"
     return None

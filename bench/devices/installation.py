@@ -19,8 +19,8 @@ INDEXES = {
     "7": "https://pypi.jetson-ai-lab.io/sbsa/cu130",
 }
 FROM_VENDOR = ("torch", "torchvision")
-# The vendor's torch is for the system's Python. On JetPack 7, pip refuses to install there without
-# this option. Source: PEP 668.
+# In a Python of the system, pip refuses to install without this option, on JetPack 7 too, where the
+# vendor's torch is for that Python. Source: PEP 668.
 INTO_THE_SYSTEM = "--break-system-packages"
 
 
@@ -30,17 +30,20 @@ def is_of_the_system() -> bool:
     return sys.prefix == sys.base_prefix and marker.exists()
 
 
+def pip_install() -> str:
+    """Return `pip install`, with the option that this Python needs, if any."""
+    return f"pip install {INTO_THE_SYSTEM}" if is_of_the_system() else "pip install"
+
+
 def how_to_install(*packages: str, again: bool = False, root: Path = Path("/")) -> str:
     """Return the command that installs `packages`, and on a Jetson keeps the vendor's torch.
 
     With `again`, the command also replaces what is installed.
     """
-    install = "pip install --force-reinstall" if again else "pip install"
+    install = f"{pip_install()} --force-reinstall" if again else pip_install()
     board = Board(root)
     if board.l4t() is None:
         return f"{install} {shlex.join(packages)}"
-    if is_of_the_system():
-        install += f" {INTO_THE_SYSTEM}"
     index = INDEXES.get((board.jetpack() or "").partition(".")[0])
     if index is None:
         return "Install JetPack 6 or 7, then the torch of its vendor: see docs/orin.md"

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bench.devices.installation import pip_install
 from bench.devices.sensors.sensor import LEVELS
 from bench.devices.sensors.sysfs import UnreadableError
 from bench.devices.sensors.tegra_rails import total_of
 from bench.records import Gauges
 
-NOT_INSTALLED = "jtop is not installed: pip install jetson-stats"
 NOT_RUNNING = "jtop.service is not running: sudo systemctl restart jtop.service"
 NOT_ALLOWED = "jtop.service lets only its group in: sudo usermod -aG jtop $USER, then log in again"
 LOST = "jtop.service ended or dropped the connection"
@@ -39,7 +39,7 @@ MAX_LEVEL = 1e12
 def reason_of(error: BaseException) -> str:
     """Return the reason, with a remedy if there is one, for an exception of jtop's client."""
     if isinstance(error, ModuleNotFoundError) and error.name == "jtop":
-        return NOT_INSTALLED
+        return f"jtop is not installed: {pip_install()} jetson-stats"
     if type(error).__name__ == "Empty":  # queue.Empty: the service did not answer the greeting
         return SILENT
     message = str(error)

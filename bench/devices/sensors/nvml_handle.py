@@ -11,6 +11,7 @@ import os
 import re
 from typing import Any
 
+from bench.devices.installation import pip_install
 from bench.devices.sensors.nvml_answer import ask, current_switch, decoded
 from bench.errors import UnavailableError
 
@@ -34,7 +35,7 @@ def started_nvml() -> Any:
         import pynvml
     except ImportError as error:
         raise UnavailableError(
-            "no NVIDIA GPU here: pynvml is not installed", "Run: pip install nvidia-ml-py"
+            "no NVIDIA GPU here: pynvml is not installed", f"Run: {pip_install()} nvidia-ml-py"
         ) from error
     try:
         pynvml.nvmlInit()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.devices.installation import pip_install
 from bench.errors import UsageError
 from bench.text import significant
 
@@ -180,6 +181,6 @@ def _glyphs() -> frozenset[int]:
     except ValueError as error:
         raise UsageError(
             f"matplotlib does not find {FONT}, the font of all figures",
-            "Reinstall matplotlib, which contains it: `pip install --force-reinstall matplotlib`.",
+            f"Reinstall matplotlib, which has it: {pip_install()} --force-reinstall matplotlib",
         ) from error
     return frozenset(font_manager.get_font(path).get_charmap())
