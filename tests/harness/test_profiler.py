@@ -21,7 +21,7 @@ from bench.devices.host import Host
 from bench.errors import UsageError
 from bench.harness.plan import PRESETS, ProfilePlan
 from bench.harness.protocol.messages import Job
-from bench.harness.scheduler import profiler
+from bench.harness.scheduler import profiler, templates
 from bench.harness.scheduler.child import TemplateDiedError
 from bench.harness.worker import profile
 from bench.harness.worker import profiled_pass as passes
@@ -354,7 +354,7 @@ def test_a_new_template_profiles_the_rest_of_a_killed_round(monkeypatch, tmp_pat
         return record
 
     monkeypatch.setattr(profiler._Profiler, "_profile_case", one)
-    monkeypatch.setattr(profiler, "Template", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(templates, "Template", lambda *_: contextlib.nullcontext())
     store, said = Store(tmp_path), []
     store.open()
     with contextlib.closing(store):
