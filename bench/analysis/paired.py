@@ -46,6 +46,12 @@ def by_kind(
     return list(found.values())
 
 
+def point_of(rounds: Sequence[Sequence[float]]) -> Estimate:
+    """exp(mean of the rounds' means), as an interval without width."""
+    point = math.exp(statistics.fmean(map(statistics.fmean, rounds)))
+    return Estimate(point, point, point)
+
+
 def ratio_of_kinds(
     kinds: Sequence[Sequence[Sequence[float]]], confidence: float = CONFIDENCE
 ) -> Estimate | None:

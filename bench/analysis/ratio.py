@@ -17,7 +17,7 @@ from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.kinds import numbers
-from bench.analysis.paired import by_kind, ratio_of_kinds
+from bench.analysis.paired import by_kind, point_of, ratio_of_kinds
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate, Finding
 from bench.records import Case, Measurement
 
@@ -45,6 +45,7 @@ class Comparison(msgspec.Struct, frozen=True):
     many more rounds would decide with a probability of 80 %; None when 200 rounds would not decide,
     when the finding is not UNDECIDED, and until `with_more_rounds` has computed it. `kinds` are the
     pairs of kinds of processes that have an interval of their own; `ratio` holds all of them.
+    `kinds_agree`: whether the ratio of each kind alone is on the same side of the margin.
     """
 
     base: Case
@@ -59,6 +60,7 @@ class Comparison(msgspec.Struct, frozen=True):
     more_rounds: int | None = None
     note: str = ""
     kinds: int = 1
+    kinds_agree: bool = True
 
     @property
     def may_be_decided(self) -> bool:
@@ -100,7 +102,7 @@ def compare(
     """
     rounds = pair_rounds(base, candidate)
     if len(rounds) >= FEWEST_PROCESSES:
-        found = _side_by_side(rounds, _kinds_of_rounds(base, candidate), usual)
+        found = _side_by_side(rounds, _kinds_of_rounds(base, candidate), usual, margin)
     elif rounds:
         ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
         remedy = FEW_ROUNDS_REMEDY + WITHOUT_BUDGET * ended_by_budget
@@ -136,17 +138,21 @@ class _Found(NamedTuple):
     rounds: int = 0
     note: str = ""
     kinds: int = 1
+    kinds_agree: bool = True
 
 
 def _side_by_side(
-    rounds: Sequence[Sequence[Pair]], kinds: Sequence[object], usual: State | None
+    rounds: Sequence[Sequence[Pair]], kinds: Sequence[object], usual: State | None, margin: float
 ) -> _Found:
     groups = by_kind([[pair.log_ratio for pair in pairs] for pairs in rounds], kinds)
     ratio = ratio_of_kinds(groups)
     if ratio is None:
         return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
     note = OF_KINDS if len(groups) > 1 else ""
-    return _Found(ratio, adjust(rounds, usual), len(rounds), note, kinds=len(groups))
+    sides = {stats.find(point_of(each), margin) for each in groups}
+    return _Found(
+        ratio, adjust(rounds, usual), len(rounds), note, len(groups), kinds_agree=len(sides) == 1
+    )
 
 
 def _kinds_of_rounds(

@@ -18,15 +18,19 @@ from bench.records import Case
 from bench.report.claims import catalogue
 from bench.report.claims.evidence import Evidence
 from bench.report.claims.quantities import Ratio
-from bench.report.devices import DeviceResults
+from bench.report.devices import DeviceResults, by_allocation
 from bench.report.tables.layouts import LAYOUTS, shown_of
 
 Asked = tuple[Case, Case, str]
 
 
 def asked(device: DeviceResults) -> list[Asked]:
-    """The pairs of cases that a report on the rows of a device asks about, and what asks it."""
-    return [*_of_tables(device), *_of_results(device), *_of_forms(device), *_of_claims(device)]
+    """The pairs of cases that a report on the rows of a device asks about, and what asks it.
+
+    Cases of different allocators or huge pages stand in different columns, so none of them asks.
+    """
+    askers = (_of_tables, _of_results, _of_forms, _of_claims)
+    return [pair for part in by_allocation([device]) for ask in askers for pair in ask(part)]
 
 
 def merged(every: Iterable[Asked]) -> list[Question]:

@@ -48,6 +48,18 @@ def test_claims_ask_only_on_the_kind_of_device_that_they_are_about():
     assert not any("claim 34" in by for by in on_gpu.values())
 
 
+def test_each_allocator_asks_for_itself():
+    pair = [("convnext_t", "plain", [10]), ("repnext_u3_t", "rrep", [20])]
+    groups = [rounds(*each, allocator=name) for each in pair for name in ("default", "arena")]
+    groups.append(rounds("swin_t", latencies_ms=[30]))
+    environment = msgspec.structs.replace(ENVIRONMENT, chip=CHIP)
+    every = questions.merged(questions.asked(device(*groups, environment=environment)))
+    assert all(each.base.allocator == each.candidate.allocator for each in every)
+    for asker in ("claim 34", "neighbours in Table 6"):
+        by = [each.base.allocator for each in every if asker in each.asked_by]
+        assert {*by} == {"default", "arena"}
+
+
 def test_batches_settings_and_failures_are_never_compared():
     assert not asked(
         [timed("resnet50"), timed("swin_t", batch=128), timed("convnext_t", backend="compile")],

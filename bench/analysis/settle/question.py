@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.analysis import stats
-from bench.analysis.ratio import OF_KINDS, compare, pair_rounds
+from bench.analysis.ratio import OF_KINDS, Comparison, compare, pair_rounds
 from bench.analysis.settle import sequence
 from bench.analysis.settle.belief import Belief, rate, rounds_needed
 from bench.analysis.stats import Estimate, Finding
@@ -43,10 +43,10 @@ class Answer(msgspec.Struct, frozen=True):
 
     `finding`: FASTER or SLOWER (the candidate), SAME (a tie: the whole interval lies within the
     margin), or UNDECIDED. `ratio` is candidate latency / base latency, with an interval that holds
-    at every look and for each kind of processes. `rounds` counts the rounds in which both took
+    at every look and holds the interval of `compare`. `rounds` counts the rounds in which both took
     turns. `why` is the reason why more rounds cannot answer the question; "" where they may.
     `belief` is what the choice of the next round assumes about the ratio. `held`: so many good
-    rounds must follow before the verdicts on both cases allow an answer; `doubt` names the verdict.
+    rounds must follow before an answer is possible; `doubt` names the verdict that forbids it.
     """
 
     question: Question
@@ -89,17 +89,21 @@ def answer(
 ) -> Answer:
     """The answer from the rounds of both cases; each needs at least one round, or an obstacle.
 
-    An obstacle, such as a failure, leaves the question open whatever the rounds say. So does an
-    order that does not hold for each kind of processes: more rounds do not make kinds more alike.
+    An obstacle, such as a failure, leaves the question open whatever the rounds say. So does a
+    difference between kinds of processes, which more rounds do not make more alike.
     """
     logs = [
         statistics.fmean(pair.log_ratio for pair in pairs) for pairs in pair_rounds(base, candidate)
     ]
-    of_mixture = sequence.ratio(logs)
-    found = _with_kinds(of_mixture, base, candidate)
+    at_each_look = sequence.ratio(logs)
+    compared = compare(base, candidate, margin=margin) if at_each_look else None
+    found = _outer(at_each_look, compared)
     finding = stats.find(found, margin)
-    if obstacle is None and finding != stats.find(of_mixture, margin):
-        obstacle = Obstacle(why=OF_KINDS)
+    if obstacle is None and finding == "UNDECIDED" and compared:
+        if not compared.kinds_agree:
+            obstacle = Obstacle(why=OF_KINDS)
+        elif stats.find(at_each_look, margin) != "UNDECIDED":
+            obstacle = Obstacle(held=len(logs))  # the interval of `compare` narrows slowly
     return Answer(
         question,
         "UNDECIDED" if obstacle else finding,
@@ -111,18 +115,15 @@ def answer(
     )
 
 
-def _with_kinds(
-    found: Estimate | None, base: Sequence[Measurement], candidate: Sequence[Measurement]
-) -> Estimate | None:
-    """The interval, extended to that of `compare` where processes are of several kinds."""
-    if found is None:
-        return None
-    compared = compare(base, candidate)
-    if compared.kinds == 1 or compared.ratio is None:
+def _outer(found: Estimate | None, compared: Comparison | None) -> Estimate | None:
+    """The interval, extended to that of `compare`, which ranks and pages go by.
+
+    That one holds each kind of processes, and the spread within rounds that are alike by chance.
+    """
+    if found is None or compared is None or compared.ratio is None:
         return found
-    return found._replace(
-        low=min(found.low, compared.ratio.low), high=max(found.high, compared.ratio.high)
-    )
+    low, high = compared.ratio.low, compared.ratio.high
+    return found._replace(low=min(found.low, low), high=max(found.high, high))
 
 
 def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> float:

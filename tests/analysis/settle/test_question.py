@@ -6,7 +6,7 @@ import pytest
 from support.records import CASE, measurement
 from support.settled import took_turns
 
-from bench.analysis.ratio import OF_KINDS
+from bench.analysis.ratio import OF_KINDS, compare
 from bench.analysis.settle import Obstacle, Question, answer
 from bench.records import Case, Conditions
 
@@ -14,13 +14,15 @@ OTHER = Case("swin_t", "plain")
 QUESTION = Question(CASE, OTHER, ("a test",))
 
 
+def steady(count):
+    """Rounds of a base at 10 ms that does not vary."""
+    numbers = range(1, count + 1)
+    return [measurement(CASE, n, samples_s=[0.01] * 3, sitting=n) for n in numbers]
+
+
 def answered(ms, count=6, margin=0.02, **options):
     """The answer for a candidate at `ms`, next to a base at 10 ms that does not vary."""
-    base = [
-        measurement(CASE, number, samples_s=[0.01] * 3, sitting=number)
-        for number in range(1, count + 1)
-    ]
-    return answer(QUESTION, base, took_turns(OTHER, ms, count), margin, **options)
+    return answer(QUESTION, steady(count), took_turns(OTHER, ms, count), margin, **options)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +36,8 @@ def test_the_whole_interval_decides(ms, margin, finding):
 
 
 def test_the_interval_is_wider_than_that_of_a_comparison():
-    from bench.analysis.ratio import compare
-
     found = answered(10.4)
-    base = [measurement(CASE, n, samples_s=[0.01] * 3, sitting=n) for n in range(1, 7)]
-    compared = compare(base, took_turns(OTHER, 10.4, 6))
+    compared = compare(steady(6), took_turns(OTHER, 10.4, 6))
     assert found.ratio.point == pytest.approx(compared.ratio.point)
     assert found.ratio.high > compared.ratio.high
 
@@ -76,21 +75,43 @@ def test_a_verdict_holds_an_answer_back_for_some_rounds():
     assert answered(10.2).rate < found.rate
 
 
-def of_kinds(slow_ms, count=12):
-    """The answer where every second process of the candidate has page faults, and `slow_ms`."""
-    base = took_turns(CASE, 10, count, conditions=Conditions(page_faults=0))
-    quick = took_turns(OTHER, 12, count, conditions=Conditions(page_faults=0))
-    slow = took_turns(OTHER, slow_ms, count, conditions=Conditions(page_faults=90_000))
-    mixed = [slow[n] if n % 2 else quick[n] for n in range(count)]
+def of_kinds(slow_ms, count=12, quick_ms=12, slow=lambda number: number % 2):
+    """The answer where the candidate's processes take `quick_ms`, or have faults and `slow_ms`."""
+    base = steady(count)
+    candidate = took_turns(OTHER, quick_ms, count, conditions=Conditions(page_faults=0))
+    faulty = took_turns(OTHER, slow_ms, count, conditions=Conditions(page_faults=90_000))
+    mixed = [faulty[n] if slow(n) else candidate[n] for n in range(count)]
     return answer(QUESTION, base, mixed)
 
 
-def test_an_order_that_does_not_hold_for_each_kind_of_processes_is_open():
-    found = of_kinds(slow_ms=10, count=40)
+@pytest.mark.parametrize("count", [12, 40])
+def test_an_order_that_does_not_hold_for_each_kind_of_processes_is_open_at_once(count):
+    found = of_kinds(10, count)
     assert found.ratio.low < 1.02 < found.ratio.high
     assert (found.is_open, found.is_measurable, found.why) == (True, False, OF_KINDS)
 
 
 def test_an_order_that_holds_for_each_kind_of_processes_is_an_answer():
-    found = of_kinds(slow_ms=14)
+    found = of_kinds(14)
     assert (found.finding, found.why) == ("SLOWER", "")
+
+
+def test_a_kind_with_few_rounds_waits_for_more():
+    found = of_kinds(10.35, count=7, quick_ms=10.5, slow=lambda number: number == 3)
+    assert (found.is_open, found.is_measurable, found.why, found.held) == (True, True, "", 7)
+
+
+def test_an_answer_never_contradicts_a_comparison():
+    """Rounds are alike by chance; the blocks within them are not."""
+    alternating = [0.0095, 0.0115, 0.0097, 0.0118]
+    base, candidate = (
+        [
+            measurement(case, number, samples_s=samples, sitting=number,
+                        block_sizes=[1] * 4, block_starts_s=[0.0, 1.0, 2.0, 3.0])
+            for number in range(1, 5)
+        ]
+        for case, samples in ((CASE, [0.01] * 4), (OTHER, alternating))
+    )  # fmt: skip
+    found, compared = answer(QUESTION, base, candidate), compare(base, candidate)
+    assert compared.finding == found.finding == "UNDECIDED"
+    assert found.ratio.low <= compared.ratio.low < compared.ratio.high <= found.ratio.high
