@@ -113,7 +113,7 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """The same rows in the same order, ranked within each group and allocation.
+    """The same rows in the same order; those of equal `Case.ranked_with` are ranked together.
 
     Two rows are told apart if `bench.analysis.ratio.compare` finds one of them FASTER. INVALID rows
     and rows of a single process have no rank.
@@ -121,7 +121,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
         if row.is_ranked:
-            key = (row.environment.environment_id, *row.case.group, *row.case.allocation)
+            key = (row.environment.environment_id, *row.case.ranked_with)
             groups.setdefault(key, []).append(place)
     found = list(rows)
     for places in groups.values():

@@ -64,7 +64,7 @@ def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -
     pairs = ((case.backend, USUAL.backend), (case.precision, USUAL.precision))
     words = [word for word, usual in pairs if word != usual]
     if with_size and (case.input or case.resolution != USUAL.resolution):
-        words.append(_size(case))
+        words.append(size(case))
     if with_threads:
         words.append(threads(case.threads))
     return " ".join([*words, *_allocation(case)])
@@ -84,6 +84,11 @@ def image(case: Case) -> str:
     """Return the size of one image: `224×224 pixels`, or `1×224×320` where it has a shape."""
     square = f"{case.resolution}×{case.resolution} pixels"
     return case.input.replace("x", "×") if case.input else square
+
+
+def size(case: Case) -> str:
+    """Return the size of one image in short: `224²`, or `1×224×320` where it has a shape."""
+    return image(case) if case.input else f"{case.resolution}²"
 
 
 def threads(count: int) -> str:
@@ -160,14 +165,10 @@ def _is_name(case: Case, text: str) -> bool:
 def _has_settings(case: Case, words: Sequence[str]) -> bool:
     left = f" {' '.join(words).casefold()} "
     batch = f"batch {case.batch}"
-    phrases = (case.backend, case.precision, _size(case), threads(case.threads), batch)
+    phrases = (case.backend, case.precision, size(case), threads(case.threads), batch)
     for phrase in (*phrases, case.allocator, huge_pages.label(case.huge_pages)):
         left = left.replace(f" {phrase.casefold()} ", " ", 1)
     return not left.strip()
-
-
-def _size(case: Case) -> str:
-    return image(case) if case.input else f"{case.resolution}²"
 
 
 @functools.lru_cache(maxsize=1)

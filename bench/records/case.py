@@ -73,9 +73,14 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         return (self.threads, *self.allocation)
 
     @property
-    def setting(self) -> tuple[str, int, int, str, str, int, str, str]:
-        """The group, backend, precision, threads and allocation: what two networks share."""
-        return (*self.group, self.backend, self.precision, self.threads, *self.allocation)
+    def ranked_with(self) -> tuple[object, ...]:
+        """The group, the shape of an image and the allocation: equal for cases ranked together."""
+        return (*self.group, self.input, *self.allocation)
+
+    @property
+    def setting(self) -> tuple[object, ...]:
+        """`ranked_with`, backend, precision and threads: what two networks share."""
+        return (*self.ranked_with, self.backend, self.precision, self.threads)
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -76,7 +76,7 @@ def _by_setting(rows: Sequence[Row]) -> list[list[Row]]:
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row.summary:
-            found.setdefault((*row.case.setting, row.case.input), []).append(row)
+            found.setdefault(row.case.setting, []).append(row)
     return list(found.values())
 
 

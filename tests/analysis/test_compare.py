@@ -247,6 +247,12 @@ def test_two_allocators_of_one_network_are_compared_by_their_names(bench, tmp_pa
     assert done.returncode == 2
 
 
+def test_images_of_different_shapes_are_not_compared(bench, tmp_path):
+    wide = {"input": "3x160x224"}
+    record(tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2, **wide))
+    assert bench("compare", "resnet50", "swin_t", "--in", "out").returncode == 2
+
+
 def test_an_invalid_measurement_is_a_finding_and_asks_for_no_more_rounds(bench, tmp_path):
     hog = msgspec.structs.replace(FULLY_USED, own_cpu_s=1.0)
     slower = four_rounds("swin_t", 0.11, conditions=hog)

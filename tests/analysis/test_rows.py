@@ -8,6 +8,7 @@ from support.records import ENVIRONMENT, OBSERVED, timed
 from bench.analysis import rows
 from bench.analysis.ranks import Rank
 from bench.analysis.stats import Tail
+from bench.records import Case
 
 # A fast process makes more iterations in the same time, so it weighs more in the pooled mean.
 FAST, SLOW = [0.010] * 300 + [0.05], [0.020] * 20
@@ -64,19 +65,20 @@ def test_groups_of_calls_have_no_percentiles():
     assert row_of([1e-6] * 700, calls_per_sample=100).tail == Tail()
 
 
-def test_cases_of_different_allocators_are_not_ranked_together():
-    networks = {"resnet50": 10.0, "swin_t": 20.0}
+@pytest.mark.parametrize(("field", "other"), [("allocator", "arena"), ("input", "3x160x224")])
+def test_cases_of_different_allocators_or_images_are_not_ranked_together(field, other):
+    networks, usual = {"resnet50": 10.0, "swin_t": 20.0}, getattr(Case("", ""), field)
     records = [
-        timed(model, ms=ms * factor, round_number=number, allocator=allocator, sitting=number)
+        timed(model, ms=ms * factor, round_number=number, sitting=number, **{field: value})
         for number in (1, 2, 3)
-        for allocator, factor in (("default", 1.0), ("arena", 0.7))
+        for value, factor in ((usual, 1.0), (other, 0.7))
         for model, ms in networks.items()
     ]
     found = rows.of([ENVIRONMENT, *records])
-    ranks = {(row.case.model, row.case.allocator): row.rank for row in found}
+    ranks = {(row.case.model, getattr(row.case, field)): row.rank for row in found}
     assert ranks == {
-        ("resnet50", "default"): Rank(1, 1),
-        ("swin_t", "default"): Rank(2, 2),
-        ("resnet50", "arena"): Rank(1, 1),
-        ("swin_t", "arena"): Rank(2, 2),
+        ("resnet50", usual): Rank(1, 1),
+        ("swin_t", usual): Rank(2, 2),
+        ("resnet50", other): Rank(1, 1),
+        ("swin_t", other): Rank(2, 2),
     }

@@ -33,7 +33,7 @@ def test_the_fastest_and_the_fastest_of_the_accurate():
         *three_rounds("swin_t", 30.0),
         given=accuracies,
     )
-    assert (found.device, found.batch, found.resolution, found.cases) == (0, 1, 224, 3)
+    assert (found.device, found.batch, found.size, found.cases) == (0, 1, "224²", 3)
     assert (found.fastest.name, found.fastest.ties) == ("ResNet50", [])
     assert round(found.fastest.seconds, 6) == 0.010002
     assert found.fastest.low < found.fastest.seconds < found.fastest.high

@@ -227,7 +227,14 @@ def test_ours_follow_the_papers_device_of_their_kind_and_others_come_last():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"backend": "compile"}, {"precision": "fp16"}, {"resolution": 288}, {"batch": 2}]
+    "changes",
+    [
+        {"backend": "compile"},
+        {"precision": "fp16"},
+        {"resolution": 288},
+        {"batch": 2},
+        {"input": "3x160x224"},
+    ],
 )
 def test_other_settings_are_not_the_papers(changes):
     own = device(thrice("swin_t", ms=77), thrice("resnet50", ms=33, **changes))

@@ -1,7 +1,7 @@
 """The answers at the top of the page: which cases are the fastest, and which are accurate as well.
 
 Cases answer only within a group: the same device in its latest environment, and the same batch,
-resolution, allocator and huge pages.
+size of an image, allocator and huge pages.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     device: int
     batch: int
-    resolution: int
+    size: str
     cases: int
     fastest: Winner
     accurate: Winner | None
@@ -62,9 +62,7 @@ def answers(devices: Sequence[DeviceResults]) -> list[Answer]:
         groups: dict[tuple[object, ...], list[Row]] = {}
         for row in device.rows if device.latest else ():
             if row.rank:
-                case = row.case
-                key = (case.batch, case.resolution, *case.allocation)
-                groups.setdefault(key, []).append(row)
+                groups.setdefault(row.case.ranked_with, []).append(row)
         found += [
             _answer(number, sorted(rows, key=_seconds))
             for rows in sorted(groups.values(), key=lambda rows: (rows[0].case.batch, -len(rows)))
@@ -82,7 +80,7 @@ def _answer(device: int, rows: Sequence[Row]) -> Answer:
     return Answer(
         device=device,
         batch=case.batch,
-        resolution=case.resolution,
+        size=naming.size(case),
         cases=len(rows),
         fastest=_winner(rows),
         accurate=_winner(accurate) if accurate else None,

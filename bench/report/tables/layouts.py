@@ -183,11 +183,12 @@ class Setting(NamedTuple):
     backend: str
     driver: str
     threads: int
+    input: str = USUAL.input
 
 
 def setting_of_case(case: Case) -> Setting:
     """The setting that a case was measured in."""
-    return Setting(case.backend, case.device, case.threads)
+    return Setting(case.backend, case.device, case.threads, case.input)
 
 
 def setting_of(device: DeviceResults) -> Setting:
@@ -206,6 +207,7 @@ def setting_of(device: DeviceResults) -> Setting:
         if (case.backend, case.precision) == (USUAL.backend, USUAL.precision)
         and case.device == chip.device
         and (case.resolution, _place(case)) in _tabled()
+        and case.input == USUAL.input
     ]
     threads = counts[-1] if counts and chip.threads not in counts else chip.threads
     return Setting(USUAL.backend, chip.device, threads)

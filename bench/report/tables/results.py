@@ -88,12 +88,13 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 def _section(row: Row) -> tuple[object, ...]:
     """The rows of a section are ranked among themselves; the default allocation comes first."""
-    return (*row.case.group, bool(naming.allocation(row.case)), *row.case.allocation)
+    case = row.case
+    return (*case.group, case.input, bool(naming.allocation(case)), *case.allocation)
 
 
 def _heading(case: Case) -> str:
     memory = naming.allocation(case)
-    return f"## Batch {case.batch} at {case.resolution}²" + f", {markdown(memory)}" * bool(memory)
+    return f"## Batch {case.batch} at {naming.size(case)}" + f", {markdown(memory)}" * bool(memory)
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
