@@ -10,6 +10,8 @@ from bench.analysis import stats
 from bench.analysis.kinds import FREEDOM_OF_SEVERAL, variance_within
 from bench.analysis.stats import CONFIDENCE, Estimate
 
+ROUNDING = 1e-9  # of a log-ratio: no clock tells rounds apart that are this near
+
 
 def paired_ratio(
     rounds: Sequence[Sequence[float]], confidence: float = CONFIDENCE
@@ -73,6 +75,37 @@ def ratio_of_kinds(
         half = max(reach / math.sqrt(len(each)), _half_width_within(rounds, confidence))
         ends += [statistics.fmean(each) - half, statistics.fmean(each) + half]
     return stats.exponential(Estimate(statistics.fmean(everything), min(ends), max(ends)))
+
+
+def ratio_of_runs(runs: Sequence[Sequence[float]]) -> Estimate | None:
+    """The ratio of two cases that differs between runs, each a list of its rounds' log-ratios.
+
+    With r runs, k rounds, m the mean of all and m_i that of the n_i rounds of a run, runs differ if
+    F = (sum(n_i (m_i - m)²) / (r - 1)) / (sum((x - m_i)²) / (k - r)) exceeds its 95 % quantile. The
+    interval is then exp(m ± t(0.975, r - 1) * s / sqrt(r)), with s the standard deviation of the
+    m_i: the rounds of one run do not tell how much the next one differs. None where the runs do not
+    differ, and for fewer than `stats.FEWEST_PROCESSES` runs, which cannot tell.
+    """
+    if len(runs) < stats.FEWEST_PROCESSES or not _differ(runs):
+        return None
+    mean = statistics.fmean(value for each in runs for value in each)
+    spread = statistics.stdev(map(statistics.fmean, runs))
+    half = stats.t_quantile(len(runs) - 1) * spread / math.sqrt(len(runs))
+    return stats.exponential(Estimate(mean, mean - half, mean + half))
+
+
+def _differ(runs: Sequence[Sequence[float]]) -> bool:
+    """Whether the means of the runs differ by more than their rounds explain, at the 5 % level."""
+    from scipy import special
+
+    everything = [value for each in runs for value in each]
+    freedom, left = len(runs) - 1, len(everything) - len(runs)
+    if not left:
+        return False
+    within = max(variance_within(runs), ROUNDING**2)
+    mean = statistics.fmean(everything)
+    between = sum(len(each) * (statistics.fmean(each) - mean) ** 2 for each in runs) / freedom
+    return bool(special.fdtrc(freedom, left, between / within) < 1 - CONFIDENCE)
 
 
 def _half_width_within(rounds: Sequence[Sequence[float]], confidence: float) -> float:

@@ -17,7 +17,7 @@ from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.kinds import numbers
-from bench.analysis.paired import by_kind, point_of, ratio_of_kinds
+from bench.analysis.paired import by_kind, point_of, ratio_of_kinds, ratio_of_runs
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate, Finding
 from bench.records import Case, Measurement
 
@@ -26,6 +26,9 @@ FEW_ROUNDS_REMEDY = "run the same command with --rounds 6"
 OF_KINDS = (
     "processes differ by their page faults; the interval holds for each kind that was met, so more "
     "rounds cannot make it narrower than their difference"
+)
+OF_RUNS = (
+    "the ratio differs between runs by more than their rounds explain; the interval holds that"
 )
 TOO_FAR_APART = "the latencies are too far apart for an interval"
 WITHOUT_BUDGET = " and without --budget"  # which would end the case again
@@ -100,9 +103,10 @@ def compare(
 
     `usual` is the state that the ratio is adjusted to; `margin` the smallest relevant difference.
     """
-    rounds = pair_rounds(base, candidate)
+    both = paired(base, candidate)
+    rounds = [_pairs(*each) for each in both]
     if len(rounds) >= FEWEST_PROCESSES:
-        found = _side_by_side(rounds, _kinds_of_rounds(base, candidate), usual, margin)
+        found = _side_by_side(both, rounds, usual, margin)
     elif rounds:
         ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
         remedy = FEW_ROUNDS_REMEDY + WITHOUT_BUDGET * ended_by_budget
@@ -142,24 +146,43 @@ class _Found(NamedTuple):
 
 
 def _side_by_side(
-    rounds: Sequence[Sequence[Pair]], kinds: Sequence[object], usual: State | None, margin: float
+    both: Sequence[tuple[Measurement, Measurement]],
+    rounds: Sequence[Sequence[Pair]],
+    usual: State | None,
+    margin: float,
 ) -> _Found:
-    groups = by_kind([[pair.log_ratio for pair in pairs] for pairs in rounds], kinds)
-    ratio = ratio_of_kinds(groups)
+    logs = [[pair.log_ratio for pair in pairs] for pairs in rounds]
+    groups = by_kind(logs, _kinds_of_rounds(both))
+    ratio, of_runs = ratio_of_kinds(groups), ratio_of_runs(_by_run(both, logs))
     if ratio is None:
         return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
-    note = OF_KINDS if len(groups) > 1 else ""
+    notes = [OF_KINDS] * (len(groups) > 1) + [OF_RUNS] * (of_runs is not None)
     sides = {stats.find(point_of(each), margin) for each in groups}
     return _Found(
-        ratio, adjust(rounds, usual), len(rounds), note, len(groups), kinds_agree=len(sides) == 1
+        stats.outer(ratio, of_runs or ratio),
+        adjust(rounds, usual),
+        len(rounds),
+        "; ".join(notes),
+        len(groups),
+        kinds_agree=len(sides) == 1,
     )
 
 
+def _by_run(
+    both: Sequence[tuple[Measurement, Measurement]], logs: Sequence[Sequence[float]]
+) -> list[list[float]]:
+    """The means of the rounds' log-ratios, for each run in which the two took turns."""
+    found: dict[str, list[float]] = {}
+    for (mine, _), each in zip(both, logs, strict=True):
+        found.setdefault(mine.run_id, []).append(statistics.fmean(each))
+    return list(found.values())
+
+
 def _kinds_of_rounds(
-    base: Sequence[Measurement], candidate: Sequence[Measurement]
+    both: Sequence[tuple[Measurement, Measurement]],
 ) -> list[tuple[int, int]]:
-    """The kinds of both processes (`bench.analysis.kinds`), for each round of `pair_rounds`."""
-    sides = zip(*paired(base, candidate), strict=True)
+    """The kinds of both processes (`bench.analysis.kinds`), for each round."""
+    sides = zip(*both, strict=True)
     return list(zip(*map(numbers, sides), strict=True))
 
 

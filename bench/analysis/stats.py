@@ -297,6 +297,11 @@ def exponential(estimate: Estimate | None) -> Estimate | None:
     return Estimate(*map(math.exp, estimate))
 
 
+def outer(one: Estimate, other: Estimate) -> Estimate:
+    """The first estimate, with the interval that holds both intervals."""
+    return one._replace(low=min(one.low, other.low), high=max(one.high, other.high))
+
+
 @functools.lru_cache(maxsize=4096)
 def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     """The quantile of Student's t for a two-sided interval: of 97.5 % for a 95 % interval."""

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from bench.analysis import stats
-from bench.analysis.paired import paired_ratio
+from bench.analysis.paired import paired_ratio, ratio_of_runs
 
 RUNS = 3000
 PROCESS_SPREAD = 0.03
@@ -67,3 +67,34 @@ def test_paired_ratio_has_nominal_coverage_under_drift(processes):
     ratios = logs[..., 1] - logs[..., 0] + math.log(truth)
     found = [paired_ratio(run) for run in ratios.tolist()]
     assert 0.93 <= np.mean([low <= truth <= high for _, low, high in found]) <= 0.99
+
+
+@pytest.mark.parametrize("between", [0.0, 0.02, 0.05])
+def test_runs_differ_by_the_f_test_of_the_one_way_analysis(between):
+    draw, differed = np.random.default_rng(1), []
+    for _ in range(50):
+        counts = draw.integers(2, 6, size=4)
+        runs = [draw.normal(draw.normal(0, between), 0.02, count).tolist() for count in counts]
+        expected = scipy_stats.f_oneway(*runs).pvalue < 0.05
+        assert (ratio_of_runs(runs) is not None) == expected
+        differed.append(expected)
+    assert (np.mean(differed) < 0.2) == (between == 0)
+
+
+def test_two_runs_and_runs_of_one_round_cannot_tell_whether_runs_differ():
+    assert ratio_of_runs([[0.1, 0.11], [0.5, 0.51]]) is None
+    assert ratio_of_runs([[0.1], [0.5], [0.9]]) is None
+    assert ratio_of_runs([[0.1, 0.1], [0.1, 0.1], [0.1, 0.1]]) is None
+
+
+def test_an_interval_holds_the_ratio_where_runs_differ():
+    """Four runs of five rounds: 5 % between runs, 1 % between rounds; the truth is a ratio of 1."""
+    draw = np.random.default_rng(2)
+    effect = draw.normal(0, 0.05, (500, 4, 1))
+    logs = effect + draw.normal(0, 0.01, (500, 4, 5))
+    plain = [paired_ratio([[value] for value in run.ravel().tolist()]) for run in logs]
+    wider = [ratio_of_runs(run.tolist()) for run in logs]
+    held = [low <= 1 <= high for _, low, high in plain]
+    outer = [stats.outer(one, other or one) for one, other in zip(plain, wider, strict=True)]
+    assert np.mean(held) < 0.7
+    assert np.mean([low <= 1 <= high for _, low, high in outer]) > 0.92

@@ -6,7 +6,14 @@ import msgspec
 import pytest
 from support.records import measurement
 
-from bench.analysis.ratio import compare, drift_of, pair_rounds, usual_state, with_more_rounds
+from bench.analysis.ratio import (
+    OF_RUNS,
+    compare,
+    drift_of,
+    pair_rounds,
+    usual_state,
+    with_more_rounds,
+)
 from bench.records import Case
 
 BASE, CANDIDATE = Case("resnet50", "plain"), Case("swin_t", "plain")
@@ -161,3 +168,17 @@ def test_ratio_is_adjusted_to_the_usual_state():
     found = compare(base, candidate, usual=quiet)
     assert found.ratio.point == pytest.approx(1.2, rel=0.01)
     assert found.adjusted.point == pytest.approx(1.0, abs=0.03)
+
+
+def test_an_interval_holds_what_varies_between_runs():
+    """Each run alone would decide, but the runs contradict each other."""
+    base, candidate = [], []
+    for run, ratio in (("a", 1.05), ("b", 0.97), ("c", 1.08), ("d", 1.1)):
+        once = [[1.0], [1.01], [0.99]]
+        base += rounds_of(BASE, *once, run_id=run)
+        slower = [[ratio * wobble] for wobble in (1.001, 1.012, 0.989)]
+        candidate += rounds_of(CANDIDATE, *slower, start=5, run_id=run)
+    assert compare(base[:3], candidate[:3]).finding == "SLOWER"
+    found = compare(base, candidate)
+    assert (found.finding, found.rounds, found.note) == ("UNDECIDED", 12, OF_RUNS)
+    assert found.ratio.low < 1

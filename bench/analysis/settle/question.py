@@ -122,8 +122,7 @@ def _outer(found: Estimate | None, compared: Comparison | None) -> Estimate | No
     """
     if found is None or compared is None or compared.ratio is None:
         return found
-    low, high = compared.ratio.low, compared.ratio.high
-    return found._replace(low=min(found.low, low), high=max(found.high, high))
+    return stats.outer(found, compared.ratio)
 
 
 def _apart(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> float:
