@@ -28,11 +28,12 @@ def stopped_by(plan: Plan, records: Sequence[Measurement]) -> StopReason:
     "noise": the interval is not narrower than NOISE_WINDOW_ROUNDS rounds ago, so further rounds
     would not help. "rounds": all planned rounds are done. "budget": seconds spent + seconds of the
     longest round > budget, but never before `plan.least_rounds` rounds. A round that another
-    network disturbed is repeated once, and does not count.
+    network disturbed is repeated once, and does not count; it is not repeated where the planned
+    rounds are done without it.
     """
     counting = counted(records)
     if not counting or counting[-1] is not records[-1]:
-        return "round"
+        return "rounds" if len(counting) >= plan.rounds else "round"
     calm = undisturbed(counting)
     if plan.precision is not None and len(calm) >= MIN_ROUNDS_FOR_PRECISION:
         width = _half_width(calm)

@@ -81,6 +81,7 @@ def test_a_round_that_other_programs_spoil_is_named(store, monkeypatch):
     once = remeasure.one_by_one(PLAN, store, ON_FAKE, Listener(), {})
     assert once([A, B]) == [B]
     assert once([A, C]) == []
+    assert done_in(store, B)[-1].stopped_by == "rounds"  # it is repeated only if a question asks
 
 
 def test_the_case_is_done_after_any_round(store):
