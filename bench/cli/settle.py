@@ -26,6 +26,7 @@ from bench.cli.options import (
 )
 from bench.cli.sweep import conclude, locked, start, sweep_of
 from bench.errors import CASE_FAILED, UnavailableError, UsageError
+from bench.harness import grid
 from bench.harness import suite as suites
 from bench.harness.plan import PRESETS
 from bench.models.naming import selector
@@ -113,6 +114,7 @@ def settle(options: SettleOptions) -> int:
     plan = suites.plan_for(options.preset, suites.Suite(), None, None, options.patience)
     console = progress_console(to_stderr=options.as_json)
     here = _here(options.out, options.device)
+    _check_settings(here)
     named = _named(options.question or [], here.recorded, options.out)
     sweep = sweep_of(here.choice, options.out, console, retry_failed=False)
     if options.dry_run:
@@ -193,6 +195,16 @@ def _here(out: Path, device: str | None) -> _Here:
         names = ", ".join(each.choice.driver.name for each in found)
         raise UsageError(f"{out} has records of several devices: {names}", "Name one: --device")
     return found[0]
+
+
+def _check_settings(here: _Here) -> None:
+    """Raise UsageError or UnavailableError if a case cannot be measured as it was.
+
+    Its failure would otherwise take the place of the rounds on record.
+    """
+    cases = [case for case in here.recorded.cases if here.recorded.history(case).failure is None]
+    used = {key: dict.fromkeys(getattr(case, key) for case in cases) for key in grid.CHECKS}
+    grid.check_settings(used, here.recorded.environment.chip)
 
 
 def _choice(recorded: Recorded) -> Choice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench import backends
@@ -32,17 +32,20 @@ def check(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
         raise UsageError(
             f"{count} cases are too many", f"Measure at most {MAX_CASES} cases per run."
         )
-    for backend in grid["backend"]:
-        _check_backend(backend, chip)
-    for precision in grid["precision"]:
-        _check_precision(precision, chip)
-    for allocator in grid["allocator"]:
-        _check_allocator(allocator, chip)
-    for setting in grid["huge_pages"]:
-        _check_huge_pages(setting, chip)
+    check_settings(grid, chip)
     for key in ("batch", "resolution"):
         for number in grid[key]:
             check_positive(key, number)
+
+
+def check_settings(grid: Mapping[str, Iterable[Any]], chip: Chip) -> None:
+    """Raise UsageError or UnavailableError for a setting of a process that `chip` cannot have.
+
+    The keys are those of CHECKS.
+    """
+    for key, check_one in CHECKS.items():
+        for value in grid[key]:
+            check_one(value, chip)
 
 
 def _check_backend(name: str, chip: Chip) -> None:
@@ -94,6 +97,14 @@ def _is_set_here(name: str, chip: Chip, flag: str) -> bool:
 def _unavailable(what: str, why: str, remedy: str, flag: str) -> UnavailableError:
     ways = [f"{remedy}." if remedy else "", f"Leave out {flag}, or name another."]
     return UnavailableError(f"{what}: {why}", " ".join(filter(None, ways)))
+
+
+CHECKS = {
+    "backend": _check_backend,
+    "precision": _check_precision,
+    "allocator": _check_allocator,
+    "huge_pages": _check_huge_pages,
+}
 
 
 def check_positive(what: str, number: int) -> None:

@@ -13,6 +13,8 @@ from support.runs import recorded
 
 from bench.cli import interrupts
 from bench.cli.rounds import Rounds
+from bench.errors import UsageError
+from bench.harness import grid
 from bench.harness.scheduler.patience import Patience
 from bench.records import Environment, Measurement
 from bench.storage import reader
@@ -189,6 +191,20 @@ def test_records_of_another_version_are_refused_with_what_changed(bench, out):
     assert done.returncode == 2
     assert "of another environment: bench 0.0.1 → " in done.stderr
     assert "measure here first" in done.stderr
+
+
+def test_an_allocator_that_the_shell_brings_is_refused_before_its_failures_replace_rounds(
+    bench, out, monkeypatch
+):
+    def brought(name, chip):
+        raise UsageError(f"no case would have the allocator {name}", "Unset LD_PRELOAD.")
+
+    before = out.read_bytes()
+    monkeypatch.setitem(grid.CHECKS, "allocator", brought)
+    done = bench(*SETTLE)
+    assert done.returncode == 2
+    assert "no case would have the allocator default" in done.stderr
+    assert out.read_bytes() == before
 
 
 def test_a_single_case_leaves_nothing_to_settle(bench, out):
