@@ -67,24 +67,24 @@ def test_patience_is_a_share_of_the_seconds_of_the_run(time_s):
     patience = Patience(0.25)
     time_s[0] += 20.0
     for _ in range(FEWEST_BLOCKS):
-        assert patience.wait() is None  # nobody knows yet how fast a quiet machine is
-        patience.timed(BLOCK)
-    assert patience.wait().most_s == pytest.approx(5.0)
-    assert patience.wait().compute_s == pytest.approx(1.35 * KERNEL_S[0])
-    patience.timed(msgspec.structs.replace(BLOCK, rested_s=4.0))
-    assert patience.wait().most_s == pytest.approx(1.0)
-    patience.timed(msgspec.structs.replace(BLOCK, rested_s=1.0))
-    assert patience.wait() is None
+        assert patience.wait(CASE) is None  # nobody knows yet how fast a quiet machine is
+        patience.timed(CASE, BLOCK)
+    assert patience.wait(CASE).most_s == pytest.approx(5.0)
+    assert patience.wait(CASE).compute_s == pytest.approx(1.35 * KERNEL_S[0])
+    patience.timed(CASE, msgspec.structs.replace(BLOCK, rested_s=4.0))
+    assert patience.wait(CASE).most_s == pytest.approx(1.0)
+    patience.timed(CASE, msgspec.structs.replace(BLOCK, rested_s=1.0))
+    assert patience.wait(CASE) is None
     time_s[0] += 1000.0
-    assert patience.wait().most_s == MOST_S
+    assert patience.wait(CASE).most_s == MOST_S
 
 
 def test_a_run_without_patience_neither_waits_nor_repeats(time_s):
     patience = Patience(0.0)
     for _ in range(2 * FEWEST_BLOCKS):
-        patience.timed(BLOCK)
+        patience.timed(CASE, BLOCK)
     time_s[0] += 100.0
-    assert patience.wait() is None
+    assert patience.wait(CASE) is None
     assert patience.spoilt_by(busy()) == []
 
 
@@ -99,10 +99,22 @@ def test_a_round_is_spoilt_by_what_the_machine_shows_and_not_by_its_samples():
     slow = measurement(CASE, 1, **{**OBSERVED, "samples_s": [1.0, 9.0], "steady": False})
     assert patience.spoilt_by(slow) == []
     for _ in range(FEWEST_BLOCKS):
-        patience.timed(BLOCK)
+        patience.timed(CASE, BLOCK)
     kernels = {"block_compute_s": [SLOW_S[0]], "block_memory_s": [KERNEL_S[1]]}
     (text,) = patience.spoilt_by(measurement(CASE, 1, **{**OBSERVED, **kernels}))
     assert text.startswith("computation took 6.0 times as long")
+
+
+def test_kernels_of_other_threads_do_not_tell_what_is_quiet():
+    patience = Patience(0.25)
+    more_threads = msgspec.structs.replace(CASE, threads=CASE.threads + 1)
+    slower = Block(0.0, [0.01], *SLOW_S)
+    for _ in range(FEWEST_BLOCKS):
+        patience.timed(CASE, BLOCK)
+        patience.timed(more_threads, slower)
+    kernels = {"block_compute_s": [SLOW_S[0]], "block_memory_s": [SLOW_S[1]]}
+    assert patience.spoilt_by(measurement(CASE, 1, **{**OBSERVED, **kernels})) != []
+    assert patience.spoilt_by(measurement(more_threads, 1, **{**OBSERVED, **kernels})) == []
 
 
 def test_a_run_waits_and_records_for_how_long(tmp_path):
@@ -134,6 +146,8 @@ def test_waiting_and_repeating_do_not_bias_a_ratio():
     with_all = latency(every[fast]) / latency(every[slow])
     without = latency(undisturbed(every[fast])) / latency(undisturbed(every[slow]))
     assert abs(without / with_all - 1) < BIASED_BY
+    for rounds in every.values():  # what biases both networks alike cancels in their ratio
+        assert abs(latency(undisturbed(rounds)) / latency(rounds) - 1) < BIASED_BY
 
 
 def latency(rounds):
@@ -144,7 +158,7 @@ def simulated_rounds(case, count):
     """Rounds of two blocks, each of which waits for at most 0.1 s; a spoilt round is repeated."""
     patience = Patience(0.5)
     for _ in range(FEWEST_BLOCKS):
-        patience.timed(BLOCK)
+        patience.timed(CASE, BLOCK)
     rounds = []
     while len(counted(rounds[-2:])) < 1 or len(rounds) < count:
         rounds.append(simulated_round(case, len(rounds) + 1, patience))

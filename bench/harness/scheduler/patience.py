@@ -17,7 +17,7 @@ from bench.analysis.verdict import (
 )
 from bench.devices import clocks
 from bench.harness.protocol.messages import Block, Wait
-from bench.records import Measurement
+from bench.records import Case, Measurement
 
 FEWEST_BLOCKS = 5  # whose kernels tell what a quiet machine is
 MOST_S = 10.0  # that one block waits
@@ -38,31 +38,33 @@ class Patience:
         self._share = share
         self._began_s = clocks.monotonic()
         self._rested_s = 0.0
-        self._kernels: list[Quiet] = []
+        self._kernels: dict[tuple[object, ...], list[Quiet]] = {}  # by `Case.of_kernels`
 
-    def wait(self) -> Wait | None:
-        """What the next block waits for; None where nothing is left, or too little is known."""
+    def wait(self, case: Case) -> Wait | None:
+        """What the next block of `case` waits for; None where nothing is left, or known."""
         left_s = self._share * (clocks.monotonic() - self._began_s) - self._rested_s
-        if left_s <= 0 or (quiet := self._quiet()) is None:  # it sorts all kernels
+        if left_s <= 0 or (quiet := self._quiet(case)) is None:  # it sorts all kernels
             return None
         compute_s, memory_s = COMPUTE_SLOWER[0] * quiet.compute_s, MEMORY_SLOWER[0] * quiet.memory_s
         return Wait(compute_s, memory_s, min(left_s, MOST_S))
 
-    def timed(self, block: Block) -> None:
-        """Count the seconds that a block waited, and remember its kernels."""
+    def timed(self, case: Case, block: Block) -> None:
+        """Count the seconds that a block of `case` waited, and remember its kernels."""
         self._rested_s += block.rested_s
-        self._kernels.append(Quiet(block.compute_s, block.memory_s))
+        alike = self._kernels.setdefault(case.of_kernels, [])
+        alike.append(Quiet(block.compute_s, block.memory_s))
 
     def spoilt_by(self, made: Measurement) -> list[str]:
         """Say what other programs did to a round that is to be repeated; [] for other rounds."""
         if not self._share:
             return []
-        reasons = judge(made, Machine(self._quiet())).reasons
+        reasons = judge(made, Machine(self._quiet(made.case))).reasons
         return [
             reason.text
             for reason in reasons
             if reason.observation in BY_OTHERS and reason.level != "VALID"
         ]
 
-    def _quiet(self) -> Quiet | None:
-        return quietest(self._kernels) if len(self._kernels) >= FEWEST_BLOCKS else None
+    def _quiet(self, case: Case) -> Quiet | None:
+        alike = self._kernels.get(case.of_kernels, [])
+        return quietest(alike) if len(alike) >= FEWEST_BLOCKS else None

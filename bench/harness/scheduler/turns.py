@@ -31,7 +31,7 @@ def take_turns(
             if child not in children:
                 continue
             try:
-                patience.timed(child.time_block(patience.wait()))
+                patience.timed(child.case, child.time_block(patience.wait(child.case)))
             except CaseError as error:
                 children.remove(child)
                 fail(child.job, error)
