@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -66,6 +68,12 @@ class Row(msgspec.Struct, frozen=True):
     def kinds(self) -> list[Kind]:
         """The kinds of processes, by their page faults; [] if the case failed."""
         return [] if self.failure else kinds(self.rounds)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of the logarithms of the processes' medians; None for one."""
+        logs = [math.log(statistics.median(record.samples_s)) for record in self.rounds]
+        return statistics.stdev(logs) if len(logs) > 1 and not self.failure else None
 
     @property
     def tail(self) -> Tail:

@@ -36,6 +36,7 @@ def show(console: Console, board: Board) -> None:
         if each.is_open:
             say(console, f"open: {_sentence(each)}: {why_open(board, each)}")
     say(console, f"{len(board.answers)} questions: {counted(board)}")
+    say(console, "An answer holds for the times of its rounds; on another day, ratios may differ.")
 
 
 def counted(board: Board) -> str:

@@ -19,6 +19,8 @@ from bench.report import devices
 from bench.report.gather import gather
 from bench.text import printable
 
+REAL = ["latency_spread", "utilisation", "top1"]  # columns without a unit in their names
+
 
 def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """All cases on record below one or several folders: the columns of `frame`, and two more.
@@ -45,7 +47,7 @@ def frame(rows: Sequence[Row]) -> pd.DataFrame:
     """One line per row; a value that was not measured is `NaN`, `None` or `<NA>`, never 0."""
     lines = pd.DataFrame([_line(row) for row in rows])
     whole = [name for name in Cost.__struct_fields__ if name != "uncounted"]
-    real = [name for name in lines if name.endswith(("_s", "_w", "_j"))] + ["utilisation", "top1"]
+    real = [name for name in lines if name.endswith(("_s", "_w", "_j"))] + REAL
     return lines.astype({**dict.fromkeys(real, "float64"), **dict.fromkeys(whole, "Int64")})
 
 
@@ -57,6 +59,7 @@ def _line(row: Row) -> dict[str, object]:
         "latency_s": row.typical_s,
         "latency_low_s": row.interval.low if row.interval else None,
         "latency_high_s": row.interval.high if row.interval else None,
+        "latency_spread": row.spread,
         "latency_mean_s": row.summary.mean if row.summary else None,
         "latency_std_s": row.summary.std if row.summary else None,
         "latency_median_s": row.summary.median if row.summary else None,

@@ -71,7 +71,9 @@ else the number of its last case. INVALID rows are not used.
 its own: `arena` keeps the memory that a network frees, `default` gives it back to the system.
 - †: the value uses a SUSPECT row. *apart*: the networks did not take turns, so the interval \
 includes the machine's drift. *(2 of 8)*: only 2 of 8 values have an interval. *exact*: the value \
-was counted, not timed."""
+was counted, not timed.
+- Intervals hold for the times of the measurement and the kinds of processes that were met; on \
+another day, a ratio may differ by more."""
 
 
 def to_markdown(judged: Sequence[ClaimResult], devices: Sequence[DeviceResults]) -> str:

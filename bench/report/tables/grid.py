@@ -12,6 +12,7 @@ from bench.models import forms, naming
 from bench.records import Cost
 from bench.report import doubts
 from bench.report.devices import DeviceResults
+from bench.report.tables import neighbours
 from bench.report.tables.layouts import (
     LATENCY_BATCH,
     THROUGHPUT_BATCH,
@@ -80,7 +81,7 @@ def build(layout: Layout, devices: Sequence[DeviceResults], shown: Sequence[Show
     notes = [note for each in shown for note in doubts.footnotes(each.name, each.rows.values())]
     if notes:
         notes.append("The results.md of the device lists all reasons.")
-    notes += [note for each in shown for note in _twins(each)]
+    notes += [note for each in shown for note in (*neighbours.line(each), *_twins(each))]
     texts = {link.text for column in columns for cell in column.cells for link in cell}
     reading = [*_reading(layout, measured=bool(shown)), *layout.notes]
     if NOTHING in texts:
@@ -227,7 +228,9 @@ def _reading(layout: Layout, *, measured: bool) -> Iterator[str]:
             yield (f"Throughput: {THROUGHPUT_BATCH} images / latency at batch {THROUGHPUT_BATCH}.")
         yield (
             "Rank: the places that a row can have among the device's rows in this table. Of two "
-            "rows, one is faster if the 95 % interval of their ratio is wholly beyond 2 %."
+            "rows, one is faster if the 95 % interval of their ratio is wholly beyond 2 %. "
+            "Intervals hold for the times of the measurement and the kinds of processes that were "
+            "met."
         )
     if not layout.ablation:
         yield "MACs: multiply-accumulates for one image, which the paper calls FLOPs."

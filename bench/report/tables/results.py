@@ -49,6 +49,13 @@ TOLD: tuple[Callable[[Case], str], ...] = (
     lambda case: case.precision,
 )
 
+INTERVALS = (
+    "A 95 % interval holds for the times at which the case was measured, and for the kinds of "
+    "processes that were met: *k* processes miss a kind that one in ten has with a probability of "
+    "0.9^*k*, three with 73 %, twelve with 28 %. *Between processes* is the standard deviation of "
+    "the processes' medians, relative to the latency."
+)
+
 KINDS = (
     "Processes of one case differ by their page faults: memory that a call gives back is mapped "
     "anew by the next. A line has the number of processes of each kind, with their page faults a "
@@ -82,6 +89,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
             several = list(cases)
             lines = _without_empty(pd.DataFrame([_line(row) for row in several]))
             parts.append(f"{_heading(several[0].case)}\n\n{to_markdown_table(lines)}")
+        parts += [INTERVALS] * any(row.interval is not None for row in members)
         parts += [*_kinds(members), *_twins(members), *_doubts(members), *_failures(members)]
     return "\n\n".join(parts) + "\n"
 
@@ -114,6 +122,7 @@ def _line(row: Row) -> dict[str, str]:
         "Threads": str(case.threads),
         "Latency (ms)": significant(milliseconds(row.typical_s)) if summary else failed,
         "95 % interval (ms)": _interval(row),
+        "Between processes (%)": significant(in_unit(0.01, row.spread), 2),
         "Rank": ranks.text(row.rank) or NOTHING,
         "Throughput (img/s)": significant(row.throughput),
         SPREAD_MS: summary.spread_ms if summary else NOTHING,
