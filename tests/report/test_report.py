@@ -6,6 +6,7 @@ import re
 
 import msgspec
 import pytest
+from support.claims import rounds_on
 from support.paths import GOLDEN
 from support.records import CHIP, ENVIRONMENT, QUIET, SPREAD, failure, three, timed
 from support.results import pages_of, write
@@ -412,3 +413,24 @@ def test_results_have_a_section_and_the_kinds_of_processes_per_allocator():
     assert second.startswith(", arena\n")
     assert " 0 (1), 900 (2) |" in first
     assert " 0 to 1 (3) |" in second.partition("## ")[0]
+
+
+def test_claims_are_judged_for_each_allocator(tmp_path):
+    latencies_ms = {"default": (10.0, 12.0), "arena": (10.0, 8.0)}
+    names = ("convnext_t", "repnext_u3_t@rrep")
+    here = {"environment_id": ENVIRONMENT.environment_id}
+    records = [
+        record
+        for allocator, several in latencies_ms.items()
+        for name, ms in zip(names, several, strict=True)
+        for record in rounds_on(CHIP, name, ms, allocator=allocator, **here)
+    ]
+    report.write([write(tmp_path / "out" / "chip", [ENVIRONMENT, *records])])
+    lines = csv.DictReader(io.StringIO((tmp_path / "out" / "claims.csv").read_text()))
+    verdicts = {line["device"]: line["verdict"] for line in lines if line["number"] == "34"}
+    assert verdicts == {
+        "Test Chip 9000": "not reproduced",
+        "Test Chip 9000, arena": "reproduced",
+    }
+    (line,) = re.findall(r"^\| 34 \|.*$", (tmp_path / "out" / "claims.md").read_text(), re.M)
+    assert "**not reproduced**" in line

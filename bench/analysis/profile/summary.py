@@ -22,7 +22,7 @@ class Change(NamedTuple):
     """Seconds that a term of the latency takes before and after a change.
 
     `within_s` is half the width of the change's 95 % interval, from pairs of rounds that were
-    profiled next to each other; None for fewer than two pairs.
+    profiled next to each other; None for fewer than three pairs.
     """
 
     term: str

@@ -26,8 +26,8 @@ TERMS_NOTE = (
 
 DIFFERENCE_NOTE = (
     "± is half the width of the 95 % interval of a change, from processes of both cases that were "
-    "profiled in the same round of one run; there is none where fewer than two pairs of processes "
-    "were. A change smaller than ± may be noise of the machine."
+    "profiled in the same round of one run; fewer than three pairs of processes have none. A "
+    "change smaller than ± may be noise of the machine."
 )
 
 
