@@ -81,7 +81,7 @@ def test_a_run_resumes_after_a_full_disk_is_made_larger(tmp_path):
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("cannot make a small disk: mounting in a new namespace is not allowed")
     sweep = Sweep(tmp_path)
-    command = [sys.executable, "-m", "bench", *sweep.arguments, "--out", "out"]
+    command = [sys.executable, "-m", "bench", *sweep.arguments]
     script = [*unshare, "sh", "-c", SMALL_DISK, "sh", *command]
     done = subprocess.run(script, cwd=tmp_path, check=False, timeout=120)
     first, second = (tmp_path / name for name in ("first", "second"))

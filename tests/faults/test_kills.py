@@ -187,3 +187,20 @@ def test_repeated_signals_do_not_interrupt_the_clean_up(tmp_path):
     assert run.wait(60) == 130, sweep.said()
     assert "same command again to resume" in sweep.said()
     sweep.assert_nothing_runs()
+
+
+def test_settling_that_is_killed_goes_on_with_the_same_command(tmp_path):
+    sweep = Sweep(tmp_path, "--models", "resnet50,swin_t", "--device", "fake", "--batch", "1",
+                  "--rounds", "1", "--preset", "quick")  # fmt: skip
+    assert sweep.finish() == 0, sweep.said()
+    sweep.arguments = ["settle", "out", "--for", "60s"]
+    run = sweep.start()
+    sweep.wait_for_rounds(2 + 2, run)
+    run.kill()
+    run.wait()
+    sweep.assert_nothing_runs()
+    assert sweep.finish() == 0, sweep.said()
+    assert "1 questions: 1 decided" in sweep.said()
+    ends = sweep.ends()
+    assert len({end[:2] for end in ends}) == len(ends) >= 2 + 4
+    assert {end[2] for end in ends} == {"rounds"}

@@ -35,6 +35,7 @@ class Sweep:
         (folder / "tmp").mkdir(parents=True)
         (folder / "own.toml").write_text(SUITE)
         self.arguments = ["run", *(arguments or ("--suite", "own.toml", "--device", "fake"))]
+        self.arguments += ["--out", "out"]
 
     @property
     def path(self) -> Path:
@@ -44,7 +45,7 @@ class Sweep:
         """Start or resume the run; its output goes to the file `said`."""
         with (self.folder / "said").open("w") as said:
             return subprocess.Popen(
-                [sys.executable, *self.program, *self.arguments, "--out", "out"],
+                [sys.executable, *self.program, *self.arguments],
                 cwd=self.folder,
                 env={**os.environ, MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp")},
                 stdin=subprocess.DEVNULL,
