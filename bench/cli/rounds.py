@@ -51,25 +51,26 @@ class Rounds(Listener):
         return self._sweep.console
 
     def look(self) -> Board:
-        """Return what the records answer; if that is all, with what the new order of rows asks."""
-        board = self._ledger.board(self._questions)
-        if board.open:
-            return board
-        self._questions = self._ask()
+        """Return what the records answer."""
         return self._ledger.board(self._questions)
+
+    def ask_again(self) -> Board:
+        """Return what the records answer of the questions that the new order of rows asks."""
+        self._questions = self._ask()
+        return self.look()
 
     def settle(self, plan: Plan, for_s: float) -> Board:
         """Measure rounds until every question is answered or the time is over."""
         board = self.look()
         if not board.open:
             return board
-        cases = dict.fromkeys(case for each in board.answers for case in each.question.cases)
+        cases = self._ledger.recorded.cases
         sources, reasons = remeasure.found_again(cases)
         self._ledger = Ledger(self._ledger.recorded, self._margin, reasons)
         measure = remeasure.one_by_one(
             plan, self._sweep.store, self._sweep.environment, self, sources
         )
-        return settling.settle(self.look, measure, for_s, self._tell)
+        return settling.settle(self.look, measure, for_s, self._tell, ask_again=self.ask_again)
 
     def _ask(self) -> list[Question]:
         records = [*self._environments, *self._ledger.recorded.records]

@@ -28,37 +28,47 @@ def settle(
     seconds: float,
     tell: Tell = lambda *_: None,
     now: Callable[[], float] = time.monotonic,
+    ask_again: Look | None = None,
 ) -> Board:
     """Measure rounds until every question is answered, or no further round fits into `seconds`.
 
     `look` reads the records anew, `measure` adds one round of the given cases to them, and returns
     the cases whose round other programs spoilt. `tell` hears of each round before it is measured,
-    and of the seconds left. The state is in the records alone, so a killed call goes on when it is
-    made again. Returns the last board, in which a question whose cases cannot be measured together
-    says so.
+    and of the seconds left. `ask_again` returns the board with the questions of the new order of
+    rows, once no round can answer the old ones. The state is in the records alone, so a killed call
+    goes on when it is made again. Returns the last board, in which a question whose cases cannot be
+    measured together says so.
     """
     began = now()
     planned_s = 0.0
-    apart: Counter[Question] = Counter()
+    apart: Counter[frozenset[Case]] = Counter()
     board = look()
     while True:
         gone_s = now() - began
         slowness = gone_s / planned_s if planned_s and gone_s else 1.0  # of rounds, by their plan
-        hopeless = [question for question, count in apart.items() if count >= MOST_APART]
+        hopeless = [q for q in _rounds(board) if apart[q.cases] >= MOST_APART]
         chosen = choose(board, (seconds - gone_s) / slowness, hopeless)
         if chosen is None:
-            return _with_reasons(board, hopeless)
+            renewed = ask_again() if ask_again else board
+            if _pairs(renewed) <= _pairs(board):
+                return _with_reasons(board, hopeless)
+            board = renewed
+            continue
         tell(board, chosen, seconds - gone_s)
         spoilt = measure(chosen.cases)
         planned_s += chosen.seconds
         known, board = _rounds(board), look()
         now_known = _rounds(board)
         calm = [each for each in chosen.questions if each.cases.isdisjoint(spoilt)]
-        apart.update(each for each in calm if now_known.get(each) == known[each])
+        apart.update(each.cases for each in calm if now_known.get(each) == known[each])
 
 
 def _rounds(board: Board) -> dict[Question, int]:
     return {each.question: each.rounds for each in board.answers}
+
+
+def _pairs(board: Board) -> set[frozenset[Case]]:
+    return {each.question.cases for each in board.answers}
 
 
 def _with_reasons(board: Board, hopeless: Collection[Question]) -> Board:

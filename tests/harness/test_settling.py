@@ -102,3 +102,33 @@ def test_nothing_is_measured_where_all_is_answered():
         0.0,
     )
     assert settle(lambda: known, pytest.fail, 1000) == known
+
+
+def test_a_new_order_of_rows_asks_though_an_old_question_cannot_be_answered():
+    known = {A: took_turns(A, 10.0, 2), B: took_turns(B, 10.1, 2, run_id="another")}
+    known[C] = took_turns(C, 30.0, 2)
+    asked, rounds = [Question(A, B)], []
+
+    def measure(cases):
+        rounds.append(set(cases))
+        for case in cases:
+            run = f"{case.model}" if B in cases else "together"
+            known[case] += took_turns(
+                case, 30.0 if case == C else 10.0, 1, run_id=f"{run} {len(rounds)}"
+            )
+        return []
+
+    def look():
+        answers = [answer(each, known[each.base], known[each.candidate]) for each in asked]
+        return Board(answers, dict.fromkeys(known, 1.0), 0.0)
+
+    def ask_again():
+        asked[:] = [Question(A, B, ("another table",)), Question(A, C)]
+        return look()
+
+    board = settle(look, measure, 100, now=lambda: float(len(rounds)), ask_again=ask_again)
+    assert rounds[:MOST_APART] == [{A, B}] * MOST_APART
+    assert {A, C} in rounds
+    assert rounds.count({A, B}) == MOST_APART
+    assert [each.finding for each in board.answers] == ["UNDECIDED", "SLOWER"]
+    assert "did not take turns" in board.answers[0].why
