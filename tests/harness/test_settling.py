@@ -1,18 +1,26 @@
 """The loop of `bench settle` on simulated tables and on scripted boards."""
 
+import contextlib
 import itertools
 
 import pytest
+from support.runs import ON_FAKE, PLAN, Listener, fake, measure
 from support.settle_tables import TABLES, Result, Table, total
 from support.settled import took_turns
 
+from bench.analysis.recorded import Recorded
 from bench.analysis.settle import Board, Question, answer
+from bench.analysis.settle.ledger import Ledger
+from bench.analysis.stats import MARGIN
+from bench.harness import remeasure
 from bench.harness.settling import MOST_APART, settle
-from bench.records import Case
+from bench.records import Case, of_cases
+from bench.storage.results import Store
 
 WRONG = 0.05  # of the decided questions
 TIME = 0.5  # of the seconds of uniform rounds
 FEW_TABLES = 2
+PLANTS = (0, 1, 8, 15, 30)  # per cent by which a simulated network is slower
 A, B, C = (Case(model, "plain") for model in ("resnet50", "swin_t", "convnext_t"))
 
 
@@ -29,6 +37,32 @@ def test_few_decisions_are_wrong_and_they_cost_half_of_uniform_rounds():
 @pytest.mark.slow
 def test_few_decisions_of_all_tables_are_wrong_and_they_cost_half_of_uniform_rounds():
     check(total(TABLES))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", "ab")
+def test_rounds_of_the_scheduler_decide_rightly_on_the_fake_device(tmp_path, table):
+    """Scheduler, store, ledger and statistics together; the true ratios are known."""
+    cases = {fake(f"self/resnet50+{slower}/{table}"): 1 + slower / 100 for slower in PLANTS}
+    questions = [Question(*pair) for pair in itertools.combinations(cases, 2)]
+    measure(tmp_path, list(cases), PLAN.exactly(1), Listener())
+    store = Store(tmp_path)
+    store.open()
+    with contextlib.closing(store):
+        ledger = Ledger(Recorded(ON_FAKE, list(of_cases(store.records))), MARGIN)
+        heard = Listener()
+        heard.measured = lambda case, rounds: ledger.add([rounds[-1]])
+        once = remeasure.one_by_one(PLAN, store, ON_FAKE, heard, {})
+        board = settle(lambda: ledger.board(questions), once, 20)
+    found = {each.question: each.finding for each in board.answers}
+    expected = {each: _order(cases[each.candidate] / cases[each.base]) for each in found}
+    decided = {each for each, finding in found.items() if finding != "UNDECIDED"}
+    assert len(decided) >= 0.6 * len(questions)
+    assert {each: found[each] for each in decided} == {each: expected[each] for each in decided}
+
+
+def _order(ratio):
+    return "SLOWER" if ratio > 1 + MARGIN else "FASTER" if ratio < 1 / (1 + MARGIN) else "SAME"
 
 
 def test_the_time_is_kept():
