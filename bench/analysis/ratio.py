@@ -18,10 +18,10 @@ from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.kinds import numbers
 from bench.analysis.paired import by_kind, point_of, ratio_of_kinds, ratio_of_runs
+from bench.analysis.pairs import Pair, State, paired, pairs_of
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate, Finding
 from bench.records import Case, Measurement
 
-SMOOTHED = 2  # the state of a block is a median over this many blocks on either side, too
 FEW_ROUNDS_REMEDY = "run the same command with --rounds 6"
 OF_KINDS = (
     "processes differ by their page faults; the interval holds for each kind that was met, so more "
@@ -32,8 +32,6 @@ OF_RUNS = (
 )
 TOO_FAR_APART = "the latencies are too far apart for an interval"
 WITHOUT_BUDGET = " and without --budget"  # which would end the case again
-
-State = tuple[float, float]
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -77,22 +75,6 @@ class Comparison(msgspec.Struct, frozen=True):
         return self.finding in ("FASTER", "SLOWER")
 
 
-class Pair(NamedTuple):
-    """Two neighbouring blocks: logs of their medians in seconds, and the state of the machine.
-
-    A state is (log compute seconds, log memory seconds) of the calibration kernels.
-    """
-
-    base_log: float
-    candidate_log: float
-    state: State | None
-
-    @property
-    def log_ratio(self) -> float:
-        """log(candidate / base)."""
-        return self.candidate_log - self.base_log
-
-
 def compare(
     base: Sequence[Measurement],
     candidate: Sequence[Measurement],
@@ -104,7 +86,7 @@ def compare(
     `usual` is the state that the ratio is adjusted to; `margin` the smallest relevant difference.
     """
     both = paired(base, candidate)
-    rounds = [_pairs(*each) for each in both]
+    rounds = [pairs_of(*each) for each in both]
     if len(rounds) >= FEWEST_PROCESSES:
         found = _side_by_side(both, rounds, usual, margin)
     elif rounds:
@@ -217,58 +199,6 @@ def _latencies(
 
 def _medians(rounds: Sequence[Measurement]) -> list[float]:
     return [statistics.median(record.samples_s) for record in rounds]
-
-
-def pair_rounds(base: Sequence[Measurement], candidate: Sequence[Measurement]) -> list[list[Pair]]:
-    """The pairs of neighbouring blocks, for each round in which the two cases took turns."""
-    return [_pairs(*both) for both in paired(base, candidate)]
-
-
-def paired(
-    base: Iterable[Measurement], candidate: Iterable[Measurement]
-) -> list[tuple[Measurement, Measurement]]:
-    """The records of both cases, for each round in which they took turns (`sitting_of`)."""
-    theirs = {sitting_of(record): record for record in candidate}
-    return [(mine, theirs[sitting_of(mine)]) for mine in base if sitting_of(mine) in theirs]
-
-
-def sitting_of(record: Measurement) -> tuple[str, int]:
-    """A key that is equal for records whose cases took turns, and for no others.
-
-    Old records have no `sitting` (0); their cases of one round took turns.
-    """
-    return (record.run_id, record.sitting or -record.round)
-
-
-def _pairs(base: Measurement, candidate: Measurement) -> list[Pair]:
-    """Pair the n-th block of one with the n-th block of the other: both had the n-th turn."""
-    states = _states(base, candidate)
-    logs = ([math.log(statistics.median(block)) for block in r.blocks] for r in (base, candidate))
-    return [Pair(*each) for each in zip(*logs, states, strict=False)]
-
-
-def _states(base: Measurement, candidate: Measurement) -> list[State | None]:
-    """The state of the machine in each turn: medians over neighbouring blocks in time order."""
-    turns = min(len(base.block_sizes), len(candidate.block_sizes))
-    if not (base.block_compute_s and candidate.block_compute_s):
-        return [None] * turns
-    timeline = sorted(
-        (start, index, math.log(compute), math.log(memory))
-        for record in (base, candidate)
-        for index, (start, compute, memory) in enumerate(
-            zip(record.block_starts_s, record.block_compute_s, record.block_memory_s, strict=True)
-        )
-    )
-    places = [[] for _ in range(turns)]  # type: list[list[int]]
-    for place, (_, index, _, _) in enumerate(timeline):
-        if index < turns:
-            places[index].append(place)
-    return [_smooth(timeline, min(own), max(own)) for own in places]
-
-
-def _smooth(timeline: Sequence[tuple[float, int, float, float]], first: int, last: int) -> State:
-    near = timeline[max(first - SMOOTHED, 0) : last + SMOOTHED + 1]
-    return (statistics.median(e[2] for e in near), statistics.median(e[3] for e in near))
 
 
 def adjust(rounds: Sequence[Sequence[Pair]], usual: State | None) -> Estimate | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from bench.analysis.gather import DeviceRecords, gather
-from bench.analysis.ratio import State, usual_state
+from bench.analysis.pairs import State
+from bench.analysis.ratio import usual_state
 from bench.analysis.settings import alike
 from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of, usable_cpus
 from bench.errors import UsageError

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from support.records import measurement
 
+from bench.analysis.pairs import pair_rounds
 from bench.analysis.ratio import (
     OF_RUNS,
     compare,
     drift_of,
-    pair_rounds,
     usual_state,
     with_more_rounds,
 )

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from bench.analysis import stats
-from bench.analysis.ratio import OF_KINDS, Comparison, compare, pair_rounds
+from bench.analysis.pairs import pair_rounds
+from bench.analysis.ratio import OF_KINDS, Comparison, compare
 from bench.analysis.settle import sequence
 from bench.analysis.settle.belief import Belief, rate, rounds_needed
 from bench.analysis.stats import Estimate, Finding

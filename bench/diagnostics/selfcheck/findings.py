@@ -11,6 +11,7 @@ import msgspec
 
 from bench.analysis import ratio, stats
 from bench.analysis.paired import paired_ratio
+from bench.analysis.pairs import pair_rounds, sitting_of
 from bench.analysis.ratio import Comparison
 from bench.analysis.stats import Estimate
 from bench.diagnostics.selfcheck import PLANTS, REPLICAS, UNLIKE, Parts
@@ -79,7 +80,7 @@ def _by_round(pool: Sequence[Measurement]) -> list[dict[str, Measurement]]:
     by_round: dict[tuple[str, int], dict[str, Measurement]] = {}
     for record in pool:
         name = record.case.model.partition("+")[2]
-        by_round.setdefault(ratio.sitting_of(record), {})[name] = record
+        by_round.setdefault(sitting_of(record), {})[name] = record
     whole = len(REPLICAS) * len(PLANTS)
     return [found for found in by_round.values() if len(found) == whole]
 
@@ -118,7 +119,7 @@ def _together(
         [
             pair.log_ratio
             for base, slowed in _names(percent)
-            for pairs in ratio.pair_rounds([r[base]], [r[slowed]])
+            for pairs in pair_rounds([r[base]], [r[slowed]])
             for pair in pairs
         ]
         for r in rounds
@@ -226,7 +227,7 @@ def _noise(pool: Sequence[Measurement]) -> tuple[float, float]:
     plain: dict[tuple[str, int], list[float]] = {}
     for record in pool:
         if "+0/" in record.case.model:
-            logs = plain.setdefault(ratio.sitting_of(record), [])
+            logs = plain.setdefault(sitting_of(record), [])
             logs.append(math.log(statistics.median(record.samples_s)))
     differences = [logs[0] - logs[1] for logs in plain.values() if len(logs) == len(REPLICAS)]
     everything = [log for logs in plain.values() for log in logs]

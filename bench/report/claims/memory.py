@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from bench import paper
-from bench.analysis.ratio import paired
+from bench.analysis.pairs import paired
 from bench.records import Cost
 from bench.report.claims.evidence import (
     TOO_FEW,

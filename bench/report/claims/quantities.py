@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from bench import paper
-from bench.analysis.ratio import compare, paired
+from bench.analysis.pairs import paired
+from bench.analysis.ratio import compare
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.report.claims.evidence import (
     PRECISION,
