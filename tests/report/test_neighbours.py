@@ -1,9 +1,11 @@
 """Neighbours in a table that are not told apart are named, with the reason."""
 
+import msgspec
 from support.records import rounds
 from support.results import device
 from support.table_rows import thrice
 
+from bench.records import Conditions
 from bench.report.tables import neighbours
 from bench.report.tables.layouts import LAYOUTS, shown_of
 
@@ -38,3 +40,16 @@ def test_neighbours_that_never_took_turns_say_so():
     apart = [rounds("swin_t", latencies_ms=[10.1] * 3, last="rounds", run_id="other")]
     (line,) = said(thrice("resnet50", ms=10), *apart)
     assert "ResNet50 and Swin-T (measured at different times" in line
+
+
+def test_processes_of_several_kinds_are_the_reason():
+    kinds = [Conditions(page_faults=90_000 * (number % 2)) for number in range(8)]
+    mixed = [
+        msgspec.structs.replace(each, conditions=found)
+        for each, found in zip(
+            rounds("swin_t", latencies_ms=[10, 12] * 4, last="rounds"), kinds, strict=True
+        )
+    ]
+    steady = rounds("resnet50", latencies_ms=[9.9] * 8, last="rounds")
+    (line,) = said(steady, mixed)
+    assert line.count("several kinds by their page faults)") == 1

@@ -10,6 +10,7 @@ from bench.models import naming
 from bench.report.tables.layouts import LATENCY_BATCH, Shown
 
 HUNDREDS = "hundreds of rounds"
+OF_KINDS = "processes of several kinds by their page faults"
 
 
 def line(shown: Shown) -> Iterator[str]:
@@ -39,6 +40,8 @@ def _why(found: Comparison) -> str:
     ratio = f"{point}, {low} to {high}"
     if found.finding == "SAME":
         return f"{ratio}; tied within {100 * found.margin:g} %"
+    if found.kinds > 1:
+        return f"{ratio}; {OF_KINDS}"
     if not found.may_be_decided:
         return f"{ratio}; {found.note}"
     more = found.more_rounds
