@@ -25,7 +25,8 @@ def initialise(model: nn.Module, resolution: int, inputs: Inputs, *, draw_scales
     statistics of a BatchNorm match no input. A layer could then be wrong without a visible effect
     on the output. So this function draws the scales and sets the statistics of each new BatchNorm
     to the statistics of random images, with random deviations. The biases of convolutions that are
-    zero are drawn too: a fold that drops them would otherwise be right.
+    zero are drawn too: a fold that drops them would otherwise be right. So are weights and biases
+    of LayerNorms: of two new ones in a row, as in Swin, the second one changes nothing.
 
     The images have the size of the case, because at another size the statistics differ. The
     difference grows with each layer, attention then picks single positions, and the network becomes
@@ -43,9 +44,7 @@ def initialise(model: nn.Module, resolution: int, inputs: Inputs, *, draw_scales
             _draw_scales(model)
         for norm in norms:
             if norm.affine:
-                drawn = torch.empty_like(norm.weight).uniform_(0.75, 1.25)
-                norm.weight.copy_(torch.where(norm.weight == 0, 0.2 * drawn, norm.weight * drawn))
-                norm.bias.add_(torch.empty_like(norm.bias).normal_(0, 0.1))
+                _draw_affine(norm)
         if norms:
             _run_random_images(in_eval_mode(model), norms, resolution, inputs)
 
@@ -56,7 +55,7 @@ def random_images(count: int, resolution: int) -> list[Tensor]:
 
 
 def _draw_scales(model: nn.Module) -> None:
-    """Draw each new LayerScale, of shape (C,) or (C, 1, 1), and each zero bias of a convolution."""
+    """Draw new LayerScales, of shape (C,) or (C, 1, 1), zero biases of convolutions, LayerNorms."""
     for parameter in model.parameters():
         per_channel = parameter.dim() > 0 and parameter.numel() == max(parameter.shape)
         if per_channel and 0 < float(parameter.abs().max()) < SMALL_SCALE:
@@ -64,6 +63,15 @@ def _draw_scales(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None and not module.bias.any():
             module.bias.normal_(0, 0.1)
+        if isinstance(module, nn.LayerNorm) and module.bias is not None:
+            _draw_affine(module)
+
+
+def _draw_affine(norm: Any) -> None:
+    """Multiply the weight by uniform(0.75, 1.25), 0 becoming 0.2 of it; add normal(0, 0.1)."""
+    drawn = torch.empty_like(norm.weight).uniform_(0.75, 1.25)
+    norm.weight.copy_(torch.where(norm.weight == 0, 0.2 * drawn, norm.weight * drawn))
+    norm.bias.add_(torch.empty_like(norm.bias).normal_(0, 0.1))
 
 
 def _run_random_images(

@@ -18,6 +18,7 @@ from bench.harness.worker import check, prepare
 from bench.harness.worker.timing import StageClock
 from bench.models.fuse import can_merge
 from bench.records import Case, Check, Cost
+from support.conditioning import gain
 from support.sabotage import KINDS, OnZeros, faults, norms_by_name, real_faults
 
 FORM = "rrep"
@@ -26,15 +27,13 @@ USUAL = 224  # pixels: the form is checked as a run checks it
 SIZES = (64, 96, 128, 160, 192, 224, 256, 288, 384, 512)
 LARGE_PARAMS = 20e6
 MOST_PARAMS = 70e6
-CHANGE = 1e-6  # relative change of the input, for the gain
 
 
 class Row(msgspec.Struct, frozen=True):
     """What was found for one network; errors are relative to the spread between two images.
 
-    `gain` is the relative change of the output / the relative change of the input. `tolerance` is
-    that of the check at `resolution`. `effect`, `kind` and `layer` describe the smallest fault.
-    Numbers that were not reached are None.
+    `gain` is that of `support.conditioning`. `tolerance` is that of the check at `resolution`.
+    `effect`, `kind` and `layer` describe the smallest fault. Numbers not reached are None.
     `silent` counts faults that do not change the function, `left` the BatchNorms that remain.
     `seconds` is CPU time.
     """
@@ -150,7 +149,8 @@ def study(original, size):
         found = _checked(original, net, images, size)
     except check.CheckError as error:
         return msgspec.structs.replace(row, wrong=[f"at {size} pixels: {error}"])
-    exact, gain, cost = _conditioning(original, images)
+    exact = copy.deepcopy(original).double()
+    cost = check._largest_error([original(images).double()], [exact(images.double())])[1]
     every = faults(original, images)
     real = real_faults(exact, images, every)
     if not real:
@@ -164,7 +164,7 @@ def study(original, size):
     ]
     return msgspec.structs.replace(
         row,
-        gain=gain,
+        gain=gain(exact, images),
         cost=cost,
         error=found.check.largest_relative_error,
         tolerance=found.check.tolerance,
@@ -176,16 +176,6 @@ def study(original, size):
         wrong=[*too_large, *_missed(original, net, images, size, real)],
         notes=found.notes,
     )
-
-
-def _conditioning(original, images):
-    """Return the network in float64, its gain, and the error of float32."""
-    exact = copy.deepcopy(original).double()
-    output = exact(images.double())
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
-    changed = exact(images.double() * (1 + CHANGE * noise.double()))
-    cost = check._largest_error([original(images).double()], [output])[1]
-    return exact, check._largest_error([changed], [output])[1] / CHANGE, cost
 
 
 def _missed(original, net, images, size, real):
