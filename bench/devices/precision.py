@@ -199,14 +199,24 @@ def repeatability(name: str) -> float:
 def missing_on_nvidia(name: str, capability: str) -> str | None:
     """Return why an NVIDIA GPU of this `capability` cannot compute in the precision `name`.
 
-    Returns None if the GPU can, or if its CUDA compute capability (such as `8.7`) is unknown: "".
-    NVIDIA_TF32_OVERRIDE is a variable of NVIDIA's libraries, and they obey it, not torch.
+    Returns None if the GPU can. `capability` is the CUDA compute capability, such as `8.7`; "" if
+    it is unknown.
+    """
+    known = version_numbers(capability)
+    if known and known < TF32_CAPABILITY:
+        reason = f"TF32 needs compute capability 8.0, this chip has {capability}"
+        return reason if name == "tf32" else None
+    return _forced(name)
+
+
+def _forced(name: str) -> str | None:
+    """Return the reason if NVIDIA_TF32_OVERRIDE contradicts the precision, or its checks.
+
+    NVIDIA's libraries obey this variable, not torch. TF32 switched on contradicts each precision:
+    the operators of the GPU and each backend are checked in fp32.
     """
     forced = os.environ.get(TF32_OVERRIDE, "")
-    if forced and (forced != "0") != (name == "tf32") and PRECISIONS[name].dtype == "float32":
-        mode = "off" if forced == "0" else "on"
-        return f"{TF32_OVERRIDE}={forced} switches TF32 {mode}: run `unset {TF32_OVERRIDE}`"
-    known = version_numbers(capability)
-    if name == "tf32" and known and known < TF32_CAPABILITY:
-        return f"TF32 needs compute capability 8.0, this chip has {capability}"
-    return None
+    if not forced or (forced == "0" and name != "tf32"):
+        return None
+    mode = "off" if forced == "0" else "on, in all checks too"
+    return f"{TF32_OVERRIDE}={forced} switches TF32 {mode}: run `unset {TF32_OVERRIDE}`"

@@ -7,12 +7,13 @@ the reason in the last line of stderr.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.devices.precision import set_switches
+from bench.devices.precision import TF32_OVERRIDE, set_switches
 from bench.errors import UnavailableError, starting
 from bench.process import command_for_module
 
@@ -27,12 +28,21 @@ on a Jetson, install the torch of its JetPack (see docs/orin.md). Or use --devic
 
 
 def prove(chip_name: str) -> None:
-    """Raise UnavailableError unless each kind of operator has the same result on GPU and CPU."""
+    """Raise UnavailableError unless each kind of operator has the same result on GPU and CPU.
+
+    The process has no NVIDIA_TF32_OVERRIDE: it would make a sound torch look wrong.
+    """
     command = command_for_module(__name__)
+    variables = {name: value for name, value in os.environ.items() if name != TF32_OVERRIDE}
     try:
         with starting("a process that tries torch"):
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+                command,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
             )
     except subprocess.TimeoutExpired:
         what = f"no answer within {DEADLINE_S:.0f} s"

@@ -23,7 +23,7 @@ from bench.devices.installation import how_to_install
 from bench.devices.sensors.tegra import Board
 from bench.errors import UnavailableError, starting
 from bench.process import command_for_code
-from bench.records import DEFAULT, Chip
+from bench.records import DEFAULT, Case, Chip
 from bench.text import GIB, facts
 
 BUSY_PERCENT = 20.0  # a process that uses more of one CPU is reported
@@ -41,6 +41,7 @@ TRIED_IMPORTS = {
 }
 SHARE_THE_GPU = "sudo nvidia-smi -c DEFAULT"  # the compute mode
 FOR_OLDER_TORCH = "numpy<2"
+USUAL_PRECISION = Case("", "").precision
 
 Level = Literal["ok", "note", "lack"]
 
@@ -100,6 +101,8 @@ def _devices() -> Iterator[Finding]:
             yield Finding("ok", f"device {name}", f"{chip.name}: {known}" if known else chip.name)
             if driver.runs_torch and driver.has_queue:
                 yield _proof(driver, chip)
+                if lack := driver.missing_precision(USUAL_PRECISION, chip):
+                    yield Finding("lack", f"{USUAL_PRECISION} on {name}", lack)
                 yield from _gpu_fitness(driver)
 
 

@@ -251,6 +251,19 @@ def test_a_torch_that_cannot_compute_on_the_gpu_is_refused(monkeypatch, script, 
             proof.prove("Test GPU")
 
 
+def test_a_variable_that_switches_tf32_on_does_not_fail_the_proof(monkeypatch):
+    real = subprocess.run
+    script = "import os, sys; sys.exit(os.environ.get('NVIDIA_TF32_OVERRIDE'))"
+    monkeypatch.setattr(
+        proof.subprocess,
+        "run",
+        lambda _, **options: real([sys.executable, "-c", script], **options),
+    )
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "wrong by 0.0003")
+    proof.prove("Test GPU")
+    assert os.environ["NVIDIA_TF32_OVERRIDE"]  # here it stays
+
+
 def test_the_proof_fails_without_traceback_if_there_is_no_gpu():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "bench.devices.proof"],

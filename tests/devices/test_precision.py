@@ -69,16 +69,31 @@ def test_tf32_needs_a_chip_with_tf32(device, capability, said):
 
 
 @pytest.mark.parametrize(
-    ("value", "refused"),
-    [("1", ["fp32"]), ("0", ["tf32"]), ("", [])],
+    ("value", "capability", "refused"),
+    [
+        ("1", "9.0", [*precision.PRECISIONS]),  # each is checked in fp32
+        ("1", "", [*precision.PRECISIONS]),
+        ("0", "9.0", ["tf32"]),
+        ("", "9.0", []),
+    ],
 )
-def test_a_variable_that_switches_tf32_in_the_libraries_is_refused(monkeypatch, value, refused):
+@pytest.mark.parametrize("device", ["cuda", "orin"])
+def test_a_variable_that_switches_tf32_in_the_libraries_is_refused(
+    monkeypatch, device, value, capability, refused
+):
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
-    chip = Chip("cuda", "", "Test", 1, {"compute_capability": "9.0"})
-    found = {name: DEVICES["cuda"].missing_precision(name, chip) for name in precision.PRECISIONS}
+    chip = Chip(device, "", "Test", 1, {"compute_capability": capability})
+    found = {name: DEVICES[device].missing_precision(name, chip) for name in precision.PRECISIONS}
     assert [name for name, why in found.items() if why] == refused
     assert all("unset NVIDIA_TF32_OVERRIDE" in found[name] for name in refused)
     assert DEVICES["cpu"].missing_precision("fp32", chip) is None
+
+
+def test_the_variable_does_not_count_on_a_gpu_without_tf32(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    chip = Chip("cuda", "", "Test", 1, {"compute_capability": "7.5"})
+    assert DEVICES["cuda"].missing_precision("fp32", chip) is None
+    assert "has 7.5" in DEVICES["cuda"].missing_precision("tf32", chip)
 
 
 @pytest.mark.parametrize(

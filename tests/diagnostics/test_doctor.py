@@ -19,6 +19,7 @@ from bench.devices.installation import how_to_install
 from bench.devices.sensors.tegra import Board
 from bench.diagnostics import doctor, leftovers
 from bench.diagnostics.doctor import Finding, examine
+from bench.diagnostics.hardware import machine
 from bench.errors import UnavailableError, UsageError
 from bench.harness.scheduler import template
 from bench.records import Case, Chip
@@ -149,6 +150,16 @@ def test_a_gpu_on_which_torch_cannot_compute_is_reported_with_the_remedy(gpu, mo
     assert finding.level == "lack"
     assert "Test GPU: no kernel image" in finding.text
     assert finding.remedy == "Install one."
+
+
+def test_a_variable_that_switches_tf32_on_is_named(gpu, monkeypatch):
+    assert "fp32 on cuda" not in by_subject()
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    found = by_subject()
+    assert found["fp32 on cuda"].level == "lack"
+    assert "run `unset NVIDIA_TF32_OVERRIDE`" in found["fp32 on cuda"].text
+    assert machine.doctor([found["fp32 on cuda"]], "cuda").failed
+    assert not machine.doctor([found["fp32 on cuda"]], "cpu").failed
 
 
 def test_other_processes_on_the_gpu_and_variable_clocks_are_reported(gpu):

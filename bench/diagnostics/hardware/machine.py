@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.diagnostics.doctor import SHARE_THE_GPU, Finding
+from bench.diagnostics.doctor import SHARE_THE_GPU, USUAL_PRECISION, Finding
 from bench.diagnostics.hardware.line import Line, impossible, judged, with_remedy
 from bench.records import Chip
 from bench.text import facts, significant
@@ -12,7 +12,8 @@ from bench.text import facts, significant
 DOCTOR = "doctor"
 STATE = "state of the device"
 SHARED = "default"
-OF_OTHERS = ("device ", "torch on ", "state of ", "backend ")  # lines on backends follow below
+# Findings about one device each; the lines on backends follow below.
+OF_OTHERS = ("device ", "torch on ", f"{USUAL_PRECISION} on ", "state of ", "backend ")
 
 
 def doctor(findings: Sequence[Finding], device: str) -> Line:
