@@ -21,11 +21,13 @@ from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import Job
 from bench.harness.worker import backend_check, prepare
 from bench.harness.worker.check import CheckError
+from bench.harness.worker.errors import kind_of
 from bench.harness.worker.timing import StageClock
 from bench.models.fuse import Fused
 from bench.models.initialise import initialise, random_images
 from bench.models.zoo import ZOO
 from bench.records import Case
+from bench.text import brief
 
 SIZE = 32
 REDUCED = [name for name in PRECISIONS if precision.is_reduced(name)]
@@ -106,7 +108,7 @@ def test_a_fault_of_a_backend_fails_in_each_precision(name, backend, fault, monk
 @pytest.mark.parametrize("name", REDUCED)
 def test_the_check_of_the_first_output_alone_tolerates_it(name, fault, monkeypatch):
     plant_in_backend(monkeypatch, "channels_last", partial(sabotaged, fault=fault))
-    monkeypatch.setattr(prepare, "check_in_float32", lambda *_: [])
+    monkeypatch.setattr(prepare, "check_in_float32", lambda *_: None)
     _, facts = prepared(tiny, backend="channels_last", precision=name)
     assert facts.check.largest_relative_error < facts.check.tolerance
 
@@ -145,17 +147,30 @@ def test_switches_are_those_of_fp32_meanwhile_and_memory_is_freed(monkeypatch):
     assert freed == [1]
 
 
-def test_a_backend_without_memory_for_float32_gives_a_note(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "OutOfMemory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemory"),
+        (RuntimeError("no such kernel"), "CheckError"),
+    ],
+)
+def test_a_backend_that_cannot_be_checked_in_float32_fails(error, kind, monkeypatch):
+    """A fault of the backend in bfloat16 would pass: the copy is the only check that sees it."""
     load = BACKENDS["channels_last"].load
 
-    def narrow(model, example, name):
+    def faulty(model, example, name):
         if name == "fp32":
-            raise MemoryError("out of memory")
-        return load(model, example, name)
+            raise error
+        return load(planted(model.float(), smallest).bfloat16(), example, name)
 
-    monkeypatch.setattr(BACKENDS["channels_last"], "load", narrow)
-    _, facts = prepared(tiny, backend="channels_last", precision="bf16")
-    assert facts.notes == [backend_check.UNCHECKED.format("MemoryError: out of memory")]
+    images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    smallest = faults(tiny(), images)[0]
+    monkeypatch.setattr(BACKENDS["channels_last"], "load", faulty)
+    with pytest.raises((CheckError, MemoryError)) as raised:
+        prepared(tiny, backend="channels_last", precision="bf16")
+    assert kind_of(raised.value) == kind
+    assert str(raised.value) == backend_check.UNCHECKED.format(brief(error))
 
 
 def test_later_rounds_do_not_check_the_backend_again(monkeypatch):

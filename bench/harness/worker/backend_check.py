@@ -13,14 +13,18 @@ from bench.devices import Session, precision
 from bench.harness.worker import check
 from bench.harness.worker.calls import CHECKED_IMAGES
 from bench.harness.worker.check import CheckError
+from bench.harness.worker.errors import kind_of
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import rows_of
 from bench.models.dtypes import cast, cast_tensor
-from bench.records import Case
+from bench.records import OUT_OF_MEMORY, Case
 from bench.text import brief
 
 USUAL = Case("", "").precision
-UNCHECKED = "the backend was not checked in float32: {}"
+UNCHECKED = (
+    "the backend could not be checked in float32, where a missing layer shows: {}. Use another "
+    "--backend, or --precision fp32, where its first output is compared."
+)
 IN_FLOAT32 = "in float32, before the weights are cast for {}, {}"
 
 
@@ -30,7 +34,7 @@ def check_in_float32(
     seen: Sequence[Tensor],
     reference: Sequence[Tensor],
     session: Session,
-) -> list[str]:
+) -> None:
     """Compare what the backend returns in float32, on the device, with `reference`.
 
     In a reduced precision, rounding changes the output of most networks by more than a missing
@@ -38,8 +42,9 @@ def check_in_float32(
     copy of `net` gets at most CHECKED_IMAGES images. The switches of the precision, such as TF32,
     are off meanwhile.
 
-    Returns a note if the copy cannot be made, loaded or called, such as for lack of memory.
-    Raises CheckError for a wrong output.
+    Raises CheckError for a wrong output, and if the copy cannot be made, loaded or called: the
+    check of the first output alone would tolerate a missing layer. Raises MemoryError if the copy
+    does not fit, since it may fit once other cases have ended.
     """
     usual = structs.replace(case, precision=USUAL, batch=min(case.batch, CHECKED_IMAGES))
     modes = precision.modes()
@@ -47,7 +52,8 @@ def check_in_float32(
     try:
         output = _output(usual, net, seen, session)
     except Exception as error:  # a network or a backend may raise anything
-        return [UNCHECKED.format(brief(error))]
+        kind = MemoryError if kind_of(error) == OUT_OF_MEMORY else CheckError
+        raise kind(UNCHECKED.format(brief(error))) from error
     finally:
         precision.set_modes(modes)
         session.free_memory()
@@ -56,7 +62,6 @@ def check_in_float32(
         check.compare(output, reference, against, precision.tolerance(USUAL, None))
     except CheckError as error:
         raise CheckError(IN_FLOAT32.format(case.precision, error)) from None
-    return []
 
 
 def _output(case: Case, net: nn.Module, seen: Sequence[Tensor], session: Session) -> list[Tensor]:
