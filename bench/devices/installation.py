@@ -42,9 +42,12 @@ def how_to_install(*packages: str, again: bool = False, root: Path = Path("/")) 
     """
     install = f"{pip_install()} --force-reinstall" if again else pip_install()
     board = Board(root)
-    if board.l4t() is None:
+    if not board.is_jetson():
         return f"{install} {shlex.join(packages)}"
-    index = INDEXES.get((board.jetpack() or "").partition(".")[0])
+    jetpack = board.jetpack()
+    if jetpack is None:
+        return "Install the torch that the board's vendor has for its JetPack: see docs/orin.md"
+    index = INDEXES.get(jetpack.partition(".")[0])
     if index is None:
         return "Install JetPack 6 or 7, then the torch of its vendor: see docs/orin.md"
     commands = {

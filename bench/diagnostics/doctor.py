@@ -72,7 +72,7 @@ def _software() -> Iterator[Finding]:
             yield Finding("ok", package, metadata.version(package))
         except metadata.PackageNotFoundError:
             yield Finding("lack", package, "not installed", how_to_install(package))
-    if Board().l4t() is not None:
+    if Board().is_jetson():
         yield from _imports()
 
 

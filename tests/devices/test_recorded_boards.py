@@ -24,7 +24,7 @@ class Expected(NamedTuple):
     """What one board must give: slug, facts, levels, events, and whether the clocks are locked."""
 
     slug: str
-    jetpack: str
+    jetpack: str | None
     mode: str | None
     memory_gib: float
     sm_count: int
@@ -61,6 +61,10 @@ EXPECTED = {
     ),
     "JetPack 6, Orin Nano Super in a container": Expected(
         *(NANO, "6.2.1", None, 7.4, 8, (306, 1020)),
+        *(306, 48, MODULE_POWER_W, 0),
+    ),
+    "An Orin Nano Super without its release": Expected(
+        *(NANO, None, None, 7.4, 8, (306, 1020)),
         *(306, 48, MODULE_POWER_W, 0),
     ),
     "JetPack 6, Orin NX read by a user": Expected(
@@ -113,7 +117,8 @@ def test_doctor_names_the_board_and_tells_whether_its_clocks_are_locked(
     monkeypatch.setattr(doctor, "DEVICES", {"orin": driver})
     found = {finding.about: finding for finding in doctor._devices()}
     chip, expected = driver.identify(), EXPECTED[name]
-    assert found["device orin"].text.startswith(f"{chip.name}: l4t {chip.facts['l4t']}, ")
+    told = f"l4t {chip.facts['l4t']}, " if expected.jetpack else "7.4 GiB memory"
+    assert found["device orin"].text.startswith(f"{chip.name}: {told}")
     assert ("power mode" in found["device orin"].text) == (expected.mode is not None)
     state = found["state of orin"].text
     assert state.startswith(f"jetson clocks {expected.locked}")
@@ -165,9 +170,22 @@ def test_a_sleeping_gpu_and_a_file_for_root_only_are_told_apart(tmp_path, monkey
         ("JetPack 5, Orin NX", "Install JetPack 6 or 7"),
         ("JetPack 6, Orin NX Super 8GB", "jp6/cu126 torch"),
         ("JetPack 7, Orin Nano Super", "sbsa/cu130 torch"),
+        ("An Orin Nano Super without its release", "the board's vendor has for its JetPack"),
     ],
 )
 def test_the_remedy_for_a_missing_torch_is_of_the_boards_jetpack(
     tmp_path, monkeypatch, name, remedy
 ):
-    assert remedy in how_to_install("torch", root=BOARDS[name].plant(tmp_path, monkeypatch))
+    root = BOARDS[name].plant(tmp_path, monkeypatch)
+    assert remedy in how_to_install("torch", root=root)
+    again = how_to_install("torch", again=True, root=root)
+    assert "--no-deps" in again or "pip" not in again
+
+
+@each_board
+def test_doctor_tries_the_imports_on_every_board(tmp_path, monkeypatch, name):
+    board = Board(BOARDS[name].plant(tmp_path, monkeypatch))
+    assert board.is_jetson()
+    monkeypatch.setattr(doctor, "Board", lambda: board)
+    monkeypatch.setattr(doctor, "TRIED_IMPORTS", {"torch": "raise SystemExit('broken')"})
+    assert "import torch" in {finding.about for finding in doctor._software()}

@@ -160,6 +160,17 @@ BOARDS = {
         errors=NO_DLA,
         without=(MODE, MODES),
     ),
+    # The same board under a Linux of its own, such as Yocto's, without the file of the release.
+    "An Orin Nano Super without its release": board(
+        NANO_SUPER,
+        "p3767-0005-super",
+        7_802_360,
+        (36, "4.4"),
+        (NANO_MODES, 2),
+        (306, 306, 1020),
+        errors=NO_DLA,
+        without=(MODE, MODES, RELEASE),
+    ),
     # An invented board whose files are for root only: debugfs is so by default.
     "JetPack 6, Orin NX read by a user": board(
         NX_SUPER,

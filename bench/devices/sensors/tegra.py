@@ -59,6 +59,10 @@ class Board:
         """Whether the chip is an Orin, whatever the name of the board is."""
         return bool(self._fact("is_orin", lambda: tegra_facts.is_orin(self._root)))
 
+    def is_jetson(self) -> bool:
+        """Whether this is any Jetson, also one that does not tell its release of Linux."""
+        return bool(self._fact("is_jetson", lambda: tegra_facts.is_jetson(self._root)))
+
     def l4t(self) -> str | None:
         """Return the release of Jetson Linux, such as `36.4.3`."""
         return self._fact("l4t", lambda: tegra_facts.l4t(self._root))

@@ -49,6 +49,13 @@ def is_orin(root: Path) -> bool:
     return "nvidia,tegra234" in compatible.split("\0") or "Orin" in module(root)
 
 
+def is_jetson(root: Path) -> bool:
+    """Whether the chip is a Tegra of NVIDIA. A container or an own Linux may lack the release."""
+    compatible = text_or_none(root / "proc/device-tree/compatible") or ""
+    has_tegra = any(name.startswith("nvidia,tegra") for name in compatible.split("\0"))
+    return has_tegra or text_or_none(root / "etc/nv_tegra_release") is not None or is_orin(root)
+
+
 def l4t(root: Path) -> str:
     """Return the release of Jetson Linux, such as `36.4.3`."""
     return ".".join(match_in(L4T, root / "etc/nv_tegra_release").groups())
