@@ -19,6 +19,8 @@ INDEXES = {
     "7": "https://pypi.jetson-ai-lab.io/sbsa/cu130",
 }
 FROM_VENDOR = ("torch", "torchvision")
+# Dependencies of timm other than those of the vendor. None of them needs torch.
+NEEDED_BY_TIMM = ("huggingface_hub", "pyyaml", "safetensors")
 # In a Python of the system, pip refuses to install without this option, on JetPack 7 too, where the
 # vendor's torch is for that Python. Source: PEP 668.
 INTO_THE_SYSTEM = "--break-system-packages"
@@ -44,14 +46,17 @@ def how_to_install(*packages: str, again: bool = False, root: Path = Path("/")) 
     board = Board(root)
     if not board.is_jetson():
         return f"{install} {shlex.join(packages)}"
+    vendors = [package for package in packages if package in FROM_VENDOR]
+    others = [package for package in packages if package not in FROM_VENDOR]
     jetpack = board.jetpack()
-    if jetpack is None:
+    if vendors and jetpack is None:
         return "Install the torch that the board's vendor has for its JetPack: see docs/orin.md"
-    index = INDEXES.get(jetpack.partition(".")[0])
-    if index is None:
+    index = INDEXES.get((jetpack or "").partition(".")[0])
+    if vendors and index is None:
         return "Install JetPack 6 or 7, then the torch of its vendor: see docs/orin.md"
     commands = {
-        f"{install} --no-deps --index-url {index}": [p for p in packages if p in FROM_VENDOR],
-        f"{install} --no-deps": [p for p in packages if p not in FROM_VENDOR],
+        f"{install} --no-deps --index-url {index}": vendors,
+        pip_install(): NEEDED_BY_TIMM if "timm" in others else (),
+        f"{install} --no-deps": others,
     }
     return " && ".join(f"{how} {shlex.join(what)}" for how, what in commands.items() if what)

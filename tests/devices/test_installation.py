@@ -1,15 +1,19 @@
 """On a Jetson, no command of ours replaces the torch of the board's vendor."""
 
 import re
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
 from support.jetson_trees import RELEASE, TREES, release
 from support.paths import ROOT, write_tree
+from support.requirements import needed_by
 
 from bench.devices import installation
 from bench.devices.installation import how_to_install
 from bench.diagnostics.doctor import FOR_OLDER_TORCH
 
+FROM_VENDOR = installation.FROM_VENDOR
 ALL = ("torch", "torchvision", "timm")
 
 
@@ -19,6 +23,18 @@ def of_torch_from_the_public_index(command):
         for each in command.split(" && ")
         if re.search(r"\btorch", each) and "--index-url https://pypi.jetson" not in each
     ]
+
+
+def installed_with_dependencies(command):
+    """Return the packages of the commands that let pip install what a package needs."""
+    commands = [each.partition("pip install ")[2].split() for each in command.split(" && ")]
+    return [
+        name for words in commands if "--no-deps" not in words for name in words if name[0] != "-"
+    ]
+
+
+def normal(name):
+    return name.lower().replace("_", "-")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +49,7 @@ def test_a_jetson_takes_torch_from_its_vendor_and_nothing_replaces_it(
     for packages in (ALL, ("timm",), ("torch",)):
         command = how_to_install(*packages, again=again, root=root)
         assert of_torch_from_the_public_index(command) == []
-        assert all("--no-deps" in each for each in command.split(" && "))
+        assert not {*FROM_VENDOR} & needed_by(installed_with_dependencies(command))
         assert all(name in command for name in packages)
         assert (index in command) == ("torch" in packages)
         assert ("--force-reinstall" in command) == again
@@ -49,9 +65,19 @@ def test_pip_is_told_to_install_into_a_python_of_the_system(
         (tmp_path / "EXTERNALLY-MANAGED").touch()
     root = write_tree(tmp_path, TREES["JetPack 7, Orin NX"].files)
     commands = how_to_install(*ALL, root=root).split(" && ")
-    assert [("--break-system-packages" in each) for each in commands] == [is_of_the_system] * 2
+    assert [("--break-system-packages" in each) for each in commands] == [is_of_the_system] * 3
     monkeypatch.setattr(installation.sys, "base_prefix", "/usr")  # in an environment
     assert "--break-system-packages" not in how_to_install(*ALL, root=root)
+
+
+def test_timm_gets_what_it_needs_besides_the_packages_of_the_vendor(tmp_path):
+    root = write_tree(tmp_path, TREES["JetPack 6, Orin Nano 8GB"].files)
+    *_, alone = how_to_install("timm", root=root).split(" && ")
+    assert alone == "pip install --no-deps timm"
+    needed = {normal(Requirement(line).name) for line in metadata.requires("timm")}
+    with_dependencies = installed_with_dependencies(how_to_install("timm", root=root))
+    assert {*map(normal, with_dependencies)} == needed - {*FROM_VENDOR}
+    assert "huggingface" not in how_to_install("numpy<2", root=root)
 
 
 @pytest.mark.parametrize("which", ["an old JetPack", "an unknown JetPack"])
@@ -62,6 +88,8 @@ def test_a_jetson_without_a_known_index_points_to_the_page(tmp_path, which):
     command = how_to_install(*ALL, root=write_tree(tmp_path, files))
     assert "pip" not in command
     assert "docs/orin.md" in command
+    alone = how_to_install("numpy<2", root=tmp_path)  # this package does not need the index
+    assert alone == "pip install --no-deps 'numpy<2'"
 
 
 def test_the_page_on_orin_gives_the_same_commands_and_the_right_power_mode():

@@ -1,21 +1,20 @@
 """The sessions of noxfile.py for a GPU and for a board."""
 
 import importlib.util
-from importlib import metadata
 
 import pytest
-from packaging.requirements import Requirement
 from support.paths import ROOT
+from support.requirements import needed_by
 from typer.main import get_command
 
 from bench.cli.entry_point import app
+from bench.devices import installation
 
 SPEC = importlib.util.spec_from_file_location("sessions", ROOT / "noxfile.py")
 noxfile = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(noxfile)  # once: nox registers its sessions
 
 VENDORS = {"torch", "torchvision"}
-NO_EXTRA = {"extra": ""}
 HERE = '[{"name": "cuda", "available": true}, {"name": "orin", "available": true}]'
 
 
@@ -48,16 +47,6 @@ def called(monkeypatch):
     return call
 
 
-def needed_by(lines, known=()):
-    """Return the names of what pip would install for these requirements, by their metadata."""
-    names = set(known)
-    for line in lines:
-        wanted = Requirement(line)
-        if wanted.name not in names and (not wanted.marker or wanted.marker.evaluate(NO_EXTRA)):
-            names |= needed_by(metadata.requires(wanted.name) or [], {*names, wanted.name})
-    return names
-
-
 @pytest.mark.parametrize("name", ["bench_orin", "first_contact_orin"])
 def test_a_session_on_a_board_installs_no_torch(called, name):
     session = called(name)
@@ -69,6 +58,7 @@ def test_a_session_on_a_board_installs_no_torch(called, name):
     assert "scipy" in needed_by(light)
     assert not VENDORS & needed_by(light)
     assert needed_by(["timm"]) >= VENDORS  # so it is installed alone
+    assert {*installation.NEEDED_BY_TIMM} <= {*light}
 
 
 @pytest.mark.parametrize("device", ["cuda", "orin"])
