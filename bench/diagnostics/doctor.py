@@ -77,7 +77,10 @@ def _software() -> Iterator[Finding]:
 
 
 def _imports() -> Iterator[Finding]:
-    """Return the packages that cannot be imported, as one that was built for another torch."""
+    """Return the packages that cannot be imported, as one that was built for another torch.
+
+    Without torch, the other imports tell nothing new: each of them needs it.
+    """
     for package, code in TRIED_IMPORTS.items():
         command = command_for_code(code)
         with starting(f"a process that imports {package}"):
@@ -88,6 +91,8 @@ def _imports() -> Iterator[Finding]:
             if package == "numpy":
                 remedy = f"This torch was built on NumPy 1: {how_to_install(FOR_OLDER_TORCH)}"
             yield Finding("lack", f"import {package}", last_line, remedy)
+            if package == "torch":
+                return
 
 
 def _devices() -> Iterator[Finding]:

@@ -112,6 +112,17 @@ def test_on_a_jetson_imports_that_fail_are_reported_with_the_vendors_index(monke
     assert "jp6/cu126 torchvision" in found["import torchvision"].remedy
     assert found["import timm"].text == "exit code -6"
     assert found["import timm"].remedy.endswith(" && pip install --no-deps timm")
+    faults["torch"] = "import no_such_torch"
+    found = by_subject()
+    assert "jp6/cu126 torch" in found["import torch"].remedy
+    assert not {"import numpy", "import torchvision", "import timm"} & found.keys()
+
+
+def test_each_required_package_is_imported_torch_first():
+    first, *others = doctor.TRIED_IMPORTS
+    assert first == "torch"
+    assert {*doctor.REQUIRED_PACKAGES} <= {first, *others}
+    assert all(name in code for name, code in doctor.TRIED_IMPORTS.items())
 
 
 def test_another_machine_imports_nothing(monkeypatch):
