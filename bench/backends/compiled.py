@@ -10,7 +10,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.devices.installation import pip_install
+from bench.devices.installation import how_to_install
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,5 +53,5 @@ def missing(torch_device: str) -> str | None:
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         return "no Python.h: sudo apt install python3-dev"
     if torch_device == "cuda" and util.find_spec("triton") is None:
-        return f"no Triton: {pip_install()} triton"
+        return f"no Triton: {how_to_install('triton')}"
     return None

@@ -18,7 +18,7 @@ INDEXES = {
     "6": "https://pypi.jetson-ai-lab.io/jp6/cu126",
     "7": "https://pypi.jetson-ai-lab.io/sbsa/cu130",
 }
-FROM_VENDOR = ("torch", "torchvision")
+FROM_VENDOR = ("torch", "torchvision", "triton")
 # Dependencies of timm other than those of the vendor. None of them needs torch.
 NEEDED_BY_TIMM = ("huggingface_hub", "pyyaml", "safetensors")
 # In a Python of the system, pip refuses to install without this option, on JetPack 7 too, where the

@@ -1,6 +1,7 @@
 """On a Jetson, no command of ours replaces the torch of the board's vendor."""
 
 import re
+from functools import partial
 from importlib import metadata
 
 import pytest
@@ -9,9 +10,12 @@ from support.jetson_trees import RELEASE, TREES, release
 from support.paths import ROOT, write_tree
 from support.requirements import needed_by
 
+from bench.backends import compiled
 from bench.devices import installation
 from bench.devices.installation import how_to_install
 from bench.diagnostics.doctor import FOR_OLDER_TORCH
+from bench.errors import UsageError
+from bench.report.figures import canvas
 
 FROM_VENDOR = installation.FROM_VENDOR
 ALL = ("torch", "torchvision", "timm")
@@ -46,7 +50,7 @@ def test_a_jetson_takes_torch_from_its_vendor_and_nothing_replaces_it(
     tmp_path, board, index, again
 ):
     root = write_tree(tmp_path, TREES[board].files)
-    for packages in (ALL, ("timm",), ("torch",)):
+    for packages in (ALL, ("timm",), ("torch",), ("torch", "triton")):
         command = how_to_install(*packages, again=again, root=root)
         assert of_torch_from_the_public_index(command) == []
         assert not {*FROM_VENDOR} & needed_by(installed_with_dependencies(command))
@@ -102,6 +106,23 @@ def test_the_page_on_orin_gives_the_same_commands_and_the_right_power_mode():
     assert "`nvpmodel -p --verbose` lists the modes" in words
     assert "take the one named MAXN (`MAXN_SUPER` on a Super board)" in words
     assert "nvpmodel -m 0" not in words
+
+
+def test_the_remedies_of_a_backend_and_of_the_figures_keep_the_vendors_torch(tmp_path, monkeypatch):
+    root = write_tree(tmp_path, TREES["JetPack 7, Orin NX"].files)
+    for room in (compiled, canvas):
+        monkeypatch.setattr(room, "how_to_install", partial(how_to_install, root=root))
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(compiled.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(compiled.util, "find_spec", lambda name: None)
+    assert "sbsa/cu130 triton" in compiled.missing("cuda")
+    monkeypatch.setattr(canvas, "FONT", "no such font")
+    canvas._glyphs.cache_clear()
+    with pytest.raises(UsageError) as raised:
+        canvas._glyphs()
+    canvas._glyphs.cache_clear()
+    assert raised.value.remedy.endswith(": pip install --force-reinstall --no-deps matplotlib")
 
 
 def test_another_machine_takes_all_packages_from_the_public_index(tmp_path):

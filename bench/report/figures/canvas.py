@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.devices.installation import pip_install
+from bench.devices.installation import how_to_install
 from bench.errors import UsageError
 from bench.text import significant
 
@@ -181,6 +181,6 @@ def _glyphs() -> frozenset[int]:
     except ValueError as error:
         raise UsageError(
             f"matplotlib does not find {FONT}, the font of all figures",
-            f"Reinstall matplotlib, which has it: {pip_install()} --force-reinstall matplotlib",
+            f"Reinstall matplotlib, which has it: {how_to_install('matplotlib', again=True)}",
         ) from error
     return frozenset(font_manager.get_font(path).get_charmap())
