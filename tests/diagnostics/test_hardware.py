@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import sys
 import time
 import types
@@ -14,12 +15,13 @@ from support.records import CHIP, ENVIRONMENT, GPU, OBSERVED, QUIET, TAKEN, meas
 
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.diagnostics.doctor import Finding
-from bench.diagnostics.hardware import first_contact, measure, met, page, spread, steps
+from bench.diagnostics.hardware import first_contact, measure, met, page, runs, spread, steps
 from bench.diagnostics.hardware.call import CALL_S, Call, TimeOverError
 from bench.diagnostics.hardware.line import Line, all_pass, impossible
 from bench.diagnostics.hardware.recorded import waiting
 from bench.diagnostics.hardware.runs import Means
 from bench.errors import UnavailableError
+from bench.process import command_for_code
 from bench.records import Failure, Waterfall
 from bench.storage.history import History
 
@@ -417,6 +419,33 @@ def test_a_group_that_cannot_begin_gives_a_line_with_the_remedy(monkeypatch, cap
     (line,) = msgspec.json.decode(capfdbinary.readouterr().out, type=list[Line])
     assert line.failed
     assert line.why == "the device is busy: Stop other programs, or wait."
+
+
+def test_what_a_library_prints_is_not_taken_for_the_lines(monkeypatch, capfdbinary):
+    def talking(*_):
+        os.write(1, b"a library greets\n")
+        return [Line("a", "PASS")]
+
+    monkeypatch.setattr(measure, "lines_of", talking)
+    driver = types.SimpleNamespace(
+        name="cuda",
+        missing_precision=lambda *_: None,
+        session=lambda _: contextlib.nullcontext(),
+    )
+    monkeypatch.setattr(measure, "select", lambda _: (driver, CHIP))
+    monkeypatch.setattr(sys, "argv", ["measure", "cpu", "times"])
+    measure.main()
+    said = capfdbinary.readouterr()
+    assert msgspec.json.decode(said.out, type=list[Line]) == [Line("a", "PASS")]
+    assert b"a library greets" in said.err
+
+
+@pytest.mark.parametrize("code", ["print('stray')", "pass", "print('[{}]')"])
+def test_a_group_whose_process_answers_nonsense_fails_its_line(monkeypatch, code):
+    monkeypatch.setattr(runs, "command_for_module", lambda *_: command_for_code(code))
+    (line,) = runs._in_process("cpu", "times")
+    assert (line.name, line.failed) == ("times", True)
+    assert "its process did not answer with lines" in line.why
 
 
 @pytest.mark.parametrize(

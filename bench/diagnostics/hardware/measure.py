@@ -1,10 +1,12 @@
 """Measures one group of lines in a process of its own, so that a crash or a hang costs one group.
 
-`python -m bench.diagnostics.hardware.measure DEVICE GROUP` prints the lines as JSON.
+`python -m bench.diagnostics.hardware.measure DEVICE GROUP` prints the lines as JSON. What libraries
+print to stdout goes to stderr.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -33,6 +35,8 @@ def lines_of(group: str, instruments: Instruments, missing_tf32: str | None) -> 
 def main() -> None:
     """Open a session, and print the lines of the group; an error of the user is a line, too."""
     name, group = sys.argv[1:]
+    answers = os.dup(1)
+    os.dup2(2, 1)
     try:
         driver, chip = select(name)
         missing = driver.missing_precision("tf32", chip)
@@ -40,7 +44,8 @@ def main() -> None:
             found = lines_of(group, TorchInstruments(session), missing)
     except BenchError as error:
         found = [refused(group, error)]
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+    with open(answers, "wb") as file:
+        file.write(msgspec.json.encode(found))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,10 @@ def _in_process(device: str, group: str) -> list[Line]:
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         return [failure(group, last or f"its process ended with {done.returncode}")]
-    return msgspec.json.decode(done.stdout, type=list[Line])
+    try:
+        return msgspec.json.decode(done.stdout, type=list[Line])
+    except msgspec.DecodeError as error:  # ValidationError is one, too
+        return [failure(group, f"its process did not answer with lines: {error}")]
 
 
 class _Runs:
