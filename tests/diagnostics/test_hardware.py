@@ -510,6 +510,16 @@ def test_what_was_met_is_saved_without_names_and_serials(tmp_path):
     assert met.cleaned("/home/ada/x on 00:1b:44:11:3a:b7", []) == "~/x on removed"
 
 
+def test_the_cpus_of_a_large_host_are_saved(tmp_path):
+    text = "".join(
+        f"processor\t: {number}\nflags\t\t: {'avx512 ' * 240}\n\n" for number in range(256)
+    )
+    path = tmp_path / "proc" / "cpuinfo"
+    path.parent.mkdir()
+    path.write_text(text)
+    assert met.tree(tmp_path, []) == {"proc/cpuinfo": text}
+
+
 def test_a_device_that_was_disturbed_before_cannot_tell_whether_a_process_is_named():
     taken = measurement(steps._case("resnet50", GPU), **OBSERVED | {"conditions": TAKEN})
     line = steps.recorded.fault(taken, taken)

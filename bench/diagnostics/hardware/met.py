@@ -17,7 +17,7 @@ from bench.storage.files import read
 from bench.storage.pages import write_pages
 from bench.text import to_json
 
-MOST_BYTES = 16384
+MOST_BYTES = 2**20  # /proc/cpuinfo has up to 1.7 kB for each CPU of a host
 # Files that the drivers read, without those that hold a serial number.
 PATTERNS = (
     "proc/device-tree/model",
