@@ -32,6 +32,16 @@ PAGE_TOOLS = {  # package of Debian and Ubuntu: the command that it installs
 }
 # Dependencies of timm other than torch and torchvision.
 TIMM_ALONE = ("huggingface_hub", "pyyaml", "safetensors")
+# A torch of the vendor that was built on NumPy 1 works with no newer one.
+FOR_OLDER_TORCH = "numpy<2"
+TOO_NEW = "NumPy is too new for this torch"
+TRY_NUMPY = f"""
+import torch
+try:
+    torch.zeros(1).numpy()
+except RuntimeError:
+    print("{TOO_NEW}")
+"""
 
 
 @nox.session(reuse_venv=True, default=False)
@@ -173,11 +183,18 @@ def report(session: nox.Session) -> None:
 
 
 def _install_beside_vendors_torch(session: nox.Session) -> None:
-    """Install bench and what it needs, without torch and torchvision."""
+    """Install bench and what it needs, without torch and torchvision.
+
+    NumPy is installed again if the vendor's torch needs an older one. Without torch, nothing is
+    tried: `bench` says later what is missing.
+    """
     project = nox.project.load_toml("pyproject.toml")["project"]
     light = [line for line in project["dependencies"] if not line.startswith(VENDORS)]
     session.install(*light, *TIMM_ALONE)
     session.install("--no-deps", "timm", "-e", ".")
+    said = session.run("python", "-c", TRY_NUMPY, silent=True, success_codes=[0, 1])
+    if TOO_NEW in str(said):
+        session.install(FOR_OLDER_TORCH)
 
 
 def _first_contact(session: nox.Session, python: str, device: str) -> None:

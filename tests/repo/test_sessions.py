@@ -1,6 +1,8 @@
 """The sessions of noxfile.py for a GPU and for a board."""
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 from support.paths import ROOT
@@ -9,6 +11,7 @@ from typer.main import get_command
 
 from bench.cli.entry_point import app
 from bench.devices import installation
+from bench.diagnostics import doctor
 
 SPEC = importlib.util.spec_from_file_location("sessions", ROOT / "noxfile.py")
 noxfile = importlib.util.module_from_spec(SPEC)
@@ -23,15 +26,15 @@ class Session:
 
     posargs = ()
 
-    def __init__(self):
-        self.installed, self.ran = [], []
+    def __init__(self, numpy=""):
+        self.installed, self.ran, self.numpy = [], [], numpy
 
     def install(self, *arguments):
         self.installed.append(arguments)
 
     def run(self, *command, **_):
         self.ran.append(command)
-        return HERE
+        return self.numpy if noxfile.TRY_NUMPY in command else HERE
 
 
 @pytest.fixture
@@ -39,8 +42,8 @@ def called(monkeypatch):
     """A function that calls a session of noxfile.py."""
     monkeypatch.chdir(ROOT)
 
-    def call(name):
-        session = Session()
+    def call(name, **options):
+        session = Session(**options)
         getattr(noxfile, name)(session)
         return session
 
@@ -61,10 +64,40 @@ def test_a_session_on_a_board_installs_no_torch(called, name):
     assert {*installation.NEEDED_BY_TIMM} <= {*light}
 
 
+@pytest.mark.parametrize("name", ["bench_orin", "first_contact_orin"])
+def test_a_torch_that_was_built_on_numpy_1_gets_it(called, name):
+    installed = called(name).installed
+    assert called(name, numpy=f"a warning\n{noxfile.TOO_NEW}\n").installed == [
+        *installed,
+        (doctor.FOR_OLDER_TORCH,),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "is_too_new"),
+    [
+        ("raise RuntimeError('Numpy is not available')", True),
+        ("return [0.0]", False),
+    ],
+)
+def test_only_a_torch_that_cannot_make_arrays_says_that_numpy_is_too_new(
+    tmp_path, body, is_too_new
+):
+    tensor = f"class Tensor:\n    def numpy(self):\n        {body}\n"
+    (tmp_path / "torch.py").write_text(f"{tensor}def zeros(size):\n    return Tensor()\n")
+    command = [sys.executable, "-c", noxfile.TRY_NUMPY]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (noxfile.TOO_NEW in done.stdout) == is_too_new
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch')")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1  # accepted: `bench` says what is missing
+    assert noxfile.TOO_NEW not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("device", ["cuda", "orin"])
 def test_a_first_contact_is_one_call_of_selfcheck(called, device):
     name = {"cuda": "first_contact_gpu", "orin": "first_contact_orin"}[device]
-    (command,) = called(name).ran
+    (command,) = [each for each in called(name).ran if noxfile.TRY_NUMPY not in each]
     assert command[1:4] == ("-m", "bench", "selfcheck")
     context = get_command(app).commands["selfcheck"].make_context("selfcheck", list(command[4:]))
     assert (context.params["device"], context.params["hardware"]) == (device, True)
