@@ -54,6 +54,15 @@ def test_the_page_of_models_matches_the_output_of_the_command(bench):
     assert len(printed.splitlines()) > 50
 
 
+def test_who_installs_bench_is_warned_of_a_jetson():
+    """pip would replace the torch of the board's vendor."""
+    texts = [text for page in PAGES for text in page.read_text().split("\n\n")]
+    told = [" ".join(text.split()) for text in texts if "`pip install .`" in text]
+    assert len(told) >= 2
+    assert all("would replace" in text for text in told)
+    assert any("](docs/orin.md)" in text for text in told)
+
+
 def test_pages_name_the_power_mode_by_its_name_and_not_by_a_number():
     texts = {page.name: " ".join(page.read_text().split()) for page in PAGES}
     assert "the MAXN mode of `nvpmodel -p --verbose`, which is not number 0" in texts["README.md"]
