@@ -132,13 +132,13 @@ def to_json(value: object, indent: int | None = None) -> str:
 
     A text is read back unchanged, but for bytes of a file name that are not UTF-8.
     """
-    plain = _mapped(msgspec.to_builtins(value), _without_surrogates)
+    plain = mapped(msgspec.to_builtins(value), _without_surrogates)
     return json.dumps(plain, indent=indent).replace("\x7f", "\\u007f")
 
 
 def in_script(value: object) -> str:
     """`value` as JSON for a <script> of an HTML page, which shows the texts of `value` as text."""
-    plain = _mapped(msgspec.to_builtins(value), visible)
+    plain = mapped(msgspec.to_builtins(value), visible)
     return msgspec.json.encode(plain).decode().translate(SCRIPT)
 
 
@@ -161,14 +161,14 @@ def _without_surrogates(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _mapped(value: object, change: Callable[[str], str]) -> object:
+def mapped(value: object, change: Callable[[str], str]) -> object:
     """The same lists and dictionaries with every text changed, and None for nan and inf."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {_mapped(key, change): _mapped(each, change) for key, each in value.items()}
+        return {mapped(key, change): mapped(each, change) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_mapped(each, change) for each in value]
+        return [mapped(each, change) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

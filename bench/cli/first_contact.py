@@ -47,7 +47,10 @@ def first_contact(device: str, out: Path, *, every: bool) -> None:
         "hardware.md": page.to_markdown(lines, environment).encode(),
         "hardware.json": to_json(raw, indent=1).encode(),
     }
-    for path in [*write_pages(folder, pages), *met.save(folder / "hardware" / "met", chip, lines)]:
+    written = write_pages(folder, pages)
+    written += met.save(folder / "hardware" / "met", chip, lines)
+    written += sorted((folder / "hardware" / runs.TRACES).glob("*.json"))
+    for path in written:
         tell(str(path))
     if rest := [line.name for line in lines if line.is_unfinished]:
         complain(f"left for the next call of `{command}`: {'; '.join(rest)}")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import time
 import types
@@ -12,8 +13,11 @@ import msgspec
 import pytest
 from support.fake_gpu import FakeInstruments
 from support.records import CHIP, ENVIRONMENT, GPU, OBSERVED, QUIET, TAKEN, measurement
+from support.traces import encoded, event, mark
 
+from bench.analysis.profile import trace
 from bench.analysis.profile.recorded import ProfileHistory
+from bench.devices import DEVICES
 from bench.diagnostics.doctor import Finding
 from bench.diagnostics.hardware import first_contact, measure, met, page, runs, spread, steps
 from bench.diagnostics.hardware.call import CALL_S, Call, TimeOverError
@@ -24,6 +28,7 @@ from bench.errors import UnavailableError
 from bench.process import command_for_code
 from bench.records import Failure, Waterfall
 from bench.storage.history import History
+from bench.storage.pages import write_pages
 
 CHIP_OF_GPU = msgspec.structs.replace(GPU, facts={"max_clock_mhz": 1980})
 STATE = {"compute_mode": "default", "clock_mhz": 345, "foreign_processes": 0, "persistence": None}
@@ -508,6 +513,36 @@ def test_what_was_met_is_saved_without_names_and_serials(tmp_path):
     assert readings["state"] == {"uuid": "removed"}
     assert {path.name for path in paths} == {"tree.json", "readings.json"}
     assert met.cleaned("/home/ada/x on 00:1b:44:11:3a:b7", []) == "~/x on removed"
+
+
+def dirty_trace():
+    """Return a trace of one iteration that has the names of a machine and of its user."""
+    path = "/home/ada/nets/net.py(7): forward on myhost"
+    return encoded(mark(0, 50), event("aten::relu", 10, 5, **{"Module Hierarchy": path}))
+
+
+def test_traces_are_kept_without_names_and_can_still_be_read(tmp_path, monkeypatch):
+    def profile(cases, seconds, store, environment, on_profiled, *, traces):
+        write_pages(traces, {"a-1.json": dirty_trace()})
+        return ["the history"]
+
+    monkeypatch.setattr(met.platform, "node", lambda: "myhost")
+    monkeypatch.setattr(runs, "describe", lambda *_: ENVIRONMENT)
+    monkeypatch.setattr(runs.profiler, "profile", profile)
+    case = steps._case("resnet50", GPU)
+    found = runs.real(DEVICES["cuda"], GPU, tmp_path, str).profiled(case)
+    assert found == "the history"
+    (kept,) = tmp_path.glob("traces/*.json")
+    assert not {"ada", "myhost"} & {*re.findall(r"\w+", kept.read_text())}
+    (iteration,) = trace.read(kept.read_bytes())
+    assert [each.name for each in iteration.operators] == ["aten::relu"]
+
+
+def test_texts_of_readings_are_cleaned_one_by_one(tmp_path):
+    line = Line("a", "PASS", raw={"seen": ["serial: 14210", "GPU-1f2e3d4c-0000"], "n": 3})
+    met.save(tmp_path, CHIP, [line], tmp_path / "no root")
+    readings = json.loads((tmp_path / "readings.json").read_text())
+    assert readings["a"] == {"seen": ["serialremoved", "removed"], "n": 3}
 
 
 def test_the_cpus_of_a_large_host_are_saved(tmp_path):

@@ -1,11 +1,13 @@
-"""Saves what a first contact met, as test data: files of the machine, clocks and readings.
+"""Saves what a first contact met, as test data: files of the machine, clocks, readings, traces.
 
 No name and no serial number is kept: `cleaned` replaces them.
 """
 
 from __future__ import annotations
 
+import functools
 import getpass
+import json
 import platform
 import re
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from bench.diagnostics.hardware.line import Line
 from bench.records import Chip
 from bench.storage.files import read
 from bench.storage.pages import write_pages
-from bench.text import to_json
+from bench.text import mapped, to_json
 
 MOST_BYTES = 2**20  # /proc/cpuinfo has up to 1.7 kB for each CPU of a host
 # Files that the drivers read, without those that hold a serial number.
@@ -53,13 +55,21 @@ HOME = re.compile(r"/(?:home|Users)/[^/\s\"]+|/root\b")
 
 def save(folder: Path, chip: Chip, lines: Sequence[Line], root: Path = Path("/")) -> list[Path]:
     """Write `tree.json` (files of the machine) and `readings.json`; return their paths."""
-    names = [platform.node(), _user()]
+    names = _names()
     readings = {"facts": dict(chip.facts), **{line.name: dict(line.raw) for line in lines}}
     pages = {
         "tree.json": to_json(tree(root, names), indent=1),
-        "readings.json": cleaned(to_json(readings, indent=1), names),
+        "readings.json": _cleaned_json(readings, names, indent=1),
     }
     return write_pages(folder, {name: text.encode() for name, text in pages.items()})
+
+
+def clean_traces(folder: Path) -> list[Path]:
+    """Clean the texts of each trace in `folder`, and return the paths of the traces."""
+    names = _names()
+    traces = {path.name: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))}
+    pages = {name: _cleaned_json(trace, names).encode() for name, trace in traces.items()}
+    return write_pages(folder, pages) if pages else []
 
 
 def tree(root: Path, names: Sequence[str]) -> dict[str, str | dict[str, str]]:
@@ -82,6 +92,17 @@ def cleaned(text: str, names: Sequence[str]) -> str:
         if len(name) > 2:
             text = re.sub(rf"\b{re.escape(name)}\b", "removed", text)
     return text
+
+
+def _cleaned_json(value: object, names: Sequence[str], indent: int | None = None) -> str:
+    """Return `value` as JSON, each text in it cleaned; a trace repeats few texts many times."""
+    clean = functools.cache(lambda text: cleaned(text, names))
+    return to_json(mapped(value, clean), indent)
+
+
+def _names() -> list[str]:
+    """Return the names of the machine and of its user, which no page may have."""
+    return [platform.node(), _user()]
 
 
 def _user() -> str:

@@ -15,6 +15,7 @@ from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
 from bench.devices import Driver
 from bench.diagnostics import doctor
+from bench.diagnostics.hardware import met
 from bench.diagnostics.hardware.disturb import disturbed
 from bench.diagnostics.hardware.line import Line, failure
 from bench.diagnostics.selfcheck import RoundLog
@@ -27,6 +28,7 @@ from bench.records import Case, Chip, Environment
 from bench.storage.history import History
 from bench.storage.results import Store
 
+TRACES = "traces"
 PROFILE_S = 6.0
 DEADLINE_S = 240.0  # of a child that checks and sends nothing; a compiler may need minutes
 CHECK = PRESETS["quick"].exactly(
@@ -133,13 +135,16 @@ class _Runs:
             return store.history(case, environment.environment_id)
 
     def profiled(self, case: Case) -> ProfileHistory:
-        """Profile a case, and keep the traces."""
+        """Profile a case, and keep the traces, without names of the machine and its user."""
         store, environment = self._opened("profile")
-        traces = self._folder / "traces"
+        traces = self._folder / TRACES
         with contextlib.closing(store):
-            (history,) = profiler.profile(
-                [case], PROFILE_S, store, environment, lambda _: None, traces=traces
-            )
+            try:
+                (history,) = profiler.profile(
+                    [case], PROFILE_S, store, environment, lambda _: None, traces=traces
+                )
+            finally:
+                met.clean_traces(traces)
         return history
 
     def _opened(self, part: str) -> tuple[Store, Environment]:
