@@ -8,6 +8,7 @@ import types
 
 import pytest
 import torch
+from support.fake_cuda import Event
 
 from bench import devices
 from bench.devices import cuda, proof
@@ -115,24 +116,6 @@ def test_a_reading_has_the_reason_if_nvml_fails(monkeypatch):
         reading = session.sense()
         assert session._process_bytes() is None
     assert "NVML says no" in reading.missing["clock_hz"]
-
-
-class Event:
-    """A fake CUDA event: it stores the clock of the fake chip."""
-
-    chip = 0.0
-    log: list = []  # noqa: RUF012
-
-    def __init__(self, enable_timing):
-        assert enable_timing
-        Event.log.append("made")
-
-    def record(self):
-        Event.log.append("recorded")
-        self.at = Event.chip
-
-    def elapsed_time(self, end):
-        return end.at - self.at  # milliseconds
 
 
 def test_a_gpu_in_exclusive_mode_serves_one_process_at_a_time(gpu):

@@ -15,11 +15,22 @@ from support.fake_gpu import FakeInstruments
 from support.records import CHIP, ENVIRONMENT, GPU, OBSERVED, QUIET, TAKEN, measurement
 from support.traces import encoded, event, mark
 
+from bench import devices
 from bench.analysis.profile import trace
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.devices import DEVICES
 from bench.diagnostics.doctor import Finding
-from bench.diagnostics.hardware import first_contact, measure, met, page, runs, spread, steps
+from bench.diagnostics.hardware import (
+    call,
+    first_contact,
+    measure,
+    met,
+    page,
+    runs,
+    spread,
+    steps,
+    timing,
+)
 from bench.diagnostics.hardware.call import CALL_S, Call, TimeOverError
 from bench.diagnostics.hardware.line import Line, all_pass, impossible
 from bench.diagnostics.hardware.recorded import waiting
@@ -567,6 +578,75 @@ def test_an_unreadable_profile_fails_its_line():
     line = steps.recorded.profile(ProfileHistory([], failure))
     assert line.failed
     assert "output differs" in line.why
+
+
+@pytest.fixture
+def selfcheck(bench, monkeypatch):
+    """A function that calls the command with stand-ins for a GPU: (fault, words) -> Done."""
+    driver = types.SimpleNamespace(
+        name="cuda", runs_torch=True, is_shared=False, state=lambda: dict(STATE)
+    )
+    monkeypatch.setattr(devices, "select", lambda _: (driver, CHIP_OF_GPU))
+
+    def run(fault, *words):
+        def real(driver, chip, folder, say):
+            write_pages(folder / "traces", {"a-1.json": dirty_trace()})
+            return means(fault)
+
+        monkeypatch.setattr(runs, "real", real)
+        return bench("selfcheck", "--device", "cuda", "--hardware", "--out", "out", *words)
+
+    return run
+
+
+WRITTEN = [
+    "hardware.md",
+    "hardware.json",
+    "hardware/met/tree.json",
+    "hardware/met/readings.json",
+    "hardware/traces/a-1.json",
+]
+
+
+def test_the_command_writes_the_page_its_numbers_and_what_it_met(selfcheck, tmp_path):
+    done = selfcheck("")
+    folder = tmp_path / "out" / CHIP_OF_GPU.slug
+    assert done.returncode == 0
+    assert done.stdout.split() == [f"out/{CHIP_OF_GPU.slug}/{name}" for name in WRITTEN]
+    page = (folder / "hardware.md").read_text()
+    assert "0 FAIL, 0 NOT POSSIBLE; 0 left" in page
+    assert "of `bench selfcheck --device cuda --hardware`" in page
+    raw = json.loads((folder / "hardware.json").read_text())
+    assert {each["verdict"] for each in raw.values()} == {"PASS"}
+    assert len(raw["host time of resnet50"]["pairs_s"]) == timing.PAIRS
+    readings = json.loads((folder / "hardware/met/readings.json").read_text())
+    assert readings["facts"] == CHIP_OF_GPU.facts
+    assert readings.keys() == {"facts", *raw}
+
+
+def test_a_line_that_fails_gives_exit_code_1_and_the_page(selfcheck, tmp_path):
+    done = selfcheck("TF32 always on")
+    assert done.returncode == 1
+    page = (tmp_path / "out" / CHIP_OF_GPU.slug / "hardware.md").read_text()
+    assert "1 FAIL" in page
+    assert "FAIL  TF32 on and off differ" in done.stderr
+
+
+def test_all_in_the_command_checks_all_forms(selfcheck, tmp_path):
+    assert selfcheck("", "--all").returncode == 0
+    page = (tmp_path / "out" / CHIP_OF_GPU.slug / "hardware.md").read_text()
+    assert page.count("check of all forms") == 16
+    assert "of `bench selfcheck --device cuda --hardware --all`" in page
+
+
+def test_a_call_that_ends_before_its_last_line_gives_exit_code_1(selfcheck, monkeypatch):
+    monkeypatch.setattr(call, "Call", lambda: FakeCall(50.0, FakeClock()))
+    done = selfcheck("")
+    assert done.returncode == 1
+    assert (
+        "left for the next call of `bench selfcheck --device cuda --hardware`: tf32; times"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

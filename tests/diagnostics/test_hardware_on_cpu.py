@@ -1,11 +1,20 @@
 """The real instruments and runs of a first contact, with the CPU as the hardware."""
 
 import types
+from itertools import pairwise
 
+import psutil
 import pytest
+import torch
+from support.fake_cuda import Event
+from support.fake_jtop import until
+from support.paths import write_tree
 
+from bench.analysis.profile import trace
 from bench.devices import DEVICES, select
-from bench.diagnostics.hardware import measure, memory, sensing, timing
+from bench.devices.host import allowed_cpus
+from bench.diagnostics.hardware import instruments as instruments_of_torch
+from bench.diagnostics.hardware import measure, memory, runs, sensing, timing
 from bench.diagnostics.hardware.disturb import disturbed
 from bench.diagnostics.hardware.instruments import TorchInstruments
 from bench.diagnostics.hardware.runs import real
@@ -51,6 +60,117 @@ def test_the_memory_of_a_block_is_seen(instruments, monkeypatch):
     assert line.raw["block"] == 64 * MIB
     assert line.raw["grown"] >= 32 * MIB  # earlier tests may have left free memory
     assert "torch does not count" in line.seen
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """The instruments of a simulated GPU; `Event.log` has what torch was asked for."""
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: Event.log.append("synchronised"))
+    Event.log.clear()
+    return TorchInstruments(types.SimpleNamespace(has_queue=True, torch_device="cpu"))
+
+
+def called():
+    """A call that takes 5 ms of the simulated GPU."""
+    Event.log.append("called")
+    Event.chip += 5.0
+
+
+def test_the_bare_loop_of_a_gpu_has_one_event_before_and_one_after_all_calls(on_gpu):
+    assert on_gpu.device_s(called, 4) == pytest.approx(0.005)
+    assert Event.log == ["made"] * 2 + ["recorded", *["called"] * 4, "recorded", "waited"]
+
+
+def test_the_bare_loop_of_the_host_waits_for_the_gpu_after_each_call(on_gpu):
+    assert on_gpu.host_s(called, 8) > 0
+    assert Event.log.count("called") >= 8
+    after = [after for before, after in pairwise([*Event.log, "end"]) if before == "called"]
+    assert {*after} == {"synchronised"}
+
+
+def test_a_burn_waits_for_each_product_and_the_allocator_is_asked_for_its_peak(on_gpu, monkeypatch):
+    monkeypatch.setattr(instruments_of_torch, "BURN_SIZE", 8)
+    monkeypatch.setattr(torch, "mm", lambda *_: Event.log.append("called"))
+    on_gpu.burn(0.01)
+    assert Event.log
+    assert Event.log == ["called", "synchronised"] * (len(Event.log) // 2)
+    counted = {"allocated_bytes.all.peak": 700, "allocated_bytes.all.current": 300}
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda: counted)
+    assert on_gpu.counted_bytes() == 700
+
+
+TORCH = """
+import time
+
+class Matrix:
+    def __matmul__(self, other):
+        log("product")
+
+def log(word):
+    with open({log!r}, "a") as file:
+        file.write(word + "\\n")
+    time.sleep(0.001)
+
+def ones(*size, device):
+    log(device)
+    return Matrix()
+
+class cuda:
+    def synchronize():
+        log("waited")
+"""
+
+
+def test_the_second_process_computes_on_the_device_until_the_block_ends(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    write_tree(tmp_path, {"site/torch.py": TORCH.format(log=str(log))})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    driver = types.SimpleNamespace(has_queue=True, torch_device="the device")
+    with disturbed(driver):
+        assert until(lambda: log.read_text().count("product\n") >= 3)
+    words = log.read_text().splitlines()
+    assert words[:2] == ["the device", "waited"]
+    assert words[2:6] == ["product", "waited"] * 2
+    assert log.read_text().splitlines() == words  # the process has ended
+
+
+def test_a_device_without_a_queue_is_disturbed_by_busy_processes():
+    mine = psutil.Process()
+    before = {*mine.children()}
+    with disturbed(types.SimpleNamespace(has_queue=False)):
+        busy = {*mine.children()} - before
+        assert len(busy) == len(allowed_cpus())
+    assert not busy & {*mine.children()}
+
+
+def test_a_round_is_timed_anew_and_kept_for_its_part(tmp_path):
+    driver, chip = select("fake")
+    said = []
+    means = real(driver, chip, tmp_path, said.append)
+    case = Case("resnet50", "plain", device="fake")
+    first, second = (means.timed("clean", case) for _ in range(2))
+    disturbed_one = means.timed("disturbed", case)
+    assert [len(each.rounds) for each in (first, second, disturbed_one)] == [1, 1, 1]
+    assert first.rounds != second.rounds
+    assert {path.parent.name for path in tmp_path.glob("*/results.jsonl")} == {
+        "clean",
+        "disturbed",
+    }
+    assert said.count("clean: 1 cases to measure") == 2
+
+
+@pytest.mark.slow
+def test_a_profile_keeps_its_traces(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PROFILE_S", 0.3)
+    driver, chip = select("cpu")
+    case = Case("timm/test_resnet", "plain", resolution=32, device="cpu", threads=1)
+    found = real(driver, chip, tmp_path, str).profiled(case)
+    assert found.failure is None
+    assert found.profile.waterfall.plain_s > 0
+    traces = [*tmp_path.glob("traces/*.json")]
+    assert len(traces) == len(found.rounds)
+    assert all(trace.read(path.read_bytes()) for path in traces)
 
 
 @pytest.mark.slow
