@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from support.traces import encoded, event, kernel, mark
+from support.traces import encoded, event, kernel, launch, mark
 
 from bench.analysis.profile.trace import Event, TraceError, read, union_s
 
@@ -89,23 +89,29 @@ def test_overlapping_kernels_count_once():
 
 
 def test_the_work_per_iteration_does_not_grow_with_the_number_of_iterations():
-    def calls_of_functions(iterations):
+    """Instructions are counted: a scan of all events for each mark may call no function."""
+
+    def instructions(iterations):
         content = encoded(
             *(mark(100 * number, 50) for number in range(iterations)),
             *(event("aten::relu", 100 * number + 10, 5) for number in range(iterations)),
+            *(launch(100 * number + 12, number) for number in range(iterations)),
             *(kernel("k", 100 * number + 20, 5) for number in range(iterations)),
         )
-        calls = 0
+        counted = 0
 
         def count(frame, kind, argument):
-            nonlocal calls
-            calls += kind == "call"
+            nonlocal counted
+            frame.f_trace_opcodes = True
+            counted += kind == "opcode"
+            return count
 
-        sys.setprofile(count)
+        before = sys.gettrace()
+        sys.settrace(count)
         try:
             assert len(read(content)) == iterations
         finally:
-            sys.setprofile(None)
-        return calls
+            sys.settrace(before)
+        return counted
 
-    assert calls_of_functions(256) < 8 * 2 * calls_of_functions(32)
+    assert instructions(512) < 16 * 1.5 * instructions(32)
