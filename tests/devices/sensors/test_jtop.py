@@ -58,12 +58,14 @@ def test_levels_of_a_good_service_are_in_si_units_and_change(fake):
         assert sensor.energy_j() is None
 
 
-def test_the_first_answer_after_a_pause_is_new(fake):
+def test_the_first_answer_after_a_pause_is_new(fake, tmp_path):
     fake("good")
     with closing(JtopSensor(START_S, INTERVAL_S)) as sensor:
-        first = sensor.gauges().utilisation
-        time.sleep(20 * INTERVAL_S)
-        assert sensor.gauges().utilisation >= first + 5 * 0.005
+        sensor.gauges()
+        before = fake_jtop.reads(tmp_path / "site")
+        assert until(lambda: fake_jtop.reads(tmp_path / "site") >= before + 5)
+        made = fake_jtop.reads(tmp_path / "site")
+        assert sensor.gauges().utilisation >= fake_jtop.utilisation(made) - 1e-9
 
 
 def test_an_unused_sensor_starts_no_process(fake):
@@ -75,17 +77,33 @@ def test_an_unused_sensor_starts_no_process(fake):
     assert samplers() == []
 
 
-def test_close_ends_the_process_within_a_second_and_can_be_repeated(fake):
+def test_the_process_ends_by_itself_at_close_which_can_be_repeated(fake, monkeypatch):
     fake("good")
+    monkeypatch.setattr(jtop, "CLOSE_S", START_S)
     sensor = JtopSensor(START_S, INTERVAL_S)
     sensor.gauges()
+    process = sensor._process
     assert len(samplers()) == 1
-    began = time.monotonic()
     sensor.close()
     sensor.close()
-    assert time.monotonic() - began < 1
+    assert process.returncode == 0
     assert samplers() == []
     assert set(sensor.gauges().missing.values()) == {"the sensor is closed"}
+
+
+def test_a_process_that_does_not_end_is_killed_within_a_second(fake, monkeypatch):
+    fake("good")
+    assert jtop.CLOSE_S < 1
+    monkeypatch.setattr(jtop, "CLOSE_S", 0.01)
+    sensor = JtopSensor(START_S, INTERVAL_S)
+    sensor.gauges()
+    process = sensor._process
+    stopped = psutil.Process(process.pid)
+    stopped.suspend()
+    assert until(lambda: stopped.status() == psutil.STATUS_STOPPED)
+    sensor.close()
+    assert process.returncode == -signal.SIGKILL
+    assert samplers() == []
 
 
 @pytest.mark.parametrize(
