@@ -166,8 +166,13 @@ class CpuSession:
 
 
 def import_torch() -> None:
-    """Import torch, timm, and the modules that torch imports at its first use, before a fork."""
-    import timm  # noqa: F401
+    """Import torch, timm, and the modules that torch imports at its first use, before a fork.
+
+    timm needs torchvision. Where either is missing or built for another torch, a network that needs
+    timm says so when it is built.
+    """
     import torch
 
+    with contextlib.suppress(Exception):
+        import timm  # noqa: F401
     torch.nn.Conv2d(3, 3, 1, device="meta")(torch.empty(1, 3, 1, 1, device="meta"))

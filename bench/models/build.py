@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.devices.installation import how_to_install
+from bench.errors import UnavailableError
 from bench.models import forms, user, zoo
 from bench.models.copies import in_eval_mode
 from bench.models.dtypes import cast
 from bench.models.fuse import forms_of, fuse
 from bench.models.user import fit
 from bench.records import Source
+from bench.text import brief
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,15 +144,27 @@ def _make(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
 
         unit, size = spec.variant.split("_")
         return repnext(unit, size, num_classes)
+    _import_timm()
     from bench.models import ablation
 
     step = {"lc2pwconv": ablation.lc2pwconv, "ln2bn": ablation.ln2bn}[spec.maker]
     return step(spec.variant, num_classes)
 
 
-def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
-    import timm
+def _import_timm() -> Any:
+    """Return timm. Raises UnavailableError with the commands that install what is missing."""
+    try:
+        import timm
+    except Exception as error:  # a torchvision for another torch raises any type
+        raise UnavailableError(
+            f"timm cannot be imported: {brief(error)}",
+            f"Run: {how_to_install('torchvision', 'timm')}",
+        ) from error
+    return timm
 
+
+def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
+    timm = _import_timm()
     named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
     if named_by_user and spec.variant not in {*timm.list_models(), *timm.list_pretrained()}:
         zoo.timm_forms([spec.variant])  # raises UsageError with similar names

@@ -6,6 +6,7 @@ output channel (paradigm 1 in Section 2.2 of the paper).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -90,9 +91,9 @@ def _obstacle(norm: Any, found: Reads) -> str:
 
 def _computes_as_usual(conv: nn.Module, norm: nn.Module) -> bool:
     """Whether neither is a subclass with another `forward`. timm's BatchNorms are known here."""
-    from timm.layers.norm_act import BatchNormAct2d
-
-    usual = (_BatchNorm.forward, SyncBatchNorm.forward, BatchNormAct2d.forward)
+    usual = [_BatchNorm.forward, SyncBatchNorm.forward]
+    if norm_act := sys.modules.get("timm.layers.norm_act"):  # otherwise none can be of its type
+        usual.append(norm_act.BatchNormAct2d.forward)
     return type(conv) is nn.Conv2d and type(norm).forward in usual
 
 

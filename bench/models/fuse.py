@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,14 +67,13 @@ def fuse_with_notes(model: nn.Module, form: str, example: Sequence[Tensor] = ())
 
 def forms_of(model: nn.Module) -> tuple[str, ...]:
     """Return the forms that a network can have, according to the types of its modules."""
-    from timm.models.repghost import RepGhostNet
-
     from bench.models.replknet import RepLKNet
     from bench.models.repnext import RepNeXt
 
     if isinstance(model, RepNeXt):
         return forms.of(forms.REPNEXT)
-    if isinstance(model, (RepLKNet, RepGhostNet)):
+    repghost = sys.modules.get("timm.models.repghost")  # otherwise no network can be of its type
+    if isinstance(model, RepLKNet) or (repghost and isinstance(model, repghost.RepGhostNet)):
         return forms.of(forms.KEEPING)
     return forms.of(forms.MERGING if can_merge(model) else forms.PLAIN)
 
