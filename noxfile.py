@@ -4,9 +4,10 @@
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
 and `soak` are long tests of faults and of resource use. `attack` draws stores, networks, signals
 and environments from a seed, and looks for what nobody thought of. `zoo` checks the check of forms
-on all networks of timm that can be merged. `oldest` and `newest` run the quick tests with the
-oldest and the newest packages that `pyproject.toml` allows. `bench_cpu`, `bench_gpu` and
-`bench_orin` measure and write a report; `report` writes the report again.
+on all networks of timm that can be merged, and `paper_zoo` all checks on the paper's networks.
+`oldest` and `newest` run the quick tests with the oldest and the newest packages that
+`pyproject.toml` allows. `bench_cpu`, `bench_gpu` and `bench_orin` measure and write a report;
+`report` writes the report again.
 """
 
 import json
@@ -98,6 +99,17 @@ def zoo(session: nox.Session) -> None:
     Arguments after -- are names of networks. The session resumes an earlier one of the same code.
     """
     program = ("tests/zoo/merging_networks.py", *session.posargs)
+    session.run(PYTHON, *program, external=True, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def paper_zoo(session: nox.Session) -> None:
+    """Check all forms of the paper's networks in all settings of a CPU, and plant faults in them.
+
+    It prints the table of docs/checked-networks.md. Arguments after -- are names of networks, or
+    `--share S`. The session resumes an earlier one of the same code.
+    """
+    program = ("tests/zoo/paper_networks.py", *session.posargs)
     session.run(PYTHON, *program, external=True, env={"PYTHONPATH": "tests"})
 
 

@@ -94,6 +94,13 @@ def test_only_a_torch_that_cannot_make_arrays_says_that_numpy_is_too_new(
     assert noxfile.TOO_NEW not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["zoo", "paper_zoo", "attack"])
+def test_a_session_of_a_long_program_starts_it(called, name):
+    (command,) = called(name).ran
+    assert command[0] == noxfile.PYTHON
+    assert (ROOT / command[1]).is_file()
+
+
 @pytest.mark.parametrize("device", ["cuda", "orin"])
 def test_a_first_contact_is_one_call_of_selfcheck(called, device):
     name = {"cuda": "first_contact_gpu", "orin": "first_contact_orin"}[device]
