@@ -14,7 +14,8 @@ from bench.analysis.unseen import slowdown
 from bench.analysis.verdict import Machine, judge
 from bench.backends import BACKENDS
 from bench.harness.protocol.messages import Finished, Raised
-from bench.harness.worker.unseen import varied
+from bench.harness.worker.calls import compared_rows
+from bench.harness.worker.unseen import OF_BATCH, varied
 from bench.records import Case
 
 
@@ -73,6 +74,18 @@ def test_an_answer_that_a_network_stores_after_some_calls_is_wrong_for_other_ima
     assert (failed.stage, failed.error) == ("check", "StoredAnswerError")
 
 
+def test_answers_that_a_network_stores_for_all_images_but_the_first_ones_are_wrong():
+    """The backends call it with a whole batch, the copies that are compared with two images."""
+
+    def step(self, answer):
+        if self.calls <= 5:
+            self.kept = answer
+        return torch.cat([answer[:2], self.kept[2:]])
+
+    failed = timed(lambda: counting(step), batch=8)
+    assert (failed.stage, failed.error) == ("check", "StoredAnswerError")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_answers_that_are_not_finite_for_other_images_are_refused(precision):
     def step(self, answer):
@@ -90,6 +103,40 @@ def test_a_network_that_decays_while_it_is_timed_is_refused(factor):
     net = counting(lambda self, answer: answer * factor if self.calls > 1e6 else answer)
     failed = timed(lambda: net, after_block=lambda: net.calls.fill_(2e6))
     assert (failed.stage, failed.error) == ("check", "NotRepeatableError")
+
+
+@pytest.mark.parametrize(("rows", "value"), [(slice(2, None), 0.0), (slice(5, 6), float("nan"))])
+def test_images_of_a_large_batch_that_decay_while_they_are_timed_are_refused(rows, value):
+    def step(self, answer):
+        answer[rows] = torch.where(self.calls > 1e6, value, answer[rows])
+        return answer
+
+    net = counting(step)
+    failed = timed(lambda: net, after_block=lambda: net.calls.fill_(2e6), batch=64)
+    assert 5 not in compared_rows(64)
+    assert (failed.stage, failed.error) == ("check", "NotRepeatableError")
+
+
+def with_anchors(stored):
+    """A network with two outputs. The shape of the second depends on the number of images."""
+
+    def forward(self, x):
+        answer = self.layers(x)
+        stored.setdefault(len(x), answer)
+        return stored[len(x)] if stored.get("is on") else answer, answer.new_ones(3 * len(x), 4)
+
+    return module(forward, layers=layers())
+
+
+def test_an_output_whose_shape_depends_on_the_number_of_images_is_named_and_the_other_is_checked():
+    done = timed(lambda: with_anchors({}), batch=4)
+    assert isinstance(done, Finished), done
+    assert done.facts.notes == [OF_BATCH]
+    stored = {}
+    failed = timed(
+        lambda: with_anchors(stored), batch=4, after_block=lambda: stored.update({"is on": True})
+    )
+    assert (failed.stage, failed.error) == ("check", "StoredAnswerError")
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch": 3}, {"backend": "channels_last"}])

@@ -6,6 +6,7 @@ write into its input. Each call here runs a copy of the network on a copy of the
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,8 @@ from bench.devices import precision
 from bench.harness.worker.outputs import tensors_of
 from bench.models.copies import with_own_state
 
-CHECKED_IMAGES = 2  # the first images of the batch, whose outputs are compared
+CHECKED_IMAGES = 2  # the first images of the batch, whose outputs are compared with a reference
+COMPARED_IMAGES = 8  # images of the batch whose outputs must stay as they were
 IN_PLACE = (
     "the network changes its input in place, so that each call gets other images; write "
     "`x = x - mean` instead of `x.sub_(mean)`, or copy the input first: `x = x.clone()`"
@@ -45,6 +47,15 @@ def answer(net: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     output = with_own_state(net)(*given)
     check_inputs(given, inputs)
     return tensors_of(output)
+
+
+def compared_rows(batch: int) -> list[int]:
+    """Return the rows of the images whose outputs must stay: the last one, then seeded others.
+
+    The first CHECKED_IMAGES of them are those of the images that the network never saw.
+    """
+    others = min(COMPARED_IMAGES, batch) - 1
+    return [batch - 1, *random.Random(batch).sample(range(batch - 1), others)]
 
 
 def check_inputs(given: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:

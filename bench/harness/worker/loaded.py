@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,11 +14,11 @@ from bench.devices import precision
 from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts
 from bench.harness.worker import calls, check
-from bench.harness.worker.calls import CHECKED_IMAGES
+from bench.harness.worker.calls import CHECKED_IMAGES, compared_rows
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explained
 from bench.harness.worker.inputs import first
-from bench.harness.worker.outputs import rows_of
+from bench.harness.worker.outputs import picked, tensors_of
 from bench.harness.worker.timing import Changed, Clock, Prepared, Unseen
 from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
@@ -54,7 +55,9 @@ class Loaded:
         self._state = state
         self._unseen = unseen
         self._given = [each[:CHECKED_IMAGES].clone() for each in inputs]
+        self._rows = compared_rows(case.batch)
         self._first: list[Tensor] = []
+        self._usual: list[Tensor] = []  # of these, what images that it never saw replace
 
     def prepared(self) -> Prepared:
         """Return the functions that the child calls; `call` is that of the backend itself."""
@@ -83,26 +86,28 @@ class Loaded:
         except CheckError:
             calls.check_answers(self._net, self._given, self._case.precision)
             raise
-        self._first = self._rows(output)
+        self._first = self._compared(output)
+        self._usual = self._compared(output, CHECKED_IMAGES)
         self._state.restore()
         return structs.replace(facts, notes=list(dict.fromkeys([*facts.notes, *self._state.notes])))
 
     def compare(self, output: object) -> None:
-        """Raise NotRepeatableError where a later output differs from the first one."""
-        change = calls.difference(self._first, self._rows(output))
+        """Raise NotRepeatableError where a later output is not finite, or not the first one."""
+        is_finite = all(bool(each.isfinite().all()) for each in tensors_of(output))
+        change = calls.difference(self._first, self._compared(output)) if is_finite else math.inf
         if not change <= precision.repeatability(self._case.precision):
             calls.check_answers(self._net, self._given, self._case.precision)
             raise calls.NotRepeatableError(calls.FROM_STATE.format(change))
 
-    def _rows(self, output: object) -> list[Tensor]:
-        return calls.wide(rows_of(output, self._case.batch, CHECKED_IMAGES))
+    def _compared(self, output: object, most: int | None = None) -> list[Tensor]:
+        return calls.wide(picked(output, self._case.batch, self._rows[:most]))
 
     def unseen(self, now: Clock, typical_s: float) -> Unseen:
         """Call the network on images that it never saw. Raises StoredAnswerError."""
         if not BACKENDS[self._case.backend].takes_new_images:
             reason = f"the backend {self._case.backend} does not take other images"
             return Unseen([], [], [UNCHECKED.format(reason)])
-        return self._unseen.call(self._run, self._inputs, self._first, now, typical_s)
+        return self._unseen.call(self._run, self._inputs, self._usual, now, typical_s)
 
     def changed(self) -> Changed:
         """Return the settings that differed while the network was timed.

@@ -30,6 +30,12 @@ def rows_of(output: object, batch: int, rows: int) -> list[Tensor]:
     return [each[:rows] if has_rows(each, batch) else each for each in tensors_of(output)]
 
 
+def picked(output: object, batch: int, rows: Sequence[int]) -> list[Tensor]:
+    """Return the outputs for the images `rows` of `batch`; a tensor without such rows, whole."""
+    numbers = list(rows)
+    return [each[numbers] if has_rows(each, batch) else each for each in tensors_of(output)]
+
+
 def joined(answers: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     """Join the outputs of calls with one image each, as one call with all images returns them."""
     columns = zip(*answers, strict=True)

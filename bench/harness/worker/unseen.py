@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from bench.analysis.unseen import slowdown
 from bench.devices import precision
 from bench.harness.worker import calls
-from bench.harness.worker.calls import CHECKED_IMAGES
+from bench.harness.worker.calls import CHECKED_IMAGES, compared_rows
 from bench.harness.worker.errors import kind_of
-from bench.harness.worker.inputs import first
-from bench.harness.worker.outputs import rows_of, tensors_of
+from bench.harness.worker.outputs import picked, tensors_of
 from bench.harness.worker.timing import Clock, Unseen, timed_call
 from bench.models.copies import with_own_state
 from bench.models.dtypes import cast_tensor
@@ -34,6 +33,10 @@ SAFETY = 4.0  # the tolerated error / the tolerance of the check before timing
 STORED = 0.9  # tolerated at most; the answer for the timed images has an error of 1
 NO_FLOATS = "its inputs are integers"
 UNCHECKED = "Answers to images that the network never saw were not checked: {}."
+OF_BATCH = (
+    "Outputs whose shape depends on the number of images were not checked for images that the "
+    "network never saw."
+)
 WRONG = (
     "the network answers wrongly to images that it did not see before: {}; let `forward` compute "
     "each answer from its input, without stored answers and without counting its calls"
@@ -99,8 +102,8 @@ class UnseenImages:
     ) -> None:
         self._case = case
         self._allowed = min(SAFETY * tolerance, STORED)
-        self._rows = min(case.batch, CHECKED_IMAGES)
-        others = [each[:CHECKED_IMAGES].flip(0)[: self._rows].clone() for each in seen]
+        self._rows = compared_rows(case.batch)[:CHECKED_IMAGES]
+        others = [each[:CHECKED_IMAGES].flip(0)[: len(self._rows)].clone() for each in seen]
         self._others = others  # at batch 1 the second image, which no call of this process gets
         self._copy = net
         self.reason = ""
@@ -129,9 +132,10 @@ class UnseenImages:
     ) -> Unseen:
         """Time calls on unseen images, which are copied into `inputs`, and on known ones in turns.
 
-        Raises StoredAnswerError for a wrong answer. `first_answer` is that to the timed images,
-        `typical_s` the median seconds of a timed call. Where calls on unseen images are slower,
-        they are repeated with others, since another program may be the cause.
+        Raises StoredAnswerError for a wrong answer. `first_answer` is that to the timed images
+        whose places the checked ones take (see `compared_rows`), `typical_s` the median seconds of
+        a timed call. Where calls on unseen images are slower, they are repeated with others, since
+        another program may be the cause.
         """
         if self.reason:
             return Unseen([], [], [UNCHECKED.format(self.reason)])
@@ -148,9 +152,11 @@ class UnseenImages:
         kept = [each.clone() for each in subject.inputs]
         count = max(1, min(CALLS, int(LONGEST_S / 2 / max(typical_s, 1e-9))))
         numbers = itertools.count(1)
-        if self._case.batch == self._rows:  # a copy had all of these images: not unseen
+        all_checked = True
+        if self._case.batch == len(self._rows):  # a copy had all of these images: not unseen
             example = self._example(kept, next(numbers))
-            self._check(subject.timed(example.images, []), example, subject.first_answer)
+            output = subject.timed(example.images, [])
+            all_checked &= self._check(output, example, subject.first_answer)
         found = Unseen([], [])
         for _ in range(ATTEMPTS):
             found = Unseen([], [])
@@ -160,12 +166,12 @@ class UnseenImages:
                     [each.clone() for each in example.images]  # as much work before the call
                     found.repeated_s.append(timed_call(subject.run, subject.now))
                 output = subject.timed(example.images, found.unseen_s)
-                self._check(output, example, subject.first_answer)
+                all_checked &= self._check(output, example, subject.first_answer)
                 del output
             if slowdown(found.unseen_s, found.repeated_s, typical_s) is None:
                 break
         subject.set(kept)
-        return found
+        return found._replace(notes=[] if all_checked else [OF_BATCH])
 
     def _example(self, kept: Sequence[Tensor], number: int) -> Example:
         """Return the images of call `number`, for the whole batch."""
@@ -178,34 +184,45 @@ class UnseenImages:
             return Example(varied(base, number), None)
         images = varied(kept, number)
         for each, known in zip(images, self._known.images, strict=True):
-            each[: self._rows].copy_(known)
+            for row, image in zip(self._rows, known, strict=True):
+                each[row].copy_(image)
         return Example(images, self._known.answer)
 
-    def _check(self, output: object, example: Example, first_answer: Sequence[Tensor]) -> None:
+    def _check(self, output: object, example: Example, first_answer: Sequence[Tensor]) -> bool:
         """Raise StoredAnswerError unless the answer is that of a copy of the network.
+
+        Returns whether each output was compared: one whose shape depends on the number of images
+        cannot be, since the copy gets fewer.
 
         An output may differ by the larger one of: the part `allowed` of the largest difference
         between the right answer and that to the timed images; what may differ between two calls.
         """
         floats = [each.is_floating_point() or each.is_complex() for each in tensors_of(output)]
-        ours = calls.wide(rows_of(output, self._case.batch, self._rows))
+        ours = calls.wide(picked(output, self._case.batch, self._rows))
         right = example.answer
         if right is None:
-            right = calls.wide(calls.answer(self._copy, first(example.images, self._rows)))
-        shapes, usual, wanted = ([e.shape for e in of] for of in (ours, first_answer, right))
-        if shapes != usual:
+            images = [each[self._rows] for each in example.images]
+            right = calls.wide(calls.answer(self._copy, images))
+        if [each.shape for each in ours] != [each.shape for each in first_answer]:
             raise StoredAnswerError(WRONG.format("the output has another shape"))
-        if shapes != wanted:
-            return  # tensors that depend on the size of the batch
-        for given, expected, before, counts in zip(ours, right, first_answer, floats, strict=True):
-            if not counts or not given.numel() or not expected.isfinite().all():
-                continue
-            if not given.isfinite().all():
-                raise StoredAnswerError(WRONG.format("the output is not finite"))
-            error = float((given - expected).abs().max())
-            change = float((before - expected).abs().max())
-            largest = float(expected.abs().max())
-            noise = precision.repeatability(self._case.precision) * largest
-            if not error <= max(self._allowed * change, noise):
-                how = f"it is off by {error:.2g}, of {largest:.2g} in the output"
-                raise StoredAnswerError(WRONG.format(how))
+        if len(right) != len(ours):
+            return False
+        outputs = list(zip(ours, right, first_answer, floats, strict=True))
+        compared = [given.shape == expected.shape for given, expected, _, _ in outputs]
+        for each in itertools.compress(outputs, compared):
+            self._check_one(*each)
+        return all(compared)
+
+    def _check_one(self, given: Tensor, expected: Tensor, before: Tensor, counts: bool) -> None:
+        """Raise StoredAnswerError unless one output is right, see `_check`."""
+        if not counts or not given.numel() or not expected.isfinite().all():
+            return
+        if not given.isfinite().all():
+            raise StoredAnswerError(WRONG.format("the output is not finite"))
+        error = float((given - expected).abs().max())
+        change = float((before - expected).abs().max())
+        largest = float(expected.abs().max())
+        noise = precision.repeatability(self._case.precision) * largest
+        if not error <= max(self._allowed * change, noise):
+            how = f"it is off by {error:.2g}, of {largest:.2g} in the output"
+            raise StoredAnswerError(WRONG.format(how))
