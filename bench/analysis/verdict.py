@@ -25,7 +25,7 @@ from bench.analysis.reasons import (
     seconds,
 )
 from bench.analysis.settings import alike, apart, setting_reasons
-from bench.analysis.stillness import stalls
+from bench.analysis.stillness import Usual, stalls, usual_of
 from bench.analysis.unseen import slowdown
 from bench.devices import driver_of
 from bench.devices.sensors.throttles import THERMAL
@@ -118,12 +118,12 @@ def quietest(kernels: Sequence[Quiet]) -> Quiet:
     )
 
 
-def judge(record: Measurement, machine: Machine) -> Verdict:
-    """The verdict on one round."""
+def judge(record: Measurement, machine: Machine, usual: Usual | None = None) -> Verdict:
+    """The verdict on one round. `usual` is that of its case, where there are more rounds."""
     reasons = [
         *_of_conditions(record),
         *_of_neighbours(record),
-        *_of_stalls(record),
+        *_of_stalls(record, usual),
         *_of_kernels(record, machine.quiet),
         *_of_course(record, machine.usable_cpus.get(record.run_id)),
     ]
@@ -138,7 +138,8 @@ def judge_case(rounds: Sequence[Measurement], machine: Machine) -> Verdict:
     rounds that are left out are named, but raise no doubt. A single process is never VALID.
     """
     kept = alike(rounds)
-    verdicts = [judge(record, machine) for record in kept]
+    usual = usual_of(kept) if kept else None
+    verdicts = [judge(record, machine, usual) for record in kept]
     level: Level = "SUSPECT" if any(each.level != "VALID" for each in verdicts) else "VALID"
     invalid = sum(verdict.level == "INVALID" for verdict in verdicts)
     if invalid and invalid >= SHARE_OF_ROUNDS * len(kept):
@@ -253,9 +254,9 @@ def _of_neighbours(record: Measurement) -> Iterator[Reason]:
         yield Reason(Observation.RESTLESS, "SUSPECT", (percent(record.restless_share),))
 
 
-def _of_stalls(record: Measurement) -> Iterator[Reason]:
+def _of_stalls(record: Measurement, usual: Usual | None) -> Iterator[Reason]:
     """Reasons for blocks in which the process stood still."""
-    found = list(stalls(record))
+    found = list(stalls(record, usual))
     timed_s = sum(record.samples_s) * record.calls_per_sample
     is_long = sum(each.seconds for each in found) > STOOD_STILL * timed_s
     level: Level = "INVALID" if is_long else "SUSPECT"

@@ -2,9 +2,9 @@ import msgspec
 import pytest
 from support.records import CASE, measurement
 
-from bench.analysis.reasons import Doubt
-from bench.analysis.stillness import Stall, stalls
-from bench.analysis.verdict import Machine, Quiet, judge
+from bench.analysis.reasons import Doubt, Observation
+from bench.analysis.stillness import Stall, stalls, usual_of
+from bench.analysis.verdict import Machine, Quiet, judge, judge_case
 from bench.records import Conditions
 
 CLEAN = Conditions(wall_s=1, cpus=2, own_cpu_s=1, busy_cpu_s=1, stolen_cpu_s=0, throttled_s=0)
@@ -47,6 +47,29 @@ def test_a_stop_in_a_block_of_groups_of_calls_is_as_long_as_the_stop():
 def test_a_stop_of_a_slow_network_is_a_stall():
     found = list(stalls(a_round([[2.0], [9.0], [2.1]], [0.0, 7.0, 0.0])))
     assert found == [Stall(2, pytest.approx(6.9))]
+
+
+def test_a_stop_of_half_a_call_is_a_stall():
+    found = list(stalls(a_round([[0.5], [0.74], [0.5], [0.5], [0.5]], [0, 0.24, 0, 0, 0])))
+    assert found == [Stall(2, pytest.approx(0.24))]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_stop_of_a_case_with_one_sample_in_each_round_is_a_stall(count):
+    """A slow case has one sample in each round of `quick` and `default`."""
+    rounds = [a_round([[2.0]], [0.0])] * count + [a_round([[7.0]], [5.0])]
+    assert list(stalls(rounds[-1], usual_of(rounds))) == [Stall(1, pytest.approx(5.0))]
+    reasons = judge_case(rounds, Machine(Quiet(0.001, 0.002))).reasons
+    (still,) = [each for each in reasons if each.observation is Observation.STOOD_STILL]
+    assert still.text.startswith("the process stood still for 5.0 s in block 1")
+    assert (still.level, still.in_rounds, still.of_rounds) == ("INVALID", 1, count + 1)
+
+
+def test_a_slow_network_that_sleeps_in_each_call_or_whose_threads_take_turns_does_not_stand_still():
+    """A slower round or block idles as much longer as it takes longer."""
+    rounds = [a_round([[2.0]], [1.0]), a_round([[2.6]], [1.3]), a_round([[2.0]], [1.0])]
+    assert [list(stalls(record, usual_of(rounds))) for record in rounds] == [[], [], []]
+    assert list(stalls(a_round([[0.5], [0.7], [0.5]], [0.25, 0.35, 0.25]))) == []
 
 
 def test_a_network_that_sleeps_in_each_call_does_not_stand_still():

@@ -10,6 +10,7 @@ from bench.analysis.recorded import Recorded
 from bench.analysis.settle.choice import Board
 from bench.analysis.settle.question import Answer, Obstacle, Question, answer
 from bench.analysis.settle.seconds import round_seconds, start_seconds
+from bench.analysis.stillness import usual_of
 from bench.analysis.verdict import Machine, judge
 from bench.models.naming import selector
 from bench.records import Case, Failure, Measurement
@@ -97,7 +98,8 @@ class Ledger:
     def _good_rounds_needed(self, case: Case, rounds: Sequence[Measurement]) -> int:
         """How many further good rounds make the INVALID ones fewer than half: 2 i - n + 1."""
         machine = Machine(self._recorded.quiet(case), self._recorded.usable_cpus)
-        invalid = sum(judge(record, machine).level == "INVALID" for record in rounds)
+        usual = usual_of(rounds)
+        invalid = sum(judge(record, machine, usual).level == "INVALID" for record in rounds)
         return max(1, 2 * invalid - len(rounds) + 1)
 
 
