@@ -41,12 +41,12 @@ def counted(rounds: Sequence[Measurement]) -> list[Measurement]:
 
 def left_out(rounds: Sequence[Measurement]) -> list[list[Reason]]:
     """For each round, the reasons why `undisturbed` leaves it out; [] for a round that it keeps."""
-    kept = {record.round for record in undisturbed(rounds)}
+    kept = {(record.run_id, record.round) for record in undisturbed(rounds)}
     if len(kept) == len(rounds):
         return []
     medians = [statistics.median(record.samples_s) for record in rounds]
     of_all = latency(statistics.fmean(medians))
-    return [[] if r.round in kept else list(_reasons(r, of_all)) for r in rounds]
+    return [[] if (r.run_id, r.round) in kept else list(_reasons(r, of_all)) for r in rounds]
 
 
 def _reasons(record: Measurement, of_all: Amount) -> Iterator[Reason]:

@@ -7,10 +7,10 @@ from msgspec import structs
 from support.records import CASE, ENVIRONMENT, NEIGHBOUR, OBSERVED, QUIET, measurement
 from support.results import device, pages_of, write
 
-from bench.analysis.disturbance import counted
+from bench.analysis.disturbance import counted, left_out
 from bench.analysis.explain import explain
 from bench.analysis.ratio import usual_state
-from bench.analysis.reasons import Doubt
+from bench.analysis.reasons import Doubt, Observation
 from bench.analysis.recorded import latest
 from bench.analysis.tally import LeftOut, tally
 from bench.analysis.verdict import Machine, judge, judge_case, quiet_of
@@ -94,6 +94,14 @@ def test_spoilt_rounds_count_where_fewer_than_three_others_remain():
     (row,) = device(rounds).rows
     assert [record.round for record in row.rounds] == [1, 2, 3]
     assert tally([ENVIRONMENT, *rounds]).left_out[LeftOut.SPOILT] == 0
+
+
+def test_a_disturbed_round_is_named_where_another_run_has_a_calm_one_of_its_number():
+    reasons = left_out([calm(1), disturbed(1, run_id="b")])
+    assert [[each.observation for each in of_one] for of_one in reasons] == [
+        [],
+        [Observation.DISTURBED_APART],
+    ]
 
 
 def test_a_restless_network_is_suspect_and_the_reason_has_its_share():
