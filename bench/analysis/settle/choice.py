@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bench.analysis.settle import belief
 from bench.analysis.settle.question import Answer, Question
 from bench.records import Case
+from bench.records.fields import SHORTEST_S
 
 
 class Board(NamedTuple):
@@ -28,8 +29,8 @@ class Board(NamedTuple):
         return [each for each in self.answers if each.is_measurable]
 
     def round_s(self, cases: Collection[Case]) -> float:
-        """Seconds of a round of these cases."""
-        return self.start_s + sum(self.case_s[case] for case in cases)
+        """Seconds of a round of these cases; at least SHORTEST_S, since a record may have 0."""
+        return max(SHORTEST_S, self.start_s + sum(self.case_s[case] for case in cases))
 
 
 class Round(NamedTuple):

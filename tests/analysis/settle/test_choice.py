@@ -69,6 +69,12 @@ def test_a_round_that_does_not_fit_into_the_time_is_not_chosen():
     assert choose(known, 4.9) is None
 
 
+def test_rounds_that_took_no_time_can_be_chosen():
+    """Nothing refuses a record whose stages and share are 0."""
+    chosen = choose(noisy(board((A, B), seconds={A: 0.0, B: 0.0}, start_s=0.0)), 100)
+    assert chosen.cases == [A, B]
+
+
 def test_a_skipped_question_is_not_chosen():
     known = noisy(board((A, D), (B, C)))
     assert Question(A, D) not in choose(known, 100, [Question(A, D)]).questions
