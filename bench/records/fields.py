@@ -10,6 +10,7 @@ SCHEMA = 1
 
 # Result files may come from anyone, so decoding refuses impossible values.
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Group = Annotated[int, msgspec.Meta(ge=1, le=10**6)]  # calls that make a sample of 0.1 ms
 LAST = 10**9 - 1
 Round = Annotated[int, msgspec.Meta(ge=1, le=LAST)]
 Ordinal = Annotated[int, msgspec.Meta(ge=0, le=LAST)]  # a number that counts from 0

@@ -17,6 +17,7 @@ from bench.records.fields import (
     Count,
     Deviation,
     Duration,
+    Group,
     Integer,
     Name,
     Ordinal,
@@ -193,7 +194,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     generation: Ordinal = 0
     changed: dict[Name, Text] = {}
     unattributed: dict[Name, Text] = {}
-    calls_per_sample: Whole = 1
+    calls_per_sample: Group = 1
     unseen_s: Samples = []
     repeated_s: Samples = []
     disturbed_by: list[Neighbour] = []

@@ -16,8 +16,10 @@ from bench.analysis.gather import gather
 from bench.analysis.recorded import latest
 from bench.analysis.tally import LeftOut
 from bench.errors import UsageError
+from bench.harness.plan import calls_per_sample
 from bench.models.zoo import ZOO
 from bench.records import Case
+from bench.records.fields import SHORTEST_S
 from bench.storage.reader import FILE_NAME, Flaw, read
 
 # Numbers that may be below 0: levels of sensors, differences, and values of settings.
@@ -110,6 +112,13 @@ def test_lists_of_blocks_have_an_entry_for_each_block(tmp_path, name):
         lines.append(msgspec.json.encode({**content, name: entries}))
     allowed = {"block_pipelined_s": {1, 2}}
     assert set(unread(tmp_path, lines)) == allowed.get(name, {1, 2, 3})
+
+
+def test_more_calls_in_a_sample_than_any_run_needs_are_set_apart(tmp_path):
+    """A resumed run makes groups of as many calls as the first round on record has."""
+    counts = [calls_per_sample(SHORTEST_S), 10**6, 10**6 + 1, 10**9]
+    lines = [changed(MEASURED, ("calls_per_sample",), count, "resnet50") for count in counts]
+    assert set(unread(tmp_path, lines)) == {3, 4}
 
 
 def extremes():
