@@ -1,6 +1,8 @@
 """Checkpoints as people save them: where the tensors are, what they are called, what fits."""
 
 import argparse
+import collections
+import pickle
 import subprocess
 import zipfile
 from pathlib import Path
@@ -17,6 +19,7 @@ from bench.harness import networks
 from bench.harness.networks import Network
 from bench.models import user
 from bench.models.build import load_weights
+from bench.models.user import legacy
 from bench.models.user.names import UserModel
 from bench.process import command_for_code
 from bench.records import Source
@@ -182,6 +185,88 @@ print((status_bytes("VmHWM") - before) // 2**20)
 """
     done = subprocess.run(command_for_code(code), capture_output=True, text=True, check=True)
     assert int(done.stdout) < 64
+
+
+def saved_before_1_6(content):
+    torch.save(content, "w.pth", _use_new_zipfile_serialization=False)
+    return user.with_weights(own(), Path("w.pth")).source
+
+
+@pytest.mark.parametrize("keys", [[], ["model"], ["model", "state_dict"]])
+def test_weights_that_torch_saved_before_1_6_are_loaded(keys):
+    content = wanted = tensors()
+    for key in reversed(keys):
+        content = {"epoch": 3, "args": {"lr": 0.1}, "loss": torch.zeros(1), key: content}
+    assert_loaded(load_weights(saved_before_1_6(content), 32).model, wanted)
+
+
+def test_the_bytes_of_storages_in_an_old_file_are_known_without_loading_it():
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64)
+    kinds += (torch.complex128, torch.int64, torch.int32, torch.int16, torch.uint8, torch.bool)
+    content = {str(kind): torch.zeros(3, dtype=kind) for kind in kinds}
+    saved_before_1_6({**content, "again": content})
+    found = legacy.read(Path("w.pth"))
+    assert sorted(found.storages.values()) == sorted(each.nbytes for each in content.values())
+    assert found.bytes_of(found.content["again"]) == sum(found.storages.values())
+    torch.save(content, "w.pth")
+    assert legacy.read(Path("w.pth")) is None
+
+
+def test_an_old_file_with_the_state_of_an_optimizer_is_refused_before_it_is_loaded(monkeypatch):
+    momentum = {number: value.double() for number, value in enumerate(tensors().values())}
+    optimizer = {"state": momentum, "param_groups": [{"lr": 0.1}]}
+    source = saved_before_1_6({"model": tensors(), "optimizer": optimizer})
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(UsageError, match=r"torch's format before 1.6, .* GiB beside the weights"):
+        load_weights(source, 32)
+
+
+STORAGE = object()
+
+
+class OfOneGib:
+    """Pickles as a tensor of four numbers, whose storage is STORAGE."""
+
+    def __reduce__(self):
+        arguments = (STORAGE, 0, (4,), (1,), False, collections.OrderedDict())
+        return torch._utils._rebuild_tensor_v2, arguments
+
+
+class OldPickler(pickle.Pickler):
+    """Writes STORAGE as torch before 1.6 writes a storage of 1 GiB."""
+
+    def persistent_id(self, value):
+        kind = torch.FloatStorage
+        return ("storage", kind, "0", "cpu", 2**28, None) if value is STORAGE else None
+
+
+def test_an_old_file_whose_tensors_have_more_bytes_is_refused_before_it_is_loaded(monkeypatch):
+    """torch loads it: a storage that is not in the list at the end of the file is never filled."""
+    with Path("w.pth").open("wb") as file:
+        for header in (legacy.MAGIC, 1001, {"little_endian": True}):
+            pickle.dump(header, file, 2)
+        OldPickler(file, 2).dump({"weight": OfOneGib()})
+        pickle.dump([], file, 2)
+    source = user.with_weights(own(), Path("w.pth")).source
+    assert torch.load("w.pth", weights_only=True)["weight"].shape == (4,)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(UsageError, match="its tensors add up to 1 GiB, more than the file has"):
+        load_weights(source, 32)
+
+
+def test_an_old_file_of_other_objects_is_refused_by_the_name_of_their_class():
+    with pytest.raises(UsageError, match=r"more than tensors: argparse\.Namespace"):
+        load_weights(saved_before_1_6({"model": tensors(), "args": argparse.Namespace(lr=1)}), 32)
+
+
+def test_tensors_that_share_bytes_of_the_file_are_refused_before_a_copy_unfolds_them(monkeypatch):
+    numbers = memoryview(torch.ones(2**10).numpy())
+    shared = {str(n): torch.frombuffer(numbers[n:], dtype=torch.float32) for n in range(2**9)}
+    torch.save({}, "w.pth")
+    source = user.with_weights(own(), Path("w.pth")).source
+    monkeypatch.setattr(torch, "load", lambda *_, **__: shared)
+    with pytest.raises(UsageError, match="its tensors share bytes, and unfold to"):
+        load_weights(source, 32)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])

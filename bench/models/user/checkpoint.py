@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import UsageError
+from bench.models.user import legacy
 from bench.models.user.content import file_hash
 from bench.records import Source
 from bench.text import GIB
@@ -31,6 +32,7 @@ SAVE_TENSORS = (
 # Keys of the weights in checkpoints of training programs; the first one that is there counts.
 NESTED = ("state_dict", "model", "model_state_dict", "ema", "state_dict_ema")
 MAX_DEPTH = 3
+MOST_OF_LEGACY = 1.5  # times the bytes of its weights; the state of an optimizer has as many
 
 
 class Weights(NamedTuple):
@@ -62,7 +64,7 @@ def _read(file: Path) -> Weights:
     import torch
 
     found: Any
-    keys = []
+    keys: list[str] = []
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -71,11 +73,8 @@ def _read(file: Path) -> Weights:
         raise TypeError("it is a tar file")
     else:
         _check_stored(file)
-        found = _unpickled(file)
-        for _ in range(MAX_DEPTH):
-            nested = [key for key in NESTED if isinstance(found, dict) and _is_dict(found.get(key))]
-            keys += nested[:1]
-            found = found[nested[0]] if nested else found
+        _check_legacy(file)
+        found, keys = _chosen(_unpickled(file))
     if not _is_dict(found) or not found:
         raise TypeError("it holds no tensors by name")
     if other := {type(value).__name__ for value in found.values() if not torch.is_tensor(value)}:
@@ -100,17 +99,50 @@ def _check_stored(file: Path) -> None:
         raise TypeError(f"its entries share bytes, and unfold to {size / GIB:.2g} GiB")
 
 
-def _check_sizes(tensors: Iterable[Tensor], size: int) -> None:
-    """Raise TypeError if tensors repeat numbers of their storages, by more bytes than the file has.
+def _check_legacy(file: Path) -> None:
+    """Raise TypeError if a file of torch before 1.6 unfolds, or if most of it is no weights.
 
-    A storage of one number can make a tensor of any shape, which a copy unfolds.
+    torch loads such a file whole.
+    """
+    found = legacy.read(file)
+    if found is None:
+        return
+    total, weights = sum(found.storages.values()), found.bytes_of(_chosen(found.content)[0])
+    if total > file.stat().st_size:
+        raise TypeError(f"its tensors add up to {total / GIB:.2g} GiB, more than the file has")
+    if total > MOST_OF_LEGACY * weights > 0:
+        more = f"{(total - weights) / GIB:.2g} GiB"
+        raise TypeError(
+            f"it has torch's format before 1.6, and would load {more} beside the weights"
+        )
+
+
+def _chosen(found: Any) -> tuple[Any, list[str]]:
+    """Return the weights in a checkpoint, and the keys under which they are."""
+    keys: list[str] = []
+    for _ in range(MAX_DEPTH):
+        nested = [key for key in NESTED if _is_dict(found) and _is_dict(found.get(key))]
+        keys += nested[:1]
+        found = found[nested[0]] if nested else found
+    return found, keys
+
+
+def _check_sizes(tensors: Iterable[Tensor], size: int) -> None:
+    """Raise TypeError if storages share bytes of the file, or if tensors repeat numbers of them.
+
+    Both must not exceed `size`, that of the file. A storage of one number can make a tensor of any
+    shape, which a copy unfolds.
     """
     import torch
 
+    dense = [each for each in tensors if each.layout == torch.strided]
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage() for each in dense}
+    total = sum(each.nbytes() for each in storages.values())
+    if total > size:
+        raise TypeError(f"its tensors share bytes, and unfold to {total / GIB:.2g} GiB")
     excess = sum(
         max(each.numel() * each.element_size() - each.untyped_storage().nbytes(), 0)
-        for each in tensors
-        if each.layout == torch.strided
+        for each in dense
     )
     if excess > size:
         raise TypeError(f"it repeats numbers, and unfolds to {excess / GIB:.2g} GiB")
