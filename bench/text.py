@@ -1,9 +1,9 @@
 """Formatting of numbers and durations, and one function per target that makes text harmless.
 
 Names and messages may come from anyone. Before they are shown, they pass through `printable` for a
-terminal, `markdown`, `to_json`, `in_script` for the HTML page, or `csv_cell`. LaTeX has
-`bench.report.tables.latex.escape`, pictures have `bench.report.figures.canvas.literal`, and the
-folder of a chip has `Chip.slug`.
+terminal, `markdown` or `markdown_code`, `to_json`, `in_script` for the HTML page, or `csv_cell`.
+LaTeX has `bench.report.tables.latex.escape`, pictures have `bench.report.figures.canvas.literal`,
+and the folder of a chip has `Chip.slug`.
 """
 
 from __future__ import annotations
@@ -102,6 +102,12 @@ def markdown(text: str) -> str:
     """
     words = " ".join(text.split())
     return MARKUP.sub(r"\\\g<0>", "".join(each for each in words if each.isprintable()))
+
+
+def markdown_code(text: str) -> str:
+    """`text` as code in Markdown; as plain text if it has letters that would end or alter code."""
+    shown = markdown(text)
+    return f"`{text}`" if shown == text else shown
 
 
 def printable(text: str) -> str:

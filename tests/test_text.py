@@ -7,6 +7,7 @@ from bench.text import (
     from_csv_cell,
     in_script,
     markdown,
+    markdown_code,
     plus_minus,
     significant,
     to_json,
@@ -54,6 +55,18 @@ def test_both_parts_of_plus_minus_have_the_decimals_of_the_mean(mean, std, shown
 )
 def test_markdown_cells_carry_no_markup(text, cell):
     assert markdown(text) == cell
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("bench run --out a_b", "`bench run --out a_b`"),
+        ("bench run --out 'a`<b>`'", "bench run --out 'a\\`\\<b\\>\\`'"),
+        ("bench\x1b[2J", "bench\\[2J"),
+    ],
+)
+def test_markdown_code_ends_only_where_it_should(text, code):
+    assert markdown_code(text) == code
 
 
 @pytest.mark.parametrize(

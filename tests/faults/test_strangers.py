@@ -22,6 +22,11 @@ from bench.cli.live_table import LiveTable
 from bench.cli.outcome import Outcome
 from bench.cli.plain_lines import PlainLines
 from bench.devices import DEVICES
+from bench.diagnostics.hardware import page as hardware_page
+from bench.diagnostics.hardware.line import Line
+from bench.diagnostics.hardware.recorded import waiting
+from bench.diagnostics.selfcheck import page as selfcheck_page
+from bench.diagnostics.selfcheck.findings import Criterion, Findings
 from bench.models import labels
 from bench.models.user.packages import GROUP
 from bench.records import Case
@@ -165,6 +170,20 @@ def test_wrong_arguments(tmp_path, words):
     done = checked(tmp_path, *words)
     assert done.returncode == 2
     assert "Canary" in done.stderr
+
+
+def test_pages_of_a_selfcheck_and_of_a_first_contact():
+    environment = decode(planted(RUN))
+    texts = [canary(name, has_controls=True) for name in ("claim", "required", "found")]
+    findings = Findings([Criterion(*texts, passed=True)], {}, [], [], {texts[0]: texts[2]})
+    lines = [Line(texts[0], "FAIL", *texts), waiting(texts[0], texts[1])]
+    for page in (
+        selfcheck_page.to_markdown(findings, environment),
+        hardware_page.to_markdown(lines, environment),
+    ):
+        assert wrong_in(".md", page.encode()) == []
+        for name in ("Command", "Claim", "Found"):
+            assert f"Canary{name}" in page
 
 
 @pytest.mark.parametrize("display", [PlainLines, LiveTable])

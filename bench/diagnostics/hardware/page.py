@@ -10,7 +10,7 @@ import pandas as pd
 from bench.diagnostics.hardware.line import Line
 from bench.records import Environment
 from bench.report.tables.markdown import describe, to_markdown_table
-from bench.text import markdown
+from bench.text import markdown, markdown_code
 
 COLUMNS = ["Line", "Verdict", "Seen", "Limit", "Reason"]
 NOTE = (
@@ -35,7 +35,7 @@ def to_markdown(lines: Sequence[Line], environment: Environment) -> str:
     parts = [
         f"# First contact with {markdown(environment.chip.name)}",
         describe(environment),
-        f"{said}; {len(rest)} left for the next call of `{environment.command}`.",
+        f"{said}; {len(rest)} left for the next call of {markdown_code(environment.command)}.",
         to_markdown_table(table),
         *_left(rest),
         NOTE,

@@ -12,7 +12,7 @@ from bench.records import Environment
 from bench.report.colours import COLOURS
 from bench.report.figures.canvas import drawn
 from bench.report.tables.markdown import describe, to_markdown_table
-from bench.text import markdown
+from bench.text import markdown, markdown_code
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def to_markdown(findings: Findings, environment: Environment) -> str:
         f"# Selfcheck on {markdown(environment.chip.name)}",
         describe(environment),
         f"{passed} of {len(findings.criteria)} criteria are met. To repeat this, run "
-        f"`{environment.command}`.",
+        f"{markdown_code(environment.command)}.",
         to_markdown_table(table),
         "![Ratios that the harness found, and the true ratios](selfcheck.png)",
         NOTE,
