@@ -13,7 +13,7 @@ import typer
 from bench import devices
 from bench.cli import completion
 from bench.cli.choice import Choice, command
-from bench.cli.console import progress_console, say, tell_json
+from bench.cli.console import code_of_unreadable, progress_console, say, tell_json
 from bench.cli.messages import failure_line
 from bench.cli.options import (
     DEFAULT_OUT,
@@ -122,7 +122,7 @@ def settle(options: SettleOptions) -> int:
         board = rounds.look()
         _check_board(options, for_s, board)
         _show(rounds, board, as_json=options.as_json)
-        return 0
+        return code_of_unreadable(here.recorded.unreadable)
     with locked(sweep, wait=options.wait) as sweep:
         rounds = Rounds(sweep, named, margin)
         board = rounds.look()
@@ -133,7 +133,8 @@ def settle(options: SettleOptions) -> int:
     for failure in rounds.failures:
         say(console, failure_line(failure))
     conclude(sweep, [], options.out)
-    return CASE_FAILED if rounds.failures else 0
+    code = code_of_unreadable(here.recorded.unreadable)
+    return code or (CASE_FAILED if rounds.failures else 0)
 
 
 def _show(rounds: Rounds, board: Board, *, as_json: bool) -> None:

@@ -34,14 +34,17 @@ class Leftover(NamedTuple):
 
 
 def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
-    """Report who holds a lock, and the leftovers below `out` and on this machine.
+    """Report who holds a lock, what cannot be read, and the leftovers below `out` and here.
 
     With `fix`, also remove or repair the leftovers. Without `out`, look into FOLDERS. Raises
     UsageError if `out` is not a folder.
     """
     folders = [out] if out else [folder for folder in FOLDERS if folder.is_dir()]
     remedy = "bench doctor --fix" + (f" --out {shlex.quote(str(out))}" if out else "")
-    files = {folder: _results(folder) for folder in folders}
+    results = {folder: results_files(folder) for folder in folders}
+    files = {folder: [*paths, *_of_selfchecks(folder)] for folder, (paths, _) in results.items()}
+    for sentence in (each for _, unreadable in results.values() for each in unreadable):
+        yield Finding("note", "results", sentence, "Make this readable, or move it away.")
     yield from _locks([path for paths in files.values() for path in paths])
     found = [*_orphans(), *_scratch()]
     for folder, paths in files.items():
@@ -58,9 +61,9 @@ def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
             yield Finding("note", "leftover", f"{leftover.text}: {error}")
 
 
-def _results(folder: Path) -> list[Path]:
-    """Return the files of results below a folder, also the files of `bench selfcheck`."""
-    return [*results_files(folder)[0], *sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))]
+def _of_selfchecks(folder: Path) -> list[Path]:
+    """Return the files of `bench selfcheck` below a folder."""
+    return sorted(folder.glob(f"*/selfcheck/*/{FILE_NAME}"))
 
 
 def _locks(files: Sequence[Path]) -> Iterator[Finding]:

@@ -109,6 +109,17 @@ def test_a_dry_run_says_what_is_open_and_writes_nothing(bench, out):
     assert out.read_bytes() == before
 
 
+def test_a_device_that_cannot_be_read_is_named_and_the_rest_is_settled(bench, out, tmp_path):
+    (tmp_path / "out" / "lost").symlink_to("away")
+    said = "error: cannot read out/lost: it is a link to a folder that does not exist"
+    for words in (("--dry-run",), ("--dry-run", "--json"), ()):
+        done = bench(*SETTLE, *words)
+        assert done.returncode == 2
+        assert done.stderr.count(said) == 1
+        assert "Traceback" not in done.stderr
+    assert len(recorded(tmp_path, "measurement")) > BEFORE
+
+
 def test_a_named_question_is_asked_and_the_order_of_its_names_does_not_matter(bench, out):
     for sign in "<>":
         named = f"resnet50 {sign} mobilenetv3_l"

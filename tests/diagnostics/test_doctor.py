@@ -227,6 +227,12 @@ def test_doctor_says_that_there_are_no_leftovers(out):
     assert told(out) == {"locks: no lock is held: no run is measuring", "leftovers: none"}
 
 
+def test_a_device_that_cannot_be_read_is_named(out):
+    (out / "lost").symlink_to("away")
+    said = f"results: cannot read {out / 'lost'}: it is a link to a folder that does not exist"
+    assert said in told(out)
+
+
 def test_an_incomplete_line_is_reported_and_with_fix_set_aside(bench, out):
     path = out / "chip" / "results.jsonl"
     whole = path.read_bytes()
