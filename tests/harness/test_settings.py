@@ -45,6 +45,24 @@ def test_what_was_off_before_the_network_was_built_is_named():
     assert Observation.SETTING_DIFFERS in observed(made)
 
 
+def test_what_a_factory_turns_off_is_on_again_while_it_is_timed_and_is_named():
+    def make():
+        torch.backends.mkldnn.set_flags(False)
+        return layers()
+
+    try:
+        done = timed(make)
+    finally:
+        torch.backends.mkldnn.set_flags(True)
+    assert isinstance(done, Finished), done
+    assert done.settings["mkldnn"] is True
+    (note,) = done.facts.notes
+    assert (
+        note
+        == "the code of the network changed the switches of cuDNN and oneDNN; bench set it back"
+    )
+
+
 @pytest.mark.parametrize(
     ("variable", "is_named"),
     [("ONEDNN_MAX_CPU_ISA", True), ("MKL_CBWR", True), ("OMP_NUM_THREADS", False)],
