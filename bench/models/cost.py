@@ -14,6 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.models import counter
 from bench.text import brief
 
+NO_FORMULA = "no formula for the multiply-accumulates of {}"
+
 
 def count_params(model: nn.Module) -> int:
     """Return the number of parameters. Buffers, such as running statistics, do not count."""
@@ -26,7 +28,8 @@ class Survey(NamedTuple):
     `macs` are the multiply-accumulates of convolutions, linear and recurrent layers and matrix
     products; the paper calls them FLOPs. `activation_bytes` are all bytes that operators write;
     views write none. The other fields say how often each kind of operator runs. A value that could
-    not be counted is None; `uncounted` is the reason then, and "" if everything was counted.
+    not be counted is None; `uncounted` is the reason then, and "" if everything was counted. Where
+    an operator has no formula, only `macs` is None: torch shows the operator and what it writes.
     """
 
     macs: int | None = None
@@ -43,7 +46,7 @@ def survey(model: nn.Module, images: Sequence[Tensor]) -> Survey:
 
     It runs on the meta device, so nothing is computed and the result does not depend on the device.
     A network that needs values runs really on the CPU. Raises nothing: where both runs fail, or the
-    network calls an operator that has no formula, `uncounted` says so.
+    network calls an operator that has no formula or that torch does not show, `uncounted` says so.
     """
     mode = counter.visible_mode()
     if mode is None:
@@ -98,14 +101,14 @@ def _run(
         inputs = [image.detach().to(device, copy=True) for image in images]
         with sdpa_kernel(SDPBackend.MATH), seen, numpy:
             net(*inputs)
-    reason = ""
-    if unknown := seen.unknown | counter.hidden_operators(model):
-        names = ", ".join(sorted(unknown))
-        reason = f"no formula for the multiply-accumulates of {names}"
-    elif numpy.shape is not None:
-        reason = f"NumPy computes with a tensor of this network, {tuple(numpy.shape)}"
-    elif not seen.seen and any(True for _ in model.parameters()):
-        reason = "torch shows no operator of this network"
+    if hidden := counter.hidden_operators(model):
+        return Survey(uncounted=NO_FORMULA.format(", ".join(sorted(seen.unknown | hidden))))
+    if numpy.shape is not None:
+        shape = tuple(numpy.shape)
+        return Survey(uncounted=f"NumPy computes with a tensor of this network, {shape}")
+    if not seen.seen and any(True for _ in model.parameters()):
+        return Survey(uncounted="torch shows no operator of this network")
+    reason = NO_FORMULA.format(", ".join(sorted(seen.unknown))) if seen.unknown else ""
     return Survey(
         macs=None if reason else seen.macs,
         activation_bytes=seen.bytes_written,

@@ -39,7 +39,8 @@ class Cost(msgspec.Struct, frozen=True):
     `peak_memory_bytes` is the peak memory of the network; on a GPU, the peak that torch's allocator
     had allocated, and `peak_reserved_bytes` the peak that it had reserved. `process_bytes` is the
     memory of the process on the GPU as the driver reports it, including the context. `uncounted`
-    is the reason why `macs` and `activation_bytes` are None; "" where they were counted.
+    is the reason why `macs` is None, and `activation_bytes` where torch shows not all operators; ""
+    where they were counted.
     """
 
     params: Count | None = None

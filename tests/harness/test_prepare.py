@@ -109,6 +109,7 @@ def test_a_network_that_needs_values_is_counted_or_has_a_reason(monkeypatch):
     assert (counted.macs, counted.uncounted) == (10 * 8 * 8 * 48, "")
     assert unknown.macs is None
     assert unknown.uncounted == "no formula for the multiply-accumulates of _fft_r2c"
+    assert unknown.activation_bytes > 0
     assert unknown.params == counted.params == 10 * 48 + 10
 
 
