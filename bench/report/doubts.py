@@ -12,6 +12,7 @@ from bench.text import some_of
 MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"
 APART = {Observation.DISTURBED_APART, Observation.SPOILT_APART}
+GROUPED = "Calls below 50 µs, timed in groups and shown without ±"
 NAMED = 6  # cases of one reason
 
 
@@ -40,8 +41,13 @@ def legend(marked: Iterable[str], scope: str = "") -> list[str]:
     return ["".join(found) + "results.md gives the reasons."] if found else []
 
 
+def is_grouped(row: Row) -> bool:
+    """Whether a sample of the row is the mean of a group of calls."""
+    return any(record.calls_per_sample > 1 for record in row.rounds)
+
+
 def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
-    """A line per mark on a device's rows, and a line on rounds that are left out.
+    """A line per mark on a device's rows, and lines on rounds that are left out and on groups.
 
     Reasons that differ only in their numbers are merged.
     """
@@ -56,6 +62,8 @@ def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
             f"{UNFINISHED} Unfinished on {device}, the run ended before the last round: "
             f"{_some(unfinished)}."
         )
+    if grouped := [_name(row) for row in timed if is_grouped(row)]:
+        yield f"{GROUPED} on {device}: {_some(grouped)}."
 
 
 def _doubted(rows: Sequence[Row]) -> Iterator[tuple[Reason, Row]]:

@@ -69,6 +69,26 @@ def test_a_single_process_has_no_interval_and_a_single_sample_no_deviation():
         assert "10.0†§" in [text.get_text() for text in figure.axes[0].texts]
 
 
+@pytest.mark.parametrize(
+    ("calls", "dot"),
+    [
+        ([1, 1], "iteration"),
+        ([10, 10], "group of calls"),
+        ([1, 10], "iteration, or group of calls below 50 µs"),
+    ],
+)
+def test_a_dot_of_grouped_calls_is_a_group(calls, dot):
+    groups = [
+        rounds_of(f"net{number}", SAMPLES, calls_per_sample=each)
+        for number, each in enumerate(calls)
+    ]
+    with painted(*groups) as figure:
+        assert legend(figure)[0] == dot
+        assert f"Each dot is one {dot}. " in figure.legends[0].get_title().get_text()
+        spreads = longest(figure.axes[0], distributions.SPREAD)
+        assert len(spreads) == calls.count(1)
+
+
 def enough(model, latency_s, **case):
     """A round with as many samples of this latency as a distribution needs."""
     return rounds_of(model, [latency_s] * distributions.FEWEST, **case)

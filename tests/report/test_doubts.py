@@ -41,6 +41,11 @@ def test_a_case_of_one_process_is_named():
     assert found == ["† SUSPECT on Chip: it was measured in one process (ResNet50)."]
 
 
+def test_calls_that_were_timed_in_groups_are_named():
+    found = footnotes(under("resnet50", QUIET, calls_per_sample=10), under("swin_t", QUIET))
+    assert found == ["Calls below 50 µs, timed in groups and shown without ± on Chip: ResNet50."]
+
+
 def test_power_modes_are_names_and_no_range():
     found = footnotes(
         under("resnet50", with_modes("MODE_15W", "MODE_30W")),

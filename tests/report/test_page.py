@@ -94,6 +94,14 @@ def test_percentiles_are_given_where_the_samples_support_them():
     assert percentiles == [[None, 0.0101161], [None, pytest.approx(0.0101226)], [None, None]]
 
 
+def test_calls_of_a_sample_are_given_and_the_page_says_what_they_mean():
+    usual, grouped = timed("resnet50"), timed("swin_t", ms=0.01, calls_per_sample=10)
+    html = page.render(devices.of("chip", [ENVIRONMENT, usual, grouped]))
+    assert held(html)["rows"]["calls_per_sample"] == [1, 10]
+    assert "of groups of ${row.calls_per_sample} calls" in ours(html)
+    assert "timed in groups: their median is of groups" in ours(html)
+
+
 def test_what_was_not_measured_is_missing():
     rows = HELD["rows"]
     assert rows["std"][1] is None  # of a single sample there is none

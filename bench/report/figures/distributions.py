@@ -52,9 +52,12 @@ INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 2}
 MEDIAN: dict[str, Any] = {"color": INK, "linewidth": 1}
 DOT: dict[str, Any] = {"marker": ".", "markersize": 3.2, "alpha": 0.6, "markeredgewidth": 0}
 NOTE = (
-    "Each dot is one iteration. Each lane of a case is one process, in order of time; within a "
-    "lane, time runs from top to bottom."
+    "Each dot is one {}. Each lane of a case is one process, in order of time; within a lane, time "
+    "runs from top to bottom."
 )
+ITERATION = "iteration"
+GROUP = "group of calls"  # the mean of it
+EITHER = f"{ITERATION}, or {GROUP} below 50 µs"
 THINNED = f"A process with more iterations shows {MOST_DOTS} of them, at evenly spaced ranks."
 
 
@@ -106,7 +109,7 @@ def _of_batch(label: str, rows: Sequence[Row], lost: Sequence[int]) -> dict[str,
 def _notes(timed: Sequence[Row]) -> list[str]:
     """The lines below the figure: what is drawn, the marks, and the cases not shown."""
     shown = timed[:MOST]
-    notes = [NOTE, *doubts.legend(map(doubts.marks, shown))]
+    notes = [NOTE.format(_dot(shown)), *doubts.legend(map(doubts.marks, shown))]
     if any(len(record.samples_s) > MOST_DOTS for row in shown for record in row.rounds):
         notes.append(THINNED)
     if len(timed) > MOST:
@@ -155,6 +158,14 @@ def paint(figure: Figure, rows: Sequence[Row], title: str, notes: Sequence[str])
         title_fontsize=8,
         alignment="left",
     )
+
+
+def _dot(rows: Sequence[Row]) -> str:
+    """What a dot is: one call, or the mean of a group of calls."""
+    grouped = [doubts.is_grouped(row) for row in rows]
+    if not any(grouped):
+        return ITERATION
+    return GROUP if all(grouped) else EITHER
 
 
 def _summary(row: Row) -> Summary:
@@ -234,7 +245,7 @@ def _write_numbers(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _handles(rows: Sequence[Row]) -> list[Line2D]:
     handles = [
-        Line2D([], [], label="iteration", linestyle="", color=DOT_COLOURS[0], **DOT),
+        Line2D([], [], label=_dot(rows), linestyle="", color=DOT_COLOURS[0], **DOT),
         Line2D([], [], label="median of a process", marker="|", linestyle="", **MEDIAN),
         Line2D([], [], label="mean of all", marker="|", linestyle="", **MEAN),
         Line2D([], [], label="± standard deviation", **SPREAD),

@@ -119,6 +119,7 @@ def _line(device: int, row: Row) -> Json:
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "samples": summary.samples if summary else None,
+        "calls_per_sample": max((r.calls_per_sample for r in row.rounds), default=None),
         "processes": summary.processes if summary else None,
         "throughput": row.throughput,
         "rank": ranks.text(row.rank) or None,

@@ -61,7 +61,8 @@ function hoverText(row) {
       + `${row.threads} threads${row.memory === 'default' ? '' : `, ${row.memory}`}`,
     `Latency ${ms(row.estimate)} ms, ${significant(row.throughput)} img/s`,
     row.low === null ? 'No interval: too few processes' : `95 % interval ${interval(row)} ms`,
-    `All iterations: ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`,
+    `All iterations: ${plusMinus(row.mean, row.std)} ms, median ${ms(row.median)} ms`
+      + (row.calls_per_sample > 1 ? ` of groups of ${row.calls_per_sample} calls` : ''),
     `Rank ${row.rank ?? '–'}, ${shorten((row.verdict || 'no verdict') + doubts)}`,
     `Top-1 ${significant(row.top1)} % (${row.source})`,
   ];
