@@ -109,3 +109,13 @@ def test_a_first_contact_is_one_call_of_selfcheck(called, device):
     context = get_command(app).commands["selfcheck"].make_context("selfcheck", list(command[4:]))
     assert (context.params["device"], context.params["hardware"]) == (device, True)
     assert not context.params["every"]
+
+
+def test_oldest_installs_the_lowest_versions_on_the_oldest_python(called):
+    session = called("oldest")
+    (installed,) = session.installed
+    assert installed == ("--resolution", "lowest-direct", "-e", ".[dev]")
+    assert f'requires-python = ">={noxfile.oldest.python}"' in (ROOT / "pyproject.toml").read_text()
+    assert noxfile.oldest.venv_backend == "uv"  # pip resolves to the newest versions alone
+    (command,) = session.ran
+    assert command[0] == "pytest"  # of that environment
