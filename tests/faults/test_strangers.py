@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import types
 from importlib import metadata
 
 import msgspec
@@ -16,9 +17,12 @@ from support.every_string import FILE, SEEN, canary, planted, wrong_in
 from support.records import SPREAD, failure, timed
 
 from bench import report
+from bench.analysis.profile.recorded import ProfileHistory
 from bench.cli import forecast
-from bench.cli.console import say_table
+from bench.cli import profile as profile_command
+from bench.cli.console import say, say_table
 from bench.cli.live_table import LiveTable
+from bench.cli.messages import profile_line
 from bench.cli.outcome import Outcome
 from bench.cli.plain_lines import PlainLines
 from bench.devices import DEVICES
@@ -149,6 +153,49 @@ def test_runs(world, tmp_path, monkeypatch):
     for words in (("--json",), ("--dry-run",), ("--dry-run", "--json"), ("--again",)):
         world(*run, *words)
     world("report", out)
+
+
+def test_settling(world, tmp_path, monkeypatch):
+    """One of the networks has a canary for a name; its `case_id` asks about it."""
+    chip = structs.replace(DEVICES["fake"].identify(), name=canary("chip", has_controls=True))
+    monkeypatch.setattr(DEVICES["fake"], "identify", lambda: chip)
+    out = FILE.format("Run")
+    run = ("run", "--device", "fake", "--models", "resnet50,swin_t", "--rounds", "2")
+    assert world(*run, "--batch", "1", "--out", out).returncode == 0
+    path = tmp_path / out / chip.slug / FILE_NAME
+    records = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+    for record in records:
+        if record.get("case", {}).get("model") == "swin_t":
+            record["case"]["model"] = canary("model")
+    lines = [every_string.line_of(record) for record in records]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    case_id = next(decode(line).case_id for line in lines if b"CanaryModel" in line)
+    for words in (("--dry-run",), ("--dry-run", "--json"), ("--for", "60s")):
+        done = world("settle", out, *words, "--question", f"resnet50 < {case_id}")
+        assert done.returncode in (0, 1), done.stderr
+        assert "CanaryModel" in done.stdout
+    assert "CanaryChip" in done.stdout
+    for question in (FILE.format("Question"), f"{FILE.format('Question')} < swin_t"):
+        done = world("settle", out, "--question", question)
+        assert done.returncode == 2
+        assert "CanaryQuestion" in done.stderr
+
+
+@pytest.mark.parametrize("shown", ["page", "difference", "json"])
+def test_profiles(shown, capsys):
+    lines = (planted(PROFILED), every_string.renamed(planted(PROFILED), "Other"))
+    found = [ProfileHistory([decode(line)], None, 1) for line in lines]
+    store = types.SimpleNamespace(records=list(map(decode, LINES[: len(EVERY)])))
+    profile_command._show(
+        found, store, is_difference=shown == "difference", as_json=shown == "json"
+    )
+    said = capsys.readouterr().out
+    assert wrong_in(".json" if shown == "json" else ".md", said.encode()) == []
+    assert "CanaryLabel" in said
+    file = io.StringIO()
+    for known in found:
+        say(Console(file=file, width=400), profile_line(known))
+    assert wrong_in("terminal", file.getvalue().encode()) == []
 
 
 @pytest.mark.parametrize(
