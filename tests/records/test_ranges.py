@@ -8,7 +8,17 @@ import msgspec
 import pytest
 from msgspec import structs
 from support import every_number
-from support.every_number import EVERY, MEASURED, PEAKS, RUN, VALUES, changed, numbers
+from support.every_number import (
+    EVERY,
+    MEASURED,
+    PEAKS,
+    PLACES,
+    RUN,
+    again,
+    changed,
+    extremes,
+    stored,
+)
 
 from bench import report
 from bench.analysis import compare, explain
@@ -25,20 +35,11 @@ from bench.storage.reader import FILE_NAME, Flaw, read
 # Numbers that may be below 0: levels of sensors, differences, and values of settings.
 SIGNED = {"temperature_c", "power_w", "highest_temperature_c", "highest_power_w", "set_s", "sync_s"}
 SIGNED |= {"residual_s", "overhead_s", "overhead_expected_s", "memory_gib", "load_1min"}
-PLACES = [(record, path) for record in EVERY for path in numbers(record)]
 NO_NUMBER = re.compile(r"\b(inf|nan)\b")
 
 
 def is_signed(path):
     return path[0] in ("settings", "state") or not SIGNED.isdisjoint(path)
-
-
-def stored(folder, lines):
-    """Write the lines as the results of the device `fake` below `folder`; return `folder`."""
-    (folder / "fake").mkdir(parents=True, exist_ok=True)
-    content = [each if isinstance(each, bytes) else msgspec.json.encode(each) for each in lines]
-    (folder / "fake" / FILE_NAME).write_bytes(b"".join(line + b"\n" for line in content))
-    return folder
 
 
 def unread(folder, lines):
@@ -119,21 +120,6 @@ def test_more_calls_in_a_sample_than_any_run_needs_are_set_apart(tmp_path):
     counts = [calls_per_sample(SHORTEST_S), 10**6, 10**6 + 1, 10**9]
     lines = [changed(MEASURED, ("calls_per_sample",), count, "resnet50") for count in counts]
     assert set(unread(tmp_path, lines)) == {3, 4}
-
-
-def extremes():
-    """For each number: the smallest, smallest positive and largest value that are read."""
-    for record, path in PLACES:
-        kept = [value for value in sorted(VALUES) if every_number.is_read(record, path, value)]
-        positive = [value for value in kept if value > 0]
-        chosen = dict.fromkeys([*kept[:1], *positive[:1], *kept[-1:]])
-        yield from ((record, path, value) for value in chosen)
-
-
-def again(line, number):
-    """The same line as another round of the same run."""
-    content = msgspec.json.decode(line)
-    return msgspec.json.encode({**content, "round": number, "sitting": number})
 
 
 def test_whatever_is_read_can_be_explained_and_compared(tmp_path):

@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 from msgspec import inspect, structs
@@ -24,7 +25,7 @@ from bench.records import (
     Telemetry,
     Utilisation,
 )
-from bench.storage.reader import FlawedLineError, decode
+from bench.storage.reader import FILE_NAME, FlawedLineError, decode
 from support.profiles import profile
 from support.records import ENVIRONMENT, FAKE_CHIP, failure, measurement
 
@@ -159,6 +160,32 @@ def changed(record: Record, path: tuple[str | int, ...], value: float, model: st
             return json.dumps(content).encode()
         content["case_id"] = case.case_id
     return json.dumps(content).encode()
+
+
+PLACES = [(record, path) for record in EVERY for path in numbers(record)]
+
+
+def extremes() -> Iterator[tuple[Record, tuple[str | int, ...], float]]:
+    """For each number: the smallest, smallest positive and largest value that are read."""
+    for record, path in PLACES:
+        kept = [value for value in sorted(VALUES) if is_read(record, path, value)]
+        positive = [value for value in kept if value > 0]
+        chosen = dict.fromkeys([*kept[:1], *positive[:1], *kept[-1:]])
+        yield from ((record, path, value) for value in chosen)
+
+
+def again(line: bytes, number: int) -> bytes:
+    """The same line as another round of the same run."""
+    content = msgspec.json.decode(line)
+    return msgspec.json.encode({**content, "round": number, "sitting": number})
+
+
+def stored(folder: Path, lines: Iterable[bytes | Record]) -> Path:
+    """Write the lines as the results of the device `fake` below `folder`; return `folder`."""
+    (folder / "fake").mkdir(parents=True, exist_ok=True)
+    content = [each if isinstance(each, bytes) else msgspec.json.encode(each) for each in lines]
+    (folder / "fake" / FILE_NAME).write_bytes(b"".join(line + b"\n" for line in content))
+    return folder
 
 
 def is_read(record: Record, path: tuple[str | int, ...], value: float) -> bool:
