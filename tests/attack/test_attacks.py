@@ -93,6 +93,35 @@ def test_rounds_that_are_pooled_although_their_settings_differ_are_found(tmp_pat
     assert ("doubled", "18 samples instead of 16") in found
 
 
+def of_disturbed_rounds():
+    """Two folders: round 1 of one is calm, and round 1 of the other disturbed."""
+
+    def lines(run_id, disturbance):
+        common = {"run_id": run_id, "environment_id": "e1"}
+        numbered = common | {"generation": 0, "round": 1}
+        made = stores.round_of(numbered, "swin_t", [0.003], 2, "") | disturbance
+        began = stores.environment(common, stores.DATES[0], "Test Chip")
+        return [stores.line_of(record) for record in (began, made)]
+
+    files = [lines("r0", {}), lines("r1", {"disturbed_by": [stores.NEIGHBOUR]})]
+    return stores.Attack(files, ["swin_t"], "", False)
+
+
+def test_rounds_that_are_left_out_without_a_word_are_found(tmp_path, monkeypatch):
+    (found,) = findings(tmp_path, [of_disturbed_rounds()])
+    assert found == []
+    monkeypatch.setattr("bench.analysis.verdict.left_out", lambda rounds: [[] for _ in rounds])
+    (found,) = findings(make(tmp_path / "faulty"), [of_disturbed_rounds()])
+    assert ("lost", "rounds are left out without a word: disturbed_by") in found
+
+
+def test_all_kinds_of_records_and_of_disturbed_rounds_are_drawn():
+    drawn = examples_of(stores.attacks(), 100, seed=1)
+    text = b"".join(line for attack in drawn for lines in attack.files for line in lines)
+    for each in (b'"profile"', b'"disturbed_by"', b'"spoilt_by"', b'"peaks"', b'"failure"'):
+        assert each in text
+
+
 def test_lines_that_are_not_counted_are_found(tmp_path, monkeypatch):
     whole = tally.tally
     monkeypatch.setattr("bench.analysis.gather.tally", lambda records, *counts: whole(records))

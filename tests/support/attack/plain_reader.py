@@ -13,6 +13,7 @@ KINDS = ("measurement", "failure", "profile", "environment", "peaks")
 SMALLEST = {"round": 1, "batch": 1, "resolution": 1, "samples_s": 1e-9, "block_sizes": 1}
 USUAL = {"input": "", "allocator": "default", "huge_pages": "default"}  # in no case_id
 SIGNED = ("set_s", "highest_temperature_c")
+FEWEST = 3  # rounds for an interval
 LARGEST = {
     "round": 10**9 - 1,
     "generation": 10**9 - 1,
@@ -80,12 +81,25 @@ class Store:
 
     def cases(self):
         """Return {(environment, case): rounds that count, or None where the case failed last}."""
+        found = self._rounds().items()
+        return {key: rounds and _alike(_calm(rounds)) for key, rounds in found}
+
+    def _rounds(self):
+        """Return {(environment, case): its rounds, or None where the case failed last}."""
         by_case = collections.defaultdict(lambda: [[] for _ in self._files])
         for number, entries in enumerate(self._files):
             for entry in filter(_is_of_case, entries):
                 key = (entry.record["environment_id"], entry.record["case_id"])
                 by_case[key][number].append(entry)
-        return {key: _counting(files) for key, files in by_case.items()}
+        return {key: _rounds_of(files) for key, files in by_case.items()}
+
+    def left_out(self):
+        """Return {(environment, case): why rounds are left out: `disturbed_by`, `spoilt_by`}."""
+        return {
+            key: {_why(each) for each in rounds if each not in _calm(rounds)}
+            for key, rounds in self._rounds().items()
+            if rounds
+        }
 
     def latest(self):
         """Return the environment in which a case was measured last; None without one."""
@@ -134,8 +148,8 @@ def _age(entries):
     return (True, every[-1].started_at, every[-1].record["run_id"], len(entries))
 
 
-def _counting(files):
-    """Return the rounds of a case that count, or None where it failed last."""
+def _rounds_of(files):
+    """Return the rounds of the newest generations of a case, or None where it failed last."""
     newest = [max((_generation(e) for e in own), default=0) for own in files]
     pairs = zip(files, newest, strict=True)
     old = {e.text for own, most in pairs for e in own if _generation(e) < most}
@@ -145,11 +159,22 @@ def _counting(files):
             failed = entry.record["type"] == "failure"
             if not failed:
                 rounds.setdefault((entry.record["run_id"], entry.record["round"]), entry.record)
-    return None if failed else _alike([*rounds.values()])
+    return None if failed else [*rounds.values()]
 
 
 def _generation(entry):
     return entry.record.get("generation", 0)
+
+
+def _calm(rounds):
+    """Return the rounds that nothing disturbed, as long as there are enough of them."""
+    alone = [each for each in rounds if not each.get("disturbed_by")] or rounds
+    quiet = [each for each in alone if not each.get("spoilt_by")]
+    return quiet if len(quiet) >= FEWEST else alone
+
+
+def _why(record):
+    return "disturbed_by" if record.get("disturbed_by") else "spoilt_by"
 
 
 def _alike(rounds):

@@ -22,6 +22,10 @@ TALLY = re.compile(r"(\d+) lines? of results, (?:all used|(\d+) used; left out: 
 COUNT = re.compile(r"(\d+) \(([^)]*)\)")
 FORMULAS = tuple("=+-@\t\r")
 OTHER_SCHEMA = "has schema 2"  # a file of another version is not explained
+LEFT_OUT = {
+    "disturbed_by": "is left out, as the network nets/spin.py:net used",
+    "spoilt_by": "is left out, as other programs spoilt it",
+}
 DIGITS = 1e-5  # results.csv has six significant digits
 
 
@@ -117,8 +121,16 @@ def _compared(path, store):
         lines = list(csv.DictReader(file))
     shown = {(line["environment_id"], line["case_id"]): line for line in lines}
     found = []
+    left_out = store.left_out()
     for key, rounds in expected.items():
-        found += _row(shown.pop(key, None), rounds)
+        line = shown.pop(key, None)
+        found += _row(line, rounds)
+        reasons = left_out.get(key, set()) if line else set()
+        found += [
+            ("lost", f"rounds are left out without a word: {reason}")
+            for reason in reasons
+            if LEFT_OUT[reason] not in line["doubts"]
+        ]
     found += [("wrong", f"a case that no line has: {key}") for key in shown]
     if expected and lines[-1]["environment_id"] != store.latest():
         found.append(("wrong", "report takes another environment for the latest"))

@@ -119,11 +119,16 @@ def _runs(draw, run_id, models, earlier, texts):
             if number <= counts[model]:
                 samples = draw(st.lists(st.sampled_from(SECONDS), min_size=1, max_size=4))
                 made = round_of(record, model, samples, threads, draw(texts))
-                found.append(made | (draw(_STATES) if is_observed else {}))
+                state = draw(_STATES) if is_observed else {}
+                found.append(made | state | draw(_DISTURBANCES))
             elif number == counts[model] + 1 and ends[model] == "failure":
                 found.append(_failure(record, model, draw(texts)))
     if draw(st.integers(0, 7)) == 0:
         found.append({"type": "peaks", **common, **PEAKS})
+    if draw(st.integers(0, 4)) == 0:
+        record = common | {"generation": 0}
+        model, rounds = draw(st.sampled_from(models)), draw(st.integers(1, 2))
+        found += [_profile(record | {"round": number + 1}, model) for number in range(rounds)]
     return found
 
 
@@ -142,6 +147,17 @@ _STATES = st.builds(
     st.sampled_from([1.0, 0.0, 1e-9, 1e18]),
     st.sampled_from([1.0, 2.0, 0.0, 1e18]),
     st.sampled_from([0, 9, 10**18]),
+)
+
+
+NEIGHBOUR = {"case_id": "a1", "name": "nets/spin.py:net", "share": 0.45}
+_DISTURBANCES = st.sampled_from(
+    [
+        *[{}] * 6,
+        {"disturbed_by": [NEIGHBOUR]},
+        {"spoilt_by": ["other programs used 30 % of the CPUs"]},
+        {"disturbed_by": [NEIGHBOUR], "spoilt_by": ["the clock fell"]},
+    ]
 )
 
 
@@ -197,6 +213,27 @@ def _failure(common, model, text):
     case = {"case": case_of(model), "case_id": case_id_of(model), "stage": "check"}
     said = {"error": "RuntimeError", "message": text, "stderr_tail": text}
     return {"type": "failure", **common, **case, **said}
+
+
+def _profile(common, model):
+    """Return a profiled round of a model."""
+    conv = {"operator": "aten::conv2d", "module": "stem", "category": "other conv"}
+    terms = {"plain_s": 0.01, "busy_s": 0.0065, "gaps_s": 0.0034, "residual_s": 1e-4}
+    rest = dict.fromkeys(("sync_s", "overhead_s", "overhead_expected_s"), 0.0)
+    return {
+        "type": "profile",
+        "schema": 1,
+        **common,
+        "case": case_of(model),
+        "case_id": case_id_of(model),
+        "seconds": 1.0,
+        "rows": [{**conv, "calls": 2, "time_s": 0.0065}],
+        "waterfall": {**terms, **rest},
+        "utilisation": {"busy": 0.5},
+        "plain_samples_s": [0.01],
+        "profiled_samples_s": [0.011],
+        "events": 10,
+    }
 
 
 def line_of(record):
