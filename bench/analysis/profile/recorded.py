@@ -38,7 +38,8 @@ def profile_history(
 ) -> ProfileHistory:
     """The profiles of `case`, of the newest generation or of the given one.
 
-    If a round was profiled twice, the last profile counts.
+    If a round was profiled twice, the last profile counts. Rounds of several runs are one profile:
+    a run that was stopped is resumed by another one, which makes the missing rounds.
     """
     wanted = (environment_id, case.case_id)
     own = [each for each in of_profiles(records) if (each.environment_id, each.case_id) == wanted]
