@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.models import counter
 from bench.text import brief
 
+UNSEEN = "torch {} does not show its operators"
 NO_FORMULA = "no formula for the multiply-accumulates of {}"
 
 
@@ -50,7 +51,7 @@ def survey(model: nn.Module, images: Sequence[Tensor]) -> Survey:
     """
     mode = counter.visible_mode()
     if mode is None:
-        return Survey(uncounted=f"torch {torch.__version__} does not show its operators")
+        return Survey(uncounted=UNSEEN.format(torch.__version__))
     reason = ""
     for device in ("meta", "cpu"):
         try:
@@ -82,8 +83,12 @@ class SmallOperators(NamedTuple):
 def count_small_operators(model: nn.Module, images: Sequence[Tensor]) -> SmallOperators:
     """Run a copy of `model` on the meta device and count the elements of its small operators.
 
-    `images` are its positional inputs of batch 1. Raises what the network raises there.
+    `images` are its positional inputs of batch 1. Raises what the network raises there, and
+    RuntimeError where torch does not show the operators in inference mode; outside of it, they have
+    other names.
     """
+    if counter.visible_mode() is not torch.inference_mode:
+        raise RuntimeError(UNSEEN.format(torch.__version__))
     seen = counter.ElementCounter()
     with torch.inference_mode():
         net = counter.copy_of(model).to("meta")

@@ -339,6 +339,12 @@ def test_where_inference_mode_hides_operators_they_are_counted_without_it(monkey
     assert cost.count_macs(nn.Linear(8, 10), 8) == 3 * 8 * 8 * 10
 
 
+def test_small_operators_are_not_counted_where_inference_mode_hides_them(monkeypatch):
+    monkeypatch.setattr(counter, "visible_mode", lambda: counter.outside_inference_mode)
+    with pytest.raises(RuntimeError, match="does not show its operators"):
+        cost.count_small_operators(nn.Conv2d(3, 3, 1), [torch.zeros(1, 3, 8, 8)])
+
+
 def test_they_are_counted_without_it_in_a_process_that_is_in_inference_mode(
     monkeypatch, fresh_mode
 ):
