@@ -17,6 +17,7 @@ from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case
 from bench.report import devices, page
 from bench.report.page import data
+from bench.text import FORMULA
 
 LIMIT = 6_000_000  # bytes
 
@@ -100,6 +101,11 @@ def test_calls_of_a_sample_are_given_and_the_page_says_what_they_mean():
     assert held(html)["rows"]["calls_per_sample"] == [1, 10]
     assert "of groups of ${row.calls_per_sample} calls" in ours(html)
     assert "timed in groups: their median is of groups" in ours(html)
+
+
+def test_texts_that_a_saved_file_makes_harmless_are_those_of_all_csv_files():
+    (pattern,) = re.findall(r"/\^(.+)/\.test\(value\)", ours(PAGE))
+    assert pattern == FORMULA.pattern
 
 
 def test_what_was_not_measured_is_missing():

@@ -572,6 +572,7 @@ def test_the_chosen_rows_are_saved_as_csv(opened):
     assert [float(line["median"]) for line in lines] == [0.002, 0.0601, 0.121]
     assert lines[0]["device"] == "Other <Chip>"
     assert opened.execute_script("return cellOf('=1+1');") == "'=1+1"
+    assert opened.execute_script('return cellOf("\'=1+1");') == "''=1+1"
     find(opened, "#save").click()  # an error would be in the browser's log
 
 

@@ -3,11 +3,14 @@
 const OWN_COLUMNS = ['label', ...Object.keys(data.rows).filter((key) => key !== 'device'),
   'top1', 'source'];
 
-/** A CSV cell. A spreadsheet would run text that begins with one of = + - @ as a formula. */
+/**
+ * A CSV cell. A spreadsheet would run text that begins with one of = + - @ as a formula. Text that
+ * looks like such a cell made harmless gets an apostrophe, too, so that each cell is read back.
+ */
 function cellOf(value) {
   if (value === null || value === undefined) return '';
   if (typeof value === 'number') return String(value);
-  const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  const safe = /^'*[=+\-@\t\r]/.test(value) ? `'${value}` : value;
   return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
 }
 
