@@ -102,7 +102,8 @@ def _section(row: Row) -> tuple[object, ...]:
 
 def _heading(case: Case) -> str:
     memory = naming.allocation(case)
-    return f"## Batch {case.batch} at {naming.size(case)}" + f", {markdown(memory)}" * bool(memory)
+    size = markdown(naming.size(case))
+    return f"## Batch {case.batch} at {size}" + f", {markdown(memory)}" * bool(memory)
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
