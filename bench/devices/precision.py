@@ -149,16 +149,22 @@ def set_modes(wanted: Sequence[Any]) -> None:
     """Set every switch for TF32 to the values of `modes`.
 
     The newer switches come first: torch raises an exception where an older one contradicts them.
+    They come last, too, since setting an older one changes some of them.
     """
     import torch
 
-    for owner, value in zip(_owners_of_modes(), wanted[3:], strict=True):
-        if value is not None and _newer_mode(owner) != value:
-            owner.fp32_precision = value
+    _set_newer(wanted[3:])
     if wanted[0] is not None:
         torch.set_float32_matmul_precision(wanted[0])
     torch.backends.cuda.matmul.allow_tf32 = bool(wanted[1])
     torch.backends.cudnn.allow_tf32 = bool(wanted[2])
+    _set_newer(wanted[3:])
+
+
+def _set_newer(wanted: Sequence[str | None]) -> None:
+    for owner, value in zip(_owners_of_modes(), wanted, strict=True):
+        if value is not None and _newer_mode(owner) != value:
+            owner.fp32_precision = value
 
 
 def _owners_of_modes() -> list[Any]:

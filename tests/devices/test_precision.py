@@ -112,3 +112,18 @@ def test_the_variable_does_not_count_on_a_gpu_without_tf32(monkeypatch):
 )
 def test_the_tolerance_is_four_times_the_rounding_error_within_limits(name, error, tolerated):
     assert precision.tolerance(name, error) == pytest.approx(tolerated)
+
+
+@pytest.mark.parametrize("name", ["fp32", "tf32"])
+def test_modes_are_set_back_exactly_to_those_of_a_new_process(name):
+    """In this process, other tests may have changed what an older switch then changes, too."""
+    code = (
+        "from bench.devices import precision\n"
+        f"precision.set_switches({name!r})\n"
+        "before = precision.modes()\n"
+        "precision.set_switches('fp32')\n"
+        "precision.set_modes(before)\n"
+        "assert precision.modes() == before, (before, precision.modes())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
