@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import os
 import pickle
 import subprocess
 import zipfile
@@ -219,6 +220,24 @@ def test_an_old_file_with_the_state_of_an_optimizer_is_refused_before_it_is_load
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(UsageError, match=r"torch's format before 1.6, .* GiB beside the weights"):
         load_weights(source, 32)
+
+
+class MakesFolder:
+    """Creates a folder where it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("made",)
+
+
+def test_the_sizes_of_an_old_file_are_read_without_running_code():
+    with Path("w.pth").open("wb") as file:
+        for part in (legacy.MAGIC, 1001, {"little_endian": True}, {"weight": MakesFolder()}):
+            last = file.tell()
+            pickle.dump(part, file, 2)
+    assert legacy.read(Path("w.pth")).storages == {}
+    assert not Path("made").exists()
+    pickle.loads(Path("w.pth").read_bytes()[last:])  # what the restricted reader does not do
+    assert Path("made").exists()
 
 
 STORAGE = object()
