@@ -79,7 +79,7 @@ class Row(msgspec.Struct, frozen=True):
     def tail(self) -> Tail:
         """Percentiles of all iterations; each None where the samples do not support it."""
         rounds = [] if self.failure else self.rounds
-        return tail([r.samples_s for r in rounds], grouped=_is_grouped(rounds))
+        return tail([r.samples_s for r in rounds], grouped=is_grouped(rounds))
 
     @property
     def gpu(self) -> GpuMetrics:
@@ -183,7 +183,7 @@ def _row(
     return Row(
         case=first.case,
         environment=environment,
-        summary=summarise(processes, grouped=_is_grouped(kept)) if processes else None,
+        summary=summarise(processes, grouped=is_grouped(kept)) if processes else None,
         cost=_cost(kept) if kept else None,
         failure=failure,
         stopped_by=rounds[-1].stopped_by if rounds else "",
@@ -195,7 +195,8 @@ def _row(
     )
 
 
-def _is_grouped(rounds: Sequence[Measurement]) -> bool:
+def is_grouped(rounds: Sequence[Measurement]) -> bool:
+    """Whether a sample of any round is the mean of a group of calls."""
     return any(record.calls_per_sample > 1 for record in rounds)
 
 

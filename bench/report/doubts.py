@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.analysis.reasons import LEVELS, Level, Observation, Reason, sentence
-from bench.analysis.rows import Row
+from bench.analysis.rows import Row, is_grouped
 from bench.models import naming
 from bench.text import some_of
 
@@ -41,11 +41,6 @@ def legend(marked: Iterable[str], scope: str = "") -> list[str]:
     return ["".join(found) + "results.md gives the reasons."] if found else []
 
 
-def is_grouped(row: Row) -> bool:
-    """Whether a sample of the row is the mean of a group of calls."""
-    return any(record.calls_per_sample > 1 for record in row.rounds)
-
-
 def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
     """A line per mark on a device's rows, and lines on rounds that are left out and on groups.
 
@@ -62,7 +57,7 @@ def footnotes(device: str, rows: Iterable[Row]) -> Iterator[str]:
             f"{UNFINISHED} Unfinished on {device}, the run ended before the last round: "
             f"{_some(unfinished)}."
         )
-    if grouped := [_name(row) for row in timed if is_grouped(row)]:
+    if grouped := [_name(row) for row in timed if is_grouped(row.rounds)]:
         yield f"{GROUPED} on {device}: {_some(grouped)}."
 
 

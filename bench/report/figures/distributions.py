@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from bench.analysis.rows import Row
+from bench.analysis.rows import Row, is_grouped
 from bench.analysis.stats import FEWEST_FOR_MEDIAN, Summary
 from bench.models import naming
 from bench.report import doubts
@@ -162,7 +162,7 @@ def paint(figure: Figure, rows: Sequence[Row], title: str, notes: Sequence[str])
 
 def _dot(rows: Sequence[Row]) -> str:
     """What a dot is: one call, or the mean of a group of calls."""
-    grouped = [doubts.is_grouped(row) for row in rows]
+    grouped = [is_grouped(row.rounds) for row in rows]
     if not any(grouped):
         return ITERATION
     return GROUP if all(grouped) else EITHER
