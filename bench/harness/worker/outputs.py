@@ -27,7 +27,7 @@ def rows_of(output: object, batch: int, rows: int) -> list[Tensor]:
 
     A tensor that does not have `batch` rows, such as a table of anchors, is returned whole.
     """
-    return [each[:rows] if has_rows(each, batch) else each for each in tensors_of(output)]
+    return picked(output, batch, range(min(rows, batch)))
 
 
 def picked(output: object, batch: int, rows: Sequence[int]) -> list[Tensor]:
