@@ -48,7 +48,7 @@ except RuntimeError:
 @nox.session(reuse_venv=True, default=False)
 def env(session: nox.Session) -> None:
     """Install bench with torch, torchvision and timm."""
-    session.install("-e", ".[dev]")
+    session.install("-e", ".[dev,runtimes]")
 
 
 @nox.session(venv_backend="none", requires=["env"])
@@ -134,7 +134,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session(python=NEWEST, default=False)
 def newest(session: nox.Session) -> None:
     """Run the quick tests with the newest packages, on the newest Python that torch supports."""
-    session.install("--upgrade", "-e", ".[dev]")
+    session.install("--upgrade", "-e", ".[dev,runtimes]")
     session.run("pytest", *AT_ONCE, *session.posargs)
 
 

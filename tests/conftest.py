@@ -51,3 +51,11 @@ def bench(tmp_path: Path):
 def bench_process(tmp_path: Path):
     """Run `python -m bench` in an empty folder: (arguments) -> CompletedProcess."""
     return functools.partial(command.start, cwd=tmp_path)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test alone for exported networks."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder

@@ -70,6 +70,7 @@ def _wanted(record: Measurement) -> dict[str, Setting]:
     case = record.case
     return {
         "threads": case.threads,
+        "runtime_threads": case.threads,
         "mkldnn": True,
         "allocator": case.allocator,
         "huge_pages": case.huge_pages,

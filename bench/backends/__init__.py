@@ -1,75 +1,41 @@
-"""The table of backends, by the name for `--backend`. Each backend is a module."""
+"""The table of backends, by the name for `--backend`. Each backend is a class in its own file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from bench.backends.backend import Backend, about
+from bench.backends.channels_last import ChannelsLast
+from bench.backends.compiled import Compiled
+from bench.backends.cudagraph import CudaGraph
+from bench.backends.eager import Eager
+from bench.backends.onnxruntime import OnnxRuntime
 
-from bench.backends import channels_last, compiled, cudagraph, eager
+__all__ = ["BACKENDS", "Backend", "about", "exported_by"]
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-__all__ = ["BACKENDS", "Backend", "about"]
-
-
-class Backend(Protocol):
-    """The functions and attributes of a backend module. A backend executes networks.
-
-    `one_by_one`: the backend runs each operator as the network calls it. A profile can then
-    assign every operator to its module. `takes_new_images`: a call reads the tensors of `example`
-    each time, so that other images can be copied into them. `replays_graph`: a call replays a CUDA
-    graph.
-    """
-
-    one_by_one: bool
-    takes_new_images: bool
-    replays_graph: bool
-
-    def preload(self) -> None:
-        """Import the modules that `load` needs, before memory is measured; start no thread."""
-
-    def name_kernels(self) -> None:
-        """Give names to kernels that are compiled later. Called before a profile."""
-
-    def load(
-        self, model: nn.Module, example: Sequence[Tensor], precision: str
-    ) -> Callable[[], object]:
-        """Return a function that calls `model(*example)`, with the same tensors each time.
-
-        `example` is one image tensor (N, C, H, W), or what the user's `example_inputs` returns.
-        `model` and `example` are already on the device, in the type of `precision`; the switches
-        of the precision are set. Compilation and capture happen here. An exception becomes a
-        Failure of the case at the stage `load`.
-        """
-
-    def missing(self, torch_device: str) -> str | None:
-        """Return what this machine lacks for the backend, with the remedy; None if nothing."""
-
-
-def about(backend: Backend) -> str:
-    """Return the first line of the module's docstring, for `bench list backends`."""
-    return (backend.__doc__ or "").partition("\n")[0]
-
-
-_PYTORCH_ONLY = "There is no such backend: all backends run PyTorch. `bench list backends`."
+_NOT_YET = "bench cannot execute networks with it; it can with ONNX Runtime: `onnxruntime`."
 KNOWN_AS = {  # names that other tools use
     **dict.fromkeys(["inductor", "torchcompile", "torch.compile"], "That is `compile`."),
     **dict.fromkeys(["pytorch", "torch"], "PyTorch's eager mode is `eager`."),
     **dict.fromkeys(["nhwc"], "That is `channels_last`."),
     **dict.fromkeys(["cudagraphs", "cuda_graph", "graph"], "That is `cudagraph`."),
+    **dict.fromkeys(["onnx", "ort", "onnx_runtime"], "That is `onnxruntime`."),
     **dict.fromkeys(
         [
-            *("tensorrt", "trt", "onnx", "onnxruntime", "ort", "openvino", "executorch", "tflite"),
-            *("ncnn", "mnn", "tvm", "coreml", "aotinductor", "torchscript", "jit"),
+            *("tensorrt", "trt", "openvino", "executorch", "tflite", "ncnn", "mnn", "tvm"),
+            *("coreml", "aotinductor", "torchscript", "jit"),
         ],
-        _PYTORCH_ONLY,
+        _NOT_YET,
     ),
 }
 
 BACKENDS: dict[str, Backend] = {
-    "eager": eager,
-    "channels_last": channels_last,
-    "compile": compiled,
-    "cudagraph": cudagraph,
+    "eager": Eager(),
+    "channels_last": ChannelsLast(),
+    "compile": Compiled(),
+    "cudagraph": CudaGraph(),
+    "onnxruntime": OnnxRuntime(),
 }
+
+
+def exported_by() -> dict[str, str]:
+    """Map each kind of file that can be exported to the name of the backend that executes it."""
+    return {backend.file_kind: name for name, backend in BACKENDS.items() if backend.file_kind}

@@ -1,40 +1,37 @@
-"""PyTorch eager with weights, input and activations in NHWC memory order."""
+"""PyTorch eager in NHWC memory order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from bench.backends.backend import Backend, Call
+from bench.records import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-one_by_one = True
-takes_new_images = True
-replays_graph = False
 
+class ChannelsLast(Backend):
+    """PyTorch eager with weights, input and activations in NHWC memory order."""
 
-def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
-    """Convert weights and example to NHWC in place; the conversion is not part of the timed call.
+    one_by_one = True
 
-    Only tensors of four dimensions have this order.
-    """
-    import torch
+    def load(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        artifact: Artifact | None = None,
+    ) -> Call:
+        """Convert weights and example to NHWC in place; the conversion is not in the timed call.
 
-    network = model.to(memory_format=torch.channels_last)
-    for each in example:
-        if each.dim() == 4:
-            each.data = each.contiguous(memory_format=torch.channels_last)
-    return lambda: network(*example)
+        Only tensors of four dimensions have this order.
+        """
+        import torch
 
-
-def missing(torch_device: str) -> str | None:
-    """Return None: only torch is needed."""
-    return None
-
-
-def preload() -> None:
-    """Do nothing: only torch is needed."""
-
-
-def name_kernels() -> None:
-    """Do nothing: operators have names."""
+        network = model.to(memory_format=torch.channels_last)
+        for each in example:
+            if each.dim() == 4:
+                each.data = each.contiguous(memory_format=torch.channels_last)
+        return lambda: network(*example)

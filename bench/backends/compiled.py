@@ -1,57 +1,62 @@
-"""torch.compile with Inductor: C++ on a CPU, Triton on a GPU. `--backend compile`."""
+"""torch.compile with Inductor. `--backend compile`."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.backends.backend import Backend, Call
 from bench.devices.installation import how_to_install
+from bench.records import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-one_by_one = False
-takes_new_images = True
-replays_graph = False
 WARM_CALLS = 2  # the first call compiles; the second may compile again
 
 
-def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
-    """Compile for this shape only. Raises an exception of torch if a graph break is needed."""
-    import torch
-    from torch._inductor.async_compile import shutdown_compile_workers
+class Compiled(Backend):
+    """torch.compile with Inductor: C++ on a CPU, Triton on a GPU. `--backend compile`."""
 
-    network = torch.compile(model, dynamic=False, fullgraph=True)
-    for _ in range(WARM_CALLS):
-        network(*example)
-    shutdown_compile_workers()  # idle workers would disturb timed blocks
-    return lambda: network(*example)
+    def load(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        artifact: Artifact | None = None,
+    ) -> Call:
+        """Compile for this shape only. Raises an exception of torch if a graph break is needed."""
+        import torch
+        from torch._inductor.async_compile import shutdown_compile_workers
 
+        network = torch.compile(model, dynamic=False, fullgraph=True)
+        for _ in range(WARM_CALLS):
+            network(*example)
+        shutdown_compile_workers()  # idle workers would disturb timed blocks
+        return lambda: network(*example)
 
-def preload() -> None:
-    """Import the compiler, so that its memory does not count as memory of the network."""
-    import torch._inductor.compile_fx  # noqa: F401
+    def preload(self) -> None:
+        """Import the compiler, so that its memory does not count as memory of the network."""
+        import torch._inductor.compile_fx  # noqa: F401
 
+    def name_kernels(self) -> None:
+        """Make C++ kernels that are compiled later report their names to a profiler."""
+        from torch._inductor import config
 
-def name_kernels() -> None:
-    """Make C++ kernels that are compiled later report their names to a profiler."""
-    from torch._inductor import config
+        config.cpp.enable_kernel_profile = True
 
-    config.cpp.enable_kernel_profile = True
-
-
-def missing(torch_device: str) -> str | None:
-    """Check for a C++ compiler and Python.h, and on a GPU also for Triton."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        return f"no C++ compiler ({compiler}): sudo apt install g++, or set CXX"
-    if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        return "no Python.h: sudo apt install python3-dev"
-    if torch_device == "cuda" and util.find_spec("triton") is None:
-        return f"no Triton: {how_to_install('triton')}"
-    return None
+    def missing(self, torch_device: str) -> str | None:
+        """Check for a C++ compiler and Python.h, and on a GPU also for Triton."""
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            return f"no C++ compiler ({compiler}): sudo apt install g++, or set CXX"
+        if not Path(sysconfig.get_path("include"), "Python.h").exists():
+            return "no Python.h: sudo apt install python3-dev"
+        if torch_device == "cuda" and util.find_spec("triton") is None:
+            return f"no Triton: {how_to_install('triton')}"
+        return None

@@ -1,38 +1,53 @@
-"""A CUDA graph of the whole network: captured once, then replayed with a single launch."""
+"""CUDA graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from bench.backends.backend import Backend, Call
+from bench.records import Artifact
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-one_by_one = False
-takes_new_images = True
-replays_graph = True
 WARM_CALLS = 3  # the first calls allocate workspaces and choose kernels
 
 
-def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
-    """Warm up on a side stream, as CUDA graphs require, then capture one call on `example`.
+class CudaGraph(Backend):
+    """A CUDA graph of the whole network: captured once, then replayed with a single launch."""
 
-    The returned call replays the graph. It always returns the same output tensors, which the
-    next call overwrites.
-    """
-    import torch
+    replays_graph = True
 
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_CALLS):
-            model(*example)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output: object = model(*example)
-    return _Replay(graph, output, model, example)
+    def load(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        artifact: Artifact | None = None,
+    ) -> Call:
+        """Warm up on a side stream, as CUDA graphs require, then capture one call on `example`.
+
+        The returned call replays the graph. It always returns the same output tensors, which the
+        next call overwrites.
+        """
+        import torch
+
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_CALLS):
+                model(*example)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output: object = model(*example)
+        return _Replay(graph, output, model, example)
+
+    def missing(self, torch_device: str) -> str | None:
+        """Return None on CUDA; elsewhere the reason."""
+        return None if torch_device == "cuda" else "CUDA graphs need an NVIDIA GPU: --device cuda"
 
 
 class _Replay:
@@ -52,16 +67,3 @@ class _Replay:
     def __call__(self) -> object:
         self._graph.replay()
         return self._output
-
-
-def missing(torch_device: str) -> str | None:
-    """Return None on CUDA; elsewhere the reason."""
-    return None if torch_device == "cuda" else "CUDA graphs need an NVIDIA GPU: --device cuda"
-
-
-def preload() -> None:
-    """Do nothing: only torch is needed."""
-
-
-def name_kernels() -> None:
-    """Do nothing: the kernels of a graph have names."""

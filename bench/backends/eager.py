@@ -1,31 +1,28 @@
-"""PyTorch in eager mode: operators are dispatched one by one."""
+"""PyTorch in eager mode."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from bench.backends.backend import Backend, Call
+from bench.records import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-one_by_one = True
-takes_new_images = True
-replays_graph = False
 
+class Eager(Backend):
+    """PyTorch in eager mode: operators are dispatched one by one."""
 
-def load(model: nn.Module, example: Sequence[Tensor], precision: str) -> Callable[[], object]:
-    """Return a call of the network itself."""
-    return lambda: model(*example)
+    one_by_one = True
 
-
-def missing(torch_device: str) -> str | None:
-    """Return None: only torch is needed."""
-    return None
-
-
-def preload() -> None:
-    """Do nothing: only torch is needed."""
-
-
-def name_kernels() -> None:
-    """Do nothing: operators have names."""
+    def load(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        artifact: Artifact | None = None,
+    ) -> Call:
+        """Return a call of the network itself."""
+        return lambda: model(*example)

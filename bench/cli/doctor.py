@@ -28,7 +28,8 @@ def doctor(
         bool,
         typer.Option(
             "--fix",
-            help="Remove leftovers of killed runs: incomplete lines, unfinished pages, processes.",
+            help="Remove leftovers of killed runs: incomplete lines, unfinished pages, processes; "
+            "and exported networks that were not used for an hour.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

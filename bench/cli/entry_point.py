@@ -15,6 +15,7 @@ from bench.cli import closed_pipe
 from bench.cli import compare as compare_command
 from bench.cli import doctor as doctor_command
 from bench.cli import explain as explain_command
+from bench.cli import export as export_command
 from bench.cli import list as list_command
 from bench.cli import profile as profile_command
 from bench.cli import report as report_command
@@ -50,6 +51,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("settle")(settle_command.settle)
 app.command("profile")(profile_command.profile)
+app.command("export")(export_command.export)
 app.command("report")(report_command.report)
 app.command("compare")(compare_command.compare)
 app.command("explain")(explain_command.explain)

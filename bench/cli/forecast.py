@@ -14,6 +14,7 @@ from bench.cli.versions import version_change
 from bench.errors import CASE_FAILED
 from bench.harness.plan import Plan
 from bench.harness.scheduler import estimate, trial
+from bench.harness.scheduler.environment import is_outdated_for
 from bench.models.naming import selector
 from bench.records import Case, Environment
 from bench.storage.history import History, history
@@ -24,8 +25,10 @@ def progress_of(
     sweep: Sweep, plan: Plan, histories: Mapping[Case, History]
 ) -> dict[Case, estimate.CaseProgress]:
     """Return the cases that need another round, with what is known about their duration."""
-    if sweep.again:
-        histories = dict.fromkeys(histories, History([], None))
+    histories = {
+        case: History([], None) if sweep.again or is_outdated_for(case, known) else known
+        for case, known in histories.items()
+    }
     return estimate.initial_progress(plan, histories, paper.macs(), retry_failed=sweep.retry_failed)
 
 

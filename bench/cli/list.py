@@ -140,7 +140,9 @@ def _backend(name: str, torch_device: str) -> Entry:
     backend = backends.BACKENDS[name]
     if lack := backend.missing(torch_device):
         return Entry(name, f"not available: {lack}", available=False)
-    return _entry(name, backends.about(backend))
+    versions = ", ".join(f"{key} {value}" for key, value in backend.versions().items())
+    about = backends.about(backend)
+    return _entry(name, f"{about.rstrip('.')}: {versions}." if versions else about)
 
 
 def _memory(name: str, about: str, lack: tuple[str, str] | None) -> Entry:

@@ -206,6 +206,14 @@ def _check_settings(here: _Here) -> None:
     cases = [case for case in here.recorded.cases if here.recorded.history(case).failure is None]
     used = {key: dict.fromkeys(getattr(case, key) for case in cases) for key in grid.CHECKS}
     grid.check_settings(used, here.recorded.environment.chip)
+    from bench.harness.scheduler.environment import is_outdated_for
+
+    for case in cases:
+        if is_outdated_for(case, here.recorded.history(case)):
+            raise UsageError(
+                f"{selector(case)} was measured with other versions of its runtime",
+                "Measure it here first, with bench run.",
+            )
 
 
 def _choice(recorded: Recorded) -> Choice:

@@ -1,4 +1,4 @@
-"""The CPU time of each thread of this process, by the Linux kernel."""
+"""The CPU time of each thread of a process, by the Linux kernel."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Threads(NamedTuple):
     count_waits: bool
 
 
-def read_threads(root: Path = Path("/")) -> Threads:
-    """Read all threads of this process; no seconds where the system has no /proc/self/task.
+def read_threads(root: Path = Path("/"), process: int | str = "self") -> Threads:
+    """Read all threads of a process; no seconds where the system has no /proc, or it has ended.
 
     A kernel with CONFIG_SCHEDSTATS counts in `schedstat` the nanoseconds for which a thread
     computed, and for which it waited for a CPU. Other kernels count only CPU time, in `stat`.
     """
-    tasks = root / "proc/self/task"
+    tasks = root / "proc" / str(process) / "task"
     waits = _seconds(tasks, "schedstat", _of_schedstat)
     return Threads(waits, True) if waits else Threads(_seconds(tasks, "stat", _of_stat), False)
 

@@ -13,15 +13,18 @@ from typing import NamedTuple
 
 import psutil
 
+from bench.backends import artifacts
 from bench.diagnostics.doctor import Finding
 from bench.errors import UsageError
 from bench.harness.scheduler import template
 from bench.storage import lock
 from bench.storage.reader import FILE_NAME, results_files, unfinished_line
 from bench.storage.results import Store
+from bench.text import GIB
 
 FOLDERS = (Path("results"), Path("reports"))  # where commands write, and where reports are kept
 MIN_AGE_S = 60.0  # a younger page or folder may still be in use
+UNUSED_S = 3600.0  # a running `bench run` reads its exported networks more often
 EXIT_S = 0.5  # orphans that end by themselves do so within this time
 KILL_S = 5.0  # the time that a killed process may take to end
 
@@ -46,7 +49,8 @@ def examine(out: Path | None, *, fix: bool) -> Iterator[Finding]:
     for sentence in (each for _, unreadable in results.values() for each in unreadable):
         yield Finding("note", "results", sentence, "Make this readable, or move it away.")
     yield from _locks([path for paths in files.values() for path in paths])
-    found = [*_orphans(), *_scratch()]
+    yield from _exported(fix=fix)
+    found = [*_orphans(), *_scratch(), *_unfinished()]
     for folder, paths in files.items():
         found += _files(folder, paths)
     if not found:
@@ -132,14 +136,33 @@ def _scratch() -> Iterator[Leftover]:
             yield Leftover(f"{path} belongs to a process that has ended", partial(_clear, path))
 
 
+def _exported(*, fix: bool) -> Iterator[Finding]:
+    """Report the size of the folder of exported networks; with `fix`, remove the unused ones."""
+    if fix and (unused := [path for path in artifacts.files() if _is_old(path, UNUSED_S)]):
+        freed = artifacts.size_of(unused) / GIB
+        for path in unused:
+            _remove(path)
+        yield Finding("ok", "fixed", f"removed {len(unused)} exported networks, {freed:.1f} GiB")
+    if paths := artifacts.files():
+        size, most = (each / GIB for each in (artifacts.size_of(paths), artifacts.MOST_BYTES))
+        text = f"{size:.1f} of at most {most:.0f} GiB; `bench doctor --fix` removes unused ones"
+        yield Finding("ok", "exported networks", text)
+
+
+def _unfinished() -> Iterator[Leftover]:
+    """Return exported networks that a killed process has not completed."""
+    for path in artifacts.unfinished(MIN_AGE_S):
+        yield Leftover(f"{path} is an unfinished export", partial(_remove, path))
+
+
 def _clear(path: Path) -> str:
     lock.remove_scratch(path)
     return f"removed {path}"
 
 
-def _is_old(path: Path) -> bool:
+def _is_old(path: Path, age_s: float = MIN_AGE_S) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime > MIN_AGE_S
+        return time.time() - path.stat().st_mtime > age_s
     return False
 
 

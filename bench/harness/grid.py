@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from bench.records import DEFAULT, Chip
 
 MAX_SIZE = 100_000
 MAX_CASES = 100_000
+OTHER_PRECISION = "Use another --precision, or another --backend."
 GRID = ("batch", "resolution", "precision", "backend", "allocator", "huge_pages")
 
 
@@ -33,6 +35,7 @@ def check(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
             f"{count} cases are too many", f"Measure at most {MAX_CASES} cases per run."
         )
     check_settings(grid, chip)
+    _check_pairs(grid["backend"], grid["precision"], chip)
     for key in ("batch", "resolution"):
         for number in grid[key]:
             check_positive(key, number)
@@ -54,6 +57,14 @@ def _check_backend(name: str, chip: Chip) -> None:
     torch_device = DEVICES[chip.device].torch_device
     if torch_device and (lack := BACKENDS[name].missing(torch_device)):
         raise UnavailableError(f"no backend {name} here: {lack}", "Or use another --backend.")
+
+
+def _check_pairs(names: Sequence[str], precisions: Sequence[str], chip: Chip) -> None:
+    """Raise UnavailableError for a precision in which a backend cannot compute."""
+    torch_device = DEVICES[chip.device].torch_device
+    for name, precision in itertools.product(names, precisions):
+        if torch_device and (lack := BACKENDS[name].lacks_precision(precision, torch_device)):
+            raise UnavailableError(f"no {precision} with {name} here: {lack}", OTHER_PRECISION)
 
 
 def _check_precision(name: str, chip: Chip) -> None:

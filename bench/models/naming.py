@@ -13,10 +13,12 @@ from typing import NamedTuple
 from bench.devices import driver_of, huge_pages
 from bench.models import forms, zoo
 from bench.models.user import content
+from bench.models.user.names import weights_named
 from bench.records import Case, Chip
 
 USUAL = Case(model="", form="")  # names omit the backend, precision and resolution of this case
 USUAL_SETTING = f"{USUAL.backend} {USUAL.precision}"
+RANDOM, OF_THE_CODE = "random", "as the code makes them"
 HASH = re.compile(rf"{content.HASH}(?=@|\+|$)")
 
 
@@ -41,6 +43,11 @@ def selector(case: Case, *, batch: bool = False) -> str:
 def name(case: Case) -> str:
     """Return `model@form`, or the label with the suffix of the form: `MyNet-rRep`."""
     return network_title(case.model, case.form, case.label) if case.label else case.name
+
+
+def weights_of(case: Case) -> str:
+    """Return the file of the case's weights with its hash, OF_THE_CODE, or RANDOM."""
+    return weights_named(case.model) or (OF_THE_CODE if ":" in case.model else RANDOM)
 
 
 def title(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeGuard
 
+from bench.records.artifact import Artifact, Gelus
 from bench.records.case import DEFAULT, Case, Source
 from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
 from bench.records.environment import Chip, Environment
@@ -39,6 +40,7 @@ __all__ = [
     "LAST",
     "OUT_OF_MEMORY",
     "SCHEMA",
+    "Artifact",
     "Case",
     "Category",
     "Check",
@@ -49,6 +51,7 @@ __all__ = [
     "Environment",
     "Failure",
     "Gauges",
+    "Gelus",
     "Jump",
     "Measurement",
     "Neighbour",

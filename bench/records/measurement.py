@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from bench.records.artifact import Artifact
 from bench.records.case import Case
 from bench.records.conditions import Conditions, Telemetry
 from bench.records.fields import (
@@ -160,6 +161,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
       quiet machine; such a round is repeated once, too. `rested_s`: the seconds that it waited.
     - `restless_share`: above 0, the case took turns with no other, since its process had used this
       share of the usable CPUs while others were timed.
+    - `artifact`: the exported network that a runtime executed; None where torch executed it.
+      `runtime`: the versions of that runtime and of what exported for it, by package.
 
     Records of version 0.1 have neither calibration kernels nor conditions.
     """
@@ -202,6 +205,8 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     restless_share: Amount = 0.0
     spoilt_by: list[Text] = []
     rested_s: Amount = 0.0
+    artifact: Artifact | None = None
+    runtime: dict[Name, Text] = {}
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:
@@ -233,7 +238,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
-    """A case that could not be measured: the stage at which it failed, and the error."""
+    """A case that could not be measured: the stage at which it failed, and the error.
+
+    `runtime` is as in a Measurement.
+    """
 
     run_id: Name
     case_id: Name
@@ -246,4 +254,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     stderr_tail: Text = ""
     warnings: list[Text] = []
     generation: Ordinal = 0
+    runtime: dict[Name, Text] = {}
     schema: Integer = SCHEMA

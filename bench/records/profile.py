@@ -98,7 +98,7 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
 
     All blocks together lasted for `seconds`. The samples are seconds of the plain and of the
     profiled iterations. The rows and the other terms of the waterfall add up to the median of the
-    plain samples.
+    plain samples. `runtime` is as in a Measurement.
     """
 
     run_id: Name
@@ -115,4 +115,5 @@ class Profile(msgspec.Struct, frozen=True, tag="profile", tag_field="type"):
     events: Whole
     warnings: list[Text] = []
     generation: Ordinal = 0
+    runtime: dict[Name, Text] = {}
     schema: Integer = SCHEMA

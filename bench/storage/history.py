@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from bench.errors import UsageError
@@ -54,13 +54,24 @@ def newest_generation(records: Iterable[Measurement | Failure | Profile]) -> int
     return max((record.generation for record in records), default=0)
 
 
-def current_generation(records: Sequence[Measurement | Failure | Profile], *, anew: bool) -> int:
-    """The generation that a run continues: the newest one; with `anew` the next one, if any exists.
+def is_outdated(
+    records: Iterable[Measurement | Failure | Profile], runtime: Mapping[str, str]
+) -> bool:
+    """Whether a runtime of other versions than `runtime` made one of the records."""
+    return any(record.runtime != runtime for record in records)
 
-    `records` are those of one case. Raises UsageError if no record can have the next generation.
+
+def current_generation(
+    records: Sequence[Measurement | Failure | Profile], runtime: Mapping[str, str], *, anew: bool
+) -> int:
+    """The generation that a run continues: the newest one, or the next one, if any exists.
+
+    It is the next one with `anew`, and where a runtime of other versions made the records of the
+    newest one. `records` are those of one case. Raises UsageError if no record can have the next
+    generation.
     """
     newest = newest_generation(records)
-    if not (anew and records):
+    if not (records and (anew or is_outdated(of_generation(records, newest), runtime))):
         return newest
     if newest >= LAST:
         raise UsageError(

@@ -33,6 +33,7 @@ def a_round(number=1, ms=10.0, seen=(), **settings):
     [
         ({"mkldnn": False}, "the setting mkldnn was False instead of True"),
         ({"threads": 1}, "the setting threads was 1 instead of 2"),
+        ({"runtime_threads": 1}, "the setting runtime_threads was 1 instead of 2"),
         ({"matmul_tf32": True}, "the setting matmul_tf32 was True instead of False"),
         ({"cudnn_tf32": True}, "the setting cudnn_tf32 was True instead of False"),
         (

@@ -6,14 +6,10 @@ import types
 
 import pytest
 import torch
+from support.networks import small_net
 from torch import nn
 
 from bench.backends import BACKENDS, compiled, cudagraph
-
-
-def small_net():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.GELU()).eval()
 
 
 @pytest.mark.parametrize(
@@ -51,24 +47,24 @@ def test_compile_refuses_a_network_with_a_graph_break():
         torch.inference_mode(),
         pytest.raises(Exception, match=r"(?i)data-dependent|dynamic control flow|graph"),
     ):
-        compiled.load(Branching(), [torch.randn(1, 3, 8, 8)], "fp32")
+        BACKENDS["compile"].load(Branching(), [torch.randn(1, 3, 8, 8)], "fp32")
 
 
 def test_compile_needs_a_compiler_and_python_h_and_on_a_gpu_triton(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert "sudo apt install g++" in compiled.missing("cpu")
+    assert "sudo apt install g++" in BACKENDS["compile"].missing("cpu")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(compiled.sysconfig, "get_path", lambda name: str(tmp_path))
-    assert "sudo apt install python3-dev" in compiled.missing("cpu")
+    assert "sudo apt install python3-dev" in BACKENDS["compile"].missing("cpu")
     (tmp_path / "Python.h").touch()
-    assert compiled.missing("cpu") is None
+    assert BACKENDS["compile"].missing("cpu") is None
     monkeypatch.setattr(compiled.util, "find_spec", lambda name: None)
-    assert "pip install triton" in compiled.missing("cuda")
+    assert "pip install triton" in BACKENDS["compile"].missing("cuda")
 
 
 def test_a_cuda_graph_needs_a_gpu():
-    assert "--device cuda" in cudagraph.missing("cpu")
-    assert cudagraph.missing("cuda") is None
+    assert "--device cuda" in BACKENDS["cudagraph"].missing("cpu")
+    assert BACKENDS["cudagraph"].missing("cuda") is None
 
 
 class Recorder:
@@ -101,7 +97,7 @@ def test_a_cuda_graph_is_warmed_up_on_a_side_stream_captured_once_and_replayed(m
     monkeypatch.setattr(torch.cuda, "graph", lambda captured: recorder.inside("capture"))
     net.register_forward_hook(lambda *_: recorder.events.append(f"call in {recorder.where[-1]}"))
     with torch.inference_mode():
-        call = cudagraph.load(net, [torch.randn(1, 3, 8, 8)], "fp32")
+        call = BACKENDS["cudagraph"].load(net, [torch.randn(1, 3, 8, 8)], "fp32")
     warm = ["call in side"] * cudagraph.WARM_CALLS
     waits = "side waits for current", "current waits for side"
     assert recorder.events == [waits[0], *warm, waits[1], "call in capture"]

@@ -24,7 +24,7 @@ from bench.harness.protocol.messages import Job
 from bench.harness.worker import prepare
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.timing import StageClock
-from bench.records import Case, Chip, Gauges, Reading
+from bench.records import Artifact, Case, Chip, Gauges, Reading
 
 KINDS = {"cpu", "gpu", "edge", ""}
 
@@ -203,13 +203,17 @@ def test_a_backend_with_a_wrong_output_fails_its_check(driver, name, monkeypatch
     monkeypatch.setattr(
         BACKENDS[name],
         "load",
-        lambda model, example, precision: lambda: nn.Softmax(1)(model(*example)),
+        lambda model, example, *_: lambda: nn.Softmax(1)(model(*example)),
     )
+    monkeypatch.setattr(BACKENDS[name], "export", lambda *_: Artifact("", "", 0, ""))
     with driver.session(case) as session:
         clock = StageClock(session.now, lambda stage: None)
-        prepared = prepare.prepare(Job(case, 1, PRESETS["quick"], None), session, clock)
         with pytest.raises(CheckError, match="differs from that of"):
-            prepared.inspect(prepared.call())
+            inspected(prepare.prepare(Job(case, 1, PRESETS["quick"], None), session, clock))
+
+
+def inspected(prepared):
+    return prepared.inspect(prepared.call())
 
 
 def test_the_host_can_be_read_below_another_root(tmp_path):

@@ -10,7 +10,7 @@ from support.jetson_trees import RELEASE, TREES, release
 from support.paths import ROOT, write_tree
 from support.requirements import needed_by
 
-from bench.backends import compiled
+from bench.backends import BACKENDS, compiled
 from bench.devices import installation
 from bench.devices.installation import how_to_install
 from bench.diagnostics.doctor import FOR_OLDER_TORCH
@@ -116,7 +116,7 @@ def test_the_remedies_of_a_backend_and_of_the_figures_keep_the_vendors_torch(tmp
     monkeypatch.setattr(compiled.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(compiled.util, "find_spec", lambda name: None)
-    assert "sbsa/cu130 triton" in compiled.missing("cuda")
+    assert "sbsa/cu130 triton" in BACKENDS["compile"].missing("cuda")
     monkeypatch.setattr(canvas, "FONT", "no such font")
     canvas._glyphs.cache_clear()
     with pytest.raises(UsageError) as raised:

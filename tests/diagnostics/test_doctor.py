@@ -15,6 +15,7 @@ from support.jetson_trees import TREES
 from support.paths import write_tree
 from support.records import CHIP, measurement
 
+from bench.backends import artifacts
 from bench.devices.installation import how_to_install
 from bench.devices.sensors.tegra import Board
 from bench.diagnostics import doctor, leftovers
@@ -392,3 +393,21 @@ def test_allocators_are_listed_with_what_the_shell_brings(monkeypatch):
     brought = ("libtcmalloc.so.4 replaces malloc", "Unset LD_PRELOAD.")
     monkeypatch.setattr(doctor.allocators, "brought", lambda name: brought)
     assert by_subject()["malloc"] == doctor.Finding("note", "malloc", *brought)
+
+
+def test_exported_networks_are_counted_and_the_unused_ones_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert not [each for each in leftovers.examine(tmp_path, fix=True) if "export" in each.text]
+    used, unused, killed = (
+        artifacts.store(key, lambda path: path.write_bytes(b"net")) for key in "abc"
+    )
+    partial = artifacts.folder() / f"d{artifacts.PARTIAL}"
+    (artifacts.folder() / killed.name).rename(partial)
+    for path in (partial, artifacts.folder() / unused.name):
+        os.utime(path, (1, 1))
+    found = {each.about: each for each in leftovers.examine(tmp_path, fix=False)}
+    assert found["exported networks"].text.startswith("0.0 of at most 16 GiB")
+    assert "is an unfinished export" in found["leftover"].text
+    fixed = [each.text for each in leftovers.examine(tmp_path, fix=True)]
+    assert "removed 2 exported networks, 0.0 GiB" in fixed
+    assert [path.name for path in artifacts.files()] == [used.name]

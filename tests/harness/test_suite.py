@@ -2,6 +2,7 @@ import msgspec
 import pytest
 from support.records import CHIP
 
+from bench.backends import BACKENDS
 from bench.devices import allocators, huge_pages
 from bench.errors import UnavailableError, UsageError
 from bench.harness import suite as suites
@@ -98,9 +99,17 @@ def test_the_suite_of_backends_is_a_full_grid():
     [
         ({}, {"backend": ("cudagraph",)}, "no backend cudagraph here"),
         ({"compute_capability": "7.5"}, {"precision": ("tf32",)}, "this chip has 7.5"),
+        (
+            {},
+            {"backend": ("eager", "onnxruntime"), "precision": ("fp32", "bf16")},
+            "no bf16 with onnxruntime here",
+        ),
     ],
 )
-def test_a_missing_backend_or_precision_is_refused_before_anything_runs(facts, flags, said):
+def test_a_missing_backend_or_precision_is_refused_before_anything_runs(
+    facts, flags, said, monkeypatch
+):
+    monkeypatch.setattr(BACKENDS["onnxruntime"], "missing", lambda _: None)
     device = "cuda" if facts else "cpu"
     chip = msgspec.structs.replace(CHIP, device=device, facts=facts)
     with pytest.raises(UnavailableError, match=said):

@@ -7,9 +7,11 @@ import pytest
 from support import runs
 from support.runs import PLAN, REAL_RUN, Listener, fake, recorded
 
+from bench.devices import clocks
+from bench.devices.threads import Threads
 from bench.harness.scheduler import runner, watch
 from bench.harness.scheduler.case_round import CaseRound
-from bench.records import Measurement, Neighbour
+from bench.records import Case, Measurement, Neighbour
 
 NAMES = ("resnet50", "swin_t", "convnext_t")
 CASES = [fake(name) for name in NAMES]
@@ -187,3 +189,39 @@ def test_a_real_network_that_leaves_a_thread_spinning_is_named(bench, tmp_path):
     assert "the network net.py:spinning 32² used" in said
     said = " ".join(bench("explain", "net.py:spinning", "--in", "out").stdout.split())
     assert "it was measured alone, as it used" in said
+
+
+class Waiting:
+    """A child that waits, or the one that is timed."""
+
+    def __init__(self, pid, backend):
+        self.pid, self.case = pid, Case("resnet50", "plain", backend)
+
+
+@pytest.mark.parametrize(
+    ("backend", "spins_for", "waited"),
+    [("onnxruntime", 3, 4), ("onnxruntime", 0, 1), ("eager", 3, 0)],
+)
+def test_a_block_begins_when_the_threads_of_waiting_runtimes_are_quiet(
+    monkeypatch, backend, spins_for, waited
+):
+    steps = []
+
+    def read_threads(process):
+        assert process == 2
+        return Threads({1: 0.1, 2: 0.001 * min(len(steps), spins_for)}, True)
+
+    monkeypatch.setattr(watch, "read_threads", read_threads)
+    monkeypatch.setattr(watch.time, "sleep", steps.append)
+    timed, other = Waiting(1, "onnxruntime"), Waiting(2, backend)
+    watch.Watch([]).await_quiet(timed, [timed, other])
+    assert steps == [watch.STEP_S] * waited
+
+
+def test_a_runtime_that_is_never_quiet_is_waited_for_only_so_long(monkeypatch):
+    used = iter(range(1000))
+    monkeypatch.setattr(watch, "read_threads", lambda process: Threads({1: next(used)}, True))
+    timed, other = Waiting(1, "eager"), Waiting(2, "onnxruntime")
+    began = clocks.monotonic()
+    watch.Watch([]).await_quiet(timed, [timed, other])
+    assert watch.LONGEST_S <= clocks.monotonic() - began < 20 * watch.LONGEST_S

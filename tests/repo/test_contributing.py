@@ -134,8 +134,12 @@ def test_add_a_device(bench_process, checkout):
 def test_add_a_backend(bench_process, checkout):
     (checkout / "bench" / "backends" / "no_onednn.py").write_text(examples("backend")[0])
     backends = checkout / "bench" / "backends" / "__init__.py"
-    insert(backends, "cudagraph, eager", ", no_onednn")
-    insert(backends, '    "cudagraph": cudagraph,\n', '    "no_onednn": no_onednn,\n')
+    insert(
+        backends,
+        "from bench.backends.eager import Eager\n",
+        "from bench.backends.no_onednn import WithoutOneDnn\n",
+    )
+    insert(backends, '    "cudagraph": CudaGraph(),\n', '    "no_onednn": WithoutOneDnn(),\n')
     arguments = ("--models", "timm/test_resnet", "--backend", "eager,no_onednn")
     cases = measured(bench_process, checkout, *arguments)
     assert [case["backend"] for case in cases] == ["eager", "no_onednn"]

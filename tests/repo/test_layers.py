@@ -64,6 +64,7 @@ def test_the_lowest_layers_import_no_other_room(name):
         assert imports_of(file) <= {name}
 
 
+RUNTIMES = {"onnx", "onnxruntime", "onnxscript"}
 PROBE = """
 import sys
 sys.argv = ["bench", *{arguments!r}]
@@ -80,13 +81,17 @@ assert not heavy, heavy
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
-        (["--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
+        (["--help"], {"torch", "timm", "pandas", "matplotlib", "scipy", *RUNTIMES}),
+        (["list", "backends"], {"torch", "timm", "pandas", "matplotlib", "scipy", *RUNTIMES}),
         (["list", "models"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["list", "suites"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["report", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["run", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["selfcheck", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
-        (["run", "--device", "fake", "--models", "resnet50", "--rounds", "1"], {"torch", "timm"}),
+        (
+            ["run", "--device", "fake", "--models", "resnet50", "--rounds", "1"],
+            {"torch", "timm", *RUNTIMES},
+        ),
     ],
 )
 def test_fast_commands_import_no_heavy_package(arguments, heavy, tmp_path):

@@ -10,10 +10,12 @@ from msgspec import inspect, structs
 
 from bench.records import (
     SCHEMA,
+    Artifact,
     Case,
     Check,
     Conditions,
     Cost,
+    Gelus,
     Jump,
     Measurement,
     Neighbour,
@@ -112,6 +114,16 @@ MEASURED = measurement(
     disturbed_by=[Neighbour("a1", "swin_t", share=0.2)],
     restless_share=0.2,
     rested_s=0.2,
+    artifact=Artifact(
+        *("file", "hash", 9, "dynamo"),
+        opset=20,
+        operators={"Conv": 1},
+        fused={"FusedConv": 1},
+        providers={"CPUExecutionProvider": 2},
+        gelus=Gelus(1, 1),
+        smooth_error=1e-6,
+        session_s=0.1,
+    ),
 )
 PROFILED = structs.replace(
     profile("resnet50", device="fake", used=_filled(Utilisation, 0.5), residual_s=1e-4),

@@ -96,7 +96,8 @@ def _fill(kind: inspect.Type, value: object, name: str, kept: frozenset[str]) ->
         return [_fill(kind.item_type, each, name, kept) for each in value or least]
     if isinstance(kind, inspect.DictType) and isinstance(value, dict) and _has_text(kind):
         key = _fill(kind.key_type, None, f"{name} key", kept)
-        return {**value, key: _fill(kind.value_type, None, name, kept)}
+        given = next(iter(value.values()), None)
+        return {**value, key: _fill(kind.value_type, given, name, kept)}
     if isinstance(kind, inspect.UnionType):
         texts = [each for each in kind.types if _has_text(each)]
         return _fill(texts[0], value, name, kept) if texts else value

@@ -48,6 +48,12 @@ def head(channels=16):
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 
 
+def small_net():
+    """Return a network of three layers, in eval mode, with the same weights each time."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.GELU()).eval()
+
+
 def module(forward, **members):
     """Return a module whose `forward` is the given function, and which has these members.
 

@@ -22,7 +22,7 @@ from bench.diagnostics.selfcheck import RoundLog
 from bench.errors import starting
 from bench.harness.plan import PRESETS
 from bench.harness.scheduler import profiler, runner
-from bench.harness.scheduler.environment import describe
+from bench.harness.scheduler.environment import describe, is_outdated_for
 from bench.process import command_for_module
 from bench.records import Case, Chip, Environment
 from bench.storage.history import History
@@ -72,8 +72,9 @@ def real(driver: Driver, chip: Chip, folder: Path, say: Callable[[str], None]) -
     runs = _Runs(driver, chip, folder, say)
 
     def missing(backend: str, precision: str) -> str | None:
-        lack = BACKENDS[backend].missing(driver.torch_device)
-        return lack or driver.missing_precision(precision, chip)
+        executes, on = BACKENDS[backend], driver.torch_device
+        lack = executes.missing(on) or driver.missing_precision(precision, chip)
+        return lack or executes.lacks_precision(precision, on)
 
     return Means(
         findings=doctor.examine,
@@ -116,7 +117,9 @@ class _Runs:
         """Return the checks on record, without running any."""
         store, environment = self._opened("checks")
         with contextlib.closing(store):
-            return [store.history(case, environment.environment_id) for case in cases]
+            found = [store.history(case, environment.environment_id) for case in cases]
+        both = zip(cases, found, strict=True)
+        return [History([], None) if is_outdated_for(*each) else each[1] for each in both]
 
     def checked(self, cases: Sequence[Case]) -> list[History]:
         """Build and check the cases that have no round on record."""

@@ -11,6 +11,7 @@ import msgspec
 
 from bench.harness.plan import Plan, ProfilePlan
 from bench.records import (
+    Artifact,
     Case,
     Check,
     Conditions,
@@ -34,6 +35,7 @@ class CaseFacts(msgspec.Struct, frozen=True):
     `structure` is a hash of the network's layers. `passport` is None for a model without forms.
     `files` are the imported files of the user's code, by path, with their hashes. `notes` are
     sentences about the network that the user should read; they become warnings of the record.
+    `artifact` is the exported network that was checked, None where torch executes the network.
     """
 
     check: Check
@@ -42,13 +44,24 @@ class CaseFacts(msgspec.Struct, frozen=True):
     passport: Passport | None = None
     files: dict[str, str] = {}
     notes: list[str] = []
+    artifact: Artifact | None = None
+
+
+class Export(msgspec.Struct, frozen=True):
+    """What exporting a case asks for: a file at `path`, or "" for one that only `bench run` reads.
+
+    The file at `path` gets a passport with `versions`.
+    """
+
+    path: str = ""
+    versions: dict[str, str] = {}
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
     """To a new child: prepare this case for this round.
 
-    `facts` is None in the case's first round. With `profile`, the child profiles the case instead
-    of timing blocks.
+    `facts` is None where the network was not checked yet. With `profile`, the child profiles the
+    case instead of timing blocks; with `export`, it exports the network and checks it.
     """
 
     case: Case
@@ -57,6 +70,7 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
     facts: CaseFacts | None
     source: Source | None = None
     profile: ProfilePlan | None = None
+    export: Export | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
@@ -223,6 +237,12 @@ class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
     notes: list[str] = []
 
 
+class Exported(msgspec.Struct, frozen=True, tag="exported"):
+    """From a child: the network is exported, and these facts of it are checked."""
+
+    facts: CaseFacts
+
+
 class Raised(msgspec.Struct, frozen=True, tag="raised"):
     """From a child: an exception of type `error` ended the case at `stage`."""
 
@@ -232,4 +252,6 @@ class Raised(msgspec.Struct, frozen=True, tag="raised"):
 
 
 Request = Job | Probe | Trial | RunBlock | Finish | Observe
-Reply = Probed | Tried | Entered | Ready | Block | Finished | Observed | Profiled | Raised
+Reply = (
+    Probed | Tried | Entered | Ready | Block | Finished | Observed | Profiled | Exported | Raised
+)

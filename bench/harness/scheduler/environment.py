@@ -12,9 +12,11 @@ from types import MappingProxyType
 import msgspec
 
 import bench
-from bench.devices import Driver
+from bench.backends import BACKENDS
+from bench.devices import DEVICES, Driver
 from bench.devices.variables import deciding_variables
-from bench.records import Chip, Environment
+from bench.records import Case, Chip, Environment
+from bench.storage.history import History, is_outdated
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy")
 ID_PACKAGES = ("torch", "timm", "bench")
@@ -60,6 +62,20 @@ def environment_id(
         *([dict(variables)] if variables else []),
     )
     return hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()[:16]
+
+
+def runtime_of(case: Case) -> dict[str, str]:
+    """Return the versions of the runtime that executes the case; {} where torch executes it.
+
+    They decide, together with the environment, whether a round on record still counts.
+    """
+    runs_torch = DEVICES[case.device].runs_torch
+    return dict(BACKENDS[case.backend].versions()) if runs_torch else {}
+
+
+def is_outdated_for(case: Case, known: History) -> bool:
+    """Whether a runtime of other versions than those here made the records of a case."""
+    return is_outdated([*known.rounds, *filter(None, [known.failure])], runtime_of(case))
 
 
 def _version(package: str) -> str | None:

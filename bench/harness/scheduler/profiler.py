@@ -20,6 +20,7 @@ from bench.harness.plan import PRESETS, PROFILE_ROUNDS, ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
 from bench.harness.scheduler import record
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
+from bench.harness.scheduler.environment import runtime_of
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.harness.scheduler.templates import Templates
 from bench.records import Case, Environment, Failure, Peaks, Profile, Source, of_profiles
@@ -101,7 +102,7 @@ class _Profiler:
         here = self._environment.environment_id
         for case in cases:
             known = list(of_profiles(self._store.records_of(case, here)))
-            self._generations[case] = current_generation(known, anew=anew)
+            self._generations[case] = current_generation(known, runtime_of(case), anew=anew)
 
     def history(self, case: Case) -> ProfileHistory:
         """The recorded profiles of `case` in this environment and in this generation."""
@@ -178,6 +179,7 @@ class _Profiler:
             profiled_samples_s=answer.profiled_samples_s,
             events=answer.events,
             warnings=answer.notes,
+            runtime=runtime_of(case),
         )
 
     def _keep_peaks(self, case: Case, answer: Profiled) -> None:

@@ -11,6 +11,7 @@ from bench.analysis.verdict import jump_reasons
 from bench.harness.protocol.messages import CaseFacts, Finished, Observed
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError
+from bench.harness.scheduler.environment import runtime_of
 from bench.records import Case, Conditions, Environment, Failure, Measurement, Stage
 from bench.records.environment import clock_limits
 from bench.text import without_paths
@@ -73,6 +74,8 @@ def measurement(
         repeated_s=finished.repeated_s,
         disturbed_by=measured.disturbed_by,
         rested_s=measured.rested_s,
+        artifact=facts.artifact,
+        runtime=runtime_of(case),
     )
 
 
@@ -114,6 +117,7 @@ def failure(
         message=without_paths(error.message),
         stderr_tail=without_paths(error.stderr_tail),
         warnings=list(warnings),
+        runtime=runtime_of(case),
     )
 
 
@@ -153,4 +157,11 @@ def case_facts(rounds: Sequence[Measurement]) -> CaseFacts | None:
     if not rounds:
         return None
     first = rounds[0]
-    return CaseFacts(first.check, first.cost, first.structure, first.passport, first.files)
+    return CaseFacts(
+        first.check,
+        first.cost,
+        first.structure,
+        first.passport,
+        first.files,
+        artifact=first.artifact,
+    )

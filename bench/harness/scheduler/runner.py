@@ -28,11 +28,13 @@ import msgspec
 
 from bench.devices import DEVICES
 from bench.harness.plan import Plan
-from bench.harness.protocol.messages import Job, Observed
+from bench.harness.protocol.messages import CaseFacts, Job, Observed
 from bench.harness.scheduler import record
 from bench.harness.scheduler.capacity import has_room, most_by_files
 from bench.harness.scheduler.case_round import CaseRound
 from bench.harness.scheduler.child import CaseError, TemplateDiedError
+from bench.harness.scheduler.environment import runtime_of
+from bench.harness.scheduler.exporter import checked
 from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.patience import Patience
 from bench.harness.scheduler.record import RoundContext
@@ -103,6 +105,7 @@ class Scheduler:
         self._sources = sources
         self._generations: dict[Case, int] = {}
         self._failed_now: set[Case] = set()
+        self._checked: dict[Case, CaseFacts | None] = {}  # of exported networks, in this run
         self._restless: dict[str, float] = {}  # share of the CPUs out of turn, by case_id
         self._sittings = 0
         self._patience = Patience(plan.patience)
@@ -113,7 +116,7 @@ class Scheduler:
         here = self._environment.environment_id
         for case in cases:
             known = list(of_cases(self._store.records_of(case, here)))
-            self._generations[case] = current_generation(known, anew=anew)
+            self._generations[case] = current_generation(known, runtime_of(case), anew=anew)
             self._restless |= restless_on(of_generation(known, self._generations[case]))
 
     def needs_round(self, case: Case) -> bool:
@@ -207,8 +210,11 @@ class Scheduler:
             job = self._job(case)
             try:
                 earlier, calls = self._earlier_samples(case), self._calls(case)
-                child = CaseRound(job, templates.of(case).fork(job), earlier, calls)
                 self._listener.preparing(case)
+                template = templates.of(case)
+                job = checked(job, template)
+                self._checked[case] = job.facts
+                child = CaseRound(job, template.fork(job), earlier, calls)
                 child.await_ready()
                 self._listener.warmed(case, child.iteration_s)
             except CaseError as error:
@@ -283,9 +289,8 @@ class Scheduler:
         rounds = self._history(case).rounds
         taken = {made.round for made in rounds}
         number = next(each for each in itertools.count(1) if each not in taken)
-        return Job(
-            case, number, self._plan, record.case_facts(rounds), self._sources.get(case.model)
-        )
+        facts = record.case_facts(rounds) or self._checked.get(case)
+        return Job(case, number, self._plan, facts, self._sources.get(case.model))
 
     def _earlier_samples(self, case: Case) -> list[list[float]]:
         return [made.samples_s for made in self._history(case).rounds if not made.disturbed_by]

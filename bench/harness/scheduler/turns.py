@@ -30,6 +30,7 @@ def take_turns(
         for child in active:
             if child not in children:
                 continue
+            watch.await_quiet(child, children)
             try:
                 patience.timed(child.case, child.time_block(patience.wait(child.case)))
             except CaseError as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bench.backends import BACKENDS
 from bench.devices import clocks, processes
 from bench.devices.host import usable_cpus
+from bench.devices.threads import read_threads
 from bench.harness.scheduler.case_round import CaseRound
 from bench.models.naming import setting, without_hash
 from bench.records import Case, Failure, Measurement, Neighbour
@@ -15,6 +18,10 @@ from bench.records import Case, Failure, Measurement, Neighbour
 # LEAST_S, which is ten steps of the kernel's counters.
 SHARE = 0.10
 LEAST_S = 0.1
+# A runtime is quiet if its threads used at most QUIET_S of a step; the kernel adds up their time
+# each 1 to 4 ms.
+STEP_S, QUIET_S = 0.008, 0.0004
+LONGEST_S = 0.25  # of waiting; a child that computes for longer is restless
 
 
 class Restless(NamedTuple):
@@ -51,11 +58,35 @@ class Watch:
                 found.append(Restless(child, share))
         return found
 
+    def await_quiet(self, timed: CaseRound, children: Sequence[CaseRound]) -> None:
+        """Wait until the runtimes of the waiting children compute no more, at most LONGEST_S.
+
+        The threads of a runtime may wait actively after a call has ended.
+        """
+        pids = [
+            child.pid
+            for child in children
+            if child is not timed and BACKENDS[child.case.backend].keeps_threads
+        ]
+        deadline = clocks.monotonic() + LONGEST_S
+        used = _used_s(pids)
+        while pids and clocks.monotonic() < deadline:
+            before = used
+            time.sleep(STEP_S)
+            used = _used_s(pids)
+            if used - before <= QUIET_S:
+                return
+
     def _read(self, children: Sequence[CaseRound]) -> None:
         """Read the CPU time of the children; of a single child it is not needed."""
         pids = [child.pid for child in children]
         self._used = processes.cpu_seconds(pids) if len(pids) > 1 else {}
         self._at_s = clocks.monotonic()
+
+
+def _used_s(pids: Iterable[int]) -> float:
+    """Return the seconds that all threads of the processes have used, and waited for a CPU."""
+    return sum(sum(read_threads(process=pid).seconds.values()) for pid in pids)
 
 
 def neighbour(case: Case, share: float) -> Neighbour:

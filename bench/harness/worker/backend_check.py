@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from msgspec import structs
 from torch import Tensor, nn
 
-from bench.backends import BACKENDS
 from bench.devices import Session, precision
 from bench.harness.worker import check
 from bench.harness.worker.calls import CHECKED_IMAGES
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import kind_of
 from bench.harness.worker.inputs import first
+from bench.harness.worker.load import load
+from bench.harness.worker.loaded import Checked
 from bench.harness.worker.outputs import rows_of
 from bench.models.dtypes import cast, cast_tensor
 from bench.records import OUT_OF_MEMORY, Case
@@ -32,10 +33,10 @@ def check_in_float32(
     case: Case,
     net: nn.Module,
     seen: Sequence[Tensor],
-    reference: Sequence[Tensor],
+    known: Checked,
     session: Session,
 ) -> None:
-    """Compare what the backend returns in float32, on the device, with `reference`.
+    """Compare what the backend returns in float32, on the device, with the reference of `known`.
 
     In a reduced precision, rounding changes the output of most networks by more than a missing
     layer does, so the check of the first output tolerates such a fault. In float32 it does not. A
@@ -50,7 +51,7 @@ def check_in_float32(
     modes = precision.modes()
     precision.set_switches(USUAL)
     try:
-        output = _output(usual, net, seen, session)
+        output = _output(usual, net, seen, known, session)
     except Exception as error:  # a network or a backend may raise anything
         kind = MemoryError if kind_of(error) == OUT_OF_MEMORY else CheckError
         raise kind(UNCHECKED.format(brief(error))) from error
@@ -59,14 +60,18 @@ def check_in_float32(
         session.free_memory()
     try:
         against = ", ".join(check.differences(case))
-        check.compare(output, reference, against, precision.tolerance(USUAL, None))
+        check.compare(output, known.reference or [], against, precision.tolerance(USUAL, None))
     except CheckError as error:
         raise CheckError(IN_FLOAT32.format(case.precision, error)) from None
 
 
-def _output(case: Case, net: nn.Module, seen: Sequence[Tensor], session: Session) -> list[Tensor]:
+def _output(
+    case: Case, net: nn.Module, seen: Sequence[Tensor], known: Checked, session: Session
+) -> list[Tensor]:
     dtype, device = precision.dtype(case.precision), session.torch_device
     copied = cast(copy.deepcopy(net), dtype, device)
     images = [cast_tensor(each.clone(), dtype, device) for each in first(seen, case.batch)]
-    run = BACKENDS[case.backend].load(copied, images, case.precision)
+    tolerance = precision.tolerance(case.precision, None)
+    natural = known.natural and known.natural._replace(tolerance=tolerance)
+    run, _ = load(case, Checked(known.facts, known.reference, tolerance, natural), copied, images)
     return [each.cpu() for each in rows_of(run(), case.batch, CHECKED_IMAGES)]

@@ -21,6 +21,7 @@ from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import (
     CaseFacts,
     Entered,
+    Exported,
     Finished,
     Job,
     Observe,
@@ -72,9 +73,13 @@ class _Work(NamedTuple):
     idles: bool  # the clock of an idle chip falls, so only clocks right after a block count
 
     def run(self) -> None:
-        """Prepare, call once, check, warm up; then profile, or time blocks and report."""
+        """Prepare, call once, check; then export, or warm up and profile, or time and report."""
         prepared = self._prepare()
         first_s, facts = self._first_call(prepared)
+        if self.job.export is not None:
+            prepared.export(facts, self.job.export)
+            self.channel.send(Exported(facts))
+            return
         warms_up = not is_slow(self.job.plan, self.job.case.batch, first_s)
         warmed = self._warm_up(prepared) if warms_up else WarmUp([], steady=True)
         if warms_up:
@@ -95,7 +100,7 @@ class _Work(NamedTuple):
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )
         conditions = conditions_over(served.readings, idles=self.idles)
-        settings = self.session.settings()
+        settings = {**self.session.settings(), **prepared.settings()}
         threads_used = self.session.threads_used(self.job.case.threads)
         changed = prepared.changed()
         self._compare(prepared, served.output)
@@ -105,7 +110,7 @@ class _Work(NamedTuple):
         self.channel.send(
             Finished(
                 stages=self.clock.stages,
-                facts=structs.replace(facts, cost=_with_memory(facts.cost, memory)),
+                facts=structs.replace(facts, cost=self._with_memory(facts.cost, memory)),
                 discarded=1 + len(warmed.durations_s) + served.discarded,
                 conditions=structs.replace(
                     conditions, jumps=served.jumps, threads_used=threads_used
@@ -158,6 +163,21 @@ class _Work(NamedTuple):
         with self.clock.stage("check"):
             prepared.compare(output)
 
+    def _with_memory(self, cost: Cost, memory: Memory) -> Cost:
+        """Return the cost with the memory of the network.
+
+        It is not known for an exported network: the process also holds the network of torch, whose
+        answers are compared.
+        """
+        if BACKENDS[self.job.case.backend].exporters and self.session.script is None:
+            return cost
+        return structs.replace(
+            cost,
+            peak_memory_bytes=memory.peak,
+            peak_reserved_bytes=memory.reserved,
+            process_bytes=memory.process,
+        )
+
     def _profile(self, prepared: Prepared) -> Profiled:
         """Run the profiled pass, which is separate from the timed blocks."""
         from bench.harness.worker.profile import profile
@@ -204,12 +224,3 @@ def _simulate(job: Job, script: Script, clock: StageClock) -> Prepared:
 
 def _iteration_s(warmed: WarmUp, first_s: float) -> float:
     return statistics.median(warmed.durations_s[-ITERATION_ESTIMATE_CALLS:] or [first_s])
-
-
-def _with_memory(cost: Cost, memory: Memory) -> Cost:
-    return structs.replace(
-        cost,
-        peak_memory_bytes=memory.peak,
-        peak_reserved_bytes=memory.reserved,
-        process_bytes=memory.process,
-    )

@@ -89,6 +89,18 @@ def check_form(
     return structs.replace(facts, check=check, passport=passport)
 
 
+def rounding(net: nn.Module, seen: Sequence[Tensor], output: Sequence[Tensor], case: Case) -> float:
+    """Return what float32 costs: the relative error of `output` of `net` against float64.
+
+    0 where the network does not run in float64; infinity where an output is not finite.
+    """
+    try:
+        error = _largest_error(output, _in_float64(net, seen, case))[1]
+    except _Float32OnlyError:
+        return 0.0
+    return error if math.isfinite(error) else math.inf
+
+
 class _Float32OnlyError(Exception):
     """The network does not run in float64."""
 

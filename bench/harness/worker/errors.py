@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # RuntimeError, which only its text distinguishes from other errors.
 OUT_OF_MEMORY_PATTERN = re.compile(
     r"OutOfMemory|out of memory|can't allocate memory|not enough memory|bad_alloc|_ALLOC_FAILED"
+    r"|Failed to allocate memory|smaller than requested bytes"  # of ONNX Runtime's arena
     r"|cudaErrorMemoryAllocation|cublasCreate|NvMapMemAlloc|NVML_SUCCESS == r INTERNAL ASSERT"
 )
 MAX_MESSAGE_CHARS = 2000

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec import structs
 from torch import Tensor, nn
 
-from bench.backends import BACKENDS
+from bench.backends import BACKENDS, artifacts
 from bench.devices import precision
 from bench.devices.process_state import ProcessState
-from bench.harness.protocol.messages import CaseFacts
-from bench.harness.worker import calls, check
+from bench.harness.protocol.messages import CaseFacts, Export
+from bench.harness.worker import calls, check, export
+from bench.harness.worker.artifact_check import Natural
 from bench.harness.worker.calls import CHECKED_IMAGES, compared_rows
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explained
@@ -23,15 +25,19 @@ from bench.harness.worker.timing import Changed, Clock, Prepared, Unseen
 from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
 from bench.models.operators import operators
-from bench.records import Case, Operator
+from bench.records import Artifact, Case, Operator
 
 
 class Checked(NamedTuple):
-    """The facts of a case before its first call, and what that call's output is compared with."""
+    """The facts of a case before its first call, and what its outputs are compared with.
+
+    `natural` has images for a network that is exported; None where it was checked before.
+    """
 
     facts: CaseFacts
     reference: Sequence[Tensor] | None = None
     tolerance: float = 0.0
+    natural: Natural | None = None
 
 
 class Loaded:
@@ -44,6 +50,7 @@ class Loaded:
         net: nn.Module,
         inputs: Sequence[Tensor],
         run: Callable[[], object],
+        artifact: Artifact | None,
         state: ProcessState,
         unseen: UnseenImages,
     ) -> None:
@@ -52,6 +59,7 @@ class Loaded:
         self._net = net
         self._inputs = inputs
         self._run = run
+        self._artifact = artifact
         self._state = state
         self._unseen = unseen
         self._given = [each[:CHECKED_IMAGES].clone() for each in inputs]
@@ -69,6 +77,8 @@ class Loaded:
             self.changed,
             self.operators,
             self.unseen,
+            self.settings,
+            self.export,
         )
 
     def explained(self, error: Exception) -> Exception:
@@ -80,7 +90,7 @@ class Loaded:
     def inspect(self, output: object) -> CaseFacts:
         """Check the first output, and that its call left the images as they were."""
         calls.check_inputs(first(self._inputs, CHECKED_IMAGES), self._given)
-        facts, reference, tolerance = self._checked
+        facts, reference, tolerance, _ = self._checked
         try:
             facts = check.inspect(output, self._case, facts, reference, tolerance)
         except CheckError:
@@ -88,6 +98,7 @@ class Loaded:
             raise
         self._first = self._compared(output)
         self._usual = self._compared(output, CHECKED_IMAGES)
+        facts = structs.replace(facts, artifact=self._artifact)
         self._state.restore()
         return structs.replace(facts, notes=list(dict.fromkeys([*facts.notes, *self._state.notes])))
 
@@ -126,6 +137,21 @@ class Loaded:
                 is_open = each.is_open and each.name not in again
                 (found.unattributed if is_open else found.by_network)[each.name] = each.values
         return found
+
+    def settings(self) -> Mapping[str, str | int]:
+        """Return the settings of the runtime, and which file it executes."""
+        if self._artifact is None:
+            return {}
+        known = BACKENDS[self._case.backend].settings(self._run)
+        return {**known, "artifact": self._artifact.file_hash}
+
+    def export(self, facts: CaseFacts, wanted: Export) -> None:
+        """Write the exported network with its passport to a file, if a path is wanted."""
+        if facts.artifact and wanted.path:
+            content = artifacts.content_of(facts.artifact)
+            passport = export.passport(self._case, self._net, facts, wanted.versions)
+            content = BACKENDS[self._case.backend].with_passport(content, passport)
+            Path(wanted.path).write_bytes(content)  # the parent gives it its final name
 
     def operators(self) -> list[Operator]:
         """List the operators of one call, where the backend runs them one by one.

@@ -13,11 +13,13 @@ from bench.devices import Session, precision
 from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker import calls, check
+from bench.harness.worker.artifact_check import natural
 from bench.harness.worker.backend_check import check_in_float32
 from bench.harness.worker.calls import CHECKED_IMAGES
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explaining
 from bench.harness.worker.inputs import SEED, first, inputs_of, seeded
+from bench.harness.worker.load import NotExportedError, load
 from bench.harness.worker.loaded import Checked, Loaded
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.harness.worker.unseen import UnseenImages
@@ -62,7 +64,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         unseen = UnseenImages(case, net, seen, tolerance)
         state.restore()
         if checked.reference is not None and precision.is_reduced(case.precision):
-            _check_backend(case, net, seen, checked.reference, session)
+            _check_backend(case, net, seen, checked, session)
             state.restore()
     del original
     with clock.stage("load"):
@@ -70,10 +72,16 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         net = cast(net, dtype, session.torch_device)
         given = first(seen, case.batch)
         example = [cast_tensor(each, dtype, session.torch_device) for each in given]
+        if BACKENDS[case.backend].exporters:  # a runtime reads the memory of a tensor in order
+            example = [each.contiguous() for each in example]
         unseen.keep(net)
-        run = BACKENDS[case.backend].load(net, example, case.precision)
+        try:
+            run, artifact = load(case, checked, net, example)
+        except (NotExportedError, CheckError):
+            calls.check_answers(net, first(example, CHECKED_IMAGES), case.precision)
+            raise
         state.restore()
-    return Loaded(case, checked, net, example, run, state, unseen).prepared()
+    return Loaded(case, checked, net, example, run, artifact, state, unseen).prepared()
 
 
 def _check(job: Job, original: nn.Module, fused: Fused, seen: Sequence[Tensor]) -> Checked:
@@ -92,19 +100,27 @@ def _check(job: Job, original: nn.Module, fused: Fused, seen: Sequence[Tensor]) 
         except CheckError:
             calls.check_answers(original, first(seen, CHECKED_IMAGES), case.precision)
             raise
-    return Checked(facts, reference, check.tolerance(case, net, seen, reference))
+    tolerance = check.tolerance(case, net, seen, reference)
+    if not BACKENDS[case.backend].exporters:
+        return Checked(facts, reference, tolerance)
+    is_own = bool(job.source and job.source.factory)
+    images = natural(case, original, net, seen, is_own)
+    if isinstance(images, str):
+        facts = structs.replace(facts, notes=[*facts.notes, images])
+        return Checked(facts, reference, tolerance)
+    return Checked(facts, reference, tolerance, images)
 
 
 def _check_backend(
     case: Case,
     net: nn.Module,
     seen: Sequence[Tensor],
-    reference: Sequence[Tensor],
+    checked: Checked,
     session: Session,
 ) -> None:
     """Check the backend in float32. Raises CheckError, also where the network itself is wrong."""
     try:
-        check_in_float32(case, net, seen, reference, session)
+        check_in_float32(case, net, seen, checked, session)
     except CheckError:
         calls.check_answers(net, first(seen, CHECKED_IMAGES), case.precision)
         raise

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.devices import clocks
 from bench.harness.plan import calls_per_sample
-from bench.harness.protocol.messages import CaseFacts
+from bench.harness.protocol.messages import CaseFacts, Export
 from bench.records import Operator, Stage, Stages
 
 Clock = Callable[[], float]
@@ -55,6 +55,14 @@ def _nothing(now: Clock, typical_s: float) -> Unseen:
     return Unseen([], [])
 
 
+def _no_settings() -> Mapping[str, str | int]:
+    return {}
+
+
+def _no_file(facts: CaseFacts, wanted: Export) -> None:
+    """Write nothing: a simulated network is no file."""
+
+
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
@@ -69,6 +77,8 @@ class Prepared(NamedTuple):
       where the backend does not run the operators one by one.
     - `unseen` calls the network on images that it never saw, checks its answers, and times the
       calls; it takes a clock and the median seconds of a timed call.
+    - `settings` returns the settings of the runtime that executes the network.
+    - `export` writes the exported network to a file, with the facts of the case in it.
     """
 
     call: Callable[[], object]
@@ -78,6 +88,8 @@ class Prepared(NamedTuple):
     changed: Callable[[], Changed] = _no_change
     operators: Callable[[], Sequence[Operator]] = tuple
     unseen: Callable[[Clock, float], Unseen] = _nothing
+    settings: Callable[[], Mapping[str, str | int]] = _no_settings
+    export: Callable[[CaseFacts, Export], None] = _no_file
 
 
 class StageClock:

@@ -64,6 +64,12 @@ def split_hash(name: str) -> tuple[str, str]:
     return code, name.removeprefix(code)
 
 
+def weights_named(name: str) -> str:
+    """Return the file of weights in the name of a model, with its hash; "" without weights."""
+    found = WEIGHTS_OF_CODE.fullmatch(name) or WEIGHTS_OF_NAME.fullmatch(name)
+    return found["weights"] if found else ""
+
+
 def split_weights(name: str) -> tuple[str, Path | None]:
     """Split `net.py:net+weights.pt` or `resnet50+weights.pt` into the model and its weights.
 

@@ -1,0 +1,113 @@
+"""What a backend offers: it executes networks. Importing this imports no torch and no runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bench.records import Artifact, Gelus
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Call = Callable[[], object]
+
+
+class WrongEngineError(Exception):
+    """The runtime executes something else than it was asked for."""
+
+
+class Backend:
+    """Executes networks. A subclass has `load`, and overrides what differs from these defaults.
+
+    - `one_by_one`: the backend runs each operator as the network calls it. A profile can then
+      assign every operator to its module.
+    - `takes_new_images`: a call reads the tensors of `example` each time, so that other images can
+      be copied into them.
+    - `replays_graph`: a call replays a CUDA graph.
+    - `exporters`: the ways to export a network into a file that the backend executes, the best one
+      first; () where the backend executes the network itself.
+    - `file_kind`: what `bench export --to` calls such a file.
+    - `keeps_threads`: the backend has threads of its own, which may compute after a call returned.
+    """
+
+    one_by_one = False
+    takes_new_images = True
+    replays_graph = False
+    exporters: tuple[str, ...] = ()
+    file_kind = ""
+    keeps_threads = False
+
+    def load(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        artifact: Artifact | None = None,
+    ) -> Call:
+        """Return a function that calls `model(*example)`, with the same tensors each time.
+
+        `example` is one image tensor (N, C, H, W), or what the user's `example_inputs` returns.
+        `model` and `example` are already on the device, in the type of `precision`; the switches
+        of the precision are set. Compilation and capture happen here. A backend with `exporters`
+        executes the file of `artifact`, or exports the network if that is None. An exception
+        becomes a Failure of the case at the stage `load`.
+        """
+        raise NotImplementedError
+
+    def export(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        exporter: str,
+        identity: str = "",
+    ) -> Artifact:
+        """Export the network as `load` gets it, unless the file of `identity` is there already.
+
+        `identity` says what tells this network from others besides weights and shapes; "" exports
+        anew. `exporter` is one of `exporters`.
+        """
+        raise NotImplementedError
+
+    def executed(self, call: Call, artifact: Artifact, gelus: Gelus | None) -> Artifact:
+        """Return the artifact with what the runtime says that it executes in `call`.
+
+        `gelus` are those of the network, None if they are not known. Raises WrongEngineError where
+        the runtime executes something else than it was asked for.
+        """
+        raise NotImplementedError
+
+    def with_passport(self, content: bytes, passport: Mapping[str, object]) -> bytes:
+        """Return the content of an exported file with a passport in it."""
+        raise NotImplementedError
+
+    def preload(self) -> None:
+        """Import the modules that `load` needs, before memory is measured; start no thread."""
+
+    def name_kernels(self) -> None:
+        """Give names to kernels that are compiled later. Called before a profile."""
+
+    def settings(self, call: Call) -> Mapping[str, str | int]:
+        """Return the settings of the runtime, which are on record with those of the process."""
+        return {}
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions, by package, that decide what is executed, besides torch's.
+
+        It imports none of the packages.
+        """
+        return {}
+
+    def missing(self, torch_device: str) -> str | None:
+        """Return what this machine lacks for the backend, with the remedy; None if nothing."""
+        return None
+
+    def lacks_precision(self, precision: str, torch_device: str) -> str | None:
+        """Return why the backend cannot compute in `precision`; None if it can."""
+        return None
+
+
+def about(backend: Backend) -> str:
+    """Return the first line of the docstring of the class, for `bench list backends`."""
+    return (type(backend).__doc__ or "").partition("\n")[0]

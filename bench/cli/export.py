@@ -1,0 +1,179 @@
+"""`bench export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.backends import exported_by
+from bench.cli import completion, interrupts
+from bench.cli.choice import Choice, choose
+from bench.cli.console import complain, tell, tell_json
+from bench.cli.options import Options, with_options
+from bench.errors import CASE_FAILED, INTERRUPTED, UsageError, unknown
+from bench.harness.plan import PRESETS
+from bench.harness.protocol.messages import CaseFacts, Export, Job
+from bench.harness.scheduler import exporter
+from bench.harness.scheduler.child import CaseError, TemplateDiedError
+from bench.harness.scheduler.environment import runtime_of
+from bench.harness.scheduler.templates import Templates
+from bench.models.naming import RANDOM, selector, weights_of
+from bench.records import Case
+from bench.text import MIB, without_paths
+
+OTHER_FILE = "Name a file in another folder."
+ONE_FORM = "Name one network in one form: bench export repnext_u3_t@srep --to onnx --out net.onnx"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """The flags of `bench export`."""
+
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL@FORM",
+            help="A network in one form: a name from `bench list models`, or your own "
+            "net.py:factory, as in `bench run`.",
+            autocompletion=completion.models,
+            show_default=False,
+        ),
+    ]
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(exported_by()),
+            help="The kind of file.",
+            autocompletion=lambda: list(exported_by()),
+        ),
+    ]
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")]
+    precision: Annotated[
+        str, typer.Option(metavar="P", help="The precision: see `bench list precisions`.")
+    ] = "fp32"
+    batch: Annotated[int, typer.Option(metavar="N", help="Images per call.")] = 1
+    resolution: Annotated[
+        int, typer.Option(metavar="N", help="Height and width of an image in pixels.")
+    ] = 224
+    input: Annotated[
+        str | None,
+        typer.Option(metavar="CxHxW", help="Channels, height and width, as 1x224x320."),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights: a .safetensors file or a torch checkpoint."),
+    ] = None
+    device: Annotated[str, typer.Option(help="The device on which the file is checked.")] = "cpu"
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+
+
+@with_options(ExportOptions)
+def export(options: ExportOptions) -> int:
+    """Write a network as a file for a runtime, checked against the network as trained."""
+    if options.to not in exported_by():
+        raise unknown("kind of file", options.to, exported_by())
+    choice = _choose(options)
+    case = choice.cases[0]
+    _check_file(options.out, may_replace=options.force)
+    interrupts.heed()
+    partial = options.out.parent / f".{options.out.name}.{secrets.token_hex(4)}.partial"
+    try:
+        facts = _export(choice, partial.absolute())
+        os.replace(partial, options.out)
+    except OSError as error:
+        raise UsageError(f"cannot write {options.out}: {error.strerror}", OTHER_FILE) from error
+    except (CaseError, TemplateDiedError) as error:
+        complain(f"error: {selector(case)} was not exported: {_why(error)}")
+        return CASE_FAILED
+    except KeyboardInterrupt:
+        complain("interrupted: no file was written")
+        return INTERRUPTED
+    finally:
+        partial.unlink(missing_ok=True)
+    _tell(options, case, facts)
+    return 0
+
+
+def _choose(options: ExportOptions) -> Choice:
+    """Return the choice of one case. Raises UsageError if the name gives more."""
+    choice = choose(
+        Options(
+            device=options.device,
+            models=options.model,
+            weights=options.weights,
+            backend=exported_by()[options.to],
+            precision=options.precision,
+            batch=str(options.batch),
+            resolution=str(options.resolution),
+            input=options.input,
+        ),
+        None,
+    )
+    if len(choice.cases) != 1:
+        names = ", ".join(case.name for case in choice.cases)
+        raise UsageError(f"{options.model} names {len(choice.cases)} networks: {names}", ONE_FORM)
+    if not choice.driver.runs_torch:
+        raise UsageError(
+            f"the {choice.driver.name} device has no networks to export", "Choose another --device."
+        )
+    return choice
+
+
+def _check_file(path: Path, *, may_replace: bool) -> None:
+    """Raise UsageError before the network is exported, if the file cannot be written."""
+    if not path.name or path.is_dir():
+        raise UsageError(f"--out {path} is a folder", "Name a file: --out net.onnx")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", "Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} is not writable", "Name another folder.")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UsageError(f"{path} is no regular file", OTHER_FILE)
+    if path.exists() and not may_replace:
+        raise UsageError(f"{path} exists already", "Add --force to replace it.")
+
+
+def _export(choice: Choice, path: Path) -> CaseFacts:
+    case = choice.cases[0]
+    known = {name: version for name, version in choice.environment.versions.items() if version}
+    versions = {name: known[name] for name in ("bench", "torch", "timm") if name in known}
+    job = Job(case, 1, PRESETS["quick"], None, choice.sources.get(case.model))
+    with Templates([case]) as templates:
+        wanted = Export(str(path), versions | runtime_of(case))
+        return exporter.export(job, wanted, templates.of(case))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, CaseError):
+        text = f"{error.error}, at {error.stage}: {error.message}"
+        return without_paths(" ".join(text.split()))
+    return "another program killed the process"
+
+
+def _tell(options: ExportOptions, case: Case, facts: CaseFacts) -> None:
+    """Print what the file is, and how it was checked."""
+    made, check, form = facts.artifact, facts.check, facts.passport
+    assert made is not None
+    if options.as_json:
+        found = {"params": facts.cost.params, "artifact": made, "check": check, "passport": form}
+        tell_json({"file": str(options.out), "case": case, **found})
+        return
+    tell(f"{selector(case)}, batch {case.batch}: {options.out}, {made.file_bytes / MIB:.1f} MiB")
+    for kind, values in (("input", made.inputs), ("output", made.outputs)):
+        for name, shape in values.items():
+            tell(f"{kind} {name}: {shape}")
+    if form and form.largest_relative_error is not None:
+        tell(f"form against the network as trained: error {form.largest_relative_error:.1e}")
+    tell(
+        f"file against {check.against}: error {check.largest_relative_error:.1e}, "
+        f"tolerated {check.tolerance:.1e}, of the difference between two images"
+    )
+    tell(f"made by {made.exporter}, opset {made.opset}; the passport is in its metadata")
+    if weights_of(case) == RANDOM:
+        tell("The weights are random: give yours with --weights.")

@@ -1,0 +1,106 @@
+"""`bench export`: one checked file with a passport, and one message for each wrong use."""
+
+import json
+
+import pytest
+from support.runtimes import needs_onnxruntime, passport_of
+
+from bench.backends import BACKENDS, onnx_file
+
+pytestmark = pytest.mark.usefixtures("cache")
+EXPORT = ("export", "--to", "onnx", "--resolution", "64")
+
+
+@needs_onnxruntime
+@pytest.mark.slow
+def test_a_file_is_checked_and_has_its_passport(bench_process, tmp_path):
+    done = bench_process(*EXPORT, "repghost_2_0x@rrep", "--out", "net.onnx", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    content = (tmp_path / "net.onnx").read_bytes()
+    passport = passport_of(content)
+    assert (passport["model"], passport["form"]) == ("repghost_2_0x", "rrep")
+    assert passport["params"] == said["params"] > 10**6
+    assert passport["macs"] > 0
+    assert 0 < passport["error_against_train"] < 2e-5
+    assert 0 < passport["error_against_eager"] < 5e-4
+    assert list(passport["inputs"].values()) == ["float32 1x3x64x64"]
+    assert passport["inputs"] == said["artifact"]["inputs"]
+    assert 0 < passport["error_on_smooth_images"] < 5e-4
+    assert passport["weights"] == "random"
+    assert passport["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    assert {"bench", "torch", "timm", "onnxruntime", "onnx"} <= passport["versions"].keys()
+    assert str(tmp_path) not in str(onnx_file.parse(content))
+    done = bench_process(*EXPORT, "repghost_2_0x@rrep", "--out", "net.onnx")
+    assert (done.returncode, "Add --force to replace it" in done.stderr) == (2, True)
+    assert (tmp_path / "net.onnx").read_bytes() == content
+    done = bench_process(*EXPORT, "repghost_2_0x@rrep", "--out", "net.onnx", "--force")
+    assert done.returncode == 0, done.stderr
+    assert "form against the network as trained: error" in done.stdout
+    assert "The weights are random: give yours with --weights." in done.stdout
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "net.onnx")
+    done = bench_process(*EXPORT, "resnet50", "--out", "link.onnx", "--force")
+    assert (done.returncode, "is no regular file" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.glob("*.partial")] == []
+
+
+SVD = """
+import torch
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return torch.linalg.svdvals(x.mean(1))
+def net():
+    return Net()
+"""
+
+
+@needs_onnxruntime
+@pytest.mark.slow
+def test_a_network_that_cannot_be_exported_writes_no_file(bench_process, tmp_path):
+    (tmp_path / "net.py").write_text(SVD)
+    done = bench_process(*EXPORT, "net.py:net", "--out", "net.onnx")
+    assert done.returncode == 1
+    assert "linalg_svd" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if "onnx" in path.name] == []
+
+
+@needs_onnxruntime
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["repnext_u3_t"], "names 4 networks"),
+        (["resnet50,swin_t"], "names 2 networks"),
+        (["resnet51"], "unknown model 'resnet51'"),
+        (["resnet50", "--to", "engine"], "unknown kind of file 'engine'"),
+        (["resnet50", "--out", "nowhere/net.onnx"], "there is no folder nowhere"),
+        (["resnet50", "--out", "."], "is a folder"),
+        (["resnet50", "--device", "fake"], "the fake device has no networks to export"),
+        (["resnet50", "--batch", "0"], "invalid batch 0"),
+    ],
+)
+def test_wrong_use_is_one_message(bench, arguments, words):
+    done = bench(*EXPORT, "--out", "net.onnx", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_onnxruntime
+def test_a_precision_that_the_runtime_lacks_is_not_available(bench):
+    done = bench(*EXPORT, "resnet50", "--out", "net.onnx", "--precision", "fp16")
+    assert done.returncode == 3
+    assert "no fp16 with onnxruntime here" in done.stderr
+
+
+def test_without_the_runtime_the_line_that_installs_it_is_printed(bench, monkeypatch):
+    monkeypatch.setattr(
+        BACKENDS["onnxruntime"], "missing", lambda device: "no onnx: pip install 'x[onnxruntime]'"
+    )
+    done = bench(*EXPORT, "resnet50", "--out", "net.onnx")
+    assert done.returncode == 3
+    assert "no backend onnxruntime here: no onnx: pip install 'x[onnxruntime]'" in done.stderr
+    done = bench("run", "--models", "resnet50", "--backend", "onnxruntime")
+    assert (done.returncode, "pip install" in done.stderr) == (3, True)
+    listed = bench("list", "backends").stdout
+    assert "onnxruntime    not available: no onnx" in listed
