@@ -79,15 +79,19 @@ class Store:
         self._pooled = _pooled(self._files)
         self.repeated = self.lines - self.flawed - len(self._pooled)
 
-    def cases(self):
-        """Return {(environment, case): rounds that count, or None where the case failed last}."""
-        found = self._rounds().items()
+    def cases(self, *, turned=False):
+        """Return {(environment, case): rounds that count, or None where the case failed last}.
+
+        With `turned`, files that are equally old are in the other order: where their lines
+        contradict each other, either may count.
+        """
+        found = self._rounds(turned).items()
         return {key: rounds and _alike(_calm(rounds)) for key, rounds in found}
 
-    def _rounds(self):
+    def _rounds(self, turned=False):
         """Return {(environment, case): its rounds, or None where the case failed last}."""
         by_case = collections.defaultdict(lambda: [[] for _ in self._files])
-        for number, entries in enumerate(self._files):
+        for number, entries in enumerate(self._files[::-1] if turned else self._files):
             for entry in filter(_is_of_case, entries):
                 key = (entry.record["environment_id"], entry.record["case_id"])
                 by_case[key][number].append(entry)

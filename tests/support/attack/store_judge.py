@@ -122,9 +122,10 @@ def _compared(path, store):
     shown = {(line["environment_id"], line["case_id"]): line for line in lines}
     found = []
     left_out = store.left_out()
+    turned = store.cases(turned=True)
     for key, rounds in expected.items():
         line = shown.pop(key, None)
-        found += _row(line, rounds)
+        found += _row(line, rounds) and _row(line, turned[key])
         reasons = left_out.get(key, set()) if line else set()
         found += [
             ("lost", f"rounds are left out without a word: {reason}")
