@@ -20,6 +20,7 @@ from bench.storage.history import History
 from bench.text import facts
 
 VOLATILE = ("load_1min",)
+MAY_DIFFER = ("backend", "precision", "allocator", "huge_pages")
 ALTERNATE = (
     "The comparison is most precise when both take turns in one run: "
     "--models base/net.py:net,head/net.py:net"
@@ -236,7 +237,7 @@ def pairs_of(
 
     Two cases that were selected by id form a pair in any setting of one group.
     """
-    mine, theirs = (recorded.matching(selector) for selector in (base, candidate))
+    mine, theirs = _apart(*(recorded.matching(selector) for selector in (base, candidate)))
     for selector, cases in ((base, mine), (candidate, theirs)):
         forms = dict.fromkeys(without_hash(case.name) for case in cases)
         if len(forms) > 1:
@@ -269,14 +270,20 @@ def pairs_of(
 
 
 def _are_comparable(mine: Case, theirs: Case) -> bool:
-    """Whether the settings are equal; of one network, allocator or huge pages may differ."""
+    """Whether the settings are equal; of one network, one of MAY_DIFFER may differ."""
     if mine.setting == theirs.setting:
         return True
-    changes = (
-        {"allocator": mine.allocator, "label": mine.label},
-        {"huge_pages": mine.huge_pages, "label": mine.label},
-    )
+    changes = [{field: getattr(mine, field), "label": mine.label} for field in MAY_DIFFER]
     return mine in [msgspec.structs.replace(theirs, **change) for change in changes]
+
+
+def _apart(mine: list[Case], theirs: list[Case]) -> tuple[list[Case], list[Case]]:
+    """Leave out of one selection what the other names: `resnet50`, next to `resnet50 compile`."""
+    if set(theirs) < set(mine):
+        return [case for case in mine if case not in theirs], theirs
+    if set(mine) < set(theirs):
+        return mine, [case for case in theirs if case not in mine]
+    return mine, theirs
 
 
 def _lost(case: Case, side: str, history: History) -> MissingCase | None:

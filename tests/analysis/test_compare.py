@@ -247,6 +247,25 @@ def test_two_allocators_of_one_network_are_compared_by_their_names(bench, tmp_pa
     assert done.returncode == 2
 
 
+def test_two_backends_of_one_network_are_compared_by_their_names(bench, tmp_path):
+    record(
+        tmp_path / "out",
+        *four_rounds("resnet50", 0.1),
+        *four_rounds("resnet50", 0.05, backend="onnxruntime"),
+        *four_rounds("resnet50", 0.04, backend="onnxruntime", precision="fp16"),
+        *four_rounds("swin_t", 0.1, backend="onnxruntime"),
+    )
+    for base in ("resnet50", "resnet50 eager"):
+        text = bench("compare", base, "resnet50 onnxruntime fp32", "--in", "out").stdout
+        assert text.count("| ResNet50 onnxruntime / ResNet50  ") == (base == "resnet50")
+        assert text.count("| ResNet50 onnxruntime / ResNet50 |") == (base != "resnet50")
+    assert "fp16" not in text  # it differs in two settings
+    text = bench("compare", "resnet50 onnxruntime", "resnet50 eager", "--in", "out").stdout
+    assert "| ResNet50 / ResNet50 onnxruntime |" in text
+    done = bench("compare", "resnet50 eager", "swin_t onnxruntime", "--in", "out")
+    assert done.returncode == 2
+
+
 def test_images_of_different_shapes_are_not_compared(bench, tmp_path):
     wide = {"input": "3x160x224"}
     record(tmp_path / "out", *four_rounds("resnet50", 0.1), *four_rounds("swin_t", 0.2, **wide))
