@@ -8,7 +8,6 @@ import hashlib
 import os
 import secrets
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -171,10 +170,9 @@ def _by_age() -> list[tuple[float, Path]]:
     return sorted(found)
 
 
-def unfinished(min_age_s: float) -> list[Path]:
-    """Return the files that a killed process has not completed, if they are that old."""
-    newest = time.time() - min_age_s
-    return [path for used, path in _by_age() if path.name.endswith(PARTIAL) and used < newest]
+def unfinished(before: float) -> list[Path]:
+    """Return the files that a killed process has not completed, written before a time (Unix)."""
+    return [path for used, path in _by_age() if path.name.endswith(PARTIAL) and used < before]
 
 
 def size_of(paths: Sequence[Path]) -> int:

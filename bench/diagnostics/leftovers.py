@@ -151,7 +151,7 @@ def _exported(*, fix: bool) -> Iterator[Finding]:
 
 def _unfinished() -> Iterator[Leftover]:
     """Return exported networks that a killed process has not completed."""
-    for path in artifacts.unfinished(MIN_AGE_S):
+    for path in artifacts.unfinished(time.time() - MIN_AGE_S):
         yield Leftover(f"{path} is an unfinished export", partial(_remove, path))
 
 

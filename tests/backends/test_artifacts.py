@@ -63,9 +63,9 @@ def test_a_file_that_is_not_complete_has_no_name():
     killed = artifacts.folder() / f"a-1{artifacts.PARTIAL}"
     killed.write_bytes(b"net")
     assert artifacts.stored("a") is None
-    assert artifacts.unfinished(60) == []
-    os.utime(killed, (1, 1))
-    assert artifacts.unfinished(60) == [killed]
+    os.utime(killed, (100, 100))
+    assert artifacts.unfinished(before=99) == []
+    assert artifacts.unfinished(before=101) == [killed]
 
 
 def test_a_full_disk_is_named_with_a_remedy():

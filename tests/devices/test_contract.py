@@ -57,6 +57,9 @@ class Gpu(MissingSensor):
         return None
 
 
+pytestmark = pytest.mark.usefixtures("cache")
+
+
 @pytest.fixture(params=DEVICES.values(), ids=DEVICES)
 def driver(request, monkeypatch):
     """Each driver. The CPU replaces a chip that torch calls `cuda`."""

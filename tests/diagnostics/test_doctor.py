@@ -224,6 +224,7 @@ def told(out, *, fix=False):
     return {f"{each.about}: {each.text}" for each in leftovers.examine(out, fix=fix)}
 
 
+@pytest.mark.usefixtures("cache")
 def test_doctor_says_that_there_are_no_leftovers(out):
     assert told(out) == {"locks: no lock is held: no run is measuring", "leftovers: none"}
 

@@ -18,7 +18,9 @@ from support.traces import encoded, event, mark
 from bench import devices
 from bench.analysis.profile import trace
 from bench.analysis.profile.recorded import ProfileHistory
+from bench.backends import BACKENDS
 from bench.devices import DEVICES
+from bench.devices.precision import PRECISIONS
 from bench.diagnostics.doctor import Finding
 from bench.diagnostics.hardware import (
     call,
@@ -383,7 +385,7 @@ def test_a_check_that_is_stopped_keeps_the_networks_before_it():
 def test_all_adds_the_forms_of_all_networks(tmp_path):
     usual, every = (steps.of(means(), CHIP_OF_GPU, every=each) for each in (False, True))
     added = [step.name for step in every if step not in usual and "all forms" in step.name]
-    assert len(added) == 16
+    assert len(added) == len(BACKENDS) * len(PRECISIONS)
     calls = []
     contact(tmp_path, every=True, calls=calls)
     assert "repnext_u3_t@srep" in calls
@@ -635,7 +637,7 @@ def test_a_line_that_fails_gives_exit_code_1_and_the_page(selfcheck, tmp_path):
 def test_all_in_the_command_checks_all_forms(selfcheck, tmp_path):
     assert selfcheck("", "--all").returncode == 0
     page = (tmp_path / "out" / CHIP_OF_GPU.slug / "hardware.md").read_text()
-    assert page.count("check of all forms") == 16
+    assert page.count("check of all forms") == len(BACKENDS) * len(PRECISIONS)
     assert "of `bench selfcheck --device cuda --hardware --all`" in page
 
 
