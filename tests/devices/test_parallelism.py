@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from bench.analysis.settings import FEWEST_USED
 from bench.devices import parallelism
 from bench.devices.host import allowed_cpus
 from bench.devices.process_state import ProcessState
@@ -46,7 +47,8 @@ def test_a_limit_of_openmp_is_seen_and_passive_waiting_is_no_limit(variable):
     )
     asked, used = done.stdout.split()
     assert asked == "2"
-    assert float(used) == pytest.approx(1 if name == "OMP_THREAD_LIMIT" else 2, rel=0.2)
+    # As a verdict decides: on a busy machine, waits that began before a call count in it, too.
+    assert (float(used) < FEWEST_USED * 2) == (name == "OMP_THREAD_LIMIT")
 
 
 def test_the_second_largest_of_several_calls_counts(monkeypatch):
