@@ -61,11 +61,12 @@ def key_of(
 def _source_hash(kind: type) -> str:
     """Return a hash of the file that defines a class; "" where there is none."""
     module = sys.modules.get(kind.__module__)
-    return _hash_of_file(getattr(module, "__file__", None) or "")
+    return hash_of_file(getattr(module, "__file__", None) or "")
 
 
 @functools.cache
-def _hash_of_file(path: str) -> str:
+def hash_of_file(path: str) -> str:
+    """Return the hash of a file of code; "" if it cannot be read."""
     with contextlib.suppress(OSError):
         return hash_of(Path(path).read_bytes())
     return ""

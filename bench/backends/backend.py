@@ -38,21 +38,18 @@ class Backend:
     file_kind = ""
     keeps_threads = False
 
-    def load(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        artifact: Artifact | None = None,
-    ) -> Call:
+    def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Return a function that calls `model(*example)`, with the same tensors each time.
 
         `example` is one image tensor (N, C, H, W), or what the user's `example_inputs` returns.
         `model` and `example` are already on the device, in the type of `precision`; the switches
-        of the precision are set. Compilation and capture happen here. A backend with `exporters`
-        executes the file of `artifact`, or exports the network if that is None. An exception
-        becomes a Failure of the case at the stage `load`.
+        of the precision are set. Compilation and capture happen here. An exception becomes a
+        Failure of the case at the stage `load`.
         """
+        raise NotImplementedError
+
+    def open(self, artifact: Artifact, example: Sequence[Tensor], precision: str) -> Call:
+        """Return what `load` returns, for a network that `export` has exported."""
         raise NotImplementedError
 
     def export(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.backends.backend import Backend, Call
-from bench.records import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,13 +16,7 @@ class ChannelsLast(Backend):
 
     one_by_one = True
 
-    def load(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        artifact: Artifact | None = None,
-    ) -> Call:
+    def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Convert weights and example to NHWC in place; the conversion is not in the timed call.
 
         Only tensors of four dimensions have this order.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from bench.backends.backend import Backend, Call
 from bench.devices.installation import how_to_install
-from bench.records import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,13 +22,7 @@ WARM_CALLS = 2  # the first call compiles; the second may compile again
 class Compiled(Backend):
     """torch.compile with Inductor: C++ on a CPU, Triton on a GPU. `--backend compile`."""
 
-    def load(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        artifact: Artifact | None = None,
-    ) -> Call:
+    def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Compile for this shape only. Raises an exception of torch if a graph break is needed."""
         import torch
         from torch._inductor.async_compile import shutdown_compile_workers

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.backends.backend import Backend, Call
-from bench.records import Artifact
 
 if TYPE_CHECKING:
     import torch
@@ -20,13 +19,7 @@ class CudaGraph(Backend):
 
     replays_graph = True
 
-    def load(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        artifact: Artifact | None = None,
-    ) -> Call:
+    def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Warm up on a side stream, as CUDA graphs require, then capture one call on `example`.
 
         The returned call replays the graph. It always returns the same output tensors, which the

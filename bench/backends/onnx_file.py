@@ -6,7 +6,6 @@ Source: the documentation of `torch.onnx` and the ONNX specification (ir.md).
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 import warnings
 from collections import Counter
@@ -102,11 +101,6 @@ def _reason(error: BaseException) -> str:
 def _check_size(size: int) -> None:
     if size > LARGEST_BYTES:
         raise ExportError(f"an ONNX file has at most 2 GiB; this network needs {size / 2**30:.1f}")
-
-
-def source_hash() -> str:
-    """Return a hash of this module: a file that an older one wrote may be another."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def parse(content: bytes) -> Any:

@@ -60,20 +60,17 @@ class OnnxRuntime(Backend):
     file_kind = "onnx"
     keeps_threads = True
 
-    def load(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        artifact: Artifact | None = None,
-    ) -> Call:
+    def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
+        """Export the network anew and open its file."""
+        made = self.export(model, example, precision, self.exporters[0])
+        return self.open(made, example, precision)
+
+    def open(self, artifact: Artifact, example: Sequence[Tensor], precision: str) -> Call:
         """Create a session for the file, with as many threads as torch has, bound to `example`.
 
         The session's threads stop to wait actively when a call ends. The call returns the same
         output tensors each time.
         """
-        if artifact is None:
-            artifact = self.export(model, example, precision, self.exporters[0])
         return Engine(artifacts.content_of(artifact), example, precision)
 
     def export(
@@ -89,7 +86,12 @@ class OnnxRuntime(Backend):
 
         made_by = [f"{name} {version}" for name, version in self.versions().items()]
         made_by += [f"torch {torch.__version__}", f"timm {_version('timm')}"]
-        made_by += [f"bench {bench.__version__}", onnx_file.source_hash(), exporter, precision]
+        made_by += [
+            f"bench {bench.__version__}",
+            artifacts.hash_of_file(onnx_file.__file__),
+            exporter,
+            precision,
+        ]
         key = artifacts.key_of(model, example, identity, made_by)
         found = artifacts.stored(key) or artifacts.store(
             key, lambda path: onnx_file.write(model, example, exporter, path)
@@ -199,7 +201,8 @@ class Engine:
         in_file, run = onnx_file.parse(content), onnx_file.parse(optimised)
         self._check_providers(nodes)
         self._check_types(types)
-        self._check_gelus([onnx_file.gelus(each) for each in (in_file, run)], gelus)
+        executed = onnx_file.gelus(run)
+        self._check_gelus([onnx_file.gelus(in_file), executed], gelus)
         own, operators = onnx_file.operators(in_file), onnx_file.operators(run)
         level = self._session.get_session_options().graph_optimization_level
         return structs.replace(
@@ -208,7 +211,7 @@ class Engine:
             fused={name: count for name, count in operators.items() if name not in own},
             providers=dict(Counter(str(each["args"]["provider"]) for each in nodes)),
             types=types,
-            gelus=onnx_file.gelus(run),
+            gelus=executed,
             inputs={each.name: _shape(each) for each in self._session.get_inputs()},
             outputs={each.name: _shape(each) for each in self._session.get_outputs()},
             optimisation=str(level).rpartition(".")[2].removeprefix("ORT_").lower(),

@@ -203,12 +203,18 @@ def test_a_backend_with_a_wrong_output_fails_its_check(driver, name, monkeypatch
         reference.device,
     ):
         return  # nothing to compare with
-    monkeypatch.setattr(
-        BACKENDS[name],
-        "load",
-        lambda model, example, *_: lambda: nn.Softmax(1)(model(*example)),
-    )
-    monkeypatch.setattr(BACKENDS[name], "export", lambda *_: Artifact("", "", 0, ""))
+    exported = []
+
+    def load(model, example, precision):
+        return lambda: nn.Softmax(1)(model(*example))
+
+    def export(model, *_):
+        exported.append(model)
+        return Artifact("", "", 0, "")
+
+    monkeypatch.setattr(BACKENDS[name], "load", load)
+    monkeypatch.setattr(BACKENDS[name], "export", export)
+    monkeypatch.setattr(BACKENDS[name], "open", lambda _, *given: load(exported[-1], *given))
     with driver.session(case) as session:
         clock = StageClock(session.now, lambda stage: None)
         with pytest.raises(CheckError, match="differs from that of"):

@@ -95,9 +95,13 @@ def rounding(net: nn.Module, seen: Sequence[Tensor], output: Sequence[Tensor], c
     0 where the network does not run in float64; infinity where an output is not finite.
     """
     try:
-        error = _largest_error(output, _in_float64(net, seen, case))[1]
+        return _cost_of_float32(output, _in_float64(net, seen, case))
     except _Float32OnlyError:
         return 0.0
+
+
+def _cost_of_float32(output: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    error = _largest_error(output, exact)[1]
     return error if math.isfinite(error) else math.inf
 
 
@@ -110,8 +114,7 @@ FLOAT32_ONLY = "the form was checked in float32, because the network does not ru
 
 def _check_in_float64(case: Case, both: _Forms, reference: Sequence[Tensor]) -> Check:
     exact = _in_float64(both.original, both.seen, case)
-    cost = _largest_error(reference, exact)[1]
-    allowed = FORM_SAFETY * cost if math.isfinite(cost) else math.inf
+    allowed = FORM_SAFETY * _cost_of_float32(reference, exact)
     if allowed <= FORM_CEILING:
         output = _in_float64(both.net, both.seen, case)
         return compare(output, exact, forms.REFERENCE, max(allowed, FORM_TOLERANCE))

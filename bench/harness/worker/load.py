@@ -35,7 +35,7 @@ def load(
     """
     backend = BACKENDS[case.backend]
     if known := checked.facts.artifact:
-        return backend.load(net, example, case.precision, known), known
+        return backend.open(known, example, case.precision), known
     if not backend.exporters:
         return backend.load(net, example, case.precision), None
     reasons: list[str] = []
@@ -62,6 +62,6 @@ def _exported(
     backend = BACKENDS[case.backend]
     identity = f"{case.model}@{case.form} {checked.facts.structure}"
     made = backend.export(net, example, case.precision, exporter, identity)
-    run = backend.load(net, example, case.precision, made)
+    run = backend.open(made, example, case.precision)
     check.inspect(run(), case, checked.facts, checked.reference, checked.tolerance)
     return run, artifact_check.checked(case, run, example, net, made, checked.natural)
