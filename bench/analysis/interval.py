@@ -14,7 +14,14 @@ import statistics
 from collections.abc import Sequence
 
 from bench.analysis import stats
-from bench.analysis.kinds import FREEDOM_OF_SEVERAL, Kind, kinds, variance_within
+from bench.analysis.kinds import (
+    FREEDOM_OF_SEVERAL,
+    Kind,
+    Range,
+    kinds,
+    of_mixture,
+    variance_within,
+)
 from bench.analysis.ratio import kernel_logs
 from bench.analysis.stats import Estimate
 from bench.records import Measurement
@@ -34,15 +41,16 @@ def drift(rounds: Sequence[Measurement]) -> float:
 
 
 def interval(rounds: Sequence[Measurement]) -> Estimate | None:
-    """The latency in seconds, with an interval for any mixture of the kinds that were met.
+    """The latency in seconds, with an interval for the mixture of the kinds that were met.
 
     With g kinds among k processes, s the standard deviation of the logs of the medians within a
     kind, and d the drift, but at most MOST_DRIFT * s, a kind of n processes with mean m has the
     interval m * exp(±t(0.975, k - g) * sqrt(s² / n + d²)). So where the drift may explain all of
-    the spread, n processes count for no more than one. The interval goes from the lowest to the
-    highest end; the point is the mean of all medians. Where k - g is below FREEDOM_OF_SEVERAL, all
-    processes are taken for one kind: its s holds the differences of the kinds. None for fewer than
-    `stats.FEWEST_PROCESSES`, and where an end leaves the range of floating-point numbers.
+    the spread, n processes count for no more than one. The interval holds each mixture of the kinds
+    that their numbers allow (`kinds.of_mixture`); the point is the mean of all medians. Where k - g
+    is below FREEDOM_OF_SEVERAL, all processes are taken for one kind: its s holds the differences
+    of the kinds. None for fewer than `stats.FEWEST_PROCESSES`, and where an end leaves the range of
+    floating-point numbers.
     """
     if len(rounds) < stats.FEWEST_PROCESSES:
         return None
@@ -60,5 +68,8 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
     ]
     if not all(ends):
         return None
-    low, high = (min(end.low for end in ends if end), max(end.high for end in ends if end))
+    counts = [len(kind.medians_s) for kind in found]
+    low, high = of_mixture(
+        [Range(n, e.low, e.high) for n, e in zip(counts, ends, strict=True) if e]
+    )
     return Estimate(statistics.fmean(m for kind in found for m in kind.medians_s), low, high)

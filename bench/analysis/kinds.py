@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench.analysis import stats
 from bench.records import Measurement
 
 FAULT_S = 1e-6  # least time of a page fault
@@ -55,6 +56,38 @@ def variance_within(groups: Sequence[Sequence[float]]) -> float:
     """s² = sum of (x - mean of its group)² / (n - g), for n values in g groups."""
     freedom = sum(map(len, groups)) - len(groups)
     return sum(statistics.pvariance(each) * len(each) for each in groups) / freedom
+
+
+class Range(NamedTuple):
+    """The interval of one kind's mean, and how many of all processes are of that kind."""
+
+    count: int
+    low: float
+    high: float
+
+
+def of_mixture(ranges: Sequence[Range]) -> tuple[float, float]:
+    """The lowest and the highest mean over kinds whose shares are not known exactly.
+
+    Each share lies in its Wilson interval, and they add up to 1. A kind that one of 30 processes
+    had may have a share of 17 %, and one that one of four had, 70 %. Source: Wilson (1927),
+    "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22.
+    """
+    total = sum(each.count for each in ranges)
+    shares = [stats.share_interval(each.count, total) for each in ranges]
+    lowest = _largest_mean([-each.low for each in ranges], shares)
+    return -lowest, _largest_mean([each.high for each in ranges], shares)
+
+
+def _largest_mean(values: Sequence[float], shares: Sequence[tuple[float, float]]) -> float:
+    """The largest mean of values whose shares lie in these ranges and add up to 1."""
+    mean = sum(value * least for value, (least, _) in zip(values, shares, strict=True))
+    left = 1 - sum(least for least, _ in shares)
+    for value, (least, most) in sorted(zip(values, shares, strict=True), reverse=True):
+        more = min(most - least, left)
+        mean += more * value
+        left -= more
+    return mean
 
 
 def _kind(processes: Sequence[tuple[float | None, float]]) -> Kind:

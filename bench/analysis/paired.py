@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.analysis import stats
-from bench.analysis.kinds import FREEDOM_OF_SEVERAL, variance_within
+from bench.analysis.kinds import FREEDOM_OF_SEVERAL, Range, of_mixture, variance_within
 from bench.analysis.stats import CONFIDENCE, Estimate
 
 ROUNDING = 1e-9  # of a log-ratio: no clock tells rounds apart that are this near
@@ -48,33 +48,42 @@ def by_kind(
     return list(found.values())
 
 
-def point_of(rounds: Sequence[Sequence[float]]) -> Estimate:
-    """exp(mean of the rounds' means), as an interval without width."""
-    point = math.exp(statistics.fmean(map(statistics.fmean, rounds)))
-    return Estimate(point, point, point)
-
-
 def ratio_of_kinds(
     kinds: Sequence[Sequence[Sequence[float]]], confidence: float = CONFIDENCE
 ) -> Estimate | None:
-    """The ratio of two cases whose processes come in kinds, for any mixture of these.
+    """The ratio of two cases whose processes come in kinds, for the mixture that was met.
+
+    The interval holds the mean of the kinds' log-ratios, each in its interval (`ranges_of_kinds`),
+    for each mixture that their numbers allow (`kinds.of_mixture`); the point is the mean of all
+    rounds' means. None as in `paired_ratio`.
+    """
+    ranges = ranges_of_kinds(kinds, confidence)
+    if not ranges:
+        return None
+    point = statistics.fmean(statistics.fmean(blocks) for rounds in kinds for blocks in rounds)
+    return stats.exponential(Estimate(point, *of_mixture(ranges)))
+
+
+def ranges_of_kinds(
+    kinds: Sequence[Sequence[Sequence[float]]], confidence: float = CONFIDENCE
+) -> list[Range]:
+    """The interval of each kind's log-ratio; [] for fewer than `stats.FEWEST_PROCESSES` rounds.
 
     With g kinds among k rounds, and s the standard deviation of the rounds' means within a kind, a
     kind of n rounds with mean m has the interval m ± the larger of t(0.975, k - g) * s / sqrt(n)
-    and the half-width within its rounds (`paired_ratio`). The interval goes from the lowest to the
-    highest end; the point is the mean of all rounds' means.
+    and the half-width within its rounds (`paired_ratio`).
     """
     means = [[statistics.fmean(blocks) for blocks in rounds] for rounds in kinds]
-    everything = [mean for each in means for mean in each]
-    if len(everything) < stats.FEWEST_PROCESSES:
-        return None
-    quantile = stats.t_quantile(len(everything) - len(kinds), confidence)
-    reach = quantile * math.sqrt(variance_within(means))
-    ends = []
+    total = sum(map(len, means))
+    if total < stats.FEWEST_PROCESSES:
+        return []
+    reach = stats.t_quantile(total - len(kinds), confidence) * math.sqrt(variance_within(means))
+    found = []
     for rounds, each in zip(kinds, means, strict=True):
         half = max(reach / math.sqrt(len(each)), _half_width_within(rounds, confidence))
-        ends += [statistics.fmean(each) - half, statistics.fmean(each) + half]
-    return stats.exponential(Estimate(statistics.fmean(everything), min(ends), max(ends)))
+        middle = statistics.fmean(each)
+        found.append(Range(len(each), middle - half, middle + half))
+    return found
 
 
 def ratio_of_runs(runs: Sequence[Sequence[float]]) -> Estimate | None:

@@ -6,6 +6,7 @@ process, and their interval includes the machine's drift between the two times.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -16,16 +17,20 @@ import msgspec
 from bench.analysis import stats
 from bench.analysis.conditions import has_true_clock
 from bench.analysis.disturbance import undisturbed
-from bench.analysis.kinds import numbers
-from bench.analysis.paired import by_kind, point_of, ratio_of_kinds, ratio_of_runs
+from bench.analysis.kinds import Range, numbers
+from bench.analysis.paired import by_kind, ranges_of_kinds, ratio_of_kinds, ratio_of_runs
 from bench.analysis.pairs import Pair, State, paired, pairs_of
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate, Finding
 from bench.records import Case, Measurement
 
 FEW_ROUNDS_REMEDY = "run the same command with --rounds 6"
 OF_KINDS = (
-    "processes differ by their page faults; the interval holds for each kind that was met, so more "
-    "rounds cannot make it narrower than their difference"
+    "processes differ by their page faults, and one kind is decided otherwise than another; more "
+    "rounds do not make them more alike"
+)
+OF_SHARES = (
+    "processes differ by their page faults; the interval holds for all shares of the kinds that "
+    "their numbers allow"
 )
 OF_RUNS = (
     "the ratio differs between runs by more than their rounds explain; the interval holds that"
@@ -45,8 +50,9 @@ class Comparison(msgspec.Struct, frozen=True):
     that took turns; it is 0 when the cases were measured at different times. `more_rounds` is how
     many more rounds would decide with a probability of 80 %; None when 200 rounds would not decide,
     when the finding is not UNDECIDED, and until `with_more_rounds` has computed it. `kinds` are the
-    pairs of kinds of processes that have an interval of their own; `ratio` holds all of them.
-    `kinds_agree`: whether the ratio of each kind alone is on the same side of the margin.
+    pairs of kinds of processes that have an interval of their own; `ratio` holds their mixture.
+    `kinds_agree`: whether no kind alone is decided otherwise than another one; where they disagree,
+    `ratio` holds the interval of each.
     """
 
     base: Case
@@ -67,7 +73,7 @@ class Comparison(msgspec.Struct, frozen=True):
     def may_be_decided(self) -> bool:
         """Whether more rounds of both, in turns, may decide. They do not make kinds more alike."""
         has_taken_turns = self.ratio is not None and self.rounds > 0
-        return self.finding == "UNDECIDED" and has_taken_turns and self.kinds == 1
+        return self.finding == "UNDECIDED" and has_taken_turns and self.kinds_agree
 
     @property
     def told_apart(self) -> bool:
@@ -136,18 +142,26 @@ def _side_by_side(
     logs = [[pair.log_ratio for pair in pairs] for pairs in rounds]
     groups = by_kind(logs, _kinds_of_rounds(both))
     ratio, of_runs = ratio_of_kinds(groups), ratio_of_runs(_by_run(both, logs))
-    if ratio is None:
+    of_each = [_alone(each) for each in ranges_of_kinds(groups)]
+    if ratio is None or not all(of_each):
         return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
-    notes = [OF_KINDS] * (len(groups) > 1) + [OF_RUNS] * (of_runs is not None)
-    sides = {stats.find(point_of(each), margin) for each in groups}
+    agree = len({stats.find(each, margin) for each in of_each} - {"UNDECIDED"}) <= 1
+    notes = [OF_SHARES if agree else OF_KINDS] * (len(groups) > 1)
+    notes += [OF_RUNS] * (of_runs is not None)
+    others = [*(of_runs,), *(() if agree else of_each)]
     return _Found(
-        stats.outer(ratio, of_runs or ratio),
+        functools.reduce(stats.outer, filter(None, others), ratio),
         adjust(rounds, usual),
         len(rounds),
         "; ".join(notes),
         len(groups),
-        kinds_agree=len(sides) == 1,
+        kinds_agree=agree,
     )
+
+
+def _alone(kind: Range) -> Estimate | None:
+    """The ratio of one kind of processes alone."""
+    return stats.exponential(Estimate((kind.low + kind.high) / 2, kind.low, kind.high))
 
 
 def _by_run(

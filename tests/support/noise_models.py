@@ -216,25 +216,6 @@ def ratios(noise: Noise, most: int, trials: int) -> OfRatios:
     return OfRatios(*map(statistics.fmean, zip(*held, strict=True)))
 
 
-def kinds_held(noise: Noise, most: int, trials: int) -> float:
-    """The share of ratios whose interval holds the true ratio of each kind that was met alone.
-
-    The cases take `most` turns; the base has one kind.
-    """
-    plan, draw = _plan(most, False), random.Random(f"kinds {noise.name} {most}")
-    steady = noise._replace(share=0.0)
-    held = []
-    for _ in range(trials):
-        base, candidate = (
-            _case(each, plan, draw, (), msgspec.structs.replace(CASE, model=name))
-            for name, each in (("base", steady), ("candidate", noise))
-        )
-        found = compare(base, candidate).ratio
-        met = {of_kinds(noise, [record]).share for record in candidate}
-        held.append(all(_holds(found, noise.slow**share) for share in met))
-    return statistics.fmean(held)
-
-
 def table(
     simulate: Callable[[Noise, int, int], Sequence[float]],
     processes: Sequence[int] = PROCESSES,

@@ -40,7 +40,7 @@ def _why(found: Comparison) -> str:
     ratio = f"{point}, {low} to {high}"
     if found.finding == "SAME":
         return f"{ratio}; tied within {100 * found.margin:g} %"
-    if found.kinds > 1:
+    if not found.kinds_agree:
         return f"{ratio}; {OF_KINDS}"
     if not found.may_be_decided:
         return f"{ratio}; {found.note}"

@@ -59,8 +59,9 @@ INTERVALS = (
 KINDS = (
     "Processes of one case differ by their page faults: memory that a call gives back is mapped "
     "anew by the next. A line has the number of processes of each kind, with their page faults a "
-    "call and their latency. The interval of such a case, or of a ratio with it, holds for its "
-    "kinds. A kind that none of its processes had is not covered."
+    "call and their latency. The interval of such a case, or of a ratio with it, holds for every "
+    "mixture of its kinds that their numbers allow. A kind that none of its processes had is not "
+    "covered."
 )
 
 TWINS = (
