@@ -8,19 +8,24 @@ from bench.backends.compiled import Compiled
 from bench.backends.cudagraph import CudaGraph
 from bench.backends.eager import Eager
 from bench.backends.onnxruntime import OnnxRuntime
+from bench.backends.openvino import OpenVino
 
 __all__ = ["BACKENDS", "Backend", "about", "exported_by"]
 
-_NOT_YET = "bench cannot execute networks with it; it can with ONNX Runtime: `onnxruntime`."
+_NOT_YET = (
+    "bench cannot execute networks with it; it can with ONNX Runtime and OpenVINO: `onnxruntime`, "
+    "`openvino`."
+)
 KNOWN_AS = {  # names that other tools use
     **dict.fromkeys(["inductor", "torchcompile", "torch.compile"], "That is `compile`."),
     **dict.fromkeys(["pytorch", "torch"], "PyTorch's eager mode is `eager`."),
     **dict.fromkeys(["nhwc"], "That is `channels_last`."),
     **dict.fromkeys(["cudagraphs", "cuda_graph", "graph"], "That is `cudagraph`."),
     **dict.fromkeys(["onnx", "ort", "onnx_runtime"], "That is `onnxruntime`."),
+    **dict.fromkeys(["ov", "ir"], "That is `openvino`."),
     **dict.fromkeys(
         [
-            *("tensorrt", "trt", "openvino", "executorch", "tflite", "ncnn", "mnn", "tvm"),
+            *("tensorrt", "trt", "executorch", "tflite", "ncnn", "mnn", "tvm"),
             *("coreml", "aotinductor", "torchscript", "jit"),
         ],
         _NOT_YET,
@@ -33,6 +38,7 @@ BACKENDS: dict[str, Backend] = {
     "compile": Compiled(),
     "cudagraph": CudaGraph(),
     "onnxruntime": OnnxRuntime(),
+    "openvino": OpenVino(),
 }
 
 

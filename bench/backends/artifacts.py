@@ -58,6 +58,11 @@ def key_of(
     return found.hexdigest()[:KEY_DIGITS]
 
 
+def key_of_converted(source: Stored, made_by: Sequence[str]) -> str:
+    """Return the key of a file that is made of another one."""
+    return hash_of(repr((source.name, *made_by)).encode())[:KEY_DIGITS]
+
+
 def _source_hash(kind: type) -> str:
     """Return a hash of the file that defines a class; "" where there is none."""
     module = sys.modules.get(kind.__module__)

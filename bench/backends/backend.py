@@ -10,6 +10,8 @@ from bench.records import Artifact, Gelus
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from bench.backends.runtime import RuntimeProfile
+
 Call = Callable[[], object]
 
 
@@ -27,7 +29,8 @@ class Backend:
     - `replays_graph`: a call replays a CUDA graph.
     - `exporters`: the ways to export a network into a file that the backend executes, the best one
       first; () where the backend executes the network itself.
-    - `file_kind`: what `bench export --to` calls such a file.
+    - `file_kind`: what `bench export --to` calls such a file. `file_ends`: the end of its name;
+      several where it consists of as many files.
     - `keeps_threads`: the backend has threads of its own, which may compute after a call returned.
     """
 
@@ -36,6 +39,7 @@ class Backend:
     replays_graph = False
     exporters: tuple[str, ...] = ()
     file_kind = ""
+    file_ends: tuple[str, ...] = ()
     keeps_threads = False
 
     def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
@@ -75,8 +79,12 @@ class Backend:
         """
         raise NotImplementedError
 
-    def with_passport(self, content: bytes, passport: Mapping[str, object]) -> bytes:
-        """Return the content of an exported file with a passport in it."""
+    def profile(self, call: Call, artifact: Artifact) -> RuntimeProfile | None:
+        """Return the runtime's own profiler of what `open` has loaded; None if it has none."""
+        return None
+
+    def with_passport(self, content: bytes, passport: Mapping[str, object]) -> list[bytes]:
+        """Return the content of an exported file with a passport in it, by part of `file_ends`."""
         raise NotImplementedError
 
     def preload(self) -> None:

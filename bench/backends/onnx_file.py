@@ -5,6 +5,7 @@ Source: the documentation of `torch.onnx` and the ONNX specification (ir.md).
 
 from __future__ import annotations
 
+import ast
 import copy
 import io
 import warnings
@@ -15,24 +16,56 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.records import Gelus
+import bench
+from bench.backends import artifacts, packages
+from bench.records import Artifact, Gelus
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DYNAMO, TORCHSCRIPT = "dynamo", "torchscript"
-# Of each node's metadata, the names of the modules stay; torch also writes the stack of the call,
-# which names files of this machine.
-KEPT_METADATA = ("pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy")
+# The packages that export, and the oldest version of each; also in the extras of pyproject.toml
+PACKAGES = {"onnx": "1.17", "onnxscript": "0.3"}
+OLDEST_TORCH = "2.6"  # its exporter with `dynamo=True` covers the networks of the paper
+# Of each node's metadata, only the name of the module stays, in the name of the node; torch also
+# writes the stack of the call, which names files of this machine. The last name is the node's own.
+SCOPES = "pkg.torch.onnx.name_scopes"
 PASSPORT = "backbone-bench"  # the key of the passport in the file
 LARGEST_BYTES = 2**31 - 1  # of one ONNX file; protobuf has no larger messages
 MAX_REASON_CHARS = 300
 FORMULAS = {"Erf": "erf", "BiasGelu": "erf", "Tanh": "tanh", "FastGelu": "tanh"}
+CHAIN_OPSET, CHAIN_IR = 17, 8  # old versions, which each runtime reads
 OUTPUTS = ["output"]  # the name of the first one
 
 
 class ExportError(Exception):
     """The network cannot be exported."""
+
+
+def exported(
+    model: nn.Module, example: Sequence[Tensor], precision: str, exporter: str, identity: str
+) -> artifacts.Stored:
+    """Return the ONNX file of a network, exported now unless the same one is there.
+
+    All runtimes share it. `identity` is that of `Backend.export`.
+    """
+    made_by = [f"{name} {packages.version(name)}" for name in (*PACKAGES, "torch", "timm")]
+    made_by += [f"bench {bench.__version__}", artifacts.hash_of_file(__file__), exporter, precision]
+    key = artifacts.key_of(model, example, identity, made_by)
+    return artifacts.stored(key) or artifacts.store(
+        key, lambda path: write(model, example, exporter, path)
+    )
+
+
+def artifact_of(stored: artifacts.Stored, exporter: str, of_onnx: bytes) -> Artifact:
+    """Return the artifact of a stored file, which was made of an ONNX file."""
+    return Artifact(
+        file=stored.name,
+        file_hash=artifacts.hash_of(stored.content),
+        file_bytes=len(stored.content),
+        exporter=exporter,
+        opset=opset(parse(of_onnx)),
+    )
 
 
 def write(model: nn.Module, example: Sequence[Tensor], exporter: str, path: Path) -> None:
@@ -54,10 +87,11 @@ def write(model: nn.Module, example: Sequence[Tensor], exporter: str, path: Path
         except Exception as error:  # exporters raise errors of many types
             raise ExportError(_reason(error)) from error
     for node in _nodes(proto):
-        kept = [each for each in node.metadata_props if each.key in KEPT_METADATA]
+        scopes = {each.key: each.value for each in node.metadata_props}.get(SCOPES, "[]")
         del node.metadata_props[:]
-        node.metadata_props.extend(kept)
         node.doc_string = ""
+        if module := (["", "", *ast.literal_eval(scopes)])[-2]:
+            node.name = f"{module}/{node.name}"
     _check_size(proto.ByteSize())
     onnx.save_model(proto, str(path))
 
@@ -101,6 +135,30 @@ def _reason(error: BaseException) -> str:
 def _check_size(size: int) -> None:
     if size > LARGEST_BYTES:
         raise ExportError(f"an ONNX file has at most 2 GiB; this network needs {size / 2**30:.1f}")
+
+
+def chain(nodes: int, shape: Sequence[int]) -> bytes:
+    """Return an ONNX file of so many pooling operators in a row, which no runtime fuses."""
+    from onnx import TensorProto, helper
+
+    window: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    steps = [
+        helper.make_node("MaxPool", [f"x{place}"], [f"x{place + 1}"], f"pool{place}", **window)
+        for place in range(nodes)
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+        for name in ("x0", f"x{nodes}")
+    ]
+    graph = helper.make_graph(steps, "chain", ends[:1], ends[1:])
+    versions = [helper.make_opsetid("", CHAIN_OPSET)]
+    made = helper.make_model(graph, opset_imports=versions, ir_version=CHAIN_IR)
+    return bytes(made.SerializeToString())
+
+
+def producers(proto: Any) -> dict[str, Any]:
+    """Map each value of the main graph to the node that computes it."""
+    return {value: node for node in proto.graph.node for value in node.output}
 
 
 def parse(content: bytes) -> Any:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import json
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from msgspec import structs
 
-import bench
-from bench.backends import artifacts, onnx_file
-from bench.backends.backend import Backend, Call, WrongEngineError
+from bench.backends import artifacts, onnx_file, packages
+from bench.backends.backend import WrongEngineError
+from bench.backends.runtime import (
+    WANTED_TYPES,
+    Engine,
+    NodeTime,
+    Profiler,
+    Runtime,
+    check_bindable,
+    check_shapes,
+    described,
+    empty,
+)
 from bench.devices import clocks
 from bench.devices.installation import pip_install
-from bench.devices.threads import read_threads
 from bench.records import Artifact, Gelus
 from bench.storage import lock
-from bench.text import version_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# The packages, and the oldest version of each; also in the extra of pyproject.toml
-PACKAGES = {"onnxruntime": "1.20", "onnx": "1.17", "onnxscript": "0.3"}
-OLDEST_TORCH = "2.6"  # its exporter with `dynamo=True` covers the networks of the paper
+GPU_PACKAGE = "onnxruntime-gpu"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # What a provider's kernels of another device may do: copy, and compute with shapes.
 OF_ANY_PROVIDER = ("MemcpyToHost", "MemcpyFromHost", "Shape", "Constant")
 ERRORS_ONLY = 3  # of the log
+KERNEL, MICRO = "_kernel_time", 1e-6  # of a profile: the end of a node's name, and its unit
+REORDERED = "_nchwc"  # the end of the name of a node whose images have another memory order
 # ONNX's names of types that a value can have: torch's names, and ONNX's numbers of them
 TYPES = {
     "tensor(float)": ("float32", 1),
@@ -45,33 +54,19 @@ TYPES = {
     "tensor(double)": ("float64", 11),
     "tensor(bfloat16)": ("bfloat16", 16),
 }
-# The types in a profile that have fewer bits than float32, and those that may occur in a precision
-REDUCED = ("float16", "bfloat16", "int8", "uint8")
-SHOWN_TYPES = ("float", "double", *REDUCED)  # others are of shapes and indices
-WANTED_TYPES: dict[str, Sequence[str]] = {"fp32": (), "tf32": (), "fp16": ("float16",)}
-EXACT = ("fp32", "tf32")  # precisions in which a GELU of another formula is a wrong one
 SHOWN = 3  # kinds of nodes in a message
 
 
-class OnnxRuntime(Backend):
+class OnnxRuntime(Runtime):
     """ONNX Runtime, from an ONNX file that torch exports."""
 
-    exporters = (onnx_file.DYNAMO, onnx_file.TORCHSCRIPT)
     file_kind = "onnx"
-    keeps_threads = True
+    file_ends = (".onnx",)
+    oldest: ClassVar[Mapping[str, str]] = {"onnxruntime": "1.20", **onnx_file.PACKAGES}
 
-    def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
-        """Export the network anew and open its file."""
-        made = self.export(model, example, precision, self.exporters[0])
-        return self.open(made, example, precision)
-
-    def open(self, artifact: Artifact, example: Sequence[Tensor], precision: str) -> Call:
-        """Create a session for the file, with as many threads as torch has, bound to `example`.
-
-        The session's threads stop to wait actively when a call ends. The call returns the same
-        output tensors each time.
-        """
-        return Engine(artifacts.content_of(artifact), example, precision)
+    def engine(self, content: bytes, example: Sequence[Tensor], precision: str) -> Engine:
+        """Create a session of the file, whose threads stop to wait actively when a call ends."""
+        return Session(content, example, precision)
 
     def export(
         self,
@@ -82,59 +77,29 @@ class OnnxRuntime(Backend):
         identity: str = "",
     ) -> Artifact:
         """Export the network as ONNX for inputs of these shapes."""
-        import torch
+        found = onnx_file.exported(model, example, precision, exporter, identity)
+        return onnx_file.artifact_of(found, exporter, found.content)
 
-        made_by = [f"{name} {version}" for name, version in self.versions().items()]
-        made_by += [f"torch {torch.__version__}", f"timm {_version('timm')}"]
-        made_by += [
-            f"bench {bench.__version__}",
-            artifacts.hash_of_file(onnx_file.__file__),
-            exporter,
-            precision,
-        ]
-        key = artifacts.key_of(model, example, identity, made_by)
-        found = artifacts.stored(key) or artifacts.store(
-            key, lambda path: onnx_file.write(model, example, exporter, path)
-        )
-        return Artifact(
-            file=found.name,
-            file_hash=artifacts.hash_of(found.content),
-            file_bytes=len(found.content),
-            exporter=exporter,
-            opset=onnx_file.opset(onnx_file.parse(found.content)),
-        )
-
-    def executed(self, call: Call, artifact: Artifact, gelus: Gelus | None) -> Artifact:
-        """Ask a second session, which profiles one call, for the nodes and their providers."""
-        assert isinstance(call, Engine)
-        return call.executed(artifact, gelus)
-
-    def with_passport(self, content: bytes, passport: Mapping[str, object]) -> bytes:
+    def with_passport(self, content: bytes, passport: Mapping[str, object]) -> list[bytes]:
         """Return the ONNX file with the passport in its metadata."""
-        return onnx_file.with_passport(content, passport)
-
-    def settings(self, call: Call) -> Mapping[str, str | int]:
-        """Return the versions, and the threads of the session: those that it started, and ours."""
-        assert isinstance(call, Engine)
-        return {**self.versions(), "runtime_threads": call.threads}
+        return [onnx_file.with_passport(content, passport)]
 
     def preload(self) -> None:
         """Import ONNX Runtime. It creates no session: one made before a fork has no threads."""
         import onnxruntime  # noqa: F401
 
     def versions(self) -> Mapping[str, str]:
-        """Return the versions of the runtime and of the packages that export."""
-        return {name: version for name in PACKAGES if (version := _version(name))}
+        """Return the versions of the runtime, in whichever package it is, and of the others."""
+        of_gpu = packages.version(GPU_PACKAGE)
+        return {**({"onnxruntime": of_gpu} if of_gpu else {}), **super().versions()}
 
     def missing(self, torch_device: str) -> str | None:
         """Check for the packages, for the provider of a GPU, and for a torch that exports."""
-        if lacking := [name for name in PACKAGES if util.find_spec(name) is None]:
-            return f"no {', '.join(lacking)}: {pip_install()} {' '.join(lacking)}"
-        for name, oldest in {**PACKAGES, "torch": OLDEST_TORCH}.items():
-            version = _version(name)
-            if version and version_numbers(version) < version_numbers(oldest):
-                return f"{name} {version} is too old: install {name} {oldest} or newer"
-        if torch_device != "cuda" or (_installed(GPU_PACKAGE) and not _installed("onnxruntime")):
+        lack = super().missing(torch_device)
+        lack = lack or packages.too_old(GPU_PACKAGE, self.oldest["onnxruntime"])
+        if lack or torch_device != "cuda":
+            return lack
+        if packages.version(GPU_PACKAGE) and not packages.version("onnxruntime"):
             return None
         both = f"onnxruntime {GPU_PACKAGE}"  # they write the same files
         remedy = f"pip uninstall {both} && {pip_install()} {GPU_PACKAGE}"
@@ -147,39 +112,21 @@ class OnnxRuntime(Backend):
         return f"onnxruntime has no {precision} kernels for networks on this device"
 
 
-GPU_PACKAGE = "onnxruntime-gpu"
-
-
-@functools.cache
-def _installed(package: str) -> str | None:
-    """Return the version of an installed package; None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _version(package: str) -> str | None:
-    return _installed(package) or (_installed(GPU_PACKAGE) if package == "onnxruntime" else None)
-
-
-class Engine:
-    """A session whose inputs are the tensors of the example, and whose outputs are tensors, too."""
+class Session(Engine):
+    """A session of ONNX Runtime, bound to the tensors of the example."""
 
     def __init__(self, content: bytes, example: Sequence[Tensor], precision: str) -> None:
         import torch
 
-        self._example = example
-        self._precision = precision
-        self._device = example[0].device.type if example else "cpu"
-        self._stream = _own_stream() if self._device == "cuda" else None
-        before = len(read_threads().seconds)
+        super().__init__(example, precision)
+        self._stream = _own_stream() if self.device == "cuda" else None
         began = clocks.monotonic()
         self._session = self._new_session(content, self._options(torch.get_num_threads()))
-        self._session_s = clocks.monotonic() - began
-        # The caller is one of the threads that compute.
-        self.threads = 1 + len(read_threads().seconds) - before
-        self._outputs = [_empty(each, self._device) for each in self._session.get_outputs()]
+        self.load_s = clocks.monotonic() - began
+        self._outputs = [
+            empty(each.name, each.shape, _type(each)[0], self.device)
+            for each in self._session.get_outputs()
+        ]
         self._binding = self._bind(self._session)
 
     def __call__(self) -> list[Tensor]:
@@ -196,13 +143,14 @@ class Engine:
         content = artifacts.content_of(artifact)
         with lock.scratch() as scratch:
             optimised, profiled = self._profiled(content, scratch)
-        nodes = [each for each in profiled if each["name"].endswith("_kernel_time")]
-        types = sorted({kind for each in nodes for kind in _types(each) if kind in SHOWN_TYPES})
+        nodes = [each for each in profiled if each["name"].endswith(KERNEL)]
+        types = sorted({kind for each in nodes for kind in _types(each)})
         in_file, run = onnx_file.parse(content), onnx_file.parse(optimised)
         self._check_providers(nodes)
-        self._check_types(types)
+        values = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self.check_types(types, [_type(each)[0] for each in values])
         executed = onnx_file.gelus(run)
-        self._check_gelus([onnx_file.gelus(in_file), executed], gelus)
+        self.check_gelus([onnx_file.gelus(in_file), executed], gelus)
         own, operators = onnx_file.operators(in_file), onnx_file.operators(run)
         level = self._session.get_session_options().graph_optimization_level
         return structs.replace(
@@ -210,13 +158,17 @@ class Engine:
             operators=dict(operators.most_common()),
             fused={name: count for name, count in operators.items() if name not in own},
             providers=dict(Counter(str(each["args"]["provider"]) for each in nodes)),
-            types=types,
+            types=self.shown(types),
             gelus=executed,
             inputs={each.name: _shape(each) for each in self._session.get_inputs()},
             outputs={each.name: _shape(each) for each in self._session.get_outputs()},
             optimisation=str(level).rpartition(".")[2].removeprefix("ORT_").lower(),
-            session_s=self._session_s,
+            session_s=self.load_s,
         )
+
+    def profiler(self, content: bytes) -> Profiler:
+        """Create a session of the same file that writes a profile."""
+        return SessionProfile(self, content)
 
     def _options(self, threads: int) -> Any:
         import onnxruntime
@@ -234,7 +186,7 @@ class Engine:
         """Return a session on the provider of the device. Raises WrongEngineError for another."""
         import onnxruntime
 
-        wanted, settings = PROVIDERS[self._device], dict[str, object]()
+        wanted, settings = PROVIDERS[self.device], dict[str, object]()
         if self._stream is not None:
             settings = {
                 "device_id": self._stream.device.index or 0,
@@ -252,9 +204,7 @@ class Engine:
     def _bind(self, session: Any) -> Any:
         """Return a binding of a session to the tensors of inputs and outputs."""
         inputs = session.get_inputs()
-        shapes = [tuple(each.shape) for each in inputs]
-        if shapes != [tuple(each.shape) for each in self._example]:
-            raise WrongEngineError(f"the exported network takes inputs of shape {shapes}")
+        check_shapes([each.shape for each in inputs], self._example)
         binding = session.io_binding()
         for each, tensor in zip(inputs, self._example, strict=True):
             binding.bind_input(each.name, *_place(tensor, each))
@@ -264,20 +214,26 @@ class Engine:
 
     def _profiled(self, content: bytes, scratch: Path) -> tuple[bytes, list[dict[str, Any]]]:
         """Run a session once; return the optimised graph, and the events of its nodes."""
+        optimised = scratch / "optimised.onnx"
+        session, binding = self.profiling(content, scratch, optimized_model_filepath=str(optimised))
+        session.run_with_iobinding(binding)
+        events = json.loads(Path(session.end_profiling()).read_text())
+        return optimised.read_bytes(), [each for each in events if each.get("cat") == "Node"]
+
+    def profiling(self, content: bytes, folder: Path, **settings: str) -> tuple[Any, Any]:
+        """Return a session that writes a profile into a folder, and its binding."""
         import torch
 
         options = self._options(torch.get_num_threads())
-        options.optimized_model_filepath = str(scratch / "optimised.onnx")
         options.enable_profiling = True
-        options.profile_file_prefix = str(scratch / "profile")
+        options.profile_file_prefix = str(folder / "profile")
+        for name, value in settings.items():
+            setattr(options, name, value)
         session = self._new_session(content, options)
-        session.run_with_iobinding(self._bind(session))
-        events = json.loads(Path(session.end_profiling()).read_text())
-        optimised = (scratch / "optimised.onnx").read_bytes()
-        return optimised, [each for each in events if each.get("cat") == "Node"]
+        return session, self._bind(session)
 
     def _check_providers(self, nodes: Sequence[Mapping[str, Any]]) -> None:
-        wanted = PROVIDERS[self._device]
+        wanted = PROVIDERS[self.device]
         strange = Counter(
             f"{each['args']['op_name']} on {each['args']['provider']}"
             for each in nodes
@@ -286,26 +242,76 @@ class Engine:
         if strange:
             raise WrongEngineError(f"not all nodes run on {wanted}: {_counted(strange)}")
 
-    def _check_types(self, types: Sequence[str]) -> None:
-        """Raise WrongEngineError for a type of fewer bits that is not the precision's or ours."""
-        values = [*self._session.get_inputs(), *self._session.get_outputs()]
-        wanted = {*WANTED_TYPES[self._precision], *(_type(each)[0] for each in values)}
-        if strange := [each for each in types if each in REDUCED and each not in wanted]:
-            raise WrongEngineError(
-                f"{self._precision} was asked for, and the runtime computes in {', '.join(strange)}"
-            )
 
-    def _check_gelus(self, found: Sequence[Gelus], of_network: Gelus | None) -> None:
-        """Raise WrongEngineError where more GELUs have a formula than in the network."""
-        if of_network is None or self._precision not in EXACT:
-            return
-        for formula in ("erf", "tanh"):
-            count, own = max(getattr(each, formula) for each in found), getattr(of_network, formula)
-            if count > own:
-                what = f"{count} GELUs by {formula}"
-                raise WrongEngineError(
-                    f"the runtime computes {what}, and the network {own} of them"
-                )
+class SessionProfile(Profiler):
+    """A session of ONNX Runtime that writes a profile of all calls."""
+
+    def __init__(self, session: Session, content: bytes) -> None:
+        self._proto = onnx_file.parse(content)
+        self._closing = contextlib.ExitStack()
+        folder = self._closing.enter_context(lock.scratch())
+        self._session, self._binding = session.profiling(content, folder)
+        self._calls = self._skipped = 0
+
+    def __call__(self) -> object:
+        """Execute the network once."""
+        self._calls += 1
+        return self._session.run_with_iobinding(self._binding)
+
+    def begin(self) -> None:
+        """Leave out the calls until now."""
+        self._skipped = self._calls
+
+    def end(self) -> list[NodeTime]:
+        """End the profile, and read it."""
+        with self._closing:
+            content = Path(self._session.end_profiling()).read_bytes()
+        everything = msgspec.json.decode(content, type=list[_Event])
+        nodes = sorted((each for each in everything if each.name.endswith(KERNEL)), key=_start)
+        count, rest = divmod(len(nodes), self._calls)
+        first, *others = [nodes[at : at + count] for at in range(0, len(nodes), count or 1)]
+        same = [each.name for each in first]
+        if rest or not count or any([each.name for each in one] != same for one in others):
+            raise WrongEngineError("the nodes in the profile of ONNX Runtime differ between calls")
+        calls = [first, *others][self._skipped :]
+        times = ([node.dur for node in call] for call in calls)
+        means = [statistics.fmean(each) for each in zip(*times, strict=True)]
+        return [
+            NodeTime(self._name(each), each.args["op_name"], mean * MICRO)
+            for each, mean in zip(first, means, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Remove the folder of the profile."""
+        self._closing.close()
+
+    def _name(self, event: _Event) -> str:
+        """Return the name in the file of a node.
+
+        One with another memory order is named after the value that it computes, which may be that
+        of an activation that it was fused with. It is then the node before that.
+        """
+        name = event.name.removesuffix(KERNEL)
+        if not name.endswith(REORDERED):
+            return name
+        made_by = onnx_file.producers(self._proto)
+        node = made_by.get(name.removesuffix(REORDERED))
+        while node is not None and node.op_type != event.args["op_name"]:
+            node = next((made_by[each] for each in node.input if each in made_by), None)
+        return name if node is None else str(node.name)
+
+
+class _Event(msgspec.Struct, frozen=True):
+    """An event of a profile: times are in microseconds; a node has the name of its operator."""
+
+    name: str
+    ts: float
+    dur: float = 0.0
+    args: dict[str, Any] = {}
+
+
+def _start(event: _Event) -> float:
+    return event.ts
 
 
 def _own_stream() -> Any:
@@ -331,7 +337,7 @@ def _type(value: Any) -> tuple[str, int]:
 
 def _shape(value: Any) -> str:
     """Return type and shape of an input or output: `float32 1x3x224x224`."""
-    return f"{_type(value)[0]} {'x'.join(map(str, value.shape))}"
+    return described(_type(value)[0], value.shape)
 
 
 def _types(node: Mapping[str, Any]) -> set[str]:
@@ -348,17 +354,6 @@ def _counted(names: Counter[str]) -> str:
 def _place(tensor: Tensor, value: Any) -> tuple[str, int, int, tuple[int, ...], int]:
     """Return device, its number, ONNX's number of the type, shape and address of a tensor."""
     wanted, number = _type(value)
-    if str(tensor.dtype) != f"torch.{wanted}" or not tensor.is_contiguous():
-        raise WrongEngineError(f"{value.name} must be {wanted} without gaps between its rows")
+    check_bindable(value.name, tensor, wanted)
     where = tensor.device
     return (where.type, where.index or 0, number, tuple(tensor.shape), tensor.data_ptr())
-
-
-def _empty(output: Any, device: str) -> Tensor:
-    """Return a tensor for an output of the session."""
-    import torch
-
-    kind = getattr(torch, _type(output)[0])
-    if not all(isinstance(size, int) for size in output.shape):
-        raise WrongEngineError(f"the shape of the output {output.name} depends on the image")
-    return torch.empty(output.shape, dtype=kind, device=device)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bench.backends import exported_by
+from bench.backends import BACKENDS, exported_by
 from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose
 from bench.cli.console import complain, tell, tell_json
@@ -52,7 +52,9 @@ class ExportOptions:
             autocompletion=lambda: list(exported_by()),
         ),
     ]
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")]
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file to write: net.onnx, or net.xml.")
+    ]
     precision: Annotated[
         str, typer.Option(metavar="P", help="The precision: see `bench list precisions`.")
     ] = "fp32"
@@ -80,12 +82,13 @@ def export(options: ExportOptions) -> int:
         raise unknown("kind of file", options.to, exported_by())
     choice = _choose(options)
     case = choice.cases[0]
-    _check_file(options.out, may_replace=options.force)
+    files = _files(options)
     interrupts.heed()
-    partial = options.out.parent / f".{options.out.name}.{secrets.token_hex(4)}.partial"
+    partial = str(options.out.absolute().parent / f".{secrets.token_hex(8)}.partial")
     try:
-        facts = _export(choice, partial.absolute())
-        os.replace(partial, options.out)
+        facts = _export(choice, partial)
+        with interrupts.ignored():
+            _rename({partial + end: path for end, path in files.items()})
     except OSError as error:
         raise UsageError(f"cannot write {options.out}: {error.strerror}", OTHER_FILE) from error
     except (CaseError, TemplateDiedError) as error:
@@ -95,8 +98,9 @@ def export(options: ExportOptions) -> int:
         complain("interrupted: no file was written")
         return INTERRUPTED
     finally:
-        partial.unlink(missing_ok=True)
-    _tell(options, case, facts)
+        for end in files:
+            Path(partial + end).unlink(missing_ok=True)
+    _tell(options, case, facts, list(files.values()))
     return 0
 
 
@@ -125,6 +129,29 @@ def _choose(options: ExportOptions) -> Choice:
     return choice
 
 
+def _files(options: ExportOptions) -> dict[str, Path]:
+    """Map the ends of the names of the files to write to their paths, which are checked."""
+    _check_file(options.out, may_replace=options.force)
+    first, *further = BACKENDS[exported_by()[options.to]].file_ends
+    if further and options.out.suffix != first:
+        raise UsageError(
+            f"--out {options.out} does not end in {first}; a file in {further[0]} is written, too",
+            f"Name the first one: --out {options.out.with_suffix(first)}",
+        )
+    files = {end: options.out.with_suffix(end) for end in further}
+    for path in files.values():
+        _check_file(path, may_replace=options.force)
+    return {first: options.out, **files}
+
+
+def _rename(files: dict[str, Path]) -> None:
+    """Give files their names. The first one refers to the others; old ones are never beside it."""
+    if len(files) > 1:
+        next(iter(files.values())).unlink(missing_ok=True)
+    for partial, path in reversed(files.items()):
+        os.replace(partial, path)
+
+
 def _check_file(path: Path, *, may_replace: bool) -> None:
     """Raise UsageError before the network is exported, if the file cannot be written."""
     if not path.name or path.is_dir():
@@ -139,13 +166,13 @@ def _check_file(path: Path, *, may_replace: bool) -> None:
         raise UsageError(f"{path} exists already", "Add --force to replace it.")
 
 
-def _export(choice: Choice, path: Path) -> CaseFacts:
+def _export(choice: Choice, path: str) -> CaseFacts:
     case = choice.cases[0]
     known = {name: version for name, version in choice.environment.versions.items() if version}
     versions = {name: known[name] for name in ("bench", "torch", "timm") if name in known}
     job = Job(case, 1, PRESETS["quick"], None, choice.sources.get(case.model))
     with Templates([case]) as templates:
-        wanted = Export(str(path), versions | runtime_of(case))
+        wanted = Export(path, versions | runtime_of(case))
         return exporter.export(job, wanted, templates.of(case))
 
 
@@ -156,15 +183,16 @@ def _why(error: Exception) -> str:
     return "another program killed the process"
 
 
-def _tell(options: ExportOptions, case: Case, facts: CaseFacts) -> None:
+def _tell(options: ExportOptions, case: Case, facts: CaseFacts, files: list[Path]) -> None:
     """Print what the file is, and how it was checked."""
     made, check, form = facts.artifact, facts.check, facts.passport
     assert made is not None
     if options.as_json:
         found = {"params": facts.cost.params, "artifact": made, "check": check, "passport": form}
-        tell_json({"file": str(options.out), "case": case, **found})
+        tell_json({"files": [str(path) for path in files], "case": case, **found})
         return
-    tell(f"{selector(case)}, batch {case.batch}: {options.out}, {made.file_bytes / MIB:.1f} MiB")
+    written = ", ".join(f"{path}, {path.stat().st_size / MIB:.1f} MiB" for path in files)
+    tell(f"{selector(case)}, batch {case.batch}: {written}")
     for kind, values in (("input", made.inputs), ("output", made.outputs)):
         for name, shape in values.items():
             tell(f"{kind} {name}: {shape}")

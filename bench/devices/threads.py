@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.devices.clocks import monotonic
+
+COUNTED_S, LEAST_SHARE = 0.1, 0.2
 JIFFY_S = 1 / os.sysconf("SC_CLK_TCK")
 USER_FIELD = 11  # of /proc/*/stat after the name: user jiffies, followed by system jiffies
 
@@ -28,6 +31,27 @@ def read_threads(root: Path = Path("/"), process: int | str = "self") -> Threads
     tasks = root / "proc" / str(process) / "task"
     waits = _seconds(tasks, "schedstat", _of_schedstat)
     return Threads(waits, True) if waits else Threads(_seconds(tasks, "stat", _of_stat), False)
+
+
+def computing_threads(call: Callable[[], object]) -> int:
+    """Return how many threads of this process compute while a function is called for COUNTED_S.
+
+    Before that, it is called for as long, while threads of earlier work go to sleep. Those count
+    that compute, or wait for a CPU, for LEAST_SHARE of the busiest one's time. 0 where the system
+    does not tell.
+    """
+    _call_for(COUNTED_S, call)
+    before = read_threads().seconds
+    _call_for(COUNTED_S, call)
+    after = read_threads().seconds
+    used = [seconds - before.get(number, 0.0) for number, seconds in after.items()]
+    return sum(each > LEAST_SHARE * max(used) for each in used)
+
+
+def _call_for(seconds: float, call: Callable[[], object]) -> None:
+    until = monotonic() + seconds
+    while monotonic() < until:
+        call()
 
 
 def _seconds(tasks: Path, name: str, seconds_of: Callable[[str], float]) -> dict[int, float]:

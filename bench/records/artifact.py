@@ -23,15 +23,16 @@ class Artifact(msgspec.Struct, frozen=True):
     - `file`: its name in the folder of exported networks; `file_hash`: its SHA-256 in hexadecimal
       digits; `file_bytes`: its size.
     - `exporter`: how it was made: `dynamo` (of `torch.export`) or `torchscript` (of a trace).
-      `opset`: the version of ONNX's operators in it.
+      `opset`: the version of ONNX's operators in it, or in the ONNX file that it was made of.
     - `operators`: how many nodes of each operator the runtime executes, after its optimisation.
-      `fused`: those of them that are not in the file. `providers`: how many nodes each provider of
-      the runtime executes. `types`: the types of the floating-point values.
+      `fused`: those of them whose names are not in the file. `providers`: how many nodes each
+      provider of the runtime executes. `types`: the types of the floating-point values.
     - `inputs`, `outputs`: type and shape of each, by name, as `float32 1x3x224x224`.
-    - `gelus`: by which formula the runtime computes GELUs; None where it was not asked.
+    - `gelus`: by which formula GELUs are computed, or that of the file, where the runtime does not
+      say; None where it was not asked.
     - `smooth_error`: the largest relative error on natural-looking images, as in a Check; None
       where the inputs are no images.
-    - `optimisation`: the level of the runtime's optimisation of the graph.
+    - `optimisation`: the level of the runtime's optimisation of the graph; "" if it has no levels.
     - `session_s`: seconds to load the file and to optimise it.
 
     The fields of what is executed are empty where the runtime was not asked.

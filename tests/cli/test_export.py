@@ -3,12 +3,17 @@
 import json
 
 import pytest
-from support.runtimes import needs_onnxruntime, passport_of
+from support.runtimes import needs_onnxruntime, needs_openvino, passport_of
 
 from bench.backends import BACKENDS, onnx_file
 
 pytestmark = pytest.mark.usefixtures("cache")
 EXPORT = ("export", "--to", "onnx", "--resolution", "64")
+
+
+def files_in(folder):
+    """The names of the files in a folder, also of hidden ones."""
+    return sorted(path.name for path in folder.iterdir() if not path.is_dir())
 
 
 @needs_onnxruntime
@@ -41,7 +46,29 @@ def test_a_file_is_checked_and_has_its_passport(bench_process, tmp_path):
     (tmp_path / "link.onnx").symlink_to(tmp_path / "net.onnx")
     done = bench_process(*EXPORT, "resnet50", "--out", "link.onnx", "--force")
     assert (done.returncode, "is no regular file" in done.stderr) == (2, True)
-    assert [path.name for path in tmp_path.glob("*.partial")] == []
+    assert files_in(tmp_path) == ["link.onnx", "net.onnx"]
+
+
+@needs_openvino
+@pytest.mark.slow
+def test_openvinos_two_files_are_read_and_have_a_passport(bench_process, tmp_path):
+    import openvino
+
+    to_xml = ("export", "--to", "openvino", "--resolution", "64", "repghost_2_0x@rrep")
+    done = bench_process(*to_xml, "--out", "net.xml", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["files"] == ["net.xml", "net.bin"]
+    assert files_in(tmp_path) == ["net.bin", "net.xml"]
+    model = openvino.Core().read_model(tmp_path / "net.xml")
+    passport = json.loads(model.get_rt_info("backbone-bench").value)
+    assert (passport["model"], passport["params"]) == ("repghost_2_0x", said["params"])
+    assert passport["inputs"] == {model.input(0).any_name: "float32 1x3x64x64"}
+    assert {"openvino", "onnx", "torch"} <= passport["versions"].keys()
+    assert str(tmp_path) not in (tmp_path / "net.xml").read_text()
+    (tmp_path / "net.xml").unlink()
+    done = bench_process(*to_xml, "--out", "net.xml")
+    assert (done.returncode, "net.bin exists already" in done.stderr) == (2, True)
 
 
 SVD = """
@@ -75,6 +102,8 @@ def test_a_network_that_cannot_be_exported_writes_no_file(bench_process, tmp_pat
         (["resnet50", "--to", "engine"], "unknown kind of file 'engine'"),
         (["resnet50", "--out", "nowhere/net.onnx"], "there is no folder nowhere"),
         (["resnet50", "--out", "."], "is a folder"),
+        (["resnet50", "--to", "openvino"], "Name the first one: --out net.xml"),
+        (["resnet50", "--to", "openvino", "--out", "."], "is a folder"),
         (["resnet50", "--device", "fake"], "the fake device has no networks to export"),
         (["resnet50", "--batch", "0"], "invalid batch 0"),
     ],

@@ -9,14 +9,15 @@ import copy
 import pytest
 import torch
 from support import networks
-from support.runtimes import needs_onnxruntime
+from support.runtimes import EACH, needs_onnxruntime, needs_openvino
 from torch import nn
 
-from bench.backends import BACKENDS, onnx_file
+from bench.backends import BACKENDS, onnx_file, openvino
 from bench.backends import onnxruntime as backend
 from bench.harness.worker.check import CheckError
 
-pytestmark = [needs_onnxruntime, pytest.mark.usefixtures("cache")]
+pytestmark = pytest.mark.usefixtures("cache")
+EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH)
 HALF = 65504.0  # the largest float16
 LOUD = 500.0  # the square of such an activation is no float16
 
@@ -70,8 +71,8 @@ def plant(monkeypatch, tmp_path):
     return plant_it
 
 
-def prepared(make=block, **changes):
-    return networks.prepared(make, **{"backend": "onnxruntime", "resolution": 32, **changes})
+def prepared(make=block, runtime="onnxruntime", **changes):
+    return networks.prepared(make, **{"backend": runtime, "resolution": 32, **changes})
 
 
 def without_mean(net):
@@ -137,32 +138,45 @@ class Swapped(nn.Module):
         return self.net(self.swap(x))
 
 
+@EACH_RUNTIME
+@pytest.mark.parametrize(
+    "make_wrong",
+    [
+        without_mean,
+        mismatched,
+        lambda net: Swapped(net, lambda x: x.flip(1)),
+        lambda net: Swapped(net, lambda x: x.transpose(2, 3)),
+    ],
+    ids=["mean left out", "int8 scales", "channels", "rows"],
+)
+def test_a_wrong_file_is_refused(plant, make_wrong, runtime):
+    _, facts = prepared(runtime=runtime)
+    assert facts.check.largest_relative_error <= facts.check.tolerance
+    plant(make_wrong)
+    with pytest.raises(CheckError, match="differs from that of"):
+        prepared(runtime=runtime)
+
+
+@needs_onnxruntime  # OpenVINO leaves such rounding out, where the CPU has no bfloat16
 @pytest.mark.parametrize(
     ("make_wrong", "dtype"),
-    [
-        (without_mean, "fp32"),
-        (overflowing, "fp16"),
-        (mismatched, "fp32"),
-        (in_bfloat16, "fp32"),
-        (lambda net: Swapped(net, lambda x: x.flip(1)), "fp32"),
-        (lambda net: Swapped(net, lambda x: x.transpose(2, 3)), "fp32"),
-    ],
-    ids=["mean left out", "fp16 overflow", "int8 scales", "bf16", "channels", "rows"],
+    [(overflowing, "fp16"), (in_bfloat16, "fp32")],
+    ids=["fp16 overflow", "bf16"],
 )
-def test_a_wrong_file_is_refused(plant, make_wrong, dtype):
+def test_a_file_of_fewer_bits_is_refused(plant, make_wrong, dtype):
     _, facts = prepared(precision=dtype)
     assert facts.check.largest_relative_error <= facts.check.tolerance
-    types = {"fp32": torch.float32, "fp16": torch.float16}
-    plant(make_wrong, [types[dtype]])
+    plant(make_wrong, [{"fp32": torch.float32, "fp16": torch.float16}[dtype]])
     with pytest.raises(CheckError, match="differs from that of"):
         prepared(precision=dtype)
 
 
-def test_a_file_that_differs_only_on_smooth_images_is_refused(plant):
+@EACH_RUNTIME
+def test_a_file_that_differs_only_on_smooth_images_is_refused(plant, runtime):
     """The average over the pixels of white noise is nearly 0."""
     plant(lambda net: Swapped(net, lambda x: x - 0.01 * x.mean((2, 3), keepdim=True)))
     with pytest.raises(CheckError, match="natural-looking images"):
-        prepared(resolution=64)
+        prepared(runtime=runtime, resolution=64)
 
 
 def quiet_gelu(**settings):
@@ -178,15 +192,17 @@ def by_tanh(net):
     return net
 
 
-def test_a_gelu_by_tanh_in_the_file_is_refused(plant):
-    prepared(quiet_gelu)
+@EACH_RUNTIME
+def test_a_gelu_by_tanh_in_the_file_is_refused(plant, runtime):
+    prepared(quiet_gelu, runtime)
     plant(by_tanh)
     with pytest.raises(CheckError, match="1 GELUs by tanh, and the network 0"):
-        prepared(quiet_gelu)
+        prepared(quiet_gelu, runtime)
 
 
+@needs_onnxruntime
 def test_a_gelu_by_tanh_of_the_runtimes_optimiser_is_refused(monkeypatch):
-    profiled = backend.Engine._profiled
+    profiled = backend.Session._profiled
 
     def approximate(self, *arguments):
         content, nodes = profiled(self, *arguments)
@@ -195,12 +211,13 @@ def test_a_gelu_by_tanh_of_the_runtimes_optimiser_is_refused(monkeypatch):
             node.op_type = {"Gelu": "FastGelu"}.get(node.op_type, node.op_type)
         return proto.SerializeToString(), nodes
 
-    monkeypatch.setattr(backend.Engine, "_profiled", approximate)
+    monkeypatch.setattr(backend.Session, "_profiled", approximate)
     with pytest.raises(CheckError, match="GELUs by tanh"):
         prepared(quiet_gelu)
 
 
-def test_a_gelu_by_erf_is_refused_where_the_network_has_one_by_tanh(plant):
+@EACH_RUNTIME
+def test_a_gelu_by_erf_is_refused_where_the_network_has_one_by_tanh(plant, runtime):
     def by_erf(net):
         net[0]._forward_hooks.clear()
         net[0].register_forward_hook(lambda _, __, y: y + 1e-4 * nn.GELU()(y))
@@ -208,20 +225,36 @@ def test_a_gelu_by_erf_is_refused_where_the_network_has_one_by_tanh(plant):
 
     plant(by_erf)
     with pytest.raises(CheckError, match="1 GELUs by erf, and the network 0"):
-        prepared(lambda: quiet_gelu(approximate="tanh"))
+        prepared(lambda: quiet_gelu(approximate="tanh"), runtime)
+
+
+@EACH_RUNTIME
+def test_a_network_that_computes_with_booleans_is_no_wrong_engine(runtime):
+    def chosen(self, x):
+        y = self.conv(x)
+        return self.head(torch.where((y > 0) & ~(y > 1), y, -y))
+
+    def make():
+        torch.manual_seed(0)
+        return networks.module(chosen, conv=networks.conv(), head=networks.head())
+
+    assert "float" in prepared(make, runtime)[1].artifact.types
 
 
 def mish():
     return nn.Sequential(nn.Mish(), networks.head(3))
 
 
+@EACH_RUNTIME
 @pytest.mark.parametrize("make", [lambda: quiet_gelu(approximate="tanh"), mish])
-def test_a_network_whose_own_activation_has_a_tanh_is_no_wrong_engine(make):
-    _, facts = prepared(make)
+def test_a_network_whose_own_activation_has_a_tanh_is_no_wrong_engine(make, runtime):
+    _, facts = prepared(make, runtime)
     assert facts.artifact.types == ["float"]
-    assert facts.artifact.gelus.tanh == 1
+    if make is not mish:  # which OpenVINO has an operator for
+        assert facts.artifact.gelus.tanh == 1
 
 
+@needs_onnxruntime
 def test_a_runtime_that_computes_in_fewer_bits_is_refused_though_its_answer_is_near(plant):
     def rounded(net):
         net[0].register_forward_hook(lambda _, __, y: y + 1e-6 * y.to(torch.bfloat16).float())
@@ -232,8 +265,25 @@ def test_a_runtime_that_computes_in_fewer_bits_is_refused_though_its_answer_is_n
         prepared(lambda: nn.Sequential(networks.conv(), networks.head()))
 
 
+@needs_openvino
+def test_an_openvino_that_takes_bfloat16_by_itself_is_refused(monkeypatch):
+    """This is what it does without the hint of the precision, on a CPU that has bfloat16."""
+    executed = openvino._executed
+
+    def as_on_such_a_cpu(node):
+        found = executed(node)
+        if found.operator == "Convolution":
+            found = found._replace(precision="bf16")
+        return found
+
+    monkeypatch.setattr(openvino, "_executed", as_on_such_a_cpu)
+    with pytest.raises(CheckError, match=r"fp32 was asked for, .* computes in bfloat16"):
+        prepared(runtime="openvino")
+
+
+@needs_onnxruntime
 def test_a_node_on_another_provider_is_refused(monkeypatch):
-    profiled = backend.Engine._profiled
+    profiled = backend.Session._profiled
 
     def fallen_back(self, *arguments):
         content, nodes = profiled(self, *arguments)
@@ -242,11 +292,32 @@ def test_a_node_on_another_provider_is_refused(monkeypatch):
                 node["args"]["provider"] = "DmlExecutionProvider"
         return content, nodes
 
-    monkeypatch.setattr(backend.Engine, "_profiled", fallen_back)
+    monkeypatch.setattr(backend.Session, "_profiled", fallen_back)
     with pytest.raises(CheckError, match=r"Gemm on DmlExecutionProvider \(1\)"):
         prepared()
 
 
+@needs_openvino
+def test_the_facts_say_what_openvino_executes():
+    subject, facts = prepared(runtime="openvino", threads=torch.get_num_threads())
+    made = facts.artifact
+    assert made.operators["Convolution"] == 2
+    assert made.providers == {"CPU": sum(made.operators.values())}
+    assert made.types == ["float"]
+    assert (made.exporter, made.gelus.erf) == ("dynamo", 1)
+    assert 0 <= made.smooth_error < 1e-4
+    assert made.fused
+    assert made.inputs == {"x": "float32 1x3x32x32"}
+    assert list(made.outputs.values()) == ["float32 1x5"]
+    assert made.session_s > 0
+    assert subject.settings() == {
+        **BACKENDS["openvino"].versions(),
+        "runtime_threads": torch.get_num_threads(),
+        "artifact": made.file_hash,
+    }
+
+
+@needs_onnxruntime
 def test_the_facts_say_what_is_executed():
     subject, facts = prepared(threads=torch.get_num_threads())
     made = facts.artifact
@@ -265,7 +336,8 @@ def test_the_facts_say_what_is_executed():
     }
 
 
-def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatch):
+@EACH_RUNTIME
+def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatch, runtime):
     write = onnx_file.write
 
     def failing(model, example, exporter, path):
@@ -274,7 +346,7 @@ def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatc
         write(model, example, exporter, path)
 
     monkeypatch.setattr(onnx_file, "write", failing)
-    assert prepared()[1].artifact.exporter == "torchscript"
+    assert prepared(runtime=runtime)[1].artifact.exporter == "torchscript"
 
     def wrong(model, example, exporter, path):
         is_wrong = exporter == onnx_file.DYNAMO
@@ -282,23 +354,25 @@ def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatc
         write(planted, example, exporter, path)
 
     monkeypatch.setattr(onnx_file, "write", wrong)
-    monkeypatch.setattr(BACKENDS["onnxruntime"], "versions", lambda: {"onnx": "another"})
-    assert prepared()[1].artifact.exporter == "torchscript"
+    monkeypatch.setattr(onnx_file.packages, "version", lambda name: "another")
+    assert prepared(runtime=runtime)[1].artifact.exporter == "torchscript"
 
 
-def test_a_network_that_nothing_exports_names_each_reason():
+@EACH_RUNTIME
+def test_a_network_that_nothing_exports_names_each_reason(runtime):
     class Svd(nn.Module):
         def forward(self, x):
             return torch.linalg.svdvals(x.mean(1))
 
-    with pytest.raises(Exception, match="cannot be exported for onnxruntime") as raised:
-        prepared(Svd)
+    with pytest.raises(Exception, match=f"cannot be exported for {runtime}") as raised:
+        prepared(Svd, runtime)
     assert type(raised.value).__name__ == "NotExportedError"
     for words in ("dynamo: ", "linalg_svd", "torchscript: ", "Use another --backend"):
         assert words in str(raised.value)
 
 
-def test_images_of_integers_in_any_order_of_memory_are_read_as_they_are():
+@EACH_RUNTIME
+def test_images_of_integers_in_any_order_of_memory_are_read_as_they_are(runtime):
     def example_inputs(batch, resolution):
         pixels = torch.arange(batch * resolution**2 * 3, dtype=torch.uint8)
         return [pixels.reshape(batch, resolution, resolution, 3).permute(0, 3, 1, 2)]
@@ -308,13 +382,14 @@ def test_images_of_integers_in_any_order_of_memory_are_read_as_they_are():
         net = nn.Sequential(networks.conv(), networks.head())
         return networks.module(lambda self, x: self.net(x.float() / 255), net=net)
 
-    _, facts = prepared(networks.with_inputs(bytes_net, example_inputs))
+    _, facts = prepared(networks.with_inputs(bytes_net, example_inputs), runtime)
     assert facts.artifact.inputs == {"x": "uint8 1x3x32x32"}
     assert facts.artifact.smooth_error is None
     assert any("not checked on natural-looking images" in note for note in facts.notes)
 
 
-def test_a_network_that_rounding_changes_on_smooth_images_is_checked_on_random_ones_alone():
+@EACH_RUNTIME
+def test_a_network_that_rounding_changes_on_smooth_images_is_checked_on_random_ones_alone(runtime):
     def chaotic():
         torch.manual_seed(0)
         net = nn.Sequential(networks.conv(), networks.head())
@@ -324,6 +399,6 @@ def test_a_network_that_rounding_changes_on_smooth_images_is_checked_on_random_o
         smoothness = x.mean((2, 3), keepdim=True).abs().sum(1, keepdim=True).clamp(min=0.5) - 0.5
         return self.net(x + (1e7 * smoothness * x).sin() * smoothness)
 
-    _, facts = prepared(chaotic)
+    _, facts = prepared(chaotic, runtime)
     assert facts.artifact.smooth_error is None
     assert any("checked on random images only" in note for note in facts.notes)

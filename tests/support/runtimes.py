@@ -4,10 +4,19 @@ import json
 
 import pytest
 
-from bench.backends import BACKENDS, onnx_file
+from bench.backends import BACKENDS, onnx_file, packages
 
-LACK = BACKENDS["onnxruntime"].missing("cpu")  # as `bench doctor` prints it
-needs_onnxruntime = pytest.mark.skipif(LACK is not None, reason=str(LACK))
+NAMES = ("onnxruntime", "openvino")
+LACKS = {name: BACKENDS[name].missing("cpu") for name in NAMES}  # as `bench doctor` prints them
+
+
+def needs(name):
+    """Return a mark of tests that need a runtime."""
+    return pytest.mark.skipif(LACKS[name] is not None, reason=str(LACKS[name]))
+
+
+needs_onnxruntime, needs_openvino = map(needs, NAMES)
+EACH = [pytest.param(name, marks=needs(name)) for name in NAMES]
 
 
 def passport_of(content):
@@ -15,3 +24,17 @@ def passport_of(content):
     (entry,) = onnx_file.parse(content).metadata_props
     assert entry.key == onnx_file.PASSPORT
     return json.loads(entry.value)
+
+
+# Versions that go with each other
+NEWEST = {
+    **{"onnxruntime": "1.32.0", "openvino": "2026.4.1", "onnx": "1.23.2", "onnxscript": "0.7.2"},
+    "torch": "2.14.1+cu130",
+}
+
+
+def installed(monkeypatch, **versions):
+    """Let exactly these packages be installed, with these versions."""
+    known = {name.replace("_", "-"): version for name, version in versions.items()}
+    monkeypatch.setattr(packages, "version", known.get)
+    monkeypatch.setattr(packages.util, "find_spec", lambda name: known.get(name) and object())

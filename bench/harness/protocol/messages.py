@@ -48,9 +48,9 @@ class CaseFacts(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True):
-    """What exporting a case asks for: a file at `path`, or "" for one that only `bench run` reads.
+    """What exporting a case asks for: files at `path`, or none where it is "", as in `bench run`.
 
-    The file at `path` gets a passport with `versions`.
+    Their names are `path` with the ends that the backend says. They get a passport with `versions`.
     """
 
     path: str = ""
@@ -222,7 +222,7 @@ class Profiled(msgspec.Struct, frozen=True, tag="profiled"):
     """From a child: the profile of its case.
 
     `macs_per_s` (MAC/s), `bytes_per_s` (byte/s) and `trace` are None unless the plan asks for them.
-    `notes` are those of CaseFacts.
+    `notes` are those of CaseFacts, and on the profile.
     """
 
     rows: list[ProfileRow]

@@ -89,7 +89,7 @@ class _Work(NamedTuple):
         calibrate(self.kernels, self.session.now)  # the kernels' own warm-up
         if self.job.profile is not None:
             profiled = self._profile(prepared)
-            self.channel.send(structs.replace(profiled, notes=facts.notes))
+            self.channel.send(structs.replace(profiled, notes=[*facts.notes, *profiled.notes]))
             return
         self.clock.current = "timed"  # the wait for the first turn belongs to this stage
         self.channel.send(Entered("timed"))

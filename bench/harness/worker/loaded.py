@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
 from bench.models.operators import operators
 from bench.records import Artifact, Case, Operator
+
+if TYPE_CHECKING:
+    from bench.backends.runtime import RuntimeProfile
 
 
 class Checked(NamedTuple):
@@ -76,6 +79,7 @@ class Loaded:
             self.compare,
             self.changed,
             self.operators,
+            self.profiler,
             self.unseen,
             self.settings,
             self.export,
@@ -150,13 +154,23 @@ class Loaded:
         if facts.artifact and wanted.path:
             content = artifacts.content_of(facts.artifact)
             passport = export.passport(self._case, self._net, facts, wanted.versions)
-            content = BACKENDS[self._case.backend].with_passport(content, passport)
-            Path(wanted.path).write_bytes(content)  # the parent gives it its final name
+            backend = BACKENDS[self._case.backend]
+            parts = backend.with_passport(content, passport)
+            for end, part in zip(backend.file_ends, parts, strict=True):
+                Path(wanted.path + end).write_bytes(part)  # the parent gives it its final name
 
     def operators(self) -> list[Operator]:
-        """List the operators of one call, where the backend runs them one by one.
+        """List the operators of one call, where the backend or its profiler tells them apart.
 
         The list is empty where torch shows no operators.
         """
-        mode = counter.visible_mode() if BACKENDS[self._case.backend].one_by_one else None
+        is_known = BACKENDS[self._case.backend].one_by_one or self._artifact is not None
+        mode = counter.visible_mode() if is_known else None
         return operators(self._net, self._inputs, mode) if mode else []
+
+    def profiler(self) -> tuple[RuntimeProfile, int] | None:
+        """Return the runtime's profiler, if any, and the number of nodes that it executes."""
+        if self._artifact is None:
+            return None
+        found = BACKENDS[self._case.backend].profile(self._run, self._artifact)
+        return found and (found, sum(self._artifact.operators.values()))

@@ -15,16 +15,19 @@ from bench.harness.plan import ProfilePlan
 from bench.harness.protocol.messages import Job, Profiled
 from bench.harness.worker.peaks import peaks
 from bench.harness.worker.profiled_pass import (
-    event_cost_s,
+    Recorder,
+    TorchRecorder,
     fault_cost_s,
     run_pass,
     without_host,
 )
+from bench.harness.worker.runtime_pass import RuntimeRecorder
 from bench.harness.worker.telemetry import observe
 from bench.harness.worker.timing import Prepared
 from bench.records import Utilisation
 from bench.text import version_numbers
 
+NO_TRACE = "There is no trace: the profiler of the runtime has times, but no intervals."
 NO_KERNEL = (
     "no kernel is in the trace: CUPTI is missing, or another profiler has it; on a Jetson, the "
     "profiler may need root"
@@ -40,15 +43,19 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
     plan = job.profile
     assert plan is not None
     check_profiler(job.case.backend, session)
-    operators = prepared.operators()
-    reached = peaks(session, precision.dtype(job.case.precision)) if plan.peaks else None
-    seen = run_pass(prepared.call, session, plan.seconds, plan.block_s)
-    if session.has_queue and not has_kernels(seen.iterations):
-        raise TraceError(NO_KERNEL)
+    recorder = _recorder(job, session, prepared)
+    try:
+        reached = peaks(session, precision.dtype(job.case.precision)) if plan.peaks else None
+        seen = run_pass(prepared.call, session, plan.seconds, plan.block_s, recorder)
+        if session.has_queue and not has_kernels(seen.iterations):
+            raise TraceError(NO_KERNEL)
+        faults_s = max(seen.faults, 0.0) * fault_cost_s()
+        cost = ProfilerCost(recorder.event_cost_s(), faults_s)
+    finally:
+        recorder.close()
     count = session.settings().get("sm_count")
     sm_count = count if isinstance(count, int) else None
-    cost = ProfilerCost(event_cost_s(session), max(seen.faults, 0.0) * fault_cost_s())
-    found = break_down(seen.iterations, operators, seen.samples, cost, sm_count)
+    found = break_down(seen.iterations, seen.operators, seen.samples, cost, sm_count)
     utilisation = found.utilisation
     if session.has_queue:
         utilisation = structs.replace(utilisation, sampled=_sampled(plan, session, prepared))
@@ -63,8 +70,18 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
         events=found.events,
         macs_per_s=reached.macs_per_s if reached else None,
         bytes_per_s=reached.bytes_per_s if reached else None,
-        trace=without_host(seen.last_trace) if plan.trace else None,
+        trace=without_host(seen.last_trace) if plan.trace and seen.last_trace else None,
+        notes=[NO_TRACE] if plan.trace and not seen.last_trace else [],
     )
+
+
+def _recorder(job: Job, session: Session, prepared: Prepared) -> Recorder:
+    """Return the profiler of the runtime, or torch's, which sees all kernels of a GPU."""
+    own = None if session.has_queue else prepared.profiler()
+    if own is None:
+        is_known = BACKENDS[job.case.backend].one_by_one
+        return TorchRecorder(prepared.call, session, prepared.operators() if is_known else ())
+    return RuntimeRecorder(*own, prepared.operators(), session)
 
 
 def check_profiler(backend: str, session: Session) -> None:

@@ -6,7 +6,7 @@ import json
 import mmap
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from bench.devices import Session, clocks
 from bench.devices.host import own_usage
 from bench.harness.plan import MOST_SAMPLES
 from bench.harness.worker.timing import pipelined_block, timed_block, timed_call
+from bench.records import Operator
 
 EVENT_CALLS = 1000
 EVENT_REPEATS = 3
@@ -32,42 +33,97 @@ Call = Callable[[], object]
 class Pass(NamedTuple):
     """The result of a pass: samples per block, profiled iterations, the last block's raw trace.
 
-    `cores` is CPU seconds / wall seconds of the plain blocks. `faults` is how many more page faults
-    a profiled iteration has than a plain one: the profiler's allocations disturb the heap.
+    `operators` are those of each iteration, in order; () if they are not known. `cores` is CPU
+    seconds / wall seconds of the plain blocks. `faults` is how many more page faults a profiled
+    iteration has than a plain one: the profiler's allocations disturb the heap.
     """
 
     samples: Samples
     iterations: list[Iteration]
+    operators: Sequence[Operator]
     last_trace: bytes
     cores: float
     faults: float
 
 
-def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pass:
+class Recorder:
+    """Profiles calls of one network; at most `most_calls` are asked for.
+
+    `last_trace` is of the last block, in Chrome's format; b"" where there is none.
+    """
+
+    most_calls = MOST_SAMPLES
+    last_trace = b""
+
+    def block(self, count: int) -> tuple[list[float], int]:
+        """Return the seconds of `count` profiled calls, and the number of their page faults.
+
+        Raises TraceError where the trace is unreadable or lacks iterations.
+        """
+        raise NotImplementedError
+
+    def recorded(self) -> tuple[list[Iteration], Sequence[Operator]]:
+        """Return the calls of all blocks, and the operators of each; () if they are not known."""
+        raise NotImplementedError
+
+    def event_cost_s(self) -> float:
+        """Return the seconds that profiling adds per event that it records."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Remove what profiling left behind."""
+
+
+class TorchRecorder(Recorder):
+    """Torch's profiler. `operators` are those that the network calls one by one, if it does."""
+
+    def __init__(self, call: Call, session: Session, operators: Sequence[Operator] = ()) -> None:
+        self._call = call
+        self._session = session
+        self._operators = operators
+        self._seen: list[Iteration] = []
+        _profiled(call, session, 1)  # the first use of the profiler is slow
+
+    def block(self, count: int) -> tuple[list[float], int]:
+        """Profile calls, and read their trace."""
+        durations, self.last_trace, faulted = _profiled(self._call, self._session, count)
+        found = trace.read(self.last_trace)
+        if len(found) != count:
+            raise TraceError(f"{len(found)} of {count} iterations are in the trace")
+        self._seen += found
+        return durations, faulted
+
+    def recorded(self) -> tuple[list[Iteration], Sequence[Operator]]:
+        """Return the calls of all blocks, and the operators that were given."""
+        return self._seen, self._operators
+
+    def event_cost_s(self) -> float:
+        """Return the seconds that the profiler adds per event."""
+        return event_cost_s(self._session)
+
+
+def run_pass(
+    call: Call, session: Session, seconds: float, block_s: float, recorder: Recorder | None = None
+) -> Pass:
     """Alternate plain and profiled blocks of `call` for `seconds`, with at least two of each.
 
-    The order within a pair reverses each time, so that a drift affects both kinds alike. Raises
-    TraceError where a trace is unreadable or lacks iterations.
+    `recorder` profiles the same network; by default, torch's profiler does. The order within a pair
+    reverses each time, so that a drift affects both kinds alike. Raises TraceError where a trace is
+    unreadable or lacks iterations.
     """
+    recorder = recorder or TorchRecorder(call, session)
     wanted = round(block_s / timed_call(call, session.now))
-    most = MOST_SAMPLES * block_s / max(seconds, 4 * block_s)  # so many in all blocks
+    most = recorder.most_calls * block_s / max(seconds, 4 * block_s)  # so many in all blocks
     iterations = max(1, min(wanted, int(most)))
-    _profiled(call, session, 1)  # the first use of the profiler is slow
     samples = Samples([], [])
-    seen: list[Iteration] = []
-    content = b""
     used_s = wall_s = 0.0
     faults = [0, 0]
     until = clocks.monotonic() + seconds
     while clocks.monotonic() < until or len(samples.plain) < 2:
         for is_profiled in (False, True) if len(samples.plain) % 2 else (True, False):
             if is_profiled:
-                durations, content, faulted = _profiled(call, session, iterations)
+                durations, faulted = recorder.block(iterations)
                 faults[1] += faulted
-                found = trace.read(content)
-                if len(found) != iterations:
-                    raise TraceError(f"{len(found)} of {iterations} iterations are in the trace")
-                seen += found
                 samples.profiled.append(durations)
             else:
                 call()  # discarded: the profiler's work may disturb it
@@ -79,8 +135,9 @@ def run_pass(call: Call, session: Session, seconds: float, block_s: float) -> Pa
                 faults[0] += after.page_faults - before.page_faults
                 wall_s += sum(block.samples_s)
                 samples.plain.append(block.samples_s)
+    seen, operators = recorder.recorded()
     more = (faults[1] - faults[0]) / len(seen)
-    return Pass(samples, seen, content, used_s / wall_s, more)
+    return Pass(samples, seen, operators, recorder.last_trace, used_s / wall_s, more)
 
 
 def event_cost_s(session: Session) -> float:

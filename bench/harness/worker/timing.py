@@ -6,12 +6,15 @@ import contextlib
 import gc
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.devices import clocks
 from bench.harness.plan import calls_per_sample
 from bench.harness.protocol.messages import CaseFacts, Export
 from bench.records import Operator, Stage, Stages
+
+if TYPE_CHECKING:
+    from bench.backends.runtime import RuntimeProfile
 
 Clock = Callable[[], float]
 
@@ -74,7 +77,9 @@ class Prepared(NamedTuple):
     - `changed` returns the settings of the process that have changed since `inspect`; it may run
       the network once more.
     - `operators` runs the network once more and lists its operators in order; the list is empty
-      where the backend does not run the operators one by one.
+      where the backend does not run the operators one by one, unless it has a profiler of its own.
+    - `profiler` returns that profiler and the number of nodes that are executed; None if the
+      backend has none.
     - `unseen` calls the network on images that it never saw, checks its answers, and times the
       calls; it takes a clock and the median seconds of a timed call.
     - `settings` returns the settings of the runtime that executes the network.
@@ -87,6 +92,7 @@ class Prepared(NamedTuple):
     compare: Callable[[object], None] = lambda output: None
     changed: Callable[[], Changed] = _no_change
     operators: Callable[[], Sequence[Operator]] = tuple
+    profiler: Callable[[], tuple[RuntimeProfile, int] | None] = lambda: None
     unseen: Callable[[Clock, float], Unseen] = _nothing
     settings: Callable[[], Mapping[str, str | int]] = _no_settings
     export: Callable[[CaseFacts, Export], None] = _no_file

@@ -20,8 +20,9 @@ TERMS_NOTE = (
     "the expected cost of the profiler's events. The residual is the cost of the profiler beyond "
     "that expectation: it shows whether the profiler disturbed the measurement. It does not show "
     "whether time is assigned to the right operator; that follows the order in which the network "
-    "calls its operators. GFLOP/s counts two operations per multiply-accumulate. Bytes assume that "
-    "nothing stays in a cache, so the share of the roofline may exceed 100 %."
+    "calls its operators, and in a runtime the names of its nodes. GFLOP/s counts two operations "
+    "per multiply-accumulate. Bytes assume that nothing stays in a cache, so the share of the "
+    "roofline may exceed 100 %."
 )
 
 DIFFERENCE_NOTE = (

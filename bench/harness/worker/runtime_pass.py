@@ -1,0 +1,84 @@
+"""Profiles calls with the profiler of a runtime, which times each node of an exported network."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from bench.analysis.profile.attribution import NAMESPACE, attributed
+from bench.analysis.profile.trace import MARK, Arguments, Event, Iteration, TraceError
+from bench.backends.runtime import NodeTime, RuntimeProfile
+from bench.devices import Session
+from bench.devices.host import own_usage
+from bench.harness.worker.profiled_pass import Recorder
+from bench.harness.worker.timing import timed_block, timed_call
+from bench.records import Operator
+
+CHAIN_CALLS, CHAIN_REPEATS = 50, 5
+MOST_EVENTS = 100_000  # of a runtime's profile, which is in memory at once
+
+
+class RuntimeRecorder(Recorder):
+    """The profiler of a runtime. `operators` are those of the network in torch.
+
+    A runtime's profile has the mean times of its nodes, so all iterations have the same ones.
+    """
+
+    def __init__(
+        self, profile: RuntimeProfile, nodes: int, operators: Sequence[Operator], session: Session
+    ) -> None:
+        self._profile = profile
+        self._operators = operators
+        self._session = session
+        self._seconds: list[float] = []
+        self.most_calls = MOST_EVENTS // max(nodes, 1)
+        profile.profiler()  # the first call is slow
+        profile.profiler.begin()
+
+    def block(self, count: int) -> tuple[list[float], int]:
+        """Call the network, after a call that does not count."""
+        self._profile.profiler()
+        before = own_usage().page_faults
+        block = timed_block(self._profile.profiler, self._session.now, count)
+        self._seconds += block.samples_s
+        return block.samples_s, own_usage().page_faults - before
+
+    def recorded(self) -> tuple[list[Iteration], Sequence[Operator]]:
+        """Return the calls of all blocks, with the nodes of the runtime."""
+        nodes = self._profile.profiler.end()
+        names = [(node.name, node.operator) for node in nodes]
+        iterations = [_iteration(seconds, nodes) for seconds in self._seconds]
+        return iterations, attributed(names, self._operators)
+
+    def event_cost_s(self) -> float:
+        """Return the seconds that the profiler adds per node, from a chain of tiny nodes.
+
+        cost = (profiled seconds - plain seconds) / nodes, the median of CHAIN_REPEATS, at least 0.
+        """
+        plain, profiled, now = *self._profile[1:], self._session.now
+        for call in (plain, profiled):
+            timed_call(call, now)
+        profiled.begin()
+        blocks = [
+            [statistics.median(timed_block(call, now, CHAIN_CALLS).samples_s) for call in both]
+            for both in CHAIN_REPEATS * [(plain, profiled)]
+        ]
+        if not (nodes := profiled.end()):
+            raise TraceError("the profile of the runtime has no nodes")
+        return max(statistics.median(b - a for a, b in blocks) / len(nodes), 0.0)
+
+    def close(self) -> None:
+        """Remove the files of the profilers."""
+        self._profile.profiler.close()
+        self._profile.chain_profiler.close()
+
+
+def _iteration(seconds: float, nodes: Sequence[NodeTime]) -> Iteration:
+    """Return a call as an iteration whose operators are its nodes, one after the other."""
+    events, until = [], 0.0
+    for node in nodes:
+        name = f"{NAMESPACE}::{node.operator}"
+        events.append(Event(name, until, until + node.seconds, "", Arguments()))
+        until += node.seconds
+    mark = Event(MARK, 0.0, seconds, "", Arguments())
+    return Iteration(mark, events, [[event] for event in events], [])

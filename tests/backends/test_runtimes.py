@@ -1,0 +1,218 @@
+"""What holds for each runtime: it computes what the network does, with its threads, then rests."""
+
+import json
+import multiprocessing
+import re
+import sys
+import time
+
+import pytest
+import torch
+from support.networks import small_net
+from support.paths import ROOT
+from support.runtimes import (
+    EACH,
+    LACKS,
+    NAMES,
+    NEWEST,
+    installed,
+    needs_onnxruntime,
+    needs_openvino,
+)
+from torch import nn
+
+from bench.backends import BACKENDS, ir_file, onnx_file
+from bench.backends import onnxruntime as module
+from bench.backends.backend import WrongEngineError
+from bench.devices.threads import read_threads
+
+pytestmark = pytest.mark.usefixtures("cache")
+EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH)
+RESTING_S = 0.25  # as long as a block
+
+
+@EACH_RUNTIME
+def test_it_computes_the_same_as_the_network_also_for_images_copied_in_later(runtime):
+    net, images = small_net(), torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        call = BACKENDS[runtime].load(net, [images], "fp32")
+        assert torch.allclose(call()[0], net(images), atol=1e-6)
+        images.copy_(torch.randn(2, 3, 8, 8))
+        assert torch.allclose(call()[0], net(images), atol=1e-6)
+
+
+class Typed(nn.Module):
+    """A network with several inputs, and outputs of several types."""
+
+    def forward(self, image, index):
+        return {"sum": image.sum(1) + index, "large": image > 0, "place": image.argmax(1)}
+
+
+@EACH_RUNTIME
+def test_inputs_and_outputs_of_other_types(runtime):
+    given = [torch.randn(2, 3, 4, 4), torch.tensor([[[3]]])]
+    with torch.inference_mode():
+        found = BACKENDS[runtime].load(Typed(), given, "fp32")()
+        wanted = list(Typed()(*given).values())
+    assert [each.dtype for each in found] == [torch.float32, torch.bool, torch.int64]
+    assert all(torch.equal(*pair) for pair in zip(found, wanted, strict=True))
+
+
+@EACH_RUNTIME
+def test_an_output_whose_shape_depends_on_the_image_is_refused(runtime):
+    class Chosen(nn.Module):
+        def forward(self, x):
+            return x[x > 0]
+
+    with torch.inference_mode(), pytest.raises(WrongEngineError, match="depends on the image"):
+        BACKENDS[runtime].load(Chosen(), [torch.randn(1, 3, 4, 4)], "fp32")
+
+
+@EACH_RUNTIME
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_has_the_threads_of_the_case(threads, runtime):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            call = BACKENDS[runtime].load(small_net(), [torch.randn(1, 3, 8, 8)], "fp32")
+            assert BACKENDS[runtime].settings(call)["runtime_threads"] == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@EACH_RUNTIME
+def test_a_file_that_is_there_is_used_again_and_has_the_same_bytes_when_made_again(runtime, cache):
+    backend, images = BACKENDS[runtime], [torch.randn(1, 3, 8, 8)]
+    with torch.inference_mode():
+        made = backend.export(small_net(), images, "fp32", "dynamo", "net")
+        path = cache / "backbone-bench" / "exported" / made.file
+        written = path.stat().st_mtime_ns
+        assert backend.export(small_net(), images, "fp32", "dynamo", "net") == made
+        assert path.stat().st_mtime_ns == written
+        path.unlink()
+        assert backend.export(small_net(), images, "fp32", "dynamo", "net") == made
+
+
+@EACH_RUNTIME
+def test_parts_of_a_file_are_as_many_as_its_names(runtime, cache):
+    backend = BACKENDS[runtime]
+    with torch.inference_mode():
+        made = backend.export(small_net(), [torch.randn(1, 3, 8, 8)], "fp32", "dynamo")
+    content = (cache / "backbone-bench" / "exported" / made.file).read_bytes()
+    parts = backend.with_passport(content, {"form": "rrep"})
+    assert len(parts) == len(backend.file_ends)
+    assert b"rrep" in parts[0]
+
+
+@needs_openvino
+def test_a_passport_of_openvino_may_have_any_text(cache, tmp_path):
+    passport = {"note": "<\"&'>\n\t\\ ü", "form": None}
+    with torch.inference_mode():
+        made = BACKENDS["openvino"].export(small_net(), [torch.randn(1, 3, 8, 8)], "fp32", "dynamo")
+    content = (cache / "backbone-bench" / "exported" / made.file).read_bytes()
+    for name, part in zip(
+        ir_file.FILES, BACKENDS["openvino"].with_passport(content, passport), strict=True
+    ):
+        (tmp_path / name).write_bytes(part)
+    model = ir_file.core().read_model(tmp_path / ir_file.FILES[0])
+    assert json.loads(model.get_rt_info(onnx_file.PASSPORT).value) == passport
+
+
+def _run_and_rest(runtime: str, force_stop: bool, answers) -> None:
+    """Call a runtime, then rest: send the CPU seconds of this process while it rests."""
+    if not force_stop:
+        options = module.Session._options
+
+        def spinning(self, threads):
+            found = options(self, threads)
+            found.add_session_config_entry("session.force_spinning_stop", "0")
+            return found
+
+        module.Session._options = spinning
+    torch.set_num_threads(2)
+    with torch.inference_mode():
+        net = nn.Sequential(*(nn.Conv2d(16, 16, 3, padding=1) for _ in range(4)))
+        call = BACKENDS[runtime].load(net, [torch.randn(1, 16, 112, 112)], "fp32")
+        found = []
+        for _ in range(5):
+            for _ in range(10):
+                call()
+            before = time.process_time()
+            time.sleep(RESTING_S)
+            found.append(time.process_time() - before)
+    answers.put(sorted(found)[2])
+
+
+def resting_s(runtime, force_stop=True):
+    """CPU seconds of a process that waits for RESTING_S after it has called a runtime."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=_run_and_rest, args=(runtime, force_stop, answers))
+    process.start()
+    found = answers.get(timeout=120)
+    process.join()
+    return found
+
+
+of_linux = pytest.mark.skipif(sys.platform != "linux", reason="the time of threads is Linux's")
+
+
+@EACH_RUNTIME
+@pytest.mark.slow
+@of_linux
+def test_a_waiting_runtime_uses_no_cpu(runtime):
+    resting = resting_s(runtime)
+    print(f"CPU use of a waiting process: {resting / RESTING_S:.2%}")
+    assert resting <= 0.01 * RESTING_S
+
+
+@needs_onnxruntime
+@pytest.mark.slow
+@of_linux
+def test_onnx_runtime_would_use_some_without_its_setting():
+    assert resting_s("onnxruntime", force_stop=False) > 0.02 * RESTING_S
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_what_is_missing_is_named_with_the_line_that_installs_it(monkeypatch, runtime):
+    installed(monkeypatch, **NEWEST)
+    assert BACKENDS[runtime].missing("cpu") is None
+    installed(monkeypatch, torch="2.14.1", onnx="1.23.2")
+    lack = BACKENDS[runtime].missing("cpu")
+    assert lack == f"no {runtime}, onnxscript: pip install {runtime} onnxscript"
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "oldest"),
+    [
+        ("torch", "2.5.1", "2.6"),
+        ("onnxruntime", "1.18.0", "1.20"),
+        ("openvino", "2024.6.0", "2025.0"),
+        ("onnx", "1.16.2", "1.17"),
+    ],
+)
+def test_a_version_that_is_too_old_is_named(monkeypatch, package, version, oldest):
+    installed(monkeypatch, **{**NEWEST, package: version})
+    lacks = {BACKENDS[name].missing("cpu") for name in NAMES} - {None}
+    assert lacks == {f"{package} {version} is too old: install {package} {oldest} or newer"}
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_the_oldest_versions_are_those_of_the_extra(runtime):
+    (extra,) = re.findall(rf"^{runtime} = (.*)", (ROOT / "pyproject.toml").read_text(), re.M)
+    oldest = {**BACKENDS[runtime].oldest, "torch": onnx_file.OLDEST_TORCH}
+    assert sorted(json.loads(extra)) == sorted(f"{name}>={each}" for name, each in oldest.items())
+
+
+def test_openvino_is_refused_on_a_gpu_and_in_other_precisions():
+    lack = BACKENDS["openvino"].missing("cpu") or BACKENDS["openvino"].missing("cuda")
+    assert lack == LACKS["openvino"] or "--device cpu" in lack
+    assert BACKENDS["openvino"].lacks_precision("fp32", "cpu") is None
+    assert "fp32 only, not in bf16" in BACKENDS["openvino"].lacks_precision("bf16", "cpu")
+
+
+def test_the_threads_of_another_process_can_be_read():
+    own = read_threads(process=multiprocessing.current_process().pid)
+    assert own.seconds.keys() == read_threads().seconds.keys()
+    assert read_threads(process=2**22 + 1).seconds == {}
