@@ -61,20 +61,22 @@ def variance_within(groups: Sequence[Sequence[float]]) -> float:
 class Range(NamedTuple):
     """The interval of one kind's mean, and how many of all processes are of that kind."""
 
-    count: int
+    processes: int
     low: float
     high: float
 
 
-def of_mixture(ranges: Sequence[Range]) -> tuple[float, float]:
+def of_mixture(
+    ranges: Sequence[Range], confidence: float = stats.CONFIDENCE
+) -> tuple[float, float]:
     """The lowest and the highest mean over kinds whose shares are not known exactly.
 
     Each share lies in its Wilson interval, and they add up to 1. A kind that one of 30 processes
-    had may have a share of 17 %, and one that one of four had, 70 %. Source: Wilson (1927),
+    had may have a share of 17 %, and one that one of five had, 62 %. Source: Wilson (1927),
     "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22.
     """
-    total = sum(each.count for each in ranges)
-    shares = [stats.share_interval(each.count, total) for each in ranges]
+    total = sum(each.processes for each in ranges)
+    shares = [stats.share_interval(each.processes, total, confidence) for each in ranges]
     lowest = _largest_mean([-each.low for each in ranges], shares)
     return -lowest, _largest_mean([each.high for each in ranges], shares)
 

@@ -61,7 +61,7 @@ def ratio_of_kinds(
     if not ranges:
         return None
     point = statistics.fmean(statistics.fmean(blocks) for rounds in kinds for blocks in rounds)
-    return stats.exponential(Estimate(point, *of_mixture(ranges)))
+    return stats.exponential(Estimate(point, *of_mixture(ranges, confidence)))
 
 
 def ranges_of_kinds(

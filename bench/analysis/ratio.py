@@ -25,7 +25,7 @@ from bench.records import Case, Measurement
 
 FEW_ROUNDS_REMEDY = "run the same command with --rounds 6"
 OF_KINDS = (
-    "processes differ by their page faults, and one kind is decided otherwise than another; more "
+    "processes differ by their page faults, and one kind is FASTER where another is SLOWER; more "
     "rounds do not make them more alike"
 )
 OF_SHARES = (
@@ -51,7 +51,7 @@ class Comparison(msgspec.Struct, frozen=True):
     many more rounds would decide with a probability of 80 %; None when 200 rounds would not decide,
     when the finding is not UNDECIDED, and until `with_more_rounds` has computed it. `kinds` are the
     pairs of kinds of processes that have an interval of their own; `ratio` holds their mixture.
-    `kinds_agree`: whether no kind alone is decided otherwise than another one; where they disagree,
+    `kinds_agree`: whether no kind alone is FASTER where another is SLOWER; where they disagree,
     `ratio` holds the interval of each.
     """
 
@@ -145,10 +145,10 @@ def _side_by_side(
     of_each = [_alone(each) for each in ranges_of_kinds(groups)]
     if ratio is None or not all(of_each):
         return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
-    agree = len({stats.find(each, margin) for each in of_each} - {"UNDECIDED"}) <= 1
+    agree = not {"FASTER", "SLOWER"} <= {stats.find(each, margin) for each in of_each}
     notes = [OF_SHARES if agree else OF_KINDS] * (len(groups) > 1)
     notes += [OF_RUNS] * (of_runs is not None)
-    others = [*(of_runs,), *(() if agree else of_each)]
+    others = [of_runs, *(() if agree else of_each)]
     return _Found(
         functools.reduce(stats.outer, filter(None, others), ratio),
         adjust(rounds, usual),

@@ -274,7 +274,8 @@ def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | N
     from scipy import special
 
     freedom = rounds - 1
-    centre, half = math.log(ratio.point), math.log(ratio.high / ratio.low) / 2
+    centre = math.log(ratio.point)
+    half = max(math.log(ratio.high) - centre, centre - math.log(ratio.low))
     spread = half * math.sqrt(rounds) / t_quantile(freedom)
     likely = spread * math.sqrt(freedom / special.chdtri(freedom, 0.5))
     edge = math.log(1 + margin)

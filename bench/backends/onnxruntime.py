@@ -251,16 +251,17 @@ class SessionProfile(Profiler):
         self._closing = contextlib.ExitStack()
         folder = self._closing.enter_context(lock.scratch())
         self._session, self._binding = session.profiling(content, folder)
-        self._calls = self._skipped = 0
+        self._counts: list[bool] = []  # of all calls, whether they count
+        self._on = False
 
     def __call__(self) -> object:
         """Execute the network once."""
-        self._calls += 1
+        self._counts.append(self._on)
         return self._session.run_with_iobinding(self._binding)
 
-    def begin(self) -> None:
-        """Leave out the calls until now."""
-        self._skipped = self._calls
+    def count(self, *, on: bool) -> None:
+        """Let the calls from now on count, or not."""
+        self._on = on
 
     def end(self) -> list[NodeTime]:
         """End the profile, and read it."""
@@ -268,17 +269,19 @@ class SessionProfile(Profiler):
             content = Path(self._session.end_profiling()).read_bytes()
         everything = msgspec.json.decode(content, type=list[_Event])
         nodes = sorted((each for each in everything if each.name.endswith(KERNEL)), key=_start)
-        count, rest = divmod(len(nodes), self._calls)
-        first, *others = [nodes[at : at + count] for at in range(0, len(nodes), count or 1)]
-        same = [each.name for each in first]
-        if rest or not count or any([each.name for each in one] != same for one in others):
+        size = max(len(nodes) // len(self._counts), 1)
+        calls = [nodes[at : at + size] for at in range(0, len(nodes), size)]
+        names = {tuple(each.name for each in call) for call in calls}
+        if len(calls) != len(self._counts) or len(names) != 1:
             raise WrongEngineError("the nodes in the profile of ONNX Runtime differ between calls")
-        calls = [first, *others][self._skipped :]
-        times = ([node.dur for node in call] for call in calls)
-        means = [statistics.fmean(each) for each in zip(*times, strict=True)]
+        counted = [call for call, counts in zip(calls, self._counts, strict=True) if counts]
         return [
-            NodeTime(self._name(each), each.args["op_name"], mean * MICRO)
-            for each, mean in zip(first, means, strict=True)
+            NodeTime(
+                self._name(same[0]),
+                same[0].args["op_name"],
+                MICRO * statistics.fmean(each.dur for each in same),
+            )
+            for same in zip(*counted, strict=True)
         ]
 
     def close(self) -> None:

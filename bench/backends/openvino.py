@@ -5,7 +5,7 @@ Source: docs.openvino.ai, "CPU Device" and "Performance Hints and Thread Schedul
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -41,6 +41,9 @@ TYPES = {
     "i16": ("int16", "int16"),
     "i32": ("int32", "int32"),
     "i64": ("int64", "int64"),
+    "u16": ("uint16", "uint16"),
+    "u32": ("uint32", "uint32"),
+    "u64": ("uint64", "uint64"),
     "boolean": ("bool", "bool"),
 }
 NO_TYPE = ("undefined", "dynamic")  # of nodes that compute nothing
@@ -205,29 +208,29 @@ class Counters(Profiler):
 
     def __init__(self, network: CompiledNetwork) -> None:
         self._network = network
-        self._calls = 0
-        self._before: tuple[int, list[NodeTime]] = (0, [])
+        self._calls = self._counted = 0
+        self._seconds: dict[str, float] = defaultdict(float)  # by node, in calls that count
+        self._on = False
 
     def __call__(self) -> object:
         """Execute the network once."""
         self._calls += 1
         return self._network()
 
-    def begin(self) -> None:
-        """Read the counters, to leave out the calls until now."""
-        self._before = (self._calls, self._network.counted())
+    def count(self, *, on: bool) -> None:
+        """Read the counters, whose sums then change only by the calls that count."""
+        if on != self._on:
+            sign, self._on = (-1 if on else 1), on
+            self._counted += sign * self._calls
+            for node in self._network.counted():
+                self._seconds[node.name] += sign * self._calls * node.seconds
 
     def end(self) -> list[NodeTime]:
-        """Return the nodes with their mean seconds over the calls since `begin`."""
-        calls, before = self._before
-        after = self._network.counted()
-        earlier = {node.name: node.seconds * calls for node in before}
+        """Return the nodes with their mean seconds in the calls that count."""
+        self.count(on=False)
         return [
-            node._replace(
-                seconds=max(node.seconds * self._calls - earlier.get(node.name, 0.0), 0.0)
-                / (self._calls - calls)
-            )
-            for node in after
+            node._replace(seconds=max(self._seconds[node.name] / self._counted, 0.0))
+            for node in self._network.counted()
         ]
 
 

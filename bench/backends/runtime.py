@@ -20,7 +20,8 @@ FULL = ("float", "double")
 WANTED_TYPES: dict[str, Sequence[str]] = {"fp32": (), "tf32": (), "fp16": ("float16",)}
 EXACT = ("fp32", "tf32")  # precisions in which a GELU of another formula is a wrong one
 CHAIN_NODES = 100  # of the file that shows what a profiler costs
-PROBE_NODES, PROBE_SHAPE = 4, (1, 64, 112, 112)  # of the file that shows which threads compute
+PROBE_NODES, PROBE_SIDE = 4, 56  # of the file that shows which threads compute; pixels each way
+PROBE_CHANNELS = 64  # at least, and 16 for each thread: they are divided among the threads
 
 
 class NodeTime(NamedTuple):
@@ -38,12 +39,12 @@ class Profiler:
         """Execute the network once."""
         raise NotImplementedError
 
-    def begin(self) -> None:
-        """Leave out the calls until now."""
+    def count(self, *, on: bool) -> None:
+        """Let the calls from now on count, or not; at first they do not."""
         raise NotImplementedError
 
     def end(self) -> list[NodeTime]:
-        """Return the nodes in the order of a call, with their mean seconds since `begin`.
+        """Return the nodes in the order of a call, with their mean seconds in calls that count.
 
         Raises WrongEngineError if the calls differ. The profiler cannot be called any more.
         """
@@ -155,10 +156,10 @@ class Runtime(Backend):
         import torch
 
         assert isinstance(call, Engine)
+        content = artifacts.content_of(artifact)
         example = [torch.ones(1, 1, 1, 1)]
         chain = self.converted(onnx_file.chain(CHAIN_NODES, example[0].shape))
         engine = self.engine(chain, example, "fp32")
-        content = artifacts.content_of(artifact)
         return RuntimeProfile(call.profiler(content), engine, engine.profiler(chain))
 
     def settings(self, call: Call) -> Mapping[str, str | int]:
@@ -172,9 +173,10 @@ class Runtime(Backend):
         assert isinstance(call, Engine)
         if call.device != "cpu":
             return self.versions()
-        probe = self.converted(onnx_file.chain(PROBE_NODES, PROBE_SHAPE))
-        engine = self.engine(probe, [torch.ones(PROBE_SHAPE)], "fp32")
-        threads = computing_threads(engine)
+        channels = max(PROBE_CHANNELS, 16 * torch.get_num_threads())
+        image = torch.ones(1, channels, PROBE_SIDE, PROBE_SIDE)
+        probe = self.converted(onnx_file.chain(PROBE_NODES, image.shape))
+        threads = computing_threads(self.engine(probe, [image], "fp32"))
         return {**self.versions(), **({"runtime_threads": threads} if threads else {})}
 
     def versions(self) -> Mapping[str, str]:

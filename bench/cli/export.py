@@ -87,8 +87,8 @@ def export(options: ExportOptions) -> int:
     partial = str(options.out.absolute().parent / f".{secrets.token_hex(8)}.partial")
     try:
         facts = _export(choice, partial)
-        with interrupts.ignored():
-            _rename({partial + end: path for end, path in files.items()})
+        interrupts.check()
+        _rename({partial + end: path for end, path in files.items()})
     except OSError as error:
         raise UsageError(f"cannot write {options.out}: {error.strerror}", OTHER_FILE) from error
     except (CaseError, TemplateDiedError) as error:
@@ -145,7 +145,11 @@ def _files(options: ExportOptions) -> dict[str, Path]:
 
 
 def _rename(files: dict[str, Path]) -> None:
-    """Give files their names. The first one refers to the others; old ones are never beside it."""
+    """Give files their names. The first one refers to the others; old ones are never beside it.
+
+    Signals are ignored from here to the end of the process: the files are written.
+    """
+    interrupts.ignore()
     if len(files) > 1:
         next(iter(files.values())).unlink(missing_ok=True)
     for partial, path in reversed(files.items()):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _came = threading.Event()  # whether a signal came since `heed`
@@ -19,15 +17,10 @@ def heed() -> None:
             signal.signal(number, _first)
 
 
-@contextlib.contextmanager
-def ignored() -> Iterator[None]:
-    """Ignore the signals for a moment, in what is short and must be whole."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def ignore() -> None:
+    """Ignore further signals, in what is short and must be whole."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def check() -> None:
@@ -42,7 +35,6 @@ def check() -> None:
 
 def _first(*_: object) -> None:
     """End the run. Later signals are ignored, so that they cannot interrupt the clean-up."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    ignore()
     _came.set()
     raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -34,24 +35,23 @@ def read_threads(root: Path = Path("/"), process: int | str = "self") -> Threads
 
 
 def computing_threads(call: Callable[[], object]) -> int:
-    """Return how many threads of this process compute while a function is called for COUNTED_S.
+    """Return how many threads of this process compute while a function is called again and again.
 
-    Before that, it is called for as long, while threads of earlier work go to sleep. Those count
-    that compute, or wait for a CPU, for LEAST_SHARE of the busiest one's time. 0 where the system
-    does not tell.
+    Those count that compute, or wait for a CPU, for LEAST_SHARE of the busiest one's time, within
+    COUNTED_S. It is the median of three counts, after a while in which threads of earlier work go
+    to sleep. 0 where the system does not tell.
     """
-    _call_for(COUNTED_S, call)
-    before = read_threads().seconds
-    _call_for(COUNTED_S, call)
-    after = read_threads().seconds
-    used = [seconds - before.get(number, 0.0) for number, seconds in after.items()]
-    return sum(each > LEAST_SHARE * max(used) for each in used)
+    _computing(call)
+    return statistics.median_low(_computing(call) for _ in range(3))
 
 
-def _call_for(seconds: float, call: Callable[[], object]) -> None:
-    until = monotonic() + seconds
+def _computing(call: Callable[[], object]) -> int:
+    before, until = read_threads().seconds, monotonic() + COUNTED_S
     while monotonic() < until:
         call()
+    used = [seconds - before.get(each, 0.0) for each, seconds in read_threads().seconds.items()]
+    busiest = max(used, default=0.0)
+    return sum(each > LEAST_SHARE * busiest for each in used)
 
 
 def _seconds(tasks: Path, name: str, seconds_of: Callable[[str], float]) -> dict[int, float]:

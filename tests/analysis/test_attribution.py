@@ -57,6 +57,27 @@ def test_in_a_module_of_several_categories_or_in_none_the_type_of_the_node_tells
     assert of("ReorderInput", kind) == Operator(kind, "", category, None, 0, "runtime")
 
 
+def test_a_softmax_is_a_part_of_the_attention_where_torch_has_one_operator_for_it():
+    own = [
+        Operator("linear", "attn.qkv", "fully connected", 300, 8),
+        Operator("scaled_dot_product_attention", "attn", "attention", 100, 8),
+        Operator("reshape", "attn", "dimension transform", None, 8),
+    ]
+    names = [("attn/qk", "MatMul"), ("attn/softmax", "Softmax"), ("attn/av", "MatMul")]
+    assert [each.category for each in attributed(names, own)] == 3 * ["attention"]
+    assert of("attn/node", "Transpose", own).category == "dimension transform"
+
+
+def test_a_gate_has_the_categories_of_torch_and_what_a_runtime_makes_itself_has_none():
+    own = [
+        Operator("mean", "se", "pooling", None, 8),
+        Operator("mul", "se", "other", None, 8),
+    ]
+    names = [("se/mean", "ReduceMean"), ("se/mul", "Mul"), ("ReduceMean_7", "ReduceMean")]
+    found = [each.category for each in attributed(names, own)]
+    assert found == ["pooling", "other", "unattributed"]
+
+
 def test_products_that_are_not_as_many_as_in_torch_have_no_cost():
     names = [("blocks.1.mlp/a", "MatMul"), ("blocks.1.mlp/b", "MatMul")]
     assert [each.macs for each in attributed(names, OWN)] == [None, None]

@@ -29,6 +29,7 @@ from bench.devices.threads import read_threads
 pytestmark = pytest.mark.usefixtures("cache")
 EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH)
 RESTING_S = 0.25  # as long as a block
+of_linux = pytest.mark.skipif(sys.platform != "linux", reason="the time of threads is Linux's")
 
 
 @EACH_RUNTIME
@@ -39,6 +40,20 @@ def test_it_computes_the_same_as_the_network_also_for_images_copied_in_later(run
         assert torch.allclose(call()[0], net(images), atol=1e-6)
         images.copy_(torch.randn(2, 3, 8, 8))
         assert torch.allclose(call()[0], net(images), atol=1e-6)
+
+
+def in_a_process(work, *arguments):
+    """What a function puts into a queue, its last argument, in a process of its own.
+
+    In this one, threads of other tests may still compute.
+    """
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=work, args=(*arguments, answers))
+    process.start()
+    found = answers.get(timeout=120)
+    process.join()
+    return found
 
 
 class Typed(nn.Module):
@@ -68,17 +83,21 @@ def test_an_output_whose_shape_depends_on_the_image_is_refused(runtime):
         BACKENDS[runtime].load(Chosen(), [torch.randn(1, 3, 4, 4)], "fp32")
 
 
-@EACH_RUNTIME
-@pytest.mark.parametrize("threads", [1, 2])
-def test_it_has_the_threads_of_the_case(threads, runtime):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+def _count_threads(runtime: str, answers) -> None:
+    """Load a network with one thread, then with two: send the threads that compute."""
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
         with torch.inference_mode():
             call = BACKENDS[runtime].load(small_net(), [torch.randn(1, 3, 8, 8)], "fp32")
-            assert BACKENDS[runtime].settings(call)["runtime_threads"] == threads
-    finally:
-        torch.set_num_threads(before)
+            found.append(BACKENDS[runtime].settings(call)["runtime_threads"])
+    answers.put(found)
+
+
+@of_linux
+@EACH_RUNTIME
+def test_it_has_the_threads_of_the_case(runtime):
+    assert in_a_process(_count_threads, runtime) == [1, 2]
 
 
 @EACH_RUNTIME
@@ -146,16 +165,7 @@ def _run_and_rest(runtime: str, force_stop: bool, answers) -> None:
 
 def resting_s(runtime, force_stop=True):
     """CPU seconds of a process that waits for RESTING_S after it has called a runtime."""
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    process = context.Process(target=_run_and_rest, args=(runtime, force_stop, answers))
-    process.start()
-    found = answers.get(timeout=120)
-    process.join()
-    return found
-
-
-of_linux = pytest.mark.skipif(sys.platform != "linux", reason="the time of threads is Linux's")
+    return in_a_process(_run_and_rest, runtime, force_stop)
 
 
 @EACH_RUNTIME

@@ -21,12 +21,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from bench.analysis import stats
-from bench.analysis.ratio import compare
-from bench.analysis.recorded import latest
+from bench.analysis.recorded import Recorded, latest
 from bench.analysis.settle import Question, answer
+from bench.analysis.settle.ledger import Ledger
 from bench.models.naming import selector
-from bench.records import Case, Measurement
+from bench.records import Failure, Measurement
 
 TIMES = 3
 SHARE = 0.9  # of the pairs
@@ -46,7 +48,7 @@ class Sitting(NamedTuple):
     """What one way of measuring put on record; `began_s` is its begin by the monotonic clock."""
 
     began_s: float
-    rounds: dict[Case, list[Measurement]]
+    recorded: Recorded
 
 
 def measured(folder: Path, *commands: tuple[str, ...]) -> Sitting:
@@ -60,30 +62,32 @@ def measured(folder: Path, *commands: tuple[str, ...]) -> Sitting:
             subprocess.run([sys.executable, "-m", "bench", *command, *where], check=True)
         mark.write_text(str(began))
     (recorded,) = latest(folder)
-    rounds = {case: list(recorded.history(case).rounds) for case in recorded.cases}
-    return Sitting(float(mark.read_text()), rounds)
+    return Sitting(float(mark.read_text()), recorded)
 
 
-def ended_s(record: Measurement) -> float:
-    """When the last block of a round began, by the monotonic clock."""
-    return record.block_starts_s[-1]
+def ended_s(record: Measurement | Failure) -> float:
+    """When a round ended, by the monotonic clock."""
+    last = record.block_sizes[-1] * record.calls_per_sample
+    return record.block_starts_s[-1] + sum(record.samples_s[-last:])
+
+
+def questions_of(recorded: Recorded) -> list[Question]:
+    """Which of any two cases is faster."""
+    return [Question(*pair) for pair in itertools.combinations(recorded.cases, 2)]
 
 
 def decisions(sitting: Sitting) -> list[tuple[float, int]]:
     """After each round: the seconds since the begin, and how many pairs were decided by then."""
-    pairs = list(itertools.combinations(sitting.rounds, 2))
-    found = []
-    for moment in sorted(ended_s(each) for own in sitting.rounds.values() for each in own):
-        known = {
-            case: [each for each in rounds if ended_s(each) <= moment]
-            for case, rounds in sitting.rounds.items()
-        }
-        answers = [
-            answer(Question(base, other), known[base], known[other])
-            for base, other in pairs
-            if known[base] and known[other]
-        ]
-        found.append((moment - sitting.began_s, sum(not each.is_open for each in answers)))
+    questions = questions_of(sitting.recorded)
+    records = sorted(sitting.recorded.records, key=ended_s)
+    ledger = Ledger(msgspec.structs.replace(sitting.recorded, records=[]), stats.MARGIN)
+    found, known = [], set()
+    for record in records:
+        ledger.add([record])
+        known.add(record.case)
+        board = ledger.board([each for each in questions if each.cases <= known])
+        decided = sum(not each.is_open for each in board.answers)
+        found.append((ended_s(record) - sitting.began_s, decided))
     return found
 
 
@@ -92,17 +96,13 @@ def seconds_until(wanted: int, decided: list[tuple[float, int]]) -> float:
     return next((seconds for seconds, count in decided if count >= wanted), math.inf)
 
 
-def case_of(sitting: Sitting, name: str) -> Case:
-    """The case that a selector names."""
-    return next(case for case in sitting.rounds if selector(case) == name)
-
-
 def ratio_of(sittings: list[Sitting], pair: tuple[str, str]) -> stats.Estimate | None:
-    """The ratio of a pair over all rounds of some sittings, with its interval."""
-    base, candidate = (
-        [each for one in sittings for each in one.rounds[case_of(one, name)]] for name in pair
-    )
-    return compare(base, candidate).ratio
+    """The ratio of a pair over all rounds of some sittings, with the interval of settle."""
+    sides = []
+    for name in pair:
+        (case,) = {c for one in sittings for c in one.recorded.cases if selector(c) == name}
+        sides.append([r for one in sittings for r in one.recorded.history(case).rounds])
+    return answer(Question(sides[0][0].case, sides[1][0].case), *sides).ratio
 
 
 def main(folder: Path) -> int:
@@ -118,7 +118,8 @@ def main(folder: Path) -> int:
         settled.append(found["settle"])
         decided = {way: decisions(found[way]) for way in ways}
         best = max(count for _, count in decided["uniform"])
-        wanted = min(math.ceil(SHARE * math.comb(len(found["uniform"].rounds), 2)), best)
+        pairs = len(questions_of(found["uniform"].recorded))
+        wanted = min(math.ceil(SHARE * pairs), best)
         needed = [seconds_until(wanted, decided[way]) for way in ways]
         shares.append(needed[0] / needed[1])
         print(f"{wanted} pairs: settle {needed[0]:.0f} s, uniform {needed[1]:.0f} s", flush=True)
@@ -127,9 +128,9 @@ def main(folder: Path) -> int:
     for pair in PAIRS:
         pooled = ratio_of(settled, pair)
         intervals = [ratio_of([each], pair) for each in settled]
-        inside = [each is not None and each.low <= pooled.point <= each.high for each in intervals]
-        hold += sum(inside)
-        print(" / ".join(reversed(pair)), f"pooled {pooled.point:.3f}", *map(shown, intervals))
+        if pooled is not None:
+            hold += sum(e is not None and e.low <= pooled.point <= e.high for e in intervals)
+        print(" / ".join(reversed(pair)), "pooled", *map(shown, (pooled, *intervals)))
     print(f"{hold} of {len(PAIRS) * TIMES} intervals hold the pooled ratio")
     return int(statistics.median(shares) > BAR or hold < MUST_HOLD)
 

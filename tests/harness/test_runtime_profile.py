@@ -1,7 +1,6 @@
 """A runtime's own profiler tells where the time of an exported network goes."""
 
 import contextlib
-from collections import Counter
 
 import msgspec
 import pytest
@@ -68,11 +67,11 @@ def test_the_parts_have_modules_and_costs_and_add_up_to_the_latency(runtime):
     assert rows["branch"].category == "depthwise or group conv"
     assert rows["mlp"].category == "fully connected"
     assert sum(row.time_s for row in found.rows) == pytest.approx(found.waterfall.busy_s)
-    times = Counter()
-    for row in found.rows:
-        times[row.category] += row.time_s
-    assert times["unattributed"] < 0.3 * found.waterfall.busy_s
-    assert abs(found.waterfall.residual_s) < 0.5 * found.waterfall.plain_s  # a busy machine
+    assert sum(msgspec.structs.astuple(found.waterfall)[1:5]) == pytest.approx(
+        found.waterfall.plain_s
+    )
+    unknown = {row.operator for row in found.rows if row.category == "unattributed"}
+    assert unknown <= {"ReduceMean", "Subgraph"}  # what OpenVINO makes of a LayerNorm
     assert found.trace is None
     assert found.notes == [profile.NO_TRACE]
 

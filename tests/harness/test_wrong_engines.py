@@ -310,11 +310,9 @@ def test_the_facts_say_what_openvino_executes():
     assert made.inputs == {"x": "float32 1x3x32x32"}
     assert list(made.outputs.values()) == ["float32 1x5"]
     assert made.session_s > 0
-    assert subject.settings() == {
-        **BACKENDS["openvino"].versions(),
-        "runtime_threads": torch.get_num_threads(),
-        "artifact": made.file_hash,
-    }
+    settings = subject.settings()
+    assert settings["artifact"] == made.file_hash
+    assert BACKENDS["openvino"].versions().items() <= settings.items()
 
 
 @needs_onnxruntime
@@ -329,11 +327,9 @@ def test_the_facts_say_what_is_executed():
     assert made.inputs == {"x": "float32 1x3x32x32"}
     assert list(made.outputs.values()) == ["float32 1x5"]
     assert made.session_s > 0
-    assert subject.settings() == {
-        **BACKENDS["onnxruntime"].versions(),
-        "runtime_threads": torch.get_num_threads(),
-        "artifact": made.file_hash,
-    }
+    settings = subject.settings()
+    assert settings["artifact"] == made.file_hash
+    assert BACKENDS["onnxruntime"].versions().items() <= settings.items()
 
 
 @EACH_RUNTIME

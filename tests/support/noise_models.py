@@ -57,13 +57,17 @@ MODELS = (
 )
 
 
-def log_of_process(noise: Noise, draw: random.Random) -> float:
-    """Draw the log of a process's latency, relative to LATENCY_S and without the drift."""
-    return _own(noise, draw) + (draw.random() < noise.share) * math.log(noise.slow)
+def process(noise: Noise, draw: random.Random) -> tuple[float, bool]:
+    """Draw the log of a process's latency, without the drift, and whether it is of the slow kind.
+
+    The latency is relative to LATENCY_S.
+    """
+    own, is_slow = _own(noise, draw), draw.random() < noise.share
+    return own + is_slow * math.log(noise.slow), is_slow
 
 
 def mean_log(noise: Noise) -> float:
-    """The expected value of `log_of_process`."""
+    """The expected log of a `process`."""
     return noise.share * math.log(noise.slow)
 
 

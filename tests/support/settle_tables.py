@@ -10,8 +10,8 @@ from typing import NamedTuple
 from bench.analysis import stats
 from bench.analysis.settle import Answer, Board, Question, answer
 from bench.harness.settling import settle
-from bench.records import Case, Measurement
-from support.noise_models import MODELS, Noise, log_of_process, mean_log
+from bench.records import Case, Conditions, Measurement
+from support.noise_models import MODELS, SLOW_FAULTS, Noise, mean_log, process
 from support.records import measurement
 
 NETWORKS = 9
@@ -79,11 +79,15 @@ class Table:
         self._state = MEMORY * self._state + self._draw.gauss(0, DRIFT * math.sqrt(1 - MEMORY**2))
         self.now_s += START_S
         for network in (each for each in self.networks if each.case in cases):
-            log = network.log + log_of_process(network.noise, self._draw)
-            latency_s = math.exp(log + network.sensitivity * self._state)
+            log, is_slow = process(network.noise, self._draw)
+            latency_s = math.exp(network.log + log + network.sensitivity * self._state)
             self.now_s += network.seconds
             own = self.rounds[network.case]
-            changes = {"samples_s": [latency_s], "sitting": self._sittings}
+            changes = {
+                "samples_s": [latency_s],
+                "sitting": self._sittings,
+                "conditions": Conditions(page_faults=SLOW_FAULTS * is_slow),
+            }
             own.append(measurement(network.case, len(own) + 1, **changes))
         return []
 

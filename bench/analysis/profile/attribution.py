@@ -14,7 +14,7 @@ from bench.records import Category, Operator
 
 MODULE = re.compile(r"(?<![\w./])([\w.]+)/")  # the older exporter begins names with a slash
 PRODUCT = re.compile(r"conv(?!ert)|gemm|matmul|fullyconnected", re.IGNORECASE)
-# By the type of a node that computes something of a module of several operators, or of none
+# By the type of a node that computes something of a module of several categories, or of none
 PATTERNS: list[tuple[str, Category]] = [
     (r"attention|scaleddot", "attention"),
     (r"groupconv", "depthwise or group conv"),
@@ -30,6 +30,11 @@ PATTERNS: list[tuple[str, Category]] = [
         "dimension transform",
     ),
 ]
+IN_MODULE: list[tuple[str, Category]] = [  # what runtimes make by themselves, may be anything else
+    (r"reducemean", "pooling"),
+    (r"^(mul|multiply|sub|subtract|div|divide|pow|power|sqrt)$", "other"),
+]
+SOFTMAX = re.compile("softmax", re.IGNORECASE)  # in torch, a part of the attention
 NAMESPACE = "runtime"
 
 
@@ -92,12 +97,14 @@ def _operator(
             return match._replace(name=kind, namespace=NAMESPACE)
         own = [each for each in own if each.macs is not None]
     categories = {each.category for each in own}
-    category = categories.pop() if len(categories) == 1 else _category(kind)
+    if "attention" in categories and SOFTMAX.search(kind):
+        categories = {"attention"}
+    category = categories.pop() if len(categories) == 1 else _category(kind, module)
     return Operator(kind, module, category, None, 0, NAMESPACE)
 
 
-def _category(kind: str) -> Category:
-    for pattern, category in PATTERNS:
+def _category(kind: str, module: str) -> Category:
+    for pattern, category in (*PATTERNS, *(IN_MODULE if module else ())):
         if re.search(pattern, kind, re.IGNORECASE):
             return category
     return "unattributed"

@@ -90,8 +90,8 @@ def answer(
 ) -> Answer:
     """The answer from the rounds of both cases; each needs at least one round, or an obstacle.
 
-    An obstacle, such as a failure, leaves the question open whatever the rounds say. So does a
-    difference between kinds of processes, which more rounds do not make more alike.
+    An obstacle, such as a failure, leaves the question open whatever the rounds say. So do
+    kinds of processes of which one is FASTER and another SLOWER, which more rounds do not mend.
     """
     logs = [
         statistics.fmean(pair.log_ratio for pair in pairs) for pairs in pair_rounds(base, candidate)
@@ -119,7 +119,8 @@ def answer(
 def _outer(found: Estimate | None, compared: Comparison | None) -> Estimate | None:
     """The interval, extended to that of `compare`, which ranks and pages go by.
 
-    That one holds each kind of processes, and the spread within rounds that are alike by chance.
+    That one holds each mixture of kinds of processes, and the spread within rounds that are alike
+    by chance.
     """
     if found is None or compared is None or compared.ratio is None:
         return found

@@ -100,7 +100,8 @@ class _Work(NamedTuple):
             self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
         )
         conditions = conditions_over(served.readings, idles=self.idles)
-        settings = {**self.session.settings(), **prepared.settings()}
+        with self.clock.stage("check"):
+            settings = {**self.session.settings(), **prepared.settings()}
         threads_used = self.session.threads_used(self.job.case.threads)
         changed = prepared.changed()
         self._compare(prepared, served.output)

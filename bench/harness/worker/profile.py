@@ -27,7 +27,7 @@ from bench.harness.worker.timing import Prepared
 from bench.records import Utilisation
 from bench.text import version_numbers
 
-NO_TRACE = "There is no trace: the profiler of the runtime has times, but no intervals."
+NO_TRACE = "There is no trace: of a runtime's profile, the mean times of the nodes are kept."
 NO_KERNEL = (
     "no kernel is in the trace: CUPTI is missing, or another profiler has it; on a Jetson, the "
     "profiler may need root"
@@ -77,11 +77,12 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
 
 def _recorder(job: Job, session: Session, prepared: Prepared) -> Recorder:
     """Return the profiler of the runtime, or torch's, which sees all kernels of a GPU."""
+    operators = prepared.operators()
     own = None if session.has_queue else prepared.profiler()
-    if own is None:
-        is_known = BACKENDS[job.case.backend].one_by_one
-        return TorchRecorder(prepared.call, session, prepared.operators() if is_known else ())
-    return RuntimeRecorder(*own, prepared.operators(), session)
+    if own is not None:
+        return RuntimeRecorder(*own, operators, session)
+    is_known = BACKENDS[job.case.backend].one_by_one
+    return TorchRecorder(prepared.call, session, operators if is_known else ())
 
 
 def check_profiler(backend: str, session: Session) -> None:

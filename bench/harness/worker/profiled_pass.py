@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import statistics
 import tempfile
@@ -47,7 +48,7 @@ class Pass(NamedTuple):
 
 
 class Recorder:
-    """Profiles calls of one network; at most `most_calls` are asked for.
+    """Profiles calls of one network, about `most_calls` at most.
 
     `last_trace` is of the last block, in Chrome's format; b"" where there is none.
     """
@@ -119,7 +120,8 @@ def run_pass(
     used_s = wall_s = 0.0
     faults = [0, 0]
     until = clocks.monotonic() + seconds
-    while clocks.monotonic() < until or len(samples.plain) < 2:
+    most_blocks = max(2, math.ceil(recorder.most_calls / iterations))
+    while len(samples.plain) < (most_blocks if clocks.monotonic() < until else 2):
         for is_profiled in (False, True) if len(samples.plain) % 2 else (True, False):
             if is_profiled:
                 durations, faulted = recorder.block(iterations)

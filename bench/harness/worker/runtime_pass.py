@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -32,23 +33,24 @@ class RuntimeRecorder(Recorder):
         self._session = session
         self._seconds: list[float] = []
         self.most_calls = MOST_EVENTS // max(nodes, 1)
-        profile.profiler()  # the first call is slow
-        profile.profiler.begin()
 
     def block(self, count: int) -> tuple[list[float], int]:
         """Call the network, after a call that does not count."""
-        self._profile.profiler()
+        profiler = self._profile.profiler
+        profiler()
+        profiler.count(on=True)
         before = own_usage().page_faults
-        block = timed_block(self._profile.profiler, self._session.now, count)
+        block = timed_block(profiler, self._session.now, count)
+        faulted = own_usage().page_faults - before
+        profiler.count(on=False)
         self._seconds += block.samples_s
-        return block.samples_s, own_usage().page_faults - before
+        return block.samples_s, faulted
 
     def recorded(self) -> tuple[list[Iteration], Sequence[Operator]]:
         """Return the calls of all blocks, with the nodes of the runtime."""
         nodes = self._profile.profiler.end()
         names = [(node.name, node.operator) for node in nodes]
-        iterations = [_iteration(seconds, nodes) for seconds in self._seconds]
-        return iterations, attributed(names, self._operators)
+        return _iterations(self._seconds, nodes), attributed(names, self._operators)
 
     def event_cost_s(self) -> float:
         """Return the seconds that the profiler adds per node, from a chain of tiny nodes.
@@ -58,7 +60,7 @@ class RuntimeRecorder(Recorder):
         plain, profiled, now = *self._profile[1:], self._session.now
         for call in (plain, profiled):
             timed_call(call, now)
-        profiled.begin()
+        profiled.count(on=True)
         blocks = [
             [statistics.median(timed_block(call, now, CHAIN_CALLS).samples_s) for call in both]
             for both in CHAIN_REPEATS * [(plain, profiled)]
@@ -73,12 +75,13 @@ class RuntimeRecorder(Recorder):
         self._profile.chain_profiler.close()
 
 
-def _iteration(seconds: float, nodes: Sequence[NodeTime]) -> Iteration:
-    """Return a call as an iteration whose operators are its nodes, one after the other."""
-    events, until = [], 0.0
-    for node in nodes:
-        name = f"{NAMESPACE}::{node.operator}"
-        events.append(Event(name, until, until + node.seconds, "", Arguments()))
-        until += node.seconds
-    mark = Event(MARK, 0.0, seconds, "", Arguments())
-    return Iteration(mark, events, [[event] for event in events], [])
+def _iterations(seconds: Sequence[float], nodes: Sequence[NodeTime]) -> list[Iteration]:
+    """Return calls as iterations whose operators are the nodes, one after the other."""
+    ends = list(itertools.accumulate(node.seconds for node in nodes))
+    events = [
+        Event(f"{NAMESPACE}::{node.operator}", end - node.seconds, end, "", Arguments())
+        for node, end in zip(nodes, ends, strict=True)
+    ]
+    nested = [[event] for event in events]
+    marks = (Event(MARK, 0.0, each, "", Arguments()) for each in seconds)
+    return [Iteration(mark, events, nested, []) for mark in marks]

@@ -10,7 +10,7 @@ from bench.models import naming
 from bench.report.tables.layouts import LATENCY_BATCH, Shown
 
 HUNDREDS = "hundreds of rounds"
-OF_KINDS = "processes of several kinds by their page faults"
+OF_KINDS = "kinds of processes, by their page faults, have different orders"
 
 
 def line(shown: Shown) -> Iterator[str]:

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from support.noise_models import MODELS, log_of_process
+from support.noise_models import MODELS, process
 
 from bench.analysis import stats
 from bench.analysis.settle import sequence
@@ -18,7 +18,7 @@ TRIALS = 500
 def misses(noise, quantile, fewest):
     """The share of series of log-ratios whose interval misses the true mean, 0, at any look."""
     draw = random.Random(noise.name)
-    sides = [log_of_process(noise, draw) for _ in range(2 * TRIALS * LOOKS)]
+    sides = [process(noise, draw)[0] for _ in range(2 * TRIALS * LOOKS)]
     logs = np.diff(np.reshape(sides, (TRIALS, LOOKS, 2)))[..., 0]
     counts = np.arange(1, LOOKS + 1)
     means = logs.cumsum(axis=1) / counts
