@@ -19,7 +19,7 @@ from bench.storage.results import Store
 
 WRONG = 0.05  # of the decided questions
 TIME = 0.5  # of the seconds of uniform rounds
-FEW_TABLES = 2
+FEW_TABLES = 6
 PLANTS = (0, 1, 8, 15, 30)  # per cent by which a simulated network is slower
 A, B, C = (Case(model, "plain") for model in ("resnet50", "swin_t", "convnext_t"))
 
