@@ -30,7 +30,8 @@ def paired_ratio(
     blocks allow. None for fewer than `stats.FEWEST_PROCESSES` rounds, and where an end is no
     floating-point number.
     """
-    return ratio_of_kinds([rounds], confidence)
+    kinds = [rounds]
+    return ratio_of_kinds(kinds, ranges_of_kinds(kinds, confidence), confidence)
 
 
 def by_kind(
@@ -49,15 +50,16 @@ def by_kind(
 
 
 def ratio_of_kinds(
-    kinds: Sequence[Sequence[Sequence[float]]], confidence: float = CONFIDENCE
+    kinds: Sequence[Sequence[Sequence[float]]],
+    ranges: Sequence[Range],
+    confidence: float = CONFIDENCE,
 ) -> Estimate | None:
     """The ratio of two cases whose processes come in kinds, for the mixture that was met.
 
-    The interval holds the mean of the kinds' log-ratios, each in its interval (`ranges_of_kinds`),
-    for each mixture that their numbers allow (`kinds.of_mixture`); the point is the mean of all
-    rounds' means. None as in `paired_ratio`.
+    The interval holds the mean of the kinds' log-ratios, each in its interval of `ranges`
+    (`ranges_of_kinds`), for each mixture that their numbers allow (`kinds.of_mixture`); the point
+    is the mean of all rounds' means. None as in `paired_ratio`.
     """
-    ranges = ranges_of_kinds(kinds, confidence)
     if not ranges:
         return None
     point = statistics.fmean(statistics.fmean(blocks) for rounds in kinds for blocks in rounds)

@@ -141,8 +141,9 @@ def _side_by_side(
 ) -> _Found:
     logs = [[pair.log_ratio for pair in pairs] for pairs in rounds]
     groups = by_kind(logs, _kinds_of_rounds(both))
-    ratio, of_runs = ratio_of_kinds(groups), ratio_of_runs(_by_run(both, logs))
-    of_each = [_alone(each) for each in ranges_of_kinds(groups)]
+    ranges = ranges_of_kinds(groups)
+    ratio, of_runs = ratio_of_kinds(groups, ranges), ratio_of_runs(_by_run(both, logs))
+    of_each = [_alone(each) for each in ranges]
     if ratio is None or not all(of_each):
         return _Found(None, rounds=len(rounds), note=TOO_FAR_APART)
     agree = not {"FASTER", "SLOWER"} <= {stats.find(each, margin) for each in of_each}

@@ -32,7 +32,7 @@ from bench.records import Artifact, Gelus
 from bench.storage import lock
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 GPU_PACKAGE = "onnxruntime-gpu"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -67,18 +67,6 @@ class OnnxRuntime(Runtime):
     def engine(self, content: bytes, example: Sequence[Tensor], precision: str) -> Engine:
         """Create a session of the file, whose threads stop to wait actively when a call ends."""
         return Session(content, example, precision)
-
-    def export(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        exporter: str,
-        identity: str = "",
-    ) -> Artifact:
-        """Export the network as ONNX for inputs of these shapes."""
-        found = onnx_file.exported(model, example, precision, exporter, identity)
-        return onnx_file.artifact_of(found, exporter, found.content)
 
     def with_passport(self, content: bytes, passport: Mapping[str, object]) -> list[bytes]:
         """Return the ONNX file with the passport in its metadata."""

@@ -5,6 +5,7 @@ Source: docs.openvino.ai, "CPU Device" and "Performance Hints and Thread Schedul
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -27,7 +28,7 @@ from bench.devices import clocks
 from bench.records import Artifact, Gelus
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 DEVICE = "CPU"
 # OpenVINO's names of the types that a value can have: torch's names, and ONNX's
@@ -62,23 +63,15 @@ class OpenVino(Runtime):
         """Compile the IR for one stream. Its threads sleep soon after a call, without a setting."""
         return CompiledNetwork(content, example, precision)
 
-    def export(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        exporter: str,
-        identity: str = "",
-    ) -> Artifact:
-        """Export the network as ONNX for inputs of these shapes, and convert that file."""
-        of_onnx = onnx_file.exported(model, example, precision, exporter, identity)
+    def stored(self, of_onnx: artifacts.Stored) -> artifacts.Stored:
+        """Return the IR of the ONNX file, converted now unless the same one is there."""
         made_by = [str(packages.version("openvino")), artifacts.hash_of_file(ir_file.__file__)]
         key = artifacts.key_of_converted(of_onnx, made_by)
         found = artifacts.stored(key)
         if found is None:
             content = self.converted(of_onnx.content)
             found = artifacts.store(key, lambda path: path.write_bytes(content))
-        return onnx_file.artifact_of(found, exporter, of_onnx.content)
+        return found
 
     def converted(self, of_onnx: bytes) -> bytes:
         """Return the IR of an ONNX file."""
@@ -181,12 +174,16 @@ class CompiledNetwork(Engine):
 
         The counters have whole microseconds. They also list nodes that are part of another one.
         """
-        names = {each.name for each in self._nodes()}
         return [
             NodeTime(each.node_name, each.node_type, each.real_time.total_seconds())
             for each in self._request.profiling_info
-            if each.node_name in names
+            if each.node_name in self._names
         ]
+
+    @functools.cached_property
+    def _names(self) -> set[str]:
+        """The names of the nodes that compute."""
+        return {each.name for each in self._nodes()}
 
     def _nodes(self) -> list[Node]:
         """Return the nodes that compute."""

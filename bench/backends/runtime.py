@@ -137,6 +137,22 @@ class Runtime(Backend):
         """Return the runtime's own file that is made of an ONNX file."""
         return of_onnx
 
+    def stored(self, of_onnx: artifacts.Stored) -> artifacts.Stored:
+        """Return the runtime's own file that is made of an ONNX file, in the folder of files."""
+        return of_onnx
+
+    def export(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        exporter: str,
+        identity: str = "",
+    ) -> Artifact:
+        """Export the network as ONNX for inputs of these shapes; make the runtime's file of it."""
+        of_onnx = onnx_file.exported(model, example, precision, exporter, identity)
+        return onnx_file.artifact_of(self.stored(of_onnx), exporter, of_onnx.content)
+
     def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Export the network anew and load its file."""
         made = self.export(model, example, precision, self.exporters[0])
