@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from bench.backends.aotinductor import AotInductor
 from bench.backends.backend import Backend, about
 from bench.backends.channels_last import ChannelsLast
 from bench.backends.compiled import Compiled
 from bench.backends.cudagraph import CudaGraph
 from bench.backends.eager import Eager
+from bench.backends.executorch import ExecuTorch
 from bench.backends.onnxruntime import OnnxRuntime
 from bench.backends.openvino import OpenVino
 
 __all__ = ["BACKENDS", "Backend", "about", "exported_by"]
 
 _NOT_YET = (
-    "bench cannot execute networks with it; it can with ONNX Runtime and OpenVINO: `onnxruntime`, "
-    "`openvino`."
+    "bench cannot execute networks with it; it can with `onnxruntime`, `openvino`, `aotinductor` "
+    "and `executorch`."
 )
 KNOWN_AS = {  # names that other tools use
     **dict.fromkeys(["inductor", "torchcompile", "torch.compile"], "That is `compile`."),
@@ -23,10 +25,12 @@ KNOWN_AS = {  # names that other tools use
     **dict.fromkeys(["cudagraphs", "cuda_graph", "graph"], "That is `cudagraph`."),
     **dict.fromkeys(["onnx", "ort", "onnx_runtime"], "That is `onnxruntime`."),
     **dict.fromkeys(["ov", "ir"], "That is `openvino`."),
+    **dict.fromkeys(["aoti", "pt2", "aot_inductor"], "That is `aotinductor`."),
+    **dict.fromkeys(["et", "pte", "xnnpack"], "That is `executorch`."),
     **dict.fromkeys(
         [
-            *("tensorrt", "trt", "executorch", "tflite", "ncnn", "mnn", "tvm"),
-            *("coreml", "aotinductor", "torchscript", "jit"),
+            *("tensorrt", "trt", "tflite", "ncnn", "mnn", "tvm"),
+            *("coreml", "torchscript", "jit"),
         ],
         _NOT_YET,
     ),
@@ -39,6 +43,8 @@ BACKENDS: dict[str, Backend] = {
     "cudagraph": CudaGraph(),
     "onnxruntime": OnnxRuntime(),
     "openvino": OpenVino(),
+    "aotinductor": AotInductor(),
+    "executorch": ExecuTorch(),
 }
 
 

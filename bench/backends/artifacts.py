@@ -84,6 +84,12 @@ class Stored(NamedTuple):
     content: bytes
 
 
+def artifact_of(stored: Stored, exporter: str) -> Artifact:
+    """Return the artifact of a stored file; what a runtime executes of it is not known yet."""
+    size, digits = len(stored.content), hash_of(stored.content)
+    return Artifact(file=stored.name, file_hash=digits, file_bytes=size, exporter=exporter)
+
+
 def hash_of(content: bytes) -> str:
     """Return the SHA-256 of the content of a file, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
@@ -122,11 +128,15 @@ def content_of(artifact: Artifact) -> bytes:
 
 
 def stored(key: str) -> Stored | None:
-    """Return the file of a key; None if there is none. A damaged one is removed."""
+    """Return the file of a key, which then counts as used; None if there is none.
+
+    A damaged file is removed.
+    """
     for path in folder().glob(f"{key}-*"):
         with contextlib.suppress(OSError):
             content = path.read_bytes()
             if path.name == _name(key, content):
+                os.utime(path)
                 return Stored(path.name, content)
             if not path.name.endswith(PARTIAL):
                 path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sysconfig
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WARM_CALLS = 2  # the first call compiles; the second may compile again
+
+
+def compiler() -> str:
+    """Return the command of the C++ compiler that Inductor calls."""
+    return os.environ.get("CXX") or "g++"
 
 
 class Compiled(Backend):
@@ -45,9 +51,8 @@ class Compiled(Backend):
 
     def missing(self, torch_device: str) -> str | None:
         """Check for a C++ compiler and Python.h, and on a GPU also for Triton."""
-        compiler = os.environ.get("CXX", "g++")
-        if shutil.which(compiler) is None:
-            return f"no C++ compiler ({compiler}): sudo apt install g++, or set CXX"
+        if shutil.which(shlex.split(compiler())[0]) is None:
+            return f"no C++ compiler ({compiler()}): sudo apt install g++, or set CXX"
         if not Path(sysconfig.get_path("include"), "Python.h").exists():
             return "no Python.h: sudo apt install python3-dev"
         if torch_device == "cuda" and util.find_spec("triton") is None:

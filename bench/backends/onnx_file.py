@@ -6,7 +6,6 @@ Source: the documentation of `torch.onnx` and the ONNX specification (ir.md).
 from __future__ import annotations
 
 import ast
-import copy
 import io
 import warnings
 from collections import Counter
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-import bench
-from bench.backends import artifacts, packages
-from bench.records import Artifact, Gelus
+from bench.backends import artifacts, program
+from bench.backends.program import ExportError
+from bench.records import Gelus
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,20 +25,14 @@ if TYPE_CHECKING:
 DYNAMO, TORCHSCRIPT = "dynamo", "torchscript"
 # The packages that export, and the oldest version of each; also in the extras of pyproject.toml
 PACKAGES = {"onnx": "1.17", "onnxscript": "0.3"}
-OLDEST_TORCH = "2.6"  # its exporter with `dynamo=True` covers the networks of the paper
 # Of each node's metadata, only the name of the module stays, in the name of the node; torch also
 # writes the stack of the call, which names files of this machine. The last name is the node's own.
 SCOPES = "pkg.torch.onnx.name_scopes"
 PASSPORT = "backbone-bench"  # the key of the passport in the file
 LARGEST_BYTES = 2**31 - 1  # of one ONNX file; protobuf has no larger messages
-MAX_REASON_CHARS = 300
 FORMULAS = {"Erf": "erf", "BiasGelu": "erf", "Tanh": "tanh", "FastGelu": "tanh"}
 CHAIN_OPSET, CHAIN_IR = 17, 8  # old versions, which each runtime reads
 OUTPUTS = ["output"]  # the name of the first one
-
-
-class ExportError(Exception):
-    """The network cannot be exported."""
 
 
 def exported(
@@ -49,22 +42,10 @@ def exported(
 
     All runtimes share it. `identity` is that of `Backend.export`.
     """
-    made_by = [f"{name} {packages.version(name)}" for name in (*PACKAGES, "torch", "timm")]
-    made_by += [f"bench {bench.__version__}", artifacts.hash_of_file(__file__), exporter, precision]
+    made_by = program.made_by(PACKAGES, __file__, exporter, precision)
     key = artifacts.key_of(model, example, identity, made_by)
     return artifacts.stored(key) or artifacts.store(
         key, lambda path: write(model, example, exporter, path)
-    )
-
-
-def artifact_of(stored: artifacts.Stored, exporter: str, of_onnx: bytes) -> Artifact:
-    """Return the artifact of a stored file, which was made of an ONNX file."""
-    return Artifact(
-        file=stored.name,
-        file_hash=artifacts.hash_of(stored.content),
-        file_bytes=len(stored.content),
-        exporter=exporter,
-        opset=opset(parse(of_onnx)),
     )
 
 
@@ -76,16 +57,8 @@ def write(model: nn.Module, example: Sequence[Tensor], exporter: str, path: Path
     ExportError that names the operator, if one cannot be exported.
     """
     import onnx
-    import torch
 
-    with torch.inference_mode(False), torch.no_grad():
-        # Tensors of the inference mode cannot be exported; copies made outside of it can.
-        plain = copy.deepcopy(model).requires_grad_(False).cpu()
-        inputs = tuple(each.detach().to("cpu", copy=True) for each in example)
-        try:
-            proto = EXPORTERS[exporter](plain, inputs)
-        except Exception as error:  # exporters raise errors of many types
-            raise ExportError(_reason(error)) from error
+    proto = program.exported(EXPORTERS[exporter], model, example)
     for node in _nodes(proto):
         scopes = {each.key: each.value for each in node.metadata_props}.get(SCOPES, "[]")
         del node.metadata_props[:]
@@ -99,8 +72,9 @@ def write(model: nn.Module, example: Sequence[Tensor], exporter: str, path: Path
 def _by_dynamo(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     import torch
 
-    program = torch.export.export(model, inputs)
-    exported = torch.onnx.export(program, dynamo=True, output_names=OUTPUTS, verbose=False)
+    exported = torch.onnx.export(
+        program.captured(model, inputs), dynamo=True, output_names=OUTPUTS, verbose=False
+    )
     assert exported is not None
     return exported.model_proto
 
@@ -122,14 +96,6 @@ EXPORTERS: dict[str, Callable[[nn.Module, tuple[Tensor, ...]], Any]] = {
     DYNAMO: _by_dynamo,
     TORCHSCRIPT: _by_trace,
 }
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of the error that caused the others: it names the operator."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {line}"[:MAX_REASON_CHARS]
 
 
 def _check_size(size: int) -> None:

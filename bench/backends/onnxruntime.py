@@ -15,12 +15,12 @@ from msgspec import structs
 
 from bench.backends import artifacts, onnx_file, packages
 from bench.backends.backend import WrongEngineError
+from bench.backends.of_onnx import OfOnnx
 from bench.backends.runtime import (
     WANTED_TYPES,
     Engine,
     NodeTime,
     Profiler,
-    Runtime,
     check_bindable,
     check_shapes,
     described,
@@ -57,7 +57,7 @@ TYPES = {
 SHOWN = 3  # kinds of nodes in a message
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(OfOnnx):
     """ONNX Runtime, from an ONNX file that torch exports."""
 
     file_kind = "onnx"

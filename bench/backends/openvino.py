@@ -14,11 +14,11 @@ from msgspec import structs
 
 from bench.backends import artifacts, ir_file, onnx_file, packages
 from bench.backends.backend import WrongEngineError
+from bench.backends.of_onnx import OfOnnx
 from bench.backends.runtime import (
     Engine,
     NodeTime,
     Profiler,
-    Runtime,
     check_bindable,
     check_shapes,
     described,
@@ -52,11 +52,12 @@ PRECISIONS = {"fp32": "f32"}  # else OpenVINO takes bfloat16 where the CPU has i
 NO_WORK = ("Const", "Input", "Output")  # nodes of the executed graph that compute nothing
 
 
-class OpenVino(Runtime):
+class OpenVino(OfOnnx):
     """OpenVINO on a CPU, from its IR, which it converts from an ONNX file that torch exports."""
 
     file_kind = "openvino"
     file_ends = (".xml", ".bin")
+    on_cpu = "openvino"
     oldest: ClassVar[Mapping[str, str]] = {"openvino": "2025.0", **onnx_file.PACKAGES}
 
     def engine(self, content: bytes, example: Sequence[Tensor], precision: str) -> Engine:
@@ -84,18 +85,6 @@ class OpenVino(Runtime):
     def preload(self) -> None:
         """Import OpenVINO. It creates nothing: after a fork, it would compute on one thread."""
         import openvino  # noqa: F401
-
-    def missing(self, torch_device: str) -> str | None:
-        """Check for the packages, for a torch that exports, and for a CPU."""
-        if lack := super().missing(torch_device):
-            return lack
-        return None if torch_device == "cpu" else "bench measures openvino with --device cpu only"
-
-    def lacks_precision(self, precision: str, torch_device: str) -> str | None:
-        """Only fp32 is measured for now."""
-        if precision in PRECISIONS:
-            return None
-        return f"bench measures openvino in fp32 only, not in {precision}"
 
 
 class CompiledNetwork(Engine):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from bench.backends import artifacts, onnx_file, packages
+from bench.backends import artifacts, packages
 from bench.backends.backend import Backend, Call, WrongEngineError
 from bench.devices.threads import computing_threads
 from bench.records import Artifact, Gelus
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # By ONNX's names: the types of indices, and those of floating-point values that are exact; a type
 # that is not here has fewer bits. What may occur besides in a precision.
 OF_INDICES = ("bool", "int16", "int32", "int64", "uint16", "uint32", "uint64")
-FULL = ("float", "double")
+FULL = ("float", "double", "complex64", "complex128")
 WANTED_TYPES: dict[str, Sequence[str]] = {"fp32": (), "tf32": (), "fp16": ("float16",)}
 EXACT = ("fp32", "tf32")  # precisions in which a GELU of another formula is a wrong one
-CHAIN_NODES = 100  # of the file that shows what a profiler costs
+OLDEST_TORCH = "2.6"  # its `torch.export` covers the networks of the paper
 PROBE_NODES, PROBE_SIDE = 4, 56  # of the file that shows which threads compute; pixels each way
 PROBE_CHANNELS = 64  # at least, and 16 for each thread: they are divided among the threads
 
@@ -76,7 +76,7 @@ class Engine:
         self.device = example[0].device.type if example else "cpu"
 
     def __call__(self) -> list[Tensor]:
-        """Execute the network; return the output tensors, which the next call overwrites."""
+        """Execute the network; return the output tensors, which the next call may overwrite."""
         raise NotImplementedError
 
     def executed(self, artifact: Artifact, gelus: Gelus | None) -> Artifact:
@@ -117,41 +117,29 @@ class Engine:
 
 
 class Runtime(Backend):
-    """A backend that executes a file of its own kind, which is made of the ONNX file of a network.
+    """A backend that executes a file of its own kind.
 
     A subclass has `oldest`, the oldest version of each package that it needs, and `engine`.
+    `on_cpu` is the name of a backend that bench measures on a CPU in fp32 only.
     """
 
-    exporters = (onnx_file.DYNAMO, onnx_file.TORCHSCRIPT)
     keeps_threads = True
     oldest: ClassVar[Mapping[str, str]]
+    on_cpu = ""
 
     def engine(self, content: bytes, example: Sequence[Tensor], precision: str) -> Engine:
         """Load a file with as many threads as torch has, bound to the tensors of `example`.
 
-        Its threads do not wait actively when a call has ended.
+        Its threads do not wait actively for long when a call has ended.
         """
         raise NotImplementedError
 
-    def converted(self, of_onnx: bytes) -> bytes:
-        """Return the runtime's own file that is made of an ONNX file."""
-        return of_onnx
+    def probe(self) -> Engine | None:
+        """Load a small network that the runtime divides among all its threads, to count them.
 
-    def stored(self, of_onnx: artifacts.Stored) -> artifacts.Stored:
-        """Return the runtime's own file that is made of an ONNX file, in the folder of files."""
-        return of_onnx
-
-    def export(
-        self,
-        model: nn.Module,
-        example: Sequence[Tensor],
-        precision: str,
-        exporter: str,
-        identity: str = "",
-    ) -> Artifact:
-        """Export the network as ONNX for inputs of these shapes; make the runtime's file of it."""
-        of_onnx = onnx_file.exported(model, example, precision, exporter, identity)
-        return onnx_file.artifact_of(self.stored(of_onnx), exporter, of_onnx.content)
+        None if there is no such file.
+        """
+        raise NotImplementedError
 
     def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Export the network anew and load its file."""
@@ -159,7 +147,7 @@ class Runtime(Backend):
         return self.open(made, example, precision)
 
     def open(self, artifact: Artifact, example: Sequence[Tensor], precision: str) -> Call:
-        """Load the file. The call returns the same output tensors each time."""
+        """Load the file."""
         return self.engine(artifacts.content_of(artifact), example, precision)
 
     def executed(self, call: Call, artifact: Artifact, gelus: Gelus | None) -> Artifact:
@@ -167,32 +155,14 @@ class Runtime(Backend):
         assert isinstance(call, Engine)
         return call.executed(artifact, gelus)
 
-    def profile(self, call: Call, artifact: Artifact) -> RuntimeProfile:
-        """Let the runtime itself time the nodes, of the network and of a chain of tiny ones."""
-        import torch
-
-        assert isinstance(call, Engine)
-        content = artifacts.content_of(artifact)
-        example = [torch.ones(1, 1, 1, 1)]
-        chain = self.converted(onnx_file.chain(CHAIN_NODES, example[0].shape))
-        engine = self.engine(chain, example, "fp32")
-        return RuntimeProfile(call.profiler(content), engine, engine.profiler(chain))
-
     def settings(self, call: Call) -> Mapping[str, str | int]:
         """Return the versions, and on a CPU how many threads of the runtime compute.
 
-        They are counted on a small network that each runtime divides among its threads. A runtime
-        cannot be asked: one whose threads were lost in a fork says that it has them.
+        A runtime cannot be asked: one whose threads were lost in a fork says that it has them.
         """
-        import torch
-
         assert isinstance(call, Engine)
-        if call.device != "cpu":
-            return self.versions()
-        channels = max(PROBE_CHANNELS, 16 * torch.get_num_threads())
-        image = torch.ones(1, channels, PROBE_SIDE, PROBE_SIDE)
-        probe = self.converted(onnx_file.chain(PROBE_NODES, image.shape))
-        threads = computing_threads(self.engine(probe, [image], "fp32"))
+        probe = self.probe() if call.device == "cpu" else None
+        threads = computing_threads(probe) if probe else 0
         return {**self.versions(), **({"runtime_threads": threads} if threads else {})}
 
     def versions(self) -> Mapping[str, str]:
@@ -201,7 +171,24 @@ class Runtime(Backend):
 
     def missing(self, torch_device: str) -> str | None:
         """Check for the packages, and for a torch that exports."""
-        return packages.lacking({**self.oldest, "torch": onnx_file.OLDEST_TORCH})
+        lack = packages.lacking({"torch": OLDEST_TORCH, **self.oldest})
+        if lack or not self.on_cpu or torch_device == "cpu":
+            return lack
+        return f"bench measures {self.on_cpu} with --device cpu only"
+
+    def lacks_precision(self, precision: str, torch_device: str) -> str | None:
+        """Some runtimes are measured in fp32 only."""
+        if not self.on_cpu or precision == "fp32":
+            return None
+        return f"bench measures {self.on_cpu} in fp32 only, not in {precision}"
+
+
+def probe_image() -> Tensor:
+    """Return the image of a probe (1, C, H, W), which has channels for all threads of torch."""
+    import torch
+
+    channels = max(PROBE_CHANNELS, 16 * torch.get_num_threads())
+    return torch.ones(1, channels, PROBE_SIDE, PROBE_SIDE)
 
 
 def empty(name: str, shape: Sequence[object], dtype: str, device: str) -> Tensor:
@@ -225,6 +212,14 @@ def check_shapes(found: Sequence[Sequence[object]], example: Sequence[Tensor]) -
     shapes = [tuple(each) for each in found]
     if shapes != [tuple(each.shape) for each in example]:
         raise WrongEngineError(f"the exported network takes inputs of shape {shapes}")
+
+
+def numbered(name: str, tensors: Sequence[Tensor]) -> dict[str, str]:
+    """Describe tensors that have no names: `input0`, `input1`, ..."""
+    return {
+        f"{name}{place}": described(str(each.dtype).removeprefix("torch."), each.shape)
+        for place, each in enumerate(tensors)
+    }
 
 
 def described(dtype: str, shape: Sequence[object]) -> str:

@@ -52,9 +52,7 @@ class ExportOptions:
             autocompletion=lambda: list(exported_by()),
         ),
     ]
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The file to write: net.onnx, or net.xml.")
-    ]
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write, as net.onnx.")]
     precision: Annotated[
         str, typer.Option(metavar="P", help="The precision: see `bench list precisions`.")
     ] = "fp32"
@@ -206,6 +204,7 @@ def _tell(options: ExportOptions, case: Case, facts: CaseFacts, files: list[Path
         f"file against {check.against}: error {check.largest_relative_error:.1e}, "
         f"tolerated {check.tolerance:.1e}, of the difference between two images"
     )
-    tell(f"made by {made.exporter}, opset {made.opset}; the passport is in its metadata")
+    opset = f", opset {made.opset}" if made.opset else ""
+    tell(f"made by {made.exporter}{opset}; the passport is inside")
     if weights_of(case) == RANDOM:
         tell("The weights are random: give yours with --weights.")

@@ -22,8 +22,9 @@ class Artifact(msgspec.Struct, frozen=True):
 
     - `file`: its name in the folder of exported networks; `file_hash`: its SHA-256 in hexadecimal
       digits; `file_bytes`: its size.
-    - `exporter`: how it was made: `dynamo` (of `torch.export`) or `torchscript` (of a trace).
-      `opset`: the version of ONNX's operators in it, or in the ONNX file that it was made of.
+    - `exporter`: how it was made: `torch.export`, by way of ONNX `dynamo` (of `torch.export`, too)
+      or `torchscript` (of a trace). `opset`: the version of ONNX's operators in it, or in the ONNX
+      file that it was made of; 0 if it was made of none.
     - `operators`: how many nodes of each operator the runtime executes, after its optimisation.
       `fused`: those of them whose names are not in the file. `providers`: how many nodes each
       provider of the runtime executes. `types`: the types of the floating-point values.
@@ -32,7 +33,8 @@ class Artifact(msgspec.Struct, frozen=True):
       say; None where it was not asked.
     - `smooth_error`: the largest relative error on natural-looking images, as in a Check; None
       where the inputs are no images.
-    - `optimisation`: the level of the runtime's optimisation of the graph; "" if it has no levels.
+    - `optimisation`: the level of the runtime's optimisation of the graph, or the setting that
+      matters; "" if it has none.
     - `session_s`: seconds to load the file and to optimise it.
 
     The fields of what is executed are empty where the runtime was not asked.

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import torch
 from support import networks
-from support.runtimes import EACH, needs_onnxruntime
+from support.runtimes import EACH_OF_ONNX, needs_onnxruntime
 from torch import nn
 
 from bench.analysis.profile.trace import TraceError
@@ -20,7 +20,7 @@ from bench.harness.worker.runtime_pass import RuntimeRecorder
 
 pytestmark = pytest.mark.usefixtures("cache")
 SECONDS = 0.3
-EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH)
+EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH_OF_ONNX)
 
 
 class Net(nn.Module):

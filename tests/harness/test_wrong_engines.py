@@ -9,15 +9,24 @@ import copy
 import pytest
 import torch
 from support import networks
-from support.runtimes import EACH, needs_onnxruntime, needs_openvino
+from support.runtimes import (
+    AOTINDUCTOR,
+    EACH,
+    EACH_OF_ONNX,
+    needs_aotinductor,
+    needs_executorch,
+    needs_onnxruntime,
+    needs_openvino,
+)
 from torch import nn
 
-from bench.backends import BACKENDS, onnx_file, openvino
+from bench.backends import BACKENDS, onnx_file, openvino, program
 from bench.backends import onnxruntime as backend
 from bench.harness.worker.check import CheckError
 
 pytestmark = pytest.mark.usefixtures("cache")
 EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH)
+EACH_RUNTIME_OF_ONNX = pytest.mark.parametrize("runtime", EACH_OF_ONNX)
 HALF = 65504.0  # the largest float16
 LOUD = 500.0  # the square of such an activation is no float16
 
@@ -58,14 +67,15 @@ def plant(monkeypatch, tmp_path):
     """A function that makes each network wrong that is exported later, if it has such a type."""
 
     def plant_it(make_wrong, dtypes=(torch.float32, torch.float16)):
-        write = onnx_file.write
+        exported = program.exported
 
-        def wrong(model, example, exporter, path):
-            if example[0].dtype in dtypes:
+        def wrong(exporter, model, example, *device):
+            is_network = any(True for _ in model.parameters())  # else it is the probe
+            if is_network and example[0].dtype in dtypes:
                 model = make_wrong(copy.deepcopy(model))
-            write(model, example, exporter, path)
+            return exported(exporter, model, example, *device)
 
-        monkeypatch.setattr(onnx_file, "write", wrong)
+        monkeypatch.setattr(program, "exported", wrong)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "planted"))
 
     return plant_it
@@ -192,7 +202,7 @@ def by_tanh(net):
     return net
 
 
-@EACH_RUNTIME
+@pytest.mark.parametrize("runtime", [*EACH_OF_ONNX, AOTINDUCTOR])
 def test_a_gelu_by_tanh_in_the_file_is_refused(plant, runtime):
     prepared(quiet_gelu, runtime)
     plant(by_tanh)
@@ -245,7 +255,7 @@ def mish():
     return nn.Sequential(nn.Mish(), networks.head(3))
 
 
-@EACH_RUNTIME
+@pytest.mark.parametrize("runtime", [*EACH_OF_ONNX, AOTINDUCTOR])
 @pytest.mark.parametrize("make", [lambda: quiet_gelu(approximate="tanh"), mish])
 def test_a_network_whose_own_activation_has_a_tanh_is_no_wrong_engine(make, runtime):
     _, facts = prepared(make, runtime)
@@ -254,15 +264,32 @@ def test_a_network_whose_own_activation_has_a_tanh_is_no_wrong_engine(make, runt
         assert facts.artifact.gelus.tanh == 1
 
 
-@needs_onnxruntime
-def test_a_runtime_that_computes_in_fewer_bits_is_refused_though_its_answer_is_near(plant):
+@needs_executorch
+def test_an_activation_with_bounds_is_no_wrong_engine():
+    def make():
+        torch.manual_seed(0)
+        return nn.Sequential(networks.conv(), nn.ReLU(), nn.ReLU6(), networks.head())
+
+    assert prepared(make, "executorch")[1].artifact.providers.keys() == {"XnnpackBackend"}
+
+
+@needs_executorch
+def test_executorch_computes_each_gelu_by_erf():
+    with pytest.raises(CheckError, match="1 GELUs by erf, and the network 0"):
+        prepared(lambda: quiet_gelu(approximate="tanh"), "executorch")
+    assert prepared(quiet_gelu, "executorch")[1].artifact.gelus.erf == 1
+    assert prepared(mish, "executorch")[1].artifact.types == ["float"]
+
+
+@pytest.mark.parametrize("runtime", [each for each in EACH if each.values != ("openvino",)])
+def test_a_runtime_that_computes_in_fewer_bits_is_refused_though_its_answer_is_near(plant, runtime):
     def rounded(net):
         net[0].register_forward_hook(lambda _, __, y: y + 1e-6 * y.to(torch.bfloat16).float())
         return net
 
     plant(rounded)
     with pytest.raises(CheckError, match=r"fp32 was asked for, .* computes in bfloat16"):
-        prepared(lambda: nn.Sequential(networks.conv(), networks.head()))
+        prepared(lambda: nn.Sequential(networks.conv(), networks.head()), runtime)
 
 
 @needs_openvino
@@ -332,13 +359,53 @@ def test_the_facts_say_what_is_executed():
     assert BACKENDS["onnxruntime"].versions().items() <= settings.items()
 
 
-@EACH_RUNTIME
+@needs_executorch
+def test_the_facts_say_what_executorch_executes():
+    subject, facts = prepared(runtime="executorch", threads=torch.get_num_threads())
+    made = facts.artifact
+    own = sum(count for name, count in made.operators.items() if name.startswith("aten::"))
+    assert made.providers["ExecuTorch"] == own
+    assert sum(made.providers.values()) == sum(made.operators.values())
+    assert made.operators["aten::native_layer_norm"] == 1  # which XNNPACK does not have
+    convolutions = [made.operators.get(f"XNN{kind}Conv2d", 0) for kind in ("", "Depthwise")]
+    assert sum(convolutions) == 2
+    assert made.types == ["float"]
+    assert (made.exporter, made.opset, made.gelus.erf) == ("torch.export", 0, 1)
+    assert 0 <= made.smooth_error < 1e-4
+    assert made.inputs == {"input0": "float32 1x3x32x32"}
+    assert made.outputs == {"output0": "float32 1x5"}
+    assert made.session_s > 0
+    settings = subject.settings()
+    assert settings["artifact"] == made.file_hash
+    assert settings["executorch"] == BACKENDS["executorch"].versions()["executorch"]
+
+
+@needs_aotinductor
+@pytest.mark.slow
+def test_the_facts_say_what_aotinductor_executes():
+    subject, facts = prepared(runtime="aotinductor", threads=torch.get_num_threads())
+    made = facts.artifact
+    assert sum(made.providers.values()) == sum(made.operators.values())
+    assert sum(name.startswith("mkldnn__convolution") for name in made.operators) > 0
+    assert any(name.startswith("cpp_fused") for name in made.operators)
+    assert made.types == ["float"]
+    assert (made.exporter, made.optimisation) == ("torch.export", "freezing")
+    assert made.gelus.erf >= 1
+    assert made.gelus.tanh == 0
+    assert 0 <= made.smooth_error < 1e-4
+    assert made.inputs == {"input0": "float32 1x3x32x32"}
+    assert made.outputs == {"output0": "float32 1x5"}
+    assert made.session_s > 0
+    assert subject.settings()["artifact"] == made.file_hash
+
+
+@EACH_RUNTIME_OF_ONNX
 def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatch, runtime):
     write = onnx_file.write
 
     def failing(model, example, exporter, path):
         if exporter == onnx_file.DYNAMO:
-            raise onnx_file.ExportError("no such operator")
+            raise program.ExportError("no such operator")
         write(model, example, exporter, path)
 
     monkeypatch.setattr(onnx_file, "write", failing)
@@ -350,7 +417,7 @@ def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatc
         write(planted, example, exporter, path)
 
     monkeypatch.setattr(onnx_file, "write", wrong)
-    monkeypatch.setattr(onnx_file.packages, "version", lambda name: "another")
+    monkeypatch.setattr(program.packages, "version", lambda name: "another")
     assert prepared(runtime=runtime)[1].artifact.exporter == "torchscript"
 
 
@@ -363,7 +430,8 @@ def test_a_network_that_nothing_exports_names_each_reason(runtime):
     with pytest.raises(Exception, match=f"cannot be exported for {runtime}") as raised:
         prepared(Svd, runtime)
     assert type(raised.value).__name__ == "NotExportedError"
-    for words in ("dynamo: ", "linalg_svd", "torchscript: ", "Use another --backend"):
+    exporters = [f"{each}: " for each in BACKENDS[runtime].exporters]
+    for words in (*exporters, "linalg_svd", "Use another --backend"):
         assert words in str(raised.value)
 
 
@@ -379,7 +447,7 @@ def test_images_of_integers_in_any_order_of_memory_are_read_as_they_are(runtime)
         return networks.module(lambda self, x: self.net(x.float() / 255), net=net)
 
     _, facts = prepared(networks.with_inputs(bytes_net, example_inputs), runtime)
-    assert facts.artifact.inputs == {"x": "uint8 1x3x32x32"}
+    assert list(facts.artifact.inputs.values()) == ["uint8 1x3x32x32"]
     assert facts.artifact.smooth_error is None
     assert any("not checked on natural-looking images" in note for note in facts.notes)
 

@@ -6,7 +6,8 @@ import pytest
 
 from bench.backends import BACKENDS, onnx_file, packages
 
-NAMES = ("onnxruntime", "openvino")
+OF_ONNX = ("onnxruntime", "openvino")
+NAMES = (*OF_ONNX, "executorch", "aotinductor")
 LACKS = {name: BACKENDS[name].missing("cpu") for name in NAMES}  # as `bench doctor` prints them
 
 
@@ -15,8 +16,11 @@ def needs(name):
     return pytest.mark.skipif(LACKS[name] is not None, reason=str(LACKS[name]))
 
 
-needs_onnxruntime, needs_openvino = map(needs, NAMES)
-EACH = [pytest.param(name, marks=needs(name)) for name in NAMES]
+needs_onnxruntime, needs_openvino, needs_executorch, needs_aotinductor = map(needs, NAMES)
+EACH_OF_ONNX = [pytest.param(name, marks=needs(name)) for name in OF_ONNX]
+# A compilation by AOTInductor takes 15 s.
+AOTINDUCTOR = pytest.param("aotinductor", marks=[needs_aotinductor, pytest.mark.slow])
+EACH = [*EACH_OF_ONNX, pytest.param("executorch", marks=needs_executorch), AOTINDUCTOR]
 
 
 def passport_of(content):
@@ -29,7 +33,7 @@ def passport_of(content):
 # Versions that go with each other
 NEWEST = {
     **{"onnxruntime": "1.32.0", "openvino": "2026.4.1", "onnx": "1.23.2", "onnxscript": "0.7.2"},
-    "torch": "2.14.1+cu130",
+    **{"executorch": "1.5.1", "torch": "2.14.1+cu130"},
 }
 
 

@@ -37,6 +37,6 @@ def passport(
         "outputs": made.outputs if made else {},
         "preprocessing": None if is_own else msgspec.to_builtins(preprocessing.of(net)),
         "exporter": made.exporter if made else None,
-        "opset": made.opset if made else None,
+        "opset": (made.opset if made else 0) or None,
         "versions": versions,
     }

@@ -1,0 +1,62 @@
+"""What the runtimes share whose file is made of the ONNX file of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from bench.backends import artifacts, onnx_file
+from bench.backends.backend import Call
+from bench.backends.runtime import PROBE_NODES, Engine, Runtime, RuntimeProfile, probe_image
+from bench.records import Artifact
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CHAIN_NODES = 100  # of the file that shows what a profiler costs
+
+
+class OfOnnx(Runtime):
+    """A runtime that executes an ONNX file, or a file that is made of one."""
+
+    exporters = (onnx_file.DYNAMO, onnx_file.TORCHSCRIPT)
+
+    def converted(self, of_onnx: bytes) -> bytes:
+        """Return the runtime's own file that is made of an ONNX file."""
+        return of_onnx
+
+    def stored(self, of_onnx: artifacts.Stored) -> artifacts.Stored:
+        """Return the runtime's own file that is made of an ONNX file, in the folder of files."""
+        return of_onnx
+
+    def export(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        exporter: str,
+        identity: str = "",
+    ) -> Artifact:
+        """Export the network as ONNX for inputs of these shapes; make the runtime's file of it."""
+        of_onnx = onnx_file.exported(model, example, precision, exporter, identity)
+        opset = onnx_file.opset(onnx_file.parse(of_onnx.content))
+        return structs.replace(artifacts.artifact_of(self.stored(of_onnx), exporter), opset=opset)
+
+    def profile(self, call: Call, artifact: Artifact) -> RuntimeProfile:
+        """Let the runtime itself time the nodes, of the network and of a chain of tiny ones."""
+        import torch
+
+        assert isinstance(call, Engine)
+        content = artifacts.content_of(artifact)
+        example = [torch.ones(1, 1, 1, 1)]
+        chain = self.converted(onnx_file.chain(CHAIN_NODES, example[0].shape))
+        engine = self.engine(chain, example, "fp32")
+        return RuntimeProfile(call.profiler(content), engine, engine.profiler(chain))
+
+    def probe(self) -> Engine:
+        """Load a chain of pooling operators."""
+        image = probe_image()
+        content = self.converted(onnx_file.chain(PROBE_NODES, image.shape))
+        return self.engine(content, [image], "fp32")

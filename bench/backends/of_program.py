@@ -1,0 +1,72 @@
+"""What the runtimes share whose file is made of a program of `torch.export`. They run on a CPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.backends import artifacts, program
+from bench.backends.runtime import PROBE_NODES, Engine, Runtime, probe_image
+from bench.records import Artifact
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PROBE = "probe"  # the identity of the network on which threads are counted
+
+
+class OfProgram(Runtime):
+    """A runtime whose file is compiled from what `torch.export` captures of a network."""
+
+    exporters = (program.EXPORT,)
+
+    def compiled(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+        """Return the runtime's file of a network, for inputs of these shapes."""
+        raise NotImplementedError
+
+    def compiles_for(self) -> list[str]:
+        """Return what decides the content of a file besides the network and the packages."""
+        return []
+
+    def export(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        exporter: str,
+        identity: str = "",
+    ) -> Artifact:
+        """Compile a file of the network, and the one that `probe` loads."""
+        self._file_of(*_probe(), "fp32", PROBE)
+        return artifacts.artifact_of(self._file_of(model, example, precision, identity), exporter)
+
+    def probe(self) -> Engine | None:
+        """Load a chain of pooling operators; None if its file was removed meanwhile."""
+        chain, example = _probe()
+        known = artifacts.stored(self._key(chain, example, "fp32", PROBE))
+        return self.engine(known.content, example, "fp32") if known else None
+
+    def _file_of(
+        self, model: nn.Module, example: Sequence[Tensor], precision: str, identity: str
+    ) -> artifacts.Stored:
+        """Return the file of a network, compiled now unless the same one is there."""
+        key = self._key(model, example, precision, identity)
+        return artifacts.stored(key) or artifacts.store(
+            key, lambda path: path.write_bytes(program.exported(self.compiled, model, example))
+        )
+
+    def _key(
+        self, model: nn.Module, example: Sequence[Tensor], precision: str, identity: str
+    ) -> str:
+        source = str(sys.modules[type(self).__module__].__file__)
+        words = (artifacts.hash_of_file(__file__), precision, *self.compiles_for())
+        made_by = program.made_by(self.oldest, source, *words)
+        return artifacts.key_of(model, example, identity, made_by)
+
+
+def _probe() -> tuple[nn.Module, list[Tensor]]:
+    """Return a network without weights, and its image."""
+    from torch import nn
+
+    return nn.Sequential(*(nn.MaxPool2d(3, 1, 1) for _ in range(PROBE_NODES))), [probe_image()]
