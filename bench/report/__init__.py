@@ -20,7 +20,7 @@ from bench.models.naming import without_hash
 from bench.paper import accuracy
 from bench.paper.accuracy import Given
 from bench.records import Record, of_cases
-from bench.report import claims, colours, devices, index, page
+from bench.report import claims, colours, devices, index, page, runtimes
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import Reading, gather
@@ -134,7 +134,7 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     pages |= paper_tables.render(devices.by_allocation([last]), only=numbers)
     for figure in FIGURES:
         pages |= figure.draw([last])
-    return pages | _profile_page(last)
+    return pages | runtimes.render(last) | _profile_page(last)
 
 
 def joint(

@@ -25,6 +25,7 @@ ABOUT = {
     "claims.md": "the paper's claims about efficiency, tested",
     "results.tex": "every case as a LaTeX table, to print in a paper",
     "results.md": "every case: interval, verdict and its reasons",
+    "runtimes.md": "the same networks in several backends, the fastest way to run each",
     "table2.md": "Table 2 of the paper: ImageWoof",
     "table3.md": "Table 3: Cifar100, 64 pixels",
     "table4.md": "Table 4: ImageNet-1K, latency and throughput",

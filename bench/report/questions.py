@@ -29,7 +29,7 @@ def asked(device: DeviceResults) -> list[Asked]:
 
     Cases of different allocators or huge pages stand in different columns, so none of them asks.
     """
-    askers = (_of_tables, _of_results, _of_forms, _of_claims)
+    askers = (_of_tables, _of_results, _of_forms, _of_backends, _of_claims)
     return [pair for part in by_allocation([device]) for ask in askers for pair in ask(part)]
 
 
@@ -69,6 +69,19 @@ def _of_forms(device: DeviceResults) -> Iterator[Asked]:
         for base, candidate in itertools.combinations(several, 2):
             if base.case.model == candidate.case.model:
                 yield base.case, candidate.case, f"forms of {naming.without_hash(base.case.model)}"
+
+
+def _of_backends(device: DeviceResults) -> Iterator[Asked]:
+    """Neighbours by latency among the backends of one network, as `runtimes.md` shows them."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in device.rows:
+        if row.summary:
+            of_network = (row.case.model, row.case.form, row.case.threads, *row.case.ranked_with)
+            found.setdefault(of_network, []).append(row)
+    for several in found.values():
+        ordered = sorted(several, key=lambda row: row.typical_s or 0.0)
+        for base, candidate in itertools.pairwise(ordered):
+            yield base.case, candidate.case, f"backends of {naming.name(base.case)}"
 
 
 def _by_setting(rows: Sequence[Row]) -> list[list[Row]]:

@@ -28,6 +28,12 @@ TEXT_COLUMNS = (
     "Seen",
     "Limit",
     "Reason",
+    "Fastest",
+    "Images",
+    "Not told apart from it",
+    "In the opposite order",
+    "In eager mode",
+    "In this backend",
 )
 
 
