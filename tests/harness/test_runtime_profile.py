@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import torch
 from support import networks
-from support.runtimes import EACH_OF_ONNX, needs_onnxruntime
+from support.runtimes import AOTINDUCTOR, EACH_OF_ONNX, needs_executorch, needs_onnxruntime
 from torch import nn
 
 from bench.analysis.profile.trace import TraceError
@@ -90,6 +90,14 @@ def test_a_profile_whose_calls_differ_is_refused(monkeypatch):
     monkeypatch.setattr(onnxruntime.msgspec.json, "decode", shortened)
     with pytest.raises(WrongEngineError, match="differ between calls"):
         profiled("onnxruntime")
+
+
+@pytest.mark.parametrize(
+    "runtime", [pytest.param("executorch", marks=needs_executorch), AOTINDUCTOR]
+)
+def test_a_runtime_without_a_profiler_says_so(runtime):
+    with pytest.raises(TraceError, match=f"no profiler shows what {runtime} executes"):
+        profiled(runtime)
 
 
 class NoProfiler:

@@ -28,6 +28,7 @@ from bench.records import Utilisation
 from bench.text import version_numbers
 
 NO_TRACE = "There is no trace: of a runtime's profile, the mean times of the nodes are kept."
+NO_PROFILER = "no profiler shows what {} executes; use another --backend"
 NO_KERNEL = (
     "no kernel is in the trace: CUPTI is missing, or another profiler has it; on a Jetson, the "
     "profiler may need root"
@@ -76,13 +77,16 @@ def profile(job: Job, session: Session, prepared: Prepared) -> Profiled:
 
 
 def _recorder(job: Job, session: Session, prepared: Prepared) -> Recorder:
-    """Return the profiler of the runtime, or torch's, which sees all kernels of a GPU."""
-    operators = prepared.operators()
-    own = None if session.has_queue else prepared.profiler()
-    if own is not None:
-        return RuntimeRecorder(*own, operators, session)
-    is_known = BACKENDS[job.case.backend].one_by_one
-    return TorchRecorder(prepared.call, session, operators if is_known else ())
+    """Return the profiler of the runtime, or torch's, which sees all kernels of a GPU.
+
+    Raises TraceError for a runtime of a CPU that has no profiler.
+    """
+    backend, operators = BACKENDS[job.case.backend], prepared.operators()
+    if backend.exporters and not session.has_queue:
+        if own := prepared.profiler():
+            return RuntimeRecorder(*own, operators, session)
+        raise TraceError(NO_PROFILER.format(job.case.backend))
+    return TorchRecorder(prepared.call, session, operators if backend.one_by_one else ())
 
 
 def check_profiler(backend: str, session: Session) -> None:
