@@ -77,9 +77,10 @@ class Method(Engine):
         check_shapes([each.sizes() for each in metas], example)
 
     def __call__(self) -> list[Tensor]:
-        """Execute the network; return the output tensors, which the next call overwrites.
+        """Execute the network; return its output tensors, which are in the memory of the method.
 
-        A copy of large ones would be made in threads of torch, besides those of ExecuTorch.
+        The next call overwrites them. Copies of large ones would be made in threads of torch,
+        besides those of ExecuTorch.
         """
         return list(self._method.call(self._inputs, clone_outputs=False))
 

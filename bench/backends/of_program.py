@@ -38,8 +38,11 @@ class OfProgram(Runtime):
         identity: str = "",
     ) -> Artifact:
         """Compile a file of the network, and the one that `probe` loads."""
-        self._file_of(*_probe(), "fp32", PROBE)
+        self._make_probe()
         return artifacts.artifact_of(self._file_of(model, example, precision, identity), exporter)
+
+    def _make_probe(self) -> None:
+        self._file_of(*_probe(), "fp32", PROBE)
 
     def probe(self) -> Engine | None:
         """Load a chain of pooling operators; None if its file was removed meanwhile."""

@@ -32,7 +32,7 @@ QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
         (["run", "--models", "resnet50", "--precision", "half"], 2, "That is `fp16`"),
         (["run", "--models", "resnet50", "--device", "gpu"], 2, "NVIDIA GPU is --device cuda"),
         (["run", "--models", "resnet50", "--device", "mps"], 2, "There is no driver for it"),
-        (["run", "--models", "resnet50", "--backend", "tensorrt"], 2, "it can with ONNX Runtime"),
+        (["run", "--models", "resnet50", "--backend", "tensorrt"], 2, "it can with `onnxruntime`"),
         (["run", "--models", "resnet50", "--backend", "onnx"], 2, "That is `onnxruntime`"),
         (["run", "--models", "resnet18"], 2, "timm has it: --models timm/resnet18"),
         (["run", "--suite", "tabel6"], 2, "Did you mean table6"),

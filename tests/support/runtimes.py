@@ -18,9 +18,10 @@ def needs(name):
 
 needs_onnxruntime, needs_openvino, needs_executorch, needs_aotinductor = map(needs, NAMES)
 EACH_OF_ONNX = [pytest.param(name, marks=needs(name)) for name in OF_ONNX]
+EACH_BUT_AOTINDUCTOR = [*EACH_OF_ONNX, pytest.param("executorch", marks=needs_executorch)]
 # A compilation by AOTInductor takes 15 s.
 AOTINDUCTOR = pytest.param("aotinductor", marks=[needs_aotinductor, pytest.mark.slow])
-EACH = [*EACH_OF_ONNX, pytest.param("executorch", marks=needs_executorch), AOTINDUCTOR]
+EACH = [*EACH_BUT_AOTINDUCTOR, AOTINDUCTOR]
 
 
 def passport_of(content):
