@@ -2,8 +2,9 @@
 
 `nox` runs `tests` (the quick tests), `lint` and `types`. A change must also pass `slow` and
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
-and `soak` are long tests of faults and of resource use. `attack` draws stores, networks, signals
-and environments from a seed, and looks for what nobody thought of. `zoo` checks the check of forms
+and `soak` are long tests of faults and of resource use; `aotinductor` has those that compile with
+AOTInductor. `attack` draws stores, networks, signals and environments from a seed, and looks for
+what nobody thought of. `zoo` checks the check of forms
 on all networks of timm that can be merged, and `paper_zoo` all checks on the paper's networks.
 `oldest` and `newest` run the quick tests with the oldest and the newest packages that
 `pyproject.toml` allows. `bench_cpu`, `bench_gpu` and `bench_orin` measure and write a report;
@@ -90,6 +91,12 @@ def faults(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run 2,000 short rounds, and 15 minutes on the CPU, and check memory: about 20 minutes."""
     session.run(PYTHON, "-m", "pytest", "-s", "-m", "soak", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def aotinductor(session: nox.Session) -> None:
+    """Run the tests that compile with AOTInductor: about ten minutes on two cores."""
+    session.run(PYTHON, "-m", "pytest", "-m", "aotinductor", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)

@@ -188,7 +188,7 @@ def resting_s(runtime, force_stop=True):
     return in_a_process(_run_and_rest, runtime, force_stop)
 
 
-@EACH_RUNTIME
+@pytest.mark.parametrize("runtime", EACH_BUT_AOTINDUCTOR)
 @pytest.mark.slow
 @of_linux
 def test_a_waiting_runtime_uses_no_cpu(runtime):
@@ -285,7 +285,7 @@ def test_executorch_reads_its_file_from_memory_that_stays(cache):
 
 
 @needs_aotinductor
-@pytest.mark.slow
+@pytest.mark.aotinductor
 def test_a_package_of_aotinductor_leaves_nothing_behind_and_is_loaded_with_a_passport(tmp_path):
     images, backend = torch.randn(1, 3, 8, 8), BACKENDS["aotinductor"]
     folders = {Path(tempfile.gettempdir()), Path("/tmp")}

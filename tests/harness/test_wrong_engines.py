@@ -176,7 +176,7 @@ def test_a_wrong_file_is_refused(plant, make_wrong, runtime):
 
 
 @needs_aotinductor
-@pytest.mark.slow
+@pytest.mark.aotinductor
 def test_a_wrong_file_of_aotinductor_is_refused(plant):
     plant(without_mean)
     with pytest.raises(CheckError, match="differs from that of"):
@@ -397,7 +397,7 @@ def test_the_facts_say_what_executorch_executes():
 
 
 @needs_aotinductor
-@pytest.mark.slow
+@pytest.mark.aotinductor
 def test_the_facts_say_what_aotinductor_executes():
     subject, facts = prepared(runtime="aotinductor", threads=torch.get_num_threads())
     made = facts.artifact

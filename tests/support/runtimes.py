@@ -20,7 +20,7 @@ needs_onnxruntime, needs_openvino, needs_executorch, needs_aotinductor = map(nee
 EACH_OF_ONNX = [pytest.param(name, marks=needs(name)) for name in OF_ONNX]
 EACH_BUT_AOTINDUCTOR = [*EACH_OF_ONNX, pytest.param("executorch", marks=needs_executorch)]
 # A compilation by AOTInductor takes 15 s.
-AOTINDUCTOR = pytest.param("aotinductor", marks=[needs_aotinductor, pytest.mark.slow])
+AOTINDUCTOR = pytest.param("aotinductor", marks=[needs_aotinductor, pytest.mark.aotinductor])
 EACH = [*EACH_BUT_AOTINDUCTOR, AOTINDUCTOR]
 
 
