@@ -437,7 +437,7 @@ def test_where_the_first_exporter_fails_or_is_wrong_the_second_counts(monkeypatc
     assert prepared(runtime=runtime)[1].artifact.exporter == "torchscript"
 
 
-@EACH_RUNTIME
+@BUT_AOTINDUCTOR
 def test_a_network_that_nothing_exports_names_each_reason(runtime):
     class Svd(nn.Module):
         def forward(self, x):
