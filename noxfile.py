@@ -4,8 +4,8 @@
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
 and `soak` are long tests of faults and of resource use; `aotinductor` has those that compile with
 AOTInductor. `attack` draws stores, networks, signals and environments from a seed, and looks for
-what nobody thought of. `zoo` checks the check of forms
-on all networks of timm that can be merged, and `paper_zoo` all checks on the paper's networks.
+what nobody thought of. `zoo` checks the check of forms on all networks of timm that can be merged,
+and `paper_zoo` all checks on the paper's networks.
 `oldest` and `newest` run the quick tests with the oldest and the newest packages that
 `pyproject.toml` allows. `bench_cpu`, `bench_gpu` and `bench_orin` measure and write a report;
 `report` writes the report again.

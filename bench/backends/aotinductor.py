@@ -15,12 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from msgspec import structs
-
 from bench.backends import artifacts, program, pt2_file
 from bench.backends.compiled import Compiled, compiler
-from bench.backends.of_program import OfProgram
-from bench.backends.runtime import Engine, check_bindable, numbered
+from bench.backends.of_program import OfProgram, ProgramEngine
+from bench.backends.runtime import Engine, check_bindable, dtype_of
 from bench.devices import clocks
 from bench.devices.variables import deciding_variables
 from bench.errors import starting
@@ -99,7 +97,7 @@ class AotInductor(OfProgram):
         return super().missing(torch_device) or Compiled().missing(torch_device)
 
 
-class Library(Engine):
+class Library(ProgramEngine):
     """A library that AOTInductor has compiled, called with the tensors of the example."""
 
     def __init__(self, content: bytes, example: Sequence[Tensor], precision: str) -> None:
@@ -107,18 +105,17 @@ class Library(Engine):
 
         super().__init__(example, precision)
         for place, each in enumerate(example):  # the library does not look at their memory order
-            check_bindable(f"input{place}", each, str(each.dtype).removeprefix("torch."))
+            check_bindable(f"input{place}", each, dtype_of(each))
         with lock.scratch() as scratch, _unpacking_in(scratch):
             path = scratch / "net.pt2"
             path.write_bytes(content)
             began = clocks.monotonic()
             self._loader: Any = torch._inductor.aoti_load_package(str(path)).loader
             self.load_s = clocks.monotonic() - began
-        self._inputs = list(example)
 
     def __call__(self) -> list[Tensor]:
         """Execute the network; return new output tensors."""
-        return list(self._loader.run(self._inputs))
+        return list(self._loader.run(list(self._example)))
 
     def executed(self, artifact: Artifact, gelus: Gelus | None) -> Artifact:
         """Return the artifact with the kernels that the generated code calls, and their types.
@@ -127,23 +124,18 @@ class Library(Engine):
         formula that no GELU of the network has.
         """
         code = pt2_file.read(artifacts.content_of(artifact))
-        outputs = self()
-        types, found = pt2_file.types(code), pt2_file.gelus(code)
-        own = [str(each.dtype).removeprefix("torch.") for each in (*self._inputs, *outputs)]
-        self.check_types(types, own)
-        self.check_gelus([Gelus(min(found.erf, 1), min(found.tanh, 1))], gelus)
+        found = pt2_file.gelus(code)
         owners = {"ATen": len(code.of_torch()), "Inductor": len(code.generated())}
-        return structs.replace(
+        made = self.recorded(
             artifact,
+            pt2_file.types(code),
             operators=dict(pt2_file.operators(code).most_common()),
             providers={name: count for name, count in owners.items() if count},
-            types=self.shown(types),
             gelus=found,
-            inputs=numbered("input", self._inputs),
-            outputs=numbered("output", outputs),
             optimisation=FREEZING,
-            session_s=self.load_s,
         )
+        self.check_gelus([Gelus(min(found.erf, 1), min(found.tanh, 1))], gelus)
+        return made
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def key_of(
     """
     import torch
 
-    sources = sorted({_source_hash(type(module)) for module in model.modules()})
+    sources = sorted({source_hash(type(module)) for module in model.modules()})
     words = (identity or secrets.token_hex(), *versions, *sources)
     found = hashlib.sha256(repr(words).encode())
     values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -63,7 +63,7 @@ def key_of_converted(source: Stored, made_by: Sequence[str]) -> str:
     return hash_of(repr((source.name, *made_by)).encode())[:KEY_DIGITS]
 
 
-def _source_hash(kind: type) -> str:
+def source_hash(kind: type) -> str:
     """Return a hash of the file that defines a class; "" where there is none."""
     module = sys.modules.get(kind.__module__)
     return hash_of_file(getattr(module, "__file__", None) or "")

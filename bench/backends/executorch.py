@@ -10,11 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from msgspec import structs
-
 from bench.backends import artifacts, program, pte_file
-from bench.backends.of_program import OfProgram
-from bench.backends.runtime import Engine, check_shapes, numbered
+from bench.backends.of_program import OfProgram, ProgramEngine
+from bench.backends.runtime import Engine, check_shapes
 from bench.devices import clocks
 from bench.records import Artifact, Gelus
 
@@ -55,7 +53,7 @@ class ExecuTorch(OfProgram):
             _bindings()
 
 
-class Method(Engine):
+class Method(ProgramEngine):
     """A program that ExecuTorch has loaded, called with the tensors of the example."""
 
     def __init__(self, content: bytes, example: Sequence[Tensor], precision: str) -> None:
@@ -71,7 +69,6 @@ class Method(Engine):
         self._program = _bindings()._load_program_from_buffer(content)
         self._method = self._program.load_method(METHOD)
         self.load_s = clocks.monotonic() - began
-        self._inputs = list(example)
         meta = self._method.method_meta()
         metas = [meta.input_tensor_meta(place) for place in range(meta.num_inputs())]
         check_shapes([each.sizes() for each in metas], example)
@@ -82,7 +79,7 @@ class Method(Engine):
         The next call overwrites them. Copies of large ones would be made in threads of torch,
         besides those of ExecuTorch.
         """
-        return list(self._method.call(self._inputs, clone_outputs=False))
+        return list(self._method.call(list(self._example), clone_outputs=False))
 
     def executed(self, artifact: Artifact, gelus: Gelus | None) -> Artifact:
         """Return the artifact with the nodes of the program, which is executed as it is.
@@ -91,21 +88,16 @@ class Method(Engine):
         another formula than the network's.
         """
         nodes, types = pte_file.read(artifacts.content_of(artifact))
-        outputs = self()
-        own = [str(each.dtype).removeprefix("torch.") for each in (*self._inputs, *outputs)]
-        self.check_types(types, own)
         found = pte_file.gelus(nodes)
-        self.check_gelus([found], gelus)
-        return structs.replace(
+        made = self.recorded(
             artifact,
+            types,
             operators=dict(Counter(each.operator for each in nodes).most_common()),
             providers=dict(Counter(each.provider for each in nodes)),
-            types=self.shown(types),
             gelus=found,
-            inputs=numbered("input", self._inputs),
-            outputs=numbered("output", outputs),
-            session_s=self.load_s,
         )
+        self.check_gelus([found], gelus)
+        return made
 
 
 def _bindings() -> Any:

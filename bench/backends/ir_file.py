@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import io
 import zipfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,8 +63,7 @@ def read(content: bytes) -> Any:
 
 def gelus(model: Any) -> Gelus:
     """Count the GELUs by their formula, and the single calls of erf and tanh."""
-    found = Counter(_formula(node) for node in model.get_ops())
-    return Gelus(found["erf"], found["tanh"])
+    return Gelus.of(_formula(node) for node in model.get_ops())
 
 
 def _formula(node: Any) -> str:

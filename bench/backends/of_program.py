@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from bench.backends import artifacts, program
-from bench.backends.runtime import PROBE_NODES, Engine, Runtime, probe_image
+from bench.backends.runtime import (
+    PROBE_NODES,
+    Engine,
+    Runtime,
+    described,
+    dtype_of,
+    probe_image,
+)
 from bench.records import Artifact
 
 if TYPE_CHECKING:
@@ -62,10 +70,37 @@ class OfProgram(Runtime):
     def _key(
         self, model: nn.Module, example: Sequence[Tensor], precision: str, identity: str
     ) -> str:
-        source = str(sys.modules[type(self).__module__].__file__)
-        words = (artifacts.hash_of_file(__file__), precision, *self.compiles_for())
-        made_by = program.made_by(self.oldest, source, *words)
+        words = (artifacts.source_hash(type(self)), precision, *self.compiles_for())
+        made_by = program.made_by(self.oldest, __file__, *words)
         return artifacts.key_of(model, example, identity, made_by)
+
+
+class ProgramEngine(Engine):
+    """A file that is loaded, whose inputs and outputs have no names."""
+
+    def recorded(self, artifact: Artifact, types: Sequence[str], **found: Any) -> Artifact:
+        """Return the artifact with types, inputs and outputs, and with what else was `found`.
+
+        Raises WrongEngineError for a type of fewer bits than the precision has.
+        """
+        outputs = self()
+        self.check_types(types, [dtype_of(each) for each in (*self._example, *outputs)])
+        return structs.replace(
+            artifact,
+            types=self.shown(types),
+            inputs=_numbered("input", self._example),
+            outputs=_numbered("output", outputs),
+            session_s=self.load_s,
+            **found,
+        )
+
+
+def _numbered(name: str, tensors: Sequence[Tensor]) -> dict[str, str]:
+    """Describe tensors that have no names: `input0`, `input1`, ..."""
+    return {
+        f"{name}{place}": described(dtype_of(each), each.shape)
+        for place, each in enumerate(tensors)
+    }
 
 
 def _probe() -> tuple[nn.Module, list[Tensor]]:

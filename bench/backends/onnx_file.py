@@ -155,8 +155,7 @@ def gelus(proto: Any) -> Gelus:
     ONNX's `Gelu` has the attribute `approximate`. `FastGelu`, `BiasGelu` and another `Gelu` are
     operators of ONNX Runtime. A GELU may also consist of single nodes around `Erf` or `Tanh`.
     """
-    found = Counter(_formula(node) for node in _nodes(proto))
-    return Gelus(found["erf"], found["tanh"])
+    return Gelus.of(_formula(node) for node in _nodes(proto))
 
 
 def _formula(node: Any) -> str:

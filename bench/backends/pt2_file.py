@@ -31,7 +31,7 @@ NUMBER = re.compile(r"_\d+$")  # of a generated kernel
 WORD = re.compile(r'const char\* (\w+) = "(\w+)"')
 ACTIVATION = re.compile(r'"(gelu|tanh)"')
 VARIABLE = re.compile(r"&(\w+)")
-TANH, ERF = re.compile(r"\btanh\("), re.compile(r"\berf\(")
+CALLS = {"erf": re.compile(r"\berf\("), "tanh": re.compile(r"\btanh\(")}  # in a kernel
 OF_VALUE = re.compile(r"\bcached_torch_dtype_(\w+)")
 OF_ARGUMENT = re.compile(r"\b(?:\w+::)*(\w+?)(?:_t)?\*")
 REDUCED = re.compile(r"\b(Half|BFloat16|half|bfloat16|Float8\w+)\b")  # anywhere in a kernel
@@ -99,9 +99,8 @@ def gelus(code: Code) -> Gelus:
     Inductor may compute a GELU again in each kernel that needs it.
     """
     bodies = [code.kernels[each] for each in code.generated()]
-    fused = Counter(_fused_formulas(code))
-    erf, tanh = (sum(bool(each.search(body)) for body in bodies) for each in (ERF, TANH))
-    return Gelus(erf + fused["erf"], tanh + fused["tanh"])
+    formulas = [name for body in bodies for name, each in CALLS.items() if each.search(body)]
+    return Gelus.of([*formulas, *_fused_formulas(code)])
 
 
 def _fused_formulas(code: Code) -> list[str]:

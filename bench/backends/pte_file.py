@@ -6,7 +6,6 @@ XNNPACK executes parts of a program, each from a graph of its own.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
@@ -67,8 +66,7 @@ def read(content: bytes) -> Plan:
 
 def gelus(nodes: Sequence[Node]) -> Gelus:
     """Count the GELUs by their formula, and the single calls of erf and tanh."""
-    found = Counter(each.formula for each in nodes)
-    return Gelus(found["erf"], found["tanh"])
+    return Gelus.of(each.formula for each in nodes)
 
 
 def with_passport(content: bytes, passport: Mapping[str, object]) -> bytes:

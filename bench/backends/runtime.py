@@ -214,12 +214,9 @@ def check_shapes(found: Sequence[Sequence[object]], example: Sequence[Tensor]) -
         raise WrongEngineError(f"the exported network takes inputs of shape {shapes}")
 
 
-def numbered(name: str, tensors: Sequence[Tensor]) -> dict[str, str]:
-    """Describe tensors that have no names: `input0`, `input1`, ..."""
-    return {
-        f"{name}{place}": described(str(each.dtype).removeprefix("torch."), each.shape)
-        for place, each in enumerate(tensors)
-    }
+def dtype_of(tensor: Tensor) -> str:
+    """Return torch's name of the type of a tensor: `float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def described(dtype: str, shape: Sequence[object]) -> str:

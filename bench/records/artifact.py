@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import msgspec
 
 from bench.records.fields import Count, Deviation, Duration, Name
@@ -15,6 +18,12 @@ class Gelus(msgspec.Struct, frozen=True):
 
     erf: Count = 0
     tanh: Count = 0
+
+    @classmethod
+    def of(cls, formulas: Iterable[str]) -> Gelus:
+        """Count formulas: `erf` and `tanh`; other words do not count."""
+        found = Counter(formulas)
+        return cls(found["erf"], found["tanh"])
 
 
 class Artifact(msgspec.Struct, frozen=True):

@@ -87,8 +87,8 @@ def _columns(device: DeviceResults) -> dict[Setting, Column]:
             plain = msgspec.structs.replace(case, backend=USUAL.backend, precision=USUAL.precision)
             found.setdefault((case.backend, case.precision), {})[plain] = row
     places = {name: place for place, name in enumerate(BACKENDS)}
-    order = sorted(found, key=lambda each: (places.get(each[0], len(places)), each[1]))
-    return {each: found[each] for each in sorted(order, key=lambda each: each != EAGER)}
+    order = sorted(found, key=lambda each: (each != EAGER, places.get(each[0], len(places)), each))
+    return {each: found[each] for each in order}
 
 
 def _usual(columns: Mapping[Setting, Column]) -> Setting:
@@ -195,7 +195,8 @@ def _chains(columns: Mapping[Setting, Column], networks: Sequence[Case]) -> list
     """All measured forms of each network that is in `networks`, the one that is trained first."""
     found: dict[Case, list[Case]] = {_plain(network): [] for network in networks}
     for network in dict.fromkeys(case for column in columns.values() for case in column):
-        found.get(_plain(network), []).append(network)
+        if (plain := _plain(network)) in found:
+            found[plain].append(network)
     return [
         sorted(chain, key=lambda case: not forms.find(case.form).is_built)
         for chain in found.values()
@@ -215,7 +216,7 @@ def _orders(columns: Mapping[Setting, Column], networks: Sequence[Case]) -> str:
             both = [
                 each
                 for each in networks
-                if naming.image(each) == size and _is_ranked(usual, each, column)
+                if naming.image(each) == size and _is_ranked(each, usual, column)
             ]
             found = agreement([usual[each] for each in both], [column[each] for each in both])
             if found:
@@ -238,8 +239,8 @@ def _order_line(
     }
 
 
-def _is_ranked(usual: Column, network: Case, column: Column) -> bool:
-    return all(network in each and each[network].is_ranked for each in (usual, column))
+def _is_ranked(network: Case, *columns: Column) -> bool:
+    return all(network in each and each[network].is_ranked for each in columns)
 
 
 def _flips(device: DeviceResults, columns: Mapping[Setting, Column]) -> Iterator[str]:
