@@ -2,29 +2,26 @@
 
     PYTHONPATH=tests:. .nox/env/bin/python tests/benchmarks/settle_speed.py FOLDER
 
-Three times, in turns: three rounds and `bench settle`, and many rounds of all networks; each into
-its own folder below FOLDER. A folder that is complete is not measured again. The program prints the
-seconds until 90 % of the pairs were decided by the rule of settle, or as many as the uniform rounds
-decided, if these are fewer. It then prints the ratios of three pairs, as each sitting settled them.
-It exits with 1 if settle needs more than 0.6 of the uniform seconds (the median of three), or if
-fewer than eight of the nine intervals hold the pair's pooled ratio.
+Three times, in turns: three rounds and `bench settle`, and many rounds of all networks; about ten
+minutes each, into its own folder below FOLDER. A folder that is complete is not measured again. The
+program prints the seconds until 90 % of the pairs were decided by the rule of settle, or as many as
+the uniform rounds decided, if these are fewer. It then prints the ratios of three pairs, as each
+sitting settled them. It exits with 1 if settle needs more than 0.6 of the uniform seconds (the
+median of three), or if fewer than eight of the nine intervals hold the pair's pooled ratio.
 """
 
 import argparse
 import itertools
 import math
-import shutil
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
+from support.sittings import Sitting, measured
 
 from bench.analysis import stats
-from bench.analysis.recorded import Recorded, latest
+from bench.analysis.recorded import Recorded
 from bench.analysis.settle import Question, answer
 from bench.analysis.settle.ledger import Ledger
 from bench.models.naming import selector
@@ -33,8 +30,8 @@ from bench.records import Failure, Measurement
 TIMES = 3
 SHARE = 0.9  # of the pairs
 BAR = 0.6
-LONGEST = "12m"  # of `bench settle`
-UNIFORM_ROUNDS = 18
+LONGEST = "7m"  # of `bench settle`
+UNIFORM_ROUNDS = 10
 RUN = ("run", "--suite", "table6", "--batch", "1", "--preset", "quick")
 PAIRS = (
     ("mobilenetv3_l", "resnet50"),
@@ -42,27 +39,6 @@ PAIRS = (
     ("repnext_u3_t@rrep", "convnext_t"),
 )
 MUST_HOLD = 8  # of the nine intervals
-
-
-class Sitting(NamedTuple):
-    """What one way of measuring put on record; `began_s` is its begin by the monotonic clock."""
-
-    began_s: float
-    recorded: Recorded
-
-
-def measured(folder: Path, *commands: tuple[str, ...]) -> Sitting:
-    """Measure into a folder, unless it is complete, and read it."""
-    mark = folder / "began"
-    if not mark.exists():
-        shutil.rmtree(folder, ignore_errors=True)  # of a program that was killed
-        began = time.monotonic()
-        for command in commands:
-            where = [str(folder)] if command[0] == "settle" else ["--out", str(folder)]
-            subprocess.run([sys.executable, "-m", "bench", *command, *where], check=True)
-        mark.write_text(str(began))
-    (recorded,) = latest(folder)
-    return Sitting(float(mark.read_text()), recorded)
 
 
 def ended_s(record: Measurement | Failure) -> float:
