@@ -1,5 +1,10 @@
 """Which allocator a process has is found out by what it does, whatever its shell says."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 from support.shells import RAISED, library, needs_glibc, printed
 
@@ -84,6 +89,26 @@ def test_a_library_that_replaces_malloc_is_found_by_its_name(tmp_path):
     unknown = {"LD_PRELOAD": str(library(tmp_path, "libmimalloc.so.2"))}
     assert printed(FOUND, **unknown) == "libmimalloc.so.2"
     assert "Unset LD_PRELOAD." in printed(BROUGHT.format("default"), **unknown)
+
+
+@needs_glibc
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("lscpu") is None, reason="the launcher needs lscpu")
+def test_the_library_of_pytorchs_own_launcher_is_found(tmp_path):
+    """It preloads the library that lies in the environment."""
+    folder, program = tmp_path / "lib", tmp_path / "program.py"
+    folder.mkdir()
+    library(folder, "libtcmalloc.so")
+    program.write_text(f"{FOUND}\n{BROUGHT.format('default')}")
+    launcher = [sys.executable, "-m", "torch.backends.xeon.run_cpu", "--enable-tcmalloc"]
+    launcher += ["--disable-numactl", "--disable-taskset", "--disable-iomp"]
+    environ = {**os.environ, "CONDA_PREFIX": str(tmp_path)}
+    done = subprocess.run(
+        [*launcher, program], env=environ, capture_output=True, text=True, check=True
+    )
+    found, brought = done.stdout.strip().splitlines()
+    assert found.endswith("tcmalloc")
+    assert "--allocator tcmalloc" in brought
 
 
 @needs_glibc
