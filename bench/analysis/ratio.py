@@ -89,19 +89,17 @@ def compare(
 ) -> Comparison:
     """Compare two cases by their rounds; each case needs at least one round.
 
+    Where too few rounds took turns, all rounds decide if they can, as those of different times do.
     `usual` is the state that the ratio is adjusted to; `margin` the smallest relevant difference.
     """
     both = paired(base, candidate)
     rounds = [pairs_of(*each) for each in both]
     if len(rounds) >= FEWEST_PROCESSES:
         found = _side_by_side(both, rounds, usual, margin)
-    elif rounds:
-        ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
-        remedy = FEW_ROUNDS_REMEDY + WITHOUT_BUDGET * ended_by_budget
-        few = "one round" if len(rounds) == 1 else f"{len(rounds)} rounds"
-        found = _Found(None, rounds=len(rounds), note=f"{few} cannot decide: {remedy}")
     else:
         found = _apart(base, candidate)
+        if rounds and stats.find(found.ratio, margin) not in ("FASTER", "SLOWER"):
+            found = _too_few(base, candidate, len(rounds))
     base_s, candidate_s = _latencies(rounds, base, candidate)
     return Comparison(
         base=base[0].case,
@@ -158,6 +156,14 @@ def _side_by_side(
         len(groups),
         kinds_agree=agree,
     )
+
+
+def _too_few(base: Sequence[Measurement], candidate: Sequence[Measurement], rounds: int) -> _Found:
+    """Some rounds took turns, fewer than an interval needs."""
+    ended_by_budget = "budget" in (base[-1].stopped_by, candidate[-1].stopped_by)
+    remedy = FEW_ROUNDS_REMEDY + WITHOUT_BUDGET * ended_by_budget
+    few = "one round" if rounds == 1 else f"{rounds} rounds"
+    return _Found(None, rounds=rounds, note=f"{few} cannot decide: {remedy}")
 
 
 def _alone(kind: Range) -> Estimate | None:

@@ -122,6 +122,19 @@ def test_few_rounds_have_no_ratio_and_a_remedy(count, said):
     assert found.candidate_s / found.base_s == pytest.approx(9)
 
 
+@pytest.mark.parametrize(
+    ("times", "finding", "rounds"), [(9.0, "SLOWER", 0), (1.0, "UNDECIDED", 1)]
+)
+def test_cases_that_took_few_turns_are_compared_by_all_rounds(times, finding, rounds):
+    base = rounds_of(BASE, [1.0], [1.01], [0.99], run_id="then")
+    base += rounds_of(BASE, [1.0], run_id="now")
+    slower = [[times], [1.02 * times], [0.98 * times]]
+    found = compare(base, rounds_of(CANDIDATE, *slower, start=5, run_id="now"))
+    assert (found.finding, found.rounds) == (finding, rounds)
+    said = "one round cannot decide" if rounds else "measured at different times"
+    assert said in found.note
+
+
 @pytest.mark.parametrize("counts", [(2, 3), (3, 2)])
 def test_few_processes_of_different_times_have_no_ratio_and_a_remedy(counts):
     then, now = (
