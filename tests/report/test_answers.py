@@ -80,3 +80,15 @@ def test_a_batch_a_resolution_and_a_device_answer_for_themselves():
         *three_rounds("swin_b", 3.0, batch=64),
     )
     assert [(each.batch, each.cases) for each in found] == [(1, 2), (128, 2)]
+
+
+def test_the_groups_of_several_allocators_say_which_they_are():
+    found = answers_of(
+        *(
+            each
+            for allocator in ("default", "arena")
+            for model in ("resnet50", "swin_t")
+            for each in three_rounds(model, 1.0, allocator=allocator)
+        )
+    )
+    assert [each.allocation for each in found] == ["", "arena"]

@@ -37,6 +37,7 @@ class Winner(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """The answers of one group. `device` is the number of the device in the report.
 
+    `allocation` names allocator and huge pages, where they are not the default.
     `accurate` is the fastest case with a top-1 of at least `least_top1` per cent; None where fewer
     than two cases have a known top-1.
     """
@@ -44,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
     device: int
     batch: int
     size: str
+    allocation: str
     cases: int
     fastest: Winner
     accurate: Winner | None
@@ -81,6 +83,7 @@ def _answer(device: int, rows: Sequence[Row]) -> Answer:
         device=device,
         batch=case.batch,
         size=naming.size(case),
+        allocation=naming.allocation(case),
         cases=len(rows),
         fastest=_winner(rows),
         accurate=_winner(accurate) if accurate else None,

@@ -40,7 +40,7 @@ function buildAnswers() {
   const several = (key) => unique(data.answers.map((each) => each[key])).length > 1;
   at('answer-list').append(...data.answers.flatMap((answer) => {
     const place = [several('device') || several('batch') ? data.devices[answer.device].label : '',
-      `batch ${answer.batch}`, several('size') ? answer.size : ''];
+      `batch ${answer.batch}`, several('size') ? answer.size : '', answer.allocation];
     const lines = [winnerOf(`Fastest of ${answer.cases} cases`, answer.fastest)];
     if (answer.accurate) {
       const least = significant(answer.least_top1);
