@@ -11,12 +11,13 @@ from bench.backends.eager import Eager
 from bench.backends.executorch import ExecuTorch
 from bench.backends.onnxruntime import OnnxRuntime
 from bench.backends.openvino import OpenVino
+from bench.backends.tensorrt import TensorRt
 
 __all__ = ["BACKENDS", "Backend", "about", "exported_by"]
 
 _NOT_YET = (
-    "bench cannot execute networks with it; it can with `onnxruntime`, `openvino`, `aotinductor` "
-    "and `executorch`."
+    "bench cannot execute networks with it; it can with `onnxruntime`, `openvino`, `aotinductor`, "
+    "`executorch` and `tensorrt`."
 )
 KNOWN_AS = {  # names that other tools use
     **dict.fromkeys(["inductor", "torchcompile", "torch.compile"], "That is `compile`."),
@@ -27,9 +28,10 @@ KNOWN_AS = {  # names that other tools use
     **dict.fromkeys(["ov", "ir"], "That is `openvino`."),
     **dict.fromkeys(["aoti", "pt2", "aot_inductor"], "That is `aotinductor`."),
     **dict.fromkeys(["et", "pte", "xnnpack"], "That is `executorch`."),
+    **dict.fromkeys(["trt", "trtexec", "engine"], "That is `tensorrt`."),
     **dict.fromkeys(
         [
-            *("tensorrt", "trt", "tflite", "ncnn", "mnn", "tvm"),
+            *("tflite", "ncnn", "mnn", "tvm"),
             *("coreml", "torchscript", "jit"),
         ],
         _NOT_YET,
@@ -45,6 +47,7 @@ BACKENDS: dict[str, Backend] = {
     "openvino": OpenVino(),
     "aotinductor": AotInductor(),
     "executorch": ExecuTorch(),
+    "tensorrt": TensorRt(),
 }
 
 

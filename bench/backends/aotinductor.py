@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.backends import artifacts, program, pt2_file
+from bench.backends.backend import FP32
 from bench.backends.compiled import Compiled, compiler
 from bench.backends.of_program import OfProgram, ProgramEngine
 from bench.backends.runtime import Engine, check_bindable, dtype_of
@@ -88,7 +89,7 @@ class AotInductor(OfProgram):
         """Import the package that loads libraries."""
         import torch._inductor.package  # noqa: F401
 
-    def versions(self) -> Mapping[str, str]:
+    def versions(self, precision: str = FP32) -> Mapping[str, str]:
         """Return what the C++ compiler says of itself; torch is part of the environment."""
         return {"compiler": found} if (found := _described(compiler())) else {}
 

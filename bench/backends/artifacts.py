@@ -127,6 +127,14 @@ def content_of(artifact: Artifact) -> bytes:
     return content
 
 
+def named(name: str) -> bytes:
+    """Return the content of the file of that name. Raises ArtifactError if it is gone."""
+    found = stored(name.partition("-")[0])
+    if found is None or found.name != name:
+        raise ArtifactError(f"a file that belongs to the exported network is gone. {EXPORT_AGAIN}")
+    return found.content
+
+
 def stored(key: str) -> Stored | None:
     """Return the file of a key, which then counts as used; None if there is none.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from bench.devices.precision import is_quantised
 from bench.records import Artifact, Gelus
 
 if TYPE_CHECKING:
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     from bench.backends.runtime import RuntimeProfile
 
 Call = Callable[[], object]
+FP32 = "fp32"
+
+
+class Calibration(NamedTuple):
+    """Inputs of some calls of a network, on which the ranges of quantised values are found.
+
+    `about` says what they are, in words; `digest` is a hash of them.
+    """
+
+    calls: Sequence[Sequence[Tensor]]
+    about: str
+    digest: str
 
 
 class WrongEngineError(Exception):
@@ -63,12 +76,17 @@ class Backend:
         precision: str,
         exporter: str,
         identity: str = "",
+        calibration: Calibration | None = None,
     ) -> Artifact:
         """Export the network as `load` gets it, unless the file of `identity` is there already.
 
         `identity` says what tells this network from others besides weights and shapes; "" exports
-        anew. `exporter` is one of `exporters`.
+        anew. `exporter` is one of `exporters`. With `calibration`, the file is a quantised one.
         """
+        raise NotImplementedError
+
+    def literal(self, artifact: Artifact, example: Sequence[Tensor]) -> Call:
+        """Return a call of a quantised file that executes each operator by itself, in float32."""
         raise NotImplementedError
 
     def executed(self, call: Call, artifact: Artifact, gelus: Gelus | None) -> Artifact:
@@ -97,7 +115,7 @@ class Backend:
         """Return the settings of the runtime, which are on record with those of the process."""
         return {}
 
-    def versions(self) -> Mapping[str, str]:
+    def versions(self, precision: str = FP32) -> Mapping[str, str]:
         """Return the versions, by package, that decide what is executed, besides torch's.
 
         It imports none of the packages.
@@ -108,8 +126,17 @@ class Backend:
         """Return what this machine lacks for the backend, with the remedy; None if nothing."""
         return None
 
+    def given(self, precision: str) -> str:
+        """Return the precision of weights and inputs that the backend is given.
+
+        It computes in `precision`, to which a runtime may convert them by itself.
+        """
+        return FP32 if is_quantised(precision) else precision
+
     def lacks_precision(self, precision: str, torch_device: str) -> str | None:
         """Return why the backend cannot compute in `precision`; None if it can."""
+        if is_quantised(precision):
+            return "it computes in floating point; runtimes have integers, as onnxruntime"
         return None
 
 

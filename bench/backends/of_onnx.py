@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bench.backends import artifacts, onnx_file
-from bench.backends.backend import Call
+from bench.backends import artifacts, onnx_file, quantised
+from bench.backends.backend import FP32, Calibration, Call
 from bench.backends.runtime import PROBE_NODES, Engine, Runtime, RuntimeProfile, probe_image
+from bench.devices.precision import is_quantised
 from bench.records import Artifact
 
 if TYPE_CHECKING:
@@ -27,9 +28,14 @@ class OfOnnx(Runtime):
         """Return the runtime's own file that is made of an ONNX file."""
         return of_onnx
 
-    def stored(self, of_onnx: artifacts.Stored) -> artifacts.Stored:
+    def stored(self, of_onnx: artifacts.Stored, precision: str) -> artifacts.Stored:
         """Return the runtime's own file that is made of an ONNX file, in the folder of files."""
         return of_onnx
+
+    def versions(self, precision: str = FP32) -> Mapping[str, str]:
+        """Return the versions of the runtime, of what exports, and of what quantises."""
+        further = quantised.versions() if is_quantised(precision) else {}
+        return {**super().versions(precision), **further}
 
     def export(
         self,
@@ -38,13 +44,27 @@ class OfOnnx(Runtime):
         precision: str,
         exporter: str,
         identity: str = "",
+        calibration: Calibration | None = None,
     ) -> Artifact:
-        """Export the network as ONNX for inputs of these shapes; make the runtime's file of it."""
-        of_onnx = onnx_file.exported(model, example, precision, exporter, identity)
-        opset = onnx_file.opset(onnx_file.parse(of_onnx.content))
-        return structs.replace(artifacts.artifact_of(self.stored(of_onnx), exporter), opset=opset)
+        """Export the network as ONNX for inputs of these shapes; make the runtime's file of it.
 
-    def profile(self, call: Call, artifact: Artifact) -> RuntimeProfile:
+        Files of several precisions are made of one ONNX file, where their weights are the same.
+        """
+        given = self.given(precision)
+        of_onnx = onnx_file.exported(model, example, given, exporter, identity)
+        about = None
+        if calibration is not None:
+            of_onnx = quantised.stored(of_onnx, calibration)
+            about = quantised.described(calibration)
+        opset = onnx_file.opset(onnx_file.parse(of_onnx.content))
+        made = artifacts.artifact_of(self.stored(of_onnx, precision), exporter)
+        return structs.replace(made, onnx=of_onnx.name, opset=opset, quantised=about)
+
+    def literal(self, artifact: Artifact, example: Sequence[Tensor]) -> Call:
+        """Execute the ONNX file in integers, of which the runtime's file is made, literally."""
+        return quantised.literal(artifacts.named(artifact.onnx), example)
+
+    def profile(self, call: Call, artifact: Artifact) -> RuntimeProfile | None:
         """Let the runtime itself time the nodes, of the network and of a chain of tiny ones."""
         import torch
 

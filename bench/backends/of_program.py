@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from bench.backends import artifacts, program
+from bench.backends.backend import Calibration
 from bench.backends.runtime import (
     PROBE_NODES,
     Engine,
@@ -44,8 +45,10 @@ class OfProgram(Runtime):
         precision: str,
         exporter: str,
         identity: str = "",
+        calibration: Calibration | None = None,
     ) -> Artifact:
         """Compile a file of the network, and the one that `probe` loads."""
+        assert calibration is None, "lacks_precision says so"
         self._make_probe()
         return artifacts.artifact_of(self._file_of(model, example, precision, identity), exporter)
 

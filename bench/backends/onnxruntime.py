@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,9 @@ import msgspec
 from msgspec import structs
 
 from bench.backends import artifacts, onnx_file, packages
-from bench.backends.backend import WrongEngineError
+from bench.backends.backend import FP32, WrongEngineError
 from bench.backends.of_onnx import OfOnnx
 from bench.backends.runtime import (
-    WANTED_TYPES,
     Engine,
     NodeTime,
     Profiler,
@@ -26,6 +26,7 @@ from bench.backends.runtime import (
     described,
     empty,
 )
+from bench.backends.streams import own_stream
 from bench.devices import clocks
 from bench.devices.installation import pip_install
 from bench.records import Artifact, Gelus
@@ -54,7 +55,9 @@ TYPES = {
     "tensor(double)": ("float64", 11),
     "tensor(bfloat16)": ("bfloat16", 16),
 }
+IN_INTEGERS = re.compile(r"QLinear(Conv|MatMul)|QGemm|(Conv|MatMul)Integer\w*")  # products
 SHOWN = 3  # kinds of nodes in a message
+OF_CPU, OF_CUDA = ("fp32", "int8"), ("fp32", "tf32", "fp16")  # precisions of the kernels
 
 
 class OnnxRuntime(OfOnnx):
@@ -76,10 +79,10 @@ class OnnxRuntime(OfOnnx):
         """Import ONNX Runtime. It creates no session: one made before a fork has no threads."""
         import onnxruntime  # noqa: F401
 
-    def versions(self) -> Mapping[str, str]:
+    def versions(self, precision: str = FP32) -> Mapping[str, str]:
         """Return the versions of the runtime, in whichever package it is, and of the others."""
         of_gpu = packages.version(GPU_PACKAGE)
-        return {**({"onnxruntime": of_gpu} if of_gpu else {}), **super().versions()}
+        return {**({"onnxruntime": of_gpu} if of_gpu else {}), **super().versions(precision)}
 
     def missing(self, torch_device: str) -> str | None:
         """Check for the packages, for the provider of a GPU, and for a torch that exports."""
@@ -95,7 +98,8 @@ class OnnxRuntime(OfOnnx):
 
     def lacks_precision(self, precision: str, torch_device: str) -> str | None:
         """On a CPU, ONNX Runtime computes float16 in float32, and it has no bfloat16 kernels."""
-        if precision == "fp32" or (torch_device == "cuda" and precision in WANTED_TYPES):
+        has = OF_CPU if torch_device == "cpu" else OF_CUDA
+        if precision in has:
             return None
         return f"onnxruntime has no {precision} kernels for networks on this device"
 
@@ -107,7 +111,7 @@ class Session(Engine):
         import torch
 
         super().__init__(example, precision)
-        self._stream = _own_stream() if self.device == "cuda" else None
+        self._stream = own_stream() if self.device == "cuda" else None
         began = clocks.monotonic()
         self._session = self._new_session(content, self._options(torch.get_num_threads()))
         self.load_s = clocks.monotonic() - began
@@ -135,6 +139,7 @@ class Session(Engine):
         types = sorted({kind for each in nodes for kind in _types(each)})
         in_file, run = onnx_file.parse(content), onnx_file.parse(optimised)
         self._check_providers(nodes)
+        artifact = self.check_integers(artifact, sum(map(_is_in_integers, nodes)))
         values = [*self._session.get_inputs(), *self._session.get_outputs()]
         self.check_types(types, [_type(each)[0] for each in values])
         executed = onnx_file.gelus(run)
@@ -305,20 +310,6 @@ def _start(event: _Event) -> float:
     return event.ts
 
 
-def _own_stream() -> Any:
-    """Make a CUDA stream the current one of this process, and return it.
-
-    ONNX Runtime takes the handle 0 of torch's default stream for no stream at all. It would then
-    compute on a stream that does not wait for torch's copies.
-    """
-    import torch
-
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    torch.cuda.set_stream(stream)
-    return stream
-
-
 def _type(value: Any) -> tuple[str, int]:
     """Return torch's name of an input's or output's type, and ONNX's number of it."""
     if value.type not in TYPES:
@@ -335,6 +326,11 @@ def _types(node: Mapping[str, Any]) -> set[str]:
     """Return the types of a node's inputs and outputs, as `float` or `float16`."""
     lists = [node["args"].get(name, []) for name in ("input_type_shape", "output_type_shape")]
     return {kind for each in lists for value in each for kind in value}
+
+
+def _is_in_integers(node: Mapping[str, Any]) -> bool:
+    """Whether a node is a product of integers: others may only pass them on."""
+    return IN_INTEGERS.fullmatch(node["args"]["op_name"]) is not None
 
 
 def _counted(names: Counter[str]) -> str:

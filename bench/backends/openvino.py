@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from msgspec import structs
 
-from bench.backends import artifacts, ir_file, onnx_file, packages
-from bench.backends.backend import WrongEngineError
+from bench.backends import artifacts, ir_file, onnx_file, packages, quantised
+from bench.backends.backend import FP32, WrongEngineError
 from bench.backends.of_onnx import OfOnnx
 from bench.backends.runtime import (
     Engine,
@@ -25,6 +25,7 @@ from bench.backends.runtime import (
     empty,
 )
 from bench.devices import clocks
+from bench.devices.precision import is_quantised
 from bench.records import Artifact, Gelus
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ TYPES = {
     "boolean": ("bool", "bool"),
 }
 NO_TYPE = ("undefined", "dynamic")  # of nodes that compute nothing
-PRECISIONS = {"fp32": "f32"}  # else OpenVINO takes bfloat16 where the CPU has it
+# Types of what is not in integers; without one, OpenVINO takes bfloat16 where the CPU has it.
+HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16", "fp16": "f16"}
+CAPABILITIES = {"fp32": "FP32", "int8": "INT8", "bf16": "BF16", "fp16": "FP16"}
+INTEGERS = ("i8", "u8")
+PRODUCTS = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")
 NO_WORK = ("Const", "Input", "Output")  # nodes of the executed graph that compute nothing
 
 
@@ -64,7 +69,7 @@ class OpenVino(OfOnnx):
         """Compile the IR for one stream. Its threads sleep soon after a call, without a setting."""
         return CompiledNetwork(content, example, precision)
 
-    def stored(self, of_onnx: artifacts.Stored) -> artifacts.Stored:
+    def stored(self, of_onnx: artifacts.Stored, precision: str) -> artifacts.Stored:
         """Return the IR of the ONNX file, converted now unless the same one is there."""
         made_by = [str(packages.version("openvino")), artifacts.hash_of_file(ir_file.__file__)]
         key = artifacts.key_of_converted(of_onnx, made_by)
@@ -81,6 +86,19 @@ class OpenVino(OfOnnx):
     def with_passport(self, content: bytes, passport: Mapping[str, object]) -> list[bytes]:
         """Return XML and weights, with the passport in the `rt_info` of the XML."""
         return ir_file.with_passport(content, passport)
+
+    def given(self, precision: str) -> str:
+        """OpenVINO is given weights and images in float32, and reduces them itself."""
+        return FP32
+
+    def lacks_precision(self, precision: str, torch_device: str) -> str | None:
+        """Ask OpenVINO in which types this CPU computes; in others, it would compute in float32."""
+        if precision == FP32 or self.missing(torch_device):
+            return None
+        has = ir_file.core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+        if CAPABILITIES.get(precision) not in has:
+            return f"OpenVINO does not compute in {precision} on this CPU"
+        return quantised.lacking() if is_quantised(precision) else None
 
     def preload(self) -> None:
         """Import OpenVINO. It creates nothing: after a fork, it would compute on one thread."""
@@ -104,7 +122,7 @@ class CompiledNetwork(Engine):
             "ENABLE_CPU_PINNING": False,
             "ENABLE_HYPER_THREADING": True,  # as many threads as asked for, also on one core
             "SCHEDULING_CORE_TYPE": "ANY_CORE",
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERF_COUNT": counts,
         }
         self._compiled = ir_file.core().compile_model(ir_file.read(content), DEVICE, settings)
@@ -139,6 +157,7 @@ class CompiledNetwork(Engine):
         if any(_has_booleans(node) for node in model.get_ops()):
             own.add("uint8")  # in which OpenVINO computes with booleans
         self.check_types(types, sorted(own))
+        artifact = self.check_integers(artifact, sum(map(_is_in_integers, nodes)))
         of_file = ir_file.gelus(model)
         self.check_gelus([of_file], gelus)
         operators = Counter(each.operator for each in nodes)
@@ -232,6 +251,11 @@ def _executed(node: Any) -> Node:
     info = node.get_rt_info()
     kind, precision = (str(info[name].value) for name in ("layerType", "runtimePrecision"))
     return Node(str(node.get_friendly_name()), kind, precision)
+
+
+def _is_in_integers(node: Node) -> bool:
+    """Whether a node is a product of integers: others may only pass them on."""
+    return node.precision in INTEGERS and node.operator in PRODUCTS
 
 
 def _has_booleans(node: Any) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from msgspec import structs
+
 from bench.backends import artifacts, packages
-from bench.backends.backend import Backend, Call, WrongEngineError
+from bench.backends.backend import FP32, Backend, Call, WrongEngineError
 from bench.devices.threads import computing_threads
 from bench.records import Artifact, Gelus
 
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 # that is not here has fewer bits. What may occur besides in a precision.
 OF_INDICES = ("bool", "int16", "int32", "int64", "uint16", "uint32", "uint64")
 FULL = ("float", "double", "complex64", "complex128")
-WANTED_TYPES: dict[str, Sequence[str]] = {"fp32": (), "tf32": (), "fp16": ("float16",)}
+WANTED_TYPES: dict[str, Sequence[str]] = {
+    **{"fp32": (), "tf32": (), "fp16": ("float16",), "bf16": ("bfloat16",)},
+    "int8": ("int8", "uint8"),
+}
 EXACT = ("fp32", "tf32")  # precisions in which a GELU of another formula is a wrong one
 OLDEST_TORCH = "2.6"  # its `torch.export` covers the networks of the paper
 PROBE_NODES, PROBE_SIDE = 4, 56  # of the file that shows which threads compute; pixels each way
@@ -88,20 +93,38 @@ class Engine:
         raise NotImplementedError
 
     def check_types(self, found: Sequence[str], own: Sequence[str]) -> None:
-        """Raise WrongEngineError for a type of fewer bits than the precision has.
+        """Raise WrongEngineError for a type of fewer bits than the precision has, or of none.
 
         `found` are ONNX's names; `own` torch's names of the network's inputs and outputs.
         """
-        allowed = {*OF_INDICES, *FULL, *WANTED_TYPES[self._precision], *own}
+        wanted = WANTED_TYPES[self._precision]
+        allowed = {*OF_INDICES, *FULL, *wanted, *own}
         if strange := [each for each in found if each not in allowed]:
             raise WrongEngineError(
                 f"{self._precision} was asked for, and the runtime computes in {', '.join(strange)}"
+            )
+        if wanted and not {*wanted} & {*found}:
+            raise WrongEngineError(
+                f"{self._precision} was asked for, and the runtime computes in {', '.join(found)}"
             )
 
     @staticmethod
     def shown(types: Sequence[str]) -> list[str]:
         """Return the types that a record shows: not those of indices."""
         return [each for each in types if each not in OF_INDICES]
+
+    def check_integers(self, artifact: Artifact, nodes: int) -> Artifact:
+        """Return the artifact with the number of nodes that are products of integers.
+
+        Raises WrongEngineError if integers were asked for, and there are none.
+        """
+        if artifact.quantised is None:
+            return artifact
+        if not nodes:
+            raise WrongEngineError(
+                f"{self._precision} was asked for, and no node computes in integers"
+            )
+        return structs.replace(artifact, quantised=structs.replace(artifact.quantised, nodes=nodes))
 
     def check_gelus(self, found: Sequence[Gelus], of_network: Gelus | None) -> None:
         """Raise WrongEngineError where more GELUs have a formula than in the network."""
@@ -165,7 +188,7 @@ class Runtime(Backend):
         threads = computing_threads(probe) if probe else 0
         return {**self.versions(), **({"runtime_threads": threads} if threads else {})}
 
-    def versions(self) -> Mapping[str, str]:
+    def versions(self, precision: str = FP32) -> Mapping[str, str]:
         """Return the versions of the runtime and of the packages that export."""
         return {name: found for name in self.oldest if (found := packages.version(name))}
 
@@ -178,7 +201,7 @@ class Runtime(Backend):
 
     def lacks_precision(self, precision: str, torch_device: str) -> str | None:
         """Some runtimes are measured in fp32 only."""
-        if not self.on_cpu or precision == "fp32":
+        if not self.on_cpu or precision == FP32:
             return None
         return f"bench measures {self.on_cpu} in fp32 only, not in {precision}"
 

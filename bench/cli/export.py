@@ -15,7 +15,10 @@ from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose
 from bench.cli.console import complain, tell, tell_json
 from bench.cli.options import Options, with_options
+from bench.devices.precision import is_quantised
 from bench.errors import CASE_FAILED, INTERRUPTED, UsageError, unknown
+from bench.harness.input_shape import shape_of
+from bench.harness.photos import images_in
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import CaseFacts, Export, Job
 from bench.harness.scheduler import exporter
@@ -23,9 +26,12 @@ from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.environment import runtime_of
 from bench.harness.scheduler.templates import Templates
 from bench.models.naming import RANDOM, selector, weights_of
-from bench.records import Case
+from bench.models.user.fit import RGB
+from bench.records import Agreement, Case
 from bench.text import MIB, without_paths
 
+SYNTHETIC = "Leave out --calibrate: the ranges are then found on synthetic images."
+FEWEST_CLASSES = 20  # in fewer, agreement says little: a network that answers one class agrees
 OTHER_FILE = "Name a file in another folder."
 ONE_FORM = "Name one network in one form: bench export repnext_u3_t@srep --to onnx --out net.onnx"
 
@@ -58,8 +64,9 @@ class ExportOptions:
     ] = "fp32"
     batch: Annotated[int, typer.Option(metavar="N", help="Images per call.")] = 1
     resolution: Annotated[
-        int, typer.Option(metavar="N", help="Height and width of an image in pixels.")
-    ] = 224
+        int | None,
+        typer.Option(metavar="N", help="Height and width of an image in pixels.  [default: 224]"),
+    ] = None
     input: Annotated[
         str | None,
         typer.Option(metavar="CxHxW", help="Channels, height and width, as 1x224x320."),
@@ -67,6 +74,14 @@ class ExportOptions:
     weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Weights: a .safetensors file or a torch checkpoint."),
+    ] = None
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Photographs on which --precision int8 finds the ranges of values, and on which "
+            "the classes are compared with those in float32.  [default: synthetic images]",
+        ),
     ] = None
     device: Annotated[str, typer.Option(help="The device on which the file is checked.")] = "cpu"
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False
@@ -80,11 +95,12 @@ def export(options: ExportOptions) -> int:
         raise unknown("kind of file", options.to, exported_by())
     choice = _choose(options)
     case = choice.cases[0]
+    images = _photos(options, case)
     files = _files(options)
     interrupts.heed()
     partial = str(options.out.absolute().parent / f".{secrets.token_hex(8)}.partial")
     try:
-        facts = _export(choice, partial)
+        facts = _export(choice, partial, images)
         interrupts.check()
         _rename({partial + end: path for end, path in files.items()})
     except OSError as error:
@@ -112,7 +128,7 @@ def _choose(options: ExportOptions) -> Choice:
             backend=exported_by()[options.to],
             precision=options.precision,
             batch=str(options.batch),
-            resolution=str(options.resolution),
+            resolution=None if options.resolution is None else str(options.resolution),
             input=options.input,
         ),
         None,
@@ -125,6 +141,18 @@ def _choose(options: ExportOptions) -> Choice:
             f"the {choice.driver.name} device has no networks to export", "Choose another --device."
         )
     return choice
+
+
+def _photos(options: ExportOptions, case: Case) -> str:
+    """Return the path of the photographs to calibrate on, "" for none. Raises UsageError."""
+    if options.calibrate is None:
+        return ""
+    if not is_quantised(case.precision):
+        raise UsageError(f"--calibrate has no effect in {case.precision}", "Add --precision int8.")
+    if case.input and shape_of(case.input).channels != RGB:
+        raise UsageError(f"photographs have 3 channels, unlike --input {case.input}", SYNTHETIC)
+    images_in(options.calibrate)
+    return str(options.calibrate.absolute())
 
 
 def _files(options: ExportOptions) -> dict[str, Path]:
@@ -168,13 +196,13 @@ def _check_file(path: Path, *, may_replace: bool) -> None:
         raise UsageError(f"{path} exists already", "Add --force to replace it.")
 
 
-def _export(choice: Choice, path: str) -> CaseFacts:
+def _export(choice: Choice, path: str, images: str) -> CaseFacts:
     case = choice.cases[0]
     known = {name: version for name, version in choice.environment.versions.items() if version}
     versions = {name: known[name] for name in ("bench", "torch", "timm") if name in known}
     job = Job(case, 1, PRESETS["quick"], None, choice.sources.get(case.model))
     with Templates([case]) as templates:
-        wanted = Export(path, versions | runtime_of(case))
+        wanted = Export(path, versions | runtime_of(case), images)
         return exporter.export(job, wanted, templates.of(case))
 
 
@@ -205,6 +233,30 @@ def _tell(options: ExportOptions, case: Case, facts: CaseFacts, files: list[Path
         f"tolerated {check.tolerance:.1e}, of the difference between two images"
     )
     opset = f", opset {made.opset}" if made.opset else ""
-    tell(f"made by {made.exporter}{opset}; the passport is inside")
+    tell(f"made by {made.exporter}{opset}, with a passport")
+    if made.quantised is not None:
+        tell(f"8-bit integers: ranges from {made.quantised.calibration}")
+        tell(agreement_text(made.quantised.agreement, weights_of(case)))
     if weights_of(case) == RANDOM:
         tell("The weights are random: give yours with --weights.")
+
+
+def agreement_text(found: Agreement | None, weights: str) -> str:
+    """Say how often the class is that in float32, with Wilson's interval."""
+    if weights == RANDOM:
+        return "Nothing follows for the accuracy from random weights."
+    if found is None:
+        return "Nothing follows for the accuracy: name photographs with --calibrate."
+    if found.classes < FEWEST_CLASSES:
+        return (
+            f"Nothing follows for the accuracy: in float32, the network finds {found.classes} "
+            f"classes in {found.images} photographs, and {FEWEST_CLASSES} at least are needed."
+        )
+    from scipy.stats import binomtest
+
+    low, high = binomtest(found.same, found.images).proportion_ci(method="wilson")
+    return (
+        f"the same class as in float32 for {found.same} of {found.images} photographs on which it "
+        f"was not calibrated: {found.same / found.images:.1%} (95 % interval {low:.1%} to "
+        f"{high:.1%}), in {found.classes} classes"
+    )

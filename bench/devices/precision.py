@@ -21,6 +21,8 @@ TF32_CAPABILITY = (8, 0)  # NVIDIA GPUs from this compute capability on (Ampere)
 class Precision(NamedTuple):
     """A precision. `dtype` is the name of torch's type of weights, input and activations.
 
+    - `calibrated`: the file of a runtime computes in integers, whose ranges were found on images.
+
     A check compares the output with a reference: the first form of the network, eager, fp32, on
     the CPU. The error is relative to the largest difference between the outputs of two images. It
     must not exceed
@@ -29,6 +31,8 @@ class Precision(NamedTuple):
 
     where e is the error of the same network in bfloat16 on the CPU. `of_bfloat16` is the ratio
     of rounding errors, this precision / bfloat16. If it or e is unknown, the limit is `tolerance`.
+    Of a precision that is `calibrated`, the limit is `tolerance`: there, the runtime is also
+    compared with what its file computes (`integers_check`).
     """
 
     dtype: str
@@ -36,13 +40,14 @@ class Precision(NamedTuple):
     about: str
     of_bfloat16: float | None = None
     least: float = 0.0
+    calibrated: bool = False
 
 
 SAFETY = 4.0
 
-_NO_INTEGERS = "There is no quantised precision: bench measures floating-point networks."
 KNOWN_AS = {  # names that other tools use
-    **dict.fromkeys(["int8", "uint8", "int4", "fp8", "w8a8", "quantized"], _NO_INTEGERS),
+    **dict.fromkeys(["uint8", "w8a8", "quantized", "quantised"], "That is `int8`."),
+    **dict.fromkeys(["int4", "fp8"], "The only quantised precision is `int8`."),
     **dict.fromkeys(["half", "float16"], "That is `fp16`."),
     **dict.fromkeys(["float32", "float", "single"], "That is `fp32`."),
     **dict.fromkeys(["bfloat16"], "That is `bf16`."),
@@ -60,6 +65,13 @@ PRECISIONS = {
     ),
     "fp16": Precision("float16", 0.1, "weights, input and activations in float16", 1 / 8, 0.01),
     "bf16": Precision("bfloat16", 0.7, "weights, input and activations in bfloat16", 1.0, 0.05),
+    "int8": Precision(
+        "float32",
+        0.9,
+        "8-bit weights (by channel) and activations in a runtime; input in float32",
+        least=0.05,
+        calibrated=True,
+    ),
 }
 
 
@@ -74,7 +86,12 @@ def dtype(name: str) -> torch.dtype:
 
 def is_reduced(name: str) -> bool:
     """Whether products or values in the precision `name` have fewer bits than float32."""
-    return PRECISIONS[name].of_bfloat16 is not None
+    return PRECISIONS[name].of_bfloat16 is not None or is_quantised(name)
+
+
+def is_quantised(name: str) -> bool:
+    """Whether networks compute in integers, whose ranges were found on images."""
+    return name in PRECISIONS and PRECISIONS[name].calibrated
 
 
 def set_switches(name: str) -> None:
@@ -182,15 +199,15 @@ def _owners_of_modes() -> list[Any]:
     ]
 
 
-def tolerance(name: str, error_in_bfloat16: float | None) -> float:
+def tolerance(name: str, error: float | None) -> float:
     """Return the tolerance of a check in the precision `name`: the formula of `Precision`.
 
-    `error_in_bfloat16` is the network's error in bfloat16; None and NaN mean that it is unknown.
+    `error` is its e; None and NaN mean that it is unknown.
     """
     rule = PRECISIONS[name]
-    if rule.of_bfloat16 is None or error_in_bfloat16 is None or math.isnan(error_in_bfloat16):
+    if rule.of_bfloat16 is None or error is None or math.isnan(error):
         return rule.tolerance
-    return min(max(SAFETY * rule.of_bfloat16 * error_in_bfloat16, rule.least), rule.tolerance)
+    return min(max(SAFETY * rule.of_bfloat16 * error, rule.least), rule.tolerance)
 
 
 def repeatability(name: str) -> float:

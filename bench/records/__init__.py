@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeGuard
 
-from bench.records.artifact import Artifact, Gelus
+from bench.records.artifact import Agreement, Artifact, Gelus, Quantised
 from bench.records.case import DEFAULT, Case, Source
 from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
 from bench.records.environment import Chip, Environment
@@ -40,6 +40,7 @@ __all__ = [
     "LAST",
     "OUT_OF_MEMORY",
     "SCHEMA",
+    "Agreement",
     "Artifact",
     "Case",
     "Category",
@@ -60,6 +61,7 @@ __all__ = [
     "Peaks",
     "Profile",
     "ProfileRow",
+    "Quantised",
     "Reading",
     "Record",
     "Seconds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import pandas as pd
@@ -13,6 +14,7 @@ from bench.analysis.ratio import compare
 from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate
 from bench.backends import BACKENDS
+from bench.devices.precision import is_quantised
 from bench.models import forms, naming
 from bench.models.naming import USUAL
 from bench.records import Case
@@ -32,6 +34,9 @@ Latency in ms at batch 1: the mean of the processes' medians. The number after i
 times as fast as {usual} it is, with the 95 % interval of this ratio. There is none where either row
 is INVALID or has one process. **Bold**: the fastest of the row, and those that are not told apart
 from it. † marks SUSPECT rows; results.md has the reasons."""
+INTEGERS = """\
+Columns in int8 are never the fastest here, since their answers differ: `bench export --precision
+int8 --calibrate FOLDER` says how often, with your weights and images."""
 ORDER = """\
 Kendall's tau is 1 where two backends put the networks into the same order, and -1 where the orders
 are opposite. It takes each pair of networks as measured. In brackets, each pair that is not told
@@ -42,6 +47,7 @@ The paper measured in eager mode. Here are its claims about latency on this kind
 in eager mode and not in another backend, or the reverse. † marks a verdict that rests on SUSPECT
 rows."""
 
+T = TypeVar("T")
 Setting = tuple[str, str]  # backend, precision
 Column = dict[Case, Row]  # the row of each network, by its case in eager and fp32
 
@@ -58,6 +64,7 @@ def render(device: DeviceResults) -> dict[str, bytes]:
         f"# Networks in several backends on {markdown(device.label)}, {threads}",
         _matrix(columns, networks),
         HOW_TO_READ.format(usual=_words(_usual(columns))),
+        *([INTEGERS] if any(map(_is_quantised, columns)) else []),
         "## The fastest way to run each network",
         _best(columns, networks),
         "## The order of the networks",
@@ -102,6 +109,15 @@ def _words(setting: Setting) -> str:
     return markdown(backend if precision == USUAL.precision else f"{backend} {precision}")
 
 
+def _is_quantised(setting: Setting) -> bool:
+    return is_quantised(setting[1])
+
+
+def _exact(of_settings: Mapping[Setting, T]) -> dict[Setting, T]:
+    """Leave out the settings in which networks compute in integers."""
+    return {each: value for each, value in of_settings.items() if not _is_quantised(each)}
+
+
 def _title(row: Row) -> str:
     """`RepNeXt-u3-T-rRep onnxruntime`, with the mark of its verdict."""
     words = "" if row.case.backend != USUAL.backend else f" {USUAL.backend}"
@@ -120,7 +136,7 @@ def _matrix(columns: Mapping[Setting, Column], networks: Sequence[Case]) -> str:
     lines = []
     for network in networks:
         rows = {setting: column.get(network) for setting, column in columns.items()}
-        best = _not_slower([row for row in rows.values() if row])
+        best = _not_slower([row for row in _exact(rows).values() if row])
         line = {"Model": markdown(naming.title(network))}
         for setting, row in rows.items():
             text = _cell(row, rows[_usual(columns)])
@@ -172,7 +188,8 @@ def _best(columns: Mapping[Setting, Column], networks: Sequence[Case]) -> str:
     """A line per network: its fastest form and setting, and what is not told apart from it."""
     lines = []
     for chain in _chains(columns, networks):
-        rows = [column[form] for column in columns.values() for form in chain if form in column]
+        exact = _exact(columns).values()
+        rows = [column[form] for column in exact for form in chain if form in column]
         if best := _not_slower(rows):
             usual = columns[_usual(columns)].get(chain[0])
             lines.append(

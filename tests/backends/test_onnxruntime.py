@@ -77,7 +77,7 @@ def engine(monkeypatch):
 
     def make(precision):
         made = module.Session.__new__(module.Session)
-        made.device, made._precision, made._stream = "cuda", precision, module._own_stream()
+        made.device, made._precision, made._stream = "cuda", precision, module.own_stream()
         made._new_session(b"", None)
         assert current[-1] is made._stream
 

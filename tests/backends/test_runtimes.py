@@ -231,7 +231,7 @@ def test_a_version_that_is_too_old_is_named(monkeypatch, package, version, oldes
     assert lacks == {f"{package} {version} is too old: install {package} {oldest} or newer"}
 
 
-@pytest.mark.parametrize("runtime", NAMES)
+@pytest.mark.parametrize("runtime", [*NAMES, "tensorrt"])
 def test_the_oldest_versions_are_those_of_the_extra(runtime):
     (extra,) = re.findall(rf"^{runtime} = (.*)", (ROOT / "pyproject.toml").read_text(), re.M)
     oldest = {"torch": OLDEST_TORCH, **BACKENDS[runtime].oldest}
@@ -239,12 +239,18 @@ def test_the_oldest_versions_are_those_of_the_extra(runtime):
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "executorch", "aotinductor"])
-def test_a_runtime_of_cpus_is_refused_on_a_gpu_and_in_other_precisions(runtime):
+def test_a_runtime_of_cpus_is_refused_on_a_gpu(runtime):
     backend = BACKENDS[runtime]
     lack = backend.missing("cpu") or backend.missing("cuda")
     assert lack == LACKS[runtime] or "--device cpu" in lack
     assert backend.lacks_precision("fp32", "cpu") is None
-    assert "fp32 only, not in bf16" in backend.lacks_precision("bf16", "cpu")
+
+
+@pytest.mark.parametrize("runtime", ["executorch", "aotinductor"])
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_some_runtimes_are_measured_in_fp32_only(runtime, precision):
+    lack = BACKENDS[runtime].lacks_precision(precision, "cpu")
+    assert f"fp32 only, not in {precision}" in lack
 
 
 def test_aotinductor_needs_a_new_torch_and_a_compiler(monkeypatch):

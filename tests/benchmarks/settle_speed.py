@@ -2,12 +2,12 @@
 
     PYTHONPATH=tests:. .nox/env/bin/python tests/benchmarks/settle_speed.py FOLDER
 
-Three times, in turns: three rounds and `bench settle`, and many rounds of all networks; about ten
-minutes each, into its own folder below FOLDER. A folder that is complete is not measured again. The
-program prints the seconds until 90 % of the pairs were decided by the rule of settle, or as many as
-the uniform rounds decided, if these are fewer. It then prints the ratios of three pairs, as each
-sitting settled them. It exits with 1 if settle needs more than 0.6 of the uniform seconds (the
-median of three), or if fewer than eight of the nine intervals hold the pair's pooled ratio.
+Three times, in turns: three rounds and `bench settle`, and many rounds of all networks; about a
+quarter of an hour each, into its own folder below FOLDER. A folder that is complete is not measured
+again. The program prints the seconds until 90 % of the pairs were decided by the rule of settle, or
+as many as the uniform rounds decided, if these are fewer. It then prints the ratios of three pairs,
+as each sitting settled them. It exits with 1 if settle needs more than 0.6 of the uniform seconds
+(the median of three), or if fewer than eight of the nine intervals hold the pair's pooled ratio.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from bench.records import Failure, Measurement
 TIMES = 3
 SHARE = 0.9  # of the pairs
 BAR = 0.6
-LONGEST = "7m"  # of `bench settle`
-UNIFORM_ROUNDS = 10
+LONGEST = "12m"  # of `bench settle`
+UNIFORM_ROUNDS = 18
 RUN = ("run", "--suite", "table6", "--batch", "1", "--preset", "quick")
 PAIRS = (
     ("mobilenetv3_l", "resnet50"),

@@ -64,7 +64,7 @@ def test_the_lowest_layers_import_no_other_room(name):
         assert imports_of(file) <= {name}
 
 
-RUNTIMES = {"executorch", "onnx", "onnxruntime", "onnxscript", "openvino"}
+RUNTIMES = {"executorch", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt"}
 PROBE = """
 import sys
 sys.argv = ["bench", *{arguments!r}]

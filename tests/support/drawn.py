@@ -245,7 +245,7 @@ NO_COUNTS = [*NO_NUMBERS, "many", "１", "1e3", "--5", "1;2", "1,", "100001"]
 VALUES = {  # valid and invalid values for each flag of `run`
     "--models": (["repnext_u3_t@srep", "swin_t,resnet50", "timm/resnet18", "fault/nan"], NO_NAMES),
     "--backend": (["eager", "compile,eager"], ["", "eagre", "eager,", ESCAPE]),
-    "--precision": (["fp32", "tf32,fp16"], ["", "fp33", ",", "int8"]),
+    "--precision": (["fp32", "tf32,fp16"], ["", "fp33", ",", "int4"]),
     "--batch": (["1", "1,128", " 7 "], NO_COUNTS),
     "--resolution": (["64", "64,224"], NO_COUNTS),
     "--threads": (["1", "7"], NO_NUMBERS),

@@ -10,6 +10,7 @@ from msgspec import inspect, structs
 
 from bench.records import (
     SCHEMA,
+    Agreement,
     Artifact,
     Case,
     Check,
@@ -22,6 +23,7 @@ from bench.records import (
     Passport,
     Peaks,
     ProfileRow,
+    Quantised,
     Record,
     Stages,
     Telemetry,
@@ -123,6 +125,14 @@ MEASURED = measurement(
         gelus=Gelus(1, 1),
         smooth_error=1e-6,
         session_s=0.1,
+        onnx="file",
+        quantised=Quantised(
+            *("8 images", "hash", 7),
+            nodes=3,
+            error=0.1,
+            added=0.01,
+            agreement=Agreement(9, 10, 5),
+        ),
     ),
 )
 PROFILED = structs.replace(

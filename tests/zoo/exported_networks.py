@@ -31,7 +31,7 @@ from bench.records import Case
 
 FOLDER = Path(os.environ.get("BENCH_ZOO", ROOT / ".nox"))
 SOURCES = ("bench/models", "bench/harness/worker", "bench/backends")
-HEAD = ("network@form", "exporter", "error / tolerance", "nodes", "fused", "seconds")
+HEAD = ("network@form", "exporter", "error / tolerance", "nodes", "fused", "in integers", "seconds")
 
 
 class ExportedRow(msgspec.Struct, frozen=True):
@@ -44,15 +44,18 @@ class ExportedRow(msgspec.Struct, frozen=True):
     tolerance: float | None = None
     nodes: int = 0
     fused: int = 0
+    integers: int = 0
+    of_file: float | None = None
+    added: float | None = None
     seconds: float = 0.0
     why: str = ""
 
 
-def check(backend, network, form):
+def check(backend, precision, network, form):
     """Return the row of a network: it is built, exported, loaded and checked in this process."""
     began = time.monotonic()
     cpu = CpuSession(Host())
-    case = Case(network, form, backend, threads=torch.get_num_threads())
+    case = Case(network, form, backend, precision, threads=torch.get_num_threads())
     try:
         with torch.inference_mode():
             clock = StageClock(cpu.now, lambda stage: None)
@@ -65,6 +68,9 @@ def check(backend, network, form):
         *(network, form, made.exporter, checked.largest_relative_error, checked.tolerance),
         nodes=sum(made.operators.values()),
         fused=sum(made.fused.values()),
+        integers=made.quantised.nodes if made.quantised else 0,
+        of_file=made.quantised.error if made.quantised else None,
+        added=made.quantised.added if made.quantised else None,
         seconds=time.monotonic() - began,
     )
 
@@ -73,21 +79,25 @@ def line(row):
     """Return a row of the table."""
     name = f"{row.network}@{row.form}"
     if row.why:
-        return f"| {name} | REFUSED: {row.why} | | | | |"
+        return f"| {name} | REFUSED: {row.why} |{' |' * (len(HEAD) - 2)}"
     error = f"{row.error:.1e} / {row.tolerance:.1e}"
-    return f"| {name} | {row.exporter} | {error} | {row.nodes} | {row.fused} | {row.seconds:.0f} |"
+    if row.of_file is not None:
+        error += f"; file {row.of_file:.2g}, added {row.added:.2g}"
+    cells = (name, row.exporter, error, row.nodes, row.fused, row.integers, round(row.seconds))
+    return f"| {' | '.join(map(str, cells))} |"
 
 
-def main(backend, names):
+def main(backend, precision, names):
     """Check and print; return the exit code."""
-    versions = [f"{name} {version}" for name, version in BACKENDS[backend].versions().items()]
+    known = BACKENDS[backend].versions(precision)
+    versions = [f"{name} {version}" for name, version in known.items()]
     key = key_of(SOURCES, timm.__version__, torch.__version__, *versions)
-    kept = Kept(FOLDER / f"exported-{backend}.jsonl", key, ExportedRow)
+    kept = Kept(FOLDER / f"exported-{backend}-{precision}.jsonl", key, ExportedRow)
     done = {(row.network, row.form) for row in kept.rows()}
     for network in names or ZOO:
         for form in ZOO[network].forms:
             if (network, form) not in done:
-                kept.add(check(backend, network, form))
+                kept.add(check(backend, precision, network, form))
     rows = kept.rows()
     print(f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|", *map(line, rows), sep="\n")
     return int(any(row.why for row in rows))
@@ -97,5 +107,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("backend", nargs="?", default="onnxruntime")
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--precision", default="fp32")
     given = parser.parse_args()
-    sys.exit(main(given.backend, given.names))
+    sys.exit(main(given.backend, given.precision, given.names))

@@ -23,10 +23,10 @@ PATTERNS: list[tuple[str, Category]] = [
     (r"batchnorm", "batch norm"),
     (r"pool", "pooling"),
     (r"gelu|relu|silu|swish|sigmoid|softmax|tanh|^erf$|^clip$", "activation"),
-    (r"^add$|^sum$", "addition"),
+    (r"^add$|^sum$|^qlinearadd$", "addition"),
     (
         r"transpose|reorder|reshape|concat|split|slice|gather|pad|squeeze|flatten|expand|roll|tile"
-        r"|permute|broadcast|convert|cast|shuffle",
+        r"|permute|broadcast|convert|cast|shuffle|quantize",
         "dimension transform",
     ),
 ]

@@ -51,10 +51,12 @@ class Export(msgspec.Struct, frozen=True):
     """What exporting a case asks for: files at `path`, or none where it is "", as in `bench run`.
 
     Their names are `path` with the ends that the backend says. They get a passport with `versions`.
+    A network is quantised on the `images` in that folder; on synthetic ones where it is "".
     """
 
     path: str = ""
     versions: dict[str, str] = {}
+    images: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

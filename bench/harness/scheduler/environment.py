@@ -70,7 +70,7 @@ def runtime_of(case: Case) -> dict[str, str]:
     They decide, together with the environment, whether a round on record still counts.
     """
     runs_torch = DEVICES[case.device].runs_torch
-    return dict(BACKENDS[case.backend].versions()) if runs_torch else {}
+    return dict(BACKENDS[case.backend].versions(case.precision)) if runs_torch else {}
 
 
 def is_outdated_for(case: Case, known: History) -> bool:

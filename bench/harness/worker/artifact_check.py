@@ -38,11 +38,26 @@ COARSE = 7  # pixels each way of the noise that is enlarged to an image
 
 
 class Natural(NamedTuple):
-    """Natural-looking images, what the network as trained answers in fp32, and the tolerance."""
+    """Natural-looking images, what the network as trained answers in fp32, and the tolerance.
+
+    `rounding` is what rounding in float32 costs, with its safety. `low` and `high` (C, 1, 1) are
+    the values of black and white.
+    """
 
     images: list[Tensor]
     reference: list[Tensor]
     tolerance: float
+    rounding: float
+    low: Tensor
+    high: Tensor
+
+    def further(self, count: int) -> Tensor:
+        """Return other natural-looking images of the same size (count, C, H, W)."""
+        channels, *size = self.images[0].shape[1:]
+        ramp = _ramp(channels, size)
+        ramps = [1 - ramp, ramp.flip(-1)]
+        clouds = [_clouds(channels, size, SEED + 1 + i) for i in range(count - len(ramps))]
+        return self.low + (self.high - self.low) * torch.stack([*ramps, *clouds])
 
 
 def natural(
@@ -59,19 +74,20 @@ def natural(
         return NO_IMAGES
     channels, *size = seen[0].shape[1:]
     if is_own:
-        low, high = seen[0].min().expand(channels), seen[0].max().expand(channels)
+        few = seen[0][:CHECKED_IMAGES]
+        low, high = few.min().expand(channels), few.max().expand(channels)
     else:
         known = preprocessing.of(original)
         low, high = (torch.tensor(_by_channel(known, pixel, channels)) for pixel in (0.0, 1.0))
     low, high = (each.reshape(-1, 1, 1) for each in (low, high))
-    pixels = torch.stack([_clouds(channels, size), _ramp(channels, size)])
+    pixels = torch.stack([_clouds(channels, size, SEED), _ramp(channels, size)])
     images = [low + (high - low) * pixels]
     reference = check.outputs(original, images, case)
     rounding = check.FORM_SAFETY * check.rounding(original, images, reference, case)
     if not rounding <= ROUGHEST:
         return TOO_ROUGH
     tolerance = max(check.tolerance(case, net, images, reference), rounding)
-    return Natural(images, reference, tolerance)
+    return Natural(images, reference, tolerance, rounding, low, high)
 
 
 def checked(
@@ -87,12 +103,7 @@ def checked(
     Raises CheckError, also where the runtime executes something else than it was asked for.
     """
     if known is not None:
-        kept = [each.clone() for each in inputs]
-        try:
-            answers = _answers(case, run, inputs, known.images)
-        finally:
-            for each, before in zip(inputs, kept, strict=True):
-                each.copy_(before)
+        answers = answers_to(case, run, inputs, known.images)
         against = ", ".join([*check.differences(case), "natural-looking images"])
         found = check.compare(answers, known.reference, against, known.tolerance)
         artifact = structs.replace(artifact, smooth_error=found.largest_relative_error)
@@ -103,17 +114,25 @@ def checked(
         raise CheckError(str(error)) from error
 
 
-def _answers(
+def answers_to(
     case: Case, run: Call, inputs: Sequence[Tensor], images: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Return the outputs for the images, which take the places of the first ones of the batch."""
+    """Return the outputs for other images, which take the places of the first ones of the batch.
+
+    `run` reads `inputs`, which are afterwards what they were.
+    """
     together = min(case.batch, CHECKED_IMAGES)
+    kept = [each[:together].clone() for each in inputs]
     found = []
-    for first in range(0, CHECKED_IMAGES, together):
-        for each, image in zip(inputs, images, strict=True):
-            each[:together].copy_(image[first : first + together])
-        output = rows_of(run(), case.batch, together)
-        found.append([each.clone() for each in tensors_of(output)])
+    try:
+        for first in range(0, CHECKED_IMAGES, together):
+            for each, image in zip(inputs, images, strict=True):
+                each[:together].copy_(image[first : first + together])
+            output = rows_of(run(), case.batch, together)
+            found.append([each.clone() for each in tensors_of(output)])
+    finally:
+        for each, before in zip(inputs, kept, strict=True):
+            each[:together].copy_(before)
     return found[0] if len(found) == 1 else joined(found)
 
 
@@ -123,9 +142,9 @@ def _by_channel(known: preprocessing.Preprocessing, pixel: float, channels: int)
     return [found[i] if i < len(found) else found[0] for i in range(channels)]
 
 
-def _clouds(channels: int, size: Sequence[int]) -> Tensor:
+def _clouds(channels: int, size: Sequence[int], seed: int) -> Tensor:
     """Return low-frequency noise from 0 to 1 (C, H, W)."""
-    source = torch.Generator().manual_seed(SEED)
+    source = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, channels, COARSE, COARSE, generator=source)
     return functional.interpolate(coarse, size=tuple(size), mode="bilinear")[0]
 

@@ -71,7 +71,8 @@ def _output(
     dtype, device = precision.dtype(case.precision), session.torch_device
     copied = cast(copy.deepcopy(net), dtype, device)
     images = [cast_tensor(each.clone(), dtype, device) for each in first(seen, case.batch)]
-    tolerance = precision.tolerance(case.precision, None)
-    natural = known.natural and known.natural._replace(tolerance=tolerance)
+    tolerance, natural = precision.tolerance(case.precision, None), known.natural
+    if natural is not None:
+        natural = natural._replace(tolerance=max(tolerance, natural.rounding))
     run, _ = load(case, Checked(known.facts, known.reference, tolerance, natural), copied, images)
     return [each.cpu() for each in rows_of(run(), case.batch, CHECKED_IMAGES)]

@@ -77,8 +77,7 @@ class _Work(NamedTuple):
         prepared = self._prepare()
         first_s, facts = self._first_call(prepared)
         if self.job.export is not None:
-            prepared.export(facts, self.job.export)
-            self.channel.send(Exported(facts))
+            self.channel.send(Exported(prepared.export(facts, self.job.export)))
             return
         warms_up = not is_slow(self.job.plan, self.job.case.batch, first_s)
         warmed = self._warm_up(prepared) if warms_up else WarmUp([], steady=True)

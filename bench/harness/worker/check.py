@@ -188,7 +188,7 @@ def tolerance(
 
     In reduced precision it depends on the error of this network in bfloat16 on the CPU.
     """
-    if reference is None or not precision.is_reduced(case.precision):
+    if reference is None or precision.PRECISIONS[case.precision].of_bfloat16 is None:
         return precision.tolerance(case.precision, None)
     try:
         reduced = cast(copy.deepcopy(net), torch.bfloat16)
@@ -236,6 +236,11 @@ def inspect(
     checked = rows_of(output, case.batch, CHECKED_IMAGES)
     check = compare(checked, reference, against, tolerance)
     return structs.replace(facts, check=check)
+
+
+def relative_error(output: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
+    """Return the largest relative error of the outputs. Raises CheckError for other shapes."""
+    return _largest_error(output, reference)[1]
 
 
 def compare(

@@ -19,7 +19,7 @@ def passport(
     `macs` are the multiply-accumulates of one image. The errors are relative to the largest
     difference between the outputs of two images: of the form against the network as trained, both
     in torch; and of the file against eager fp32, on random and on natural-looking images. The
-    preprocessing of a user's network is not known.
+    preprocessing of a user's network is not known. `quantised` is what the record says of integers.
     """
     known, made, weights = facts.passport, facts.artifact, weights_of(case)
     is_own = ":" in case.model
@@ -38,5 +38,6 @@ def passport(
         "preprocessing": None if is_own else msgspec.to_builtins(preprocessing.of(net)),
         "exporter": made.exporter if made else None,
         "opset": (made.opset if made else 0) or None,
+        "quantised": msgspec.to_builtins(made.quantised) if made else None,
         "versions": versions,
     }

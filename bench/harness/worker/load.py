@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.backends import BACKENDS
 from bench.backends.artifacts import ArtifactError
 from bench.backends.backend import Call
-from bench.harness.worker import artifact_check, check
+from bench.harness.worker import artifact_check, check, integers_check
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import kind_of
 from bench.harness.worker.loaded import Checked
@@ -61,7 +61,10 @@ def _exported(
     """Export and load the network, and check what the runtime computes and executes."""
     backend = BACKENDS[case.backend]
     identity = f"{case.model}@{case.form} {checked.facts.structure}"
-    made = backend.export(net, example, case.precision, exporter, identity)
+    made = backend.export(net, example, case.precision, exporter, identity, checked.calibration)
     run = backend.open(made, example, case.precision)
+    if made.quantised is not None:
+        literal = backend.literal(made, example)
+        made = integers_check.checked(case, checked, literal, run, example, made)
     check.inspect(run(), case, checked.facts, checked.reference, checked.tolerance)
     return run, artifact_check.checked(case, run, example, net, made, checked.natural)

@@ -11,6 +11,7 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from bench.backends import BACKENDS, artifacts
+from bench.backends.backend import Calibration
 from bench.devices import precision
 from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts, Export
@@ -21,6 +22,7 @@ from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explained
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import picked, tensors_of
+from bench.harness.worker.photos import Photos
 from bench.harness.worker.timing import Changed, Clock, Prepared, Unseen
 from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
@@ -35,12 +37,16 @@ class Checked(NamedTuple):
     """The facts of a case before its first call, and what its outputs are compared with.
 
     `natural` has images for a network that is exported; None where it was checked before.
+    `calibration` has those on which ranges are found, for a network that is quantised; `photos`
+    those of the user, if they gave some.
     """
 
     facts: CaseFacts
     reference: Sequence[Tensor] | None = None
     tolerance: float = 0.0
     natural: Natural | None = None
+    calibration: Calibration | None = None
+    photos: Photos | None = None
 
 
 class Loaded:
@@ -94,7 +100,7 @@ class Loaded:
     def inspect(self, output: object) -> CaseFacts:
         """Check the first output, and that its call left the images as they were."""
         calls.check_inputs(first(self._inputs, CHECKED_IMAGES), self._given)
-        facts, reference, tolerance, _ = self._checked
+        facts, reference, tolerance, *_ = self._checked
         try:
             facts = check.inspect(output, self._case, facts, reference, tolerance)
         except CheckError:
@@ -149,8 +155,12 @@ class Loaded:
         known = BACKENDS[self._case.backend].settings(self._run)
         return {**known, "artifact": self._artifact.file_hash}
 
-    def export(self, facts: CaseFacts, wanted: Export) -> None:
-        """Write the exported network with its passport to a file, if a path is wanted."""
+    def export(self, facts: CaseFacts, wanted: Export) -> CaseFacts:
+        """Write the exported network with its passport to a file, if a path is wanted.
+
+        Return the facts, with how often a quantised network agrees on photographs of the user.
+        """
+        facts = self._with_agreement(facts)
         if facts.artifact and wanted.path:
             content = artifacts.content_of(facts.artifact)
             passport = export.passport(self._case, self._net, facts, wanted.versions)
@@ -158,6 +168,15 @@ class Loaded:
             parts = backend.with_passport(content, passport)
             for end, part in zip(backend.file_ends, parts, strict=True):
                 Path(wanted.path + end).write_bytes(part)  # the parent gives it its final name
+        return facts
+
+    def _with_agreement(self, facts: CaseFacts) -> CaseFacts:
+        photos, made = self._checked.photos, facts.artifact
+        if photos is None or made is None or made.quantised is None:
+            return facts
+        found = photos.agreement(self._case, self._run, self._inputs, self._net)
+        quantised = structs.replace(made.quantised, agreement=found)
+        return structs.replace(facts, artifact=structs.replace(made, quantised=quantised))
 
     def operators(self) -> list[Operator]:
         """List the operators of one call, where the backend or its profiler tells them apart.

@@ -15,12 +15,14 @@ from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker import calls, check
 from bench.harness.worker.artifact_check import natural
 from bench.harness.worker.backend_check import check_in_float32
+from bench.harness.worker.calibration import NOT_ACCURATE, synthetic
 from bench.harness.worker.calls import CHECKED_IMAGES
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explaining
 from bench.harness.worker.inputs import SEED, first, inputs_of, seeded
 from bench.harness.worker.load import NotExportedError, load
 from bench.harness.worker.loaded import Checked, Loaded
+from bench.harness.worker.photos import Photos
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.harness.worker.unseen import UnseenImages
 from bench.models import cost, forms, user
@@ -50,7 +52,10 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             inputs=inputs,
             after_code=state.restore,
         )
+        photos = _photos(job, original)
         seen = seeded(inputs, case, CHECKED_IMAGES)
+        if photos is not None:
+            seen = photos.checked(max(case.batch, CHECKED_IMAGES))
     with clock.stage("fuse"):
         is_built = forms.find(case.form).is_built
         one = first(seen, 1)
@@ -58,7 +63,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         net = fused.network
     with clock.stage("check"):
         with explaining(case, original, seen):
-            checked = _check(job, original, fused, seen)
+            checked = _check(job, original, fused, seen, photos)
         state.restore()
         tolerance = checked.tolerance or precision.tolerance(case.precision, None)
         unseen = UnseenImages(case, net, seen, tolerance)
@@ -68,7 +73,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             state.restore()
     del original
     with clock.stage("load"):
-        dtype = precision.dtype(case.precision)
+        dtype = precision.dtype(BACKENDS[case.backend].given(case.precision))
         net = cast(net, dtype, session.torch_device)
         given = first(seen, case.batch)
         example = [cast_tensor(each, dtype, session.torch_device) for each in given]
@@ -84,7 +89,19 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     return Loaded(case, checked, net, example, run, artifact, state, unseen).prepared()
 
 
-def _check(job: Job, original: nn.Module, fused: Fused, seen: Sequence[Tensor]) -> Checked:
+def _photos(job: Job, original: nn.Module) -> Photos | None:
+    """Return the photographs of the user on which the network is to be quantised, if any."""
+    folder = job.export.images if job.export else ""
+    return Photos(folder, job.case, original) if folder else None
+
+
+def _check(
+    job: Job,
+    original: nn.Module,
+    fused: Fused,
+    seen: Sequence[Tensor],
+    photos: Photos | None,
+) -> Checked:
     """Check the form in the first round, and the structure in later ones."""
     case, net = job.case, fused.network
     if job.facts is not None:
@@ -103,12 +120,18 @@ def _check(job: Job, original: nn.Module, fused: Fused, seen: Sequence[Tensor]) 
     tolerance = check.tolerance(case, net, seen, reference)
     if not BACKENDS[case.backend].exporters:
         return Checked(facts, reference, tolerance)
+    if photos is not None:  # the checks are on photographs, too
+        return Checked(facts, reference, tolerance, None, photos.calibration(case.batch), photos)
     is_own = bool(job.source and job.source.factory)
-    images = natural(case, original, net, seen, is_own)
-    if isinstance(images, str):
-        facts = structs.replace(facts, notes=[*facts.notes, images])
-        return Checked(facts, reference, tolerance)
-    return Checked(facts, reference, tolerance, images)
+    found = natural(case, original, net, seen, is_own)
+    images = None if isinstance(found, str) else found
+    notes = [found] if isinstance(found, str) else []
+    ranges = None
+    if precision.is_quantised(case.precision):
+        ranges = synthetic(case, inputs_of(case, job.source), images)
+        notes.append(NOT_ACCURATE.format(ranges.about))
+    facts = structs.replace(facts, notes=[*facts.notes, *notes])
+    return Checked(facts, reference, tolerance, images, ranges)
 
 
 def _check_backend(

@@ -62,8 +62,9 @@ def _no_settings() -> Mapping[str, str | int]:
     return {}
 
 
-def _no_file(facts: CaseFacts, wanted: Export) -> None:
+def _no_file(facts: CaseFacts, wanted: Export) -> CaseFacts:
     """Write nothing: a simulated network is no file."""
+    return facts
 
 
 class Prepared(NamedTuple):
@@ -83,7 +84,8 @@ class Prepared(NamedTuple):
     - `unseen` calls the network on images that it never saw, checks its answers, and times the
       calls; it takes a clock and the median seconds of a timed call.
     - `settings` returns the settings of the runtime that executes the network.
-    - `export` writes the exported network to a file, with the facts of the case in it.
+    - `export` writes the exported network to a file, with the facts of the case in it; it returns
+      the facts, with what it found out on images of the user.
     """
 
     call: Callable[[], object]
@@ -95,7 +97,7 @@ class Prepared(NamedTuple):
     profiler: Callable[[], tuple[RuntimeProfile, int] | None] = lambda: None
     unseen: Callable[[Clock, float], Unseen] = _nothing
     settings: Callable[[], Mapping[str, str | int]] = _no_settings
-    export: Callable[[CaseFacts, Export], None] = _no_file
+    export: Callable[[CaseFacts, Export], CaseFacts] = _no_file
 
 
 class StageClock:
