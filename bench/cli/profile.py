@@ -27,6 +27,7 @@ from bench.storage.results import Store
 
 LONGEST_S = 600.0
 TRACES = "traces"
+LISTED = "`bench list backends` and `bench list precisions` name them."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,8 @@ def _with_words(options: ProfileOptions, name: str) -> ProfileOptions:
         elif word in PRECISIONS:
             options = dataclasses.replace(options, precision=word)
         else:
-            raise unknown("backend or precision", word, [*BACKENDS, *PRECISIONS])
+            choices = [*BACKENDS, *PRECISIONS]
+            raise unknown("backend or precision", word, choices, LISTED)
     return options
 
 
