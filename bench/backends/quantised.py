@@ -10,7 +10,7 @@ import contextlib
 import math
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -149,15 +149,15 @@ class _Reader:
     """Hands inputs to ONNX Runtime's calibration, call by call."""
 
     def __init__(self, proto: Any, calls: Sequence[Sequence[Tensor]]) -> None:
-        self._left = iter([_by_name(proto, each) for each in calls])
+        self._left = iter([_by_name(proto.graph.input, each) for each in calls])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._left, None)
 
 
-def _by_name(proto: Any, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
-    names = [each.name for each in proto.graph.input]
-    return {name: each.numpy() for name, each in zip(names, inputs, strict=True)}
+def _by_name(ports: Iterable[Any], inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    """Map the names of a file's or a session's inputs to values."""
+    return {port.name: each.numpy() for port, each in zip(ports, inputs, strict=True)}
 
 
 def _left_out(proto: Any) -> list[str]:
@@ -179,9 +179,15 @@ def literal(content: bytes, example: Sequence[Tensor]) -> Call:
 
     It reads the tensors of `example`, and shows what the file computes, whatever a runtime does.
     """
+    import torch
+
     session = _session(content)
-    proto = onnx_file.parse(content)
-    return lambda: _outputs(session, _by_name(proto, example))
+
+    def call() -> list[Tensor]:
+        inputs = _by_name(session.get_inputs(), example)
+        return [torch.from_numpy(each) for each in session.run(None, inputs)]
+
+    return call
 
 
 def _session(content: bytes) -> Any:
@@ -193,12 +199,6 @@ def _session(content: bytes) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def _outputs(session: Any, inputs: Mapping[str, np.ndarray]) -> list[Tensor]:
-    import torch
-
-    return [torch.from_numpy(each) for each in session.run(None, inputs)]
 
 
 def check(of_integers: Any, network: Any, calls: Sequence[Sequence[Tensor]]) -> None:
@@ -232,7 +232,7 @@ def _ratio(power: _Power) -> float:
 
 
 class _Grid(NamedTuple):
-    """The scale and the zero of a quantised value, and the numbers of its axis; of one, or all."""
+    """The scale and the zero of a quantised value; of a weight, those of each channel."""
 
     scale: np.ndarray
     zero: np.ndarray
@@ -334,7 +334,7 @@ def _of_activations(
     session = _session(summing.SerializeToString())
     sums = [0.0] * len(graph.output)
     for inputs in calls:
-        answers = session.run(None, _by_name(network, inputs))
+        answers = session.run(None, _by_name(session.get_inputs(), inputs))
         sums = [known + float(each) for known, each in zip(sums, answers, strict=True)]
     for name, signal, noise in zip(grids, sums[::2], sums[1::2], strict=True):
         yield _Power(name, signal, noise)

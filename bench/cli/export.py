@@ -18,7 +18,7 @@ from bench.cli.options import Options, with_options
 from bench.devices.precision import is_quantised
 from bench.errors import CASE_FAILED, INTERRUPTED, UsageError, unknown
 from bench.harness.input_shape import shape_of
-from bench.harness.photos import images_in
+from bench.harness.photos import check_readable, images_in
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import CaseFacts, Export, Job
 from bench.harness.scheduler import exporter
@@ -151,7 +151,7 @@ def _photos(options: ExportOptions, case: Case) -> str:
         raise UsageError(f"--calibrate has no effect in {case.precision}", "Add --precision int8.")
     if case.input and shape_of(case.input).channels != RGB:
         raise UsageError(f"photographs have 3 channels, unlike --input {case.input}", SYNTHETIC)
-    images_in(options.calibrate)
+    check_readable(images_in(options.calibrate))
     return str(options.calibrate.absolute())
 
 

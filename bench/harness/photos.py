@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.errors import UsageError
@@ -15,10 +16,8 @@ def images_in(folder: Path) -> list[Path]:
     """Return the images below `folder`, at most MOST of them, in the order of their paths.
 
     Where there are more, they are taken at equal steps, so that folders of classes count alike.
-    Raises UsageError where there is no such folder, or too few images, or one cannot be read.
+    Raises UsageError where there is no such folder, or too few images.
     """
-    from PIL import Image
-
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", MORE)
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDS)
@@ -27,10 +26,16 @@ def images_in(folder: Path) -> list[Path]:
         raise UsageError(
             f"{folder} has {len(chosen)} images, and {FEWEST} at least are needed", MORE
         )
-    for path in chosen:
+    return chosen
+
+
+def check_readable(paths: Iterable[Path]) -> None:
+    """Raise UsageError for a file that is no image, as far as its beginning shows."""
+    from PIL import Image
+
+    for path in paths:
         try:
             with Image.open(path) as image:
                 image.verify()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             raise UsageError(f"{path} cannot be read as an image", "Remove or repair it.") from None
-    return chosen

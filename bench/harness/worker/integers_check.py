@@ -83,8 +83,8 @@ class _Answers(NamedTuple):
             expected = wanted[: len(after)] if after.dim() else wanted
             is_float = after.is_floating_point()
             moved.append(expected + (after - before) if is_float else expected)
-        check.compare(moved, self.wanted, OF_THE_FILE, limit)
-        return check.relative_error(moved, self.wanted)
+        found = check.compare(moved, self.wanted, OF_THE_FILE, limit)
+        return found.largest_relative_error or 0.0
 
 
 def _rows(case: Case, output: object) -> list[Tensor]:
