@@ -1,6 +1,7 @@
 """`bench profile` end to end on this machine's CPU with a small network, and its parts."""
 
 import contextlib
+import functools
 import json
 import os
 import types
@@ -18,14 +19,14 @@ from bench.analysis.profile.recorded import latest, peaks_of, profile_history
 from bench.analysis.profile.trace import TraceError
 from bench.devices.cpu import CpuSession
 from bench.devices.host import Host
+from bench.devices.kernels import PeakWork
 from bench.errors import UsageError
 from bench.harness.plan import PRESETS, ProfilePlan
 from bench.harness.protocol.messages import Job
 from bench.harness.scheduler import profiler, templates
 from bench.harness.scheduler.child import TemplateDiedError
-from bench.harness.worker import profile
+from bench.harness.worker import peaks, profile
 from bench.harness.worker import profiled_pass as passes
-from bench.harness.worker.peaks import peaks
 from bench.harness.worker.timing import Prepared
 from bench.records import (
     Case,
@@ -466,6 +467,21 @@ def test_plain_and_profiled_blocks_alternate_and_are_equally_long():
 def test_the_cost_of_an_event_is_small_and_peaks_are_positive():
     assert 0 <= passes.event_cost_s(CpuSession(Host())) < 1e-4
     assert 0 <= passes.fault_cost_s() < 1e-4
-    reached = peaks(CpuSession(Host()), torch.float32)
+    reached = peaks.peaks(CpuSession(Host()), torch.float32)
     assert reached.macs_per_s > 1e8
     assert reached.bytes_per_s > 1e8
+
+
+def test_no_larger_products_follow_one_that_takes_long(monkeypatch):
+    known, asked = {8: 0.01, 16: 2.0}, []
+
+    def fastest(call, session):
+        if not isinstance(call, functools.partial):  # the copy
+            return 1e-3
+        asked.append(len(call.args[0]))
+        return known[asked[-1]]
+
+    monkeypatch.setattr(peaks, "_fastest_s", fastest)
+    session = types.SimpleNamespace(peak_work=PeakWork((8, 16, 32), 4096), torch_device="cpu")
+    assert peaks.peaks(session, torch.float32).macs_per_s == 8**3 / 0.01
+    assert asked == [8, 16]

@@ -26,14 +26,19 @@ class PeakRates(NamedTuple):
 def peaks(session: Session, dtype: torch.dtype) -> PeakRates:
     """Measure the peak rates of the device with matrix products and a copy.
 
-    MAC/s = max over side lengths n of n^3 / (fastest time of an n x n product in `dtype`).
+    MAC/s = max over side lengths n of n^3 / (fastest time of an n x n product in `dtype`). The
+    lengths that follow a product of more than PEAK_S are left out: without kernels for `dtype`,
+    they would take minutes and be no faster.
     Byte/s = 2 * copied bytes / (fastest time of the copy): each byte is read and written.
     """
     generator = torch.Generator().manual_seed(0)
     rates = []
     for side in session.peak_work.sides:
         factor = torch.randn(side, side, generator=generator).to(session.torch_device, dtype)
-        rates.append(side**3 / _fastest_s(functools.partial(torch.matmul, factor, factor), session))
+        seconds = _fastest_s(functools.partial(torch.matmul, factor, factor), session)
+        rates.append(side**3 / seconds)
+        if seconds > PEAK_S:
+            break
     size = session.peak_work.copied_bytes
     source = torch.ones(size // 4, device=session.torch_device)
     target = torch.empty_like(source)
