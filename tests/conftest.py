@@ -9,6 +9,8 @@ import cpuinfo
 import pytest
 from support import command
 
+from bench.backends import of_program
+
 LONG = ("test_cpu_run.py", "test_kills.py", "test_user.py", "test_selfcheck.py", "test_lock.py")
 
 
@@ -51,6 +53,12 @@ def bench(tmp_path: Path):
 def bench_process(tmp_path: Path):
     """Run `python -m bench` in an empty folder: (arguments) -> CompletedProcess."""
     return functools.partial(command.start, cwd=tmp_path)
+
+
+@pytest.fixture
+def without_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile no file on which threads are counted: it would take longer than most tests."""
+    monkeypatch.setattr(of_program.OfProgram, "make_probe", lambda self: None)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.backends import artifacts, program, pt2_file
+from bench.backends import artifacts, pt2_file
 from bench.backends.backend import FP32
 from bench.backends.compiled import Compiled, compiler
 from bench.backends.of_program import OfProgram, ProgramEngine
@@ -27,7 +27,8 @@ from bench.records import Artifact, Gelus
 from bench.storage import lock
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+    from torch.export import ExportedProgram
 
 FREEZING = "freezing"
 SETTINGS = {
@@ -55,13 +56,12 @@ class AotInductor(OfProgram):
         """Load the library of a package."""
         return Library(content, example, precision)
 
-    def compiled(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    def compiled(self, captured: ExportedProgram) -> bytes:
         """Compile a package for this processor; the other files of Inductor are removed."""
         import torch
         from torch._inductor.async_compile import shutdown_compile_workers
         from torch._inductor.utils import fresh_cache
 
-        captured = program.captured(model, inputs)
         with lock.scratch() as scratch, fresh_cache(dir=str(scratch)):
             path = scratch / "net.pt2"
             try:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from bench.backends import artifacts, onnx_file, quantised
+from bench.backends import artifacts, onnx_file
 from bench.backends.backend import FP32, Calibration, Call
+from bench.backends.integers import in_onnx, literal_onnx
 from bench.backends.runtime import PROBE_NODES, Engine, Runtime, RuntimeProfile, probe_image
 from bench.devices.precision import is_quantised
 from bench.records import Artifact
@@ -34,7 +35,7 @@ class OfOnnx(Runtime):
 
     def versions(self, precision: str = FP32) -> Mapping[str, str]:
         """Return the versions of the runtime, of what exports, and of what quantises."""
-        further = quantised.versions() if is_quantised(precision) else {}
+        further = in_onnx.versions() if is_quantised(precision) else {}
         return {**super().versions(precision), **further}
 
     def export(
@@ -54,15 +55,15 @@ class OfOnnx(Runtime):
         of_onnx = onnx_file.exported(model, example, given, exporter, identity)
         about = None
         if calibration is not None:
-            of_onnx = quantised.stored(of_onnx, calibration)
-            about = quantised.described(calibration)
+            of_onnx = in_onnx.stored(of_onnx, calibration)
+            about = in_onnx.described(calibration)
         opset = onnx_file.opset(onnx_file.parse(of_onnx.content))
         made = artifacts.artifact_of(self.stored(of_onnx, precision), exporter)
         return structs.replace(made, onnx=of_onnx.name, opset=opset, quantised=about)
 
     def literal(self, artifact: Artifact, example: Sequence[Tensor]) -> Call:
         """Execute the ONNX file in integers, of which the runtime's file is made, literally."""
-        return quantised.literal(artifacts.named(artifact.onnx), example)
+        return literal_onnx.literal(artifacts.named(artifact.onnx), example)
 
     def profile(self, call: Call, artifact: Artifact) -> RuntimeProfile | None:
         """Let the runtime itself time the nodes, of the network and of a chain of tiny ones."""

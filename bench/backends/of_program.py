@@ -21,6 +21,7 @@ from bench.records import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.export import ExportedProgram
 
 PROBE = "probe"  # the identity of the network on which threads are counted
 
@@ -30,8 +31,8 @@ class OfProgram(Runtime):
 
     exporters = (program.EXPORT,)
 
-    def compiled(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-        """Return the runtime's file of a network, for inputs of these shapes."""
+    def compiled(self, captured: ExportedProgram) -> bytes:
+        """Return the runtime's file of a program."""
         raise NotImplementedError
 
     def compiles_for(self) -> list[str]:
@@ -49,31 +50,42 @@ class OfProgram(Runtime):
     ) -> Artifact:
         """Compile a file of the network, and the one that `probe` loads."""
         assert calibration is None, "lacks_precision says so"
-        self._make_probe()
+        self.make_probe()
         return artifacts.artifact_of(self._file_of(model, example, precision, identity), exporter)
 
-    def _make_probe(self) -> None:
+    def make_probe(self) -> None:
+        """Compile the file that `probe` loads, unless it is there."""
         self._file_of(*_probe(), "fp32", PROBE)
 
     def probe(self) -> Engine | None:
         """Load a chain of pooling operators; None if its file was removed meanwhile."""
         chain, example = _probe()
-        known = artifacts.stored(self._key(chain, example, "fp32", PROBE))
+        known = artifacts.stored(self.key(chain, example, "fp32", PROBE))
         return self.engine(known.content, example, "fp32") if known else None
 
     def _file_of(
         self, model: nn.Module, example: Sequence[Tensor], precision: str, identity: str
     ) -> artifacts.Stored:
         """Return the file of a network, compiled now unless the same one is there."""
-        key = self._key(model, example, precision, identity)
+
+        def compiled(plain: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+            return self.compiled(program.captured(plain, inputs))
+
+        key = self.key(model, example, precision, identity)
         return artifacts.stored(key) or artifacts.store(
-            key, lambda path: path.write_bytes(program.exported(self.compiled, model, example))
+            key, lambda path: path.write_bytes(program.exported(compiled, model, example))
         )
 
-    def _key(
-        self, model: nn.Module, example: Sequence[Tensor], precision: str, identity: str
+    def key(
+        self,
+        model: nn.Module,
+        example: Sequence[Tensor],
+        precision: str,
+        identity: str,
+        *further: str,
     ) -> str:
-        words = (artifacts.source_hash(type(self)), precision, *self.compiles_for())
+        """Return the key of a network's file; `further` words decide its content, too."""
+        words = (artifacts.source_hash(type(self)), precision, *self.compiles_for(), *further)
         made_by = program.made_by(self.oldest, __file__, *words)
         return artifacts.key_of(model, example, identity, made_by)
 

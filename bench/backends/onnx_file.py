@@ -127,6 +127,11 @@ def producers(proto: Any) -> dict[str, Any]:
     return {value: node for node in proto.graph.node for value in node.output}
 
 
+def constants(proto: Any) -> dict[str, Any]:
+    """Map the name of each constant of the main graph to its tensor (TensorProto)."""
+    return {each.name: each for each in proto.graph.initializer}
+
+
 def parse(content: bytes) -> Any:
     """Return the ModelProto in an ONNX file."""
     import onnx

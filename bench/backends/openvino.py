@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from msgspec import structs
 
-from bench.backends import artifacts, ir_file, onnx_file, packages, quantised
+from bench.backends import artifacts, ir_file, onnx_file, packages
 from bench.backends.backend import FP32, WrongEngineError
+from bench.backends.integers import in_onnx
 from bench.backends.of_onnx import OfOnnx
 from bench.backends.runtime import (
     Engine,
@@ -98,7 +99,7 @@ class OpenVino(OfOnnx):
         has = ir_file.core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
         if CAPABILITIES.get(precision) not in has:
             return f"OpenVINO does not compute in {precision} on this CPU"
-        return quantised.lacking() if is_quantised(precision) else None
+        return in_onnx.lacking() if is_quantised(precision) else None
 
     def preload(self) -> None:
         """Import OpenVINO. It creates nothing: after a fork, it would compute on one thread."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import bench
@@ -33,14 +34,23 @@ def exported(
     The network stays as it is. Raises ExportError that names the operator, if one cannot be
     exported.
     """
-    import torch
-
-    with torch.inference_mode(False), torch.no_grad():
+    with exporting():
         # Tensors of the inference mode cannot be exported; copies made outside of it can.
         plain = copy.deepcopy(model).requires_grad_(False).cpu()
         inputs = tuple(each.detach().to("cpu", copy=True).contiguous() for each in example)
+        return make(plain, inputs)
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """Leave the inference mode; let what an exporter raises be an ExportError with its reason."""
+    import torch
+
+    with torch.inference_mode(False), torch.no_grad():
         try:
-            return make(plain, inputs)
+            yield
+        except ExportError:
+            raise
         except Exception as error:  # exporters raise errors of many types
             raise ExportError(_reason(error)) from error
 

@@ -6,7 +6,7 @@ XNNPACK executes parts of a program, each from a graph of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -25,18 +25,24 @@ TYPES = {  # by ExecuTorch's number of a type: torch's name
 ONNX_TYPES = {
     **{"float32": "float", "float64": "double"},
     **{"fp32": "float", "pfp32": "float", "fp16": "float16", "bf16": "bfloat16"},
+    **{"qint8": "int8", "qcint8": "int8", "qint32": "int32", "qcint32": "int32"},
 }
+OF_INTEGERS = ("qint8", "qcint8")  # XNNPACK's names of the types of inputs and of weights
 XNNPACK_TYPE = "xnn_datatype_"
 INFINITY = re.compile(rb"(?<=: )([+-]?inf)\b")  # a bound of a clamp, which is no JSON
 FORMULAS = {"XNNGelu": "erf", "XNNTanh": "tanh", "aten::erf": "erf", "aten::tanh": "tanh"}
 
 
 class Node(NamedTuple):
-    """A node of a program: its operator, who executes it, and by which formula a GELU."""
+    """A node of a program: its operator, who executes it, and by which formula a GELU.
+
+    `is_of_integers`: it is a product of integers, a convolution or one with a matrix.
+    """
 
     operator: str
     provider: str
     formula: str = ""
+    is_of_integers: bool = False
 
 
 class Plan(NamedTuple):
@@ -57,8 +63,9 @@ def read(content: bytes) -> Plan:
         if hasattr(step, "delegate_index"):
             delegate = plan.delegates[step.delegate_index]
             graph = _graph(program.backend_delegate_data[delegate.processed.index].data)
-            nodes += [_of_xnnpack(each, delegate.id) for each in graph["xnodes"]]
-            types |= set(_types_of(graph))
+            known = _types_of(graph)
+            nodes += [_of_xnnpack(each, delegate.id, known) for each in graph["xnodes"]]
+            types |= {*known.values()}
         elif hasattr(step, "op_index"):
             nodes.append(_of_torch(plan, step))
     return Plan(nodes, sorted({ONNX_TYPES.get(each, each) for each in types}))
@@ -111,9 +118,11 @@ def _of_torch(plan: Any, step: Any) -> Node:
     return Node(operator, OWN, formula)
 
 
-def _of_xnnpack(node: Mapping[str, Any], delegate: str) -> Node:
+def _of_xnnpack(node: Mapping[str, Any], delegate: str, types: Mapping[int, str]) -> Node:
     operator = node["xnode_union_type"].lstrip("_")
-    return Node(operator, delegate, FORMULAS.get(operator, ""))
+    taken = [node["xnode_union"].get(each) for each in ("input1_id", "filter_id")]
+    is_of_integers = all(types.get(each) in OF_INTEGERS for each in taken)
+    return Node(operator, delegate, FORMULAS.get(operator, ""), is_of_integers)
 
 
 def _graph(payload: bytes) -> dict[str, Any]:
@@ -133,8 +142,8 @@ def _graph(payload: bytes) -> dict[str, Any]:
         return msgspec.json.decode(text)
 
 
-def _types_of(graph: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the types of all values, without XNNPACK's beginning."""
-    for value in graph["xvalues"]:
-        found = value["xvalue_union"]
-        yield found.get("tensor_value", found)["datatype"].removeprefix(XNNPACK_TYPE)
+def _types_of(graph: Mapping[str, Any]) -> dict[int, str]:
+    """Map the number of each value to the name of its type, without XNNPACK's beginning."""
+    tensors = (each["xvalue_union"] for each in graph["xvalues"])
+    found = [each.get("tensor_value", each) for each in tensors]
+    return {each["id_out"]: each["datatype"].removeprefix(XNNPACK_TYPE) for each in found}

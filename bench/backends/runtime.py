@@ -143,12 +143,13 @@ class Runtime(Backend):
     """A backend that executes a file of its own kind.
 
     A subclass has `oldest`, the oldest version of each package that it needs, and `engine`.
-    `on_cpu` is the name of a backend that bench measures on a CPU in fp32 only.
+    `on_cpu` is the name of a backend that bench measures on a CPU only, in its `precisions`.
     """
 
     keeps_threads = True
     oldest: ClassVar[Mapping[str, str]]
     on_cpu = ""
+    precisions: tuple[str, ...] = (FP32,)
 
     def engine(self, content: bytes, example: Sequence[Tensor], precision: str) -> Engine:
         """Load a file with as many threads as torch has, bound to the tensors of `example`.
@@ -200,10 +201,11 @@ class Runtime(Backend):
         return f"bench measures {self.on_cpu} with --device cpu only"
 
     def lacks_precision(self, precision: str, torch_device: str) -> str | None:
-        """Some runtimes are measured in fp32 only."""
-        if not self.on_cpu or precision == FP32:
+        """Some runtimes are measured in few precisions only."""
+        if not self.on_cpu or precision in self.precisions:
             return None
-        return f"bench measures {self.on_cpu} in fp32 only, not in {precision}"
+        has = " and ".join(self.precisions)
+        return f"bench measures {self.on_cpu} in {has} only, not in {precision}"
 
 
 def probe_image() -> Tensor:

@@ -67,6 +67,8 @@ class Artifact(msgspec.Struct, frozen=True):
       or `torchscript` (of a trace).
     - `onnx`: the ONNX file that it is, or was made of, by its name in the same folder; "" if there
       is none. `opset`: the version of ONNX's operators in that file, else 0.
+    - `program`: the program of `torch.export` in integers that it was made of, by its name there;
+      "" if there is none.
     - `operators`: how many nodes of each operator the runtime executes, after its optimisation.
       `fused`: those of them whose names are not in the file. `providers`: how many nodes each
       provider of the runtime executes. `types`: the types of the floating-point values.
@@ -89,6 +91,7 @@ class Artifact(msgspec.Struct, frozen=True):
     exporter: Name
     onnx: Name = ""
     opset: Count = 0
+    program: Name = ""
     operators: dict[Name, Count] = {}
     fused: dict[Name, Count] = {}
     providers: dict[Name, Count] = {}

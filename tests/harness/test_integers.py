@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 from support import networks
-from support.runtimes import EACH_OF_ONNX, needs_onnxruntime, needs_openvino
+from support.runtimes import (
+    EACH_BUT_AOTINDUCTOR,
+    EACH_OF_ONNX,
+    installed,
+    needs_executorch,
+    needs_onnxruntime,
+    needs_openvino,
+)
 from torch import nn
 
-from bench.backends import BACKENDS, ir_file, onnx_file, openvino, quantised
+from bench.backends import BACKENDS, artifacts, ir_file, onnx_file, openvino, pte_file
 from bench.backends import onnxruntime as backend
+from bench.backends.integers import in_onnx, literal_onnx
 from bench.harness.scheduler.environment import runtime_of
 from bench.harness.worker import calibration
 from bench.harness.worker.check import CheckError
@@ -17,8 +25,9 @@ from bench.harness.worker.load import NotExportedError
 from bench.models.initialise import random_images
 from bench.records import Case
 
-pytestmark = pytest.mark.usefixtures("cache")
-EACH = pytest.mark.parametrize("runtime", EACH_OF_ONNX)
+pytestmark = pytest.mark.usefixtures("cache", "without_probe")
+EACH = pytest.mark.parametrize("runtime", EACH_BUT_AOTINDUCTOR)
+OF_ONNX = pytest.mark.parametrize("runtime", EACH_OF_ONNX)
 
 
 def small():
@@ -29,7 +38,9 @@ def small():
         nn.ReLU(),
         nn.Conv2d(16, 16, 3, padding=1, groups=16),
         nn.GELU(),
-        networks.head(),
+        nn.MaxPool2d(32),  # averages of random images hardly differ
+        nn.Flatten(),
+        nn.Linear(16, 10),
     )
 
 
@@ -59,7 +70,7 @@ def test_a_right_engine_passes_and_its_record_says_what_it_executes(runtime, bat
     assert torch.equal(subject.call()[0], again.call()[0])
 
 
-@EACH
+@OF_ONNX
 def test_int8_and_fp32_share_one_onnx_file(runtime, cache):
     prepared(runtime)
     exported = len(list(cache.rglob("*-*")))
@@ -67,7 +78,7 @@ def test_int8_and_fp32_share_one_onnx_file(runtime, cache):
     assert len(list(cache.rglob("*-*"))) == exported
 
 
-@EACH
+@OF_ONNX
 @pytest.mark.parametrize("factor", [0.7, 1.5])
 def test_a_file_with_a_wrong_scale_is_refused(runtime, factor, monkeypatch):
     """Of an activation, which is written with one scale and read with another."""
@@ -89,10 +100,10 @@ def test_a_file_with_a_wrong_scale_is_refused(runtime, factor, monkeypatch):
                 return proto
         return proto
 
-    monkeypatch.setattr(quantised.onnx_file, "parse", planted)
+    monkeypatch.setattr(onnx_file, "parse", planted)
     with pytest.raises(NotExportedError, match="is not that of the network after it was quantised"):
         prepared(runtime)
-    monkeypatch.setattr(quantised.onnx_file, "parse", parse)
+    monkeypatch.setattr(onnx_file, "parse", parse)
     prepared(runtime)
 
 
@@ -139,6 +150,43 @@ def test_an_openvino_without_a_node_in_integers_is_refused(monkeypatch):
         prepared("openvino")
 
 
+@needs_executorch
+def test_an_executorch_without_a_node_in_integers_is_refused(monkeypatch):
+    monkeypatch.setattr(pte_file, "OF_INTEGERS", ())
+    with pytest.raises(CheckError, match="int8 was asked for, and no node computes in integers"):
+        prepared("executorch")
+
+
+@needs_executorch
+def test_executorch_is_given_no_program_with_a_wrong_scale(monkeypatch):
+    """Of an activation, which is written with one scale and read with another."""
+    from torchao.quantization.pt2e import quantize_pt2e
+
+    convert = quantize_pt2e.convert_pt2e
+
+    def planted(observed):
+        made = convert(observed)
+        conv = next(node for node in made.graph.nodes if "conv2d" in str(node.target))
+        integers, scale, *rest = conv.args[0].args
+        conv.args[0].args = (integers, 1.5 * scale, *rest)
+        return made
+
+    monkeypatch.setattr(quantize_pt2e, "convert_pt2e", planted)
+    with pytest.raises(NotExportedError, match="is not that of the network after it was quantised"):
+        prepared("executorch")
+
+
+@needs_executorch
+def test_executorch_in_integers_is_exported_once(cache):
+    prepared("executorch")
+    files = {path for path in cache.rglob("*") if path.is_file()}
+    prepared("executorch")
+    assert {path for path in cache.rglob("*") if path.is_file()} == files
+    assert (
+        len(files) == 3
+    )  # in float32; in integers: what is executed literally, and by the runtime
+
+
 @needs_onnxruntime
 def test_a_network_that_integers_change_too_much_is_refused(monkeypatch):
     """Then nobody could tell a right engine from a wrong one."""
@@ -146,7 +194,7 @@ def test_a_network_that_integers_change_too_much_is_refused(monkeypatch):
     def coarse(content, example):
         return lambda: [torch.zeros(1, 10)]
 
-    monkeypatch.setattr(quantised, "literal", coarse)
+    monkeypatch.setattr(literal_onnx, "literal", coarse)
     with pytest.raises(CheckError, match="even computed operator by operator in float32"):
         prepared()
 
@@ -154,13 +202,13 @@ def test_a_network_that_integers_change_too_much_is_refused(monkeypatch):
 @needs_onnxruntime
 def test_calibration_gets_whole_batches_of_images_that_no_check_uses(monkeypatch):
     seen = []
-    made = quantised.stored
+    made = in_onnx.stored
 
     def kept(of_onnx, ranges):
         seen.append(ranges)
         return made(of_onnx, ranges)
 
-    monkeypatch.setattr(quantised, "stored", kept)
+    monkeypatch.setattr(in_onnx, "stored", kept)
     prepared(batch=1)
     prepared(batch=20)
     prepared(batch=40)
@@ -215,3 +263,30 @@ def test_the_version_of_what_quantises_decides_whether_a_round_counts():
         runtime_of(Case("net", "plain", "openvino", precision)) for precision in ("fp32", "int8")
     )
     assert of_integers.keys() - usual.keys() == {"onnxruntime"}
+
+
+@needs_executorch
+def test_the_version_of_torchao_decides_whether_a_round_counts():
+    usual, of_integers = (
+        runtime_of(Case("net", "plain", "executorch", precision)) for precision in ("fp32", "int8")
+    )
+    assert of_integers.keys() - usual.keys() == {"torchao"}
+
+
+@needs_executorch
+def test_without_what_quantises_executorch_has_no_integers(monkeypatch):
+    lacks = BACKENDS["executorch"].lacks_precision
+    assert lacks("int8", "cpu") is None
+    installed(monkeypatch, executorch="1.5.1", torch="2.14.1")
+    assert lacks("int8", "cpu") == "no torchao: pip install torchao"
+    assert lacks("fp32", "cpu") is None
+
+
+@needs_executorch
+def test_a_passport_leaves_a_network_of_executorch_in_integers_as_it_is():
+    made = prepared("executorch")[1].artifact
+    backend, images = BACKENDS["executorch"], [torch.randn(1, 3, 32, 32)]
+    (content,) = backend.with_passport(artifacts.content_of(made), {"form": "rrep"})
+    assert content != artifacts.content_of(made)
+    found, wanted = backend.engine(content, images, "int8"), backend.open(made, images, "int8")
+    assert torch.equal(found()[0], wanted()[0])

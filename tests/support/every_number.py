@@ -126,6 +126,7 @@ MEASURED = measurement(
         smooth_error=1e-6,
         session_s=0.1,
         onnx="file",
+        program="file",
         quantised=Quantised(
             *("8 images", "hash", 7),
             nodes=3,

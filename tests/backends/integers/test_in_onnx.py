@@ -7,32 +7,18 @@ from support import networks
 from support.runtimes import needs_onnxruntime
 from torch import nn
 
-from bench.backends import onnx_file, quantised
+from bench.backends import onnx_file
+from bench.backends.integers import in_onnx, literal_onnx, onnx_check
 from bench.backends.program import ExportError
 
 pytestmark = [needs_onnxruntime, pytest.mark.usefixtures("cache")]
 SIZE = 16
 
 
-class Residual(nn.Module):
-    """Convolutions, a ReLU, a residual addition, a GELU and a linear layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-        self.branch = nn.Conv2d(8, 8, 3, padding=1, groups=8)
-        self.act = nn.GELU()
-        self.head = networks.head(8)
-
-    def forward(self, x):
-        x = self.stem(x)
-        return self.head(self.act(x + self.branch(x)))
-
-
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return Residual().eval()
+    return networks.Residual().eval()
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +36,15 @@ def of_onnx(network, calls, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(of_onnx, calls):
-    return quantised.quantised(of_onnx, calls)
+    return in_onnx.quantised(of_onnx, calls)
 
 
 @pytest.fixture
 def plain(of_onnx, calls, monkeypatch):
     """The network in floating point that was quantised."""
     kept = []
-    monkeypatch.setattr(quantised, "check", lambda _, plain, __: kept.append(plain))
-    quantised.quantised(of_onnx, calls)
+    monkeypatch.setattr(onnx_check, "check", lambda _, plain, __: kept.append(plain))
+    in_onnx.quantised(of_onnx, calls)
     return kept[0]
 
 
@@ -128,14 +114,14 @@ def test_products_of_attention_stay_in_floating_point(tmp_path):
 def test_executed_literally_it_answers_nearly_as_the_network(network, content, calls):
     with torch.inference_mode():
         wanted = network(*calls[0])
-    (found,) = quantised.literal(content, calls[0])()
+    (found,) = literal_onnx.literal(content, calls[0])()
     error = (found - wanted).abs().max() / wanted.abs().max()
     assert 0 < error < 0.2
 
 
 def test_a_right_file_is_right(content, plain, calls, monkeypatch):
     monkeypatch.undo()
-    quantised.check(onnx_file.parse(content), plain, calls)
+    onnx_check.check(onnx_file.parse(content), plain, calls)
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.99, 1.5, 2.0])
@@ -150,7 +136,7 @@ def test_an_addition_of_mismatched_scales_is_refused(content, plain, calls, fact
     copied.name = after.input[1] = other
     scaled(proto, other, factor)
     with pytest.raises(ExportError, match="is not that of the network after it was quantised"):
-        quantised.check(proto, plain, calls)
+        onnx_check.check(proto, plain, calls)
 
 
 def test_a_scale_that_cuts_values_off_is_refused(content, plain, calls, monkeypatch):
@@ -160,7 +146,7 @@ def test_a_scale_that_cuts_values_off_is_refused(content, plain, calls, monkeypa
     assert before.input[1] == after.input[1]
     scaled(proto, before.input[1], 1 / 8)
     with pytest.raises(ExportError, match="is not that of the network after it was quantised"):
-        quantised.check(proto, plain, calls)
+        onnx_check.check(proto, plain, calls)
 
 
 @pytest.mark.parametrize("factor", [0.95, 1.05, 2.0])
@@ -173,7 +159,7 @@ def test_a_wrong_scale_of_a_weight_is_refused(content, plain, calls, factor, cha
     factors = np.where(np.arange(8) < channels, factor, 1.0)
     scaled(proto, made_by[conv.input[1]].input[1], factors)
     with pytest.raises(ExportError, match="weight"):
-        quantised.check(proto, plain, calls)
+        onnx_check.check(proto, plain, calls)
 
 
 def test_a_sign_that_is_lost_is_refused(content, plain, calls, monkeypatch):
@@ -192,7 +178,7 @@ def test_a_sign_that_is_lost_is_refused(content, plain, calls, monkeypatch):
     zero = constants[node.input[2]]
     zero.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), zero.name))
     with pytest.raises(ExportError, match="is not that of the network after it was quantised"):
-        quantised.check(proto, plain, calls)
+        onnx_check.check(proto, plain, calls)
 
 
 def quantise(net, tmp_path, size=SIZE):
@@ -201,7 +187,7 @@ def quantise(net, tmp_path, size=SIZE):
     images = [[torch.randn(1, 3, size, size, generator=source)] for _ in range(4)]
     path = tmp_path / "net.onnx"
     onnx_file.write(net.eval(), images[0], onnx_file.DYNAMO, path)
-    return onnx_file.parse(quantised.quantised(path.read_bytes(), images))
+    return onnx_file.parse(in_onnx.quantised(path.read_bytes(), images))
 
 
 def test_products_that_share_a_bias_are_right(tmp_path):
@@ -248,7 +234,7 @@ def test_a_network_without_products_cannot_be_quantised(tmp_path, calls):
     path = tmp_path / "net.onnx"
     onnx_file.write(nn.Tanh(), calls[0], onnx_file.DYNAMO, path)
     with pytest.raises(ExportError, match="no operator of the network can be quantised"):
-        quantised.quantised(path.read_bytes(), calls)
+        in_onnx.quantised(path.read_bytes(), calls)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +253,6 @@ def test_weights_have_7_bits_where_sums_of_products_would_not_fit(
     path = tmp_path / "cpuinfo"
     if flags is not None:
         path.write_text(flags)
-    monkeypatch.setattr(quantised.platform, "machine", lambda: machine)
-    monkeypatch.setattr(quantised, "Path", lambda _: path)
-    assert quantised.weight_bits() == bits
+    monkeypatch.setattr(in_onnx.platform, "machine", lambda: machine)
+    monkeypatch.setattr(in_onnx, "Path", lambda _: path)
+    assert in_onnx.weight_bits() == bits
