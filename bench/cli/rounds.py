@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from rich.console import Console
 
 from bench.analysis.recorded import Recorded
 from bench.analysis.settle import Board, Question, Round
 from bench.analysis.settle.ledger import Ledger
-from bench.analysis.settle.timed import best_timed_s
 from bench.analysis.verdict import usable_cpus
 from bench.cli import answers, interrupts
 from bench.cli.console import say
@@ -70,25 +68,9 @@ class Rounds(Listener):
         sources, reasons = remeasure.found_again(cases)
         self._ledger = Ledger(self._ledger.recorded, self._margin, reasons)
         measure = remeasure.one_by_one(
-            self._longer(plan, board), self._sweep.store, self._sweep.environment, self, sources
+            plan, self._sweep.store, self._sweep.environment, self, sources
         )
         return settling.settle(self.look, measure, for_s, self._tell, ask_again=self.ask_again)
-
-    def _longer(self, plan: Plan, board: Board) -> Plan:
-        """The plan whose rounds are timed for as long as decides most per second."""
-        of_case = self._ledger.recorded.history
-        pairs = [
-            (of_case(each.question.base).rounds, of_case(each.question.candidate).rounds)
-            for each in board.open
-        ]
-        timed_s = best_timed_s(pairs, plan.timed_s, plan.block_s)
-        if timed_s > plan.timed_s:
-            say(
-                self.console,
-                f"a case is timed for {timed_s:.1f} s a round: with the noise on record, that "
-                "decides most per second",
-            )
-        return msgspec.structs.replace(plan, timed_s=timed_s)
 
     def _ask(self) -> list[Question]:
         records = [*self._environments, *self._ledger.recorded.records]
