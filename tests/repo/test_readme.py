@@ -24,26 +24,41 @@ GROUP = typer.main.get_command(app)
 USAGE_ERROR = typer.BadParameter.__base__  # a class of click, or of the copy of click in typer
 
 
+def first_table(text):
+    """The cells of the lines of the first table in Markdown, by the first one of each."""
+    lines = text[text.index("\n|") :].strip().partition("\n\n")[0].splitlines()[2:]
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {name: cells for name, *cells in found}
+
+
 def test_the_table_matches_the_committed_report():
     with (ROOT / "reports" / "amd-epyc" / "table6.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 7
+    rows = first_table(README)
     for line in lines:
-        name = network_title(line["model"], line["form"])
-        (row,) = [row for row in README.splitlines() if row.startswith(f"| {name} |")]
-        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        cells = rows[network_title(line["model"], line["form"])]
         measured = [
             significant(float(line[f"{device}_{key}"])) + DOUBTED[line[f"{device}_{verdict}"]]
             for key, verdict in (("latency_ms", "verdict"), ("img_s", "img_s_verdict"))
             for device in ("amd_epyc", "amd_epyc_arena")
         ]
-        assert [cells[3:5], cells[6:8]] == [measured[:2], measured[2:]]
-        assert cells[5] == line["xeon_8260_latency_ms_paper"]
-        assert cells[9] == line["amd_epyc_rank"]
+        assert [cells[2:4], cells[5:7]] == [measured[:2], measured[2:]]
+        assert cells[4] == line["xeon_8260_latency_ms_paper"]
+        assert cells[8] == line["amd_epyc_rank"]
+
+
+def test_the_table_of_runtimes_matches_the_committed_page():
+    page = (ROOT / "reports" / "runtimes" / "amd-epyc" / "runtimes.md").read_text()
+    shown = first_table(README.split("\n## As you deploy it\n")[1])
+    without_intervals = re.sub(r" \([\d.]+ to [\d.]+\)", "", page)
+    assert len(shown) == 7
+    assert shown == first_table(without_intervals)
 
 
 def test_shown_output_matches_the_output_of_the_command(bench):
-    shown = re.findall(r"```\n\$ bench ([^\n]+)\n(.*?)```", README, re.DOTALL)
+    pages = "\n".join(page.read_text() for page in PAGES)
+    shown = re.findall(r"```\n\$ bench ([^\n]+)\n(.*?)```", pages, re.DOTALL)
     assert shown
     for line, output in shown:
         assert bench(*shlex.split(line), cwd=ROOT).stdout.strip() == output.strip()
