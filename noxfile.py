@@ -2,10 +2,11 @@
 
 `nox` runs `tests` (the quick tests), `lint` and `types`. A change must also pass `slow` and
 `packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
-and `soak` are long tests of faults and of resource use; `aotinductor` has those that compile with
-AOTInductor. `attack` draws stores, networks, signals and environments from a seed, and looks for
-what nobody thought of. `zoo` checks the check of forms on all networks of timm that can be merged,
-and `paper_zoo` all checks on the paper's networks.
+and `soak` are long tests of faults and of resource use; `simulations` settles many simulated
+tables; `aotinductor` has those that compile with AOTInductor. `attack` draws stores, networks,
+signals and environments from a seed, and looks for what nobody thought of. `zoo` checks the check
+of forms on all networks of timm that can be merged, and `paper_zoo` all checks on the paper's
+networks.
 `oldest` and `newest` run the quick tests with the oldest and the newest packages that
 `pyproject.toml` allows. `bench_cpu`, `bench_gpu` and `bench_orin` measure and write a report;
 `report` writes the report again.
@@ -67,7 +68,8 @@ def slow(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["env"], default=False)
 def packages(session: nox.Session) -> None:
     """Build the wheel, install it with its dependencies into a new environment, and test it."""
-    session.run(PYTHON, "-m", "pytest", "-m", "packages", *session.posargs, external=True)
+    chosen = session.posargs or ["tests/repo"]  # where all of them are
+    session.run(PYTHON, "-m", "pytest", "-m", "packages", *chosen, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)
@@ -91,6 +93,12 @@ def faults(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run 2,000 short rounds, and 15 minutes on the CPU, and check memory: about 20 minutes."""
     session.run(PYTHON, "-m", "pytest", "-s", "-m", "soak", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def simulations(session: nox.Session) -> None:
+    """Settle 200 simulated tables, of which the quick tests settle six: about four minutes."""
+    session.run(PYTHON, "-m", "pytest", "-m", "simulations", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)

@@ -1,6 +1,8 @@
 """Fixtures of all tests: folders of their own, one thread, and `bench` as a command."""
 
 import functools
+import gc
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -10,13 +12,25 @@ import pytest
 from support import command
 
 from bench.backends import of_program
+from bench.models import zoo
 
-LONG = ("test_cpu_run.py", "test_kills.py", "test_user.py", "test_selfcheck.py", "test_lock.py")
+LONG = [
+    *("test_profiler.py", "test_exporter.py", "test_export.py", "test_contributing.py"),
+    *("test_cpu_run.py", "test_kills.py", "test_user.py", "test_selfcheck.py", "test_lock.py"),
+]
+NO_TIMM = "raise ImportError('no timm here')"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the files that take longest go first, so that no worker is alone with one."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector skips what is imported by now: exporters let it collect each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -44,8 +58,9 @@ def one_look_at_the_cpu():
 
 
 @pytest.fixture
-def bench(tmp_path: Path):
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Call `main` in an empty folder, in this process: (arguments) -> command.Done."""
+    monkeypatch.setattr(zoo, "_ask_timm", command.ask_timm)
     return functools.partial(command.call, cwd=tmp_path)
 
 
@@ -53,6 +68,24 @@ def bench(tmp_path: Path):
 def bench_process(tmp_path: Path):
     """Run `python -m bench` in an empty folder: (arguments) -> CompletedProcess."""
     return functools.partial(command.start, cwd=tmp_path)
+
+
+@pytest.fixture
+def without_timm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that start have no timm, whose import takes them as long as all else together."""
+    folder = tmp_path_factory.mktemp("no-timm")
+    (folder / "timm.py").write_text(NO_TIMM)
+    monkeypatch.syspath_prepend(folder)
+    known = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), known])))
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have no pictures, which take most of their time."""
+    from bench import report
+
+    monkeypatch.setattr(report, "FIGURES", ())
 
 
 @pytest.fixture

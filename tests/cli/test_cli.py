@@ -13,6 +13,7 @@ from bench.cli import list as list_command
 from bench.errors import CLOSED_PIPE
 from bench.models import forms, zoo
 from bench.records import Case, Measurement
+from bench.storage import lock
 from bench.storage.results import Store
 
 QUICK = ("run", "--device", "fake", "--rounds", "1", "--out", "out")
@@ -157,7 +158,8 @@ def test_output_to_a_full_disk_gives_one_message(bench, tmp_path):
     assert bench(*QUICK, "--models", "resnet50").returncode == 0
 
 
-def test_a_second_run_does_not_write_into_the_same_folder(bench, tmp_path):
+def test_a_second_run_does_not_write_into_the_same_folder(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "WAIT_S", 0.2)
     command = [sys.executable, "-m", "bench", *QUICK, "--models", "resnet50", "--rounds", "10000"]
     first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
@@ -212,7 +214,8 @@ def test_a_closed_pipe_ends_a_command_quietly(tmp_path, arguments):
 
 
 def test_a_closed_pipe_ends_a_run_and_keeps_its_records(tmp_path):
-    run = [sys.executable, "-m", "bench", "run", "--suite", "smoke", "--device", "fake"]
+    run = [sys.executable, "-m", "bench", "run", "--device", "fake", "--rounds", "2"]
+    run += ["--models", "resnet50,swin_t"]
     with subprocess.Popen(
         run, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -228,6 +231,7 @@ def test_a_closed_pipe_ends_a_run_and_keeps_its_records(tmp_path):
     assert again.returncode == 0
 
 
+@pytest.mark.usefixtures("without_timm")
 def test_a_dry_run_builds_what_it_plans(bench, tmp_path):
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"

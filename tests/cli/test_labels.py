@@ -32,6 +32,7 @@ def nets(tmp_path):
 OWN = ("--models", "nets/mine.py:net,nets/mine.py:other,ResNet50,RepNeXt-u3-T-sRep")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_label_is_what_pages_print_and_commands_take_and_the_record_keeps_the_file(bench, nets):
     done = bench(*RUN, *OWN, "--label", "./nets/mine.py:net=My Net", cwd=nets)
     assert done.returncode == 2  # ./nets/mine.py was not typed in --models
@@ -76,6 +77,7 @@ def test_titles_of_the_paper_are_names_of_models_in_every_command(bench, nets):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_suite_may_use_titles_and_a_table_of_the_paper_keeps_them(bench, nets):
     (nets / "own.toml").write_text('models = ["ConvNeXt-T", "resnet50"]\n')
     flags = (*RUN, "--suite", "own.toml", "--label", "convnext_t=Mine")
@@ -125,6 +127,7 @@ def reported(bench, folder, *words):
     return done.stderr, [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_report_takes_labels_from_its_flag_before_those_of_the_file(bench, tmp_path):
     rows = "model,top1,label\nnets/a.py:net,71.5,From file\ntimm/resnet18,70,R18\nnobody,1,Nobody\n"
     (tmp_path / "top1.csv").write_text(rows)

@@ -17,7 +17,7 @@ from bench.errors import UsageError
 from bench.harness import grid
 from bench.harness.scheduler.patience import Patience
 from bench.records import Environment, Measurement
-from bench.storage import reader
+from bench.storage import lock, reader
 from bench.storage.results import Store
 
 RUN = ("run", "--device", "fake", "--models", "resnet50,swin_t,mobilenetv3_l", "--batch", "1")
@@ -267,7 +267,8 @@ def test_a_case_that_fails_now_is_named_and_ends_with_one(bench, out):
     assert "scripted fault" in done.stdout
 
 
-def test_the_folder_of_another_run_is_not_disturbed(bench, out):
+def test_the_folder_of_another_run_is_not_disturbed(bench, out, monkeypatch):
+    monkeypatch.setattr(lock, "WAIT_S", 0.2)
     other = Store(out.parent)
     other.open()
     with contextlib.closing(other):

@@ -109,6 +109,7 @@ def test_a_run_in_a_new_folder_does_not_mention_versions(bench):
     assert "version" not in bench(*RUN, "resnet50").stdout
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_report_has_unchanged_old_rows_next_to_the_new_rows(bench, old):
     path, _ = old
 

@@ -76,6 +76,7 @@ def test_what_the_kernel_does_not_tell_is_missing_with_a_reason(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_timm")
 def test_a_network_is_measured_without_proc_and_sys(tmp_path):
     if subprocess.run(["unshare", "-m", "sh", "-c", HIDDEN], check=False).returncode:
         pytest.skip("needs root, to hide /proc and /sys")

@@ -19,6 +19,7 @@ from bench.diagnostics.hardware.disturb import disturbed
 from bench.diagnostics.hardware.instruments import TorchInstruments
 from bench.diagnostics.hardware.runs import real
 from bench.errors import UnavailableError
+from bench.harness.scheduler import profiler
 from bench.records import Case
 from bench.text import MIB
 
@@ -163,6 +164,7 @@ def test_a_round_is_timed_anew_and_kept_for_its_part(tmp_path):
 @pytest.mark.slow
 def test_a_profile_keeps_its_traces(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "PROFILE_S", 0.3)
+    monkeypatch.setattr(profiler, "PROFILE_ROUNDS", 1)
     driver, chip = select("cpu")
     case = Case("timm/test_resnet", "plain", resolution=32, device="cpu", threads=1)
     found = real(driver, chip, tmp_path, str).profiled(case)

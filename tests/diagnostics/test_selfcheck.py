@@ -1,5 +1,6 @@
 """`bench selfcheck` on the fake device, whose true latencies are known, and each of its parts."""
 
+import functools
 import math
 import random
 import re
@@ -92,11 +93,17 @@ def test_a_harness_that_favours_one_side_raises_false_alarms():
     assert not found[A_A].passed
 
 
+@functools.cache
+def forty_selfchecks(shift=0.0):
+    """The criteria of forty selfchecks at the noise of the committed page."""
+    pools = [pool(shift=shift, rounds=16, noise=0.027, seed=seed) for seed in range(40)]
+    return [criteria_of(Parts(each, [], [], {}, [])) for each in pools]
+
+
 @pytest.mark.parametrize(("shift", "least", "most"), [(0.0, 0, 2), (0.03, 38, 40)])
 def test_a_replica_that_is_3_per_cent_slower_is_found(shift, least, most):
     """As often as the interval promises at the noise of the committed selfcheck: in 99 %."""
-    noisy = [pool(shift=shift, rounds=16, noise=0.027, seed=seed) for seed in range(40)]
-    failed = [not criteria_of(Parts(each, [], [], {}, []))[A_A].passed for each in noisy]
+    failed = [not each[A_A].passed for each in forty_selfchecks(shift)]
     assert least <= sum(failed) <= most
 
 
@@ -104,11 +111,7 @@ def test_a_replica_that_is_3_per_cent_slower_is_found(shift, least, most):
 def test_a_slowed_copy_is_found_in_most_selfchecks(percent, least):
     """At the noise of the committed page; the docstring of the criterion says 98 % for 5 %."""
     claim = f"sensitivity: a copy made {percent} % slower"
-    found = [
-        criteria_of(Parts(pool(rounds=16, noise=0.027, seed=seed), [], [], {}, []))[claim].passed
-        for seed in range(40)
-    ]
-    assert sum(found) >= least
+    assert sum(each[claim].passed for each in forty_selfchecks()) >= least
 
 
 def test_a_harness_that_shows_half_of_a_slow_down_fails():

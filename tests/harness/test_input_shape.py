@@ -71,6 +71,7 @@ def run(bench, model, *flags):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_timm")
 def test_one_channel_and_a_wide_image_are_measured_and_named(bench, tmp_path):
     (tmp_path / "net.py").write_text(NET)
     done, found = run(bench, "grey", "--input", "1x24x40")
@@ -82,6 +83,7 @@ def test_one_channel_and_a_wide_image_are_measured_and_named(bench, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_timm")
 def test_several_inputs_and_nested_outputs_are_measured(bench, tmp_path):
     (tmp_path / "net.py").write_text(NET + EXAMPLE)
     done, found = run(bench, "two", "--resolution", "32")

@@ -109,6 +109,7 @@ def example_inputs(batch, resolution): return {}
         ("[1, 2]", "returned int, int, not tensors"),
     ],
 )
+@pytest.mark.usefixtures("without_timm")
 def test_inputs_that_disagree_with_the_batch_are_refused_before_a_run(
     tmp_path, monkeypatch, made, said
 ):

@@ -25,9 +25,17 @@ from bench.harness.worker.load import NotExportedError
 from bench.models.initialise import random_images
 from bench.records import Case
 
-pytestmark = pytest.mark.usefixtures("cache", "without_probe")
+pytestmark = pytest.mark.usefixtures("shared_cache", "without_probe")
 EACH = pytest.mark.parametrize("runtime", EACH_BUT_AOTINDUCTOR)
 OF_ONNX = pytest.mark.parametrize("runtime", EACH_OF_ONNX)
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    """A folder for the exported networks of this file, which are nearly all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("exported")))
+        yield
 
 
 def small():
@@ -79,6 +87,7 @@ def test_int8_and_fp32_share_one_onnx_file(runtime, cache):
 
 
 @OF_ONNX
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("factor", [0.7, 1.5])
 def test_a_file_with_a_wrong_scale_is_refused(runtime, factor, monkeypatch):
     """Of an activation, which is written with one scale and read with another."""
@@ -158,6 +167,7 @@ def test_an_executorch_without_a_node_in_integers_is_refused(monkeypatch):
 
 
 @needs_executorch
+@pytest.mark.usefixtures("cache")
 def test_executorch_is_given_no_program_with_a_wrong_scale(monkeypatch):
     """Of an activation, which is written with one scale and read with another."""
     from torchao.quantization.pt2e import quantize_pt2e

@@ -49,6 +49,7 @@ from torch import nn
 def net(): return nn.Conv2d(1, 4, 3)
 def example_inputs(batch, resolution): return torch.zeros(batch, 1, 40, 40)
 """
+pytestmark = pytest.mark.usefixtures("without_timm")
 BLOCKS = "from torch import nn\nWIDTH = 4\ndef B(): return nn.ReLU()\n"
 
 

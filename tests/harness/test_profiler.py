@@ -164,6 +164,7 @@ def test_residuals_that_cancel_in_the_mean_are_still_marked():
     assert "**Marked:** 2 of 3 processes" in profiles.notes(both)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_failed_case_is_on_the_page_with_its_earlier_profile():
     failed = failure(Case("swin_t", "plain"), stage="profile", message="no kernel in the trace")
     later = failure(TRAIN.case, stage="profile", message="killed")
@@ -204,6 +205,7 @@ def test_changes_are_paired_within_a_run_only():
     assert (mixed.seconds, mixed.within_s) == (pytest.approx(-1e-3), pytest.approx(0, abs=1e-12))
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_profile_that_replaced_others_says_so_on_the_pages():
     again, anew = made(conv=4.0), msgspec.structs.replace(TRAIN, generation=1)
     for records, note in (
@@ -329,7 +331,8 @@ def test_a_network_that_cannot_run_is_a_failure_without_rows(bench, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_a_suite_with_profile_is_profiled_after_its_measurement(bench, tmp_path):
+def test_a_suite_with_profile_is_profiled_after_its_measurement(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(profiler, "PROFILE_ROUNDS", 1)
     (tmp_path / "mine.toml").write_text(
         'models = ["timm/test_resnet"]\nbatch = [1, 2]\nresolution = [32]\nprofile = true\n'
     )
@@ -338,7 +341,7 @@ def test_a_suite_with_profile_is_profiled_after_its_measurement(bench, tmp_path)
     assert done.returncode == 0, done.stderr
     lines = next(tmp_path.glob("out/*/results.jsonl")).read_text().splitlines()
     kinds = [json.loads(line)["type"] for line in lines]
-    assert (kinds.count("measurement"), kinds.count("profile")) == (2, 3)
+    assert (kinds.count("measurement"), kinds.count("profile")) == (2, 1)
 
 
 def test_a_new_template_profiles_the_rest_of_a_killed_round(monkeypatch, tmp_path):

@@ -34,7 +34,7 @@ def test_few_decisions_are_wrong_and_they_cost_half_of_uniform_rounds():
     check(total(FEW_TABLES))
 
 
-@pytest.mark.slow
+@pytest.mark.simulations
 def test_few_decisions_of_all_tables_are_wrong_and_they_cost_half_of_uniform_rounds():
     check(total(TABLES))
 

@@ -37,6 +37,7 @@ def net():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what threads did")
+@pytest.mark.usefixtures("without_timm")
 def test_a_run_names_the_block_in_which_its_process_was_stopped(bench, tmp_path):
     (tmp_path / "net.py").write_text(NET)
     bench(*REAL_RUN, "--device", "cpu", "--models", "net.py:net", "--resolution", "32")

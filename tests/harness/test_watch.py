@@ -168,6 +168,7 @@ def spinning():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what processes computed")
+@pytest.mark.usefixtures("without_timm")
 def test_a_real_network_that_leaves_a_thread_spinning_is_named(bench, tmp_path):
     (tmp_path / "net.py").write_text(NET)
     models = ("--models", "net.py:calm,net.py:spinning", "--resolution", "32")

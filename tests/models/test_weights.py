@@ -414,6 +414,7 @@ def test_networks_with_weights_are_measured_beside_others(bench, tmp_path):
     assert done.stdout.count("on record") == 3
 
 
+@pytest.mark.usefixtures("without_timm")
 def test_weights_that_do_not_fit_end_the_command(bench, tmp_path):
     torch.save(tensors(), "w.pth")
     Path("net.py").write_text(NET.replace("Linear(4, 10)", "Linear(4, 11)"))

@@ -45,6 +45,7 @@ def checkout(folder, depth):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("depth", "code", "finding"), [(9, 1, "SLOWER"), (2, 0, "")])
+@pytest.mark.usefixtures("without_timm")
 def test_the_job_fails_if_an_imported_module_became_slower(
     bench, tmp_path, monkeypatch, depth, code, finding
 ):

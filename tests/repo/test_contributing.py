@@ -113,7 +113,7 @@ def test_add_a_device(bench_process, checkout):
         "from bench.devices.abacus import Abacus\n",
     )
     insert(devices, "(Cpu(), ", "Abacus(), ")
-    on_it = ("--models", "timm/test_resnet", "--device", "abacus")
+    on_it = ("--models", "mobilenetv3_s", "--device", "abacus")
     (case,) = measured(bench_process, checkout, *on_it)
     assert case["device"] == "abacus"
     assert (checkout / "out" / "abacus-1").is_dir()
@@ -140,19 +140,19 @@ def test_add_a_backend(bench_process, checkout):
         "from bench.backends.no_onednn import WithoutOneDnn\n",
     )
     insert(backends, '    "cudagraph": CudaGraph(),\n', '    "no_onednn": WithoutOneDnn(),\n')
-    arguments = ("--models", "timm/test_resnet", "--backend", "eager,no_onednn")
+    arguments = ("--models", "mobilenetv3_s", "--backend", "eager,no_onednn")
     cases = measured(bench_process, checkout, *arguments)
     assert [case["backend"] for case in cases] == ["eager", "no_onednn"]
     listed = json.loads(bench_process("list", "backends", "--json", cwd=checkout).stdout)
     assert "no_onednn" in [entry["name"] for entry in listed]
-    profiled = ("profile", "--models", "timm/test_resnet", "--backend", "no_onednn", "--out", "out")
+    profiled = ("profile", "--models", "mobilenetv3_s", "--backend", "no_onednn", "--out", "out")
     done = bench_process(
         *profiled, "--resolution", "32", "--seconds", "0.6", "--json", cwd=checkout
     )
     assert done.returncode == 0, done.stderr
     (profile,) = json.loads(done.stdout)
     modules = {row["module"] for row in profile["rows"]}
-    assert {"conv1.0", "bn1"} <= modules, modules
+    assert {"conv_stem", "bn1"} <= modules, modules
 
 
 def test_add_a_figure(bench_process, checkout):

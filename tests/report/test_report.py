@@ -32,6 +32,7 @@ RECORDS = [
     failure(Case("repnext_u3_t", "srep", threads=2)),
     failure(Case("timm/<script>", "plain", threads=2), message="a|b"),
 ]
+WITHOUT_FIGURES = pytest.mark.usefixtures("without_figures")
 # With samples enough for a distribution.
 ALL_KINDS = [*RECORDS, timed("swin_t", spread=SPREAD * 4)]
 
@@ -101,6 +102,7 @@ def test_reported_numbers_match_the_papers_table():
     assert len(paper.reported()) == 91
 
 
+@WITHOUT_FIGURES
 def test_the_environment_measured_last_is_shown_also_when_it_was_there_before():
     other = msgspec.structs.replace(ENVIRONMENT, environment_id="other")
     middle = timed("resnet50", ms=30.0, environment_id="other")
@@ -110,6 +112,7 @@ def test_the_environment_measured_last_is_shown_also_when_it_was_there_before():
     assert "30.1" not in page
 
 
+@WITHOUT_FIGURES
 def test_a_file_named_twice_counts_once(tmp_path):
     write(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
     report.write([tmp_path / "a", tmp_path / "a" / "chip"], tmp_path / "to")
@@ -117,6 +120,7 @@ def test_a_file_named_twice_counts_once(tmp_path):
     assert line["samples"] == "3"
 
 
+@WITHOUT_FIGURES
 def test_environments_are_never_merged():
     other = msgspec.structs.replace(ENVIRONMENT, environment_id="later")
     later = timed("resnet50", ms=30.0, environment_id="later")
@@ -176,6 +180,7 @@ def test_no_page_is_written_through_a_device_folder_that_is_a_link(linked):
     assert (out / "figure1.svg").read_bytes().startswith(b"<?xml")
 
 
+@WITHOUT_FIGURES
 def test_the_results_of_a_linked_device_folder_are_reported_elsewhere(linked, tmp_path):
     out, theirs = linked
     before = contents(theirs)
@@ -195,6 +200,7 @@ def test_no_page_is_written_through_a_link_in_the_folder_of_the_report(linked, t
     assert f"{tmp_path}/to/chip is a link" in str(reading.warnings)
 
 
+@WITHOUT_FIGURES
 def test_the_folder_of_the_report_and_the_results_may_be_links(tmp_path):
     """Also a link within the folder, which leads to another of its devices."""
     write(tmp_path / "real" / "chip", [ENVIRONMENT, timed("resnet50")])
@@ -226,6 +232,7 @@ def test_the_index_links_to_what_is_there_and_says_what_is_missing(tmp_path):
     assert "results.jsonl:14 is not a record" in index
 
 
+@WITHOUT_FIGURES
 def test_two_devices_have_a_column_group_each_and_names_of_their_own(tmp_path):
     write(tmp_path / "a", [ENVIRONMENT, timed("resnet50")])
     write(tmp_path / "b", [ENVIRONMENT, timed("resnet50", ms=20.0)])
@@ -282,6 +289,7 @@ def test_contradicting_records_are_noted():
     ]
 
 
+@WITHOUT_FIGURES
 def test_the_report_is_written_next_to_a_link_and_not_next_to_its_target(tmp_path):
     write(tmp_path / "kept" / "1234", RECORDS[:2])
     (tmp_path / "out" / "chip").mkdir(parents=True)
@@ -319,6 +327,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_else_breaks(tmp_pat
         report.write([tmp_path / "in"], tmp_path / "to")
 
 
+@WITHOUT_FIGURES
 def test_unused_accuracies_give_a_warning(tmp_path):
     write(tmp_path / "chip", RECORDS[:2])
     top1 = tmp_path / "top1.csv"
@@ -330,6 +339,7 @@ def test_unused_accuracies_give_a_warning(tmp_path):
     assert "80.1 (measured)" in (tmp_path / "chip" / "results.md").read_text()
 
 
+@WITHOUT_FIGURES
 def test_several_folders_join_by_chip_in_the_one_named(tmp_path):
     write(tmp_path / "a" / "chip", [ENVIRONMENT, timed("resnet50")])
     write(tmp_path / "b" / "chip", [ENVIRONMENT, timed("swin_t")])
@@ -346,6 +356,7 @@ def test_an_environment_alone_is_nothing_to_report(tmp_path):
         report.write([tmp_path])
 
 
+@WITHOUT_FIGURES
 def test_records_without_an_environment_are_still_shown():
     pages = pages_of([timed("resnet50")])
     assert "unknown cpu" in pages["results.md"].decode()
@@ -355,6 +366,7 @@ def tables_of(folder):
     return {path.name for path in folder.iterdir() if path.name.startswith(("table", "claims"))}
 
 
+@WITHOUT_FIGURES
 def test_tables_and_claims_of_the_paper_are_left_out_where_nothing_of_theirs_was_measured(tmp_path):
     write(tmp_path / "chip", [ENVIRONMENT, timed("timm/resnet18"), timed("resnet50", backend="x")])
     report.write([tmp_path])
@@ -367,6 +379,7 @@ def test_tables_and_claims_of_the_paper_are_left_out_where_nothing_of_theirs_was
     assert "left out" not in (tmp_path / "report.md").read_text()
 
 
+@WITHOUT_FIGURES
 def test_tables_with_a_measured_network_and_the_claims_are_written(tmp_path):
     write(tmp_path / "chip", [ENVIRONMENT, timed("repnext_u2_t", "srep")])
     report.write([tmp_path])
@@ -415,6 +428,7 @@ def test_results_have_a_section_and_the_kinds_of_processes_per_allocator():
     assert " 0 to 1 (3) |" in second.partition("## ")[0]
 
 
+@WITHOUT_FIGURES
 def test_claims_are_judged_for_each_allocator(tmp_path):
     latencies_ms = {"default": (10.0, 12.0), "arena": (10.0, 8.0)}
     names = ("convnext_t", "repnext_u3_t@rrep")

@@ -263,7 +263,7 @@ def test_lock_path_that_is_no_regular_file_is_refused(own_locks, make):
     assert sorted(own_locks.iterdir()) == before
 
 
-def test_refused_run_creates_no_files(bench, tmp_path):
+def test_refused_run_creates_no_files(bench, tmp_path, hasty):
     before = sorted(tmp_path.rglob("*"))
     with lock.device(DEVICES["cpu"].identify()):
         for command in ("run", "profile"):

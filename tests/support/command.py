@@ -1,6 +1,9 @@
 """Call the command `bench` in this process, or start it as a process."""
 
+import contextlib
+import functools
 import io
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from bench.cli import entry_point as cli
+from bench.models import zoo
 
 
 class Done(NamedTuple):
@@ -49,6 +53,17 @@ def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+@functools.cache
+def ask_timm(names: tuple[str, ...]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return what a process that imports timm would answer (`zoo.ASK_TIMM`): it is done here."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["-c", *names])
+        exec(zoo.ASK_TIMM, {})
+    known, found = json.loads(printed.getvalue().rstrip().rpartition("\n")[2])
+    return known, found
 
 
 def _exit_code_of(main) -> int:
