@@ -16,18 +16,6 @@ SIZE = 16
 
 
 @pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return networks.Residual().eval()
-
-
-@pytest.fixture(scope="module")
-def calls():
-    source = torch.Generator().manual_seed(1)
-    return [[torch.randn(1, 3, SIZE, SIZE, generator=source)] for _ in range(4)]
-
-
-@pytest.fixture(scope="module")
 def of_onnx(network, calls, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "net.onnx"
     onnx_file.write(network, calls[0], onnx_file.DYNAMO, path)

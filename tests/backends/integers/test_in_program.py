@@ -18,18 +18,6 @@ SIZE = 16
 REFUSED = "is not that of the network after it was quantised"
 
 
-@pytest.fixture(scope="module")
-def network():
-    torch.manual_seed(0)
-    return networks.Residual().eval()
-
-
-@pytest.fixture(scope="module")
-def calls():
-    source = torch.Generator().manual_seed(1)
-    return [[torch.randn(1, 3, SIZE, SIZE, generator=source)] for _ in range(4)]
-
-
 def quantised(net, calls):
     """Return the file of a network, and what was checked: its program before and after."""
     kept = []
