@@ -151,6 +151,14 @@ def stored(key: str) -> Stored | None:
     return None
 
 
+def stored_or_made(key: str, make: Callable[[], bytes]) -> Stored:
+    """Return the file of a key, with the content that `make` returns unless it is there.
+
+    Raises ArtifactError where the disk is full.
+    """
+    return stored(key) or store(key, lambda path: path.write_bytes(make()))
+
+
 def store(key: str, write: Callable[[Path], object]) -> Stored:
     """Let `write` write the file of a key, and return it.
 

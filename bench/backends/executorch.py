@@ -82,9 +82,7 @@ class ExecuTorch(OfProgram):
 
         made_by = (*in_program.versions().values(), *in_program.code(), calibration.digest)
         key = self.key(model, example, precision, identity, *made_by)
-        return artifacts.stored(key) or artifacts.store(
-            key, lambda path: path.write_bytes(program.exported(made, model, example))
-        )
+        return artifacts.stored_or_made(key, lambda: program.exported(made, model, example))
 
     def _lowered(self, of_integers: artifacts.Stored) -> artifacts.Stored:
         """Return the file of a program in integers, made now unless the same one is there."""
@@ -94,9 +92,7 @@ class ExecuTorch(OfProgram):
                 return self.compiled(in_program.load(of_integers.content))
 
         key = artifacts.key_of_converted(of_integers, [self.file_kind])
-        return artifacts.stored(key) or artifacts.store(
-            key, lambda path: path.write_bytes(lowered())
-        )
+        return artifacts.stored_or_made(key, lowered)
 
     def literal(self, artifact: Artifact, example: Sequence[Tensor]) -> Call:
         """Execute the program in integers, of which the file is made, literally."""

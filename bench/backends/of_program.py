@@ -72,9 +72,7 @@ class OfProgram(Runtime):
             return self.compiled(program.captured(plain, inputs))
 
         key = self.key(model, example, precision, identity)
-        return artifacts.stored(key) or artifacts.store(
-            key, lambda path: path.write_bytes(program.exported(compiled, model, example))
-        )
+        return artifacts.stored_or_made(key, lambda: program.exported(compiled, model, example))
 
     def key(
         self,

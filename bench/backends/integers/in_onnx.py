@@ -54,9 +54,7 @@ def stored(of_onnx: artifacts.Stored, calibration: Calibration) -> artifacts.Sto
     code = [artifacts.hash_of_file(each) for each in files]
     made_by += [*code, str(weight_bits()), calibration.digest]
     key = artifacts.key_of_converted(of_onnx, made_by)
-    return artifacts.stored(key) or artifacts.store(
-        key, lambda path: path.write_bytes(quantised(of_onnx.content, calibration.calls))
-    )
+    return artifacts.stored_or_made(key, lambda: quantised(of_onnx.content, calibration.calls))
 
 
 def described(calibration: Calibration) -> Quantised:

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 LEAST_RATIO = 10.0  # signal / noise, as powers, of a value before and after it is quantised
 ROUNDING = 0.5001  # of a step: the largest error of a weight
 CHECKED_CALLS = 4
-WRONG = "the value {} is not that of the network after it was quantised: {}"
 OTHER_GRID = "it is read with another scale or zero"
 UNKNOWN = "no value of the network belongs to it"
 NOT_ROUNDED = "a weight is not rounded to its grid"
 NOTHING = "no operator of the network can be quantised"
+
+
+def wrong(name: str, reason: str) -> ExportError:
+    """Return the error of a value that is not that of the network."""
+    return ExportError(
+        f"the value {name} is not that of the network after it was quantised: {reason}"
+    )
 
 
 def checked_calls(calls: Sequence[Sequence[Tensor]]) -> Sequence[Sequence[Tensor]]:
@@ -38,5 +44,4 @@ class Power(NamedTuple):
         """Raise ExportError if rounding leaves too little of the value."""
         ratio = self.signal / self.noise if self.noise else math.inf
         if not ratio >= LEAST_RATIO:
-            reason = f"signal / noise is {ratio:.2g}, not {LEAST_RATIO:g}"
-            raise ExportError(WRONG.format(self.name, reason))
+            raise wrong(self.name, f"signal / noise is {ratio:.2g}, not {LEAST_RATIO:g}")

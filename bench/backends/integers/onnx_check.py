@@ -67,7 +67,7 @@ def _check_weights(of_integers: Any, network: Any) -> int:
         count += 1
         name = node.input[0].removesuffix(WEIGHT_END)
         if name not in before:
-            raise ExportError(limits.WRONG.format(name, limits.UNKNOWN))
+            raise limits.wrong(name, limits.UNKNOWN)
         values = numpy_helper.to_array(own[node.input[0]]).astype(float)
         grid = _Grid.of(node, own)
         shape = [1] * values.ndim
@@ -77,7 +77,7 @@ def _check_weights(of_integers: Any, network: Any) -> int:
         found = (values - grid.zero.astype(float).reshape(shape)) * scale
         wanted = numpy_helper.to_array(before[name]).astype(float)
         if not (np.abs(found - wanted) <= limits.ROUNDING * scale).all():
-            raise ExportError(limits.WRONG.format(name, limits.NOT_ROUNDED))
+            raise limits.wrong(name, limits.NOT_ROUNDED)
     return count
 
 
@@ -93,7 +93,7 @@ def _activations(
             continue
         name = before.input[0].removesuffix(INPUT_END)
         if not _Grid.of(before, own).equals(_Grid.of(node, own)):
-            raise ExportError(limits.WRONG.format(name, limits.OTHER_GRID))
+            raise limits.wrong(name, limits.OTHER_GRID)
         grids[name] = before
     everything = list(grids.items())
     together = max(TOGETHER // len(calls[0][0]), 1)

@@ -54,7 +54,7 @@ def check(
         assert isinstance(integers, fx.Node)
         if integers.op != "get_attr":
             if list(integers.args[1:]) != grid:
-                raise ExportError(limits.WRONG.format(own.name, limits.OTHER_GRID))
+                raise limits.wrong(own.name, limits.OTHER_GRID)
             grids[own.name] = _grid_of(read)
         elif str(read.target).startswith(BY_CHANNEL):
             has_weights = True
@@ -85,7 +85,7 @@ def _pairs(
                 continue
             before = known.get(node.name, ())
             if place >= len(before) or before[place].op != "call_module":
-                raise ExportError(limits.WRONG.format(node.name, limits.UNKNOWN))
+                raise limits.wrong(node.name, limits.UNKNOWN)
             yield _inputs(before[place])[0], read
 
 
@@ -115,7 +115,7 @@ def _check_weight(
     step = scale.reshape(shape)
     error = (integers - zero.reshape(shape)) * step - _constant(network, own).double()
     if not (error.abs() <= limits.ROUNDING * step).all():
-        raise ExportError(limits.WRONG.format(own.name, limits.NOT_ROUNDED))
+        raise limits.wrong(own.name, limits.NOT_ROUNDED)
 
 
 def _constant(network: fx.GraphModule, node: fx.Node) -> Tensor:
@@ -123,7 +123,7 @@ def _constant(network: fx.GraphModule, node: fx.Node) -> Tensor:
     if node.op == "get_attr":
         return _attribute(network, node)
     if node.op != "call_function":
-        raise ExportError(limits.WRONG.format(node.name, limits.UNKNOWN))
+        raise limits.wrong(node.name, limits.UNKNOWN)
     value = functools.partial(_constant, network)
     arguments = fx.map_arg((node.args, node.kwargs), value)
     found: Tensor = node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
@@ -133,7 +133,7 @@ def _constant(network: fx.GraphModule, node: fx.Node) -> Tensor:
 def _attribute(network: fx.GraphModule, node: Any) -> Tensor:
     """Return the tensor that a node reads from its module. Raises ExportError if it is none."""
     if not (isinstance(node, fx.Node) and node.op == "get_attr"):
-        raise ExportError(limits.WRONG.format(node, limits.UNKNOWN))
+        raise limits.wrong(str(node), limits.UNKNOWN)
     found: Tensor = attrgetter(str(node.target))(network)
     return found.detach()
 
