@@ -63,14 +63,14 @@ def choose(options: Options, console: Console | None) -> Choice:
     """
     suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
     overrides = suites.Overrides(
-        models=tuple(map(by_title, _words(options.models) or suite.models)),
+        models=tuple(map(by_title, words(options.models) or suite.models)),
         batch=_numbers("batch", options.batch),
         resolution=_numbers("resolution", options.resolution),
         input=options.input,
-        backend=_words(options.backend),
-        precision=_words(options.precision),
-        allocator=_words(options.allocator),
-        huge_pages=_words(options.huge_pages),
+        backend=words(options.backend),
+        precision=words(options.precision),
+        allocator=words(options.allocator),
+        huge_pages=words(options.huge_pages),
         weights=options.weights,
     )
     if options.threads is not None:
@@ -110,27 +110,27 @@ def _typed(overrides: suites.Overrides, cases: Sequence[Case]) -> dict[str, str]
     return found
 
 
-def _words(text: str | None) -> tuple[str, ...] | None:
+def words(text: str | None) -> tuple[str, ...] | None:
     """Split `a,b` at the commas. Raises UsageError for an empty part."""
     if text is None:
         return None
-    words = tuple(word.strip() for word in text.split(","))
-    if not all(words):
+    found = tuple(word.strip() for word in text.split(","))
+    if not all(found):
         raise UsageError(f"an empty name in {text!r}", "Separate names by single commas: a,b.")
-    return words
+    return found
 
 
 def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
     """Parse `1,128`. Raises UsageError for a part that is not a positive whole number."""
-    words = _words(text)
-    if words is None:
+    parts = words(text)
+    if parts is None:
         return None
-    for word in words:
+    for word in parts:
         if not WHOLE_NUMBER.fullmatch(word):
             raise UsageError(
                 f"{flag} {word!r} is not a whole number", f"For example: --{flag} 1,128"
             )
-    numbers = tuple(int(word) for word in words)
+    numbers = tuple(map(int, parts))
     for number in numbers:
         check_positive(flag, number)
     return numbers

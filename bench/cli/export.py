@@ -91,6 +91,11 @@ class ExportOptions:
 @with_options(ExportOptions)
 def export(options: ExportOptions) -> int:
     """Write a network as a file for a runtime, checked against the network as trained."""
+    return write(options)
+
+
+def write(options: ExportOptions) -> int:
+    """Do what `bench export` does; return its exit code."""
     if options.to not in exported_by():
         raise unknown("kind of file", options.to, exported_by())
     choice = _choose(options)

@@ -20,6 +20,9 @@ from bench.harness.plan import PRESETS
 OptionsT = TypeVar("OptionsT")
 PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*%")
 LARGEST_PERCENTAGE = 100.0
+TIME = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s)?")
+UNITS_S = (3600.0, 60.0, 1.0)
+LONGEST_S = 7 * 24 * 3600.0
 
 
 def with_options(
@@ -72,6 +75,18 @@ def percentage(flag: str, text: str) -> float:
     if not found or not 0 < float(found[1]) < LARGEST_PERCENTAGE:
         raise UsageError(f"{flag} {text!r} is not a percentage", f"For example: {flag} 3%")
     return float(found[1]) / 100
+
+
+def seconds_of(text: str) -> float:
+    """Return 5400.0 for `1h30m`. Raises UsageError if `text` is no time above 0."""
+    found = TIME.fullmatch(text.strip())
+    parts = [float(part or 0) for part in found.groups()] if found else []
+    seconds = sum(part * unit for part, unit in zip(parts, UNITS_S, strict=False))
+    if not 0 < seconds <= LONGEST_S:
+        raise UsageError(
+            f"--for {text!r} is not a time of at most a week", "For example: --for 45m, or 1h30m."
+        )
+    return seconds
 
 
 DEFAULT_OUT = Path("results")

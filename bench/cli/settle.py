@@ -21,6 +21,7 @@ from bench.cli.options import (
     json_option,
     patience_option,
     percentage,
+    seconds_of,
     wait_option,
     with_options,
 )
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from bench.analysis.settle import Board
     from bench.cli.rounds import Rounds
     from bench.records import Case
-
-TIME = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s)?")
-UNITS_S = (3600.0, 60.0, 1.0)
-LONGEST_S = 7 * 24 * 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +107,7 @@ def settle(options: SettleOptions) -> int:
     """
     from bench.cli.rounds import Rounds
 
-    for_s, margin = _seconds(options.duration), percentage("--margin", options.margin)
+    for_s, margin = seconds_of(options.duration), percentage("--margin", options.margin)
     plan = suites.plan_for(options.preset, suites.Suite(), None, None, options.patience)
     console = progress_console(to_stderr=options.as_json)
     here = _here(options.out, options.device)
@@ -143,18 +140,6 @@ def _show(rounds: Rounds, board: Board, *, as_json: bool) -> None:
     answers.show(rounds.console, board)
     if as_json:
         tell_json(answers.to_builtins(board))
-
-
-def _seconds(text: str) -> float:
-    """Return 5400.0 for `1h30m`. Raises UsageError if `text` is no time above 0."""
-    found = TIME.fullmatch(text.strip())
-    parts = [float(part or 0) for part in found.groups()] if found else []
-    seconds = sum(part * unit for part, unit in zip(parts, UNITS_S, strict=False))
-    if not 0 < seconds <= LONGEST_S:
-        raise UsageError(
-            f"--for {text!r} is not a time of at most a week", "For example: --for 45m, or 1h30m."
-        )
-    return seconds
 
 
 def _check_board(options: SettleOptions, for_s: float, board: Board) -> None:

@@ -39,7 +39,7 @@ class PeakWork(NamedTuple):
     copied_bytes: int
 
 
-CPU_PEAK = PeakWork((512, 1024, 2048), 64 * 2**20)
+CPU_PEAK = PeakWork((256, 384, 512, 768, 1024, 1536, 2048), 64 * 2**20)
 GPU_PEAK = PeakWork((4096, 8192), 512 * 2**20)
 
 

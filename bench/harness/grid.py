@@ -44,10 +44,10 @@ def check(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
 def check_settings(grid: Mapping[str, Iterable[Any]], chip: Chip) -> None:
     """Raise UsageError or UnavailableError for a setting of a process that `chip` cannot have.
 
-    The keys are those of CHECKS.
+    The keys are those of CHECKS; any of them may be missing.
     """
     for key, check_one in CHECKS.items():
-        for value in grid[key]:
+        for value in grid.get(key, ()):
             check_one(value, chip)
 
 

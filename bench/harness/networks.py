@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 from bench.devices import DEVICES
 from bench.errors import UsageError, unknown
+from bench.harness import recipes
 from bench.harness.scheduler import probe
 from bench.models import forms, user, zoo
 from bench.models.user.fit import RGB
 from bench.paper import accuracy
-from bench.records import Source
+from bench.records import Case, Source
 
 MAX_MODELS = 4096
+TUNED = "@tuned:"  # a recipe follows, in place of a form
 TIMM_NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 
@@ -25,7 +27,8 @@ class Network(NamedTuple):
     `pinned` is the hash that the user named, "" for whatever the code is now. `channels` are those
     of its input, as far as its weights say it; `notes` are about its weights. `forms` are those of
     a network outside the zoo, () where it was not built. `makes_inputs`: whether the user's code
-    has a function `example_inputs`.
+    has a function `example_inputs`. `tuned` is the case
+    of a recipe of `bench tune`.
     """
 
     model: user.UserModel
@@ -35,6 +38,7 @@ class Network(NamedTuple):
     notes: Sequence[str] = ()
     forms: Sequence[str] = ()
     makes_inputs: bool = False
+    tuned: Case | None = None
 
     @property
     def is_built(self) -> bool:
@@ -60,43 +64,51 @@ def named(models: Sequence[str], device: str, weights: Path | None) -> list[Netw
 
 
 class _Entry(NamedTuple):
-    """The parts of `name#hash+weights@form`; `form` is None where it was not given."""
+    """The parts of `name#hash+weights@form`; `form` is None where it was not given.
+
+    `tuned` is the case of the recipe `name@tuned:FILE`, which also gives the form.
+    """
 
     name: str
     pinned: str
     weights: Path | None
     form: str | None
+    tuned: Case | None = None
 
 
 def _entry(entry: str, weights: Path | None) -> _Entry:
-    whole, at, form = user.split_form(entry)
+    whole, has_recipe, path = entry.partition(TUNED)
+    whole, at, form = user.split_form(whole)
     name, own = user.split_weights(whole)
     if own and weights:
         raise UsageError(f"{entry} and --weights both name weights", "Leave out one of them.")
-    return _Entry(*user.split_hash(name), own or weights, form if at else None)
+    tuned = recipes.read(Path(path)).case if has_recipe else None
+    wanted = tuned.form if tuned else form if at else None
+    return _Entry(*user.split_hash(name), own or weights, wanted, tuned)
 
 
 def _networks(
     entry: _Entry, device: str, timm_forms: Mapping[str, tuple[str, ...]]
 ) -> list[Network]:
     """Return a network in the form of the entry, or in each form of its model."""
-    name, pinned, weights, form = entry
+    name, pinned, weights, form, tuned = entry
     own = user.resolve(name)
     model = own or user.UserModel(name, Source(zoo=name) if weights else Source())
     if weights is not None:
         model = user.with_weights(model, weights)
     if name in DEVICES[device].own_models:
-        return [Network(model, forms.ONLY)]
+        return [Network(model, forms.ONLY, tuned=tuned)]
     if own:  # its forms are known only after its code has run
         if form not in (None, *forms.FORMS):
             raise unknown("form", str(form), forms.FORMS)
-        return [Network(model, form or forms.ONLY, pinned)]
+        return [Network(model, form or forms.ONLY, pinned, tuned=tuned)]
     spec = _spec(name)
     if _timm_name(name):
         spec = spec._replace(forms=timm_forms[spec.variant])
     if form is not None:
         zoo.check_form(spec, form)
-    return [Network(model, wanted) for wanted in (spec.forms if form is None else [form])]
+    wanted = spec.forms if form is None else [form]
+    return [Network(model, each, tuned=tuned) for each in wanted]
 
 
 def identified(
@@ -124,6 +136,8 @@ def identified(
         ]
     for each in found:
         _check_form(each)
+        if each.tuned:
+            recipes.check_model(each.tuned, each.model.name)
         if each.pinned not in ("", each.model.digest):
             raise UsageError(
                 f"{each.model.code} was changed: its hash is {each.model.digest}, "

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 import bench
 from bench.errors import UsageError, unknown
 from bench.harness import grid as grids
-from bench.harness import networks
+from bench.harness import networks, recipes
 from bench.harness.grid import GRID, check_positive
 from bench.harness.input_shape import Shape, shape_of
 from bench.harness.networks import Network
@@ -151,6 +151,9 @@ def select(
     found = networks.named(chosen["models"], chip.device, overrides.weights)
     _check_names([network.model.name for network in found])
     grids.check(grid, len(found), chip)
+    for network in found:
+        if network.tuned:
+            recipes.check_here(network.tuned, chip)
     found = networks.identified(found, chip.device, grid["resolution"][0], before_code)
     networks.check_channels(found, shape.channels if shape else RGB)
     usual = Case(
@@ -185,10 +188,11 @@ def _cases(
 ) -> dict[Case, Network]:
     """Return `usual` with each combination of the grid and each network, the smallest batch first.
 
-    The values are the networks of the cases.
+    The values are the networks of the cases. A network with a recipe has the case of the recipe.
     """
     return {
-        msgspec.structs.replace(
+        network.tuned
+        or msgspec.structs.replace(
             usual,
             model=network.model.name,
             form=network.form,

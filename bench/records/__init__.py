@@ -34,6 +34,7 @@ from bench.records.measurement import (
 )
 from bench.records.operator import Operator
 from bench.records.profile import Peaks, Profile, ProfileRow, Utilisation, Waterfall
+from bench.records.recipe import Recipe
 
 __all__ = [
     "DEFAULT",
@@ -63,6 +64,7 @@ __all__ = [
     "ProfileRow",
     "Quantised",
     "Reading",
+    "Recipe",
     "Record",
     "Seconds",
     "Setting",

@@ -9,6 +9,7 @@ for each of the rounds:                                       profile
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from bench.storage.results import Store, UnreadableRecordError
 
 DEADLINE_S = 600.0
 OBSERVE_S = 5.0
+PEAKS_S = 0.3  # of profiling, beside the peaks themselves
 OnProfiled = Callable[[ProfileHistory], None]
 
 
@@ -76,6 +78,22 @@ def profile(
             except TemplateDiedError:
                 deaths.count((number, len(done)))
     return [profiler.history(case) for case in cases]
+
+
+def peaks(
+    case: Case, store: Store, environment: Environment, sources: Mapping[str, Source]
+) -> Peaks | None:
+    """Return the peak rates of the device for the precision and the threads of a case.
+
+    One round of `case` is profiled if they are not on record. None where that fails.
+    """
+    here = environment.environment_id
+    if peaks_for(store.records_of(None, here), case, here) is None:
+        profiler = _Profiler(PEAKS_S * PROFILE_ROUNDS, store, environment, sources, None)
+        profiler.start_generations([case], anew=False)
+        with contextlib.suppress(TemplateDiedError):
+            list(profiler.run_round([case], 1))
+    return peaks_for(store.records_of(None, here), case, here)
 
 
 class _Profiler:

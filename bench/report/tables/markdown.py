@@ -34,6 +34,9 @@ TEXT_COLUMNS = (
     "In the opposite order",
     "In eager mode",
     "In this backend",
+    "Candidate",
+    "Other",
+    "Fate",
 )
 
 

@@ -1,0 +1,1 @@
+"""`bench tune`: a search for the fastest way to run one network here, and its confirmation."""

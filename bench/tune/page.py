@@ -1,0 +1,161 @@
+"""The page of a tuning: the answer, the final, and every candidate with its fate."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.analysis.settle import Answer, Board
+from bench.analysis.stats import summarise
+from bench.models.naming import image, weights_of
+from bench.records import Case, Environment, Failure, Measurement, Peaks
+from bench.report.tables.markdown import describe, to_markdown_table
+from bench.text import MIB, NOTHING, duration, markdown, markdown_code, significant
+from bench.tune import words
+from bench.tune.final import Outcome
+from bench.tune.standing import latencies
+from bench.tune.tuning import Tuning
+
+METHOD = (
+    "The search tries the forms in eager mode, the fastest form in each runtime, every form in the "
+    "fastest runtimes, then allocators, huge pages and threads. After each of these steps, and "
+    "after each further round, the slower half drops out. Ratios of the search come from few "
+    "rounds: they only choose. The final measures the fastest candidates and the baseline again, "
+    "in new processes, and its intervals hold at every look."
+)
+
+
+class Result(NamedTuple):
+    """A tuning with its outcome, the answers of its final, and the records of both parts.
+
+    `peaks` are those for the winner; None where they are not known.
+    """
+
+    tuning: Tuning
+    outcome: Outcome
+    board: Board
+    search: Sequence[Measurement | Failure]
+    final: Sequence[Measurement | Failure]
+    margin: float
+    lacking: Sequence[str]
+    peaks: Peaks | None = None
+
+    @property
+    def sentences(self) -> list[str]:
+        """The answer, where the gain comes from, and what is left."""
+        found = [words.answer(self.outcome, self.margin)]
+        if self.outcome.finding == "FASTER":
+            steps = words.steps(self.outcome.baseline, self.outcome.winner, self.latencies)
+            found.append(words.origin(steps))
+        found.append(words.left(self.share_of_peak, self.peaks))
+        return [each for each in found if each]
+
+    @property
+    def share_of_peak(self) -> float | None:
+        """The share of the peak rate that the winner reaches in the final; None if unknown."""
+        rounds = [each for each in _measured(self.final) if each.case == self.outcome.winner]
+        if not (rounds and self.peaks):
+            return None
+        latency_s = summarise([each.samples_s for each in rounds]).latency
+        return words.share_of_peak(rounds[0].cost, rounds[0].case.batch, latency_s, self.peaks)
+
+    @property
+    def latencies(self) -> dict[Case, float]:
+        """Seconds of each candidate in the search."""
+        return latencies(_measured(self.search))
+
+
+def to_markdown(result: Result, environment: Environment) -> str:
+    """Return the page in Markdown."""
+    case = result.tuning.space.forms[0]
+    title = f"The fastest way to run {case.model} at batch {case.batch}"
+    parts = [
+        f"# {markdown(title)}",
+        markdown(" ".join(result.sentences)),
+        markdown(_setting(result)),
+        describe(environment),
+        "## The final",
+        to_markdown_table(pd.DataFrame(_final_rows(result))),
+        "## All candidates",
+        METHOD,
+        to_markdown_table(pd.DataFrame(_candidate_rows(result))),
+    ]
+    if result.lacking:
+        listed = "\n".join(f"- {markdown(each)}" for each in result.lacking)
+        parts += ["## Not tried here", listed]
+    parts.append(f"To repeat this, run {markdown_code(environment.command)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(result: Result) -> str:
+    case = result.tuning.space.forms[0]
+    size, spent = image(case), duration(result.tuning.spent_s)
+    return f"Images: {size}. Weights: {weights_of(case)}. The tuning took {spent}."
+
+
+def _final_rows(result: Result) -> list[dict[str, str]]:
+    return [
+        {
+            "Other": markdown(words.described(each.question.base)),
+            "Candidate": markdown(words.described(each.question.candidate)),
+            "Finding": f"{each.finding}",
+            "Latency, candidate / other": _ratio(each),
+            "Rounds": str(each.rounds),
+        }
+        for each in result.board.answers
+    ]
+
+
+def _ratio(answer: Answer) -> str:
+    ratio = answer.ratio
+    return f"{ratio.point:.3f} ({ratio.low:.3f} to {ratio.high:.3f})" if ratio else NOTHING
+
+
+def _candidate_rows(result: Result) -> list[dict[str, str]]:
+    """A row per candidate: the fastest first, those without a round last."""
+    seconds = result.latencies
+    baseline_s = seconds.get(result.outcome.baseline, math.nan)
+    ordered = sorted(result.tuning.known, key=lambda case: (seconds.get(case, math.inf), case))
+    return [
+        _candidate_row(result, case, seconds.get(case, math.nan), baseline_s) for case in ordered
+    ]
+
+
+def _candidate_row(result: Result, case: Case, own_s: float, baseline_s: float) -> dict[str, str]:
+    rounds = [each for each in _measured(result.search) if each.case == case]
+    return {
+        "Candidate": markdown(words.described(case)),
+        "Latency in the search (ms)": significant(1e3 * own_s),
+        "Times as fast as the baseline": significant(baseline_s / own_s),
+        "Rounds": str(len(rounds)),
+        "Memory (MiB)": _memory(rounds),
+        "Load (s)": _load(rounds),
+        "Fate": markdown(_fate(result, case)),
+    }
+
+
+def _fate(result: Result, case: Case) -> str:
+    if case == result.outcome.winner:
+        return "the fastest, not decided" if result.outcome.finding == "UNDECIDED" else "the answer"
+    if case in result.tuning.baselines:
+        return "baseline in the final"
+    why = {each.case: each.why for each in result.tuning.dropped}
+    return why.get(case, "in the final")
+
+
+def _measured(records: Sequence[Measurement | Failure]) -> list[Measurement]:
+    return [each for each in records if isinstance(each, Measurement)]
+
+
+def _memory(rounds: Sequence[Measurement]) -> str:
+    known = [each.cost.peak_memory_bytes for each in rounds if each.cost.peak_memory_bytes]
+    return significant(statistics.median(known) / MIB) if known else NOTHING
+
+
+def _load(rounds: Sequence[Measurement]) -> str:
+    loads = [each.stages_s.load for each in rounds]
+    return significant(statistics.median(loads)) if loads else NOTHING

@@ -1,0 +1,197 @@
+"""Runs a tuning: the search, then the final, each in processes of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bench.analysis.recorded import Recorded
+from bench.analysis.settle import Board, Round
+from bench.analysis.settle.ledger import Ledger
+from bench.analysis.verdict import usable_cpus
+from bench.devices import DEVICES
+from bench.harness import remeasure, settling
+from bench.harness.plan import Plan
+from bench.harness.scheduler import profiler
+from bench.harness.scheduler.listener import Listener
+from bench.harness.scheduler.runner import new_run_id
+from bench.models.naming import selector
+from bench.records import Case, Environment, Failure, Measurement, Peaks, Source, of_cases
+from bench.storage.results import Store
+from bench.text import duration, significant
+from bench.tune import final
+from bench.tune.search import Search
+from bench.tune.space import WAVES
+from bench.tune.standing import latencies
+from bench.tune.tuning import Tuning, save
+
+SEARCH_SHARE = 0.6  # of the time; the rest is for the final
+
+
+class Place(NamedTuple):
+    """Where a tuning measures: the plan of a round, the open store, the environment, sources."""
+
+    plan: Plan
+    store: Store
+    environment: Environment
+    sources: dict[str, Source]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the device."""
+        return self.store.path.parent
+
+
+class Tuner(Listener):
+    """Carries a tuning on for the rest of `for_s` seconds. `check` raises where the user stops it.
+
+    `tell` takes lines for the user.
+    """
+
+    def __init__(
+        self,
+        tuning: Tuning,
+        place: Place,
+        for_s: float,
+        margin: float,
+        tell: Callable[[str], object],
+        check: Callable[[], object],
+    ) -> None:
+        self._tuning = tuning
+        self._place = place
+        self._for_s = for_s
+        self._margin = margin
+        self._tell = tell
+        self._check = check
+        self._began_s = time.monotonic() - tuning.spent_s
+        self._records = list(of_cases(place.store.records))
+        self._told: Sequence[Case] = []
+
+    @property
+    def tuning(self) -> Tuning:
+        """What was tried and decided so far."""
+        return self._tuning
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left."""
+        return self._for_s - (time.monotonic() - self._began_s)
+
+    def records(self, runs: Sequence[str]) -> list[Measurement | Failure]:
+        """The records of some runs: of the search, or of the final."""
+        return [each for each in self._records if each.run_id in runs]
+
+    def run(self) -> Board:
+        """Search unless that is done, then hold the final; return its answers."""
+        if not self._tuning.finalists:
+            self._search()
+        return self._final()
+
+    def board(self) -> Board:
+        """What the final has answered so far."""
+        records = self.records(self._tuning.final_runs)
+        measured = {each.case for each in records}
+        if not set(final.cases(self._tuning)) <= measured:
+            return Board([], {}, 0.0)
+        cpus = usable_cpus(self._place.store.environments())
+        recorded = Recorded(self._place.environment, records, usable_cpus=cpus)
+        ledger = Ledger(recorded, self._margin)
+        return ledger.board(final.questions(self._tuning))
+
+    def peaks(self, case: Case) -> Peaks | None:
+        """The peak rates of the device for a candidate, measured once; None where unknown."""
+        plain = msgspec.structs.replace(self._tuning.space.forms[0], threads=case.threads)
+        known = case.precision == plain.precision and DEVICES[case.device].runs_torch
+        _, store, environment, sources = self._place
+        return profiler.peaks(plain, store, environment, sources) if known else None
+
+    def _search(self) -> None:
+        environment = self._begin("search_runs")
+        begun = {each.case for each in self.records(self._tuning.search_runs)}
+        search = Search(
+            lambda: self.records(self._tuning.search_runs),
+            self._measuring(environment, begun),
+            self._keep,
+            self._began_s + SEARCH_SHARE * self._for_s,
+        )
+        search.run(self._tuning)
+
+    def _final(self) -> Board:
+        board = self.board()
+        if len(final.cases(self._tuning)) < 2 or self.left_s <= 0:
+            return board
+        if board.answers and not board.open:
+            return board
+        environment = self._begin("final_runs")
+        begun = {each.case for each in self.records(self._tuning.final_runs)}
+        measure = self._measuring(environment, begun)
+        if missing := [case for case in final.cases(self._tuning) if case not in begun]:
+            self._tell(f"final, in new processes: {', '.join(map(selector, missing))}")
+            measure(missing)
+            self._told = missing
+        board = settling.settle(self.board, measure, self.left_s, self._tell_round)
+        self._keep(self._tuning)
+        return board
+
+    def _begin(self, runs: str) -> Environment:
+        """Note the run id of a new part of the search or the final; return its environment."""
+        run_id = new_run_id()
+        known = getattr(self._tuning, runs)
+        self._tuning = msgspec.structs.replace(self._tuning, **{runs: (*known, run_id)})
+        self._keep(self._tuning)
+        return msgspec.structs.replace(self._place.environment, run_id=run_id)
+
+    def _measuring(
+        self, environment: Environment, begun: set[Case]
+    ) -> Callable[[Sequence[Case]], list[Case]]:
+        plan, store, _, sources = self._place
+        return remeasure.one_by_one(plan, store, environment, self, sources, begun)
+
+    def _keep(self, tuning: Tuning) -> None:
+        """Write the tuning, and say what a step of the search has found."""
+        before, spent_s = self._tuning, time.monotonic() - self._began_s
+        self._tuning = msgspec.structs.replace(tuning, spent_s=spent_s)
+        save(self._tuning, self._place.folder)
+        if tuning.waves > before.waves:
+            tried = len(tuning.known) - len(before.known)
+            self._tell(f"{WAVES[before.waves].varies}: {tried} tried{self._fastest()}")
+        elif tuning.rungs > before.rungs:
+            self._tell(f"{len(before.alive)} candidates again{self._fastest()}")
+
+    def _fastest(self) -> str:
+        records = self.records(self._tuning.search_runs)
+        seconds = latencies([each for each in records if isinstance(each, Measurement)])
+        alive = [case for case in seconds if case in self._tuning.alive]
+        if not alive:
+            return ""
+        fastest = min(alive, key=seconds.__getitem__)
+        shown = f"{selector(fastest)}, {significant(1e3 * seconds[fastest])} ms"
+        return f"; in the race {len(self._tuning.alive)}, the fastest so far: {shown}"
+
+    def _tell_round(self, board: Board, chosen: Round, left_s: float) -> None:
+        """Say which cases have further rounds, where they are not those of the round before."""
+        if chosen.cases != self._told:
+            names = ", ".join(map(selector, chosen.cases))
+            self._tell(f"final: {names}; it ends in {duration(left_s)} at the latest")
+        self._told = chosen.cases
+
+    # --- the events of Listener ---
+
+    def sampled(
+        self, case: Case, earlier: Sequence[Sequence[float]], samples: Sequence[float]
+    ) -> None:
+        """Let Ctrl-C end the tuning."""
+        self._check()
+
+    def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
+        """Keep the round."""
+        self._records.append(rounds[-1])
+
+    def failed(self, record: Failure) -> None:
+        """Keep the failure, and say it."""
+        self._records.append(record)
+        self._tell(f"refused: {selector(record.case)}: {record.stage}: {record.message}")

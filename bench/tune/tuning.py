@@ -1,0 +1,91 @@
+"""What a tuning has tried and decided so far: one file, from which a stopped tuning resumes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from bench.errors import UsageError
+from bench.records import Case
+from bench.records.environment import slug_of
+from bench.records.fields import SCHEMA, Amount, Integer, Name, Ordinal, Text
+from bench.storage import files
+from bench.storage.pages import write_pages
+from bench.tune.space import Space
+
+MOST_BYTES = 2**24
+AGAIN = "Start it anew: add --again."
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """A candidate that is out of the race, and why."""
+
+    case: Case
+    why: Text
+
+
+class Tuning(msgspec.Struct, frozen=True):
+    """The state of a tuning.
+
+    `alive` are the candidates in the race. `waves` and `rungs` count those that are complete.
+    `baselines` and `finalists` are measured again in new processes; they are empty while the
+    search goes on. `search_runs` and `final_runs` are the run ids of both. `spent_s` are the
+    seconds so far.
+    """
+
+    space: Space
+    environment_id: Name
+    alive: tuple[Case, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    waves: Ordinal = 0
+    rungs: Ordinal = 0
+    baselines: tuple[Case, ...] = ()
+    finalists: tuple[Case, ...] = ()
+    search_runs: tuple[Name, ...] = ()
+    final_runs: tuple[Name, ...] = ()
+    spent_s: Amount = 0.0
+    schema: Integer = SCHEMA
+
+    @property
+    def known(self) -> frozenset[Case]:
+        """All candidates that were tried, or given up."""
+        return frozenset((*self.alive, *(each.case for each in self.dropped)))
+
+    @property
+    def name(self) -> str:
+        """The name of its files without the ending: of the network, the batch and the space."""
+        case = self.space.forms[0]
+        digest = hashlib.sha256(msgspec.json.encode(self.space, order="sorted")).hexdigest()[:8]
+        return f"tune-{slug_of(case.model)}-batch-{case.batch}-{digest}"
+
+    def drop(self, why: dict[Case, str]) -> Tuning:
+        """Return the tuning without these candidates, each with its reason."""
+        out = tuple(Dropped(case, reason) for case, reason in why.items())
+        alive = tuple(case for case in self.alive if case not in why)
+        return msgspec.structs.replace(self, alive=alive, dropped=(*self.dropped, *out))
+
+
+def resumed(fresh: Tuning, folder: Path) -> Tuning:
+    """Return the tuning of the same space and environment in `folder`, or `fresh` without one.
+
+    Raises UsageError if its file cannot be read.
+    """
+    path = folder / f"{fresh.name}.json"
+    if not path.exists():
+        return fresh
+    try:
+        found = msgspec.json.decode(files.read(path, MOST_BYTES), type=Tuning)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", AGAIN) from error
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path} is no tuning of this version of bench: {error}", AGAIN) from error
+    is_same = (found.space, found.environment_id) == (fresh.space, fresh.environment_id)
+    return found if is_same else fresh
+
+
+def save(tuning: Tuning, folder: Path) -> None:
+    """Write the tuning into `folder`. Raises UsageError where that is not possible."""
+    content = msgspec.json.format(msgspec.json.encode(tuning), indent=1)
+    write_pages(folder, {f"{tuning.name}.json": content})

@@ -1,0 +1,107 @@
+"""The answer of a tuning in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bench.models.naming import allocation, name, selector, threads
+from bench.records import Case, Cost, Peaks
+from bench.text import GIGA, significant
+from bench.tune.final import Outcome
+from bench.tune.space import SETTINGS
+
+IN_ORDER = ("form", "backend", "precision", *SETTINGS)  # in which the gain is taken apart
+
+
+class Step(NamedTuple):
+    """Settings that change together, in words, and how much faster they make the network."""
+
+    change: str
+    gain: float
+
+
+def described(case: Case) -> str:
+    """Return `repnext_u3_t@rrep openvino, fp32, 2 threads`; the threads are always said."""
+    words = [f"{name(case)} {case.backend}", case.precision, threads(case.threads)]
+    return ", ".join(filter(None, [*words, allocation(case)]))
+
+
+def answer(outcome: Outcome, margin: float) -> str:
+    """Return the answer in one or two sentences."""
+    baseline = f"{selector(outcome.baseline)} in eager mode"
+    ratio = outcome.ratio
+    if outcome.candidate is None or ratio is None:
+        return (
+            f"no answer: the final has too few rounds, or nothing but {baseline} could be "
+            "measured. The same command with a longer --for continues; add --again after a mend."
+        )
+    gains = [1 / each for each in (ratio.point, ratio.high, ratio.low)]
+    interval = f"95 % interval {gains[1]:.2f} to {gains[2]:.2f}"
+    candidate = described(outcome.candidate)
+    if outcome.finding == "FASTER":
+        return f"{gains[0]:.2f} times as fast as {baseline} ({interval}): {candidate}."
+    if outcome.finding == "SAME":
+        within = f"{100 * margin:g} %"
+        return f"no gain: {candidate} is as fast as {baseline}, proven within {within}."
+    if outcome.finding == "SLOWER":
+        return (
+            f"no gain: the best form in eager mode, {outcome.baseline.name}, is faster than the "
+            f"best other candidate, {candidate} ({gains[0]:.2f} times its speed, {interval})."
+        )
+    return (
+        f"not decided: {candidate} is {gains[0]:.2f} times as fast as {baseline} ({interval}) "
+        f"after {outcome.rounds} rounds. The same command with a longer --for continues."
+    )
+
+
+def steps(baseline: Case, winner: Case, seconds: Mapping[Case, float]) -> list[Step]:
+    """Take the gain of `winner` over `baseline` apart, setting by setting.
+
+    `seconds` are the latencies of the search. Settings between which no candidate was measured
+    count together.
+    """
+    found: list[Step] = []
+    here, waiting = baseline, []
+    target = baseline
+    for each in IN_ORDER:
+        before, after = (_shown(each, case) for case in (baseline, winner))
+        if before == after:
+            continue
+        waiting.append(f"{after} instead of {before}")
+        target = msgspec.structs.replace(target, **{each: getattr(winner, each)})
+        if target in seconds and here in seconds:
+            found.append(Step(", ".join(waiting), seconds[here] / seconds[target]))
+            here, waiting = target, []
+    return found
+
+
+def origin(found: Sequence[Step]) -> str:
+    """Return where the gain comes from, in a sentence; "" without steps."""
+    if not found:
+        return ""
+    parts = [f"{each.change} {each.gain:.2f}" for each in found]
+    return f"Where it comes from (times as fast, as the search saw it): {'; '.join(parts)}."
+
+
+def share_of_peak(cost: Cost, batch: int, latency_s: float, peaks: Peaks) -> float | None:
+    """Return batch * MACs / latency over the peak MAC/s; None where MACs were not counted."""
+    return cost.macs and batch * cost.macs / latency_s / peaks.macs_per_s
+
+
+def left(share: float | None, peaks: Peaks | None) -> str:
+    """Return what is left at most, in a sentence; "" where it is not known."""
+    if share is None or peaks is None:
+        return ""
+    rate = significant(peaks.macs_per_s / GIGA)
+    return (
+        f"What is left: it reaches {share:.0%} of the highest rate measured here ({rate} GMAC/s in "
+        f"{peaks.precision}, {threads(peaks.threads)}, in matrix products)."
+    )
+
+
+def _shown(setting: str, case: Case) -> str:
+    value = getattr(case, setting)
+    return threads(value) if setting == "threads" else str(value)

@@ -1,0 +1,187 @@
+"""`bench tune` on the fake device: the answer, its files, going on after an end, bad input."""
+
+import json
+
+import msgspec
+import pytest
+from support import command
+
+from bench.cli import interrupts
+from bench.records import Measurement, Recipe, of_cases
+from bench.storage import reader
+from bench.tune.tuning import Tuning
+
+TUNE = ("tune", "repnext_u3_t", "--device", "fake", "--backend", "eager,openvino")
+SHORT = (*TUNE, "--for", "20s", "--out", "out")
+
+
+def files(folder):
+    """The tuning, the recipe and the page in a folder of results."""
+    (state,) = (each for each in folder.glob("tune-*.json") if ".recipe" not in each.name)
+    recipe, page = state.with_suffix(".recipe.json"), state.with_suffix(".md")
+    return (
+        msgspec.json.decode(state.read_bytes(), type=Tuning),
+        msgspec.json.decode(recipe.read_bytes(), type=Recipe),
+        page.read_text(),
+    )
+
+
+def measured(folder):
+    records, _ = reader.read(folder / reader.FILE_NAME)
+    return [each for each in of_cases(records) if isinstance(each, Measurement)]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """What `bench tune --json` said, and the folder of the device."""
+    folder = tmp_path_factory.mktemp("tuned")
+    return command.call(*SHORT, "--json", cwd=folder), folder / "out" / "fake"
+
+
+def test_the_answer_is_told_and_written(tuned):
+    done, folder = tuned
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    tuning, recipe, page = files(folder)
+    assert found["winner"]["form"] == recipe.case.form == "srep"
+    assert found["answer"][0] in done.stderr
+    assert recipe.baseline == "repnext_u3_t@srep"
+    assert (recipe.gain is not None) == (found["finding"] == "FASTER")
+    assert page.startswith("# The fastest way to run repnext_u3_t at batch 1\n")
+    assert tuning.finalists
+    for case in tuning.known:
+        assert f"{case.form} {case.backend}" in page
+
+
+def test_the_final_has_processes_that_the_search_has_not_seen(tuned):
+    _, folder = tuned
+    tuning, *_ = files(folder)
+    rounds = measured(folder)
+    of_final = [each for each in rounds if each.run_id in tuning.final_runs]
+    of_search = [each for each in rounds if each.run_id in tuning.search_runs]
+    assert len(of_final) + len(of_search) == len(rounds)
+    assert not set(tuning.final_runs) & set(tuning.search_runs)
+    assert {each.case for each in of_final} == {*tuning.baselines, *tuning.finalists}
+    generations = {each.case: each.generation for each in of_search}
+    assert all(each.generation == 1 + generations[each.case] for each in of_final)
+
+
+def test_the_same_command_again_measures_nothing(tuned):
+    done, folder = tuned
+    before = len(measured(folder))
+    again = command.call(*SHORT, "--json", cwd=folder.parents[1])
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["answer"] == json.loads(done.stdout)["answer"]
+    assert len(measured(folder)) == before
+
+
+def test_a_recipe_is_measured_by_bench_run(tuned, tmp_path):
+    _, folder = tuned
+    (path,) = folder.glob("*.recipe.json")
+    _, recipe, _ = files(folder)
+    run = ("run", "--device", "fake", "--models", f"repnext_u3_t@tuned:{path}", "--out", "out")
+    done = command.call(*run, "--rounds", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {each.case for each in measured(tmp_path / "out" / "fake")} == {recipe.case}
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Press Ctrl-C at the n-th block."""
+
+    def at(count):
+        left = [count]
+
+        def check():
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(interrupts, "check", check)
+
+    return at
+
+
+@pytest.mark.parametrize("blocks", [1, 60, 200])
+def test_a_stopped_tuning_goes_on_with_the_same_command(stop_after, monkeypatch, tmp_path, blocks):
+    stop_after(blocks)
+    stopped = command.call(*SHORT, cwd=tmp_path)
+    assert stopped.returncode == 130
+    monkeypatch.undo()
+    folder = tmp_path / "out" / "fake"
+    before = measured(folder) if (folder / reader.FILE_NAME).exists() else []
+    done = command.call(*SHORT, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    tuning, *_ = files(folder)
+    assert measured(folder)[: len(before)] == before
+    assert len(tuning.search_runs) + len(tuning.final_runs) == 3
+    known = {each.case for each in measured(folder)}
+    assert known <= tuning.known
+
+
+def test_again_starts_anew(tuned, tmp_path):
+    _, folder = tuned
+    copy = tmp_path / "out" / "fake"
+    copy.mkdir(parents=True)
+    for each in folder.iterdir():
+        if each.is_file():
+            (copy / each.name).write_bytes(each.read_bytes())
+    before, *_ = files(copy)
+    assert command.call(*SHORT, "--again", cwd=tmp_path).returncode == 0
+    after, *_ = files(copy)
+    assert not set(after.search_runs) & set(before.search_runs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("tune", "nosuch", "--device", "fake"), 2, "nosuch"),
+        (("tune", "resnet50,swin_t", "--device", "fake"), 2, "names 2 networks"),
+        ((*TUNE, "--for", "1ms"), 2, "is not a time"),
+        (("tune", "repnext_u3_t", "--for", "2s"), 2, "one round of each form takes about"),
+        ((*TUNE, "--tolerance", "much"), 2, "--tolerance 'much' is no number"),
+        ((*TUNE, "--tolerance", "0"), 2, "--tolerance '0' is no number"),
+        ((*TUNE, "--margin", "0"), 2, "--margin '0' is not a percentage"),
+        ((*TUNE, "--backend", "openvin"), 2, "unknown backend 'openvin'"),
+        ((*TUNE, "--precision", "fp33"), 2, "unknown precision 'fp33'"),
+        ((*TUNE, "--batch", "0"), 2, "batch"),
+        (("tune", "repnext_u3_t", "--device", "cuda"), 3, "no NVIDIA GPU here"),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, tuple) else str(value)[:20],
+)
+def test_bad_input_has_one_message_and_writes_nothing(arguments, code, said, tmp_path):
+    done = command.call(*arguments, "--out", "out", cwd=tmp_path)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_file_of_a_tuning_says_how_to_start_anew(tuned, tmp_path):
+    _, folder = tuned
+    (state,) = (each for each in folder.glob("tune-*.json") if ".recipe" not in each.name)
+    copy = tmp_path / "out" / "fake" / state.name
+    copy.parent.mkdir(parents=True)
+    copy.write_text("{")
+    done = command.call(*SHORT, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "add --again" in done.stderr
+    assert command.call(*SHORT, "--again", cwd=tmp_path).returncode == 0
+
+
+def test_a_network_of_which_every_form_fails_has_no_answer(tmp_path):
+    done = command.call(
+        "tune", "fault/nan", "--device", "fake", "--for", "20s", "--out", "out", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert "refused: fault/nan" in done.stdout
+    assert "no answer" in done.stdout
+
+
+def test_no_file_is_written_where_torch_executes_the_winner(tuned):
+    _, folder = tuned
+    done = command.call(*SHORT, "--export", "net.onnx", cwd=folder.parents[1])
+    _, recipe, _ = files(folder)
+    if recipe.case.backend == "eager":
+        assert "no file: torch itself executes eager" in done.stdout
+    assert not (folder.parents[1] / "net.onnx").exists()

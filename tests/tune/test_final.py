@@ -1,0 +1,104 @@
+"""The questions of the final, and the outcome that its answers give."""
+
+import msgspec
+import pytest
+from support.settled import took_turns
+from support.tunings import SPACE
+
+from bench.analysis.settle import Board, answer
+from bench.tune import final
+from bench.tune.tuning import Tuning
+
+TRAIN, RREP = SPACE.forms[:2]
+FAST, OTHER = (msgspec.structs.replace(RREP, backend=each) for each in ("openvino", "onnxruntime"))
+
+
+def tuning(*finalists, baselines=(RREP,)):
+    return Tuning(SPACE, "env", baselines=baselines, finalists=finalists)
+
+
+def outcome_of(of, **ms):
+    """The outcome where the cases took turns at these milliseconds, with little noise."""
+    cases = {"train": TRAIN, "rrep": RREP, "fast": FAST, "other": OTHER}
+    rounds = {cases[name]: took_turns(cases[name], each, 12) for name, each in ms.items()}
+    answers = [
+        answer(each, rounds[each.base], rounds[each.candidate]) for each in final.questions(of)
+    ]
+    return final.outcome(of, Board(answers, {}, 0.0))
+
+
+def test_every_finalist_meets_every_baseline_and_the_other_finalist():
+    found = final.questions(tuning(FAST, OTHER, baselines=(RREP, TRAIN)))
+    assert {each.cases for each in found} == {
+        frozenset(pair)
+        for pair in ((RREP, FAST), (RREP, OTHER), (TRAIN, FAST), (TRAIN, OTHER), (FAST, OTHER))
+    }
+    assert final.cases(tuning(FAST, RREP)) == [RREP, FAST]
+
+
+def test_no_question_is_asked_twice_where_a_baseline_is_a_finalist():
+    assert len(final.questions(tuning(FAST, RREP))) == 1
+    assert len(final.questions(tuning(RREP, FAST))) == 1
+
+
+def test_the_faster_candidate_wins():
+    found = outcome_of(tuning(FAST, OTHER), rrep=15, fast=10, other=11)
+    assert (found.winner, found.baseline, found.finding) == (FAST, RREP, "FASTER")
+    assert found.ratio.point == pytest.approx(10 / 15)
+    assert found.rounds == 12
+
+
+def test_the_second_finalist_wins_if_the_final_proves_it_faster():
+    found = outcome_of(tuning(OTHER, FAST), rrep=15, fast=10, other=11)
+    assert found.winner == FAST
+
+
+def test_the_gain_is_that_over_the_faster_baseline():
+    both = tuning(FAST, OTHER, baselines=(RREP, TRAIN))
+    found = outcome_of(both, rrep=15, train=14, fast=10, other=11)
+    assert found.baseline == TRAIN
+    assert found.ratio.point == pytest.approx(10 / 14)
+
+
+def test_a_tie_and_a_slower_candidate_leave_the_baseline():
+    tied = outcome_of(tuning(FAST, OTHER), rrep=10, fast=10, other=12)
+    assert (tied.finding, tied.winner, tied.candidate) == ("SAME", RREP, FAST)
+    slower = outcome_of(tuning(FAST, OTHER), rrep=10, fast=12, other=13)
+    assert (slower.finding, slower.winner) == ("SLOWER", RREP)
+
+
+def test_a_baseline_in_the_final_is_compared_with_the_other_finalist():
+    found = outcome_of(tuning(RREP, FAST), rrep=10, fast=13)
+    assert (found.finding, found.winner, found.candidate) == ("SLOWER", RREP, FAST)
+    assert found.ratio.point == pytest.approx(1.3)
+    turned = outcome_of(tuning(FAST, RREP), rrep=13, fast=10)
+    assert (turned.finding, turned.winner) == ("FASTER", FAST)
+
+
+def test_two_forms_in_eager_mode_are_compared_with_each_other():
+    found = outcome_of(tuning(RREP, TRAIN, baselines=(RREP, TRAIN)), rrep=10, train=13)
+    assert (found.baseline, found.candidate, found.finding) == (RREP, TRAIN, "SLOWER")
+
+
+def test_an_undecided_final_takes_what_looks_faster_and_says_that_it_is_not_decided():
+    close = tuning(FAST, OTHER)
+    rounds = {
+        RREP: took_turns(RREP, 10.4),
+        FAST: took_turns(FAST, 10),
+        OTHER: took_turns(OTHER, 12),
+    }
+    noisy = [
+        msgspec.structs.replace(each, samples_s=[s * f for s in each.samples_s])
+        for each, f in zip(rounds[FAST], (0.9, 1.1, 0.97), strict=True)
+    ]
+    rounds[FAST] = noisy
+    answers = [answer(q, rounds[q.base], rounds[q.candidate]) for q in final.questions(close)]
+    found = final.outcome(close, Board(answers, {}, 0.0))
+    assert (found.finding, found.winner) == ("UNDECIDED", FAST)
+
+
+def test_without_answers_nothing_but_the_baseline_is_named():
+    found = final.outcome(tuning(FAST, OTHER), Board([], {}, 0.0))
+    assert (found.winner, found.candidate, found.finding) == (RREP, None, "UNDECIDED")
+    alone = final.outcome(tuning(RREP), Board([], {}, 0.0))
+    assert alone.candidate is None

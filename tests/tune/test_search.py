@@ -1,0 +1,166 @@
+"""The search on a simulated machine, and what it drops."""
+
+import msgspec
+import pytest
+from support.records import measurement
+from support.tunings import (
+    GOOD_ENOUGH,
+    SPACE,
+    TUNINGS,
+    Machine,
+    Summary,
+    alike,
+    costs,
+    summary,
+    tune,
+)
+
+from bench.records import Check, Failure
+from bench.tune.search import NEAR, NO_TIME, SURE, Search
+from bench.tune.space import WAVES
+from bench.tune.tuning import Tuning
+
+FEW = 8
+RREP = SPACE.forms[1]
+
+
+def check(same: Summary, different: Summary):
+    assert same.faster <= 0.05 * same.tunings
+    assert different.faster >= 0.7 * different.tunings
+    assert different.mean_regret <= GOOD_ENOUGH / 2
+    assert different.regretted <= 0.15 * different.tunings
+    assert different.regretted < different.wrong_by_calls or different.tunings <= FEW
+
+
+def test_few_tunings_of_equal_candidates_find_a_gain_and_the_others_find_the_best():
+    check(summary(FEW, lambda _: alike), summary(FEW, costs))
+
+
+@pytest.mark.simulations
+def test_few_of_all_tunings_of_equal_candidates_find_a_gain_and_the_others_find_the_best():
+    check(summary(TUNINGS, lambda _: alike), summary(TUNINGS, costs))
+
+
+def searched(machine, until_s=720.0, measure=None, look=None):
+    kept = []
+    search = Search(
+        look or (lambda: machine.of("search")),
+        measure or machine.measure,
+        kept.append,
+        until_s,
+        now=lambda: machine.now_s,
+    )
+    return search.run(Tuning(SPACE, "env")), kept
+
+
+def test_every_candidate_is_in_the_final_or_dropped_with_a_reason():
+    tuning, _ = searched(Machine(1, costs(1)))
+    assert len(tuning.finalists) == 2
+    assert set(tuning.finalists) == set(tuning.alive)
+    assert all(each.why for each in tuning.dropped)
+    assert len(tuning.dropped) + 2 == len(tuning.known)
+
+
+def test_the_baseline_is_the_fastest_form_in_eager_mode():
+    cost = costs(1)
+    tuning, _ = searched(Machine(1, cost))
+    assert tuning.baselines[0] == min(SPACE.forms, key=cost)
+    assert set(tuning.baselines) <= set(SPACE.forms)
+
+
+def test_each_step_is_kept_with_its_number():
+    _, kept = searched(Machine(2, costs(2)))
+    assert [each.waves for each in kept[: len(WAVES)]] == list(range(1, len(WAVES) + 1))
+    assert kept[-1].finalists
+    assert not any(each.finalists for each in kept[:-1])
+
+
+def test_a_search_that_was_stopped_continues_after_its_last_step():
+    machine = Machine(3, costs(3))
+    _, kept = searched(machine)
+    before = len(machine.rounds)
+    search = Search(
+        lambda: machine.of("search"), machine.measure, kept.append, 0.0, lambda: machine.now_s
+    )
+    assert search.run(kept[-2]).finalists == kept[-1].finalists
+    assert len(machine.rounds) == before
+
+
+def test_without_time_only_the_forms_are_measured_and_the_rest_says_so():
+    machine = Machine(4, costs(4))
+    tuning, _ = searched(machine, until_s=1.0)
+    assert {each.case for each in machine.rounds} == set(SPACE.forms)
+    assert {each.why for each in tuning.dropped if each.case not in SPACE.forms} == {NO_TIME}
+    assert len(tuning.finalists) == 2
+
+
+def test_a_candidate_near_the_fastest_drops_out_only_after_several_rounds():
+    machine = Machine(12, costs(12))  # one of its candidates is unlucky twice
+    tuning, _ = searched(machine)
+    fastest = min(machine.of("search"), key=lambda each: each.samples_s[0]).samples_s[0]
+    for dropped in tuning.dropped:
+        rounds = [each.samples_s[0] for each in machine.rounds if each.case == dropped.case]
+        if len(rounds) < SURE:
+            assert max(rounds) > fastest * NEAR / 1.2  # the machine drifts a little
+
+
+def failed(case):
+    return Failure("search", case.case_id, case, "env", 1, "check", "WrongOutput", "error 0.5")
+
+
+def test_a_candidate_that_fails_is_refused_by_name():
+    machine = Machine(5, costs(5))
+    broken = []
+
+    def measure(cases):
+        bad = [case for case in cases if case.backend == "openvino"]
+        broken.extend(map(failed, bad))
+        machine.measure([case for case in cases if case not in bad])
+
+    tuning, _ = searched(machine, measure=measure, look=lambda: [*machine.of("search"), *broken])
+    why = {each.case: each.why for each in tuning.dropped if each.case.backend == "openvino"}
+    assert why
+    assert set(why.values()) == {"failed at check: WrongOutput: error 0.5"}
+
+
+def test_a_candidate_whose_error_is_above_the_tolerance_is_refused():
+    machine = Machine(6, costs(6))
+
+    def look():
+        check = Check(against="eager", largest_relative_error=0.04)
+        return [
+            msgspec.structs.replace(each, check=check) if each.case.backend == "compile" else each
+            for each in machine.of("search")
+        ]
+
+    strict = msgspec.structs.replace(SPACE, tolerance=0.03)
+    search = Search(look, machine.measure, lambda _: None, 720, lambda: machine.now_s)
+    tuning = search.run(Tuning(strict, "env"))
+    why = {each.why for each in tuning.dropped if each.case.backend == "compile"}
+    assert "its error against eager is 4.0e-02, above 0.03" in why
+    assert not any(case.backend == "compile" for case in tuning.finalists)
+
+
+def test_where_every_form_fails_nothing_is_left():
+    failures = []
+
+    def measure(cases):
+        failures.extend(map(failed, cases))
+
+    machine = Machine(7, costs(7))
+    tuning, _ = searched(machine, measure=measure, look=lambda: failures)
+    assert not tuning.finalists
+    assert not tuning.baselines
+    assert {each.case for each in tuning.dropped} == set(SPACE.forms)
+
+
+def test_a_tuning_ends_within_its_time():
+    assert tune(8, costs(8), for_s=600.0).seconds <= 600.0 + 60.0
+
+
+def test_one_round_is_enough_to_drop_what_is_far_slower():
+    machine = Machine(9, lambda case: 3.0 * (case.backend == "compile"))
+    searched(machine)
+    slow = [each for each in machine.rounds if each.case.backend == "compile"]
+    assert len({each.case for each in slow}) == len(slow) == 1
+    assert measurement(RREP).case == RREP
