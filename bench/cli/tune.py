@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,7 +125,9 @@ class TuneOptions:
     export: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also write the network that won as a file for its runtime."
+            metavar="NAME",
+            help="Also write the network that won as a file for its runtime: NAME.onnx, NAME.xml, "
+            "NAME.pte, NAME.pt2 or NAME.engine.",
         ),
     ] = None
     again: Annotated[
@@ -143,6 +146,7 @@ def tune(options: TuneOptions) -> int:
     from bench.tune.tuning import Tuning, resumed
 
     for_s, margin = seconds_of(options.duration), percentage("--margin", options.margin)
+    _check_export(options.export)
     console = progress_console(to_stderr=options.as_json)
     choice = _choose(options, console)
     space, lacking = _space(options, choice)
@@ -194,6 +198,14 @@ def _space(options: TuneOptions, choice: Choice) -> tuple[Space, list[str]]:
     backends, precisions = words(options.backend), words(options.precision) or ("fp32",)
     tolerance = _tolerance(options.tolerance)
     return here.space(choice.cases, backends, precisions, choice.environment.chip, tolerance)
+
+
+def _check_export(name: Path | None) -> None:
+    """Raise UsageError, before anything is measured, if no file can be written there."""
+    if name is not None and not (name.name and os.access(name.absolute().parent, os.W_OK)):
+        raise UsageError(
+            f"--export {name}: no file can be written there", "Name a file in a folder of yours."
+        )
 
 
 def _tolerance(text: str) -> float | None:
@@ -303,7 +315,7 @@ def _exported(options: TuneOptions, result: Result, console: Console) -> int:
         export.ExportOptions(
             model=network if winner.form == "plain" else f"{network}@{winner.form}",
             to=kind,
-            out=options.export,
+            out=options.export.with_suffix(BACKENDS[winner.backend].file_ends[0]),
             precision=winner.precision,
             batch=winner.batch,
             resolution=options.resolution,

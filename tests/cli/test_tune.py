@@ -145,6 +145,7 @@ def test_again_starts_anew(tuned, tmp_path):
         ((*TUNE, "--backend", "openvin"), 2, "unknown backend 'openvin'"),
         ((*TUNE, "--precision", "fp33"), 2, "unknown precision 'fp33'"),
         ((*TUNE, "--batch", "0"), 2, "batch"),
+        ((*TUNE, "--export", "none/net"), 2, "no file can be written there"),
         (("tune", "repnext_u3_t", "--device", "cuda"), 3, "no NVIDIA GPU here"),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, tuple) else str(value)[:20],
@@ -180,7 +181,7 @@ def test_a_network_of_which_every_form_fails_has_no_answer(tmp_path):
 
 def test_no_file_is_written_where_torch_executes_the_winner(tuned):
     _, folder = tuned
-    done = command.call(*SHORT, "--export", "net.onnx", cwd=folder.parents[1])
+    done = command.call(*SHORT, "--export", "net", cwd=folder.parents[1])
     _, recipe, _ = files(folder)
     if recipe.case.backend == "eager":
         assert "no file: torch itself executes eager" in done.stdout

@@ -15,7 +15,7 @@ from bench.analysis.verdict import Machine, judge
 from bench.backends import BACKENDS
 from bench.harness.protocol.messages import Finished, Raised
 from bench.harness.worker.calls import compared_rows
-from bench.harness.worker.unseen import OF_BATCH, varied
+from bench.harness.worker.unseen import LATER_CALLS, OF_BATCH, varied
 from bench.records import Case
 
 
@@ -206,6 +206,14 @@ def test_an_honest_network_passes(seed):
     assert not is_slower(done) or not all(
         is_slower(timed(lambda: honest(seed), **changes)) for _ in range(3)
     )  # another program may slow calls down once
+
+
+def test_a_later_round_makes_fewer_calls_and_still_finds_stored_answers():
+    first = timed(lambda: storing(10**6, []))
+    later = timed(lambda: storing(10**6, []), facts=first.facts)
+    assert len(later.unseen_s) == len(later.repeated_s) == LATER_CALLS < len(first.unseen_s)
+    failed = timed(lambda: storing(8, []), facts=first.facts)
+    assert (failed.stage, failed.error) == ("check", "StoredAnswerError")
 
 
 @pytest.mark.parametrize("batch", [1, 3])

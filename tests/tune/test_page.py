@@ -28,16 +28,16 @@ TUNING = Tuning(
 )
 
 
-def rounds(case, ms, run_id):
+def turns_of(case, ms, run_id):
     return took_turns(case, ms, 12, run_id=run_id, cost=COST)
 
 
 def result(fast_ms=10.0, peaks=PEAKS, lacking=()):
     both = {RREP: 15.0, FAST: fast_ms}
-    of_final = {case: rounds(case, ms, "final") for case, ms in both.items()}
+    of_final = {case: turns_of(case, ms, "final") for case, ms in both.items()}
     answers = [answer(q, of_final[q.base], of_final[q.candidate]) for q in final.questions(TUNING)]
     board = Board(answers, {}, 0.0)
-    search = [each for case, ms in both.items() for each in rounds(case, ms, "search")[:3]]
+    search = [each for case, ms in both.items() for each in turns_of(case, ms, "search")[:3]]
     failed = Failure("search", BROKEN.case_id, BROKEN, "env", 1, "check", "Wrong", "0.5")
     return page.Result(
         TUNING,

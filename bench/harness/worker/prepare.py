@@ -24,7 +24,7 @@ from bench.harness.worker.load import NotExportedError, load
 from bench.harness.worker.loaded import Checked, Loaded
 from bench.harness.worker.photos import Photos
 from bench.harness.worker.timing import Prepared, StageClock
-from bench.harness.worker.unseen import UnseenImages
+from bench.harness.worker.unseen import CALLS, LATER_CALLS, UnseenImages
 from bench.models import cost, forms, user
 from bench.models.dtypes import cast, cast_tensor
 from bench.models.fuse import Fused, fuse_with_notes
@@ -66,7 +66,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             checked = _check(job, original, fused, seen, photos)
         state.restore()
         tolerance = checked.tolerance or precision.tolerance(case.precision, None)
-        unseen = UnseenImages(case, net, seen, tolerance)
+        most_calls = CALLS if job.facts is None else LATER_CALLS
+        unseen = UnseenImages(case, net, seen, tolerance, most_calls)
         state.restore()
         if checked.reference is not None and precision.is_reduced(case.precision):
             _check_backend(case, net, seen, checked, session)

@@ -25,7 +25,8 @@ from bench.models.dtypes import cast_tensor
 from bench.records import OUT_OF_MEMORY, Case
 from bench.text import brief
 
-CALLS = 5
+CALLS = 5  # in the first round of a case
+LATER_CALLS = 2  # in later rounds, since each costs a call of the copy, too
 ATTEMPTS = 3  # a network is slow on unseen images only if it is in each of them
 LONGEST_S = 1.0  # of all calls of an attempt, unless a single one takes longer
 LEAST_FACTOR = 0.5  # an unseen image is another one, times uniform(0.5, 1)
@@ -98,9 +99,15 @@ class UnseenImages:
     """
 
     def __init__(
-        self, case: Case, net: nn.Module, seen: Sequence[Tensor], tolerance: float
+        self,
+        case: Case,
+        net: nn.Module,
+        seen: Sequence[Tensor],
+        tolerance: float,
+        most_calls: int = CALLS,
     ) -> None:
         self._case = case
+        self._most = most_calls
         self._allowed = min(SAFETY * tolerance, STORED)
         self._rows = compared_rows(case.batch)[:CHECKED_IMAGES]
         others = [each[:CHECKED_IMAGES].flip(0)[: len(self._rows)].clone() for each in seen]
@@ -150,7 +157,7 @@ class UnseenImages:
 
     def _attempts(self, subject: _Calls, typical_s: float) -> Unseen:
         kept = [each.clone() for each in subject.inputs]
-        count = max(1, min(CALLS, int(LONGEST_S / 2 / max(typical_s, 1e-9))))
+        count = max(1, min(self._most, int(LONGEST_S / 2 / max(typical_s, 1e-9))))
         numbers = itertools.count(1)
         all_checked = True
         if self._case.batch == len(self._rows):  # a copy had all of these images: not unseen
