@@ -18,6 +18,7 @@ from bench.cli.options import Options
 from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.harness.grid import check_positive
+from bench.harness.networks import TUNED
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
 from bench.models import labels, user
@@ -101,7 +102,8 @@ def _typed(overrides: suites.Overrides, cases: Sequence[Case]) -> dict[str, str]
     """Map the networks as typed, without @form, to their models in `cases`."""
     weights = f"+{overrides.weights.name}" if overrides.weights else ""
     found = {}
-    for name in (user.split_form(entry)[0] for entry in overrides.models or ()):
+    for entry in overrides.models or ():
+        name = user.split_form(entry.partition(TUNED)[0])[0]
         own = user.resolve(name)
         wanted = (own.code if own else name) + weights
         for case in cases:

@@ -18,6 +18,7 @@ from bench.cli.options import Options, with_options
 from bench.devices.precision import is_quantised
 from bench.errors import CASE_FAILED, INTERRUPTED, UsageError, unknown
 from bench.harness.input_shape import shape_of
+from bench.harness.networks import TUNED
 from bench.harness.photos import check_readable, images_in
 from bench.harness.plan import PRESETS
 from bench.harness.protocol.messages import CaseFacts, Export, Job
@@ -125,6 +126,8 @@ def write(options: ExportOptions) -> int:
 
 def _choose(options: ExportOptions) -> Choice:
     """Return the choice of one case. Raises UsageError if the name gives more."""
+    if TUNED in options.model:
+        raise UsageError(f"{options.model} names a recipe", "Use bench tune MODEL --export NAME.")
     choice = choose(
         Options(
             device=options.device,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +16,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import paper
+from bench import devices, paper
 from bench.backends import BACKENDS
 from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose, words
@@ -31,9 +34,14 @@ from bench.cli.options import (
 )
 from bench.cli.sweep import Sweep, locked, start, sweep_of
 from bench.errors import CASE_FAILED, UsageError
+from bench.harness import networks
 from bench.harness import suite as suites
-from bench.harness.plan import PRESETS
+from bench.harness.plan import PRESETS, Plan
 from bench.harness.scheduler import estimate
+from bench.harness.suite import DEFAULT_RESOLUTION
+from bench.models import forms, user
+from bench.models.naming import without_hash
+from bench.text import duration
 
 if TYPE_CHECKING:
     from bench.tune.page import Result
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     from bench.tune.tuning import Tuning
 
 AS_CHECKED = "as-checked"
+LEAST_ROUNDS = 4  # of each form: one of the search, three of the final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +109,13 @@ class TuneOptions:
             "images: 0.05.",
         ),
     ] = AS_CHECKED
-    duration: Annotated[
+    time: Annotated[
         str,
-        typer.Option("--for", metavar="TIME", help="Take at most this long: 90s, 20m, 1h30m."),
+        typer.Option(
+            "--for",
+            metavar="TIME",
+            help="Start no round after this time: 90s, 20m, 1h30m. An export may take a minute.",
+        ),
     ] = "20m"
     margin: Annotated[
         str, typer.Option(metavar="PERCENT", help="A smaller difference is no gain.")
@@ -143,38 +156,42 @@ def tune(options: TuneOptions) -> int:
 
     The same command continues a tuning that was stopped.
     """
-    from bench.tune.tuning import Tuning, resumed
-
-    for_s, margin = seconds_of(options.duration), percentage("--margin", options.margin)
+    for_s, margin = seconds_of(options.time), percentage("--margin", options.margin)
+    plan = suites.plan_for(options.preset, suites.Suite(), None, None, options.patience)
     _check_export(options.export)
     console = progress_console(to_stderr=options.as_json)
     choice = _choose(options, console)
     space, lacking = _space(options, choice)
-    _check_time(options, space, for_s)
+    _check_time(plan, space, for_s)
     sweep = sweep_of(choice, options.out, console, retry_failed=False)
-    fresh = Tuning(space, choice.environment.environment_id)
     with locked(sweep, wait=options.wait) as sweep:
-        folder = sweep.store.path.parent
-        tuning = fresh if options.again else resumed(fresh, folder)
         start(sweep, f"Tuning {space.forms[0].model}", needs_device=True)
-        result = _tuned(options, sweep, tuning, (for_s, margin), lacking)
+        for each in lacking:
+            say(console, f"not tried here: {each}")
+        result = _tuned(sweep, _tuning(options, sweep, space), plan, (for_s, margin))
+        result = result._replace(lacking=lacking)
         page, recipe = _write(result, sweep)
     for sentence in result.sentences:
         say(console, sentence)
     say(console, f"page:    {page}")
-    say(console, f"recipe:  bench run --models {options.model.partition('@')[0]}@tuned:{recipe}")
+    say(console, f"recipe:  {_command(options, result, recipe)}")
+    if options.export is not None:
+        say(console, _exported(options, options.export, result))
     if options.as_json:
         tell_json(_to_builtins(result))
-    code = 0 if result.outcome.candidate else CASE_FAILED
-    return _exported(options, result, console) if options.export and not code else code
+    return CASE_FAILED if result.has_failed else 0
 
 
 def _choose(options: TuneOptions, console: Console) -> Choice:
     """Return the choice of all forms of one network, in eager mode. Raises UsageError."""
+    if networks.TUNED in options.model:
+        raise UsageError(
+            f"{options.model} names a recipe", "Name the network alone: bench tune MODEL"
+        )
     choice = choose(
         Options(
             device=options.device,
-            models=options.model,
+            models=_with_own_forms(options),
             weights=options.weights,
             batch=str(options.batch),
             resolution=None if options.resolution is None else str(options.resolution),
@@ -192,20 +209,48 @@ def _choose(options: TuneOptions, console: Console) -> Choice:
     return choice
 
 
+def _with_own_forms(options: TuneOptions) -> str:
+    """Return the names of a network of the user in all forms that it has, for --models.
+
+    Its code runs once for this. Any other name is returned as it is.
+    """
+    name, at, _ = user.split_form(options.model)
+    if at or user.resolve(user.split_weights(name)[0]) is None:
+        return options.model
+    device = devices.select(options.device)[0].name
+    if not devices.DEVICES[device].runs_torch:
+        return options.model
+    named = networks.named([name], device, options.weights)
+    (found,) = networks.identified(named, device, options.resolution or DEFAULT_RESOLUTION[0])
+    others = [form for form in found.forms if not forms.find(form).is_built]
+    return ",".join([name, *(f"{name}@{form}" for form in others)])
+
+
 def _space(options: TuneOptions, choice: Choice) -> tuple[Space, list[str]]:
-    from bench.tune import here
+    from bench.tune import offers
 
     backends, precisions = words(options.backend), words(options.precision) or ("fp32",)
     tolerance = _tolerance(options.tolerance)
-    return here.space(choice.cases, backends, precisions, choice.environment.chip, tolerance)
+    return offers.space(choice.cases, backends, precisions, choice.environment.chip, tolerance)
 
 
 def _check_export(name: Path | None) -> None:
     """Raise UsageError, before anything is measured, if no file can be written there."""
-    if name is not None and not (name.name and os.access(name.absolute().parent, os.W_OK)):
+    if name is None:
+        return
+    folder = name.absolute().parent
+    if not (name.name and folder.is_dir() and os.access(folder, os.W_OK)):
         raise UsageError(
             f"--export {name}: no file can be written there", "Name a file in a folder of yours."
         )
+    ends = {end for backend in BACKENDS.values() for end in backend.file_ends}
+    for path in sorted(_named(name, end) for end in ends):
+        if path.exists():
+            raise UsageError(f"{path} exists already", "Choose another name for --export.")
+
+
+def _named(name: Path, end: str) -> Path:
+    return name.with_name(name.name + end)
 
 
 def _tolerance(text: str) -> float | None:
@@ -218,38 +263,44 @@ def _tolerance(text: str) -> float | None:
         number = math.nan
     if not 0 < number <= 1:
         raise UsageError(
-            f"--tolerance {text!r} is no number above 0 and at most 1",
+            f"--tolerance {text!r} is not a number above 0 and at most 1",
             "For example: --tolerance 0.05, or as-checked for the limit of each precision.",
         )
     return number
 
 
-def _check_time(options: TuneOptions, space: Space, for_s: float) -> None:
-    """Raise UsageError if not even the first round of the search fits into `for_s`."""
-    plan, macs = PRESETS[options.preset], paper.macs()
+def _check_time(plan: Plan, space: Space, for_s: float) -> None:
+    """Raise UsageError if not even LEAST_ROUNDS rounds of each form fit into `for_s`."""
+    macs = paper.macs()
     guesses = {case: estimate.guess_iteration_s(case, macs.get(case.name)) for case in space.forms}
-    least_s = sum(estimate.round_s(plan, *each, None) for each in guesses.items())
+    least_s = LEAST_ROUNDS * sum(estimate.round_s(plan, *each, None) for each in guesses.items())
     if for_s < least_s:
         raise UsageError(
-            f"--for {options.duration} is too short: one round of each form takes about "
-            f"{least_s:.0f} s",
-            "Give it ten times as long at least: --for 20m",
+            f"--for {duration(for_s)} is too short: {LEAST_ROUNDS} rounds of each form take about "
+            f"{duration(least_s)}",
+            f"A whole tuning takes about ten times as long: --for {10 * least_s / 60:.0f}m",
         )
 
 
-def _tuned(
-    options: TuneOptions,
-    sweep: Sweep,
-    tuning: Tuning,
-    limits: tuple[float, float],
-    lacking: list[str],
-) -> Result:
+def _tuning(options: TuneOptions, sweep: Sweep, space: Space) -> Tuning:
+    """Return the tuning to continue, or a new one."""
+    from bench.tune import offers
+    from bench.tune.tuning import Tuning, resumed
+
+    runtimes = offers.versions(space.runtimes) if sweep.choice.driver.runs_torch else {}
+    fresh = Tuning(space, sweep.environment.environment_id, runtimes)
+    if options.again:
+        return fresh
+    runs = {each.run_id for each in sweep.store.environments()}
+    return resumed(fresh, sweep.store.path.parent, runs)
+
+
+def _tuned(sweep: Sweep, tuning: Tuning, plan: Plan, limits: tuple[float, float]) -> Result:
     from bench.tune import final
     from bench.tune.page import Result
     from bench.tune.tuner import Place, Tuner
 
     for_s, margin = limits
-    plan = suites.plan_for(options.preset, suites.Suite(), None, None, options.patience)
     place = Place(plan, sweep.store, sweep.environment, sweep.choice.sources)
     tell = functools.partial(say, sweep.console)
     tuner = Tuner(tuning, place, for_s, margin, tell, interrupts.check)
@@ -263,9 +314,18 @@ def _tuned(
         tuner.records(done.search_runs),
         tuner.records(done.final_runs),
         margin,
-        lacking,
-        tuner.peaks(outcome.winner) if outcome.candidate else None,
+        peaks=tuner.peaks(outcome.winner) if outcome.candidate else None,
     )
+
+
+def _command(options: TuneOptions, result: Result, recipe: Path) -> str:
+    """Return the command that measures the recipe."""
+    model = without_hash(result.tuning.space.forms[0].model)
+    network = model if options.weights is None else user.split_weights(model)[0]
+    words = ["bench", "run", "--models", f"{network}{networks.TUNED}{recipe}"]
+    words += ["--device", options.device] if options.device != TuneOptions.device else []
+    words += ["--weights", str(options.weights)] if options.weights else []
+    return shlex.join(words)
 
 
 def _write(result: Result, sweep: Sweep) -> list[Path]:
@@ -300,28 +360,29 @@ def _to_builtins(result: Result) -> dict[str, object]:
     }
 
 
-def _exported(options: TuneOptions, result: Result, console: Console) -> int:
-    """Write the network that won as a file for its runtime; return the exit code."""
+def _exported(options: TuneOptions, name: Path, result: Result) -> str:
+    """Write the network that won as a file for its runtime; return what was done, or why not."""
     from bench.cli import export
 
     winner = result.outcome.winner
-    kind = BACKENDS[winner.backend].file_kind
-    if not kind:
-        say(console, f"no file: torch itself executes {winner.backend}; see the recipe")
-        return 0
-    assert options.export is not None
-    network = options.model.partition("@")[0]
-    return export.write(
-        export.ExportOptions(
-            model=network if winner.form == "plain" else f"{network}@{winner.form}",
-            to=kind,
-            out=options.export.with_suffix(BACKENDS[winner.backend].file_ends[0]),
-            precision=winner.precision,
-            batch=winner.batch,
-            resolution=options.resolution,
-            input=options.input,
-            weights=options.weights,
-            device=options.device,
-            force=options.again,
-        )
+    backend = BACKENDS[winner.backend]
+    if result.outcome.finding != "FASTER":
+        return "no file: no runtime was proven faster than eager mode"
+    if not backend.file_kind:
+        return f"no file: torch itself executes {winner.backend}; use the recipe"
+    network = user.split_form(options.model)[0]
+    path = _named(name, backend.file_ends[0])
+    wanted = export.ExportOptions(
+        model=network if forms.find(winner.form).is_built else f"{network}@{winner.form}",
+        to=backend.file_kind,
+        out=path,
+        precision=winner.precision,
+        batch=winner.batch,
+        resolution=options.resolution,
+        input=options.input,
+        weights=options.weights,
+        device=options.device,
     )
+    with contextlib.redirect_stdout(sys.stderr):
+        code = export.write(wanted)
+    return f"no file: {path} was not written" if code else f"file:    {path}"

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.backends import packages
 from bench.errors import UsageError
 from bench.harness import grid
+from bench.harness.scheduler.environment import runtime_of
 from bench.records import SCHEMA, Case, Chip, Recipe
 from bench.storage import files
 
@@ -16,19 +18,31 @@ TUNE = "Make one here: bench tune MODEL"
 
 
 def read(path: Path) -> Recipe:
-    """Read a recipe. Raises UsageError where there is none, and for one of another version."""
+    """Read a recipe. Raises UsageError if it cannot be read, or is of another version."""
     try:
         found = msgspec.json.decode(files.read(path, MOST_BYTES), type=Recipe)
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}", TUNE) from error
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{path} is no recipe of `bench tune`: {error}", TUNE) from error
+        raise UsageError(f"{path} is not a recipe of `bench tune`: {error}", TUNE) from error
     if found.schema != SCHEMA:
         raise UsageError(
             f"the recipe {path} has schema {found.schema}; this version of bench reads {SCHEMA}",
             TUNE,
         )
+    _check_versions(found)
     return found
+
+
+def _check_versions(recipe: Recipe) -> None:
+    """Raise UsageError for a recipe of another version of torch, or of the runtime."""
+    here = {"torch": packages.version("torch"), **runtime_of(recipe.case)}
+    made_with = {**recipe.versions, **recipe.runtime}
+    for name, version in here.items():
+        if (known := made_with.get(name)) and version and known != version:
+            raise UsageError(
+                f"the recipe was made with {name} {known}, and here is {version}", TUNE
+            )
 
 
 def check_model(case: Case, model: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench.errors import UsageError
 from bench.harness import networks
@@ -41,14 +41,12 @@ def one_by_one(
     environment: Environment,
     listener: Listener,
     sources: Mapping[str, Source],
-    begun: Container[Case] | None = None,
 ) -> Callable[[Sequence[Case]], list[Case]]:
     """Return a function that measures one more round of cases of one group, which take turns.
 
-    By the plan, a case is done after any round: the caller decides what follows. With `begun`, all
-    cases but these start their next generation, so that earlier rounds no longer count. The
-    function returns the cases whose round other programs spoilt, and raises UsageError where the
-    template process is killed repeatedly.
+    By the plan, a case is done after any round: the caller decides what follows. The function
+    returns the cases whose round other programs spoilt, and raises UsageError where the template
+    process is killed repeatedly.
     """
     scheduler = Scheduler(plan.exactly(1), store, environment, listener, False, sources)
     known: set[Case] = set()
@@ -56,11 +54,8 @@ def one_by_one(
     def measure(cases: Sequence[Case]) -> list[Case]:
         if not known:
             store.append(environment)
-        new = [case for case in cases if case not in known]
-        known.update(new)
-        anew = [case for case in new if begun is not None and case not in begun]
-        scheduler.start_generations(anew, anew=True)
-        scheduler.start_generations([case for case in new if case not in anew], anew=False)
+        scheduler.start_generations([case for case in cases if case not in known], anew=False)
+        known.update(cases)
         scheduler.measure_once(cases)
         newest = [store.records_of(case, environment.environment_id)[-1] for case in cases]
         return [each.case for each in newest if isinstance(each, Measurement) and each.spoilt_by]

@@ -1,14 +1,13 @@
 """The final of a tuning: the fastest candidates against the baseline, in processes of their own.
 
-None of its rounds was seen by the search, so the luck of the fastest of many candidates is out of
-it. Its questions are those of `bench settle`, whose intervals hold at every look.
+The search has seen none of its rounds, so the luck of the fastest of many candidates is out of it.
+Its questions are those of `bench settle`, whose intervals hold at every look.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench.analysis.settle import Answer, Board, Question
@@ -20,11 +19,12 @@ OPPOSITE: Mapping[Finding, Finding] = {"FASTER": "SLOWER", "SLOWER": "FASTER"}
 
 
 class Outcome(NamedTuple):
-    """How the best candidate compares with the baseline.
+    """How the best candidate compares with the baseline, a form in eager mode.
 
     `finding` and `ratio` are of the candidate's latency over that of the baseline, after `rounds`
-    rounds. The baseline is the form in eager mode against which the candidate gains least.
-    `candidate` is None where nothing but the baseline could be measured.
+    rounds. Where several forms are baselines, the candidate is FASTER only if it is faster than
+    each; `ratio` is to the one against which it gains least. `candidate` and `ratio` are None where
+    the final has no answer. `why` is the reason why more rounds do not decide; "" where they may.
     """
 
     baseline: Case
@@ -32,6 +32,7 @@ class Outcome(NamedTuple):
     finding: Finding
     ratio: Estimate | None
     rounds: int
+    why: str = ""
 
     @property
     def winner(self) -> Case:
@@ -59,26 +60,59 @@ def questions(tuning: Tuning) -> list[Question]:
 def outcome(tuning: Tuning, board: Board) -> Outcome:
     """The answer of the final.
 
-    The candidate is the first finalist that is no baseline; the second one takes its place if it is
-    FASTER. If both are baselines, it is the second. Without finalists, nothing was measured, and
-    the first form stands for the baseline.
+    A candidate that is FASTER comes first, and of two such the second finalist only if it is FASTER
+    than the first. Where all finalists are forms in eager mode, the slower one is the candidate: no
+    other way to run the network is left.
     """
-    if not tuning.finalists:
-        return Outcome(tuning.space.forms[0], None, "UNDECIDED", None, 0)
     answers = {each.question.cases: each for each in board.answers}
-    others = [case for case in tuning.finalists if case not in tuning.baselines]
-    candidate = next(iter(others or tuning.finalists[1:]), tuning.finalists[0])
-    for other in others[1:]:
-        between = answers.get(frozenset((candidate, other)))
-        if between and _from(between, other)[0] == "FASTER":
-            candidate = other
-    against = {case: answers.get(frozenset((case, candidate))) for case in tuning.baselines}
-    found = {case: _from(each, candidate) for case, each in against.items() if each}
+    forms = [case for case in cases(tuning) if case in tuning.space.forms]
+    others = [case for case in tuning.finalists if case not in tuning.space.forms]
+    if not others:
+        return _of_forms(tuning, answers)
+    found = {case: each for case in others if (each := _against(answers, forms, case))}
+    proven = [case for case, each in found.items() if each.finding == "FASTER"]
+    if len(proven) > 1 and _is_faster(answers, proven[1], proven[0]):
+        return found[proven[1]]
+    return found[proven[0]] if proven else next(iter(found.values()), _unknown(tuning))
+
+
+def _of_forms(tuning: Tuning, answers: Mapping[frozenset[Case], Answer]) -> Outcome:
+    """The outcome where the finalists are forms in eager mode: the faster one is the baseline."""
+    if len(tuning.finalists) < 2:
+        return _unknown(tuning)
+    first, second = tuning.finalists
+    if _is_faster(answers, second, first):
+        first, second = second, first
+    return _against(answers, [first], second) or _unknown(tuning)
+
+
+def _unknown(tuning: Tuning) -> Outcome:
+    """No answer; without any measured form, the first one stands for the baseline."""
+    baseline = (*tuning.baselines, *tuning.space.forms)[0]
+    return Outcome(baseline, None, "UNDECIDED", None, 0)
+
+
+def _against(
+    answers: Mapping[frozenset[Case], Answer], forms: Sequence[Case], candidate: Case
+) -> Outcome | None:
+    """How a candidate compares with those of the forms that an answer has a ratio for."""
+    found: list[Outcome] = []
+    for form in forms:
+        given = answers.get(frozenset((form, candidate)))
+        if given and given.ratio:
+            finding, ratio = _from(given, candidate)
+            why = given.why or given.doubt if finding == "UNDECIDED" else ""
+            found.append(Outcome(form, candidate, finding, ratio, given.rounds, why))
     if not found:
-        return Outcome(tuning.baselines[0], None, "UNDECIDED", None, 0)
-    baseline = max(found, key=lambda case: _point(found[case][1]))
-    answer = answers[frozenset((baseline, candidate))]
-    return Outcome(baseline, candidate, *found[baseline], answer.rounds)
+        return None
+    least = max(found, key=lambda each: each.ratio.point if each.ratio else 0.0)
+    not_faster = [each for each in found if each.finding != "FASTER"]
+    return least if least in not_faster else next(iter(not_faster), least)
+
+
+def _is_faster(answers: Mapping[frozenset[Case], Answer], candidate: Case, other: Case) -> bool:
+    given = answers.get(frozenset((candidate, other)))
+    return given is not None and _from(given, candidate)[0] == "FASTER"
 
 
 def _from(answer: Answer, candidate: Case) -> tuple[Finding, Estimate | None]:
@@ -88,8 +122,3 @@ def _from(answer: Answer, candidate: Case) -> tuple[Finding, Estimate | None]:
     ratio = answer.ratio
     turned = Estimate(1 / ratio.point, 1 / ratio.high, 1 / ratio.low) if ratio else None
     return OPPOSITE.get(answer.finding, answer.finding), turned
-
-
-def _point(ratio: Estimate | None) -> float:
-    """The ratio; infinite where it is not known, so that nothing is claimed."""
-    return ratio.point if ratio else math.inf

@@ -15,17 +15,17 @@ from bench.models.naming import image, weights_of
 from bench.records import Case, Environment, Failure, Measurement, Peaks
 from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import MIB, NOTHING, duration, markdown, markdown_code, significant
-from bench.tune import words
+from bench.tune import answer
 from bench.tune.final import Outcome
-from bench.tune.standing import latencies
+from bench.tune.ranking import latencies
 from bench.tune.tuning import Tuning
 
 METHOD = (
     "The search tries the forms in eager mode, the fastest form in each runtime, every form in the "
-    "fastest runtimes, then allocators, huge pages and threads. After each of these steps, and "
-    "after each further round, the slower half drops out. Ratios of the search come from few "
-    "rounds: they only choose. The final measures the fastest candidates and the baseline again, "
-    "in new processes, and its intervals hold at every look."
+    "fastest runtimes, then allocators, huge pages and threads. After each of these steps, the "
+    "slower half drops out. Ratios of the search come from few rounds: they only choose. The final "
+    "measures the fastest candidates and the baseline again, in new processes. Its intervals hold "
+    "at every look."
 )
 
 
@@ -41,17 +41,23 @@ class Result(NamedTuple):
     search: Sequence[Measurement | Failure]
     final: Sequence[Measurement | Failure]
     margin: float
-    lacking: Sequence[str]
+    lacking: Sequence[str] = ()
     peaks: Peaks | None = None
 
     @property
+    def has_failed(self) -> bool:
+        """Whether there is no answer because candidates failed."""
+        records = (*self.search, *self.final)
+        return self.outcome.candidate is None and any(isinstance(r, Failure) for r in records)
+
+    @property
     def sentences(self) -> list[str]:
-        """The answer, where the gain comes from, and what is left."""
-        found = [words.answer(self.outcome, self.margin)]
+        """The answer, where the gain comes from, what is possible at most, what was not tried."""
+        found = [answer.sentence(self.outcome, self.margin)]
         if self.outcome.finding == "FASTER":
-            steps = words.steps(self.outcome.baseline, self.outcome.winner, self.latencies)
-            found.append(words.origin(steps))
-        found.append(words.left(self.share_of_peak, self.peaks))
+            steps = answer.steps(self.outcome.baseline, self.outcome.winner, self.latencies)
+            found.append(answer.origin(steps))
+        found += [answer.left(self.share_of_peak, self.peaks), answer.untried(self.tuning)]
         return [each for each in found if each]
 
     @property
@@ -61,7 +67,7 @@ class Result(NamedTuple):
         if not (rounds and self.peaks):
             return None
         latency_s = summarise([each.samples_s for each in rounds]).latency
-        return words.share_of_peak(rounds[0].cost, rounds[0].case.batch, latency_s, self.peaks)
+        return answer.share_of_peak(rounds[0].cost, rounds[0].case.batch, latency_s, self.peaks)
 
     @property
     def latencies(self) -> dict[Case, float]:
@@ -100,8 +106,8 @@ def _setting(result: Result) -> str:
 def _final_rows(result: Result) -> list[dict[str, str]]:
     return [
         {
-            "Other": markdown(words.described(each.question.base)),
-            "Candidate": markdown(words.described(each.question.candidate)),
+            "Other": markdown(answer.described(each.question.base)),
+            "Candidate": markdown(answer.described(each.question.candidate)),
             "Finding": f"{each.finding}",
             "Latency, candidate / other": _ratio(each),
             "Rounds": str(each.rounds),
@@ -110,8 +116,8 @@ def _final_rows(result: Result) -> list[dict[str, str]]:
     ]
 
 
-def _ratio(answer: Answer) -> str:
-    ratio = answer.ratio
+def _ratio(given: Answer) -> str:
+    ratio = given.ratio
     return f"{ratio.point:.3f} ({ratio.low:.3f} to {ratio.high:.3f})" if ratio else NOTHING
 
 
@@ -128,7 +134,7 @@ def _candidate_rows(result: Result) -> list[dict[str, str]]:
 def _candidate_row(result: Result, case: Case, own_s: float, baseline_s: float) -> dict[str, str]:
     rounds = [each for each in _measured(result.search) if each.case == case]
     return {
-        "Candidate": markdown(words.described(case)),
+        "Candidate": markdown(answer.described(case)),
         "Latency in the search (ms)": significant(1e3 * own_s),
         "Times as fast as the baseline": significant(baseline_s / own_s),
         "Rounds": str(len(rounds)),
@@ -139,8 +145,12 @@ def _candidate_row(result: Result, case: Case, own_s: float, baseline_s: float) 
 
 
 def _fate(result: Result, case: Case) -> str:
-    if case == result.outcome.winner:
-        return "the fastest, not decided" if result.outcome.finding == "UNDECIDED" else "the answer"
+    failed = {each.case: each for each in result.final if isinstance(each, Failure)}
+    outcome = result.outcome
+    if case in failed:
+        return f"failed in the final, at {failed[case].stage}: {failed[case].message}"
+    if outcome.candidate and case == outcome.winner:
+        return "the fastest, not decided" if outcome.finding == "UNDECIDED" else "the answer"
     if case in result.tuning.baselines:
         return "baseline in the final"
     why = {each.case: each.why for each in result.tuning.dropped}

@@ -8,7 +8,7 @@ from bench.tune.final import Outcome
 
 
 def recipe_of(outcome: Outcome, environment: Environment) -> Recipe:
-    """Return the recipe of the winner; without a gain, that is the best form in eager mode."""
+    """Return the recipe of the winner. `gain` is None unless it is proven."""
     ratio = outcome.ratio if outcome.finding == "FASTER" else None
     return Recipe(
         case=outcome.winner,

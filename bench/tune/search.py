@@ -1,11 +1,10 @@
-"""The search of a tuning: waves of candidates, then successive halving of those that are left.
+"""The search of a tuning: waves of candidates, then successive halving.
 
-After each wave, the slower half drops out. Then every candidate in the race has 2, 4, 8 rounds
-more and the slower half drops out again, until two are left (Jamieson and Talwalkar 2016,
-"Non-stochastic best arm identification and hyperparameter optimization", AISTATS). A candidate that
-drops out is slower as far as few rounds tell. So nothing that the search finds is an answer: the
-fastest of many is partly the luckiest, and it is measured again in new processes
-(`bench.tune.final`).
+After each wave, the slower half drops out. Then every candidate in the race has 2, 4, 8 more
+rounds, and each time the slower half drops out, until two remain (Jamieson and Talwalkar 2016,
+"Non-stochastic best arm identification and hyperparameter optimization", AISTATS). The search only
+chooses, from few rounds: the fastest of many candidates is partly the luckiest. So the two are
+measured again in new processes (`bench.tune.final`).
 """
 
 from __future__ import annotations
@@ -13,17 +12,16 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from bench.records import Case, Failure, Measurement
 from bench.text import significant
-from bench.tune.space import WAVES
-from bench.tune.standing import latencies
+from bench.tune.ranking import latencies
+from bench.tune.space import WAVES, Space
 from bench.tune.tuning import Tuning
 
-MOST_AT_ONCE = 3  # new candidates of a round: to export one may take a minute
 NEAR, SURE = 1.25, 3  # so near the fastest, a candidate drops out after so many rounds at least
 FINALISTS = 2
 BASELINES = 2  # at most: forms in eager mode that are measured again
@@ -71,33 +69,37 @@ class Search:
         return self._now() >= self._until_s
 
     def _wave(self, tuning: Tuning) -> Tuning:
-        """Measure the candidates of the next wave; drop the slower half of all."""
-        ranked = self._ranked(tuning.known)
+        """Measure the candidates of the next wave; drop the slower half of all.
+
+        A candidate that the wave has measured before it was stopped is not measured again.
+        """
+        wave, ranked = WAVES[tuning.waves], self._ranked(tuning)
         new: list[Case] = []
         if not tuning.waves or any(case in tuning.space.forms for case in ranked):
-            wanted = dict.fromkeys(WAVES[tuning.waves].candidates(tuning.space, ranked))
+            wanted = dict.fromkeys(wave.candidates(tuning.space, ranked))
             new = [case for case in wanted if case not in tuning.known]
         tuning = msgspec.structs.replace(tuning, alive=(*tuning.alive, *new))
-        lost: dict[Case, str] = {}
-        for place in range(0, len(new), MOST_AT_ONCE):
-            together = new[place : place + MOST_AT_ONCE]
-            if self._is_over and tuning.waves:
-                lost |= dict.fromkeys(together, NO_TIME)
-            else:
-                self._measure([*ranked[:1], *together])
-        tuning = self._without_failed(tuning.drop(lost))
-        for _ in range(WAVES[tuning.waves].more_rounds if new else 0):
-            if not self._is_over:
-                self._measure(self._halved(tuning).alive)
-        return msgspec.structs.replace(self._halved(tuning), waves=tuning.waves + 1)
+        known = {each.case for each in self._look()}
+        waiting = [case for case in new if case not in known]
+        at_once = wave.at_once or len(waiting)
+        while waiting and not (self._is_over and tuning.waves):
+            together, waiting = waiting[:at_once], waiting[at_once:]
+            self._measure([*ranked[:1], *together])
+        tuning = self._without_refused(tuning.drop(dict.fromkeys(waiting, NO_TIME)))
+        tuning = self._halved(tuning) if new else tuning
+        for _ in range(wave.more_rounds if new else 0):
+            if tuning.alive and not self._is_over:
+                self._measure(tuning.alive)
+                tuning = self._without_refused(tuning)
+        return msgspec.structs.replace(tuning, waves=tuning.waves + 1)
 
     def _rung(self, tuning: Tuning) -> Tuning:
         """Measure further rounds of all in the race; drop the slower half."""
         for _ in range(min(FIRST_ROUNDS * 2**tuning.rungs, MOST_ROUNDS)):
-            if not self._is_over:
+            if len(tuning.alive) > FINALISTS and not self._is_over:
                 self._measure(tuning.alive)
-        tuning = self._halved(self._without_failed(tuning))
-        return msgspec.structs.replace(tuning, rungs=tuning.rungs + 1)
+                tuning = self._without_refused(tuning)
+        return msgspec.structs.replace(self._halved(tuning), rungs=tuning.rungs + 1)
 
     def _halved(self, tuning: Tuning) -> Tuning:
         """Drop the slower half of those in the race, but no finalist, and none that may be unlucky.
@@ -106,7 +108,7 @@ class Search:
         """
         seconds = self._latencies()
         rounds = Counter(each.case for each in self._look())
-        ranked = self._ranked(tuning.alive)
+        ranked = [case for case in self._ranked(tuning) if case in tuning.alive]
         count = max(FINALISTS, math.ceil(len(ranked) / 2))
         unsure = [
             case
@@ -116,42 +118,44 @@ class Search:
         return self._only(tuning, [*ranked[:count], *unsure])
 
     def _with_finalists(self, tuning: Tuning) -> Tuning:
-        fastest = self._ranked(tuning.alive)[:FINALISTS]
-        seconds = self._latencies()
-        forms = [case for case in self._ranked(tuning.known) if case in tuning.space.forms]
+        ranked, seconds = self._ranked(tuning), self._latencies()
+        fastest = [case for case in ranked if case in tuning.alive][:FINALISTS]
+        forms = [case for case in ranked if case in tuning.space.forms]
         near = [case for case in forms if seconds[case] <= AS_FAST * seconds[forms[0]]]
-        tuning = self._only(tuning, fastest)
         return msgspec.structs.replace(
-            tuning, finalists=tuple(fastest), baselines=tuple(near[:BASELINES])
+            self._only(tuning, fastest), finalists=tuple(fastest), baselines=tuple(near[:BASELINES])
         )
 
     def _only(self, tuning: Tuning, kept: Sequence[Case]) -> Tuning:
         """Drop all but `kept`, whose first one is the fastest."""
         seconds = self._latencies()
-        return tuning.drop(
-            {
-                case: f"slower in the search: {significant(seconds[case] / seconds[kept[0]])} "
-                "times as long as the fastest"
-                for case in tuning.alive
-                if case not in kept
-            }
-        )
+        out = [case for case in tuning.alive if case not in kept]
+        return tuning.drop({case: self._slower(seconds, case, kept) for case in out})
 
-    def _without_failed(self, tuning: Tuning) -> Tuning:
-        """Drop the candidates that failed, and those whose error is too large."""
-        return tuning.drop(refused(tuning, self._look()))
+    @staticmethod
+    def _slower(seconds: Mapping[Case, float], case: Case, kept: Sequence[Case]) -> str:
+        if case not in seconds:
+            return NO_TIME
+        ratio = significant(seconds[case] / seconds[kept[0]])
+        return f"slower in the search: {ratio} times as long as the fastest"
+
+    def _without_refused(self, tuning: Tuning) -> Tuning:
+        """Drop the candidates in the race that failed, and those whose error is too large."""
+        why = refused(tuning.space, self._look())
+        return tuning.drop({case: why[case] for case in tuning.alive if case in why})
 
     def _latencies(self) -> dict[Case, float]:
         return latencies([each for each in self._look() if isinstance(each, Measurement)])
 
-    def _ranked(self, cases: Sequence[Case] | frozenset[Case]) -> list[Case]:
-        """Those of the cases that were measured, the fastest first."""
-        seconds = self._latencies()
-        return sorted((case for case in seconds if case in cases), key=seconds.__getitem__)
+    def _ranked(self, tuning: Tuning) -> list[Case]:
+        """All measured candidates, the fastest first, without those that are refused."""
+        seconds, why = self._latencies(), refused(tuning.space, self._look())
+        found = [case for case in seconds if case in tuning.known and case not in why]
+        return sorted(found, key=seconds.__getitem__)
 
 
-def refused(tuning: Tuning, records: Sequence[Measurement | Failure]) -> dict[Case, str]:
-    """Map the candidates in the race that must not win to the reason.
+def refused(space: Space, records: Sequence[Measurement | Failure]) -> dict[Case, str]:
+    """Map the candidates that must not win to the reason.
 
     A candidate failed, or its error against the reference is larger than the tolerance.
     """
@@ -159,13 +163,13 @@ def refused(tuning: Tuning, records: Sequence[Measurement | Failure]) -> dict[Ca
     for record in records:
         if isinstance(record, Failure):
             found[record.case] = f"failed at {record.stage}: {record.error}: {record.message}"
-        elif record.case not in found and (why := _too_wrong(tuning, record)):
+        elif record.case not in found and (why := _too_wrong(space, record)):
             found[record.case] = why
-    return {case: why for case, why in found.items() if case in tuning.alive}
+    return found
 
 
-def _too_wrong(tuning: Tuning, record: Measurement) -> str:
-    error, tolerance = record.check.largest_relative_error, tuning.space.tolerance
+def _too_wrong(space: Space, record: Measurement) -> str:
+    error, tolerance = record.check.largest_relative_error, space.tolerance
     if tolerance is None or error is None or error <= tolerance:
         return ""
     return f"its error against {record.check.against} is {error:.1e}, above {tolerance:g}"

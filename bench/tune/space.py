@@ -46,13 +46,14 @@ class Space(msgspec.Struct, frozen=True):
 class Wave(NamedTuple):
     """What a wave varies, in words, and its candidates.
 
-    `candidates` takes the space and all measured candidates, the fastest first. After the first
-    round of each, those in the race have `more_rounds`, so that the next wave starts from the right
-    ones.
+    `candidates` takes the space and all measured candidates, the fastest first. `at_once` of them
+    have a round together; 0 means all. Then those still in the race have `more_rounds`, so that the
+    next wave starts from the right ones.
     """
 
     varies: str
     candidates: Callable[[Space, Sequence[Case]], list[Case]]
+    at_once: int = 3
     more_rounds: int = 0
 
 
@@ -121,7 +122,7 @@ def _usual(space: Space, case: Case) -> Case:
 
 
 WAVES = (
-    Wave("forms in eager mode", _forms),
+    Wave("forms in eager mode", _forms, at_once=0, more_rounds=2),
     Wave("runtimes and precisions", _runtimes),
     Wave("forms in the fastest runtimes", _forms_in_runtimes, more_rounds=2),
     Wave("allocator, huge pages and threads, one at a time", _settings),

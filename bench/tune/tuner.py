@@ -24,9 +24,9 @@ from bench.records import Case, Environment, Failure, Measurement, Peaks, Source
 from bench.storage.results import Store
 from bench.text import duration, significant
 from bench.tune import final
+from bench.tune.ranking import latencies
 from bench.tune.search import Search
 from bench.tune.space import WAVES
-from bench.tune.standing import latencies
 from bench.tune.tuning import Tuning, save
 
 SEARCH_SHARE = 0.6  # of the time; the rest is for the final
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 class Tuner(Listener):
-    """Carries a tuning on for the rest of `for_s` seconds. `check` raises where the user stops it.
+    """Continues a tuning for the rest of `for_s` seconds. `check` raises where the user stops it.
 
     `tell` takes lines for the user.
     """
@@ -111,10 +111,9 @@ class Tuner(Listener):
 
     def _search(self) -> None:
         environment = self._begin("search_runs")
-        begun = {each.case for each in self.records(self._tuning.search_runs)}
         search = Search(
             lambda: self.records(self._tuning.search_runs),
-            self._measuring(environment, begun),
+            self._measuring(environment),
             self._keep,
             self._began_s + SEARCH_SHARE * self._for_s,
         )
@@ -128,7 +127,7 @@ class Tuner(Listener):
             return board
         environment = self._begin("final_runs")
         begun = {each.case for each in self.records(self._tuning.final_runs)}
-        measure = self._measuring(environment, begun)
+        measure = self._measuring(environment)
         if missing := [case for case in final.cases(self._tuning) if case not in begun]:
             self._tell(f"final, in new processes: {', '.join(map(selector, missing))}")
             measure(missing)
@@ -145,16 +144,14 @@ class Tuner(Listener):
         self._keep(self._tuning)
         return msgspec.structs.replace(self._place.environment, run_id=run_id)
 
-    def _measuring(
-        self, environment: Environment, begun: set[Case]
-    ) -> Callable[[Sequence[Case]], list[Case]]:
+    def _measuring(self, environment: Environment) -> Callable[[Sequence[Case]], list[Case]]:
         plan, store, _, sources = self._place
-        return remeasure.one_by_one(plan, store, environment, self, sources, begun)
+        return remeasure.one_by_one(plan, store, environment, self, sources)
 
     def _keep(self, tuning: Tuning) -> None:
         """Write the tuning, and say what a step of the search has found."""
-        before, spent_s = self._tuning, time.monotonic() - self._began_s
-        self._tuning = msgspec.structs.replace(tuning, spent_s=spent_s)
+        before = self._tuning
+        self._tuning = msgspec.structs.replace(tuning, spent_s=time.monotonic() - self._began_s)
         save(self._tuning, self._place.folder)
         if tuning.waves > before.waves:
             tried = len(tuning.known) - len(before.known)
@@ -188,8 +185,9 @@ class Tuner(Listener):
         self._check()
 
     def measured(self, case: Case, rounds: Sequence[Measurement]) -> None:
-        """Keep the round."""
+        """Keep the round, and the seconds so far."""
         self._records.append(rounds[-1])
+        self._keep(self._tuning)
 
     def failed(self, record: Failure) -> None:
         """Keep the failure, and say it."""

@@ -1,8 +1,9 @@
-"""What a tuning has tried and decided so far: one file, from which a stopped tuning resumes."""
+"""What a tuning has tried and decided so far: one file, from which a stopped tuning continues."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from bench.storage.pages import write_pages
 from bench.tune.space import Space
 
 MOST_BYTES = 2**24
-AGAIN = "Start it anew: add --again."
+AGAIN = "Add --again to start the tuning anew."
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -30,13 +31,14 @@ class Tuning(msgspec.Struct, frozen=True):
     """The state of a tuning.
 
     `alive` are the candidates in the race. `waves` and `rungs` count those that are complete.
-    `baselines` and `finalists` are measured again in new processes; they are empty while the
-    search goes on. `search_runs` and `final_runs` are the run ids of both. `spent_s` are the
-    seconds so far.
+    `baselines` and `finalists` are measured again in new processes; both are empty until the search
+    ends. `search_runs` and `final_runs` are the run ids of both parts. `spent_s` are the seconds so
+    far. `runtimes` has the versions of each backend, by package.
     """
 
     space: Space
     environment_id: Name
+    runtimes: dict[Name, dict[Name, Text]] = {}
     alive: tuple[Case, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     waves: Ordinal = 0
@@ -67,10 +69,11 @@ class Tuning(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, alive=alive, dropped=(*self.dropped, *out))
 
 
-def resumed(fresh: Tuning, folder: Path) -> Tuning:
-    """Return the tuning of the same space and environment in `folder`, or `fresh` without one.
+def resumed(fresh: Tuning, folder: Path, runs: Collection[str]) -> Tuning:
+    """Return the tuning of the same space in `folder`, or `fresh` if there is none that counts.
 
-    Raises UsageError if its file cannot be read.
+    It counts if environment and runtimes are the same, and if the store has its `runs`. Raises
+    UsageError if its file cannot be read.
     """
     path = folder / f"{fresh.name}.json"
     if not path.exists():
@@ -80,9 +83,11 @@ def resumed(fresh: Tuning, folder: Path) -> Tuning:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", AGAIN) from error
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{path} is no tuning of this version of bench: {error}", AGAIN) from error
-    is_same = (found.space, found.environment_id) == (fresh.space, fresh.environment_id)
-    return found if is_same else fresh
+        raise UsageError(f"{path} is damaged, or of another version: {error}", AGAIN) from error
+    of_here = (fresh.space, fresh.environment_id, fresh.runtimes, fresh.schema)
+    is_same = (found.space, found.environment_id, found.runtimes, found.schema) == of_here
+    measured = {run for run in (*found.search_runs, *found.final_runs) if run in runs}
+    return found if is_same and (measured or not found.waves) else fresh
 
 
 def save(tuning: Tuning, folder: Path) -> None:

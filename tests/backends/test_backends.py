@@ -6,7 +6,7 @@ import types
 
 import pytest
 import torch
-from support.networks import small_net
+from support.runtime_process import small_net
 from torch import nn
 
 from bench.backends import BACKENDS, compiled, cudagraph

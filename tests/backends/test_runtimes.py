@@ -6,14 +6,13 @@ import multiprocessing
 import re
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from support.networks import small_net
 from support.paths import ROOT
+from support.runtime_process import RESTING_S, computing_threads, resting_s, small_net
 from support.runtimes import (
     EACH,
     EACH_BUT_AOTINDUCTOR,
@@ -31,14 +30,12 @@ from support.runtimes import (
 from torch import nn
 
 from bench.backends import BACKENDS, artifacts, executorch, ir_file, onnx_file, pt2_file, pte_file
-from bench.backends import onnxruntime as module
 from bench.backends.backend import WrongEngineError
 from bench.backends.runtime import OLDEST_TORCH
 from bench.devices.threads import read_threads
 
 pytestmark = pytest.mark.usefixtures("cache")
 EACH_RUNTIME = pytest.mark.parametrize("runtime", EACH)
-RESTING_S = 0.25  # as long as a block
 of_linux = pytest.mark.skipif(sys.platform != "linux", reason="the time of threads is Linux's")
 
 
@@ -50,20 +47,6 @@ def test_it_computes_the_same_as_the_network_also_for_images_copied_in_later(run
         assert torch.allclose(call()[0], net(images), atol=1e-6)
         images.copy_(torch.randn(2, 3, 8, 8))
         assert torch.allclose(call()[0], net(images), atol=1e-6)
-
-
-def in_a_process(work, *arguments):
-    """What a function puts into a queue, its last argument, in a process of its own.
-
-    In this one, threads of other tests may still compute.
-    """
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    process = context.Process(target=work, args=(*arguments, answers))
-    process.start()
-    found = answers.get(timeout=600)
-    process.join()
-    return found
 
 
 class Typed(nn.Module):
@@ -95,21 +78,10 @@ def test_an_output_whose_shape_depends_on_the_image_is_refused(runtime):
         BACKENDS[runtime].load(Chosen(), [torch.randn(1, 3, 4, 4)], "fp32")
 
 
-def _count_threads(runtime: str, answers) -> None:
-    """Load a network with one thread, then with two: send the threads that compute."""
-    found = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        with torch.inference_mode():
-            call = BACKENDS[runtime].load(small_net(), [torch.randn(1, 3, 8, 8)], "fp32")
-            found.append(BACKENDS[runtime].settings(call)["runtime_threads"])
-    answers.put(found)
-
-
 @of_linux
 @EACH_RUNTIME
 def test_it_has_the_threads_of_the_case(runtime):
-    assert in_a_process(_count_threads, runtime) == [1, 2]
+    assert computing_threads(runtime) == [1, 2]
 
 
 @EACH_RUNTIME
@@ -156,36 +128,6 @@ def test_a_passport_of_openvino_may_have_any_text(cache, tmp_path):
         (tmp_path / name).write_bytes(part)
     model = ir_file.core().read_model(tmp_path / ir_file.FILES[0])
     assert json.loads(model.get_rt_info(onnx_file.PASSPORT).value) == passport
-
-
-def _run_and_rest(runtime: str, force_stop: bool, answers) -> None:
-    """Call a runtime, then rest: send the CPU seconds of this process while it rests."""
-    if not force_stop:
-        options = module.Session._options
-
-        def spinning(self, threads):
-            found = options(self, threads)
-            found.add_session_config_entry("session.force_spinning_stop", "0")
-            return found
-
-        module.Session._options = spinning
-    torch.set_num_threads(2)
-    with torch.inference_mode():
-        net = nn.Sequential(*(nn.Conv2d(16, 16, 3, padding=1) for _ in range(4)))
-        call = BACKENDS[runtime].load(net, [torch.randn(1, 16, 112, 112)], "fp32")
-        found = []
-        for _ in range(5):
-            for _ in range(10):
-                call()
-            before = time.process_time()
-            time.sleep(RESTING_S)
-            found.append(time.process_time() - before)
-    answers.put(sorted(found)[2])
-
-
-def resting_s(runtime, force_stop=True):
-    """CPU seconds of a process that waits for RESTING_S after it has called a runtime."""
-    return in_a_process(_run_and_rest, runtime, force_stop)
 
 
 @pytest.mark.parametrize("runtime", EACH_BUT_AOTINDUCTOR)

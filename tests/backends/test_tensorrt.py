@@ -15,7 +15,7 @@ from bench.harness.worker.check import CheckError
 from bench.harness.worker.load import NotExportedError
 
 BACKEND = BACKENDS["tensorrt"]
-pytestmark = [needs_onnxruntime, pytest.mark.usefixtures("cache", "stand_in")]
+pytestmark = [needs_onnxruntime, pytest.mark.usefixtures("stand_in")]
 
 
 class Stream:
@@ -24,11 +24,18 @@ class Stream:
     cuda_stream = 7
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The folder of ONNX files, which all tests share. An engine is of one test, by its GPU."""
+    return tmp_path_factory.mktemp("exported")
+
+
 @pytest.fixture
-def stand_in(monkeypatch):
+def stand_in(exported, request, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(exported))
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt_stand_in.module())
     monkeypatch.setattr(module, "own_stream", Stream)
-    monkeypatch.setattr(module, "_gpu", lambda: "a GPU 9.0")
+    monkeypatch.setattr(module, "_gpu", lambda: f"the GPU of {request.node.name} 9.0")
     monkeypatch.setattr(tensorrt_stand_in.Builder, "built", [])
 
 

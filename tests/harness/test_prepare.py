@@ -1,11 +1,14 @@
 """`prepare` refuses a network whose output or structure is wrong, so that it is never timed."""
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
+from bench import models
 from bench.devices.cpu import CpuSession
 from bench.devices.host import Host
 from bench.devices.precision import PRECISIONS
@@ -18,6 +21,7 @@ from bench.harness.worker.timing import StageClock
 from bench.models import counter, repnext, user
 from bench.records import Case, Check, Cost
 
+BUILT: dict[tuple[str, int], nn.Module] = {}
 NO_FACTS = CaseFacts(Check(), Cost(), "")
 SREP = Case("repnext_u3_t", "srep", resolution=64)
 
@@ -28,6 +32,22 @@ class Prepared(NamedTuple):
     call: Callable
     facts: CaseFacts
     clock: StageClock
+
+
+@pytest.fixture(autouse=True)
+def built_once(monkeypatch):
+    """Build each network of the zoo once: tests get copies."""
+    build = models.build
+
+    def remembered(model, *, resolution, source, **others):
+        if source:
+            return build(model, resolution=resolution, source=source, **others)
+        if (model, resolution) not in BUILT:
+            net = build(model, resolution=resolution, source=source, **others)
+            BUILT[model, resolution] = net
+        return copy.deepcopy(BUILT[model, resolution])
+
+    monkeypatch.setattr(models, "build", remembered)
 
 
 def prepared(case=SREP, facts=None, source=None):

@@ -10,7 +10,7 @@ from bench.harness.suite import Overrides, Suite
 from bench.records import SCHEMA, Case, Recipe
 
 CASE = Case("resnet50", "plain", backend="compile", batch=16, device="fake", allocator="arena")
-RECIPE = Recipe(CASE, "env", {"torch": "2.14.1"}, {}, "resnet50", (1.2, 1.1, 1.3))
+RECIPE = Recipe(CASE, "env", {"timm": "1.0"}, {}, "resnet50", (1.2, 1.1, 1.3))
 FAKE = devices.select("fake")[1]
 
 
@@ -63,7 +63,7 @@ def test_a_missing_file_and_one_that_is_no_recipe_are_refused(recipe, tmp_path):
     with pytest.raises(UsageError, match="cannot read the recipe"):
         cases(f"resnet50@tuned:{tmp_path / 'none.json'}")
     for content in (b"", b"[]", b'{"case": {}}', b"\xff"):
-        with pytest.raises(UsageError, match="is no recipe of `bench tune`"):
+        with pytest.raises(UsageError, match="is not a recipe of `bench tune`"):
             cases(f"resnet50@tuned:{recipe(content)}")
 
 
@@ -71,6 +71,12 @@ def test_a_recipe_of_a_future_schema_is_refused(recipe):
     future = msgspec.structs.replace(RECIPE, schema=SCHEMA + 1)
     with pytest.raises(UsageError, match=f"has schema {SCHEMA + 1}"):
         recipes.read(recipe(future))
+
+
+def test_a_recipe_of_other_versions_is_refused(recipe):
+    old = msgspec.structs.replace(RECIPE, versions={"torch": "2.4.0"})
+    with pytest.raises(UsageError, match=r"was made with torch 2.4.0, and here is"):
+        recipes.read(recipe(old))
 
 
 def test_a_recipe_whose_backend_is_missing_here_is_refused(recipe, monkeypatch):

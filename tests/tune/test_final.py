@@ -75,9 +75,48 @@ def test_a_baseline_in_the_final_is_compared_with_the_other_finalist():
     assert (turned.finding, turned.winner) == ("FASTER", FAST)
 
 
-def test_two_forms_in_eager_mode_are_compared_with_each_other():
-    found = outcome_of(tuning(RREP, TRAIN, baselines=(RREP, TRAIN)), rrep=10, train=13)
+@pytest.mark.parametrize("finalists", [(RREP, TRAIN), (TRAIN, RREP)])
+@pytest.mark.parametrize("baselines", [(RREP, TRAIN), (TRAIN,)])
+def test_a_form_in_eager_mode_is_never_a_gain(finalists, baselines):
+    found = outcome_of(tuning(*finalists, baselines=baselines), rrep=10, train=13)
     assert (found.baseline, found.candidate, found.finding) == (RREP, TRAIN, "SLOWER")
+    assert found.winner == RREP
+
+
+def unanswered(case, answers):
+    """The answers, where no question about a case has one."""
+    return [
+        msgspec.structs.replace(each, ratio=None, finding="UNDECIDED", why="it failed")
+        if case in each.question.cases
+        else each
+        for each in answers
+    ]
+
+
+@pytest.mark.parametrize("broken", [OTHER, TRAIN])
+def test_a_case_that_fails_in_the_final_does_not_hide_a_gain(broken):
+    both = tuning(OTHER, FAST, baselines=(RREP, TRAIN))
+    ms = {RREP: 15, TRAIN: 15.1, FAST: 10, OTHER: 11}
+    rounds = {case: took_turns(case, each, 12) for case, each in ms.items()}
+    answers = [answer(q, rounds[q.base], rounds[q.candidate]) for q in final.questions(both)]
+    found = final.outcome(both, Board(unanswered(broken, answers), {}, 0.0))
+    assert (found.winner, found.baseline, found.finding) == (FAST, RREP, "FASTER")
+
+
+def test_a_gain_must_hold_against_each_baseline():
+    both = tuning(FAST, OTHER, baselines=(RREP, TRAIN))
+    ms = {RREP: 11.0, TRAIN: 11.1, FAST: 10, OTHER: 30}
+    rounds = {case: took_turns(case, each, 12) for case, each in ms.items()}
+    answers = [answer(q, rounds[q.base], rounds[q.candidate]) for q in final.questions(both)]
+    noisy = [
+        msgspec.structs.replace(each, finding="UNDECIDED", why="kinds disagree")
+        if each.question.cases == {TRAIN, FAST}
+        else each
+        for each in answers
+    ]
+    assert final.outcome(both, Board(answers, {}, 0.0)).finding == "FASTER"
+    found = final.outcome(both, Board(noisy, {}, 0.0))
+    assert (found.baseline, found.finding, found.why) == (TRAIN, "UNDECIDED", "kinds disagree")
 
 
 def test_an_undecided_final_takes_what_looks_faster_and_says_that_it_is_not_decided():

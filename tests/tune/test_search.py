@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from support.records import measurement
 from support.tunings import (
     GOOD_ENOUGH,
     SPACE,
@@ -16,12 +15,11 @@ from support.tunings import (
 )
 
 from bench.records import Check, Failure
-from bench.tune.search import NEAR, NO_TIME, SURE, Search
+from bench.tune.search import NO_TIME, SURE, Search
 from bench.tune.space import WAVES
 from bench.tune.tuning import Tuning
 
 FEW = 8
-RREP = SPACE.forms[1]
 
 
 def check(same: Summary, different: Summary):
@@ -29,7 +27,6 @@ def check(same: Summary, different: Summary):
     assert different.faster >= 0.7 * different.tunings
     assert different.mean_regret <= GOOD_ENOUGH / 2
     assert different.regretted <= 0.15 * different.tunings
-    assert different.regretted < different.wrong_by_calls or different.tunings <= FEW
 
 
 def test_few_tunings_of_equal_candidates_find_a_gain_and_the_others_find_the_best():
@@ -101,7 +98,7 @@ def test_a_candidate_near_the_fastest_drops_out_only_after_several_rounds():
     for dropped in tuning.dropped:
         rounds = [each.samples_s[0] for each in machine.rounds if each.case == dropped.case]
         if len(rounds) < SURE:
-            assert max(rounds) > fastest * NEAR / 1.2  # the machine drifts a little
+            assert max(rounds) > 1.1 * fastest
 
 
 def failed(case):
@@ -163,4 +160,45 @@ def test_one_round_is_enough_to_drop_what_is_far_slower():
     searched(machine)
     slow = [each for each in machine.rounds if each.case.backend == "compile"]
     assert len({each.case for each in slow}) == len(slow) == 1
-    assert measurement(RREP).case == RREP
+
+
+def test_what_is_refused_does_not_steer_the_search():
+    """A wrong runtime is by far the fastest: its forms and settings are not worth a round."""
+    machine = Machine(10, lambda case: -2.0 * (case.backend == "compile"))
+
+    def look():
+        check = Check(against="eager", largest_relative_error=0.04)
+        return [
+            msgspec.structs.replace(each, check=check) if each.case.backend == "compile" else each
+            for each in machine.of("search")
+        ]
+
+    strict = msgspec.structs.replace(SPACE, tolerance=0.03)
+    search = Search(look, machine.measure, lambda _: None, 720, lambda: machine.now_s)
+    search.run(Tuning(strict, "env"))
+    assert len([each for each in machine.rounds if each.case.backend == "compile"]) == 1
+
+
+def test_a_wave_that_was_stopped_does_not_measure_its_candidates_again():
+    machine = Machine(11, costs(11))
+    _, kept = searched(machine)
+    of_wave = {each.case for each in machine.rounds}
+    before = len(machine.rounds)
+    search = Search(
+        lambda: machine.of("search"), machine.measure, lambda _: None, 10**9, lambda: machine.now_s
+    )
+    search._wave(kept[0])  # the second wave, all of whose candidates have a round
+    assert {each.case for each in machine.rounds} == of_wave
+    assert len(machine.rounds) == before
+
+
+def test_the_forms_take_turns_and_have_several_rounds_before_runtimes_are_tried():
+    machine = Machine(13, alike)
+    kept = []
+    search = Search(
+        lambda: machine.of("search"), machine.measure, kept.append, 720, lambda: machine.now_s
+    )
+    search._wave(Tuning(SPACE, "env"))
+    first = [each.case for each in machine.rounds if each.sitting == 1]
+    assert first == list(SPACE.forms)
+    assert max(each.sitting for each in machine.rounds) == SURE

@@ -79,13 +79,15 @@ def peaks_of(records: Sequence[Record], profile: Profile) -> Peaks | None:
 
 
 def peaks_for(records: Sequence[Record], case: Case, environment_id: str) -> Peaks | None:
-    """The peaks of a device for the precision and threads of `case`; None if not measured."""
+    """The highest peaks of a device for the precision and threads of `case`; None if not measured.
+
+    Other programs only lower a rate, so the highest one counts.
+    """
     wanted = (environment_id, case.precision, case.threads)
-    for record in reversed(records):
-        if isinstance(record, Peaks) and wanted == (
-            record.environment_id,
-            record.precision,
-            record.threads,
-        ):
-            return record
-    return None
+    found = [
+        record
+        for record in records
+        if isinstance(record, Peaks)
+        and (record.environment_id, record.precision, record.threads) == wanted
+    ]
+    return max(found, key=lambda each: each.macs_per_s, default=None)

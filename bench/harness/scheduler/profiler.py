@@ -31,7 +31,7 @@ from bench.storage.results import Store, UnreadableRecordError
 
 DEADLINE_S = 600.0
 OBSERVE_S = 5.0
-PEAKS_S = 0.3  # of profiling, beside the peaks themselves
+PEAKS_S = 0.3  # of blocks, in a process that measures the peaks
 OnProfiled = Callable[[ProfileHistory], None]
 
 
@@ -85,14 +85,12 @@ def peaks(
 ) -> Peaks | None:
     """Return the peak rates of the device for the precision and the threads of a case.
 
-    One round of `case` is profiled if they are not on record. None where that fails.
+    They are measured in a process of `case` if they are not on record. None where that fails.
     """
     here = environment.environment_id
     if peaks_for(store.records_of(None, here), case, here) is None:
         profiler = _Profiler(PEAKS_S * PROFILE_ROUNDS, store, environment, sources, None)
-        profiler.start_generations([case], anew=False)
-        with contextlib.suppress(TemplateDiedError):
-            list(profiler.run_round([case], 1))
+        profiler.measure_peaks(case)
     return peaks_for(store.records_of(None, here), case, here)
 
 
@@ -172,6 +170,14 @@ class _Profiler:
             made = structs.replace(made, generation=self._generations[case])
             self._store.append(made)
         return made
+
+    def measure_peaks(self, case: Case) -> None:
+        """Append the peak rates for a case to the store, and no profile; nothing if it fails."""
+        job = Job(case, 1, PRESETS["quick"], None, self._sources.get(case.model))
+        job = structs.replace(job, profile=ProfilePlan(seconds=self._round_s, peaks=True))
+        failing = contextlib.suppress(CaseError, TemplateDiedError)
+        with DEVICES[case.device].keep_ready(), Templates([case]) as templates, failing:
+            self._keep_peaks(case, _answer(templates.of(case), job))
 
     def _plan(self, case: Case, number: int) -> ProfilePlan:
         here = self._environment.environment_id

@@ -66,7 +66,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             checked = _check(job, original, fused, seen, photos)
         state.restore()
         tolerance = checked.tolerance or precision.tolerance(case.precision, None)
-        most_calls = CALLS if job.facts is None else LATER_CALLS
+        most_calls = CALLS if job.round == 1 else LATER_CALLS
         unseen = UnseenImages(case, net, seen, tolerance, most_calls)
         state.restore()
         if checked.reference is not None and precision.is_reduced(case.precision):

@@ -9,14 +9,14 @@ from bench.backends import BACKENDS
 from bench.devices import allocators, huge_pages
 from bench.errors import UnavailableError, UsageError
 from bench.records import Case
-from bench.tune import here
+from bench.tune import offers
 
 FAKE = devices.select("fake")[1]
 FORM = Case("resnet50", "plain", device="fake", threads=1)
 
 
 def space(*forms, backends=None, precisions=("fp32",), chip=FAKE):
-    return here.space(forms or (FORM,), backends, precisions, chip, None)
+    return offers.space(forms or (FORM,), backends, precisions, chip, None)
 
 
 def test_the_fake_device_offers_every_backend_in_every_precision_named():
@@ -73,8 +73,14 @@ def test_a_precision_that_one_backend_lacks_is_told():
     assert any(each.startswith("eager in int8: ") for each in lacking)
 
 
+def test_a_precision_in_which_no_named_backend_computes_is_an_error():
+    chip = devices.select("cpu")[1]
+    with pytest.raises(UnavailableError, match="no backend here computes in int8"):
+        space(SPACE.forms[1], backends=("eager", "compile"), precisions=("int8",), chip=chip)
+
+
 def test_with_one_way_to_run_there_is_nothing_to_choose(monkeypatch):
-    monkeypatch.setattr(here, "ALLOCATORS", {"default": allocators.ALLOCATORS["default"]})
-    monkeypatch.setattr(here, "HUGE_PAGES", {"default": huge_pages.HUGE_PAGES["default"]})
+    monkeypatch.setattr(offers, "ALLOCATORS", {"default": allocators.ALLOCATORS["default"]})
+    monkeypatch.setattr(offers, "HUGE_PAGES", {"default": huge_pages.HUGE_PAGES["default"]})
     with pytest.raises(UsageError, match="nothing to choose for resnet50"):
         space(backends=("eager",))

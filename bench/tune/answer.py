@@ -11,7 +11,9 @@ from bench.models.naming import allocation, name, selector, threads
 from bench.records import Case, Cost, Peaks
 from bench.text import GIGA, significant
 from bench.tune.final import Outcome
+from bench.tune.search import NO_TIME
 from bench.tune.space import SETTINGS
+from bench.tune.tuning import Tuning
 
 IN_ORDER = ("form", "backend", "precision", *SETTINGS)  # in which the gain is taken apart
 
@@ -29,14 +31,14 @@ def described(case: Case) -> str:
     return ", ".join(filter(None, [*words, allocation(case)]))
 
 
-def answer(outcome: Outcome, margin: float) -> str:
+def sentence(outcome: Outcome, margin: float) -> str:
     """Return the answer in one or two sentences."""
     baseline = f"{selector(outcome.baseline)} in eager mode"
     ratio = outcome.ratio
     if outcome.candidate is None or ratio is None:
         return (
-            f"no answer: the final has too few rounds, or nothing but {baseline} could be "
-            "measured. The same command with a longer --for continues; add --again after a mend."
+            f"no answer: nothing was compared with {baseline}. Use a longer --for; if candidates "
+            "failed, repair the cause and add --again."
         )
     gains = [1 / each for each in (ratio.point, ratio.high, ratio.low)]
     interval = f"95 % interval {gains[1]:.2f} to {gains[2]:.2f}"
@@ -51,9 +53,10 @@ def answer(outcome: Outcome, margin: float) -> str:
             f"no gain: the best form in eager mode, {outcome.baseline.name}, is faster than the "
             f"best other candidate, {candidate} ({gains[0]:.2f} times its speed, {interval})."
         )
+    how = outcome.why or "Use a longer --for: the same command continues"
     return (
         f"not decided: {candidate} is {gains[0]:.2f} times as fast as {baseline} ({interval}) "
-        f"after {outcome.rounds} rounds. The same command with a longer --for continues."
+        f"after {outcome.rounds} rounds. {how}."
     )
 
 
@@ -92,13 +95,25 @@ def share_of_peak(cost: Cost, batch: int, latency_s: float, peaks: Peaks) -> flo
 
 
 def left(share: float | None, peaks: Peaks | None) -> str:
-    """Return what is left at most, in a sentence; "" where it is not known."""
+    """Return how much faster the network could be at most, in a sentence; "" if not known."""
     if share is None or peaks is None:
         return ""
     rate = significant(peaks.macs_per_s / GIGA)
     return (
-        f"What is left: it reaches {share:.0%} of the highest rate measured here ({rate} GMAC/s in "
-        f"{peaks.precision}, {threads(peaks.threads)}, in matrix products)."
+        f"At most {1 / share:.1f} times as fast is possible: the network computes at "
+        f"{share:.0%} of the highest rate of matrix products ({rate} GMAC/s in "
+        f"{peaks.precision}, {threads(peaks.threads)})."
+    )
+
+
+def untried(tuning: Tuning) -> str:
+    """Say how many candidates had no turn; "" if all had."""
+    count = sum(each.why == NO_TIME for each in tuning.dropped)
+    if not count:
+        return ""
+    return (
+        f"Not tried: {count} candidates, since the time for the search was over. To try them, add "
+        "--again and a longer --for."
     )
 
 

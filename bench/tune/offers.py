@@ -9,7 +9,7 @@ from bench.backends import BACKENDS
 from bench.devices import DEVICES
 from bench.devices.allocators import ALLOCATORS
 from bench.devices.huge_pages import HUGE_PAGES
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UnavailableError, UsageError
 from bench.harness import grid
 from bench.records import DEFAULT, Case, Chip
 from bench.tune.space import Space
@@ -43,6 +43,10 @@ def space(
             lacking.append(f"{backend} in {precision}: {lack}")
         else:
             runtimes.append((backend, precision))
+    if never := [each for each in precisions if each not in {pair[1] for pair in runtimes}]:
+        raise UnavailableError(
+            f"no backend here computes in {never[0]}: {'; '.join(lacking)}", grid.OTHER_PRECISION
+        )
     has_process = driver.uses_malloc
     found = Space(
         tuple(forms),
@@ -58,6 +62,14 @@ def space(
             "Name more backends or precisions, or leave --backend out.",
         )
     return found, lacking
+
+
+def versions(runtimes: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the versions of each backend, by package, for all precisions in which it is tried."""
+    found: dict[str, dict[str, str]] = {}
+    for backend, precision in runtimes:
+        found.setdefault(backend, {}).update(BACKENDS[backend].versions(precision))
+    return found
 
 
 def _working(key: str, names: Iterable[str], chip: Chip, lacking: list[str]) -> list[str]:

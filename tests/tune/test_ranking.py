@@ -4,7 +4,7 @@ import pytest
 from support.records import measurement
 
 from bench.records import Case
-from bench.tune.standing import latencies
+from bench.tune.ranking import latencies
 
 A, B, C = (Case(model, "plain") for model in ("resnet50", "swin_t", "convnext_t"))
 

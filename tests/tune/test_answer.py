@@ -5,8 +5,10 @@ import pytest
 from support.tunings import SPACE
 
 from bench.analysis.stats import Estimate
-from bench.tune import words
+from bench.tune import answer
 from bench.tune.final import Outcome
+from bench.tune.search import NO_TIME
+from bench.tune.tuning import Dropped, Tuning
 
 RREP, SREP = SPACE.forms[1], SPACE.forms[3]
 FAST = msgspec.structs.replace(RREP, backend="openvino", allocator="arena")
@@ -17,39 +19,52 @@ def outcome(finding, point, low, high):
 
 
 def test_a_gain_is_told_with_its_interval_and_all_settings():
-    assert words.answer(outcome("FASTER", 1 / 1.52, 1 / 1.57, 1 / 1.45), 0.02) == (
+    assert answer.sentence(outcome("FASTER", 1 / 1.52, 1 / 1.57, 1 / 1.45), 0.02) == (
         "1.52 times as fast as repnext_u3_t@rrep in eager mode (95 % interval 1.45 to 1.57): "
         "repnext_u3_t@rrep openvino, fp32, 2 threads, arena."
     )
 
 
 def test_a_tie_is_a_proof():
-    assert words.answer(outcome("SAME", 1.0, 0.99, 1.01), 0.02) == (
+    assert answer.sentence(outcome("SAME", 1.0, 0.99, 1.01), 0.02) == (
         "no gain: repnext_u3_t@rrep openvino, fp32, 2 threads, arena is as fast as "
         "repnext_u3_t@rrep in eager mode, proven within 2 %."
     )
 
 
 def test_a_slower_candidate_is_no_gain():
-    text = words.answer(outcome("SLOWER", 1.25, 1.2, 1.3), 0.02)
+    text = answer.sentence(outcome("SLOWER", 1.25, 1.2, 1.3), 0.02)
     assert text.startswith("no gain: the best form in eager mode, repnext_u3_t@rrep, is faster")
     assert "0.80 times its speed, 95 % interval 0.77 to 0.83" in text
 
 
 def test_an_open_question_says_how_to_go_on():
-    text = words.answer(outcome("UNDECIDED", 0.96, 0.9, 1.02), 0.02)
+    text = answer.sentence(outcome("UNDECIDED", 0.96, 0.9, 1.02), 0.02)
     assert text.startswith("not decided: ")
-    assert "after 7 rounds. The same command with a longer --for continues." in text
+    assert text.endswith("after 7 rounds. Use a longer --for: the same command continues.")
+
+
+def test_a_reason_against_more_rounds_takes_the_place_of_the_remedy():
+    given = outcome("UNDECIDED", 0.96, 0.9, 1.02)._replace(why="kinds of processes disagree")
+    text = answer.sentence(given, 0.02)
+    assert text.endswith("after 7 rounds. kinds of processes disagree.")
+
+
+def test_candidates_without_a_turn_are_counted_in_a_sentence():
+    dropped = (Dropped(RREP, NO_TIME), Dropped(SREP, "slower"), Dropped(FAST, NO_TIME))
+    tuning = Tuning(SPACE, "env", dropped=dropped)
+    assert answer.untried(tuning).startswith("Not tried: 2 candidates, since the time")
+    assert answer.untried(Tuning(SPACE, "env")) == ""
 
 
 def test_without_a_candidate_there_is_no_answer():
-    text = words.answer(Outcome(RREP, None, "UNDECIDED", None, 0), 0.02)
+    text = answer.sentence(Outcome(RREP, None, "UNDECIDED", None, 0), 0.02)
     assert text.startswith("no answer: ")
 
 
 def test_the_gain_is_taken_apart_along_the_measured_candidates():
     between = msgspec.structs.replace(RREP, backend="openvino")
-    steps = words.steps(SREP, FAST, {SREP: 0.2, RREP: 0.1, between: 0.08, FAST: 0.05})
+    steps = answer.steps(SREP, FAST, {SREP: 0.2, RREP: 0.1, between: 0.08, FAST: 0.05})
     assert [each.change for each in steps] == [
         "rrep instead of srep",
         "openvino instead of eager",
@@ -59,16 +74,16 @@ def test_the_gain_is_taken_apart_along_the_measured_candidates():
 
 
 def test_settings_without_a_candidate_between_them_count_together():
-    steps = words.steps(SREP, FAST, {SREP: 0.2, FAST: 0.05})
+    steps = answer.steps(SREP, FAST, {SREP: 0.2, FAST: 0.05})
     assert [each.change for each in steps] == [
         "rrep instead of srep, openvino instead of eager, arena instead of default"
     ]
-    assert words.origin(steps).endswith("arena instead of default 4.00.")
-    assert words.origin([]) == ""
+    assert answer.origin(steps).endswith("arena instead of default 4.00.")
+    assert answer.origin([]) == ""
 
 
 def test_threads_are_told_in_words():
     one = msgspec.structs.replace(RREP, threads=1)
     assert (
-        words.steps(RREP, one, {RREP: 0.2, one: 0.1})[0].change == "1 thread instead of 2 threads"
+        answer.steps(RREP, one, {RREP: 0.2, one: 0.1})[0].change == "1 thread instead of 2 threads"
     )
