@@ -16,7 +16,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import devices, paper
+from bench import paper
 from bench.backends import BACKENDS
 from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose, words
@@ -38,9 +38,8 @@ from bench.harness import networks
 from bench.harness import suite as suites
 from bench.harness.plan import PRESETS, Plan
 from bench.harness.scheduler import estimate
-from bench.harness.suite import DEFAULT_RESOLUTION
 from bench.models import forms, user
-from bench.models.naming import without_hash
+from bench.models.naming import by_title
 from bench.text import duration
 
 if TYPE_CHECKING:
@@ -174,12 +173,11 @@ def tune(options: TuneOptions) -> int:
     for sentence in result.sentences:
         say(console, sentence)
     say(console, f"page:    {page}")
-    say(console, f"recipe:  {_command(options, result, recipe)}")
-    if options.export is not None:
-        say(console, _exported(options, options.export, result))
+    say(console, f"recipe:  {_command(options, recipe)}")
     if options.as_json:
         tell_json(_to_builtins(result))
-    return CASE_FAILED if result.has_failed else 0
+    code = CASE_FAILED if result.has_failed else 0
+    return code or (_exported(options, options.export, result, console) if options.export else 0)
 
 
 def _choose(options: TuneOptions, console: Console) -> Choice:
@@ -188,11 +186,22 @@ def _choose(options: TuneOptions, console: Console) -> Choice:
         raise UsageError(
             f"{options.model} names a recipe", "Name the network alone: bench tune MODEL"
         )
-    choice = choose(
+    choice = _chosen(options, options.model, options.weights, console)
+    models = list(dict.fromkeys(case.model for case in choice.cases))
+    if len(models) != 1:
+        raise UsageError(
+            f"{options.model} names {len(models)} networks", "Tune one at a time: bench tune MODEL"
+        )
+    own = _own_forms(options, choice)
+    return _chosen(options, ",".join(own), None, console) if own else choice
+
+
+def _chosen(options: TuneOptions, models: str, weights: Path | None, console: Console) -> Choice:
+    return choose(
         Options(
             device=options.device,
-            models=_with_own_forms(options),
-            weights=options.weights,
+            models=models,
+            weights=weights,
             batch=str(options.batch),
             resolution=None if options.resolution is None else str(options.resolution),
             input=options.input,
@@ -201,29 +210,23 @@ def _choose(options: TuneOptions, console: Console) -> Choice:
         ),
         console,
     )
-    models = list(dict.fromkeys(case.model for case in choice.cases))
-    if len(models) != 1:
-        raise UsageError(
-            f"{options.model} names {len(models)} networks", "Tune one at a time: bench tune MODEL"
-        )
-    return choice
 
 
-def _with_own_forms(options: TuneOptions) -> str:
-    """Return the names of a network of the user in all forms that it has, for --models.
+def _own_forms(options: TuneOptions, choice: Choice) -> list[str]:
+    """Return the names of a network of the user in all its forms; [] for any other network.
 
-    Its code runs once for this. Any other name is returned as it is.
+    Its code runs once more for this.
     """
-    name, at, _ = user.split_form(options.model)
-    if at or user.resolve(user.split_weights(name)[0]) is None:
-        return options.model
-    device = devices.select(options.device)[0].name
-    if not devices.DEVICES[device].runs_torch:
-        return options.model
-    named = networks.named([name], device, options.weights)
-    (found,) = networks.identified(named, device, options.resolution or DEFAULT_RESOLUTION[0])
+    case = choice.cases[0]
+    source = choice.sources.get(case.model)
+    is_own = bool(source and source.factory) and not user.split_form(options.model)[1]
+    if not (is_own and choice.driver.runs_torch):
+        return []
+    named = networks.named([options.model], case.device, options.weights)
+    (found,) = networks.identified(named, case.device, case.resolution)
+    name = f"{options.model}+{options.weights}" if options.weights else options.model
     others = [form for form in found.forms if not forms.find(form).is_built]
-    return ",".join([name, *(f"{name}@{form}" for form in others)])
+    return [name, *(f"{name}@{form}" for form in others)]
 
 
 def _space(options: TuneOptions, choice: Choice) -> tuple[Space, list[str]]:
@@ -278,7 +281,7 @@ def _check_time(plan: Plan, space: Space, for_s: float) -> None:
         raise UsageError(
             f"--for {duration(for_s)} is too short: {LEAST_ROUNDS} rounds of each form take about "
             f"{duration(least_s)}",
-            f"A whole tuning takes about ten times as long: --for {10 * least_s / 60:.0f}m",
+            "A whole tuning takes about ten times as long.",
         )
 
 
@@ -297,7 +300,7 @@ def _tuning(options: TuneOptions, sweep: Sweep, space: Space) -> Tuning:
 
 def _tuned(sweep: Sweep, tuning: Tuning, plan: Plan, limits: tuple[float, float]) -> Result:
     from bench.tune import final
-    from bench.tune.page import Result
+    from bench.tune.page import Result, failures_in
     from bench.tune.tuner import Place, Tuner
 
     for_s, margin = limits
@@ -306,26 +309,30 @@ def _tuned(sweep: Sweep, tuning: Tuning, plan: Plan, limits: tuple[float, float]
     tuner = Tuner(tuning, place, for_s, margin, tell, interrupts.check)
     board = tuner.run()
     done = tuner.tuning
-    outcome = final.outcome(done, board)
+    of_final = tuner.records(done.final_runs)
+    outcome = final.outcome(done, board, failures_in(of_final))
     return Result(
         done,
         outcome,
         board,
         tuner.records(done.search_runs),
-        tuner.records(done.final_runs),
+        of_final,
         margin,
         peaks=tuner.peaks(outcome.winner) if outcome.candidate else None,
     )
 
 
-def _command(options: TuneOptions, result: Result, recipe: Path) -> str:
+def _command(options: TuneOptions, recipe: Path) -> str:
     """Return the command that measures the recipe."""
-    model = without_hash(result.tuning.space.forms[0].model)
-    network = model if options.weights is None else user.split_weights(model)[0]
-    words = ["bench", "run", "--models", f"{network}{networks.TUNED}{recipe}"]
+    words = ["bench", "run", "--models", f"{_network(options)}{networks.TUNED}{recipe}"]
     words += ["--device", options.device] if options.device != TuneOptions.device else []
     words += ["--weights", str(options.weights)] if options.weights else []
     return shlex.join(words)
+
+
+def _network(options: TuneOptions) -> str:
+    """Return the name of the network without a form, as --models takes it."""
+    return user.split_form(by_title(options.model))[0]
 
 
 def _write(result: Result, sweep: Sweep) -> list[Path]:
@@ -360,20 +367,21 @@ def _to_builtins(result: Result) -> dict[str, object]:
     }
 
 
-def _exported(options: TuneOptions, name: Path, result: Result) -> str:
-    """Write the network that won as a file for its runtime; return what was done, or why not."""
+def _exported(options: TuneOptions, name: Path, result: Result, console: Console) -> int:
+    """Write the network that won as a file, or say why not; return the exit code."""
     from bench.cli import export
 
     winner = result.outcome.winner
     backend = BACKENDS[winner.backend]
     if result.outcome.finding != "FASTER":
-        return "no file: no runtime was proven faster than eager mode"
+        say(console, "no file: no runtime was proven faster than eager mode")
+        return 0
     if not backend.file_kind:
-        return f"no file: torch itself executes {winner.backend}; use the recipe"
-    network = user.split_form(options.model)[0]
-    path = _named(name, backend.file_ends[0])
+        say(console, f"no file: torch itself executes {winner.backend}; use the recipe")
+        return 0
+    network, path = _network(options), _named(name, backend.file_ends[0])
     wanted = export.ExportOptions(
-        model=network if forms.find(winner.form).is_built else f"{network}@{winner.form}",
+        model=network if winner.form == forms.ONLY else f"{network}@{winner.form}",
         to=backend.file_kind,
         out=path,
         precision=winner.precision,
@@ -383,6 +391,5 @@ def _exported(options: TuneOptions, name: Path, result: Result) -> str:
         weights=options.weights,
         device=options.device,
     )
-    with contextlib.redirect_stdout(sys.stderr):
-        code = export.write(wanted)
-    return f"no file: {path} was not written" if code else f"file:    {path}"
+    with contextlib.redirect_stdout(sys.stderr if options.as_json else sys.stdout):
+        return export.write(wanted)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from bench.backends import packages
+from bench.backends import BACKENDS, packages
+from bench.devices import DEVICES
 from bench.errors import UsageError
 from bench.harness import grid
 from bench.harness.scheduler.environment import runtime_of
@@ -36,6 +37,8 @@ def read(path: Path) -> Recipe:
 
 def _check_versions(recipe: Recipe) -> None:
     """Raise UsageError for a recipe of another version of torch, or of the runtime."""
+    if recipe.case.device not in DEVICES or recipe.case.backend not in BACKENDS:
+        return  # `check_here` refuses it
     here = {"torch": packages.version("torch"), **runtime_of(recipe.case)}
     made_with = {**recipe.versions, **recipe.runtime}
     for name, version in here.items():

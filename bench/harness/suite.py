@@ -154,8 +154,11 @@ def select(
     for network in found:
         if network.tuned:
             recipes.check_here(network.tuned, chip)
-    found = networks.identified(found, chip.device, grid["resolution"][0], before_code)
-    networks.check_channels(found, shape.channels if shape else RGB)
+    tried_at = next((each.tuned.resolution for each in found if each.tuned), grid["resolution"][0])
+    found = networks.identified(found, chip.device, tried_at, before_code)
+    for network in found:
+        own = shape_of(network.tuned.input) if network.tuned and network.tuned.input else shape
+        networks.check_channels([network], own.channels if own else RGB)
     usual = Case(
         model="",
         form="",
@@ -190,7 +193,7 @@ def _cases(
 
     The values are the networks of the cases. A network with a recipe has the case of the recipe.
     """
-    return {
+    cases = {
         network.tuned
         or msgspec.structs.replace(
             usual,
@@ -213,6 +216,9 @@ def _cases(
             grid["huge_pages"],
         )
     }
+    order = {resolution: place for place, resolution in enumerate(grid["resolution"])}
+    grouped = sorted(cases, key=lambda case: (case.batch, order.get(case.resolution, len(order))))
+    return {case: cases[case] for case in grouped}
 
 
 def _shape(suite: Suite, overrides: Overrides) -> Shape | None:

@@ -36,9 +36,10 @@ def sentence(outcome: Outcome, margin: float) -> str:
     baseline = f"{selector(outcome.baseline)} in eager mode"
     ratio = outcome.ratio
     if outcome.candidate is None or ratio is None:
+        why = f" ({outcome.why})" if outcome.why else ""
         return (
-            f"no answer: nothing was compared with {baseline}. Use a longer --for; if candidates "
-            "failed, repair the cause and add --again."
+            f"no answer: nothing was compared with {baseline}{why}. Use a longer --for; if "
+            "candidates failed, repair the cause and add --again."
         )
     gains = [1 / each for each in (ratio.point, ratio.high, ratio.low)]
     interval = f"95 % interval {gains[1]:.2f} to {gains[2]:.2f}"
@@ -96,7 +97,7 @@ def share_of_peak(cost: Cost, batch: int, latency_s: float, peaks: Peaks) -> flo
 
 def left(share: float | None, peaks: Peaks | None) -> str:
     """Return how much faster the network could be at most, in a sentence; "" if not known."""
-    if share is None or peaks is None:
+    if not share or share >= 1 or peaks is None:
         return ""
     rate = significant(peaks.macs_per_s / GIGA)
     return (

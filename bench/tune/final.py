@@ -7,7 +7,7 @@ Its questions are those of `bench settle`, whose intervals hold at every look.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.analysis.settle import Answer, Board, Question
@@ -57,57 +57,75 @@ def questions(tuning: Tuning) -> list[Question]:
     return list(found.values())
 
 
-def outcome(tuning: Tuning, board: Board) -> Outcome:
-    """The answer of the final.
+def outcome(tuning: Tuning, board: Board, failed: Collection[Case] = ()) -> Outcome:
+    """The answer of the final; the cases in `failed` are left out.
 
     A candidate that is FASTER comes first, and of two such the second finalist only if it is FASTER
-    than the first. Where all finalists are forms in eager mode, the slower one is the candidate: no
-    other way to run the network is left.
+    than the first. Without one, a candidate that may still be faster comes first. Where all
+    finalists are forms in eager mode, the slower one is the candidate.
     """
-    answers = {each.question.cases: each for each in board.answers}
+    answers = {
+        each.question.cases: each
+        for each in board.answers
+        if each.question.cases.isdisjoint(failed)
+    }
     forms = [case for case in cases(tuning) if case in tuning.space.forms]
     others = [case for case in tuning.finalists if case not in tuning.space.forms]
     if not others:
-        return _of_forms(tuning, answers)
+        return _of_forms(tuning, answers) or _unknown(tuning, board)
     found = {case: each for case in others if (each := _against(answers, forms, case))}
     proven = [case for case, each in found.items() if each.finding == "FASTER"]
     if len(proven) > 1 and _is_faster(answers, proven[1], proven[0]):
         return found[proven[1]]
-    return found[proven[0]] if proven else next(iter(found.values()), _unknown(tuning))
+    if proven:
+        return found[proven[0]]
+    return min(found.values(), key=_hope, default=None) or _unknown(tuning, board)
 
 
-def _of_forms(tuning: Tuning, answers: Mapping[frozenset[Case], Answer]) -> Outcome:
+def _hope(found: Outcome) -> tuple[bool, float]:
+    """A key that is smaller for what may still be faster, then for what is faster so far."""
+    point = found.ratio.point if found.ratio else 1.0
+    return not (found.finding == "UNDECIDED" and point < 1), point
+
+
+def _of_forms(tuning: Tuning, answers: Mapping[frozenset[Case], Answer]) -> Outcome | None:
     """The outcome where the finalists are forms in eager mode: the faster one is the baseline."""
     if len(tuning.finalists) < 2:
-        return _unknown(tuning)
+        return None
     first, second = tuning.finalists
     if _is_faster(answers, second, first):
         first, second = second, first
-    return _against(answers, [first], second) or _unknown(tuning)
+    return _against(answers, [first], second)
 
 
-def _unknown(tuning: Tuning) -> Outcome:
+def _unknown(tuning: Tuning, board: Board) -> Outcome:
     """No answer; without any measured form, the first one stands for the baseline."""
     baseline = (*tuning.baselines, *tuning.space.forms)[0]
-    return Outcome(baseline, None, "UNDECIDED", None, 0)
+    why = "; ".join(dict.fromkeys(each.why for each in board.answers if each.why))
+    return Outcome(baseline, None, "UNDECIDED", None, 0, why)
 
 
 def _against(
     answers: Mapping[frozenset[Case], Answer], forms: Sequence[Case], candidate: Case
 ) -> Outcome | None:
-    """How a candidate compares with those of the forms that an answer has a ratio for."""
+    """How a candidate compares with all forms; None if it was compared with none.
+
+    It is FASTER only if it is FASTER than each form that has an answer or could have one.
+    """
     found: list[Outcome] = []
     for form in forms:
-        given = answers.get(frozenset((form, candidate)))
-        if given and given.ratio:
+        if given := answers.get(frozenset((form, candidate))):
             finding, ratio = _from(given, candidate)
-            why = given.why or given.doubt if finding == "UNDECIDED" else ""
-            found.append(Outcome(form, candidate, finding, ratio, given.rounds, why))
-    if not found:
+            found.append(Outcome(form, candidate, finding, ratio, given.rounds, given.why))
+    compared = [each for each in found if each.ratio]
+    if not compared:
         return None
-    least = max(found, key=lambda each: each.ratio.point if each.ratio else 0.0)
+    least = max(compared, key=lambda each: each.ratio.point if each.ratio else 0.0)
     not_faster = [each for each in found if each.finding != "FASTER"]
-    return least if least in not_faster else next(iter(not_faster), least)
+    if least in not_faster or not not_faster:
+        return least
+    other = not_faster[0]
+    return other if other.ratio else least._replace(finding="UNDECIDED", why=other.why)
 
 
 def _is_faster(answers: Mapping[frozenset[Case], Answer], candidate: Case, other: Case) -> bool:

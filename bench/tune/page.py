@@ -145,16 +145,21 @@ def _candidate_row(result: Result, case: Case, own_s: float, baseline_s: float) 
 
 
 def _fate(result: Result, case: Case) -> str:
-    failed = {each.case: each for each in result.final if isinstance(each, Failure)}
-    outcome = result.outcome
-    if case in failed:
-        return f"failed in the final, at {failed[case].stage}: {failed[case].message}"
+    outcome, failure = result.outcome, failures_in(result.final).get(case)
+    if failure:
+        return f"failed in the final, at {failure.stage}: {failure.message}"
     if outcome.candidate and case == outcome.winner:
         return "the fastest, not decided" if outcome.finding == "UNDECIDED" else "the answer"
     if case in result.tuning.baselines:
         return "baseline in the final"
     why = {each.case: each.why for each in result.tuning.dropped}
     return why.get(case, "in the final")
+
+
+def failures_in(records: Sequence[Measurement | Failure]) -> dict[Case, Failure]:
+    """The failure of each case whose last record is one."""
+    last = {each.case: each for each in records}
+    return {case: each for case, each in last.items() if isinstance(each, Failure)}
 
 
 def _measured(records: Sequence[Measurement | Failure]) -> list[Measurement]:

@@ -157,14 +157,17 @@ class Search:
 def refused(space: Space, records: Sequence[Measurement | Failure]) -> dict[Case, str]:
     """Map the candidates that must not win to the reason.
 
-    A candidate failed, or its error against the reference is larger than the tolerance.
+    A candidate failed in its last round, or its error against the reference is larger than the
+    tolerance.
     """
     found: dict[Case, str] = {}
     for record in records:
         if isinstance(record, Failure):
             found[record.case] = f"failed at {record.stage}: {record.error}: {record.message}"
-        elif record.case not in found and (why := _too_wrong(space, record)):
+        elif why := _too_wrong(space, record):
             found[record.case] = why
+        else:
+            found.pop(record.case, None)
     return found
 
 

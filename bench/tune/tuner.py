@@ -104,10 +104,12 @@ class Tuner(Listener):
 
     def peaks(self, case: Case) -> Peaks | None:
         """The peak rates of the device for a candidate, measured once; None where unknown."""
-        plain = msgspec.structs.replace(self._tuning.space.forms[0], threads=case.threads)
-        known = case.precision == plain.precision and DEVICES[case.device].runs_torch
+        plain = self._tuning.space.forms[0]
+        if case.precision != plain.precision or not DEVICES[case.device].runs_torch:
+            return None
+        one = msgspec.structs.replace(plain, threads=case.threads, batch=1)
         _, store, environment, sources = self._place
-        return profiler.peaks(plain, store, environment, sources) if known else None
+        return profiler.peaks(one, store, environment, sources)
 
     def _search(self) -> None:
         environment = self._begin("search_runs")

@@ -234,6 +234,8 @@ def test_the_last_profile_of_a_round_counts_and_so_does_a_later_failure():
     assert peaks_of([PEAKS], TRAIN) is PEAKS
     other = msgspec.structs.replace(PEAKS, threads=1)
     assert peaks_of([other], TRAIN) is None
+    lower = msgspec.structs.replace(PEAKS, macs_per_s=40e9)
+    assert peaks_of([lower, PEAKS], TRAIN) is peaks_of([PEAKS, lower], TRAIN) is PEAKS
 
 
 @pytest.mark.slow

@@ -36,10 +36,8 @@ def test_a_recipe_gives_one_case_with_all_its_settings(recipe):
 
 def test_other_models_of_the_run_keep_the_settings_of_the_flags(recipe):
     found = cases(f"resnet50@tuned:{recipe()}", "resnet50")
-    assert found == [
-        CASE,
-        msgspec.structs.replace(CASE, backend="eager", batch=1, allocator="default"),
-    ]
+    usual = msgspec.structs.replace(CASE, backend="eager", batch=1, allocator="default")
+    assert found == [usual, CASE]
 
 
 def test_a_recipe_of_another_network_is_refused(recipe):
@@ -85,6 +83,20 @@ def test_a_recipe_whose_backend_is_missing_here_is_refused(recipe, monkeypatch):
     monkeypatch.setattr(recipes.grid.BACKENDS["openvino"], "missing", lambda _: "not installed")
     with pytest.raises(UnavailableError, match="no backend openvino here"):
         cases(f"resnet50@tuned:{recipe(msgspec.structs.replace(RECIPE, case=case))}", chip=chip)
+
+
+@pytest.mark.parametrize(("field", "said"), [("backend", "backend"), ("device", "run is on fake")])
+def test_an_unknown_backend_or_device_is_refused(recipe, field, said):
+    other = msgspec.structs.replace(
+        RECIPE, case=msgspec.structs.replace(CASE, **{field: "quantum"})
+    )
+    with pytest.raises(UsageError, match=said):
+        cases(f"resnet50@tuned:{recipe(other)}")
+
+
+def test_the_case_of_a_recipe_stands_with_others_of_its_batch(recipe):
+    found = cases("resnet50", f"resnet50@tuned:{recipe()}", "swin_t")
+    assert [case.batch for case in found] == [1, 1, 16]
 
 
 def test_a_form_that_the_network_lacks_is_refused(recipe):

@@ -5,6 +5,7 @@ import pytest
 from support.tunings import SPACE
 
 from bench.analysis.stats import Estimate
+from bench.records import Peaks
 from bench.tune import answer
 from bench.tune.final import Outcome
 from bench.tune.search import NO_TIME
@@ -87,3 +88,8 @@ def test_threads_are_told_in_words():
     assert (
         answer.steps(RREP, one, {RREP: 0.2, one: 0.1})[0].change == "1 thread instead of 2 threads"
     )
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 1.0, 1.3])
+def test_nothing_is_said_of_a_share_that_shows_no_limit(share):
+    assert answer.left(share, Peaks("run", "env", "fp32", 2, 800e9, 10e9)) == ""

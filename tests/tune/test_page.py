@@ -95,8 +95,14 @@ def test_the_final_has_a_row_per_question():
 
 
 def test_an_undecided_winner_is_no_answer():
-    close = result(fast_ms=14.9)
-    assert close.outcome.finding in ("UNDECIDED", "SAME")
+    given = result()
+    undecided = given.outcome._replace(finding="UNDECIDED")
+    text = page.to_markdown(given._replace(outcome=undecided), ENVIRONMENT)
+    row = row_of(text.split("## All")[1], "repnext_u3_t@rrep openvino")
+    assert "the fastest, not decided" in row
+
+
+def test_without_a_gain_the_baseline_is_the_answer():
     slow = result(fast_ms=20.0)
     assert slow.outcome.winner == RREP
     text = page.to_markdown(slow, ENVIRONMENT)

@@ -79,9 +79,9 @@ def peaks_of(records: Sequence[Record], profile: Profile) -> Peaks | None:
 
 
 def peaks_for(records: Sequence[Record], case: Case, environment_id: str) -> Peaks | None:
-    """The highest peaks of a device for the precision and threads of `case`; None if not measured.
+    """The peaks of a device for the precision and threads of `case`; None if not measured.
 
-    Other programs only lower a rate, so the highest one counts.
+    Of several, those with the most MAC/s: other programs only lower a rate.
     """
     wanted = (environment_id, case.precision, case.threads)
     found = [

@@ -176,7 +176,7 @@ class _Profiler:
         job = Job(case, 1, PRESETS["quick"], None, self._sources.get(case.model))
         job = structs.replace(job, profile=ProfilePlan(seconds=self._round_s, peaks=True))
         failing = contextlib.suppress(CaseError, TemplateDiedError)
-        with DEVICES[case.device].keep_ready(), Templates([case]) as templates, failing:
+        with failing, DEVICES[case.device].keep_ready(), Templates([case]) as templates:
             self._keep_peaks(case, _answer(templates.of(case), job))
 
     def _plan(self, case: Case, number: int) -> ProfilePlan:
