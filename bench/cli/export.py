@@ -14,7 +14,14 @@ from bench.backends import BACKENDS, exported_by
 from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose
 from bench.cli.console import complain, tell, tell_json
-from bench.cli.options import Options, with_options
+from bench.cli.options import (
+    Options,
+    batch_option,
+    input_option,
+    resolution_option,
+    weights_option,
+    with_options,
+)
 from bench.devices.precision import is_quantised
 from bench.errors import CASE_FAILED, INTERRUPTED, UsageError, unknown
 from bench.harness.input_shape import shape_of
@@ -63,19 +70,10 @@ class ExportOptions:
     precision: Annotated[
         str, typer.Option(metavar="P", help="The precision: see `bench list precisions`.")
     ] = "fp32"
-    batch: Annotated[int, typer.Option(metavar="N", help="Images per call.")] = 1
-    resolution: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Height and width of an image in pixels.  [default: 224]"),
-    ] = None
-    input: Annotated[
-        str | None,
-        typer.Option(metavar="CxHxW", help="Channels, height and width, as 1x224x320."),
-    ] = None
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Weights: a .safetensors file or a torch checkpoint."),
-    ] = None
+    batch: Annotated[int, batch_option] = 1
+    resolution: Annotated[int | None, resolution_option] = None
+    input: Annotated[str | None, input_option] = None
+    weights: Annotated[Path | None, weights_option] = None
     calibrate: Annotated[
         Path | None,
         typer.Option(

@@ -108,6 +108,17 @@ patience_option = typer.Option(
     help="Before each block, wait until other programs are quiet, for at most this share of the "
     "run: 0.25. A round that they spoil all the same is set apart and repeated once.",
 )
+batch_option = typer.Option(metavar="N", help="Images per call.")
+resolution_option = typer.Option(
+    metavar="N", help="Height and width of an image in pixels.  [default: 224]"
+)
+input_option = typer.Option(metavar="CxHxW", help="Channels, height and width, as 1x224x320.")
+weights_option = typer.Option(
+    metavar="FILE", help="Weights: a .safetensors file or a torch checkpoint."
+)
+preset_option = typer.Option(
+    metavar="|".join(PRESETS), help="How long a round takes.", autocompletion=completion.presets
+)
 json_option = typer.Option("--json", help="Print JSON on standard output, and progress on stderr.")
 
 

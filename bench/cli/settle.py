@@ -21,6 +21,7 @@ from bench.cli.options import (
     json_option,
     patience_option,
     percentage,
+    preset_option,
     seconds_of,
     wait_option,
     with_options,
@@ -29,7 +30,6 @@ from bench.cli.sweep import conclude, locked, start, sweep_of
 from bench.errors import CASE_FAILED, UnavailableError, UsageError
 from bench.harness import grid
 from bench.harness import suite as suites
-from bench.harness.plan import PRESETS
 from bench.models.naming import selector
 from bench.text import duration
 
@@ -75,14 +75,7 @@ class SettleOptions:
             autocompletion=completion.devices,
         ),
     ] = None
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(PRESETS),
-            help="How long a round takes.",
-            autocompletion=completion.presets,
-        ),
-    ] = "quick"
+    preset: Annotated[str, preset_option] = "quick"
     patience: Annotated[float, patience_option] = 0.0
     wait: Annotated[bool, wait_option] = False
     dry_run: Annotated[

@@ -25,18 +25,23 @@ from bench.cli.options import (
     DEFAULT_OUT,
     Options,
     as_folder,
+    batch_option,
+    input_option,
     json_option,
     patience_option,
     percentage,
+    preset_option,
+    resolution_option,
     seconds_of,
     wait_option,
+    weights_option,
     with_options,
 )
 from bench.cli.sweep import Sweep, locked, start, sweep_of
 from bench.errors import CASE_FAILED, UsageError
 from bench.harness import networks
 from bench.harness import suite as suites
-from bench.harness.plan import PRESETS, Plan
+from bench.harness.plan import Plan
 from bench.harness.scheduler import estimate
 from bench.models import forms, user
 from bench.models.naming import by_title
@@ -71,19 +76,10 @@ class TuneOptions:
             help="The device: see `bench list devices`.", autocompletion=completion.devices
         ),
     ] = "cpu"
-    batch: Annotated[int, typer.Option(metavar="N", help="Images per call.")] = 1
-    resolution: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Height and width of an image in pixels.  [default: 224]"),
-    ] = None
-    input: Annotated[
-        str | None,
-        typer.Option(metavar="CxHxW", help="Channels, height and width, as 1x224x320."),
-    ] = None
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Weights: a .safetensors file or a torch checkpoint."),
-    ] = None
+    batch: Annotated[int, batch_option] = 1
+    resolution: Annotated[int | None, resolution_option] = None
+    input: Annotated[str | None, input_option] = None
+    weights: Annotated[Path | None, weights_option] = None
     backend: Annotated[
         str | None,
         typer.Option(
@@ -119,14 +115,7 @@ class TuneOptions:
     margin: Annotated[
         str, typer.Option(metavar="PERCENT", help="A smaller difference is no gain.")
     ] = "2%"
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(PRESETS),
-            help="How long a round takes.",
-            autocompletion=completion.presets,
-        ),
-    ] = "quick"
+    preset: Annotated[str, preset_option] = "quick"
     patience: Annotated[float, patience_option] = 0.0
     out: Annotated[
         Path,
@@ -324,10 +313,10 @@ def _tuned(sweep: Sweep, tuning: Tuning, plan: Plan, limits: tuple[float, float]
 
 def _command(options: TuneOptions, recipe: Path) -> str:
     """Return the command that measures the recipe."""
-    words = ["bench", "run", "--models", f"{_network(options)}{networks.TUNED}{recipe}"]
-    words += ["--device", options.device] if options.device != TuneOptions.device else []
-    words += ["--weights", str(options.weights)] if options.weights else []
-    return shlex.join(words)
+    typed = ["bench", "run", "--models", f"{_network(options)}{networks.TUNED}{recipe}"]
+    typed += ["--device", options.device] if options.device != TuneOptions.device else []
+    typed += ["--weights", str(options.weights)] if options.weights else []
+    return shlex.join(typed)
 
 
 def _network(options: TuneOptions) -> str:

@@ -120,11 +120,11 @@ def test_a_candidate_that_fails_is_refused_by_name():
     assert set(why.values()) == {"failed at check: WrongOutput: error 0.5"}
 
 
-def test_a_candidate_whose_error_is_above_the_tolerance_is_refused():
-    machine = Machine(6, costs(6))
+def searched_strictly(machine):
+    """The tuning of a search in which compile is less exact than tolerated."""
+    check = Check(against="eager", largest_relative_error=0.04)
 
     def look():
-        check = Check(against="eager", largest_relative_error=0.04)
         return [
             msgspec.structs.replace(each, check=check) if each.case.backend == "compile" else each
             for each in machine.of("search")
@@ -132,7 +132,11 @@ def test_a_candidate_whose_error_is_above_the_tolerance_is_refused():
 
     strict = msgspec.structs.replace(SPACE, tolerance=0.03)
     search = Search(look, machine.measure, lambda _: None, 720, lambda: machine.now_s)
-    tuning = search.run(Tuning(strict, "env"))
+    return search.run(Tuning(strict, "env"))
+
+
+def test_a_candidate_whose_error_is_above_the_tolerance_is_refused():
+    tuning = searched_strictly(Machine(6, costs(6)))
     why = {each.why for each in tuning.dropped if each.case.backend == "compile"}
     assert "its error against eager is 4.0e-02, above 0.03" in why
     assert not any(case.backend == "compile" for case in tuning.finalists)
@@ -165,17 +169,7 @@ def test_one_round_is_enough_to_drop_what_is_far_slower():
 def test_what_is_refused_does_not_steer_the_search():
     """A wrong runtime is by far the fastest: its forms and settings are not worth a round."""
     machine = Machine(10, lambda case: -2.0 * (case.backend == "compile"))
-
-    def look():
-        check = Check(against="eager", largest_relative_error=0.04)
-        return [
-            msgspec.structs.replace(each, check=check) if each.case.backend == "compile" else each
-            for each in machine.of("search")
-        ]
-
-    strict = msgspec.structs.replace(SPACE, tolerance=0.03)
-    search = Search(look, machine.measure, lambda _: None, 720, lambda: machine.now_s)
-    search.run(Tuning(strict, "env"))
+    searched_strictly(machine)
     assert len([each for each in machine.rounds if each.case.backend == "compile"]) == 1
 
 

@@ -88,9 +88,9 @@ def peaks(
     They are measured in a process of `case` if they are not on record. None where that fails.
     """
     here = environment.environment_id
-    if peaks_for(store.records_of(None, here), case, here) is None:
-        profiler = _Profiler(PEAKS_S * PROFILE_ROUNDS, store, environment, sources, None)
-        profiler.measure_peaks(case)
+    if known := peaks_for(store.records_of(None, here), case, here):
+        return known
+    _Profiler(PEAKS_S * PROFILE_ROUNDS, store, environment, sources, None).measure_peaks(case)
     return peaks_for(store.records_of(None, here), case, here)
 
 
