@@ -104,6 +104,13 @@ class TuneOptions:
             "images: 0.05.",
         ),
     ] = AS_CHECKED
+    stages: Annotated[
+        bool,
+        typer.Option(
+            "--stages",
+            help="Also try the fastest candidate with one stage in another form (RepNeXt alone).",
+        ),
+    ] = False
     time: Annotated[
         str,
         typer.Option(
@@ -223,7 +230,8 @@ def _space(options: TuneOptions, choice: Choice) -> tuple[Space, list[str]]:
 
     backends, precisions = words(options.backend), words(options.precision) or ("fp32",)
     tolerance = _tolerance(options.tolerance)
-    return offers.space(choice.cases, backends, precisions, choice.environment.chip, tolerance)
+    chip = choice.environment.chip
+    return offers.space(choice.cases, backends, precisions, chip, tolerance, stages=options.stages)
 
 
 def _check_export(name: Path | None) -> None:

@@ -99,8 +99,8 @@ def _networks(
     if name in DEVICES[device].own_models:
         return [Network(model, forms.ONLY, tuned=tuned)]
     if own:  # its forms are known only after its code has run
-        if form not in (None, *forms.FORMS):
-            raise unknown("form", str(form), forms.FORMS)
+        if form is not None and not forms.has(forms.FORMS, form):
+            raise unknown("form", form, forms.FORMS)
         return [Network(model, form or forms.ONLY, pinned, tuned=tuned)]
     spec = _spec(name)
     if _timm_name(name):
@@ -149,12 +149,12 @@ def identified(
 
 def _check_form(network: Network) -> None:
     """Raise UsageError if the network was built, and does not have the form."""
-    is_known = forms.find(network.form).is_built or network.form in network.forms
+    is_known = forms.find(network.form).is_built or forms.has(network.forms, network.form)
     if network.forms and not is_known:
         raise UsageError(
             f"{network.model.code} has no form {network.form!r}",
-            f"It has: {', '.join(network.forms)}. docs/own-models.md says what gives a network of "
-            "your own other forms.",
+            f"It has: {forms.choice(network.forms)}. docs/own-models.md says what gives a network "
+            "of your own other forms.",
         )
 
 

@@ -11,13 +11,16 @@ The forms of a network are different structures that compute the same function:
 - `srep` also removes the shortcut of each block:
   pw2(a(pw1(dw(x)))) + a(x) = pw2_rep(a(pw1_rep(gw_rep(x)))) (Section 3.2, Eqs. 5-8).
 
+A RepNeXt may have another form in each stage: `srep-rrep-rrep-rrep` is `rrep` with `srep` in the
+first one. Such a mixture is no entry of the table.
+
 `bench.models.reparam` has the algebra. A new form needs one entry in `_ENTRIES` and one method on
 the module that it replaces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -32,6 +35,8 @@ FAMILIES = (PLAIN, MERGING, KEEPING, SHORTCUT_ACT, REPNEXT)
 FUSE = "fuse"  # the step that merges branches and folds BatchNorms
 MERGE = "merge_kernel"  # the step that merges branches and keeps the other BatchNorms
 BRACKETS = "()"
+STAGES = 4  # of a RepNeXt
+BETWEEN_STAGES = "-"
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -171,6 +176,9 @@ LETTERS = tuple(  # letters on the arrows in tables
 )
 # Methods of a block that exist also after FUSE has merged the branches of its unit.
 BLOCK_STEPS = tuple(dict.fromkeys(step for form in _ENTRIES for step in form.steps[1:]))
+_MIXABLE = tuple(
+    form.name for form in _ENTRIES if form.steps[:1] == (FUSE,) and REPNEXT in form.families
+)
 
 
 def of(family: str) -> tuple[str, ...]:
@@ -178,15 +186,54 @@ def of(family: str) -> tuple[str, ...]:
     return tuple(form.name for form in _ENTRIES if family in form.families)
 
 
+def by_stage(name: str) -> tuple[str, ...]:
+    """Return the form of each stage; () for a form that cannot differ from stage to stage.
+
+    `rrep` has `rrep` in all stages, and `srep-rrep-rrep-rrep` has `srep` in the first one.
+    """
+    stages = tuple(name.split(BETWEEN_STAGES))
+    stages *= STAGES if len(stages) == 1 else 1
+    return stages if len(stages) == STAGES and set(stages) <= set(_MIXABLE) else ()
+
+
+def mixture(stages: Sequence[str]) -> str:
+    """Return the name of the form that has these forms in its stages."""
+    return stages[0] if len(set(stages)) == 1 else BETWEEN_STAGES.join(stages)
+
+
+def is_mixture(name: str) -> bool:
+    """Whether the stages have different forms."""
+    return len(set(by_stage(name))) > 1
+
+
+def has(known: Collection[str], name: str) -> bool:
+    """Whether a network with the forms `known` has the form `name`, which may be a mixture."""
+    return name in known or (is_mixture(name) and set(by_stage(name)) <= set(known))
+
+
+def mixable(known: Collection[str]) -> list[str]:
+    """Return the forms of `known` that a stage may have; [] if there is no choice."""
+    found = [name for name in _MIXABLE if name in known]
+    return found if len(found) > 1 else []
+
+
+def choice(known: Collection[str]) -> str:
+    """Say which forms a network has that has the forms `known`."""
+    mixed = mixable(known)
+    example = mixture((mixed[-1], *[mixed[0]] * (STAGES - 1))) if mixed else ""
+    return ", ".join(known) + (f", or one for each stage, as in {example}" if mixed else "")
+
+
 def find(name: str) -> Form:
     """Return the form called `name`, or a placeholder if the table does not have it.
 
+    A mixture is not in the table: its steps fuse the network, and `by_stage` says what follows.
     A results file of another version may contain a form that this table lacks. Figures then show
     that form with its name and a cross, so it is neither dropped nor confused with another form.
     """
     return FORMS.get(name) or Form(
         name=name,
-        about="unknown",
+        about="another form in each stage" if is_mixture(name) else "unknown",
         families=(),
         steps=(FUSE,),
         suffix=f"@{name}",

@@ -31,6 +31,7 @@ def fuse(model: nn.Module, form: str, example: Sequence[Tensor] = ()) -> nn.Modu
     of the weights, and cast back to the type of the weights.
 
     `srep` and `rrep_fc` can be made from `train` or from `rrep`, and `rrep` also from `deploy`.
+    `srep-rrep-rrep-rrep` has `srep` in the first of the four stages of a RepNeXt.
 
     In a network from elsewhere, `rrep` merges what can be merged; see `fuse_with_notes`.
 
@@ -50,9 +51,9 @@ def fuse(model: nn.Module, form: str, example: Sequence[Tensor] = ()) -> nn.Modu
 def fuse_with_notes(model: nn.Module, form: str, example: Sequence[Tensor] = ()) -> Fused:
     """Return what `fuse` returns, and say which blocks and BatchNorms remain, and why."""
     has = forms_of(model)
-    if form not in has:
+    if not forms.has(has, form):
         raise UsageError(
-            f"this {type(model).__name__} has no form {form!r}", f"It has: {', '.join(has)}."
+            f"this {type(model).__name__} has no form {form!r}", f"It has: {forms.choice(has)}."
         )
     if form != forms.ONLY and _is_merged(model, form):
         raise _already_merged(form)
@@ -62,6 +63,10 @@ def fuse_with_notes(model: nn.Module, form: str, example: Sequence[Tensor] = ())
             replace(fused.network, step)
         else:
             fused = _merge(fused.network, form, example)
+    if forms.is_mixture(form):
+        for number, own in enumerate(forms.by_stage(form), 1):
+            for step in forms.find(own).steps[1:]:
+                replace(fused.network.get_submodule(f"stage{number}"), step)
     return fused
 
 

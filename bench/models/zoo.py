@@ -134,8 +134,10 @@ def find(name: str) -> Spec:
 
 def check_form(spec: Spec, form: str) -> None:
     """Raise UsageError if the model does not have `form`."""
-    if form not in spec.forms:
-        raise UsageError(f"{spec.name} has no form {form!r}", f"It has: {', '.join(spec.forms)}.")
+    if not forms.has(spec.forms, form):
+        raise UsageError(
+            f"{spec.name} has no form {form!r}", f"It has: {forms.choice(spec.forms)}."
+        )
 
 
 def timm_forms(names: Sequence[str]) -> dict[str, tuple[str, ...]]:

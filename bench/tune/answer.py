@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.analysis.settle import Board
+from bench.models import forms
 from bench.models.naming import allocation, name, selector, threads
 from bench.records import Case, Cost, Peaks
 from bench.text import GIGA, significant
+from bench.tune import final
 from bench.tune.final import Outcome
 from bench.tune.search import NO_TIME
 from bench.tune.space import SETTINGS
@@ -104,6 +107,37 @@ def left(share: float | None, peaks: Peaks | None) -> str:
         f"At most {1 / share:.1f} times as fast is possible: the network computes at "
         f"{share:.0%} of the highest rate of matrix products ({rate} GMAC/s in "
         f"{peaks.precision}, {threads(peaks.threads)})."
+    )
+
+
+def stages(tuning: Tuning, board: Board, seconds: Mapping[Case, float]) -> str:
+    """Say whether another form in one stage is faster; "" where that was not asked.
+
+    `seconds` are the latencies of the search.
+    """
+    if not tuning.space.stages:
+        return ""
+    tried = {case: seconds[case] for case in seconds if forms.is_mixture(case.form)}
+    if not tried:
+        return "Stages: no stage was tried in another form."
+    best = min(tried, key=tried.__getitem__)
+    whole = min(seconds.keys() - tried.keys(), key=seconds.__getitem__)
+    for given in board.answers:
+        first, second = sorted(given.question.cases, key=lambda case: case in tried)
+        if second not in tried or first in tuning.baselines or given.ratio is None:
+            continue
+        finding, ratio = final.seen_from(given, second)
+        if ratio:
+            gain = "it is faster" if finding == "FASTER" else "no gain is proven"
+            return (
+                f"Stages: {second.name} takes {ratio.point:.3f} times as long as {first.name} "
+                f"({ratio.low:.3f} to {ratio.high:.3f}), the best of {len(tried)} with another "
+                f"form in one stage: {gain}."
+            )
+    return (
+        f"Stages: no gain from another form in one stage. Of {len(tried)}, the best in the search "
+        f"was {best.name}, which takes {tried[best] / seconds[whole]:.3f} times as long as "
+        f"{whole.name}."
     )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bench.analysis.settle import Answer, Board, Question
 from bench.analysis.stats import Estimate, Finding
+from bench.models import forms
 from bench.records import Case
 from bench.tune.tuning import Tuning
 
@@ -61,19 +62,21 @@ def outcome(tuning: Tuning, board: Board, failed: Collection[Case] = ()) -> Outc
     """The answer of the final; the cases in `failed` are left out.
 
     A candidate that is FASTER comes first, and of two such the second finalist only if it is FASTER
-    than the first. Without one, a candidate that may still be faster comes first. Where all
-    finalists are forms in eager mode, the slower one is the candidate.
+    than the first; a mixture of forms is the second one. Without one, a candidate that may still be
+    faster comes first. Where all finalists are forms in eager mode, the slower one is the
+    candidate.
     """
     answers = {
         each.question.cases: each
         for each in board.answers
         if each.question.cases.isdisjoint(failed)
     }
-    forms = [case for case in cases(tuning) if case in tuning.space.forms]
+    eager = [case for case in cases(tuning) if case in tuning.space.forms]
     others = [case for case in tuning.finalists if case not in tuning.space.forms]
+    others.sort(key=lambda case: forms.is_mixture(case.form))
     if not others:
         return _of_forms(tuning, answers) or _unknown(tuning, board)
-    found = {case: each for case in others if (each := _against(answers, forms, case))}
+    found = {case: each for case in others if (each := _against(answers, eager, case))}
     proven = [case for case, each in found.items() if each.finding == "FASTER"]
     if len(proven) > 1 and _is_faster(answers, proven[1], proven[0]):
         return found[proven[1]]
@@ -106,16 +109,16 @@ def _unknown(tuning: Tuning, board: Board) -> Outcome:
 
 
 def _against(
-    answers: Mapping[frozenset[Case], Answer], forms: Sequence[Case], candidate: Case
+    answers: Mapping[frozenset[Case], Answer], eager: Sequence[Case], candidate: Case
 ) -> Outcome | None:
     """How a candidate compares with all forms; None if it was compared with none.
 
     It is FASTER only if it is FASTER than each form that has an answer or could have one.
     """
     found: list[Outcome] = []
-    for form in forms:
+    for form in eager:
         if given := answers.get(frozenset((form, candidate))):
-            finding, ratio = _from(given, candidate)
+            finding, ratio = seen_from(given, candidate)
             found.append(Outcome(form, candidate, finding, ratio, given.rounds, given.why))
     compared = [each for each in found if each.ratio]
     if not compared:
@@ -130,11 +133,11 @@ def _against(
 
 def _is_faster(answers: Mapping[frozenset[Case], Answer], candidate: Case, other: Case) -> bool:
     given = answers.get(frozenset((candidate, other)))
-    return given is not None and _from(given, candidate)[0] == "FASTER"
+    return given is not None and seen_from(given, candidate)[0] == "FASTER"
 
 
-def _from(answer: Answer, candidate: Case) -> tuple[Finding, Estimate | None]:
-    """The finding and the ratio of an answer, with `candidate` as the candidate."""
+def seen_from(answer: Answer, candidate: Case) -> tuple[Finding, Estimate | None]:
+    """Return the finding and the ratio of an answer, with `candidate` as the candidate."""
     if answer.question.candidate == candidate:
         return answer.finding, answer.ratio
     ratio = answer.ratio

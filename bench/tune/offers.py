@@ -11,6 +11,7 @@ from bench.devices.allocators import ALLOCATORS
 from bench.devices.huge_pages import HUGE_PAGES
 from bench.errors import BenchError, UnavailableError, UsageError
 from bench.harness import grid
+from bench.models.forms import mixable
 from bench.records import DEFAULT, Case, Chip
 from bench.tune.space import Space
 
@@ -23,6 +24,8 @@ def space(
     precisions: Sequence[str],
     chip: Chip,
     tolerance: float | None,
+    *,
+    stages: bool = False,
 ) -> tuple[Space, list[str]]:
     """Return all that can vary on `chip`, and sentences on what cannot be tried here.
 
@@ -30,6 +33,11 @@ def space(
     tried. Raises UsageError or UnavailableError for a backend or precision that was named and does
     not work, and UsageError where there is nothing to choose.
     """
+    if stages and not mixable([form.form for form in forms]):
+        raise UsageError(
+            f"{forms[0].model} has no stages that may have another form",
+            "Leave --stages out: it is for a RepNeXt with all its forms.",
+        )
     lacking: list[str] = []
     grid.check_settings({"backend": named_backends or (), "precision": precisions}, chip)
     backends = named_backends or _working("backend", BACKENDS, chip, lacking)
@@ -55,6 +63,7 @@ def space(
         tuple(_working("huge_pages", HUGE_PAGES, chip, lacking)) if has_process else (DEFAULT,),
         tuple(_threads(forms[0].threads)) if has_process else (forms[0].threads,),
         tolerance,
+        stages,
     )
     if not found.has_choice:
         raise UsageError(

@@ -22,8 +22,9 @@ from bench.tune.tuning import Tuning
 
 METHOD = (
     "The search tries the forms in eager mode, the fastest form in each runtime, every form in the "
-    "fastest runtimes, then allocators, huge pages and threads. After each of these steps, the "
-    "slower half drops out. Ratios of the search come from few rounds: they only choose. The final "
+    "fastest runtimes, then allocators, huge pages and threads, and with `--stages` other forms in "
+    "one stage of the fastest candidate. After each of these steps, the slower half drops out. "
+    "Ratios of the search come from few rounds: they only choose. The final "
     "measures the fastest candidates and the baseline again, in new processes. Its intervals hold "
     "at every look."
 )
@@ -52,11 +53,12 @@ class Result(NamedTuple):
 
     @property
     def sentences(self) -> list[str]:
-        """The answer, where the gain comes from, what is possible at most, what was not tried."""
+        """The answer, where the gain comes from, stages, what is possible at most and untried."""
         found = [answer.sentence(self.outcome, self.margin)]
         if self.outcome.finding == "FASTER":
             steps = answer.steps(self.outcome.baseline, self.outcome.winner, self.latencies)
             found.append(answer.origin(steps))
+        found.append(answer.stages(self.tuning, self.board, self.latencies))
         found += [answer.left(self.share_of_peak, self.peaks), answer.untried(self.tuning)]
         return [each for each in found if each]
 

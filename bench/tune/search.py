@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from bench.models import forms
 from bench.records import Case, Failure, Measurement
 from bench.text import significant
 from bench.tune.ranking import latencies
@@ -109,19 +110,19 @@ class Search:
         seconds = self._latencies()
         rounds = Counter(each.case for each in self._look())
         ranked = [case for case in self._ranked(tuning) if case in tuning.alive]
-        count = max(FINALISTS, math.ceil(len(ranked) / 2))
+        first = _first(ranked, max(FINALISTS, math.ceil(len(ranked) / 2)))
         unsure = [
             case
-            for case in ranked[count:]
+            for case in ranked
             if rounds[case] < SURE and seconds[case] < NEAR * seconds[ranked[0]]
         ]
-        return self._only(tuning, [*ranked[:count], *unsure])
+        return self._only(tuning, [case for case in ranked if case in (*first, *unsure)])
 
     def _with_finalists(self, tuning: Tuning) -> Tuning:
         ranked, seconds = self._ranked(tuning), self._latencies()
-        fastest = [case for case in ranked if case in tuning.alive][:FINALISTS]
-        forms = [case for case in ranked if case in tuning.space.forms]
-        near = [case for case in forms if seconds[case] <= AS_FAST * seconds[forms[0]]]
+        fastest = _first([case for case in ranked if case in tuning.alive], FINALISTS)
+        eager = [case for case in ranked if case in tuning.space.forms]
+        near = [case for case in eager if seconds[case] <= AS_FAST * seconds[eager[0]]]
         return msgspec.structs.replace(
             self._only(tuning, fastest), finalists=tuple(fastest), baselines=tuple(near[:BASELINES])
         )
@@ -152,6 +153,16 @@ class Search:
         seconds, why = self._latencies(), refused(tuning.space, self._look())
         found = [case for case in seconds if case in tuning.known and case not in why]
         return sorted(found, key=seconds.__getitem__)
+
+
+def _first(ranked: Sequence[Case], count: int) -> list[Case]:
+    """The first ones; where all of them are mixtures of forms, the last of them is a whole form.
+
+    A mixture counts only if it is faster than the network that has one form in all stages.
+    """
+    taken = list(ranked[:count])
+    whole = [case for case in ranked if not forms.is_mixture(case.form)]
+    return [*taken[:-1], whole[0]] if whole and not set(whole) & set(taken) else taken
 
 
 def refused(space: Space, records: Sequence[Measurement | Failure]) -> dict[Case, str]:

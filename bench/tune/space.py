@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.models import forms
 from bench.records import Case
 from bench.records.fields import Name, Whole
 
@@ -27,7 +28,8 @@ class Space(msgspec.Struct, frozen=True):
     `forms` are the forms of the network in eager mode and fp32, with the usual settings of a
     process: one of them is the baseline. `runtimes` are the pairs of backend and precision that
     work here. The other fields have the settings of a process, the usual one first. `tolerance` is
-    the largest error of a candidate; None where the check of a case decides alone.
+    the largest error of a candidate; None where the check of a case decides alone. With `stages`,
+    each stage of the fastest candidate is tried in another form.
     """
 
     forms: tuple[Case, ...]
@@ -36,6 +38,7 @@ class Space(msgspec.Struct, frozen=True):
     huge_pages: tuple[Name, ...]
     threads: tuple[Whole, ...]
     tolerance: float | None = None
+    stages: bool = False
 
     @property
     def has_choice(self) -> bool:
@@ -106,6 +109,19 @@ def _settings_together(space: Space, ranked: Sequence[Case]) -> list[Case]:
     ]
 
 
+def _stages(space: Space, ranked: Sequence[Case]) -> list[Case]:
+    """The fastest candidate with one stage in another form."""
+    best = ranked[0]
+    known = forms.mixable([form.form for form in space.forms])
+    stages = list(forms.by_stage(best.form)) if space.stages else []
+    return [
+        msgspec.structs.replace(best, form=forms.mixture([*stages[:i], other, *stages[i + 1 :]]))
+        for i, own in enumerate(stages)
+        for other in known
+        if other != own
+    ]
+
+
 def _fastest_form(space: Space, ranked: Sequence[Case]) -> Case:
     """The fastest form in eager mode."""
     return next(case for case in ranked if case in space.forms)
@@ -127,4 +143,5 @@ WAVES = (
     Wave("forms in the fastest runtimes", _forms_in_runtimes, more_rounds=2),
     Wave("allocator, huge pages and threads, one at a time", _settings),
     Wave("settings that helped, together", _settings_together),
+    Wave("one stage in another form", _stages),
 )

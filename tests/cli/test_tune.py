@@ -138,6 +138,15 @@ def test_a_stopped_tuning_continues(stop_after, monkeypatch, tmp_path, blocks):
     assert known <= tuning.known
 
 
+def test_stages_are_tried_in_other_forms_and_the_answer_says_so(tmp_path):
+    done = command.call(*SHORT, "--stages", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one stage in another form: 8 tried" in done.stdout
+    assert "Stages: " in done.stdout
+    tuning, *_ = files(tmp_path / "out" / "fake")
+    assert "repnext_u3_t@srep-srep-srep-rrep" in {case.name for case in tuning.known}
+
+
 def test_again_starts_anew(tuned, tmp_path):
     _, folder = tuned
     copy = tmp_path / "out" / "fake"
@@ -170,6 +179,7 @@ def test_again_starts_anew(tuned, tmp_path):
         ((*TUNE, "--batch", "0"), 2, "batch"),
         ((*TUNE, "--export", "none/net"), 2, "no file can be written there"),
         (("tune", "repnext_u3_t", "--backend", "tensorrt"), 3, "TensorRT needs an NVIDIA GPU"),
+        (("tune", "resnet50", "--stages", "--device", "fake"), 2, "resnet50 has no stages"),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, tuple) else str(value)[:20],
 )

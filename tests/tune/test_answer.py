@@ -2,8 +2,11 @@
 
 import msgspec
 import pytest
+from support.settled import took_turns
 from support.tunings import SPACE
 
+from bench.analysis.settle import Board, Question
+from bench.analysis.settle import answer as given
 from bench.analysis.stats import Estimate
 from bench.records import Peaks
 from bench.tune import answer
@@ -88,6 +91,46 @@ def test_threads_are_told_in_words():
     assert (
         answer.steps(RREP, one, {RREP: 0.2, one: 0.1})[0].change == "1 thread instead of 2 threads"
     )
+
+
+MIXED = msgspec.structs.replace(FAST, form="srep-rrep-rrep-rrep")
+SECONDS = {RREP: 0.2, FAST: 0.1, MIXED: 0.103}
+
+
+def by_stage(seconds, answers=(), **changes):
+    space = msgspec.structs.replace(SPACE, stages=True)
+    tuning = Tuning(space, "env", baselines=(RREP,), **changes)
+    return answer.stages(tuning, Board(list(answers), {}, 0.0), seconds)
+
+
+def test_nothing_is_said_of_stages_where_nobody_asked():
+    assert answer.stages(Tuning(SPACE, "env"), Board([], {}, 0.0), SECONDS) == ""
+
+
+def test_stages_that_were_not_tried_are_told():
+    assert by_stage({RREP: 0.2, FAST: 0.1}) == "Stages: no stage was tried in another form."
+
+
+def test_stages_that_drop_out_of_the_search_are_no_gain():
+    assert by_stage(SECONDS) == (
+        "Stages: no gain from another form in one stage. Of 1, the best in the search was "
+        "repnext_u3_t@srep-rrep-rrep-rrep, which takes 1.030 times as long as repnext_u3_t@rrep."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"), [(9.0, "it is faster"), (9.99, "no gain is proven"), (12, "no gain is proven")]
+)
+@pytest.mark.parametrize("first", [FAST, MIXED])
+def test_a_mixture_in_the_final_is_compared_with_the_network_in_one_form(ms, said, first):
+    rounds = {FAST: took_turns(FAST, 10, 12), MIXED: took_turns(MIXED, ms, 12)}
+    rounds[RREP] = took_turns(RREP, 15, 12)
+    second = MIXED if first == FAST else FAST
+    pairs = [(RREP, FAST), (RREP, MIXED), (first, second)]
+    answers = [given(Question(a, b), rounds[a], rounds[b]) for a, b in pairs]
+    text = by_stage(SECONDS, answers)
+    assert f"{MIXED.name} takes {ms / 10:.3f} times as long as {FAST.name} (" in text
+    assert text.endswith(f"the best of 1 with another form in one stage: {said}.")
 
 
 @pytest.mark.parametrize("share", [None, 0.0, 1.0, 1.3])

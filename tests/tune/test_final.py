@@ -144,6 +144,18 @@ def test_a_gain_must_hold_against_each_baseline():
     assert (found.baseline, found.finding, found.why) == (TRAIN, "UNDECIDED", "kinds disagree")
 
 
+MIXED = msgspec.structs.replace(FAST, form="srep-rrep-rrep-rrep")
+
+
+@pytest.mark.parametrize(("ms", "winner"), [(9, MIXED), (9.98, FAST), (12, FAST)])
+def test_a_mixture_of_forms_wins_only_if_it_is_faster_than_the_network_in_one_form(ms, winner):
+    both = tuning(MIXED, FAST)
+    rounds = {RREP: took_turns(RREP, 15, 12), FAST: took_turns(FAST, 10, 12)}
+    rounds[MIXED] = took_turns(MIXED, ms, 12)
+    answers = [answer(q, rounds[q.base], rounds[q.candidate]) for q in final.questions(both)]
+    assert final.outcome(both, Board(answers, {}, 0.0)).winner == winner
+
+
 def test_an_undecided_final_takes_what_looks_faster_and_says_that_it_is_not_decided():
     close = tuning(FAST, OTHER)
     rounds = {

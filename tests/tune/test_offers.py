@@ -40,6 +40,13 @@ def test_the_usual_settings_of_a_process_come_first():
     assert set(found.huge_pages) == set(huge_pages.HUGE_PAGES)
 
 
+def test_only_a_network_with_several_merged_forms_has_stages():
+    forms = [msgspec.structs.replace(each, device="fake") for each in SPACE.forms]
+    assert offers.space(forms, None, ["fp32"], FAKE, None, stages=True)[0].stages
+    with pytest.raises(UsageError, match="resnet50 has no stages that may have another form"):
+        offers.space([FORM], None, ["fp32"], FAKE, None, stages=True)
+
+
 def test_threads_are_all_usable_ones_and_powers_of_two_below():
     six = msgspec.structs.replace(FORM, threads=6)
     assert space(six)[0].threads == (6, 1, 2, 4)

@@ -14,6 +14,7 @@ from support.tunings import (
     tune,
 )
 
+from bench.models import forms
 from bench.records import Check, Failure
 from bench.tune.search import NO_TIME, SURE, Search
 from bench.tune.space import WAVES
@@ -184,6 +185,33 @@ def test_a_wave_that_was_stopped_does_not_measure_its_candidates_again():
     search._wave(kept[0])  # the second wave, all of whose candidates have a round
     assert {each.case for each in machine.rounds} == of_wave
     assert len(machine.rounds) == before
+
+
+def searched_by_stage(cost):
+    """A search in which each stage of the fastest candidate is tried in another form."""
+    machine = Machine(14, cost)
+    search = Search(
+        lambda: machine.of("search"), machine.measure, lambda _: None, 1200, lambda: machine.now_s
+    )
+    return search.run(Tuning(msgspec.structs.replace(SPACE, stages=True), "env"))
+
+
+def mixed(tuning):
+    return [case for case in tuning.known if forms.is_mixture(case.form)]
+
+
+def test_faster_mixtures_of_forms_meet_the_network_in_one_form_in_the_final():
+    found = searched_by_stage(lambda case: -0.5 * forms.is_mixture(case.form))
+    assert len(mixed(found)) == 8
+    first, second = found.finalists
+    assert forms.is_mixture(first.form)
+    assert not forms.is_mixture(second.form)
+
+
+def test_slower_mixtures_of_forms_drop_out():
+    found = searched_by_stage(lambda case: 0.5 * forms.is_mixture(case.form))
+    assert len(mixed(found)) == 8
+    assert not any(forms.is_mixture(case.form) for case in found.finalists)
 
 
 def test_the_forms_take_turns_and_have_several_rounds_before_runtimes_are_tried():

@@ -7,7 +7,7 @@ from bench.records import Case
 from bench.tune.space import WAVES, Space
 
 TRAIN, RREP, FC, SREP = SPACE.forms
-FORMS, RUNTIMES, FORMS_IN_RUNTIMES, SETTINGS, TOGETHER = (each.candidates for each in WAVES)
+FORMS, RUNTIMES, FORMS_IN_RUNTIMES, SETTINGS, TOGETHER, STAGES = (each.candidates for each in WAVES)
 
 
 def changed(case: Case, **changes: object) -> Case:
@@ -63,6 +63,20 @@ def test_three_settings_that_helped_are_joined_in_pairs_and_all_together():
         changed(RREP, threads=1),
     ]
     assert len(TOGETHER(SPACE, [*helped, RREP])) == 4
+
+
+def test_the_last_wave_changes_one_stage_of_the_fastest_if_that_was_asked():
+    best = changed(RREP, backend="openvino", allocator="arena")
+    asked = msgspec.structs.replace(SPACE, stages=True)
+    assert STAGES(SPACE, [best, RREP]) == []
+    found = STAGES(asked, [best, RREP])
+    assert {case.form for case in found} == {
+        "-".join("rrep" if i != stage else other for i in range(4))
+        for stage in range(4)
+        for other in ("rrep_fc", "srep")
+    }
+    assert {changed(case, form="rrep") for case in found} == {best}
+    assert STAGES(asked, [TRAIN, RREP]) == []
 
 
 def test_a_space_without_a_choice_says_so():
