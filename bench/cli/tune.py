@@ -48,7 +48,8 @@ from bench.models.naming import by_title
 from bench.text import duration
 
 if TYPE_CHECKING:
-    from bench.tune.page import Result
+    from bench.tune.final import Outcome
+    from bench.tune.result import Result
     from bench.tune.space import Space
     from bench.tune.tuning import Tuning
 
@@ -165,10 +166,11 @@ def tune(options: TuneOptions) -> int:
             say(console, f"not tried here: {each}")
         result = _tuned(sweep, _tuning(options, sweep, space), plan, (for_s, margin))
         result = result._replace(lacking=lacking)
-        page, recipe = _write(result, sweep)
+        page, recipe, table = _write(result, sweep)
     for sentence in result.sentences:
         say(console, sentence)
     say(console, f"page:    {page}")
+    say(console, f"table:   {table}")
     say(console, f"recipe:  {_command(options, recipe)}")
     if options.as_json:
         tell_json(_to_builtins(result))
@@ -296,27 +298,18 @@ def _tuning(options: TuneOptions, sweep: Sweep, space: Space) -> Tuning:
 
 
 def _tuned(sweep: Sweep, tuning: Tuning, plan: Plan, limits: tuple[float, float]) -> Result:
-    from bench.tune import final
-    from bench.tune.page import Result, failures_in
+    from bench.tune.result import result_of
     from bench.tune.tuner import Place, Tuner
 
     for_s, margin = limits
     place = Place(plan, sweep.store, sweep.environment, sweep.choice.sources)
     tell = functools.partial(say, sweep.console)
     tuner = Tuner(tuning, place, for_s, margin, tell, interrupts.check)
-    board = tuner.run()
-    done = tuner.tuning
-    of_final = tuner.records(done.final_runs)
-    outcome = final.outcome(done, board, failures_in(of_final))
-    return Result(
-        done,
-        outcome,
-        board,
-        tuner.records(done.search_runs),
-        of_final,
-        margin,
-        peaks=tuner.peaks(outcome.winner) if outcome.candidate else None,
-    )
+    done = tuner.run()
+    found = result_of(done, sweep.store.records, sweep.environment, margin)
+    if found.outcome.candidate:
+        tuner.measure_peaks(found.in_fp32.threads)
+    return result_of(done, sweep.store.records, sweep.environment, margin)
 
 
 def _command(options: TuneOptions, recipe: Path) -> str:
@@ -333,22 +326,34 @@ def _network(options: TuneOptions) -> str:
 
 
 def _write(result: Result, sweep: Sweep) -> list[Path]:
-    """Write the page and the recipe; return their paths."""
+    """Write the page, the recipe, and the table of all tunings here; return their paths."""
     from bench.storage.pages import write_pages
-    from bench.tune import page
+    from bench.tune import overview, page, tuning
     from bench.tune.recipe import recipe_of
 
     folder, name = sweep.store.path.parent, result.tuning.name
     recipe = recipe_of(result.outcome, sweep.environment)
+    tunings = tuning.all_in(folder, sweep.environment.environment_id)
+    table = overview.to_markdown(tunings, sweep.store.records, sweep.environment, result.margin)
     pages = {
         f"{name}.md": page.to_markdown(result, sweep.environment).encode(),
         f"{name}.recipe.json": msgspec.json.format(msgspec.json.encode(recipe), indent=1),
+        "tuned.md": table.encode(),
     }
     return write_pages(folder, pages)
 
 
 def _to_builtins(result: Result) -> dict[str, object]:
-    outcome = result.outcome
+    return {
+        **_outcome_to_builtins(result.outcome),
+        "in_fp32": _outcome_to_builtins(result.exact) if result.exact else None,
+        "share_of_peak": result.share_of_peak,
+        "answer": result.sentences,
+        "dropped": result.tuning.dropped,
+    }
+
+
+def _outcome_to_builtins(outcome: Outcome) -> dict[str, object]:
     ratio = outcome.ratio
     return {
         "baseline": outcome.baseline,
@@ -358,9 +363,6 @@ def _to_builtins(result: Result) -> dict[str, object]:
         "ratio": ratio.point if ratio else None,
         "interval": [ratio.low, ratio.high] if ratio else None,
         "rounds": outcome.rounds,
-        "share_of_peak": result.share_of_peak,
-        "answer": result.sentences,
-        "dropped": result.tuning.dropped,
     }
 
 

@@ -30,8 +30,13 @@ class Step(NamedTuple):
 
 def described(case: Case) -> str:
     """Return `repnext_u3_t@rrep openvino, fp32, 2 threads`; the threads are always said."""
-    words = [f"{name(case)} {case.backend}", case.precision, threads(case.threads)]
-    return ", ".join(filter(None, [*words, allocation(case)]))
+    return f"{name(case)} {way(case)}"
+
+
+def way(case: Case) -> str:
+    """Return how a network is run: `openvino, fp32, 2 threads`."""
+    words = [case.backend, case.precision, threads(case.threads), allocation(case)]
+    return ", ".join(filter(None, words))
 
 
 def sentence(outcome: Outcome, margin: float) -> str:
@@ -104,9 +109,9 @@ def left(share: float | None, peaks: Peaks | None) -> str:
         return ""
     rate = significant(peaks.macs_per_s / GIGA)
     return (
-        f"At most {1 / share:.1f} times as fast is possible: the network computes at "
-        f"{share:.0%} of the highest rate of matrix products ({rate} GMAC/s in "
-        f"{peaks.precision}, {threads(peaks.threads)})."
+        f"At most {1 / share:.1f} times as fast is possible in {peaks.precision}: the network "
+        f"computes at {share:.0%} of the highest rate of matrix products ({rate} GMAC/s, "
+        f"{threads(peaks.threads)})."
     )
 
 

@@ -14,6 +14,7 @@ from bench.analysis.settle import Answer, Board, Question
 from bench.analysis.stats import Estimate, Finding
 from bench.models import forms
 from bench.records import Case
+from bench.tune.space import EXACT
 from bench.tune.tuning import Tuning
 
 OPPOSITE: Mapping[Finding, Finding] = {"FASTER": "SLOWER", "SLOWER": "FASTER"}
@@ -48,9 +49,9 @@ def cases(tuning: Tuning) -> list[Case]:
 
 
 def questions(tuning: Tuning) -> list[Question]:
-    """Each finalist against each baseline, and the finalists against each other."""
+    """Each finalist against each baseline, and the two fastest finalists against each other."""
     pairs = [*itertools.product(tuning.baselines, tuning.finalists)]
-    pairs += itertools.combinations(tuning.finalists, 2)
+    pairs += itertools.combinations(tuning.finalists[:2], 2)
     found: dict[frozenset[Case], Question] = {}
     for base, candidate in pairs:
         if base != candidate:
@@ -66,23 +67,42 @@ def outcome(tuning: Tuning, board: Board, failed: Collection[Case] = ()) -> Outc
     faster comes first. Where all finalists are forms in eager mode, the slower one is the
     candidate.
     """
-    answers = {
-        each.question.cases: each
-        for each in board.answers
-        if each.question.cases.isdisjoint(failed)
-    }
-    eager = [case for case in cases(tuning) if case in tuning.space.forms]
+    answers, eager = _answers(board, failed), _eager(tuning)
     others = [case for case in tuning.finalists if case not in tuning.space.forms]
     others.sort(key=lambda case: forms.is_mixture(case.form))
     if not others:
         return _of_forms(tuning, answers) or _unknown(tuning, board)
     found = {case: each for case in others if (each := _against(answers, eager, case))}
     proven = [case for case, each in found.items() if each.finding == "FASTER"]
-    if len(proven) > 1 and _is_faster(answers, proven[1], proven[0]):
-        return found[proven[1]]
     if proven:
-        return found[proven[0]]
+        better = [case for case in proven[1:] if _is_faster(answers, case, proven[0])]
+        return found[(better or proven)[0]]
     return min(found.values(), key=_hope, default=None) or _unknown(tuning, board)
+
+
+def exact(
+    tuning: Tuning, board: Board, found: Outcome, failed: Collection[Case] = ()
+) -> Outcome | None:
+    """The outcome for the fastest finalist in fp32; None if `found` is about it, or without one."""
+    candidate = next((case for case in tuning.finalists if case.precision == EXACT), None)
+    about = found.candidate and found.candidate.precision
+    if candidate is None or candidate in tuning.space.forms or about == EXACT:
+        return None
+    return _against(_answers(board, failed), _eager(tuning), candidate)
+
+
+def _answers(board: Board, failed: Collection[Case]) -> dict[frozenset[Case], Answer]:
+    """The answers by their cases, without those about a case that failed."""
+    return {
+        each.question.cases: each
+        for each in board.answers
+        if each.question.cases.isdisjoint(failed)
+    }
+
+
+def _eager(tuning: Tuning) -> list[Case]:
+    """The forms in eager mode that are in the final."""
+    return [case for case in cases(tuning) if case in tuning.space.forms]
 
 
 def _hope(found: Outcome) -> tuple[bool, float]:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
-from bench.analysis.settle import Answer, Board
-from bench.analysis.stats import summarise
+from bench.analysis.settle import Answer
 from bench.models.naming import image, weights_of
-from bench.records import Case, Environment, Failure, Measurement, Peaks
+from bench.records import Case, Environment, Measurement
 from bench.report.tables.markdown import describe, to_markdown_table
 from bench.text import MIB, NOTHING, duration, markdown, markdown_code, significant
 from bench.tune import answer
-from bench.tune.final import Outcome
-from bench.tune.ranking import latencies
-from bench.tune.tuning import Tuning
+from bench.tune.result import Result, failures_in, measured
 
 METHOD = (
     "The search tries the forms in eager mode, the fastest form in each runtime, every form in the "
@@ -28,53 +24,6 @@ METHOD = (
     "measures the fastest candidates and the baseline again, in new processes. Its intervals hold "
     "at every look."
 )
-
-
-class Result(NamedTuple):
-    """A tuning with its outcome, the answers of its final, and the records of both parts.
-
-    `peaks` are those for the winner; None where they are not known.
-    """
-
-    tuning: Tuning
-    outcome: Outcome
-    board: Board
-    search: Sequence[Measurement | Failure]
-    final: Sequence[Measurement | Failure]
-    margin: float
-    lacking: Sequence[str] = ()
-    peaks: Peaks | None = None
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether there is no answer because candidates failed."""
-        records = (*self.search, *self.final)
-        return self.outcome.candidate is None and any(isinstance(r, Failure) for r in records)
-
-    @property
-    def sentences(self) -> list[str]:
-        """The answer, where the gain comes from, stages, what is possible at most and untried."""
-        found = [answer.sentence(self.outcome, self.margin)]
-        if self.outcome.finding == "FASTER":
-            steps = answer.steps(self.outcome.baseline, self.outcome.winner, self.latencies)
-            found.append(answer.origin(steps))
-        found.append(answer.stages(self.tuning, self.board, self.latencies))
-        found += [answer.left(self.share_of_peak, self.peaks), answer.untried(self.tuning)]
-        return [each for each in found if each]
-
-    @property
-    def share_of_peak(self) -> float | None:
-        """The share of the peak rate that the winner reaches in the final; None if unknown."""
-        rounds = [each for each in _measured(self.final) if each.case == self.outcome.winner]
-        if not (rounds and self.peaks):
-            return None
-        latency_s = summarise([each.samples_s for each in rounds]).latency
-        return answer.share_of_peak(rounds[0].cost, rounds[0].case.batch, latency_s, self.peaks)
-
-    @property
-    def latencies(self) -> dict[Case, float]:
-        """Seconds of each candidate in the search."""
-        return latencies(_measured(self.search))
 
 
 def to_markdown(result: Result, environment: Environment) -> str:
@@ -134,7 +83,7 @@ def _candidate_rows(result: Result) -> list[dict[str, str]]:
 
 
 def _candidate_row(result: Result, case: Case, own_s: float, baseline_s: float) -> dict[str, str]:
-    rounds = [each for each in _measured(result.search) if each.case == case]
+    rounds = [each for each in measured(result.search) if each.case == case]
     return {
         "Candidate": markdown(answer.described(case)),
         "Latency in the search (ms)": significant(1e3 * own_s),
@@ -156,16 +105,6 @@ def _fate(result: Result, case: Case) -> str:
         return "baseline in the final"
     why = {each.case: each.why for each in result.tuning.dropped}
     return why.get(case, "in the final")
-
-
-def failures_in(records: Sequence[Measurement | Failure]) -> dict[Case, Failure]:
-    """The failure of each case whose last record is one."""
-    last = {each.case: each for each in records}
-    return {case: each for case, each in last.items() if isinstance(each, Failure)}
-
-
-def _measured(records: Sequence[Measurement | Failure]) -> list[Measurement]:
-    return [each for each in records if isinstance(each, Measurement)]
 
 
 def _memory(rounds: Sequence[Measurement]) -> str:

@@ -2,9 +2,9 @@
 
 After each wave, the slower half drops out. Then every candidate in the race has 2, 4, 8 more
 rounds, and each time the slower half drops out, until two remain (Jamieson and Talwalkar 2016,
-"Non-stochastic best arm identification and hyperparameter optimization", AISTATS). The search only
-chooses, from few rounds: the fastest of many candidates is partly the luckiest. So the two are
-measured again in new processes (`bench.tune.final`).
+"Non-stochastic best arm identification and hyperparameter optimization", AISTATS): two in fp32, and
+two in reduced precisions. The search only chooses, from few rounds: the fastest of many candidates
+is partly the luckiest. So the fastest are measured again in new processes (`bench.tune.final`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.models import forms
 from bench.records import Case, Failure, Measurement
 from bench.text import significant
 from bench.tune.ranking import latencies
-from bench.tune.space import WAVES, Space
+from bench.tune.space import EXACT, WAVES, Space
 from bench.tune.tuning import Tuning
 
 NEAR, SURE = 1.25, 3  # so near the fastest, a candidate drops out after so many rounds at least
@@ -58,7 +58,9 @@ class Search:
         while tuning.waves < len(WAVES):
             tuning = self._wave(tuning)
             self._keep(tuning)
-        while len(tuning.alive) > FINALISTS and not self._is_over:
+        before: tuple[Case, ...] = ()
+        while len(tuning.alive) > FINALISTS and tuning.alive != before and not self._is_over:
+            before = tuning.alive
             tuning = self._rung(tuning)
             self._keep(tuning)
         tuning = self._with_finalists(tuning)
@@ -106,21 +108,30 @@ class Search:
         """Drop the slower half of those in the race, but no finalist, and none that may be unlucky.
 
         One process may be of a slow kind, so a candidate near the fastest has SURE rounds first.
+        Candidates in fp32 and in reduced precisions race apart.
         """
         seconds = self._latencies()
         rounds = Counter(each.case for each in self._look())
         ranked = [case for case in self._ranked(tuning) if case in tuning.alive]
-        first = _first(ranked, max(FINALISTS, math.ceil(len(ranked) / 2)))
-        unsure = [
-            case
-            for case in ranked
-            if rounds[case] < SURE and seconds[case] < NEAR * seconds[ranked[0]]
-        ]
-        return self._only(tuning, [case for case in ranked if case in (*first, *unsure)])
+        kept: set[Case] = set()
+        for is_exact in (True, False):
+            race = [case for case in ranked if (case.precision == EXACT) == is_exact]
+            kept.update(_first(race, max(FINALISTS, math.ceil(len(race) / 2))))
+            kept.update(
+                case
+                for case in race
+                if rounds[case] < SURE and seconds[case] < NEAR * seconds[race[0]]
+            )
+        return self._only(tuning, [case for case in ranked if case in kept])
 
     def _with_finalists(self, tuning: Tuning) -> Tuning:
+        """Take the fastest of those in the race, and the fastest in fp32 if it is no plain form."""
         ranked, seconds = self._ranked(tuning), self._latencies()
-        fastest = _first([case for case in ranked if case in tuning.alive], FINALISTS)
+        alive = [case for case in ranked if case in tuning.alive]
+        fastest = _first(alive, FINALISTS)
+        if all(case.precision != EXACT for case in fastest):
+            exact = [case for case in alive if case.precision == EXACT]
+            fastest += [case for case in exact if case not in tuning.space.forms][:1]
         eager = [case for case in ranked if case in tuning.space.forms]
         near = [case for case in eager if seconds[case] <= AS_FAST * seconds[eager[0]]]
         return msgspec.structs.replace(

@@ -19,6 +19,7 @@ from bench.records.fields import Name, Whole
 
 RUNTIMES_TAKEN = 2  # pairs of backend and precision whose other forms are tried
 CANDIDATES_TAKEN = 2  # those whose process is set up in other ways
+EXACT = "fp32"  # the precision of the reference
 SETTINGS = ("allocator", "huge_pages", "threads")  # of a process
 
 
@@ -72,10 +73,11 @@ def _runtimes(space: Space, ranked: Sequence[Case]) -> list[Case]:
 
 
 def _forms_in_runtimes(space: Space, ranked: Sequence[Case]) -> list[Case]:
-    """Every form in the fastest runtimes."""
+    """Every form in the fastest runtimes, and in the fastest ones in fp32."""
     fastest = list(dict.fromkeys((case.backend, case.precision) for case in ranked))
     taken = fastest[:RUNTIMES_TAKEN]
-    return [_in_runtime(form, each) for each in taken for form in space.forms]
+    taken += [each for each in fastest if each[1] == EXACT][:RUNTIMES_TAKEN]
+    return [_in_runtime(form, each) for each in dict.fromkeys(taken) for form in space.forms]
 
 
 def _settings(space: Space, ranked: Sequence[Case]) -> list[Case]:

@@ -9,10 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.analysis.recorded import Recorded
 from bench.analysis.settle import Board, Round
-from bench.analysis.settle.ledger import Ledger
-from bench.analysis.verdict import usable_cpus
 from bench.devices import DEVICES
 from bench.harness import remeasure, settling
 from bench.harness.plan import Plan
@@ -20,11 +17,12 @@ from bench.harness.scheduler import profiler
 from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.runner import new_run_id
 from bench.models.naming import selector
-from bench.records import Case, Environment, Failure, Measurement, Peaks, Source, of_cases
+from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
 from bench.storage.results import Store
 from bench.text import duration, significant
 from bench.tune import final
 from bench.tune.ranking import latencies
+from bench.tune.result import board_of
 from bench.tune.search import Search
 from bench.tune.space import WAVES
 from bench.tune.tuning import Tuning, save
@@ -72,11 +70,6 @@ class Tuner(Listener):
         self._told: Sequence[Case] = []
 
     @property
-    def tuning(self) -> Tuning:
-        """What was tried and decided so far."""
-        return self._tuning
-
-    @property
     def left_s(self) -> float:
         """The seconds that are left."""
         return self._for_s - (time.monotonic() - self._began_s)
@@ -85,31 +78,25 @@ class Tuner(Listener):
         """The records of some runs: of the search, or of the final."""
         return [each for each in self._records if each.run_id in runs]
 
-    def run(self) -> Board:
-        """Search unless that is done, then hold the final; return its answers."""
+    def run(self) -> Tuning:
+        """Search unless that is done, then hold the final; return all that was tried."""
         if not self._tuning.finalists:
             self._search()
-        return self._final()
+        self._final()
+        return self._tuning
 
     def board(self) -> Board:
         """What the final has answered so far."""
-        records = self.records(self._tuning.final_runs)
-        measured = {each.case for each in records}
-        if not set(final.cases(self._tuning)) <= measured:
-            return Board([], {}, 0.0)
-        cpus = usable_cpus(self._place.store.environments())
-        recorded = Recorded(self._place.environment, records, usable_cpus=cpus)
-        ledger = Ledger(recorded, self._margin)
-        return ledger.board(final.questions(self._tuning))
+        known = [*self._place.store.environments(), *self._records]
+        return board_of(self._tuning, known, self._place.environment, self._margin)
 
-    def peaks(self, case: Case) -> Peaks | None:
-        """The peak rates of the device for a candidate, measured once; None where unknown."""
+    def measure_peaks(self, threads: int) -> None:
+        """Measure the peak rates of the device in fp32, unless they are on record."""
         plain = self._tuning.space.forms[0]
-        if case.precision != plain.precision or not DEVICES[case.device].runs_torch:
-            return None
-        one = msgspec.structs.replace(plain, threads=case.threads, batch=1)
-        _, store, environment, sources = self._place
-        return profiler.peaks(one, store, environment, sources)
+        if DEVICES[plain.device].runs_torch:
+            one = msgspec.structs.replace(plain, threads=threads, batch=1)
+            _, store, environment, sources = self._place
+            profiler.peaks(one, store, environment, sources)
 
     def _search(self) -> None:
         environment = self._begin("search_runs")
@@ -121,12 +108,12 @@ class Tuner(Listener):
         )
         search.run(self._tuning)
 
-    def _final(self) -> Board:
+    def _final(self) -> None:
         board = self.board()
         if len(final.cases(self._tuning)) < 2 or self.left_s <= 0:
-            return board
+            return
         if board.answers and not board.open:
-            return board
+            return
         environment = self._begin("final_runs")
         begun = {each.case for each in self.records(self._tuning.final_runs)}
         measure = self._measuring(environment)
@@ -134,9 +121,8 @@ class Tuner(Listener):
             self._tell(f"final, in new processes: {', '.join(map(selector, missing))}")
             measure(missing)
             self._told = missing
-        board = settling.settle(self.board, measure, self.left_s, self._tell_round)
+        settling.settle(self.board, measure, self.left_s, self._tell_round)
         self._keep(self._tuning)
-        return board
 
     def _begin(self, runs: str) -> Environment:
         """Note the run id of a new part of the search or the final; return its environment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
@@ -88,6 +89,15 @@ def resumed(fresh: Tuning, folder: Path, runs: Collection[str]) -> Tuning:
     is_same = (found.space, found.environment_id, found.runtimes, found.schema) == of_here
     measured = {run for run in (*found.search_runs, *found.final_runs) if run in runs}
     return found if is_same and (measured or not found.waves) else fresh
+
+
+def all_in(folder: Path, environment_id: str) -> list[Tuning]:
+    """Return the tunings of an environment in `folder`, without those that cannot be read."""
+    found = []
+    for path in sorted(folder.glob("tune-*.json")):
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            found.append(msgspec.json.decode(files.read(path, MOST_BYTES), type=Tuning))
+    return [each for each in found if each.environment_id == environment_id]
 
 
 def save(tuning: Tuning, folder: Path) -> None:

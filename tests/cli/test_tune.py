@@ -58,6 +58,7 @@ def test_the_answer_is_told_and_written(tuned):
     tuning, recipe, page = files(folder)
     assert found["winner"]["form"] == recipe.case.form == "srep"
     assert found["answer"][0] in done.stderr
+    assert "| RepNeXt-u3-T | 1 |" in " ".join((folder / "tuned.md").read_text().split())
     assert recipe.baseline == "repnext_u3_t@srep"
     assert (recipe.gain is not None) == (found["finding"] == "FASTER")
     assert page.startswith("# The fastest way to run repnext_u3_t at batch 1\n")

@@ -156,6 +156,24 @@ def test_a_mixture_of_forms_wins_only_if_it_is_faster_than_the_network_in_one_fo
     assert final.outcome(both, Board(answers, {}, 0.0)).winner == winner
 
 
+REDUCED = msgspec.structs.replace(FAST, precision="bf16")
+
+
+def test_the_fastest_in_fp32_has_an_outcome_of_its_own_beside_a_reduced_precision():
+    of = tuning(REDUCED, msgspec.structs.replace(OTHER, precision="bf16"), FAST)
+    ms = {RREP: 15, REDUCED: 6, of.finalists[1]: 7, FAST: 10}
+    rounds = {case: took_turns(case, each, 12) for case, each in ms.items()}
+    answers = [answer(q, rounds[q.base], rounds[q.candidate]) for q in final.questions(of)]
+    board = Board(answers, {}, 0.0)
+    found = final.outcome(of, board)
+    exact = final.exact(of, board, found)
+    assert (found.winner, exact.winner, exact.finding) == (REDUCED, FAST, "FASTER")
+    assert exact.ratio.point == pytest.approx(10 / 15)
+    assert final.exact(of, board, exact) is None
+    assert final.exact(of, board, found, {FAST}) is None
+    assert final.exact(tuning(REDUCED, RREP), board, found) is None
+
+
 def test_an_undecided_final_takes_what_looks_faster_and_says_that_it_is_not_decided():
     close = tuning(FAST, OTHER)
     rounds = {

@@ -9,6 +9,7 @@ from support.tunings import SPACE
 from bench.analysis.settle import Board, answer
 from bench.records import Cost, Failure, Peaks
 from bench.tune import final, page
+from bench.tune.result import Result
 from bench.tune.tuning import Dropped, Tuning
 
 RREP = SPACE.forms[1]
@@ -39,15 +40,15 @@ def result(fast_ms=10.0, peaks=PEAKS, lacking=()):
     board = Board(answers, {}, 0.0)
     search = [each for case, ms in both.items() for each in turns_of(case, ms, "search")[:3]]
     failed = Failure("search", BROKEN.case_id, BROKEN, "env", 1, "check", "Wrong", "0.5")
-    return page.Result(
+    return Result(
         TUNING,
         final.outcome(TUNING, board),
         board,
         [*search, failed],
         [each for own in of_final.values() for each in own],
         0.02,
-        lacking,
-        peaks,
+        lacking=lacking,
+        peaks=peaks,
     )
 
 
@@ -60,8 +61,8 @@ def test_the_page_begins_with_the_answer_and_what_is_possible():
     first = text.split("\n\n")[1]
     assert first.startswith("1.50 times as fast as repnext_u3_t@rrep in eager mode")
     assert "openvino instead of eager 1.50" in first
-    assert "At most 2.0 times as fast is possible: the network computes at 50% of the " in first
-    assert "(800 GMAC/s in fp32, 2 threads)" in first
+    assert "At most 2.0 times as fast is possible in fp32: the network computes at 50% of " in first
+    assert "(800 GMAC/s, 2 threads)" in first
     assert "The tuning took 10 min." in text
 
 

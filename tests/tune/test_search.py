@@ -214,6 +214,40 @@ def test_slower_mixtures_of_forms_drop_out():
     assert not any(forms.is_mixture(case.form) for case in found.finalists)
 
 
+BOTH = tuple((backend, name) for backend, _ in SPACE.runtimes for name in ("fp32", "bf16"))
+
+
+def searched_in_two_precisions(cost, until_s=1200):
+    machine = Machine(15, cost)
+    search = Search(
+        lambda: machine.of("search"),
+        machine.measure,
+        lambda _: None,
+        until_s,
+        lambda: machine.now_s,
+    )
+    return search.run(Tuning(msgspec.structs.replace(SPACE, runtimes=BOTH), "env"))
+
+
+def test_the_fastest_candidate_in_fp32_is_a_finalist_beside_reduced_precisions():
+    known = costs(15)
+    found = searched_in_two_precisions(lambda case: known(case) - (case.precision == "bf16"))
+    assert [case.precision for case in found.finalists] == ["bf16", "bf16", "fp32"]
+    exact = [case for case in found.known if case.precision == "fp32"]
+    assert known(found.finalists[2]) < min(map(known, exact)) + 0.1
+
+
+def test_no_third_finalist_is_there_where_fp32_is_as_fast():
+    found = searched_in_two_precisions(lambda case: float(case.precision == "bf16"))
+    assert {case.precision for case in found.finalists} == {"fp32"}
+    assert len(found.finalists) == 2
+
+
+def test_a_search_in_two_precisions_ends_before_its_time_where_nothing_drops_out():
+    found = searched_in_two_precisions(lambda case: -float(case.precision == "bf16"), 10**6)
+    assert found.rungs <= 6
+
+
 def test_the_forms_take_turns_and_have_several_rounds_before_runtimes_are_tried():
     machine = Machine(13, alike)
     kept = []

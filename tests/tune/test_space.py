@@ -32,6 +32,19 @@ def test_the_third_wave_has_every_form_in_the_two_fastest_runtimes():
     assert {case.form for case in found} == {case.form for case in SPACE.forms}
 
 
+def test_the_third_wave_also_has_every_form_in_the_two_fastest_runtimes_in_fp32():
+    fastest = [changed(RREP, backend=each, precision="bf16") for each in ("openvino", "compile")]
+    exact = [changed(RREP, backend=each) for each in ("onnxruntime", "openvino", "executorch")]
+    found = FORMS_IN_RUNTIMES(SPACE, [*fastest, *exact, RREP])
+    assert len(found) == 4 * len(SPACE.forms)
+    assert {(case.backend, case.precision) for case in found} == {
+        ("openvino", "bf16"),
+        ("compile", "bf16"),
+        ("onnxruntime", "fp32"),
+        ("openvino", "fp32"),
+    }
+
+
 def test_the_fourth_wave_changes_one_setting_of_the_fastest_and_of_the_fastest_eager_form():
     fastest = [changed(RREP, backend=each) for each in ("openvino", "onnxruntime", "compile")]
     found = set(SETTINGS(SPACE, [*fastest, RREP, TRAIN])) - {*fastest, RREP}
