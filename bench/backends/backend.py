@@ -37,6 +37,7 @@ class Backend:
 
     - `one_by_one`: the backend runs each operator as the network calls it. A profile can then
       assign every operator to its module.
+    - `trains`: `network` returns a network with gradients.
     - `takes_new_images`: a call reads the tensors of `example` each time, so that other images can
       be copied into them.
     - `replays_graph`: a call replays a CUDA graph.
@@ -48,6 +49,7 @@ class Backend:
     """
 
     one_by_one = False
+    trains = False
     takes_new_images = True
     replays_graph = False
     exporters: tuple[str, ...] = ()
@@ -64,6 +66,16 @@ class Backend:
         Failure of the case at the stage `load`.
         """
         raise NotImplementedError
+
+    def network(self, model: nn.Module, example: Sequence[Tensor]) -> Callable[..., object]:
+        """Return what is called to execute `model`, for a backend that trains.
+
+        It may change the order of the memory of `model` and `example`.
+        """
+        raise NotImplementedError
+
+    def loaded(self) -> None:
+        """End what `network` has started and its first calls have used."""
 
     def open(self, artifact: Artifact, example: Sequence[Tensor], precision: str) -> Call:
         """Return what `load` returns, for a network that `export` has exported."""

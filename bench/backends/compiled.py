@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,16 +28,28 @@ def compiler() -> str:
 class Compiled(Backend):
     """torch.compile with Inductor: C++ on a CPU, Triton on a GPU. `--backend compile`."""
 
+    trains = True
+
     def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Compile for this shape only. Raises an exception of torch if a graph break is needed."""
-        import torch
-        from torch._inductor.async_compile import shutdown_compile_workers
-
-        network = torch.compile(model, dynamic=False, fullgraph=True)
+        network = self.network(model, example)
         for _ in range(WARM_CALLS):
             network(*example)
-        shutdown_compile_workers()  # idle workers would disturb timed blocks
+        self.loaded()
         return lambda: network(*example)
+
+    def network(self, model: nn.Module, example: Sequence[Tensor]) -> Callable[..., object]:
+        """Return the network that its first calls compile, with a backward pass if it trains."""
+        import torch
+
+        compiled: Callable[..., object] = torch.compile(model, dynamic=False, fullgraph=True)
+        return compiled
+
+    def loaded(self) -> None:
+        """End the workers of the compiler: idle ones would disturb timed blocks."""
+        from torch._inductor.async_compile import shutdown_compile_workers
+
+        shutdown_compile_workers()
 
     def preload(self) -> None:
         """Import the compiler, so that its memory does not count as memory of the network."""

@@ -72,6 +72,7 @@ def choose(options: Options, console: Console | None) -> Choice:
         precision=words(options.precision),
         allocator=words(options.allocator),
         huge_pages=words(options.huge_pages),
+        workload=words(options.workload),
         weights=options.weights,
     )
     if options.threads is not None:

@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from bench.harness.plan import PRESETS
 from bench.models import forms, user, zoo
 from bench.paper import accuracy
+from bench.records.workload import WORKLOADS
 
 Names = Callable[[str], Iterable[str]]
 
@@ -62,6 +63,11 @@ def allocators(_: str) -> list[str]:
 def huge_pages(_: str) -> list[str]:
     """Return the names of the settings of huge pages."""
     return list(HUGE_PAGES)
+
+
+def workloads(_: str) -> list[str]:
+    """Return the names of the workloads."""
+    return list(WORKLOADS)
 
 
 def devices() -> list[str]:

@@ -216,6 +216,14 @@ class Options:
             autocompletion=completion.last_of_list(completion.huge_pages),
         ),
     ] = None
+    workload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="infer|train",
+            help="What a timed call does: an inference, or a training step.  [default: infer]",
+            autocompletion=completion.last_of_list(completion.workloads),
+        ),
+    ] = None
     preset: Annotated[
         str,
         typer.Option(

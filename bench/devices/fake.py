@@ -25,6 +25,7 @@ from bench.devices.sensors.sensor import Memory, Sensor
 from bench.records import Case, Chip, Gauges, Reading, Setting, Stage
 
 FORM_FACTORS = {"train": 1.0, "deploy": 0.85, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
+TRAINING_FACTOR = 3.0
 PROCESS_SPREAD = 0.03
 CALL_SPREAD = 0.02
 KERNEL_S = (0.001, 0.002)
@@ -257,11 +258,12 @@ def scripted_latency(case: Case) -> float:
     """Return the mean seconds of an iteration of a simulated network.
 
     seconds = alone * form factor * batch^0.7, where `alone` is 5 to 25 ms from a hash of the name.
-    A network with another form in each stage has the mean of their factors.
+    A network with another form in each stage has the mean of their factors. A training step takes
+    TRAINING_FACTOR times as long.
     """
     planted = PLANTED.fullmatch(case.model)
     network, percent = (planted[1], int(planted[2])) if planted else (case.model, 0)
     digest = hashlib.sha256(network.encode()).digest()
     alone = (0.005 + 0.02 * digest[0] / 255) * (1 + percent / 100)
     factor = statistics.fmean(FORM_FACTORS.get(each, 1.0) for each in case.form.split("-"))
-    return alone * factor * case.batch**0.7
+    return (TRAINING_FACTOR if case.trains else 1.0) * alone * factor * case.batch**0.7

@@ -14,12 +14,14 @@ from bench.devices import precision as precisions
 from bench.devices.allocators import ALLOCATORS
 from bench.devices.huge_pages import HUGE_PAGES
 from bench.errors import UnavailableError, UsageError, unknown
-from bench.records import DEFAULT, Chip
+from bench.records import DEFAULT, Chip, workload
+from bench.records.workload import TRAIN, WORKLOADS
 
 MAX_SIZE = 100_000
 MAX_CASES = 100_000
 OTHER_PRECISION = "Use another --precision, or another --backend."
-GRID = ("batch", "resolution", "precision", "backend", "allocator", "huge_pages")
+GRID = ("batch", "resolution", "precision", "backend", "allocator", "huge_pages", "workload")
+LEAST_TO_TRAIN = 2  # images: a BatchNorm of one value has no variance
 
 
 def check(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
@@ -36,6 +38,8 @@ def check(grid: Mapping[str, Sequence[Any]], networks: int, chip: Chip) -> None:
         )
     check_settings(grid, chip)
     _check_pairs(grid["backend"], grid["precision"], chip)
+    if TRAIN in grid["workload"]:
+        _check_training(grid, chip)
     for key in ("batch", "resolution"):
         for number in grid[key]:
             check_positive(key, number)
@@ -65,6 +69,30 @@ def _check_pairs(names: Sequence[str], precisions: Sequence[str], chip: Chip) ->
     for name, precision in itertools.product(names, precisions):
         if torch_device and (lack := BACKENDS[name].lacks_precision(precision, torch_device)):
             raise UnavailableError(f"no {precision} with {name} here: {lack}", OTHER_PRECISION)
+
+
+def _check_training(grid: Mapping[str, Sequence[Any]], chip: Chip) -> None:
+    """Raise UsageError for what no training step has."""
+    runs_torch = DEVICES[chip.device].runs_torch
+    for name in grid["backend"]:
+        if runs_torch and not BACKENDS[name].trains:
+            able = ", ".join(each for each, backend in BACKENDS.items() if backend.trains)
+            raise UsageError(f"{name} does not train networks", f"Use --backend {able}.")
+    for name in grid["precision"]:
+        if precisions.PRECISIONS[name].dtype != "float32" or precisions.is_quantised(name):
+            raise UsageError(
+                f"a training step is measured with weights in float32, not in {name}",
+                "Use --precision fp32, or tf32 on a GPU.",
+            )
+    if min(grid["batch"]) < LEAST_TO_TRAIN:
+        raise UsageError(
+            f"a training step needs at least {LEAST_TO_TRAIN} images", "For example: --batch 32"
+        )
+
+
+def _check_workload(name: str, chip: Chip) -> None:
+    if name not in WORKLOADS:
+        raise unknown("workload", name, WORKLOADS, known_as=workload.KNOWN_AS)
 
 
 def _check_precision(name: str, chip: Chip) -> None:
@@ -115,6 +143,7 @@ CHECKS = {
     "precision": _check_precision,
     "allocator": _check_allocator,
     "huge_pages": _check_huge_pages,
+    "workload": _check_workload,
 }
 
 

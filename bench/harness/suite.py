@@ -22,9 +22,11 @@ from bench.harness.networks import Network
 from bench.harness.plan import PRESETS, Plan
 from bench.models.user.fit import RGB
 from bench.records import DEFAULT, Case, Chip, Source
+from bench.records.workload import INFER, TRAIN
 from bench.storage import files
 
 DEFAULT_BATCH = (1, 128)
+TRAINING_BATCH = (32,)  # where nobody gives a batch
 DEFAULT_RESOLUTION = (224,)
 MAX_SUITE_BYTES = 2**20
 
@@ -50,6 +52,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     precision: tuple[str, ...] = ("fp32",)
     allocator: tuple[str, ...] = (DEFAULT,)
     huge_pages: tuple[str, ...] = (DEFAULT,)
+    workload: tuple[str, ...] = (INFER,)
     rounds: int | None = None
     profile: bool = False
     pace_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
@@ -69,6 +72,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     precision: tuple[str, ...] | None = None
     allocator: tuple[str, ...] | None = None
     huge_pages: tuple[str, ...] | None = None
+    workload: tuple[str, ...] | None = None
     weights: Path | None = None
     input: str | None = None
 
@@ -183,6 +187,8 @@ def _chosen(suite: Suite, overrides: Overrides) -> dict[str, Any]:
             "nothing to measure: no models were named",
             "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
         )
+    if set(chosen["workload"]) == {TRAIN} and chosen["batch"] == DEFAULT_BATCH:
+        chosen["batch"] = given.get("batch", TRAINING_BATCH)
     return chosen
 
 
@@ -205,19 +211,26 @@ def _cases(
             resolution=resolution,
             allocator=allocator,
             huge_pages=pages,
+            workload=workload,
         ): network
-        for batch, resolution, precision, backend, network, allocator, pages in itertools.product(
-            sorted(grid["batch"]),
-            grid["resolution"],
-            grid["precision"],
-            grid["backend"],
-            found,
-            grid["allocator"],
-            grid["huge_pages"],
+        for workload, batch, resolution, precision, backend, network, allocator, pages in (
+            itertools.product(
+                grid["workload"],
+                sorted(grid["batch"]),
+                grid["resolution"],
+                grid["precision"],
+                grid["backend"],
+                found,
+                grid["allocator"],
+                grid["huge_pages"],
+            )
         )
     }
     order = {resolution: place for place, resolution in enumerate(grid["resolution"])}
-    grouped = sorted(cases, key=lambda case: (case.batch, order.get(case.resolution, len(order))))
+    grouped = sorted(
+        cases,
+        key=lambda case: (case.trains, case.batch, order.get(case.resolution, len(order))),
+    )
     return {case: cases[case] for case in grouped}
 
 

@@ -18,6 +18,7 @@ from bench.records import Case, Chip
 
 USUAL = Case(model="", form="")  # names omit the backend, precision and resolution of this case
 USUAL_SETTING = f"{USUAL.backend} {USUAL.precision}"
+TRAINING = "training"
 RANDOM, OF_THE_CODE = "random", "as the code makes them"
 HASH = re.compile(rf"{content.HASH}(?=@|\+|$)")
 
@@ -65,6 +66,8 @@ def network_title(model: str, form: str, label: str = "") -> str:
 def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:
     """Return the settings that differ from eager, fp32 and 224 pixels: `compile fp16 288² arena`.
 
+    A training step is called `training`.
+
     With `with_threads`, the number of threads is always added: `compile 4 threads`. Without
     `with_size`, the size of an image is left out.
     """
@@ -74,7 +77,7 @@ def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -
         words.append(size(case))
     if with_threads:
         words.append(threads(case.threads))
-    return " ".join([*words, *_allocation(case)])
+    return " ".join([*words, *_allocation(case), *([TRAINING] * case.trains)])
 
 
 def allocation(case: Case) -> str:
@@ -140,7 +143,7 @@ def is_called(case: Case, text: str) -> bool:
     """Whether `text` is a name of the case, then any of its settings: `ResNet50 compile bf16`.
 
     Settings are words that `selector` and `title` print: the backend, the precision, `288²`,
-    `4 threads`, `batch 128`, the allocator.
+    `4 threads`, `batch 128`, the allocator, `training`.
     """
     words = text.split()
     return any(
@@ -171,9 +174,9 @@ def _is_name(case: Case, text: str) -> bool:
 
 def _has_settings(case: Case, words: Sequence[str]) -> bool:
     left = f" {' '.join(words).casefold()} "
-    batch = f"batch {case.batch}"
-    phrases = (case.backend, case.precision, size(case), threads(case.threads), batch)
-    for phrase in (*phrases, case.allocator, huge_pages.label(case.huge_pages)):
+    phrases = [case.backend, case.precision, size(case), threads(case.threads)]
+    phrases += [f"batch {case.batch}", case.allocator, huge_pages.label(case.huge_pages)]
+    for phrase in (*phrases, *([TRAINING] * case.trains)):
         left = left.replace(f" {phrase.casefold()} ", " ", 1)
     return not left.strip()
 

@@ -7,11 +7,13 @@ import hashlib
 import msgspec
 
 from bench.records.fields import Name, Whole
+from bench.records.workload import INFER, TRAIN
 
 DEFAULT = "default"  # what PyTorch does
 
 
-LEFT_OUT = {"input": "", "allocator": DEFAULT, "huge_pages": DEFAULT}  # of a case_id
+# Of a case_id, where they have these values
+LEFT_OUT = {"input": "", "allocator": DEFAULT, "huge_pages": DEFAULT, "workload": INFER}
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
@@ -21,7 +23,7 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     3 channels and `resolution` pixels each way. `label` is what tables call the model, "" for its
     usual title. It is no part of the identity of a case, and no record on disk has it: readers take
     it from the environments of the runs. `allocator` is a name of `bench.devices.allocators`, and
-    `huge_pages` one of `bench.devices.huge_pages`.
+    `huge_pages` one of `bench.devices.huge_pages`. `workload` is one of `bench.records.workload`.
     """
 
     model: Name
@@ -36,6 +38,7 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     label: Name = ""
     allocator: Name = DEFAULT
     huge_pages: Name = DEFAULT
+    workload: Name = INFER
 
     @property
     def case_id(self) -> str:
@@ -58,9 +61,17 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         return self.model if self.form == "plain" else f"{self.model}@{self.form}"
 
     @property
-    def group(self) -> tuple[str, int, int]:
-        """(device, batch, resolution): cases of one group are compared, so they take turns."""
-        return (self.device, self.batch, self.resolution)
+    def trains(self) -> bool:
+        """Whether a timed call is a training step."""
+        return self.workload == TRAIN
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """Device, batch, resolution and workload, where it is not inference.
+
+        Cases of one group are compared, so they take turns.
+        """
+        return (self.device, self.batch, self.resolution, *([self.workload] * self.trains))
 
     @property
     def allocation(self) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from bench.models.naming import without_hash
 from bench.paper import accuracy
 from bench.paper.accuracy import Given
 from bench.records import Record, of_cases
-from bench.report import claims, colours, devices, index, page, runtimes
+from bench.report import claims, colours, devices, index, page, runtimes, training
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import Reading, gather
@@ -110,7 +110,7 @@ def _by_model(given: Sequence[Given], records: Iterable[Sequence[Record]]) -> li
 
 def _unmatched(given: Sequence[Given], every: Sequence[DeviceResults]) -> list[str]:
     """A warning for each given accuracy whose model was not measured at its resolution."""
-    measured = {(row.case.model, row.case.resolution) for each in every for row in each.rows}
+    measured = {(row.case.model, row.case.resolution) for each in every for row in each.every}
     return [
         f"a top-1 is given for {each.model} at {each.accuracy.input_size} pixels, "
         "but no such case was measured"
@@ -125,7 +125,7 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     environments; every other page shows the latest.
     """
     last = own[-1]
-    rows = [row for each in own for row in each.rows]
+    rows = [row for each in own for row in each.every]
     pages: Pages = {}
     if rows:
         pages["results.md"] = results.to_markdown(rows).encode()
@@ -134,7 +134,7 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     pages |= paper_tables.render(devices.by_allocation([last]), only=numbers)
     for figure in FIGURES:
         pages |= figure.draw([last])
-    return pages | runtimes.render(last) | _profile_page(last)
+    return pages | runtimes.render(last) | training.render(last) | _profile_page(last)
 
 
 def joint(

@@ -56,7 +56,7 @@ def families_of(devices: Iterable[DeviceResults]) -> tuple[str, ...]:
     """
     best: dict[str, float] = {}
     for device in devices:
-        for row in device.rows:
+        for row in device.every:
             family, known = naming.family(row.case).name, row.accuracy()
             best[family] = max(best.get(family, 0.0), known.top1 if known else 0.0)
     return tuple(sorted(best, key=lambda family: -best[family]))

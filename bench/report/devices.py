@@ -26,7 +26,8 @@ class DeviceResults(msgspec.Struct, frozen=True):
     """One device in one environment. `label` is unique in the report.
 
     `latest` marks the environment that was measured last; tables, figures and claims use only
-    that one. `notes` tell the reader what is unfinished, failed or contradictory. `profiles` has
+    that one. `rows` are of inferences and `training` of training steps. `notes` tell the reader
+    what is unfinished, failed or contradictory. `profiles` has
     one entry per profiled case of this environment. `peaks` maps the case_id of a profile to the
     device's measured peak MAC/s and bytes/s. `families` are those of the whole report, in the order
     in which they take colours (`bench.report.colours`).
@@ -37,10 +38,16 @@ class DeviceResults(msgspec.Struct, frozen=True):
     environment: Environment
     latest: bool
     rows: list[Row]
+    training: list[Row] = []
     profiles: list[ProfileHistory] = []
     peaks: dict[str, Peaks] = {}
     notes: list[str] = []
     families: tuple[str, ...] = ()
+
+    @property
+    def every(self) -> list[Row]:
+        """The rows of inferences, then those of training steps."""
+        return [*self.rows, *self.training]
 
     @property
     def kind(self) -> str:
@@ -71,7 +78,8 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
                 label=name if is_last else f"{name} ({environment_id[:ID_SHOWN]})",
                 environment=environment,
                 latest=is_last,
-                rows=own,
+                rows=[row for row in own if not row.case.trains],
+                training=[row for row in own if row.case.trains],
                 profiles=[profile_history(records, case, environment_id) for case in cases],
                 peaks={key: value for key, value in peaks.items() if value},
                 notes=list(_notes(own, records, environment, ids if is_last else [])),
@@ -100,7 +108,7 @@ def by_allocation(every: Sequence[DeviceResults]) -> list[DeviceResults]:
 
 
 def _parts(device: DeviceResults) -> list[DeviceResults]:
-    cases = [row.case for row in device.rows]
+    cases = [row.case for row in device.every]
     firsts = [(known.rounds[0] if known.rounds else known.failure) for known in device.profiles]
     cases += [first.case for first in firsts if first]
     found = {case.allocation: case for case in cases}
@@ -118,6 +126,7 @@ def _part(device: DeviceResults, like: Case) -> DeviceResults:
         slug="-".join(filter(None, [device.slug, slug_of(words)])),
         label=f"{device.label}, {words}" if words else device.label,
         rows=[row for row in device.rows if row.case.allocation == like.allocation],
+        training=[row for row in device.training if row.case.allocation == like.allocation],
         profiles=[
             known
             for known in device.profiles

@@ -34,12 +34,12 @@ def load(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     for text in [*reading.unreadable, *reading.warnings]:
         warnings.warn(printable(text), stacklevel=3)
     every = [each for folder, records in found.items() for each in devices.of(folder.slug, records)]
-    rows = [row for each in every for row in each.rows]
+    rows = [row for each in every for row in each.every]
     if not rows:
         raise UsageError("profiles are on record, but no case was measured", MEASURE_FIRST)
     lines = frame(rows)
-    lines.insert(0, "slug", [each.slug for each in every for _ in each.rows])
-    lines.insert(1, "latest", [each.latest for each in every for _ in each.rows])
+    lines.insert(0, "slug", [each.slug for each in every for _ in each.every])
+    lines.insert(1, "latest", [each.latest for each in every for _ in each.every])
     return lines
 
 

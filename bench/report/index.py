@@ -26,12 +26,14 @@ ABOUT = {
     "results.tex": "every case as a LaTeX table, to print in a paper",
     "results.md": "every case: interval, verdict and its reasons",
     "runtimes.md": "the same networks in several backends, the fastest way to run each",
+    "training.md": "what a training step costs",
     "table2.md": "Table 2 of the paper: ImageWoof",
     "table3.md": "Table 3: Cifar100, 64 pixels",
     "table4.md": "Table 4: ImageNet-1K, latency and throughput",
     "table5.md": "Table 5: the ablation from ConvNeXt to RepNeXt",
     "table6.md": "Table 6: different devices",
     **{f"{figure.name}.png": figure.about for figure in FIGURES},
+    "training.png": "training steps against that of ConvNeXt-T",
     "latency-column.pdf": "latency of every network, to print in a paper",
     "profile.md": "the profiles in numbers",
 }
@@ -84,12 +86,12 @@ def _is_of_report(name: str) -> bool:
 
 
 def _line(device: DeviceResults) -> dict[str, str]:
-    levels = Counter(row.verdict.level for row in device.rows if row.verdict)
+    levels = Counter(row.verdict.level for row in device.every if row.verdict)
     verdicts = ", ".join(f"{count} {level}" for level, count in levels.most_common())
     return {
         "Device": markdown(device.label),
-        "Cases": str(len(device.rows)),
-        "Failed": str(sum(row.failure is not None for row in device.rows)),
+        "Cases": str(len(device.every)),
+        "Failed": str(sum(row.failure is not None for row in device.every)),
         "Verdicts": verdicts or NOTHING,
         "Profiles": str(sum(bool(known.rounds) for known in device.profiles)),
     }

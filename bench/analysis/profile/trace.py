@@ -16,6 +16,7 @@ import msgspec
 MARK = "bench:iteration"
 OPERATORS, KERNELS = ("cpu_op",), ("kernel", "gpu_memcpy", "gpu_memset")
 LAUNCHES = ("cuda_runtime", "cuda_driver")
+BACKWARD_EVENT, BACKWARD = "autograd::engine::evaluate_function: ", "autograd"
 MICRO = 1e-6
 # Events that torch.compile puts around its kernels; they do no work themselves.
 WRAPPERS = re.compile(
@@ -26,12 +27,16 @@ WRAPPERS = re.compile(
 class Arguments(msgspec.Struct, frozen=True):
     """Arguments of an event; `grid` and `occupancy_percent` are those of a kernel launch.
 
+    Operators have a `Sequence number` while gradients are recorded: that of the next node of the
+    graph. An event of the backward pass has that of its node.
+
     A kernel has the `External id` of the operator that launched it, in most releases of torch. It
     always has the `correlation` of the call of CUDA that launched it.
     """
 
     external_id: int | None = msgspec.field(name="External id", default=None)
     correlation: int | None = None
+    sequence: int | None = msgspec.field(name="Sequence number", default=None)
     grid: list[int] | None = None
     occupancy_percent: float | None = msgspec.field(name="est. achieved occupancy %", default=None)
 
@@ -120,7 +125,8 @@ def _events(content: bytes) -> Iterator[tuple[str, Event]]:
             if raw.ph == "X":
                 end = (raw.ts + raw.dur) * MICRO
                 arguments = raw.args or Arguments()
-                yield raw.cat, Event(raw.name, raw.ts * MICRO, end, str(raw.tid), arguments)
+                name = raw.name.replace(BACKWARD_EVENT, f"{BACKWARD}::")
+                yield raw.cat, Event(name, raw.ts * MICRO, end, str(raw.tid), arguments)
     except msgspec.DecodeError as error:
         raise TraceError(f"the trace cannot be read: {error}") from error
 
@@ -134,7 +140,8 @@ def _started_in(mark: Event, events: Sequence[Event]) -> Sequence[Event]:
 def _iteration(
     mark: Event, host: Sequence[Event], kernels: Sequence[Event], launches: Sequence[Event]
 ) -> Iteration:
-    own = [e for e in host if e.thread == mark.thread]
+    threads = {e.thread for e in host if e.name.startswith(BACKWARD)}  # the host waits for them
+    own = [e for e in host if e.thread in {mark.thread, *threads}]
     operators: list[Event] = []
     nested: list[list[Event]] = []
     for event in own:

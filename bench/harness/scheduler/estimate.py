@@ -18,6 +18,7 @@ SETUP_S = 2.5  # per case-round: start, build, fuse, load, check
 SCRIPTED_SETUP_S = 0.1  # on a simulated device, where no network runs
 LARGE_BATCH = 16
 UNKNOWN_MACS = 4.5e9  # per image of 224 pixels
+TRAINING_FACTOR = 3.0  # the backward pass computes two products for each one of the forward pass
 
 
 class CaseProgress(msgspec.Struct, frozen=True):
@@ -32,12 +33,14 @@ def guess_iteration_s(case: Case, macs: float | None) -> float:
     """Estimate the seconds of one iteration; `macs` are per image at 224 pixels.
 
     t = call_s + batch * macs * (resolution / 224)^2 / rate. `rate` is in MAC/s, for one thread or
-    for the whole device, as its driver says.
+    for the whole device, as its driver says. A training step is TRAINING_FACTOR times as long.
     """
     macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
     speed = DEVICES[case.device].speed
     rate = speed.macs_per_s if case.batch < LARGE_BATCH else speed.macs_per_s_large
-    return speed.call_s + case.batch * macs / (rate * (case.threads if speed.per_thread else 1))
+    rate *= case.threads if speed.per_thread else 1
+    factor = TRAINING_FACTOR if case.trains else 1.0
+    return speed.call_s + factor * case.batch * macs / rate
 
 
 def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:

@@ -168,10 +168,11 @@ def differences(case: Case) -> list[str]:
     The reference is the unfused form with eager, fp32, on the CPU.
     """
     first = case.form if forms.find(case.form).is_built else forms.REFERENCE
-    return [first] * (case.form != first) + _differences_of_setting(case)
+    return [first] * (case.form != first) + differences_of_setting(case)
 
 
-def _differences_of_setting(case: Case) -> list[str]:
+def differences_of_setting(case: Case) -> list[str]:
+    """List backend, precision and device of the reference where the case has other ones."""
     usual = Case(case.model, case.form)
     pairs = [
         (case.backend, usual.backend),
@@ -230,7 +231,7 @@ def inspect(
         raise CheckError(f"output of shape {shapes} for {case.batch} images")
     if not all(torch.isfinite(each).all() for each in tensors):
         raise CheckError("output is not finite")
-    if reference is None or not _differences_of_setting(case):
+    if reference is None or not differences_of_setting(case):
         return facts
     against = ", ".join(differences(case))
     checked = rows_of(output, case.batch, CHECKED_IMAGES)

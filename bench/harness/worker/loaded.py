@@ -131,22 +131,8 @@ class Loaded:
         return self._unseen.call(self._run, self._inputs, self._usual, now, typical_s)
 
     def changed(self) -> Changed:
-        """Return the settings that differed while the network was timed.
-
-        Those are the settings that have changed since `inspect`, or that cannot be set back. Where
-        another process may have changed one, the network is called once more: what it then changes
-        again was its work.
-        """
-        now, again = self._state.restore(), set[str]()
-        if any(each.is_open for each in now):
-            self._run()
-            again = {each.name for each in self._state.restore()}
-        found = Changed({}, {})
-        for each in self._state.changes:
-            if each.counts and (each in now or not each.is_restored):
-                is_open = each.is_open and each.name not in again
-                (found.unattributed if is_open else found.by_network)[each.name] = each.values
-        return found
+        """Return the settings that differed while the network was timed."""
+        return changed(self._run, self._state)
 
     def settings(self) -> Mapping[str, str | int]:
         """Return the settings of the runtime, and which file it executes."""
@@ -193,3 +179,22 @@ class Loaded:
             return None
         found = BACKENDS[self._case.backend].profile(self._run, self._artifact)
         return found and (found, sum(self._artifact.operators.values()))
+
+
+def changed(run: Callable[[], object], state: ProcessState) -> Changed:
+    """Return the settings that differed while a network was timed, which `run` calls.
+
+    Those are the settings that have changed since `state` restored them, or that cannot be set
+    back. Where another process may have changed one, the network is called once more: what it then
+    changes again was its work.
+    """
+    now, again = state.restore(), set[str]()
+    if any(each.is_open for each in now):
+        run()
+        again = {each.name for each in state.restore()}
+    found = Changed({}, {})
+    for each in state.changes:
+        if each.counts and (each in now or not each.is_restored):
+            is_open = each.is_open and each.name not in again
+            (found.unattributed if is_open else found.by_network)[each.name] = each.values
+    return found

@@ -12,7 +12,7 @@ from bench.backends import BACKENDS
 from bench.devices import Session, precision
 from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts, Job
-from bench.harness.worker import calls, check
+from bench.harness.worker import calls, check, training
 from bench.harness.worker.artifact_check import natural
 from bench.harness.worker.backend_check import check_in_float32
 from bench.harness.worker.calibration import NOT_ACCURATE, synthetic
@@ -37,7 +37,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
     The first round compares a fused form with the unfused network, in fp32 on the CPU. If backend,
     precision or device differ from eager, fp32, CPU, it also compares the output of the first call
     with that reference, on the network that will be timed. In a reduced precision, it first
-    compares the output of the backend in fp32. Later rounds only compare the structure.
+    compares the output of the backend in fp32. Later rounds only compare the structure. For a
+    training step, it compares gradients.
     Settings of the process that the network's code changes are set back after each stage.
     Raises CheckError for a wrong output or structure, and any error of the network or backend.
     """
@@ -65,6 +66,10 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         with explaining(case, original, seen):
             checked = _check(job, original, fused, seen, photos)
         state.restore()
+    if case.trains:
+        with clock.stage("load"):
+            return training.prepared(job, checked.facts, net, seen, session, state)
+    with clock.stage("check"):
         tolerance = checked.tolerance or precision.tolerance(case.precision, None)
         most_calls = CALLS if job.round == 1 else LATER_CALLS
         unseen = UnseenImages(case, net, seen, tolerance, most_calls)

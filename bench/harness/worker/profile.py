@@ -16,6 +16,7 @@ from bench.harness.protocol.messages import Job, Profiled
 from bench.harness.worker.peaks import peaks
 from bench.harness.worker.profiled_pass import (
     Recorder,
+    StepRecorder,
     TorchRecorder,
     fault_cost_s,
     run_pass,
@@ -86,7 +87,8 @@ def _recorder(job: Job, session: Session, prepared: Prepared) -> Recorder:
         if own := prepared.profiler():
             return RuntimeRecorder(*own, operators, session)
         raise TraceError(NO_PROFILER.format(job.case.backend))
-    return TorchRecorder(prepared.call, session, operators if backend.one_by_one else ())
+    recorder = StepRecorder if job.case.trains else TorchRecorder
+    return recorder(prepared.call, session, operators if backend.one_by_one else ())
 
 
 def check_profiler(backend: str, session: Session) -> None:

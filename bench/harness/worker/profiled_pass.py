@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.analysis.profile import trace
+from bench.analysis.profile import step, trace
 from bench.analysis.profile.breakdown import Samples
 from bench.analysis.profile.trace import MARK, Iteration, TraceError
 from bench.devices import Session, clocks
@@ -101,6 +101,15 @@ class TorchRecorder(Recorder):
     def event_cost_s(self) -> float:
         """Return the seconds that the profiler adds per event."""
         return event_cost_s(self._session)
+
+
+class StepRecorder(TorchRecorder):
+    """Torch's profiler for training steps; `operators` are those of the forward pass."""
+
+    def recorded(self) -> tuple[list[Iteration], Sequence[Operator]]:
+        """Return the steps of all blocks, and all operators of a step."""
+        seen, forward = super().recorded()
+        return seen, step.operators_of(seen[0], forward) if forward else ()
 
 
 def run_pass(

@@ -1,6 +1,6 @@
 """Every claim about efficiency, grouped by subject.
 
-Sections, tables and figures are the paper's. Claims about accuracy and training are not included.
+Sections, tables and figures are the paper's. Claims about accuracy are not included.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bench.report.claims import (
     reparameterisation,
     size_and_memory,
     throughput,
+    training,
     where_time_goes,
 )
 from bench.report.claims.claim import Claim
@@ -24,6 +25,7 @@ def groups() -> dict[str, tuple[Claim, ...]]:
         "Size and memory": size_and_memory.claims(),
         "Re-parameterisation": reparameterisation.claims(),
         "Throughput": throughput.claims(),
+        "Training": training.claims(),
         "Against other networks": against_others.claims(),
         **where_time_goes.groups(),
     }

@@ -18,6 +18,7 @@ from bench.analysis.rows import Row
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.models import naming
 from bench.records import Case, Measurement, Profile
+from bench.records.workload import INFER
 from bench.report.devices import DeviceResults
 from bench.report.tables.layouts import LATENCY_BATCH, setting_of, setting_of_case
 
@@ -26,18 +27,29 @@ BACKEND, PRECISION = naming.USUAL.backend, naming.USUAL.precision
 
 
 class Place(NamedTuple):
-    """A network of the paper and how it runs; batch 1 for latency, 128 for throughput."""
+    """A network of the paper and how it runs; batch 1 for latency, 128 for throughput.
+
+    With `workload` TRAIN, it is trained.
+    """
 
     model: str
     form: str = "plain"
     batch: int = LATENCY_BATCH
     resolution: int = naming.USUAL.resolution
     precision: str = PRECISION
+    workload: str = INFER
 
     @property
     def name(self) -> str:
         """The paper's name, with what differs from the usual setting: `RepNeXt-u3-T-sRep 64²`."""
-        case = Case(self.model, self.form, BACKEND, self.precision, resolution=self.resolution)
+        case = Case(
+            self.model,
+            self.form,
+            BACKEND,
+            self.precision,
+            resolution=self.resolution,
+            workload=self.workload,
+        )
         return naming.title(case)
 
 
@@ -116,7 +128,7 @@ class Evidence(NamedTuple):
         setting = setting_of(device)
         known = [(each.rounds[0].case, each) for each in device.profiles if each.rounds]
         return cls(
-            {_place(row.case): row for row in device.rows if setting_of_case(row.case) == setting},
+            {_place(row.case): row for row in device.every if setting_of_case(row.case) == setting},
             {_place(case): each for case, each in known if setting_of_case(case) == setting},
         )
 
@@ -142,4 +154,4 @@ class Evidence(NamedTuple):
 
 
 def _place(case: Case) -> Place:
-    return Place(case.model, case.form, case.batch, case.resolution, case.precision)
+    return Place(case.model, case.form, case.batch, case.resolution, case.precision, case.workload)

@@ -25,10 +25,10 @@ CSV_COLUMNS = (
 )
 
 INTRODUCTION = """\
-This page tests every statement of the paper about latency, throughput, size, memory, and where \
-the time goes. It also tests statements of ours, which the paper's tables show but its text does \
-not make. For each claim it shows the source, the value in the paper's own tables, and our value. \
-Claims about accuracy and training are not tested. Absolute milliseconds depend on the \
+This page tests every statement of the paper about latency, throughput, size, memory, the cost of \
+a training step, and where the time goes. It also tests statements of ours, which the paper's \
+tables show but its text does not make. For each claim it shows the source, the value in the \
+paper's own tables, and our value. Claims about accuracy and convergence are not tested. Absolute milliseconds depend on the \
 chip; Tables 2–6 show ours next to the paper's."""
 HOW_TO_READ = """\
 - *Where*: a section means that the paper makes the statement; its sentence is quoted under \
@@ -65,8 +65,8 @@ one in twenty intervals misses the true value.
 On a device of another kind, the claim **carries over** or **does not carry over**, by the same \
 rule. This does not tell whether the paper measured correctly.
 - We use only rows in the paper's setting: eager, fp32, the table's resolution, batch 1 for \
-latency and batch 128 for throughput. All rows have one number of threads: the chip's default, or \
-else the number of its last case. INVALID rows are not used.
+latency, batch 128 for throughput and batch 32 for training steps. All rows have one number of \
+threads: the chip's default, or else the number of its last case. INVALID rows are not used.
 - A device whose cases have several allocators has a column for each, which counts as a device of \
 its own: `arena` keeps the memory that a network frees, `default` gives it back to the system.
 - †: the value uses a SUSPECT row. *apart*: the networks did not take turns, so the interval \

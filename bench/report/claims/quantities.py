@@ -17,6 +17,7 @@ from bench import paper
 from bench.analysis.pairs import paired
 from bench.analysis.ratio import compare
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
+from bench.records.workload import INFER
 from bench.report.claims.evidence import (
     PRECISION,
     TOO_FEW,
@@ -64,8 +65,9 @@ class Ratio(msgspec.Struct, frozen=True):
         return f"{self.slow.name} / {self.fast.name}"
 
     def reported(self) -> float | None:
-        """The ratio of the printed numbers; None for other precisions: the paper has only fp32."""
-        if {self.slow.precision, self.fast.precision} != {PRECISION}:
+        """The ratio of the printed numbers; None for what the paper has no table of."""
+        usual = (PRECISION, INFER)
+        if {(each.precision, each.workload) for each in (self.slow, self.fast)} != {usual}:
             return None
         rows = [
             paper.find(self.table, self.device, place.model, place.form)

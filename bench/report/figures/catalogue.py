@@ -67,6 +67,7 @@ def _roofline(devices: Sequence[DeviceResults]) -> Files:
 
 def _of_smallest_batch(device: DeviceResults) -> list[Profile]:
     found = [known.profile for known in device.profiles if known.rounds]
+    found = [profile for profile in found if not profile.case.trains]
     batch = min((profile.case.batch for profile in found), default=1)
     return [profile for profile in found if profile.case.batch == batch]
 

@@ -199,7 +199,7 @@ def setting_of(device: DeviceResults) -> Setting:
     (`devices.by_allocation`).
     """
     chip = device.environment.chip
-    cases = [row.case for row in device.rows]
+    cases = [row.case for row in device.every]
     cases = cases or [each.rounds[0].case for each in device.profiles if each.rounds]
     counts = [
         case.threads

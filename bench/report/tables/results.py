@@ -104,7 +104,8 @@ def _section(row: Row) -> tuple[object, ...]:
 def _heading(case: Case) -> str:
     memory = naming.allocation(case)
     size = markdown(naming.size(case))
-    return f"## Batch {case.batch} at {size}" + f", {markdown(memory)}" * bool(memory)
+    kind = ", training steps" * case.trains
+    return f"## Batch {case.batch} at {size}{kind}" + f", {markdown(memory)}" * bool(memory)
 
 
 def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,233 @@
+"""A training step as the timed call: forward in training mode, loss, backward and AdamW.
+
+The images are those of an inference, the classes are drawn, and the rate is so small that the last
+step does the same work as the first one. Before anything is timed, the gradients of a step are
+compared with those of eager mode in fp32 on the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from msgspec import structs
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.backends import BACKENDS
+from bench.devices import Session
+from bench.devices.process_state import ProcessState
+from bench.harness.protocol.messages import CaseFacts, Job
+from bench.harness.worker.check import CheckError, differences_of_setting
+from bench.harness.worker.inputs import SEED, first
+from bench.harness.worker.loaded import changed
+from bench.harness.worker.outputs import tensors_of
+from bench.harness.worker.timing import Clock, Prepared, Unseen, timed_call
+from bench.harness.worker.unseen import WRONG, StoredAnswerError, varied
+from bench.models import counter
+from bench.models.copies import with_own_state
+from bench.models.operators import operators
+from bench.records import Case, Check, Operator
+
+RATE, DECAY = 1e-6, 0.05
+# Of the norm of a parameter's gradient, which counts as SMALLEST times the largest norm at least:
+# rounding decides gradients that would be 0, as that of a bias before a BatchNorm.
+GRADIENT_TOLERANCE, SMALLEST = 0.01, 0.01
+# An unseen loss may differ by a part of what the images change, and by rounding.
+LOSS_ALLOWED, LOSS_ROUNDING = 0.2, 1e-5
+NO_LOGITS = "a training step needs logits of shape (images, classes), and the network returns {}"
+NO_GRADIENT = "no parameter of the network has a gradient: nothing can be trained"
+
+
+class Step:
+    """Training steps of `net`, which `run` executes. Called, it makes one and returns the loss."""
+
+    def __init__(
+        self,
+        run: Callable[..., object],
+        net: nn.Module,
+        inputs: Sequence[Tensor],
+        targets: Tensor,
+    ) -> None:
+        self.net, self.inputs, self.targets = net, inputs, targets
+        self._run = run
+        self._optimiser = torch.optim.AdamW(trainable(net), lr=RATE, weight_decay=DECAY)
+
+    def __call__(self) -> Tensor:
+        """Make a step. Gradients are computed, whatever mode the process is in."""
+        with torch.inference_mode(False):
+            loss = loss_of(self._run, self.inputs, self.targets)
+            loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
+            self._optimiser.step()
+            self._optimiser.zero_grad()
+        return loss.detach()
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of a step that changes no parameter."""
+        found = gradients(self._run, self.net, self.inputs, self.targets)
+        self._optimiser.zero_grad()
+        return found
+
+
+class Trained:
+    """A network that is trained, step by step, and what is known of it before the first step."""
+
+    def __init__(self, case: Case, facts: CaseFacts, step: Step, state: ProcessState) -> None:
+        self._case = case
+        self._facts = facts
+        self._step = step
+        self._state = state
+        self._copy = with_own_state(step.net)  # has the weights of the trained network
+        self._sums = _sums(step.net)
+
+    def prepared(self) -> Prepared:
+        """Return the functions that the child calls."""
+        return Prepared(
+            self._step,
+            self.inspect,
+            compare=self.compare,
+            changed=lambda: changed(self._step, self._state),
+            operators=self.operators,
+            unseen=self.unseen,
+        )
+
+    def inspect(self, loss: object) -> CaseFacts:
+        """Check the first step: its loss is finite, and it has changed the weights."""
+        self.compare(loss)
+        if _sums(self._step.net) == self._sums:
+            raise CheckError("the step has changed no parameter of the network")
+        self._state.restore()
+        notes = dict.fromkeys([*self._facts.notes, *self._state.notes])
+        return structs.replace(self._facts, notes=list(notes))
+
+    def compare(self, loss: object) -> None:
+        """Raise CheckError where a loss is not finite."""
+        if not (isinstance(loss, Tensor) and math.isfinite(float(loss))):
+            raise CheckError(f"the loss of a training step is {float(loss)}")  # type: ignore[arg-type]
+
+    def unseen(self, now: Clock, typical_s: float) -> Unseen:
+        """Time a step on images and classes that it never had, and one on known ones.
+
+        Raises StoredAnswerError where its loss is not that of a copy in eager mode.
+        """
+        step, found = self._step, Unseen([], [])
+        losses: list[Tensor] = []
+        found.repeated_s.append(timed_call(lambda: losses.append(step()), now))
+        for ours, image in zip(step.inputs, varied(step.inputs, 1), strict=True):
+            ours.copy_(image)
+        step.targets.copy_(step.targets.roll(1))
+        with torch.inference_mode(False), torch.no_grad():
+            expected = float(loss_of(self._copy, step.inputs, step.targets))
+        found.unseen_s.append(timed_call(lambda: losses.append(step()), now))
+        before, given = map(float, losses)
+        limit = max(LOSS_ALLOWED * abs(before - expected), LOSS_ROUNDING * abs(expected))
+        if not abs(given - expected) <= limit:
+            raise StoredAnswerError(WRONG.format(f"the loss is {given:.6g}, not {expected:.6g}"))
+        return found
+
+    def operators(self) -> list[Operator]:
+        """List the operators of the forward pass, where torch executes them one by one."""
+        mode = counter.visible_mode() if BACKENDS[self._case.backend].one_by_one else None
+        return operators(self._copy, self._step.inputs, mode) if mode else []
+
+
+def prepared(
+    job: Job,
+    facts: CaseFacts,
+    net: nn.Module,
+    seen: Sequence[Tensor],
+    session: Session,
+    state: ProcessState,
+) -> Prepared:
+    """Return training steps of `net`, a network in fp32 on the CPU, on the first images of `seen`.
+
+    The first round compares the gradients with those of eager mode, in fp32 on the CPU. Raises
+    CheckError where they differ.
+    """
+    case, backend = job.case, BACKENDS[job.case.backend]
+    with torch.inference_mode(False):
+        given = [each.clone() for each in first(seen, case.batch)]
+        reference = copy.deepcopy(net).train()  # made here, its tensors have gradients
+        trained = copy.deepcopy(reference).to(session.torch_device)
+        targets = _targets(reference, given)
+        inputs = [each.to(session.torch_device, copy=True) for each in given]
+        run = backend.network(trained, inputs)
+        step = Step(run, trained, inputs, targets.to(session.torch_device, copy=True))
+        ours = step.gradients()
+        backend.loaded()
+        others = differences_of_setting(case)
+        if job.facts is None and others:
+            expected = gradients(reference, reference, given, targets)
+            check = _compared(ours, expected, f"gradients, {', '.join(others)}")
+            facts = structs.replace(facts, check=check)
+        state.restore()
+        return Trained(case, facts, step, state).prepared()
+
+
+def trainable(net: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that have a gradient. Raises CheckError where there is none."""
+    found = [each for each in net.parameters() if each.requires_grad]
+    if not found:
+        raise CheckError(NO_GRADIENT)
+    return found
+
+
+def loss_of(run: Callable[..., object], inputs: Sequence[Tensor], targets: Tensor) -> Tensor:
+    """Return the cross-entropy of the network's first output, (N, classes), and classes (N)."""
+    return functional.cross_entropy(_logits(run(*inputs)), targets)
+
+
+def gradients(
+    run: Callable[..., object], net: nn.Module, inputs: Sequence[Tensor], targets: Tensor
+) -> list[Tensor]:
+    """Return the gradient of each trainable parameter; zeros where the loss does not use it."""
+    loss_of(run, inputs, targets).backward()  # type: ignore[no-untyped-call, unused-ignore]
+    found = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in trainable(net)]
+    return [each.to("cpu", torch.float64) for each in found]
+
+
+def gradient_error(ours: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Return the largest error of a parameter's gradient, as a share of its norm.
+
+    e = max over p of |g_p - r_p| / max(|r_p|, SMALLEST * max over q of |r_q|).
+    """
+    norms = [float(each.norm()) for each in expected]
+    least = SMALLEST * max(norms) or 1.0
+    errors = [float((own - each).norm()) for own, each in zip(ours, expected, strict=True)]
+    shares = [error / max(norm, least) for error, norm in zip(errors, norms, strict=True)]
+    return math.inf if any(map(math.isnan, shares)) else max(shares)
+
+
+def _compared(ours: Sequence[Tensor], expected: Sequence[Tensor], against: str) -> Check:
+    error = gradient_error(ours, expected)
+    if not error <= GRADIENT_TOLERANCE:
+        raise CheckError(
+            f"a gradient differs from that of eager mode by {error:.2g} of its norm; tolerated is "
+            f"{GRADIENT_TOLERANCE}"
+        )
+    largest = max(float((own - each).abs().max()) for own, each in zip(ours, expected, strict=True))
+    return Check(against, largest, error, GRADIENT_TOLERANCE)
+
+
+def _targets(net: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """Draw a class for each image."""
+    with torch.no_grad():
+        logits = _logits(with_own_state(net)(*inputs))
+    source = torch.Generator().manual_seed(SEED)
+    return torch.randint(logits.shape[1], logits.shape[:1], generator=source)
+
+
+def _logits(output: object) -> Tensor:
+    tensors = tensors_of(output)
+    if not tensors:
+        raise CheckError(NO_LOGITS.format(f"a {type(output).__name__} without tensors"))
+    if tensors[0].dim() != 2 or not tensors[0].is_floating_point():
+        raise CheckError(NO_LOGITS.format(f"{tuple(tensors[0].shape)}"))
+    return tensors[0]
+
+
+def _sums(net: nn.Module) -> list[float]:
+    """The sum of each trainable parameter, which a step changes."""
+    return [float(each.detach().double().sum()) for each in trainable(net)]
