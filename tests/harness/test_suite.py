@@ -69,6 +69,15 @@ def test_a_suite_gives_the_shape_of_an_image_and_flags_replace_it(tmp_path):
         (("resnet50",), {"allocator": ("jemaloc",)}, "Did you mean jemalloc"),
         (("resnet50",), {"allocator": ("ptmalloc",)}, "That is `default`"),
         (("resnet50",), {"huge_pages": ("on",)}, "That is `madvise`"),
+        (("resnet50",), {"workload": ("training",)}, "That is `train`"),
+        (("resnet50",), {"workload": ("trian",)}, "Did you mean train"),
+        (("resnet50",), {"workload": ("train",), "batch": (1,)}, "needs at least 2 images"),
+        (("resnet50",), {"workload": ("train",), "precision": ("bf16",)}, "weights in float32"),
+        (
+            ("resnet50",),
+            {"workload": ("train",), "backend": ("onnxruntime",)},
+            "onnxruntime does not train networks",
+        ),
         (("resnet50",), {"allocator": ()}, "allocator is empty"),
         (("resnet50",), {"batch": (0,)}, "batch 0"),
         (("resnet50",), {"batch": (-1,)}, "batch -1"),
@@ -80,6 +89,20 @@ def test_unknown_names_and_invalid_numbers_are_refused_with_a_remedy(models, ove
     with pytest.raises(UsageError) as refused:
         expanded(*models, **overrides)
     assert said in str(refused.value)
+
+
+def test_a_training_step_has_a_batch_of_its_own_and_comes_after_inferences():
+    (case,) = expanded("resnet50", workload=("train",))
+    assert (case.workload, case.batch) == ("train", 32)
+    (case,) = expanded("resnet50", workload=("train",), batch=(8,))
+    assert case.batch == 8
+    both = expanded("resnet50", workload=("train", "infer"), batch=(8, 64))
+    assert [(case.workload, case.batch) for case in both] == [
+        ("infer", 8),
+        ("infer", 64),
+        ("train", 8),
+        ("train", 64),
+    ]
 
 
 def test_every_shipped_suite_expands():

@@ -18,3 +18,12 @@ def test_another_allocation_is_another_case_in_the_same_group(change):
     assert other.case_id != MOBILE.case_id
     assert other.group == MOBILE.group  # they take turns
     assert other.setting != MOBILE.setting  # two networks are not compared across it
+
+
+def test_a_training_step_is_another_case_in_a_group_of_its_own():
+    other = structs.replace(MOBILE, workload="train")
+    assert other.case_id != MOBILE.case_id
+    assert other.group != MOBILE.group
+    assert other.ranked_with != MOBILE.ranked_with
+    assert other.trains
+    assert not MOBILE.trains

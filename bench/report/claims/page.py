@@ -28,8 +28,8 @@ INTRODUCTION = """\
 This page tests every statement of the paper about latency, throughput, size, memory, the cost of \
 a training step, and where the time goes. It also tests statements of ours, which the paper's \
 tables show but its text does not make. For each claim it shows the source, the value in the \
-paper's own tables, and our value. Claims about accuracy and convergence are not tested. Absolute milliseconds depend on the \
-chip; Tables 2–6 show ours next to the paper's."""
+paper's own tables, and our value. Claims about accuracy and convergence are not tested. Absolute \
+milliseconds depend on the chip; Tables 2–6 show ours next to the paper's."""
 HOW_TO_READ = """\
 - *Where*: a section means that the paper makes the statement; its sentence is quoted under \
 *Network by network*. *ours; Table 6* means that the statement is ours, derived from that table.
