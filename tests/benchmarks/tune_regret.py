@@ -4,9 +4,9 @@
 
 MobileOne-S0 at 128 pixels, on two CPUs: first a tuning, then three rounds of every combination of
 the same forms, backends and settings, then the winners of both in turns, in new processes (40
-minutes, below FOLDER; what is complete is not measured again). The program prints how much slower the
-winner of the tuning is, and exits with 1 if that is more than 2 % for sure. It also prints what a
-tuner would take that times twenty calls of each candidate in one process, and its loss.
+minutes, below FOLDER; what is complete is not measured again). The program prints how much slower
+the winner of the tuning is, and exits with 1 if that is more than 2 % for sure. It also prints what
+a tuner would take that times twenty calls of each candidate in one process, and its loss.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TOGETHER = ("--resolution", "128", "--preset", "quick")
 TUNE = ("tune", NETWORK, "--backend", BACKENDS, "--for", "8m", *TOGETHER)
 EVERYTHING = (
     *("run", "--models", NETWORK, "--backend", BACKENDS, "--batch", "1", "--rounds", "3"),
-    *("--allocator", "default,arena", "--huge-pages", "default,always,never", *TOGETHER),
+    *("--allocator", "default,arena", "--huge-pages", "default,madvise,never", *TOGETHER),
 )
 CALLS = 20
 GOOD_ENOUGH = 1.02
