@@ -103,7 +103,9 @@ def _entries(kind: str) -> list[Entry]:
         yours = "your own network: a function that returns it"
         return [*named, _entry("timm/<name>", others), _entry("file.py:factory", yours)]
     if kind == "forms":
-        return [_entry(name, form.about) for name, form in forms.FORMS.items()]
+        each_stage = "a form for each of the four stages of a RepNeXt, as srep-rrep-rrep-rrep"
+        entries = [_entry(name, form.about) for name, form in forms.FORMS.items()]
+        return [*entries, _entry("FORM-FORM-FORM-FORM", each_stage)]
     if kind == "devices":
         return [_device(name) for name in (*devices.DEVICES, *devices.ALIASES)]
     if kind == "backends":

@@ -109,7 +109,8 @@ class TuneOptions:
         bool,
         typer.Option(
             "--stages",
-            help="Also try the fastest candidate with one stage in another form (RepNeXt alone).",
+            help="Also try the fastest candidate with one stage in another form (RepNeXt and "
+            "Shortcut-act).",
         ),
     ] = False
     time: Annotated[
@@ -305,11 +306,11 @@ def _tuned(sweep: Sweep, tuning: Tuning, plan: Plan, limits: tuple[float, float]
     place = Place(plan, sweep.store, sweep.environment, sweep.choice.sources)
     tell = functools.partial(say, sweep.console)
     tuner = Tuner(tuning, place, for_s, margin, tell, interrupts.check)
-    done = tuner.run()
-    found = result_of(done, sweep.store.records, sweep.environment, margin)
-    if found.outcome.candidate:
-        tuner.measure_peaks(found.in_fp32.threads)
-    return result_of(done, sweep.store.records, sweep.environment, margin)
+    done, board = tuner.run()
+    found = result_of(done, sweep.store.records, sweep.environment, margin, board)
+    if found.outcome.candidate is None or found.peaks:
+        return found
+    return found._replace(peaks=tuner.peaks(found.in_fp32.threads))
 
 
 def _command(options: TuneOptions, recipe: Path) -> str:
@@ -333,14 +334,14 @@ def _write(result: Result, sweep: Sweep) -> list[Path]:
 
     folder, name = sweep.store.path.parent, result.tuning.name
     recipe = recipe_of(result.outcome, sweep.environment)
-    tunings = tuning.all_in(folder, sweep.environment.environment_id)
-    table = overview.to_markdown(tunings, sweep.store.records, sweep.environment, result.margin)
-    pages = {
+    own = {
         f"{name}.md": page.to_markdown(result, sweep.environment).encode(),
         f"{name}.recipe.json": msgspec.json.format(msgspec.json.encode(recipe), indent=1),
-        "tuned.md": table.encode(),
     }
-    return write_pages(folder, pages)
+    written = write_pages(folder, own)
+    alike, margin = tuning.all_like(result.tuning, folder), result.margin
+    table = overview.to_markdown(alike, sweep.store.records, sweep.environment, margin)
+    return [*written, *write_pages(folder, {"tuned.md": table.encode()})]
 
 
 def _to_builtins(result: Result) -> dict[str, object]:

@@ -239,7 +239,7 @@ def find(name: str) -> Form:
         suffix=f"@{name}",
         label=name,
         marker=CROSS,
-        colour="#000000",
+        colour=None if is_mixture(name) else "#000000",
         arrow=name,
     )
 

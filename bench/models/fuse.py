@@ -118,20 +118,26 @@ def _is_ours(model: nn.Module) -> bool:
 def _is_merged(model: nn.Module, form: str) -> bool:
     """Whether `form` can no longer be made.
 
-    RepNeXt then has no blocks, and RepLKNet has no BatchNorm, or no branches for MERGE to merge.
+    RepNeXt then has a stage without blocks, and RepLKNet has no BatchNorm, or no branches for MERGE
+    to merge.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from bench.models.repnext import RepNeXt
 
     if isinstance(model, RepNeXt) and not forms.find(form).is_built:
-        steps = forms.BLOCK_STEPS
-        return not any(hasattr(module, step) for module in model.modules() for step in steps)
+        stages = [part for name, part in model.named_children() if name.startswith("stage")]
+        return not all(map(_has_blocks, stages or [model]))
     if not _is_ours(model):
         return False
     if forms.MERGE in forms.find(form).steps:
         return not any(hasattr(module, forms.MERGE) for module in model.modules())
     return not any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def _has_blocks(part: nn.Module) -> bool:
+    """Whether a part of a RepNeXt has blocks that can get another form."""
+    return any(hasattr(each, step) for each in part.modules() for step in forms.BLOCK_STEPS)
 
 
 def _merge(model: nn.Module, form: str, example: Sequence[Tensor]) -> Fused:

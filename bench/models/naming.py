@@ -159,6 +159,10 @@ def by_title(entry: str) -> str:
     """
     if entry in zoo.ZOO:
         return entry
+    title, _, form = entry.rpartition("@")
+    if forms.is_mixture(form):  # which `_entries` does not have
+        whole = _entries().get(f"{title}@{forms.by_stage(form)[0]}".casefold(), "")
+        return f"{whole.partition('@')[0] or title}@{form}"
     return _entries().get(entry.casefold(), entry)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ def left(share: float | None, peaks: Peaks | None) -> str:
 def stages(tuning: Tuning, board: Board, seconds: Mapping[Case, float]) -> str:
     """Say whether another form in one stage is faster; "" where that was not asked.
 
-    `seconds` are the latencies of the search.
+    `seconds` are the latencies of the search, without candidates that were refused.
     """
     if not tuning.space.stages:
         return ""
@@ -126,24 +127,32 @@ def stages(tuning: Tuning, board: Board, seconds: Mapping[Case, float]) -> str:
     if not tried:
         return "Stages: no stage was tried in another form."
     best = min(tried, key=tried.__getitem__)
-    whole = min(seconds.keys() - tried.keys(), key=seconds.__getitem__)
+    mixed = next((case for case in tuning.finalists if case in tried), None)
+    count = f"the best of {len(tried)} with another form in one stage"
     for given in board.answers:
-        first, second = sorted(given.question.cases, key=lambda case: case in tried)
-        if second not in tried or first in tuning.baselines or given.ratio is None:
+        others = given.question.cases - {mixed}
+        if mixed not in given.question.cases or not others <= set(tuning.finalists):
             continue
-        finding, ratio = final.seen_from(given, second)
+        (other,) = others
+        finding, ratio = final.seen_from(given, mixed)
         if ratio:
             gain = "it is faster" if finding == "FASTER" else "no gain is proven"
             return (
-                f"Stages: {second.name} takes {ratio.point:.3f} times as long as {first.name} "
-                f"({ratio.low:.3f} to {ratio.high:.3f}), the best of {len(tried)} with another "
-                f"form in one stage: {gain}."
+                f"Stages: {mixed.name} takes {ratio.point:.3f} times as long as {other.name} "
+                f"({ratio.low:.3f} to {ratio.high:.3f}), {count}: {gain}."
             )
+    if mixed:
+        return f"Stages: {mixed.name}, {count}, was not compared in the final: no gain is proven."
+    whole = [case for case in seconds if _differ_in_form(case, best) and case not in tried]
+    ratio_s = tried[best] / min((seconds[case] for case in whole), default=math.nan)
     return (
-        f"Stages: no gain from another form in one stage. Of {len(tried)}, the best in the search "
-        f"was {best.name}, which takes {tried[best] / seconds[whole]:.3f} times as long as "
-        f"{whole.name}."
+        f"Stages: no gain from another form in one stage. {best.name}, {count}, takes "
+        f"{significant(ratio_s, 4)} times as long in the search as the network in one form."
     )
+
+
+def _differ_in_form(one: Case, other: Case) -> bool:
+    return msgspec.structs.replace(one, form=other.form) == other
 
 
 def untried(tuning: Tuning) -> str:

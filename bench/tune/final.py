@@ -63,16 +63,21 @@ def outcome(tuning: Tuning, board: Board, failed: Collection[Case] = ()) -> Outc
     """The answer of the final; the cases in `failed` are left out.
 
     A candidate that is FASTER comes first, and of two such the second finalist only if it is FASTER
-    than the first; a mixture of forms is the second one. Without one, a candidate that may still be
-    faster comes first. Where all finalists are forms in eager mode, the slower one is the
-    candidate.
+    than the first. A mixture of forms counts only if it is FASTER than the network in one form.
+    Without a candidate that is FASTER, one that may still be comes first. Where all finalists are
+    forms in eager mode, the slower one is the candidate.
     """
     answers, eager = _answers(board, failed), _eager(tuning)
     others = [case for case in tuning.finalists if case not in tuning.space.forms]
-    others.sort(key=lambda case: forms.is_mixture(case.form))
     if not others:
         return _of_forms(tuning, answers) or _unknown(tuning, board)
-    found = {case: each for case in others if (each := _against(answers, eager, case))}
+    whole = [case for case in tuning.finalists[:2] if not _is_mixture(case) and case not in failed]
+    found = {
+        case: each
+        for case in sorted(others, key=_is_mixture)
+        if (each := _against(answers, eager, case))
+        and (not _is_mixture(case) or all(_is_faster(answers, case, each) for each in whole))
+    }
     proven = [case for case, each in found.items() if each.finding == "FASTER"]
     if proven:
         better = [case for case in proven[1:] if _is_faster(answers, case, proven[0])]
@@ -84,7 +89,8 @@ def exact(
     tuning: Tuning, board: Board, found: Outcome, failed: Collection[Case] = ()
 ) -> Outcome | None:
     """The outcome for the fastest finalist in fp32; None if `found` is about it, or without one."""
-    candidate = next((case for case in tuning.finalists if case.precision == EXACT), None)
+    exact_ones = [case for case in tuning.finalists if case.precision == EXACT]
+    candidate = min(exact_ones, key=_is_mixture, default=None)
     about = found.candidate and found.candidate.precision
     if candidate is None or candidate in tuning.space.forms or about == EXACT:
         return None
@@ -98,6 +104,10 @@ def _answers(board: Board, failed: Collection[Case]) -> dict[frozenset[Case], An
         for each in board.answers
         if each.question.cases.isdisjoint(failed)
     }
+
+
+def _is_mixture(case: Case) -> bool:
+    return forms.is_mixture(case.form)
 
 
 def _eager(tuning: Tuning) -> list[Case]:

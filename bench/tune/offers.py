@@ -30,13 +30,14 @@ def space(
     """Return all that can vary on `chip`, and sentences on what cannot be tried here.
 
     `forms` are cases in eager mode. Without `named_backends`, every backend that works here is
-    tried. Raises UsageError or UnavailableError for a backend or precision that was named and does
-    not work, and UsageError where there is nothing to choose.
+    tried. With `stages`, each stage of the fastest candidate is tried in another form. Raises
+    UsageError or UnavailableError for a backend or precision that was named and does not work, and
+    UsageError where there is nothing to choose, or no stage with a choice.
     """
     if stages and not mixable([form.form for form in forms]):
         raise UsageError(
-            f"{forms[0].model} has no stages that may have another form",
-            "Leave --stages out: it is for a RepNeXt with all its forms.",
+            f"no stage of {forms[0].name} may have another form",
+            "Leave --stages out: it is for all forms of a RepNeXt or a Shortcut-act.",
         )
     lacking: list[str] = []
     grid.check_settings({"backend": named_backends or (), "precision": precisions}, chip)

@@ -15,6 +15,8 @@ from bench.records import Case, Environment, Failure, Measurement, Peaks, Record
 from bench.tune import answer, final
 from bench.tune.final import Outcome
 from bench.tune.ranking import latencies
+from bench.tune.search import refused
+from bench.tune.space import EXACT
 from bench.tune.tuning import Tuning
 
 
@@ -50,21 +52,26 @@ class Result(NamedTuple):
             found.append(answer.origin(steps))
         if self.exact:
             found.append(f"In fp32: {answer.sentence(self.exact, self.margin)}")
-        found.append(answer.stages(self.tuning, self.board, self.latencies))
+        elif self.outcome.winner.precision != EXACT:
+            found.append(f"In fp32: no gain over {self.outcome.baseline.name} was found.")
+        out = refused(self.tuning.space, self.search)
+        seconds = {case: each for case, each in self.latencies.items() if case not in out}
+        found.append(answer.stages(self.tuning, self.board, seconds))
         found += [answer.left(self.share_of_peak, self.peaks), answer.untried(self.tuning)]
         return [each for each in found if each]
 
     @property
     def in_fp32(self) -> Case:
-        """The fastest way in fp32 that the final knows."""
-        return (self.exact or self.outcome).winner
+        """The fastest way in fp32 that the final knows: at least the best form in eager mode."""
+        found = self.exact or self.outcome
+        return found.winner if found.winner.precision == EXACT else found.baseline
 
     @property
     def share_of_peak(self) -> float | None:
         """The share of the peak rate that `in_fp32` reaches in the final; None if unknown."""
         case = self.in_fp32
         latency_s = self.latency_s(case)
-        if not (latency_s and self.peaks and self.peaks.precision == case.precision):
+        if not (latency_s and self.peaks):
             return None
         cost = next(each.cost for each in measured(self.final) if each.case == case)
         return answer.share_of_peak(cost, case.batch, latency_s, self.peaks)
@@ -81,14 +88,21 @@ class Result(NamedTuple):
 
 
 def result_of(
-    tuning: Tuning, records: Sequence[Record], environment: Environment, margin: float
+    tuning: Tuning,
+    records: Sequence[Record],
+    environment: Environment,
+    margin: float,
+    board: Board | None = None,
 ) -> Result:
-    """Return the result that `records` give, which are all those of the tuning's folder."""
+    """Return the result that `records` give, which are all those of the tuning's folder.
+
+    `board` is that of a final that has just ended; it also knows why more rounds do not decide.
+    """
     of_search, of_final = (
         [each for each in of_cases(records) if each.run_id in runs]
         for runs in (tuning.search_runs, tuning.final_runs)
     )
-    board = board_of(tuning, records, environment, margin)
+    board = board or board_of(tuning, records, environment, margin)
     failed = failures_in(of_final)
     outcome = final.outcome(tuning, board, failed)
     exact = final.exact(tuning, board, outcome, failed)

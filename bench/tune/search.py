@@ -125,12 +125,12 @@ class Search:
         return self._only(tuning, [case for case in ranked if case in kept])
 
     def _with_finalists(self, tuning: Tuning) -> Tuning:
-        """Take the fastest of those in the race, and the fastest in fp32 if it is no plain form."""
+        """Take the fastest of those in the race, and the fastest in fp32 that is no plain form."""
         ranked, seconds = self._ranked(tuning), self._latencies()
         alive = [case for case in ranked if case in tuning.alive]
         fastest = _first(alive, FINALISTS)
-        if all(case.precision != EXACT for case in fastest):
-            exact = [case for case in alive if case.precision == EXACT]
+        if not any(_is_whole_in_fp32(case) for case in fastest):
+            exact = filter(_is_whole_in_fp32, alive)
             fastest += [case for case in exact if case not in tuning.space.forms][:1]
         eager = [case for case in ranked if case in tuning.space.forms]
         near = [case for case in eager if seconds[case] <= AS_FAST * seconds[eager[0]]]
@@ -164,6 +164,10 @@ class Search:
         seconds, why = self._latencies(), refused(tuning.space, self._look())
         found = [case for case in seconds if case in tuning.known and case not in why]
         return sorted(found, key=seconds.__getitem__)
+
+
+def _is_whole_in_fp32(case: Case) -> bool:
+    return case.precision == EXACT and not forms.is_mixture(case.form)
 
 
 def _first(ranked: Sequence[Case], count: int) -> list[Case]:

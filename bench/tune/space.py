@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Space(msgspec.Struct, frozen=True):
     each stage of the fastest candidate is tried in another form.
     """
 
-    forms: tuple[Case, ...]
+    forms: Annotated[tuple[Case, ...], msgspec.Meta(min_length=1)]
     runtimes: tuple[tuple[Name, Name], ...]
     allocator: tuple[Name, ...]
     huge_pages: tuple[Name, ...]

@@ -17,7 +17,7 @@ from bench.harness.scheduler import profiler
 from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.runner import new_run_id
 from bench.models.naming import selector
-from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
+from bench.records import Case, Environment, Failure, Measurement, Peaks, Source, of_cases
 from bench.storage.results import Store
 from bench.text import duration, significant
 from bench.tune import final
@@ -78,25 +78,26 @@ class Tuner(Listener):
         """The records of some runs: of the search, or of the final."""
         return [each for each in self._records if each.run_id in runs]
 
-    def run(self) -> Tuning:
-        """Search unless that is done, then hold the final; return all that was tried."""
+    def run(self) -> tuple[Tuning, Board]:
+        """Search unless that is done, then hold the final; return all that it has found."""
         if not self._tuning.finalists:
             self._search()
-        self._final()
-        return self._tuning
+        board = self._final()
+        return self._tuning, board
 
     def board(self) -> Board:
         """What the final has answered so far."""
         known = [*self._place.store.environments(), *self._records]
         return board_of(self._tuning, known, self._place.environment, self._margin)
 
-    def measure_peaks(self, threads: int) -> None:
-        """Measure the peak rates of the device in fp32, unless they are on record."""
+    def peaks(self, threads: int) -> Peaks | None:
+        """The peak rates of the device in fp32, measured once; None where unknown."""
         plain = self._tuning.space.forms[0]
-        if DEVICES[plain.device].runs_torch:
-            one = msgspec.structs.replace(plain, threads=threads, batch=1)
-            _, store, environment, sources = self._place
-            profiler.peaks(one, store, environment, sources)
+        if not DEVICES[plain.device].runs_torch:
+            return None
+        one = msgspec.structs.replace(plain, threads=threads, batch=1)
+        _, store, environment, sources = self._place
+        return profiler.peaks(one, store, environment, sources)
 
     def _search(self) -> None:
         environment = self._begin("search_runs")
@@ -108,12 +109,12 @@ class Tuner(Listener):
         )
         search.run(self._tuning)
 
-    def _final(self) -> None:
+    def _final(self) -> Board:
         board = self.board()
         if len(final.cases(self._tuning)) < 2 or self.left_s <= 0:
-            return
+            return board
         if board.answers and not board.open:
-            return
+            return board
         environment = self._begin("final_runs")
         begun = {each.case for each in self.records(self._tuning.final_runs)}
         measure = self._measuring(environment)
@@ -121,8 +122,9 @@ class Tuner(Listener):
             self._tell(f"final, in new processes: {', '.join(map(selector, missing))}")
             measure(missing)
             self._told = missing
-        settling.settle(self.board, measure, self.left_s, self._tell_round)
+        board = settling.settle(self.board, measure, self.left_s, self._tell_round)
         self._keep(self._tuning)
+        return board
 
     def _begin(self, runs: str) -> Environment:
         """Note the run id of a new part of the search or the final; return its environment."""
@@ -141,8 +143,8 @@ class Tuner(Listener):
         before = self._tuning
         self._tuning = msgspec.structs.replace(tuning, spent_s=time.monotonic() - self._began_s)
         save(self._tuning, self._place.folder)
-        if tuning.waves > before.waves:
-            tried = len(tuning.known) - len(before.known)
+        tried = len(tuning.known) - len(before.known)
+        if tuning.waves > before.waves and tried:
             self._tell(f"{WAVES[before.waves].varies}: {tried} tried{self._fastest()}")
         elif tuning.rungs > before.rungs:
             self._tell(f"{len(before.alive)} candidates again{self._fastest()}")

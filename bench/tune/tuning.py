@@ -18,6 +18,7 @@ from bench.storage.pages import write_pages
 from bench.tune.space import Space
 
 MOST_BYTES = 2**24
+DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 AGAIN = "Add --again to start the tuning anew."
 
 
@@ -80,10 +81,10 @@ def resumed(fresh: Tuning, folder: Path, runs: Collection[str]) -> Tuning:
     if not path.exists():
         return fresh
     try:
-        found = msgspec.json.decode(files.read(path, MOST_BYTES), type=Tuning)
+        found = _read(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", AGAIN) from error
-    except msgspec.MsgspecError as error:
+    except DAMAGED as error:
         raise UsageError(f"{path} is damaged, or of another version: {error}", AGAIN) from error
     of_here = (fresh.space, fresh.environment_id, fresh.runtimes, fresh.schema)
     is_same = (found.space, found.environment_id, found.runtimes, found.schema) == of_here
@@ -91,13 +92,27 @@ def resumed(fresh: Tuning, folder: Path, runs: Collection[str]) -> Tuning:
     return found if is_same and (measured or not found.waves) else fresh
 
 
-def all_in(folder: Path, environment_id: str) -> list[Tuning]:
-    """Return the tunings of an environment in `folder`, without those that cannot be read."""
+def all_like(tuning: Tuning, folder: Path) -> list[Tuning]:
+    """Return the tunings in `folder` of the same environment and versions of runtimes.
+
+    What cannot be read is left out.
+    """
     found = []
     for path in sorted(folder.glob("tune-*.json")):
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            found.append(msgspec.json.decode(files.read(path, MOST_BYTES), type=Tuning))
-    return [each for each in found if each.environment_id == environment_id]
+        with contextlib.suppress(OSError, *DAMAGED):
+            found.append(_read(path))
+    here = (tuning.environment_id, tuning.schema)
+    return [
+        each
+        for each in found
+        if (each.environment_id, each.schema) == here
+        and all(each.runtimes.get(name, now) == now for name, now in tuning.runtimes.items())
+    ]
+
+
+def _read(path: Path) -> Tuning:
+    """Raises OSError, or one of DAMAGED."""
+    return msgspec.json.decode(files.read(path, MOST_BYTES), type=Tuning)
 
 
 def save(tuning: Tuning, folder: Path) -> None:

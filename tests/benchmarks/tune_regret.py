@@ -2,11 +2,11 @@
 
     PYTHONPATH=tests:. .nox/env/bin/python tests/benchmarks/tune_regret.py FOLDER
 
-MobileOne-S0 at 128 pixels: first a tuning, then three rounds of every combination of the same
-forms, backends and settings, then the winners of both in turns, in new processes (half an hour,
-below FOLDER; what is complete is not measured again). The program prints how much slower the
-winner of the tuning is, and exits with 1 if that is more than 2 % for sure. It also prints what a
-tuner would take that times twenty calls of each candidate in one process, and its loss.
+MobileOne-S0 at 128 pixels, on two CPUs: first a tuning, then three rounds of every combination of
+the same forms, backends and settings, then the winners of both in turns, in new processes (40
+minutes, below FOLDER; what is complete is not measured again). The program prints how much slower
+the winner of the tuning is, and exits with 1 if that is more than 2 % for sure. It also prints what
+a tuner would take that times twenty calls of each candidate in one process, and its loss.
 """
 
 import argparse
@@ -29,8 +29,7 @@ TOGETHER = ("--resolution", "128", "--preset", "quick")
 TUNE = ("tune", NETWORK, "--backend", BACKENDS, "--for", "8m", *TOGETHER)
 EVERYTHING = (
     *("run", "--models", NETWORK, "--backend", BACKENDS, "--batch", "1", "--rounds", "3"),
-    *("--allocator", "default,arena", "--huge-pages", "default,always", "--threads", "1,2"),
-    *TOGETHER,
+    *("--allocator", "default,arena", "--huge-pages", "default,madvise,never", *TOGETHER),
 )
 CALLS = 20
 GOOD_ENOUGH = 1.02
@@ -56,7 +55,8 @@ def recipe_in(folder: Path) -> Path:
 def main(folder: Path) -> int:
     """Measure, print, and return the exit code."""
     measured(folder / "tuning", TUNE)
-    everything = measured(folder / "everything", EVERYTHING).recorded.records
+    of_threads = [(*EVERYTHING, "--threads", count) for count in ("2", "1")]
+    everything = measured(folder / "everything", *of_threads).recorded.records
     rounds = [each for each in everything if isinstance(each, Measurement)]
     seconds, by_calls = latencies(rounds), by_twenty_calls(rounds)
     chosen = msgspec.json.decode(recipe_in(folder / "tuning").read_bytes(), type=Recipe)
@@ -71,7 +71,9 @@ def main(folder: Path) -> int:
     other.write_bytes(msgspec.json.encode(msgspec.structs.replace(chosen, case=best)))
     models = ",".join(f"{NETWORK}@tuned:{each}" for each in (other, recipe_in(folder / "tuning")))
     run = ("run", "--models", models, "--rounds", "3", *TOGETHER)
-    both = measured(folder / "final", run, ("settle", "--for", "6m")).recorded
+    question = f"{best.case_id} < {chosen.case.case_id}"
+    settle = ("settle", "--for", "6m", "--question", question)
+    both = measured(folder / "final", run, settle).recorded
     found = answer(
         Question(best, chosen.case), *(both.history(each).rounds for each in (best, chosen.case))
     )

@@ -4,7 +4,7 @@
 
 Five tunings of two minutes, each into its own folder below FOLDER. All candidates are the same
 network: names under which timm knows ResNet18. The program prints each answer, and exits with 1 if
-one of them says FASTER.
+one of them says FASTER, or has no answer.
 """
 
 import argparse
@@ -47,7 +47,8 @@ def main(folder: Path) -> int:
                 sys.exit(done.stderr)
             answers.append(json.loads(done.stdout))
             print(answers[-1]["finding"], answers[-1]["answer"][0], flush=True)
-    return int(any(each["finding"] == "FASTER" for each in answers))
+    found = [each["finding"] for each in answers if each["candidate"]]
+    return int("FASTER" in found or len(found) < TUNINGS)
 
 
 if __name__ == "__main__":

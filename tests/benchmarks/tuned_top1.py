@@ -72,6 +72,8 @@ def with_new_head(net: torch.nn.Module, images: torch.Tensor) -> None:
 def main(folder: Path, images: torch.Tensor) -> int:
     """Tune, compare, print, and return the exit code."""
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("won.*"):
+        path.unlink()
     net = models.build(NETWORK)
     if logits_of(net, images).argmax(1).unique().numel() < FEWEST_CLASSES:
         with_new_head(net, images)
@@ -80,7 +82,9 @@ def main(folder: Path, images: torch.Tensor) -> int:
     np.save(pixels, images.numpy())
     bench = (sys.executable, "-m", "bench", *TUNE, "--weights", str(weights))
     subprocess.run([*bench, "--out", str(folder), "--export", str(folder / "won")], check=True)
-    file = next(path for end in ("onnx", "xml") if (path := folder / f"won.{end}").exists())
+    file = next(iter([*folder.glob("won.onnx"), *folder.glob("won.xml")]), None)
+    if file is None:
+        sys.exit("no gain was proven, so there is no file")
     run = [sys.executable, "-c", WITHOUT_BENCH, str(file), str(pixels), str(answers)]
     subprocess.run(run, check=True, cwd=folder, env={})
     ours, reference = torch.from_numpy(np.load(answers)), logits_of(net, images)

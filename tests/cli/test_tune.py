@@ -143,9 +143,22 @@ def test_stages_are_tried_in_other_forms_and_the_answer_says_so(tmp_path):
     done = command.call(*SHORT, "--stages", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "one stage in another form: 8 tried" in done.stdout
-    assert "Stages: " in done.stdout
+    assert "Stages: no gain from another form in one stage." in done.stdout
     tuning, *_ = files(tmp_path / "out" / "fake")
     assert "repnext_u3_t@srep-srep-srep-rrep" in {case.name for case in tuning.known}
+
+
+def test_a_reason_why_more_time_does_not_decide_is_told(monkeypatch, tmp_path):
+    def settle(look, *_):
+        board = look()
+        told = [
+            msgspec.structs.replace(each, why="no memory", ratio=None) for each in board.answers
+        ]
+        return board._replace(answers=told)
+
+    monkeypatch.setattr("bench.harness.settling.settle", settle)
+    done = command.call(*SHORT, cwd=tmp_path)
+    assert "(no memory)" in done.stdout
 
 
 def test_again_starts_anew(tuned, tmp_path):
@@ -180,7 +193,8 @@ def test_again_starts_anew(tuned, tmp_path):
         ((*TUNE, "--batch", "0"), 2, "batch"),
         ((*TUNE, "--export", "none/net"), 2, "no file can be written there"),
         (("tune", "repnext_u3_t", "--backend", "tensorrt"), 3, "TensorRT needs an NVIDIA GPU"),
-        (("tune", "resnet50", "--stages", "--device", "fake"), 2, "resnet50 has no stages"),
+        (("tune", "resnet50", "--stages", "--device", "fake"), 2, "no stage of resnet50 may"),
+        (("tune", "repnext_u3_t@rrep", "--stages", "--device", "fake"), 2, "no stage of repnext"),
     ],
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, tuple) else str(value)[:20],
 )

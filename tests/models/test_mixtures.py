@@ -8,7 +8,7 @@ from torch import nn
 from bench import models
 from bench.devices import fake
 from bench.errors import UsageError
-from bench.models import forms, repnext, zoo
+from bench.models import forms, naming, repnext, zoo
 from bench.records import Case
 
 IN_FIRST = "srep-rrep-rrep-rrep"
@@ -42,6 +42,20 @@ def test_each_stage_has_its_own_form_and_the_network_computes_the_same(source):
     assert not any(isinstance(each, nn.BatchNorm2d) for each in mixed.modules())
     with torch.no_grad():
         assert_same(mixed(x), net(x))
+
+
+@pytest.mark.parametrize("form", ["rrep", "srep", IN_FIRST])
+def test_no_other_form_is_made_of_a_network_that_has_one_without_shortcuts(form):
+    with pytest.raises(UsageError, match="already merged"):
+        models.fuse(models.fuse(tiny(), IN_FIRST), form)
+
+
+def test_a_mixture_has_a_title_that_commands_take():
+    case = Case("repnext_u3_t", IN_FIRST)
+    assert naming.title(case) == f"RepNeXt-u3-T@{IN_FIRST}"
+    assert naming.by_title(naming.title(case)) == case.name
+    assert naming.by_title(case.name) == case.name
+    assert naming.by_title(f"net.py:net@{IN_FIRST}") == f"net.py:net@{IN_FIRST}"
 
 
 def test_a_mixture_names_a_merged_form_for_each_of_four_stages():

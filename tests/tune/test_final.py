@@ -156,6 +156,16 @@ def test_a_mixture_of_forms_wins_only_if_it_is_faster_than_the_network_in_one_fo
     assert final.outcome(both, Board(answers, {}, 0.0)).winner == winner
 
 
+def test_a_mixture_does_not_win_where_the_network_in_one_form_is_not_proven_faster():
+    both = tuning(MIXED, FAST)
+    rounds = {RREP: took_turns(RREP, 10, 5), MIXED: took_turns(MIXED, 9.0, 5)}
+    rounds[FAST] = wide(FAST, 9.3)
+    answers = [answer(q, rounds[q.base], rounds[q.candidate]) for q in final.questions(both)]
+    assert final.outcome(both, Board(answers, {}, 0.0)).candidate == FAST
+    alone = final.outcome(both, Board(answers, {}, 0.0), {FAST})
+    assert (alone.winner, alone.finding) == (MIXED, "FASTER")
+
+
 REDUCED = msgspec.structs.replace(FAST, precision="bf16")
 
 

@@ -43,7 +43,7 @@ def test_the_usual_settings_of_a_process_come_first():
 def test_only_a_network_with_several_merged_forms_has_stages():
     forms = [msgspec.structs.replace(each, device="fake") for each in SPACE.forms]
     assert offers.space(forms, None, ["fp32"], FAKE, None, stages=True)[0].stages
-    with pytest.raises(UsageError, match="resnet50 has no stages that may have another form"):
+    with pytest.raises(UsageError, match="no stage of resnet50 may have another form"):
         offers.space([FORM], None, ["fp32"], FAKE, None, stages=True)
 
 

@@ -8,7 +8,7 @@ from support.tunings import SPACE
 
 from bench.records import Cost, Peaks
 from bench.tune import overview
-from bench.tune.tuning import Tuning, all_in, save
+from bench.tune.tuning import Tuning, all_like, save
 
 TRAIN, RREP = SPACE.forms[:2]
 FAST = msgspec.structs.replace(RREP, backend="onnxruntime")
@@ -71,10 +71,29 @@ def test_an_answer_in_fp32_leaves_the_other_precisions_empty():
     assert cells[5:7] == ["–", "–"]
 
 
-@pytest.mark.parametrize(("ms", "word"), [(15, "no gain"), (20, "slower")])
-def test_what_is_no_gain_says_so(ms, word):
+@pytest.mark.parametrize("ms", [15, 20])
+def test_what_is_no_gain_says_so(ms):
     of = tuning(finalists=(FAST,))
-    assert f") {word}, rrep" in row(table([of], records(of, train=20, rrep=15, fast=ms)))[4]
+    assert row(table([of], records(of, train=20, rrep=15, fast=ms)))[4] == "no gain"
+
+
+def test_without_a_candidate_in_fp32_the_share_is_that_of_the_baseline():
+    of = tuning(finalists=(REDUCED, RREP))
+    cells = row(table([of], [*records(of, train=20, rrep=10, reduced=5), PEAKS]))
+    assert cells[4:7] == ["–", "5.00, 2.00× (2.00 to 2.00), rrep openvino, bf16, 2 threads", "50%"]
+
+
+def test_of_two_tunings_of_a_network_the_later_one_has_the_row():
+    first, second = (
+        tuning(),
+        msgspec.structs.replace(tuning(), search_runs=("s",), final_runs=("f",)),
+    )
+    known = [*records(first, train=20, rrep=15, fast=10, reduced=5)]
+    known += records(second, train=20, rrep=15, fast=12, reduced=5)
+    runs = ("search 1", "final 1", "s", "f")
+    known += [msgspec.structs.replace(ENVIRONMENT, run_id=run) for run in runs]
+    for order in ([first, second], [second, first]):
+        assert row(table(order, known))[4].startswith("12.0, 1.25×")
 
 
 def test_rows_are_in_order_and_a_tuning_without_a_final_has_none():
@@ -89,10 +108,18 @@ def test_rows_are_in_order_and_a_tuning_without_a_final_has_none():
     ]
 
 
-def test_all_tunings_of_the_environment_are_found_in_a_folder(tmp_path):
-    mine = tuning()
+def test_a_folder_without_answers_says_so():
+    assert "No tuning has an answer yet." in table([tuning()], [])
+
+
+def test_all_tunings_of_the_same_environment_and_runtimes_are_found_in_a_folder(tmp_path):
+    mine = msgspec.structs.replace(tuning(), runtimes={"openvino": {"openvino": "2026.1"}})
     save(mine, tmp_path)
     save(msgspec.structs.replace(tuning(16), environment_id="other"), tmp_path)
-    (tmp_path / "tune-damaged.json").write_text("{")
-    (tmp_path / f"{mine.name}.recipe.json").write_text("{}")
-    assert all_in(tmp_path, "env") == [mine]
+    save(
+        msgspec.structs.replace(tuning(4), runtimes={"openvino": {"openvino": "2025.4"}}), tmp_path
+    )
+    contents = [b"{", b"\xff", b"[" * 100_000, b"{}"]
+    for number, content in enumerate(contents):
+        (tmp_path / f"tune-damaged-{number}.json").write_bytes(content)
+    assert all_like(mine, tmp_path) == [mine]
