@@ -45,6 +45,7 @@ def _what(recorded: Recorded, case: Case) -> str:
     setting = f"batch {case.batch}, {case.resolution}², {case.backend}, {case.precision}"
     threads = "1 thread" if case.threads == 1 else f"{case.threads} threads"
     setting += f", {memory}" if (memory := allocation(case)) else ""
+    setting += ", training steps" if case.trains else ""
     where = f"{threads} of {chip.name}" + (f", {with_}" if with_ else "")
     called = f"{name(case)} ({case.name})" if case.label else case.name
     return f"{case.case_id}: {called}, {setting}, on {where}"
@@ -147,9 +148,10 @@ def _check(first: Measurement) -> str:
     check = first.check
     if check.against is None or check.largest_relative_error is None or check.tolerance is None:
         return "the output is finite and has the right shape; other cases are checked against it"
+    of_what = "of their norm" if first.case.trains else "of the difference between two images"
     return (
-        f"differs from {check.against} by {check.largest_relative_error:.1e} of the difference "
-        f"between two images; the tolerance is {check.tolerance:g}"
+        f"differs from {check.against} by {check.largest_relative_error:.1e} {of_what}; the "
+        f"tolerance is {check.tolerance:g}"
     )
 
 
@@ -218,6 +220,7 @@ def _command(case: Case, rounds: Sequence[Measurement]) -> str:
     words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]
     for flag, value in (("--allocator", case.allocator), ("--huge-pages", case.huge_pages)):
         words += [flag, value] if value != DEFAULT else []
+    words += ["--workload", case.workload] if case.trains else []
     words += ["--weights", weights] if plus else []
     return shlex.join([*words, "--out", "again"])
 

@@ -34,7 +34,12 @@ LISTED = "`bench list backends` and `bench list precisions` name them."
 class ProfileOptions(Options):
     """The flags of `bench profile`."""
 
-    batch: Annotated[str | None, typer.Option(metavar="N,N", help="Images per call.")] = "1"
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N", help="Images per call.  [default: 1, and 32 for a training step]"
+        ),
+    ] = None
     preset: Annotated[
         str,
         typer.Option(

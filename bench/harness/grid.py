@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import backends
 from bench.backends import BACKENDS
+from bench.backends.backend import FP32
 from bench.devices import DEVICES, allocators, huge_pages
 from bench.devices import precision as precisions
 from bench.devices.allocators import ALLOCATORS
@@ -79,10 +80,9 @@ def _check_training(grid: Mapping[str, Sequence[Any]], chip: Chip) -> None:
             able = ", ".join(each for each, backend in BACKENDS.items() if backend.trains)
             raise UsageError(f"{name} does not train networks", f"Use --backend {able}.")
     for name in grid["precision"]:
-        if precisions.PRECISIONS[name].dtype != "float32" or precisions.is_quantised(name):
+        if name != FP32:
             raise UsageError(
-                f"a training step is measured with weights in float32, not in {name}",
-                "Use --precision fp32, or tf32 on a GPU.",
+                f"a training step is measured in {FP32}, not in {name}", f"Use --precision {FP32}."
             )
     if min(grid["batch"]) < LEAST_TO_TRAIN:
         raise UsageError(

@@ -25,8 +25,9 @@ from bench.records import DEFAULT, Case, Chip, Source
 from bench.records.workload import INFER, TRAIN
 from bench.storage import files
 
+# Where nobody gives a batch
 DEFAULT_BATCH = (1, 128)
-TRAINING_BATCH = (32,)  # where nobody gives a batch
+TRAINING_BATCH = (32,)
 DEFAULT_RESOLUTION = (224,)
 MAX_SUITE_BYTES = 2**20
 
@@ -40,12 +41,13 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `title` is shown to the user. `models` are names as `--models` takes them. `rounds` replaces the
     number of rounds of the preset. With `profile`, the cases at batch 1 are also profiled after the
     measurement. The fake device sleeps `pace_s` seconds in each block. `input` gives channels,
-    height and width of an image, instead of `resolution`.
+    height and width of an image, instead of `resolution`. Without `batch`, an inference has
+    DEFAULT_BATCH and a training step TRAINING_BATCH.
     """
 
     title: str = ""
     models: tuple[str, ...] = ()
-    batch: tuple[int, ...] = DEFAULT_BATCH
+    batch: tuple[int, ...] | None = None
     resolution: tuple[int, ...] = DEFAULT_RESOLUTION
     input: str = ""
     backend: tuple[str, ...] = ("eager",)
@@ -158,6 +160,7 @@ def select(
     for network in found:
         if network.tuned:
             recipes.check_here(network.tuned, chip)
+            _check_inference(grid["workload"])
     tried_at = next((each.tuned.resolution for each in found if each.tuned), grid["resolution"][0])
     found = networks.identified(found, chip.device, tried_at, before_code)
     for network in found:
@@ -187,9 +190,17 @@ def _chosen(suite: Suite, overrides: Overrides) -> dict[str, Any]:
             "nothing to measure: no models were named",
             "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
         )
-    if set(chosen["workload"]) == {TRAIN} and chosen["batch"] == DEFAULT_BATCH:
-        chosen["batch"] = given.get("batch", TRAINING_BATCH)
+    if chosen["batch"] is None:
+        chosen["batch"] = TRAINING_BATCH if set(chosen["workload"]) == {TRAIN} else DEFAULT_BATCH
     return chosen
+
+
+def _check_inference(workloads: Sequence[str]) -> None:
+    if TRAIN in workloads:
+        raise UsageError(
+            "a recipe says how an inference runs fastest",
+            "Leave out --workload, or name the network without its recipe.",
+        )
 
 
 def _cases(

@@ -71,7 +71,8 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
 
         Cases of one group are compared, so they take turns.
         """
-        return (self.device, self.batch, self.resolution, *([self.workload] * self.trains))
+        other = [self.workload] if self.workload != INFER else []
+        return (self.device, self.batch, self.resolution, *other)
 
     @property
     def allocation(self) -> tuple[str, str]:

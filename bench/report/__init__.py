@@ -153,7 +153,7 @@ def joint(
     here = {number for each in latest for number in paper_tables.measured_on(each)}
     numbers = paper_tables.NUMBERS if with_paper else sorted(here)
     parts = devices.by_allocation(latest)
-    judged = claims.judge(parts) if numbers else []
+    judged = claims.judge(parts) if numbers or any(each.training for each in latest) else []
     own, *others = device_pages.values()
     pages = results_tex.render(latest) | paper_tables.render(parts, only=numbers)
     for figure in FIGURES:

@@ -115,7 +115,8 @@ def _parts(device: DeviceResults) -> list[DeviceResults]:
     if len(found) < 2:
         return [device]
     ordered = sorted(found.values(), key=lambda case: bool(naming.allocation(case)))
-    return [_part(device, case) for case in ordered]
+    parts = [_part(device, case) for case in ordered]
+    return sorted(parts, key=lambda part: not part.rows)  # training steps alone come last
 
 
 def _part(device: DeviceResults, like: Case) -> DeviceResults:

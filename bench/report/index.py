@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,13 +15,12 @@ from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES
 from bench.report.gather import Reading
 from bench.report.tables.markdown import describe, to_markdown_table
-from bench.report.tables.paper_tables import NUMBERS
 from bench.text import NOTHING, markdown
 
 OF_BATCH = re.compile(r"-\d+(?=\.)")  # the batch in a file name, as in distributions-128.png
 OF_WIDTH = re.compile(r"-[a-z]+(?=\.pdf)")  # the width of a figure to print: figure1-column.pdf
 ABOUT = {
-    "report.html": "all results in one page: a sortable table, accuracy over latency",
+    "report.html": "all latencies in one page: a sortable table, accuracy over latency",
     "claims.md": "the paper's claims about efficiency, tested",
     "results.tex": "every case as a LaTeX table, to print in a paper",
     "results.md": "every case: interval, verdict and its reasons",
@@ -65,7 +64,7 @@ def render(
         parts += [f"## {markdown(device.label)}", describe(device.environment)]
         parts += [lines] * bool(lines)
     unread = [f"- {markdown(warning)}" for warning in reading.shown]
-    if missing := [*_notes(every), *_left_out(left_out), *unread]:
+    if missing := [*_notes(every), *_left_out(left_out, names), *unread]:
         parts.append("## What is missing or doubtful\n\n" + "\n".join(missing))
     counted = "\n".join(f"- {markdown(tally)}." for tally in reading.tallies)
     parts.append(f"## Lines of the results\n\n{counted}")
@@ -116,14 +115,14 @@ def _notes(every: Sequence[DeviceResults]) -> Iterator[str]:
             yield f"- {markdown(device.label)}: {markdown(note)}"
 
 
-def _left_out(numbers: Sequence[int]) -> Iterator[str]:
+def _left_out(numbers: Sequence[int], written: Container[str]) -> Iterator[str]:
     """How to get the tables of the paper that are not in the report, and the claims."""
     if not numbers:
         return
     *most, last = map(str, numbers)
     tables = f"Tables {', '.join(most)} and {last}" if most else f"Table {last}"
     suites = ", ".join(f"`--suite table{number}`" for number in numbers)
-    claims = " and the claims" * (len(numbers) == len(NUMBERS))
+    claims = " and the claims" * ("claims.md" not in written)
     yield (
         f"- {tables}{claims} of the paper are left out: none of their networks was measured in "
         f"the setting of the table. Measure them with `bench run` and {suites}, or write them "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import pandas as pd
 
 from bench.analysis.ratio import compare
@@ -12,6 +13,7 @@ from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate
 from bench.models import forms, naming
 from bench.records import Case
+from bench.records.workload import INFER
 from bench.report import doubts
 from bench.report.colours import colour_of, known_families
 from bench.report.devices import DeviceResults
@@ -35,13 +37,12 @@ HEIGHT = 0.3  # inches of a row of the picture
 
 HOW_TO_READ = """\
 A step is forward, cross-entropy, backward and AdamW, on the same images and classes each time; \
-nothing of it waits for data. *Latency*: seconds of a step, with its 95 % interval. The ratios to \
+nothing of it waits for data. *Latency* is that of a step, with its 95 % interval. The ratios to \
 ConvNeXt-T and to the same network with one branch (`rrep`) come from processes that took turns, \
 with 95 % intervals; there is none where a row is INVALID or has one process. † marks SUSPECT \
 rows; results.md has the reasons. *Extrapolated*: the hours that all steps of the paper's recipe \
-would take on this device at this rate. They hold no time for reading and augmenting images, or \
-for validation. MACs are those of the forward pass of one image; the memory \
-is the peak of a step."""
+would take on this device at this rate. They do not include the time for reading and augmenting \
+images, or for validation. The memory is the peak of a step."""
 
 
 class Line(NamedTuple):
@@ -107,19 +108,20 @@ def _cells(line: Line) -> dict[str, str]:
     row, case = line.row, line.row.case
     failed = f"failed ({row.failure.stage})" if row.failure else NOTHING
     memory = row.cost and row.cost.peak_memory_bytes
-    rate = row.throughput
+    rate = row.throughput or 0.0
+    is_usual = bool(rate) and naming.image(case) == naming.image(naming.USUAL)
     return {
         "Model": markdown(_name(case)),
         "Batch": str(case.batch),
-        "Backend": markdown(f"{case.backend}, {naming.threads(case.threads)}"),
+        "Threads": str(case.threads),
         "Latency (ms)": f"{_ms(row.typical_s)}{doubts.marks(row)}" if row.typical_s else failed,
         "95 % interval (ms)": _interval_ms(row),
-        "img/s": significant(rate),
+        "img/s": significant(row.throughput),
         "of ConvNeXt-T": _text(line.to_base),
         "of one branch": _text(line.to_single),
         "Peak memory (MiB)": significant(in_unit(MIB, memory)),
         **{
-            f"Extrapolated: {name}": significant(images / rate / HOUR_S if rate else None)
+            f"Extrapolated: {name}": significant(images / rate / HOUR_S if is_usual else None)
             for name, images in RECIPES.items()
         },
         "Verdict": row.verdict.level if row.verdict else NOTHING,
@@ -127,7 +129,8 @@ def _cells(line: Line) -> dict[str, str]:
 
 
 def _name(case: Case) -> str:
-    return naming.network_title(case.model, case.form, case.label)
+    """The name of a network with the settings that differ from the usual ones."""
+    return naming.title(msgspec.structs.replace(case, workload=INFER))
 
 
 def _ms(seconds: float | None) -> str:
@@ -174,4 +177,4 @@ def _paint(figure: Figure, lines: Sequence[Line], device: DeviceResults) -> None
 
 
 def _title(case: Case) -> str:
-    return f"{_name(case)}, {case.backend}, batch {case.batch}"
+    return f"{_name(case)}, batch {case.batch}"

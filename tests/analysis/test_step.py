@@ -54,7 +54,7 @@ def test_an_event_of_the_backward_pass_belongs_to_the_operator_of_its_node(threa
         ("AddmmBackward0", "head", "fully connected"),
         ("TBackward0", "head", "fully connected"),
         ("torch::autograd::AccumulateGrad", "(gradients)", "other"),
-        ("add_", "(gradients)", "addition"),
+        ("add_", "(gradients)", "other"),
         ("ConvolutionBackward0", "stem", "other conv"),
         ("lerp_", "(optimiser)", "other"),
     ]

@@ -72,11 +72,11 @@ def test_a_suite_gives_the_shape_of_an_image_and_flags_replace_it(tmp_path):
         (("resnet50",), {"workload": ("training",)}, "That is `train`"),
         (("resnet50",), {"workload": ("trian",)}, "Did you mean train"),
         (("resnet50",), {"workload": ("train",), "batch": (1,)}, "needs at least 2 images"),
-        (("resnet50",), {"workload": ("train",), "precision": ("bf16",)}, "weights in float32"),
+        (("resnet50",), {"workload": ("train",), "precision": ("bf16",)}, "is measured in fp32, not in bf16"),
         (
             ("resnet50",),
-            {"workload": ("train",), "backend": ("onnxruntime",)},
-            "onnxruntime does not train networks",
+            {"workload": ("train",), "backend": ("cudagraph",)},
+            "no backend cudagraph here",
         ),
         (("resnet50",), {"allocator": ()}, "allocator is empty"),
         (("resnet50",), {"batch": (0,)}, "batch 0"),
@@ -89,6 +89,13 @@ def test_unknown_names_and_invalid_numbers_are_refused_with_a_remedy(models, ove
     with pytest.raises(UsageError) as refused:
         expanded(*models, **overrides)
     assert said in str(refused.value)
+
+
+def test_a_backend_that_does_not_train_is_refused(monkeypatch):
+    monkeypatch.setattr(BACKENDS["openvino"], "missing", lambda _: None)
+    with pytest.raises(UsageError, match="openvino does not train networks") as refused:
+        expanded("resnet50", workload=("train",), backend=("openvino",))
+    assert "Use --backend eager, channels_last, compile." in str(refused.value)
 
 
 def test_a_training_step_has_a_batch_of_its_own_and_comes_after_inferences():

@@ -125,7 +125,7 @@ def test_the_repunits_as_trained():
     low = [12.6 / 10.8, 12.8 / 10.8]  # 12.8 and 12.6 ms differ by 1.6 %
     assert in_print(order) == pytest.approx([*high, *low])
     assert judged(order).paper_agrees is True
-    assert "the training step is not measured yet" in claim(order).note
+    assert "claims 65 to 69 are about the training step" in claim(order).note
 
 
 def test_the_repunits_differ_slightly_if_they_are_within_10_per_cent():

@@ -1,7 +1,9 @@
 """The page of training steps, and where they are not shown."""
 
+import itertools
+
 import pytest
-from support.records import BUSY, failure, rounds
+from support.records import ENVIRONMENT, OBSERVED, TAKEN, failure, rounds
 from support.results import device, pages_of
 
 from bench.models import naming
@@ -14,7 +16,8 @@ TRAIN = {"workload": "train", "batch": 32}
 def steps(model, ms, form="plain", **changes):
     """Three rounds of a training step with nearly these milliseconds."""
     given = [ms * factor for factor in (0.999, 1.0, 1.001)]
-    return rounds(model, form, latencies_ms=given, last="rounds", **TRAIN, **changes)
+    fields = {**OBSERVED, **TRAIN, **changes}
+    return rounds(model, form, latencies_ms=given, last="rounds", **fields)
 
 
 ALL = (
@@ -50,14 +53,20 @@ def test_the_hours_of_the_recipe_follow_from_the_rate():
 
 def test_another_setting_is_not_compared():
     found = rows(*ALL, steps("resnet50", 700, backend="compile"))
-    assert found["ResNet50"]["of ConvNeXt-T"] == "–"
+    assert found["ResNet50 compile"]["of ConvNeXt-T"] == "–"
+
+
+def test_another_setting_is_told_and_has_no_hours_of_the_recipe():
+    found = rows(*ALL, steps("resnet50", 700, backend="compile", resolution=64))
+    own = found["ResNet50 compile 64²"]
+    assert own["Extrapolated: ImageNet-1K, 450 epochs (h)"] == "–"
 
 
 def test_a_failed_step_and_a_busy_machine_say_so():
     found = rows(
         steps("convnext_t", 1000),
-        steps("resnet50", 500, conditions=BUSY),
-        failure("swin_t", stage="load", **TRAIN),
+        steps("resnet50", 500, conditions=TAKEN),
+        [failure(Case("swin_t", "plain", **TRAIN), stage="load")],
     )
     assert found["Swin-T"]["Latency (ms)"] == "failed (load)"
     assert found["ResNet50"]["Verdict"] == "INVALID"
@@ -65,7 +74,7 @@ def test_a_failed_step_and_a_busy_machine_say_so():
 
 
 def test_the_page_has_a_picture_and_an_index_entry():
-    pages = pages_of(device(*ALL))
+    pages = pages_of([ENVIRONMENT, *itertools.chain(*ALL)])
     assert {"training.md", "training.png", "training.svg", "results.md"} <= set(pages)
     assert "Batch 32 at 224², training steps" in pages["results.md"].decode()
 
@@ -77,7 +86,7 @@ def test_without_training_steps_there_is_no_page():
 def test_training_steps_are_in_no_table_or_figure_of_inferences():
     alone = device(*ALL)
     assert alone.rows == []
-    pages = pages_of(alone)
+    pages = pages_of([ENVIRONMENT, *itertools.chain(*ALL)])
     assert not any(name.startswith(("table", "figure1", "latency", "runtimes")) for name in pages)
 
 

@@ -64,6 +64,7 @@ def test_line_is_a_json_object_with_the_documented_fields(tmp_path):
         "label": "",
         "allocator": "default",
         "huge_pages": "default",
+        "workload": "infer",
     }
     assert set(record["stages_s"]) == {
         "start",

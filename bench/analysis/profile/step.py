@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.analysis.profile.kernels import kernel_category
 from bench.analysis.profile.trace import BACKWARD, Event, Iteration, TraceError
 from bench.records import Operator
 
@@ -20,7 +19,8 @@ def operators_of(step: Iteration, forward: Sequence[Operator]) -> list[Operator]
     """Return an operator for each outermost event of a training step.
 
     `forward` are the operators of the forward pass, in order. An event of the backward pass has the
-    module and the category of the operator whose gradient it computes. Raises TraceError where the
+    module and the category of the operator whose gradient it computes; the category of the loss and
+    of the optimiser is "other". Raises TraceError where the
     trace has no backward pass.
     """
     is_backward = [event.name.startswith(f"{BACKWARD}::") for event in step.operators]
@@ -53,4 +53,4 @@ def _gradient(event: Event, owner: Operator) -> Operator:
 def _named(event: Event, module: str) -> Operator:
     """The operator of an event, in a module. Its work is not counted."""
     namespace, _, name = event.name.partition("::")
-    return Operator(name, module, kernel_category(event.name), None, 0, namespace)
+    return Operator(name, module, "other", None, 0, namespace)

@@ -158,7 +158,7 @@ def _iteration(
         nested,
         list(kernels),
         len(own) - sum(map(len, nested)),
-        _launched_in([e for e in launches if e.thread == mark.thread], operators),
+        _launched_in([e for e in launches if e.thread in {mark.thread, *threads}], operators),
     )
 
 

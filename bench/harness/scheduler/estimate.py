@@ -18,6 +18,7 @@ SETUP_S = 2.5  # per case-round: start, build, fuse, load, check
 SCRIPTED_SETUP_S = 0.1  # on a simulated device, where no network runs
 LARGE_BATCH = 16
 UNKNOWN_MACS = 4.5e9  # per image of 224 pixels
+TRAINING_CHECKS = 2  # steps before the first call and for images that were never seen
 TRAINING_FACTOR = 3.0  # the backward pass computes two products for each one of the forward pass
 
 
@@ -88,6 +89,7 @@ def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -
     """
     if DEVICES[case.device].runs_torch:
         setup_s = SETUP_S if setup_s is None else setup_s
+        setup_s += TRAINING_CHECKS * iteration_s if case.trains else 0.0
         return work_s(plan, case.batch, iteration_s, kinds_of_block(case)) + setup_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     blocks = samples / max(1, round(plan.block_s / iteration_s))

@@ -70,7 +70,7 @@ def _no_file(facts: CaseFacts, wanted: Export) -> CaseFacts:
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
-    - `call` runs one inference.
+    - `call` runs one inference, or makes one training step.
     - `inspect` checks the first output, returns the facts of the case, and raises where the output
       is wrong.
     - `explained` returns an error of the first call with what the user can do about it.

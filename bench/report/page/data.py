@@ -164,7 +164,8 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
     """A panel of bars per batch of a device, with the cases whose profile failed."""
     by_batch: dict[int, list[ProfileHistory]] = {}
     for known in device.profiles:
-        if first := known.rounds[0] if known.rounds else known.failure:
+        first = known.rounds[0] if known.rounds else known.failure
+        if first and not first.case.trains:
             by_batch.setdefault(first.case.batch, []).append(known)
     for batch, several in sorted(by_batch.items()):
         profiles = [known.profile for known in several if known.rounds]

@@ -195,18 +195,19 @@ def setting_of(device: DeviceResults) -> Setting:
     """The setting of the cases that tables and claims show for a device.
 
     It is eager, with the chip's default number of threads if a case of the paper's tables used it,
-    else the number of the last such case. All cases of the device must have one allocator
+    else the number of the last such case. Training steps count where nothing else was measured. All
+    cases of the device must have one allocator
     (`devices.by_allocation`).
     """
     chip = device.environment.chip
-    cases = [row.case for row in device.every]
+    cases = [row.case for row in device.rows or device.training]
     cases = cases or [each.rounds[0].case for each in device.profiles if each.rounds]
     counts = [
         case.threads
         for case in cases
         if (case.backend, case.precision) == (USUAL.backend, USUAL.precision)
         and case.device == chip.device
-        and (case.resolution, _place(case)) in _tabled()
+        and (case.trains or (case.resolution, _place(case)) in _tabled())
         and case.input == USUAL.input
     ]
     threads = counts[-1] if counts and chip.threads not in counts else chip.threads

@@ -47,6 +47,7 @@ TOLD: tuple[Callable[[Case], str], ...] = (
     lambda case: naming.threads(case.threads),
     lambda case: case.backend,
     lambda case: case.precision,
+    lambda case: case.workload,
 )
 
 INTERVALS = (
