@@ -72,7 +72,11 @@ def test_a_suite_gives_the_shape_of_an_image_and_flags_replace_it(tmp_path):
         (("resnet50",), {"workload": ("training",)}, "That is `train`"),
         (("resnet50",), {"workload": ("trian",)}, "Did you mean train"),
         (("resnet50",), {"workload": ("train",), "batch": (1,)}, "needs at least 2 images"),
-        (("resnet50",), {"workload": ("train",), "precision": ("bf16",)}, "is measured in fp32, not in bf16"),
+        (
+            ("resnet50",),
+            {"workload": ("train",), "precision": ("bf16",)},
+            "is measured in fp32, not in bf16",
+        ),
         (
             ("resnet50",),
             {"workload": ("train",), "backend": ("cudagraph",)},
