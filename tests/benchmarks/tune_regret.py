@@ -2,11 +2,12 @@
 
     PYTHONPATH=tests:. .nox/env/bin/python tests/benchmarks/tune_regret.py FOLDER
 
-MobileOne-S0 at 128 pixels, on two CPUs: first a tuning, then three rounds of every combination of
-the same forms, backends and settings, then the winners of both in turns, in new processes (40
-minutes, below FOLDER; what is complete is not measured again). The program prints how much slower
-the winner of the tuning is, and exits with 1 if that is more than 2 % for sure. It also prints what
-a tuner would take that times twenty calls of each candidate in one process, and its loss.
+MobileOne-S0 at 128 pixels: first a tuning, then three rounds of every combination of the same
+forms, backends, allocators and huge pages with all threads, then the winners of both in turns, in
+new processes (half an hour, below FOLDER; what is complete is not measured again). The program
+prints how much slower the winner of the tuning is, and exits with 1 if that is more than 2 % for
+sure. It also prints what a tuner would take that times twenty calls of each candidate in one
+process, and its loss.
 """
 
 import argparse
@@ -55,8 +56,7 @@ def recipe_in(folder: Path) -> Path:
 def main(folder: Path) -> int:
     """Measure, print, and return the exit code."""
     measured(folder / "tuning", TUNE)
-    of_threads = [(*EVERYTHING, "--threads", count) for count in ("2", "1")]
-    everything = measured(folder / "everything", *of_threads).recorded.records
+    everything = measured(folder / "everything", EVERYTHING).recorded.records
     rounds = [each for each in everything if isinstance(each, Measurement)]
     seconds, by_calls = latencies(rounds), by_twenty_calls(rounds)
     chosen = msgspec.json.decode(recipe_in(folder / "tuning").read_bytes(), type=Recipe)
