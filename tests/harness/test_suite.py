@@ -77,11 +77,6 @@ def test_a_suite_gives_the_shape_of_an_image_and_flags_replace_it(tmp_path):
             {"workload": ("train",), "precision": ("bf16",)},
             "is measured in fp32, not in bf16",
         ),
-        (
-            ("resnet50",),
-            {"workload": ("train",), "backend": ("cudagraph",)},
-            "no backend cudagraph here",
-        ),
         (("resnet50",), {"allocator": ()}, "allocator is empty"),
         (("resnet50",), {"batch": (0,)}, "batch 0"),
         (("resnet50",), {"batch": (-1,)}, "batch -1"),
