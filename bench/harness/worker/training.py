@@ -44,7 +44,7 @@ from bench.text import brief
 RATE, DECAY = 1e-6, 0.05
 # Of the norm of a parameter's gradient, which counts as SMALLEST times the largest norm at least:
 # rounding decides gradients that would be 0, as that of a bias before a BatchNorm.
-GRADIENT_TOLERANCE, SMALLEST = 0.01, 0.01
+GRADIENT_TOLERANCE, SMALLEST = 1e-3, 0.01
 # An unseen loss may differ by a part of what the images change, and by rounding.
 LOSS_ALLOWED, LOSS_ROUNDING = 0.2, 1e-5
 AT_RANDOM = "the network draws random numbers while it is trained"
