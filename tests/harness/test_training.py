@@ -196,6 +196,13 @@ def test_a_round_of_training_steps_is_a_measurement():
     assert record.cost.params == sum(each.numel() for each in Residual().parameters())
 
 
+def test_the_memory_of_a_round_that_compares_gradients_is_not_known():
+    alone = timed(Residual, **TRAIN)
+    compared = timed(Residual, **TRAIN, backend="channels_last")
+    assert alone.facts.cost.peak_memory_bytes is not None
+    assert compared.facts.cost.peak_memory_bytes is None
+
+
 def test_a_network_that_fails_in_training_mode_alone_names_the_stage():
     def forward(self, x):
         if self.training:

@@ -167,9 +167,12 @@ class _Work(NamedTuple):
         """Return the cost with the memory of the network.
 
         It is not known for an exported network: the process also holds the network of torch, whose
-        answers are compared.
+        answers are compared. Nor is it known where gradients were compared with those of another
+        network.
         """
-        if BACKENDS[self.job.case.backend].exporters and self.session.script is None:
+        if self.session.script is None and (
+            BACKENDS[self.job.case.backend].exporters or _compares_gradients(self.job)
+        ):
             return cost
         return structs.replace(
             cost,
@@ -194,6 +197,12 @@ class _Work(NamedTuple):
                 if sensor := self.session.sensor():
                     telemetry = observe(call, self.session.now, sensor, request.seconds)
             self.channel.send(Observed(telemetry, self.session.now() - began))
+
+
+def _compares_gradients(job: Job) -> bool:
+    from bench.harness.worker.check import differences_of_setting  # imports torch
+
+    return bool(job.case.trains and job.facts is None and differences_of_setting(job.case))
 
 
 def _announcer(channel: Channel, session: Session) -> Callable[[Stage], None]:
