@@ -49,6 +49,7 @@ class AotInductor(OfProgram):
     file_kind = "pt2"
     file_ends = (".pt2",)
     keeps_threads = False
+    first_s = 40.0
     on_cpu = "aotinductor"
     oldest: ClassVar[Mapping[str, str]] = {"torch": "2.14"}  # an older one writes another package
 

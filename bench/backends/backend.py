@@ -38,6 +38,8 @@ class Backend:
     - `one_by_one`: the backend runs each operator as the network calls it. A profile can then
       assign every operator to its module.
     - `trains`: `network` returns a network with gradients.
+    - `first_s`: about so many seconds a network takes longer the first time, to be compiled or
+      exported. An estimate of a run counts them.
     - `takes_new_images`: a call reads the tensors of `example` each time, so that other images can
       be copied into them.
     - `replays_graph`: a call replays a CUDA graph.
@@ -50,6 +52,7 @@ class Backend:
 
     one_by_one = False
     trains = False
+    first_s = 0.0
     takes_new_images = True
     replays_graph = False
     exporters: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ class Compiled(Backend):
     """torch.compile with Inductor: C++ on a CPU, Triton on a GPU. `--backend compile`."""
 
     trains = True
+    first_s = 15.0
 
     def load(self, model: nn.Module, example: Sequence[Tensor], precision: str) -> Call:
         """Compile for this shape only. Raises an exception of torch if a graph break is needed."""

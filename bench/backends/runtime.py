@@ -147,6 +147,7 @@ class Runtime(Backend):
     """
 
     keeps_threads = True
+    first_s = 15.0
     oldest: ClassVar[Mapping[str, str]]
     on_cpu = ""
     precisions: tuple[str, ...] = (FP32,)

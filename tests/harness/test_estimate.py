@@ -95,3 +95,20 @@ def test_the_guess_for_a_gpu_at_batch_1_is_bound_by_launches():
     )
     assert 0.004 < alone < 0.006
     assert 10 * alone < batch < 1
+
+
+@pytest.mark.parametrize(("backend", "first_s"), [("eager", 0), ("onnxruntime", 15)])
+def test_the_first_round_counts_compilation_and_export(backend, first_s):
+    case = msgspec.structs.replace(CASE, backend=backend)
+    fresh, begun = (
+        remaining_s(QUICK, {case: CaseProgress(0.02, rounds_done=n)}, setup_s=1.0) for n in (0, 1)
+    )
+    assert fresh - begun == pytest.approx(first_s + round_s(QUICK, case, 0.02, 1.0))
+
+
+def test_a_training_step_is_guessed_at_three_inferences_and_has_more_to_check():
+    alone = msgspec.structs.replace(CASE, batch=32)
+    train = msgspec.structs.replace(alone, workload="train")
+    assert guess_iteration_s(train, 4e9) == pytest.approx(3 * guess_iteration_s(alone, 4e9))
+    more_s = round_s(QUICK, train, 5.0, 1.0) - round_s(QUICK, alone, 5.0, 1.0)
+    assert more_s == pytest.approx(10.0)

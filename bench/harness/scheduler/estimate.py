@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bench.analysis.disturbance import counted
+from bench.backends import BACKENDS
 from bench.devices import DEVICES
 from bench.harness.plan import Plan, is_slow
 from bench.harness.stopping_rule import is_done
@@ -123,9 +124,16 @@ def remaining_s(
             work = work_s(plan, case.batch, known.iteration_s, kinds_of_block(case))
             done = known.samples * known.iteration_s / work
             total += each_s * (rounds - min(done, 1.0))
-            if _has_real_queue(case) and not known.rounds_done:
-                total += plan.observe_s
+            if not known.rounds_done:
+                total += _first_s(plan, case)
     return total
+
+
+def _first_s(plan: Plan, case: Case) -> float:
+    """Seconds that the first round of a case takes longer: to compile, export, and observe."""
+    if not DEVICES[case.device].runs_torch:
+        return 0.0
+    return BACKENDS[case.backend].first_s + plan.observe_s * _has_real_queue(case)
 
 
 def initial_progress(
