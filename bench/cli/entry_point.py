@@ -22,6 +22,7 @@ from bench.cli import report as report_command
 from bench.cli import run as run_command
 from bench.cli import selfcheck as selfcheck_command
 from bench.cli import settle as settle_command
+from bench.cli import train as train_command
 from bench.cli import tune as tune_command
 from bench.cli.console import complain, tell
 from bench.errors import (
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("settle")(settle_command.settle)
 app.command("tune")(tune_command.tune)
+app.command("train")(train_command.train)
 app.command("profile")(profile_command.profile)
 app.command("export")(export_command.export)
 app.command("report")(report_command.report)

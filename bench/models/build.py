@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,7 +89,7 @@ def _as_built(
         if source.weights:
             model = load_weights(source, resolution, num_classes).model
         else:
-            model = _make(spec, resolution, num_classes) if spec else user.build(source)
+            model = make(spec, resolution, num_classes) if spec else user.build(source)
         after_code()
         model = in_eval_mode(cast(model, torch.float32, "cpu"))
         if not source.weights:
@@ -119,11 +120,11 @@ def load_weights(source: Source, resolution: int = 224, num_classes: int = 1000)
     else:
         spec = zoo.find(source.zoo)
         with torch.device("meta"):  # no memory is needed to compare names and shapes
-            draft = _make(spec, resolution, num_classes)
+            draft = make(spec, resolution, num_classes)
         named = fit.fit(weights, draft, Path(source.weights).name)
         told = fit.sizes(named.tensors, draft, num_classes)
         channels = told.channels
-        model = _make(spec, resolution, told.classes)
+        model = make(spec, resolution, told.classes)
         fit.set_channels(model, told.stems, channels)
     tensors, notes = fit.fit(weights, model, Path(source.weights).name)
     fit.check(tensors, model, source)
@@ -132,9 +133,13 @@ def load_weights(source: Source, resolution: int = 224, num_classes: int = 1000)
     return Loaded(model, channels, notes)
 
 
-def _make(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
+def make(spec: zoo.Spec, resolution: int, num_classes: int, drop_path: float = 0.0) -> nn.Module:
+    """Return a network as its constructor makes it.
+
+    `drop_path` is the rate of stochastic depth, for a network of timm that has it.
+    """
     if spec.maker == "timm":
-        return _from_timm(spec, resolution, num_classes)
+        return _from_timm(spec, resolution, num_classes, drop_path)
     if spec.maker == "replknet":
         from bench.models.replknet import replknet_31b
 
@@ -163,15 +168,18 @@ def _import_timm() -> Any:
     return timm
 
 
-def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int) -> nn.Module:
+def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int, drop_path: float) -> nn.Module:
     timm = _import_timm()
     named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
     if named_by_user and spec.variant not in {*timm.list_models(), *timm.list_pretrained()}:
         zoo.timm_forms([spec.variant])  # raises UsageError with similar names
     config = timm.get_pretrained_cfg(spec.variant.split(".")[0], allow_unregistered=True)
     is_sized = config is not None and config.fixed_input_size
-    sized: dict[str, Any] = {"img_size": resolution} if is_sized else {}
-    model: nn.Module = timm.create_model(
-        spec.variant, pretrained=False, num_classes=num_classes, **sized
-    )
-    return model
+    given: dict[str, Any] = {"img_size": resolution} if is_sized else {}
+    given |= {"pretrained": False, "num_classes": num_classes}
+    if drop_path:
+        with contextlib.suppress(TypeError):  # of a network without stochastic depth
+            deep: nn.Module = timm.create_model(spec.variant, drop_path_rate=drop_path, **given)
+            return deep
+    plain: nn.Module = timm.create_model(spec.variant, **given)
+    return plain

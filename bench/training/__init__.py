@@ -1,0 +1,1 @@
+"""`bench train`: the paper's recipe, of timm's parts."""

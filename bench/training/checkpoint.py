@@ -1,0 +1,90 @@
+"""The state of a training in one file, which is written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from bench.errors import UsageError
+from bench.models.user.checkpoint import ADVICE
+
+NAME = "checkpoint.pt"
+FORMAT = 1
+AGAIN = "Choose another --out, or add --again to start this training anew."
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a training must have in common with the one that it continues."""
+
+    model: str
+    recipe: dict[str, Any]
+    data: str
+    classes: list[str]
+    seed: int
+    accumulate: int
+    amp: bool = False
+    format: int = FORMAT
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` to a file beside `path`, then put that in its place.
+
+    Raises UsageError where it cannot be written; the earlier file stays.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError where the disk is full
+        partial.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write {path}: {error}",
+            "Make room on the disk. The last checkpoint is whole: the same command continues.",
+        ) from error
+
+
+def load(path: Path, identity: Identity) -> dict[str, Any] | None:
+    """Return the state at `path`, None where there is none.
+
+    Raises UsageError for a file that is no checkpoint of bench, that holds more than data, or that
+    is of another training.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        known = msgspec.convert(state["identity"], Identity)
+    except Exception as error:  # torch raises errors of many types
+        holds_code = ADVICE.search(str(error)) is not None
+        reason = "it holds more than data, or is damaged" if holds_code else str(error)
+        raise UsageError(f"{path} is no checkpoint of bench: {reason}", AGAIN) from None
+    for field in Identity.__struct_fields__:
+        before, now = getattr(known, field), getattr(identity, field)
+        if before != now:
+            raise UsageError(
+                f"{path} is of another training: {field} was {_short(before)}, now {_short(now)}",
+                AGAIN,
+            )
+    return dict(state)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def hash_of(module: torch.nn.Module) -> str:
+    """Return 16 hex digits that depend on all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

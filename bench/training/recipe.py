@@ -1,0 +1,90 @@
+"""Recipes of a training: the paper's (Section 4.1, Tables 2-4), or a TOML file of the user."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from bench.errors import UsageError, unknown
+from bench.storage import files
+
+SHIPPED = Path(__file__).with_name("recipes")
+MOST_BYTES = 2**20
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e3)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e3)]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a network is trained. A share of 0 leaves a part out.
+
+    AdamW with a cosine schedule: the rate rises linearly from `first_rate` to `rate` in
+    `warmup_epochs`, then falls to `last_rate`. `batch` images make an update. `resolution` is in
+    pixels. `rand_augment` is the text that timm takes, "" for none. `least_crop` is the smallest
+    share of an image that a random crop has; `crop_share` is that of the centre crop of held-out
+    images. `drop_path` is the largest rate of stochastic depth; `ema` the decay of the average of
+    the weights, and 0 keeps none. `clip` limits the norm of the gradients, 0 does not.
+    """
+
+    epochs: Count
+    batch: Count
+    rate: Positive
+    resolution: Count = 224
+    warmup_epochs: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 20
+    first_rate: Amount = 1e-6
+    last_rate: Amount = 1e-6
+    weight_decay: Amount = 0.05
+    mixup: Amount = 0.8
+    cutmix: Amount = 1.0
+    label_smoothing: Share = 0.1
+    rand_augment: str = "rand-m9-mstd0.5-inc1"
+    colour_jitter: Share = 0.4
+    erase: Share = 0.25
+    flip: Share = 0.5
+    least_crop: Share = 0.08
+    crop_share: Share = 0.875
+    drop_path: Share = 0.1
+    ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9999
+    clip: Amount = 0.0
+
+
+def names() -> list[str]:
+    """Return the names of the recipes that ship with `bench`, sorted."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load(name: str) -> Recipe:
+    """Read the shipped recipe `name`, or the file at the path `name` (ending in .toml).
+
+    Raises UsageError where it does not exist, is unreadable or is not valid.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = SHIPPED / f"{name}.toml"
+        if name not in names():
+            raise unknown("recipe", name, names(), "Or give the path of a .toml file.")
+    try:
+        return msgspec.convert(_parse(path), Recipe)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the recipe {path}: {error.strerror}",
+            f"Check the path, or use a shipped recipe: {', '.join(names())}.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not a valid recipe: {error}",
+            f"Valid keys are: {', '.join(Recipe.__struct_fields__)}.",
+        ) from error
+
+
+def _parse(path: Path) -> object:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(files.read(path, MOST_BYTES).decode())

@@ -1,0 +1,297 @@
+"""Trains a network, update after update; any update can be the last one of a process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BenchError, UsageError
+from bench.harness.worker.outputs import tensors_of
+from bench.models.preprocessing import of as preprocessing_of
+from bench.storage.pages import write_pages
+from bench.text import duration
+from bench.training import checkpoint, curves, seeds
+from bench.training.checkpoint import Identity
+from bench.training.data import Augmented, Data, batches, in_batches, transform
+from bench.training.recipe import Recipe
+
+LOG = "log.jsonl"
+HELD_OUT_BATCH = 256  # images of an evaluation
+
+
+class TrainingError(BenchError):
+    """The training cannot go on; the last checkpoint is good."""
+
+    exit_code = 1
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """A line of the log: the mean loss, accuracies on held-out images, and seconds.
+
+    `top1` and `top1_ema` are in per cent, of the network and of the average of its weights; the
+    second is None where none is kept. `waited_s` are the seconds in which no image was ready.
+    """
+
+    epoch: int
+    updates: int
+    loss: float
+    rate: float
+    top1: float
+    top1_ema: float | None
+    seconds: float
+    waited_s: float
+
+
+class Place(NamedTuple):
+    """Where and how a training runs.
+
+    `accumulate` parts of a batch make an update. `check` raises where the user stops it, `tell`
+    takes lines for the user.
+    """
+
+    out: Path
+    device: str
+    workers: int
+    accumulate: int
+    amp: bool
+    save_every_s: float
+    check: Callable[[], object]
+    tell: Callable[[str], object]
+
+
+class Trainer:
+    """A training from its last checkpoint on, or from the beginning."""
+
+    def __init__(
+        self, net: nn.Module, recipe: Recipe, data: Data, identity: Identity, place: Place
+    ) -> None:
+        from timm.data import Mixup
+        from timm.optim import create_optimizer_v2
+        from timm.scheduler.cosine_lr import CosineLRScheduler
+        from timm.utils import ModelEmaV3
+
+        self._recipe, self._data, self._place = recipe, data, place
+        self._identity = identity
+        self._updates = len(data.training) // recipe.batch  # of an epoch
+        if not self._updates:
+            raise UsageError(
+                f"{len(data.training)} images are fewer than a batch of {recipe.batch}",
+                "Use a smaller --batch.",
+            )
+        self.net = net.to(place.device)
+        self._ema = (
+            ModelEmaV3(self.net, decay=recipe.ema, use_warmup=True, foreach=False)
+            if recipe.ema
+            else None
+        )
+        self._optimiser = create_optimizer_v2(
+            self.net, opt="adamw", lr=recipe.rate, weight_decay=recipe.weight_decay
+        )
+        self._schedule = CosineLRScheduler(
+            self._optimiser,
+            t_initial=recipe.epochs * self._updates,
+            lr_min=recipe.last_rate,
+            warmup_t=recipe.warmup_epochs * self._updates,
+            warmup_lr_init=recipe.first_rate,
+            t_in_epochs=False,
+        )
+        mixes = recipe.mixup or recipe.cutmix
+        self._mixup = (
+            Mixup(
+                recipe.mixup,
+                recipe.cutmix,
+                label_smoothing=recipe.label_smoothing,
+                num_classes=len(data.classes),
+            )
+            if mixes
+            else None
+        )
+        known = preprocessing_of(net)
+        self._transforms = {
+            is_training: transform(recipe, known, is_training=is_training)
+            for is_training in (True, False)
+        }
+        self._epoch = self._done = 0  # complete epochs, and updates of the one that runs
+        self._losses: list[float] = []
+        self._history: list[Epoch] = []
+        self._seconds = self._waited = 0.0
+        self._resume()
+
+    @property
+    def history(self) -> Sequence[Epoch]:
+        """The epochs that are complete."""
+        return self._history
+
+    def run(self) -> None:
+        """Train to the last epoch of the recipe, and keep what was trained where it is stopped.
+
+        Raises TrainingError where the loss is not finite, and what `check` raises.
+        """
+        while self._epoch < self._recipe.epochs:
+            try:
+                self._train_epoch()
+            except KeyboardInterrupt:
+                self._save()
+                raise
+            self._end_epoch()
+
+    def _train_epoch(self) -> None:
+        recipe, place = self._recipe, self._place
+        images = Augmented(
+            self._data.training, self._transforms[True], self._identity.seed, self._epoch
+        )
+        order = seeds.order(len(images), self._identity.seed, "order", self._epoch)
+        every = in_batches(order, recipe.batch, drop_last=True)
+        self.net.train()
+        began = asked = saved = time.monotonic()
+        spent = self._seconds
+        for inputs, targets in batches(images, every[self._done :], place.workers):
+            place.check()
+            self._waited += time.monotonic() - asked
+            self._losses.append(self._update(inputs, targets))
+            self._done += 1
+            self._seconds = spent + time.monotonic() - began
+            if time.monotonic() - saved > place.save_every_s:
+                self._save()
+                self._tell_progress()
+                saved = time.monotonic()
+            asked = time.monotonic()
+
+    def _update(self, inputs: Tensor, targets: Tensor) -> float:
+        """Make an update; return the loss. Raises TrainingError where it is not finite."""
+        from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+
+        place, number = self._place, self._epoch * self._updates + self._done
+        seeds.seed_all(self._identity.seed, "update", number)
+        inputs, targets = inputs.to(place.device), targets.to(place.device)
+        measure: Any = LabelSmoothingCrossEntropy(self._recipe.label_smoothing)
+        if self._mixup:
+            inputs, targets = self._mixup(inputs, targets)
+            measure = SoftTargetCrossEntropy()
+        self._schedule.step_update(number)
+        loss = 0.0
+        parts = zip(inputs.chunk(place.accumulate), targets.chunk(place.accumulate), strict=True)
+        for part, wanted in parts:
+            with torch.autocast(place.device, torch.bfloat16, enabled=place.amp):
+                found = measure(_logits(self.net(part)), wanted) * (len(part) / len(inputs))
+            found.backward()
+            loss += float(found.detach())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self._epoch + 1}, update {self._done + 1}",
+                f"{self._place.out / checkpoint.NAME} is of before. Lower the rate, or set `clip` "
+                "in the recipe.",
+            )
+        if self._recipe.clip:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self._recipe.clip)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        if self._ema:
+            self._ema.update(self.net, step=number)
+        return loss
+
+    def _end_epoch(self) -> None:
+        """Evaluate, log and save a complete epoch."""
+        began = time.monotonic()
+        top1 = self._top1(self.net)
+        top1_ema = self._top1(self._ema.module) if self._ema else None
+        self._history.append(
+            Epoch(
+                epoch=self._epoch + 1,
+                updates=(self._epoch + 1) * self._updates,
+                loss=math.fsum(self._losses) / len(self._losses),
+                rate=self._optimiser.param_groups[0]["lr"],
+                top1=top1,
+                top1_ema=top1_ema,
+                seconds=round(self._seconds + time.monotonic() - began, 3),
+                waited_s=round(self._waited, 3),
+            )
+        )
+        self._epoch, self._done, self._losses = self._epoch + 1, 0, []
+        self._seconds = self._waited = 0.0
+        self._save()
+        lines = [msgspec.json.encode(each) for each in self._history]
+        write_pages(
+            self._place.out,
+            {LOG: b"\n".join(lines) + b"\n", **curves.draw(self._history, self._identity.model)},
+        )
+        self._tell_progress()
+
+    @torch.no_grad()
+    def _top1(self, net: nn.Module) -> float:
+        """Return the share of held-out images, in per cent, whose class has the largest logit."""
+        net.eval()
+        images = Augmented(self._data.held_out, self._transforms[False], "held out")
+        places = in_batches(range(len(images)), HELD_OUT_BATCH, drop_last=False)
+        right = 0
+        for inputs, targets in batches(images, places, self._place.workers):
+            self._place.check()
+            logits = _logits(net(inputs.to(self._place.device)))
+            right += int((logits.argmax(1).cpu() == targets).sum())
+        return 100.0 * right / len(images)
+
+    def _save(self) -> None:
+        """Write the checkpoint, which also holds the log."""
+        checkpoint.save(
+            self._place.out / checkpoint.NAME,
+            {
+                "identity": msgspec.to_builtins(self._identity),
+                "model": self.net.state_dict(),
+                "ema": self._ema.module.state_dict() if self._ema else None,
+                "optimiser": self._optimiser.state_dict(),
+                "epoch": self._epoch,
+                "done": self._done,
+                "losses": self._losses,
+                "history": msgspec.to_builtins(self._history),
+                "seconds": self._seconds,
+                "waited": self._waited,
+            },
+        )
+
+    def _resume(self) -> None:
+        """Continue from the checkpoint, if there is one. Raises UsageError for a wrong one."""
+        state = checkpoint.load(self._place.out / checkpoint.NAME, self._identity)
+        if state is None:
+            return
+        self.net.load_state_dict(state["model"])
+        if self._ema:
+            self._ema.module.load_state_dict(state["ema"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._epoch, self._done, self._losses = state["epoch"], state["done"], state["losses"]
+        self._history = msgspec.convert(state["history"], list[Epoch])
+        self._seconds, self._waited = state["seconds"], state["waited"]
+        self._place.tell(f"continues in epoch {self._epoch + 1}, after {self._done} updates")
+
+    def _tell_progress(self) -> None:
+        """Say what was trained: `epoch 3: loss 2.31, top-1 54.2 %; 3 h left`."""
+        if self._done or not self._history:
+            what = f"epoch {self._epoch + 1}, update {self._done} of {self._updates}"
+        else:
+            last = self._history[-1]
+            what = f"epoch {last.epoch}: loss {last.loss:.3f}, top-1 {last.top1:.1f} %"
+            if last.top1_ema is not None:
+                what += f", {last.top1_ema:.1f} % with averaged weights"
+        self._place.tell(f"{what}; {duration(self._left_s)} left")
+
+    @property
+    def _left_s(self) -> float:
+        """About how many seconds are left, by those of all updates so far."""
+        updates = self._epoch * self._updates + self._done
+        spent = sum(each.seconds for each in self._history) + self._seconds
+        return spent / max(updates, 1) * (self._recipe.epochs * self._updates - updates)
+
+    @property
+    def ema(self) -> nn.Module | None:
+        """The network with the average of the weights; None where none is kept."""
+        return self._ema.module if self._ema else None
+
+
+def _logits(output: object) -> Tensor:
+    return tensors_of(output)[0]
