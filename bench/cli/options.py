@@ -77,14 +77,15 @@ def percentage(flag: str, text: str) -> float:
     return float(found[1]) / 100
 
 
-def seconds_of(text: str) -> float:
+def seconds_of(text: str, flag: str = "--for") -> float:
     """Return 5400.0 for `1h30m`. Raises UsageError if `text` is no time above 0."""
     found = TIME.fullmatch(text.strip())
     parts = [float(part or 0) for part in found.groups()] if found else []
     seconds = sum(part * unit for part, unit in zip(parts, UNITS_S, strict=False))
     if not 0 < seconds <= LONGEST_S:
         raise UsageError(
-            f"--for {text!r} is not a time of at most a week", "For example: --for 45m, or 1h30m."
+            f"{flag} {text!r} is not a time of at most a week",
+            f"For example: {flag} 45m, or 1h30m.",
         )
     return seconds
 

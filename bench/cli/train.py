@@ -226,7 +226,7 @@ def _train(
         workers=options.workers,
         accumulate=options.accumulate,
         amp=amp,
-        save_every_s=seconds_of(options.save_every),
+        save_every_s=seconds_of(options.save_every, "--save-every"),
         check=interrupts.check,
         tell=tell,
     )

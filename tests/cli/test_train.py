@@ -104,7 +104,7 @@ def test_images_that_cannot_be_read_are_named_and_left_out_only_on_request(bench
         (("--accumulate", "9"), "--accumulate 9 is more than the batch of 4"),
         (("--workers", "-1"), "invalid workers -1"),
         (("--device", "orin"), "no training on 'orin'"),
-        (("--save-every", "soon"), "'soon' is not a time"),
+        (("--save-every", "soon"), "--save-every 'soon' is not a time"),
     ],
 )
 def test_bad_input_is_one_message(bench, flags, said):
