@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.analysis.settle import Board
+from bench.devices import huge_pages
 from bench.models import forms
 from bench.models.naming import allocation, name, selector, threads
 from bench.records import Case, Cost, Peaks
@@ -167,5 +168,8 @@ def untried(tuning: Tuning) -> str:
 
 
 def _shown(setting: str, case: Case) -> str:
-    value = getattr(case, setting)
-    return threads(value) if setting == "threads" else str(value)
+    if setting == "threads":
+        return threads(case.threads)
+    if setting == "huge_pages":
+        return huge_pages.label(case.huge_pages) or "the usual pages"
+    return str(getattr(case, setting))

@@ -146,6 +146,12 @@ def test_a_mixture_that_the_final_did_not_compare_is_no_proven_gain():
     )
 
 
+def test_huge_pages_are_told_in_words():
+    never = msgspec.structs.replace(RREP, huge_pages="never")
+    (step,) = answer.steps(RREP, never, {RREP: 0.2, never: 0.1})
+    assert step.change == "no huge pages instead of the usual pages"
+
+
 @pytest.mark.parametrize("share", [None, 0.0, 1.0, 1.3])
 def test_nothing_is_said_of_a_share_that_shows_no_limit(share):
     assert answer.left(share, Peaks("run", "env", "fp32", 2, 800e9, 10e9)) == ""
