@@ -45,6 +45,18 @@ class UnavailableError(BenchError):
     exit_code = NOT_AVAILABLE
 
 
+class InterruptedTrainingError(BenchError):
+    """The user pressed Ctrl-C during a training: exit code 130."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            "interrupted",
+            f"What was trained is in {folder}. Run the same command again to continue.",
+        )
+
+
 class InterruptedRunError(BenchError):
     """The user pressed Ctrl-C during a run: exit code 130. `saved`: a round was finished."""
 

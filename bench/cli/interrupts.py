@@ -17,6 +17,17 @@ def heed() -> None:
             signal.signal(number, _first)
 
 
+def note() -> None:
+    """Let SIGINT and SIGTERM make `check` raise KeyboardInterrupt, and nothing else.
+
+    For work that must not be torn: it ends at its next `check`.
+    """
+    _came.clear()
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: _came.set())
+
+
 def ignore() -> None:
     """Ignore further signals, in what is short and must be whole."""
     for number in SIGNALS:

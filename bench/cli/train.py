@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,18 +15,17 @@ import typer
 from bench.cli import completion, interrupts
 from bench.cli.console import progress_console, say
 from bench.cli.options import as_folder, seconds_of, with_options
-from bench.errors import InterruptedRunError, UsageError
-from bench.harness.grid import check_positive
+from bench.errors import InterruptedTrainingError, UnavailableError, UsageError
+from bench.harness.grid import LEAST_TO_TRAIN, check_positive
 from bench.storage import lock
 from bench.storage.files import open_to_write
 
 if TYPE_CHECKING:
-    from bench.training.data import Data
     from bench.training.recipe import Recipe
 
 WEIGHTS, AVERAGED, LOCK = "weights.pt", "weights-ema.pt", ".lock"
-NAMED = 8  # unreadable images in a message
-MOST_WORKERS = 256
+FILES = ("checkpoint.pt", "log.jsonl", "curves.png", WEIGHTS, AVERAGED)
+MOST_WORKERS, LARGEST_SEED, LARGEST_RATE = 256, 2**63 - 1, 1e3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,19 +105,14 @@ def train(options: TrainOptions) -> int:
     from bench.training import recipe as recipes
 
     recipe = _changed(recipes.load(options.recipe), options)
+    save_every_s = seconds_of(options.save_every, "--save-every")
     _check(options, recipe)
-    console = progress_console(to_stderr=False)
+    tell = functools.partial(say, progress_console(to_stderr=False))
     with _folder(options.out):
-        if options.again:
-            from bench.training.checkpoint import NAME
-
-            (options.out / NAME).unlink(missing_ok=True)
-        data = _data(options, functools.partial(say, console))
-        interrupts.heed()
         try:
-            _train(options, recipe, data, functools.partial(say, console))
+            _train(options, recipe, save_every_s, tell)
         except KeyboardInterrupt:
-            raise InterruptedRunError(options.out, saved=True) from None
+            raise InterruptedTrainingError(options.out) from None
     return 0
 
 
@@ -129,7 +123,7 @@ def _changed(recipe: Recipe, options: TrainOptions) -> Recipe:
     for name, value in changes.items():
         if name != "rate":
             check_positive(name, value)
-        elif not 0 < value <= 1e3:
+        elif not 0 < value <= LARGEST_RATE:
             raise UsageError(f"invalid rate {value:g}", "Give a number above 0, as 0.001.")
     return msgspec.structs.replace(recipe, **changes)
 
@@ -138,18 +132,22 @@ def _check(options: TrainOptions, recipe: Recipe) -> None:
     """Raise UsageError for flags that do not fit."""
     for name in ("accumulate", *(["threads"] if options.threads is not None else [])):
         check_positive(name, getattr(options, name))
-    if not 0 <= options.workers <= MOST_WORKERS:
+    for name, most in (("workers", MOST_WORKERS), ("seed", LARGEST_SEED)):
+        if not 0 <= getattr(options, name) <= most:
+            raise UsageError(
+                f"invalid {name} {getattr(options, name)}", f"Give a number from 0 to {most}."
+            )
+    images, rest = divmod(recipe.batch, options.accumulate)
+    if rest or images < LEAST_TO_TRAIN:
         raise UsageError(
-            f"invalid workers {options.workers}", f"Give a number from 0 to {MOST_WORKERS}."
-        )
-    if options.accumulate > recipe.batch:
-        raise UsageError(
-            f"--accumulate {options.accumulate} is more than the batch of {recipe.batch}",
-            "Use a smaller one.",
+            f"{options.accumulate} equal parts of a batch of {recipe.batch} need "
+            f"{LEAST_TO_TRAIN} images each",
+            "Use another --accumulate or --batch.",
         )
     if (recipe.mixup or recipe.cutmix) and recipe.batch % 2:
         raise UsageError(
-            f"Mixup and CutMix need an even batch, not {recipe.batch}", "Use --batch, or mixup = 0."
+            f"Mixup and CutMix need an even batch, not {recipe.batch}",
+            "Use another --batch, or a recipe with mixup = 0 and cutmix = 0.",
         )
     if options.device not in ("cpu", "cuda"):
         raise UsageError(f"no training on {options.device!r}", "Use --device cpu or cuda.")
@@ -166,58 +164,50 @@ def _folder(out: Path) -> Iterator[None]:
             f"cannot write to {out}: {error.strerror}", "Choose another --out."
         ) from error
     with file:
-        lock.acquire(file, f"training into {out}")
+        try:
+            lock.acquire(file, f"training into {out}")
+        except UsageError as error:
+            raise UsageError(error.message, "Stop it, or choose another --out.") from error
         yield
 
 
-def _data(options: TrainOptions, tell: functools.partial[None]) -> Data:
-    """Find the data, and look at each image. Raises UsageError for images that cannot be read."""
-    from bench.text import some_of
-    from bench.training import data as datas
-
-    found = datas.find(options.data)
-    tell(
-        f"{len(found.training)} images of {len(found.classes)} classes to train on, "
-        f"{len(found.held_out)} held out"
-    )
-    parts = []
-    for images in (found.training, found.held_out):
-        bad = datas.unreadable(images)
-        if bad:
-            names = some_of([images.name(place) for place in bad], NAMED)
-            count = f"{len(bad)} of {len(images)} images cannot be read: {names}"
-            if not options.skip_unreadable:
-                raise UsageError(count, "Repair or remove them, or add --skip-unreadable.")
-            tell(f"left out: {count}")
-        parts.append(images.without(bad) if bad else images)
-    return found._replace(training=parts[0], held_out=parts[1])
-
-
 def _train(
-    options: TrainOptions, recipe: Recipe, data: Data, tell: functools.partial[None]
+    options: TrainOptions,
+    recipe: Recipe,
+    save_every_s: float,
+    tell: Callable[[str], object],
 ) -> None:
     import torch
 
+    from bench.training import data as datas
     from bench.training import network
     from bench.training.checkpoint import Identity, hash_of, save
     from bench.training.trainer import Place, Trainer
 
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch finds no CUDA GPU here", "Use --device cpu.")
+        raise UnavailableError("torch finds no CUDA GPU here", "Use --device cpu.")
     if options.threads:
         torch.set_num_threads(options.threads)
-    named = network.named(options.model)
-    size = recipe.resolution
-    amp = options.device == "cuda" if options.amp is None else options.amp
+    named, size = network.named(options.model), recipe.resolution
+    data = datas.find(options.data)
+    ignored = f"; {data.ignored} files are no images by their names" if data.ignored else ""
+    tell(
+        f"{len(data.training)} images of {len(data.classes)} classes to train on, "
+        f"{len(data.held_out)} held out{ignored}"
+    )
     net = network.untrained(named, len(data.classes), size, options.seed, recipe.drop_path)
-    network.check_classes(net, torch.randn(2, 3, size, size), len(data.classes))
+    network.check(net, torch.randn(2, 3, size, size), len(data.classes))
+    if recipe.drop_path and not network.has_stochastic_depth(net):
+        tell("without stochastic depth: the network has none")
+    data = datas.readable(data, tell, skips_unreadable=options.skip_unreadable)
+    amp = options.device == "cuda" if options.amp is None else options.amp
     identity = Identity(
         model=f"{named.name}@{named.form}",
-        recipe=msgspec.to_builtins(recipe),
-        data=data.digest,
         classes=data.classes,
+        recipe=msgspec.to_builtins(recipe),
         seed=options.seed,
         accumulate=options.accumulate,
+        data=data.digest,
         amp=amp,
     )
     place = Place(
@@ -226,10 +216,14 @@ def _train(
         workers=options.workers,
         accumulate=options.accumulate,
         amp=amp,
-        save_every_s=seconds_of(options.save_every, "--save-every"),
+        save_every_s=save_every_s,
         check=interrupts.check,
         tell=tell,
     )
+    if options.again:
+        for name in FILES:
+            (options.out / name).unlink(missing_ok=True)
+    interrupts.note()
     trainer = Trainer(net, recipe, data, identity, place)
     trainer.run()
     save(options.out / WEIGHTS, trainer.net.state_dict())

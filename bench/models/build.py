@@ -133,10 +133,12 @@ def load_weights(source: Source, resolution: int = 224, num_classes: int = 1000)
     return Loaded(model, channels, notes)
 
 
-def make(spec: zoo.Spec, resolution: int, num_classes: int, drop_path: float = 0.0) -> nn.Module:
+def make(
+    spec: zoo.Spec, resolution: int, num_classes: int, drop_path: float | None = None
+) -> nn.Module:
     """Return a network as its constructor makes it.
 
-    `drop_path` is the rate of stochastic depth, for a network of timm that has it.
+    `drop_path` is the rate of stochastic depth of a network of timm that has it; None is timm's.
     """
     if spec.maker == "timm":
         return _from_timm(spec, resolution, num_classes, drop_path)
@@ -168,7 +170,9 @@ def _import_timm() -> Any:
     return timm
 
 
-def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int, drop_path: float) -> nn.Module:
+def _from_timm(
+    spec: zoo.Spec, resolution: int, num_classes: int, drop_path: float | None
+) -> nn.Module:
     timm = _import_timm()
     named_by_user = spec.name.startswith(zoo.TIMM_PREFIX)
     if named_by_user and spec.variant not in {*timm.list_models(), *timm.list_pretrained()}:
@@ -177,7 +181,7 @@ def _from_timm(spec: zoo.Spec, resolution: int, num_classes: int, drop_path: flo
     is_sized = config is not None and config.fixed_input_size
     given: dict[str, Any] = {"img_size": resolution} if is_sized else {}
     given |= {"pretrained": False, "num_classes": num_classes}
-    if drop_path:
+    if drop_path is not None:
         with contextlib.suppress(TypeError):  # of a network without stochastic depth
             deep: nn.Module = timm.create_model(spec.variant, drop_path_rate=drop_path, **given)
             return deep

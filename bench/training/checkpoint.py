@@ -12,6 +12,7 @@ import torch
 
 from bench.errors import UsageError
 from bench.models.user.checkpoint import ADVICE
+from bench.storage.files import open_to_write
 
 NAME = "checkpoint.pt"
 FORMAT = 1
@@ -19,14 +20,17 @@ AGAIN = "Choose another --out, or add --again to start this training anew."
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What a training must have in common with the one that it continues."""
+    """What a training must have in common with the one that it continues.
+
+    `model` has a hash of the user's code.
+    """
 
     model: str
-    recipe: dict[str, Any]
-    data: str
     classes: list[str]
+    recipe: dict[str, Any]
     seed: int
     accumulate: int
+    data: str
     amp: bool = False
     format: int = FORMAT
 
@@ -38,7 +42,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with open_to_write(partial) as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
@@ -63,22 +67,28 @@ def load(path: Path, identity: Identity) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         known = msgspec.convert(state["identity"], Identity)
     except Exception as error:  # torch raises errors of many types
-        holds_code = ADVICE.search(str(error)) is not None
-        reason = "it holds more than data, or is damaged" if holds_code else str(error)
-        raise UsageError(f"{path} is no checkpoint of bench: {reason}", AGAIN) from None
-    for field in Identity.__struct_fields__:
-        before, now = getattr(known, field), getattr(identity, field)
-        if before != now:
-            raise UsageError(
-                f"{path} is of another training: {field} was {_short(before)}, now {_short(now)}",
-                AGAIN,
-            )
+        reason = "it holds more than data, or is damaged"
+        detail = f": {type(error).__name__}" if not ADVICE.search(str(error)) else ""
+        raise UsageError(f"{path} is no checkpoint of bench: {reason}{detail}", AGAIN) from None
+    if difference := _difference(known, identity):
+        raise UsageError(f"{path} is of another training: {difference}", AGAIN)
     return dict(state)
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _difference(known: Identity, now: Identity) -> str:
+    """What differs first, in words; "" where nothing does."""
+    for field in Identity.__struct_fields__:
+        before, after = getattr(known, field), getattr(now, field)
+        if before == after:
+            continue
+        if field == "recipe":
+            keys = sorted(key for key in before | after if before.get(key) != after.get(key))
+            pairs = [f"{key} was {before.get(key)}, now {after.get(key)}" for key in keys]
+            return f"in the recipe, {'; '.join(pairs)}"
+        if field == "data":
+            return "other images were trained on"
+        return f"{field} was {before}, now {after}"
+    return ""
 
 
 def hash_of(module: torch.nn.Module) -> str:
@@ -86,5 +96,6 @@ def hash_of(module: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import signal
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -15,18 +16,21 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.errors import UsageError
 from bench.harness.photos import ENDS
+from bench.harness.worker.template import die_with_parent
 from bench.models.preprocessing import Preprocessing
 from bench.text import some_of
 from bench.training import seeds
 from bench.training.recipe import Recipe
 
-TRAINING, HELD_OUT = ("train",), ("val", "valid", "validation", "test")
 MOST_DECODED = 50_000  # images that are decoded before a training begins
+NAMED = 8  # images in a message
+TRAINING, HELD_OUT = ("train",), ("val", "valid", "validation", "test")
 CIFAR = {"cifar-10-batches-py": "CIFAR10", "cifar-100-python": "CIFAR100"}
 LAYOUT = (
     "A folder or zip has `train/CLASS/image.jpg` and `val/CLASS/image.jpg` (or test/); the CIFAR "
     "files of torchvision lie in cifar-100-python or cifar-10-batches-py."
 )
+FEWER = "Use --workers 0, or give the container more shared memory (docker run --shm-size)."
 
 
 class Images(Protocol):
@@ -45,7 +49,7 @@ class Images(Protocol):
         """Return it in RGB. Raises OSError or another error where it cannot be decoded."""
 
     def is_readable(self, place: int) -> bool:
-        """Whether it can be read, see `unreadable`."""
+        """Whether it can be decoded, or its beginning can where there are many."""
 
     def without(self, places: Sequence[int]) -> Images:
         """The same images without those at `places`."""
@@ -54,13 +58,22 @@ class Images(Protocol):
 class Data(NamedTuple):
     """Images to train on, images that are held out, and the names of the classes.
 
-    `digest` is a hash of the names of all images and their classes.
+    `ignored` counts files that are no images by their names.
     """
 
     training: Images
     held_out: Images
     classes: list[str]
-    digest: str
+    ignored: int = 0
+
+    @property
+    def digest(self) -> str:
+        """A hash of the names of all images and their classes."""
+        found = hashlib.sha256()
+        for images in (self.training, self.held_out):
+            for place in range(len(images)):
+                found.update(f"{images.name(place)} {images.label(place)}\n".encode())
+        return found.hexdigest()[:16]
 
 
 class Files:
@@ -69,12 +82,15 @@ class Files:
     def __init__(self, root: Path, entries: Sequence[tuple[str, int]]) -> None:
         self._root = root
         self._entries = list(entries)
-        self._zip: zipfile.ZipFile | None = None
-        self._of_process = 0
+        self._zip: tuple[int, zipfile.ZipFile] | None = None  # of the process with this id
 
     def __len__(self) -> int:
         """The number of images."""
         return len(self._entries)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: an open zip stays here."""
+        return {**self.__dict__, "_zip": None}
 
     def name(self, place: int) -> str:
         """The path of an image in the folder or zip."""
@@ -112,9 +128,10 @@ class Files:
     def _content(self, name: str) -> Any:
         if self._root.is_dir():
             return self._root / name
-        if self._zip is None or self._of_process != os.getpid():  # a handle for each process
-            self._zip, self._of_process = zipfile.ZipFile(self._root), os.getpid()
-        return io.BytesIO(self._zip.read(name))
+        here = os.getpid()
+        if self._zip is None or self._zip[0] != here:  # forked processes share no handle
+            self._zip = here, zipfile.ZipFile(self._root)
+        return io.BytesIO(self._zip[1].read(name))
 
 
 class Cifar:
@@ -157,59 +174,92 @@ def find(path: Path) -> Data:
         return _cifar(path, cifar)
     if not path.exists():
         raise UsageError(f"there is no folder or zip {path}", LAYOUT)
-    names = _names(path)
-    training, held_out = (_part(path, names, kinds) for kinds in (TRAINING, HELD_OUT))
-    classes = sorted({_class_of(name) for name in training})
-    if len(classes) < 2:
-        found = "no images" if not classes else f"images of one class only, {classes[0]}"
-        raise UsageError(f"{path} has {found} to train on", LAYOUT)
-    if strangers := sorted({_class_of(name) for name in held_out} - set(classes)):
+    every = _names(path)
+    names = [name for name in every if PurePosixPath(name).suffix.lower() in ENDS]
+    training, held_out = (_part(names, kinds) for kinds in (TRAINING, HELD_OUT))
+    classes = sorted(set(training.values()))
+    if strangers := sorted(set(held_out.values()) - set(classes)):
         raise UsageError(
             f"{path} has held-out images of {some_of(strangers)}, and none to train on",
             "The folders of both parts must have the same names.",
         )
-    if not held_out:
-        raise UsageError(f"{path} has no held-out images", LAYOUT)
     number = {name: place for place, name in enumerate(classes)}
     parts = [
-        Files(path, [(name, number[_class_of(name)]) for name in part])
+        Files(path, [(name, number[known]) for name, known in sorted(part.items())])
         for part in (training, held_out)
     ]
-    digest = hashlib.sha256("\n".join([*training, *held_out]).encode()).hexdigest()[:16]
-    return Data(parts[0], parts[1], classes, digest)
+    found = Data(parts[0], parts[1], classes, len(every) - len(names))
+    _check(found, str(path))
+    return found
 
 
-def unreadable(images: Images) -> list[int]:
-    """Return the places of images that cannot be read.
+def readable(data: Data, tell: Callable[[str], object], *, skips_unreadable: bool = False) -> Data:
+    """Return the data without images that cannot be read, if those are to be skipped.
 
     Of more than MOST_DECODED images, only the beginning is read: the training names any other one.
+    Raises UsageError that names them where they are not to be skipped, or where too little is left.
     """
-    return [place for place in range(len(images)) if not images.is_readable(place)]
+    parts = []
+    for images in (data.training, data.held_out):
+        bad = [place for place in range(len(images)) if not images.is_readable(place)]
+        if bad:
+            names = some_of([images.name(place) for place in bad], NAMED)
+            count = f"{len(bad)} of {len(images)} images cannot be read: {names}"
+            if not skips_unreadable:
+                raise UsageError(count, "Repair or remove them, or add --skip-unreadable.")
+            tell(f"left out: {count}")
+        parts.append(images.without(bad) if bad else images)
+    found = data._replace(training=parts[0], held_out=parts[1])
+    _check(found, "what is left")
+    return found
+
+
+def _check(data: Data, where: str) -> None:
+    """Raise UsageError unless each class has images to train on, and some are held out."""
+    count = len(data.training)
+    known = {data.training.label(place) for place in range(count)} if data.classes else set()
+    if not known:
+        raise UsageError(f"{where} has no images to train on", LAYOUT)
+    if len(known) == 1 and len(data.classes) == 1:
+        raise UsageError(
+            f"{where} has images of only one class to train on: {data.classes[0]}", LAYOUT
+        )
+    if lacking := [name for place, name in enumerate(data.classes) if place not in known]:
+        raise UsageError(f"{where} has no image of {some_of(lacking)} to train on", LAYOUT)
+    if not len(data.held_out):
+        raise UsageError(f"{where} has no held-out images", LAYOUT)
 
 
 def _names(path: Path) -> list[str]:
-    """The paths of all images below `path`, relative to it, sorted."""
+    """The paths of all files below `path`, relative to it, with /."""
     if path.is_dir():
-        every = (each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
-    else:
-        try:
-            with zipfile.ZipFile(path) as opened:
-                every = iter(opened.namelist())
-        except (OSError, zipfile.BadZipFile) as error:
-            raise UsageError(f"{path} is no zip file: {error}", LAYOUT) from error
-    return sorted(name for name in every if Path(name).suffix.lower() in ENDS)
+        return [
+            Path(folder, name).relative_to(path).as_posix()
+            for folder, _, names in os.walk(path, followlinks=True, onerror=_refused)
+            for name in names
+        ]
+    try:
+        with zipfile.ZipFile(path) as opened:
+            return [each.filename for each in opened.infolist() if not each.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} is no zip file: {error}", LAYOUT) from error
 
 
-def _part(path: Path, names: Sequence[str], kinds: Sequence[str]) -> list[str]:
-    """The images of a part: below the first folder of one of these names."""
+def _refused(error: OSError) -> None:
+    raise UsageError(f"cannot read {error.filename}: {error.strerror}", LAYOUT) from error
+
+
+def _part(names: Sequence[str], kinds: Sequence[str]) -> dict[str, str]:
+    """The images of a part with their classes: below the first folder of one of these names."""
     for kind in kinds:
-        if found := [name for name in names if kind in Path(name).parts[:-2]]:
+        found = {}
+        for name in names:
+            folders = PurePosixPath(name).parts[:-1]
+            if kind in folders[:-1]:
+                found[name] = folders[folders.index(kind) + 1]
+        if found:
             return found
-    return []
-
-
-def _class_of(name: str) -> str:
-    return Path(name).parts[-2]
+    return {}
 
 
 def _cifar(path: Path, folder: str) -> Data:
@@ -221,12 +271,15 @@ def _cifar(path: Path, folder: str) -> Data:
             make(str(path), train=is_training, download=False) for is_training in (True, False)
         ]
     except Exception as error:  # torchvision raises errors of many types for damaged files
-        raise UsageError(f"cannot read {path / folder}: {error}", LAYOUT) from error
-    return Data(Cifar(parts[0]), Cifar(parts[1]), list(parts[0].classes), folder)
+        raise UsageError(
+            f"{path / folder} lacks files of torchvision's {CIFAR[folder]}, or has damaged ones",
+            LAYOUT,
+        ) from error
+    return Data(Cifar(parts[0]), Cifar(parts[1]), list(parts[0].classes))
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):
-    """Images as tensors, (3, H, W). Their random changes depend on the seed and the epoch alone."""
+    """Images as tensors, (3, H, W). Their random changes depend on `place` and the image alone."""
 
     def __init__(self, images: Images, transform: Callable[[Any], Tensor], *place: object) -> None:
         self._images = images
@@ -239,19 +292,23 @@ class Augmented(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:
         """Return an image and the number of its class. Raises UsageError that names a bad image."""
-        seeds.seed_all(*self._place, place)
+        seeds.seed_image(*self._place, place)
         try:
             image = self._images.open(place)
         except Exception as error:
+            skips = ", or add --skip-unreadable" if len(self) <= MOST_DECODED else ""
             raise UsageError(
                 f"{self._images.name(place)} cannot be read as an image: {error}",
-                "Remove or repair it, or add --skip-unreadable.",
+                f"Remove or repair it{skips}.",
             ) from error
         return self._transform(image), self._images.label(place)
 
 
 def transform(recipe: Recipe, known: Preprocessing, *, is_training: bool) -> Any:
-    """Return timm's transform: the random one of the recipe, or a centre crop."""
+    """Return timm's transform: the random one of the recipe, or a centre crop.
+
+    Raises UsageError for a `rand_augment` that timm does not know.
+    """
     from timm.data.transforms_factory import create_transform
 
     common: dict[str, Any] = {
@@ -262,24 +319,55 @@ def transform(recipe: Recipe, known: Preprocessing, *, is_training: bool) -> Any
     }
     if not is_training:
         return create_transform(**common, crop_pct=recipe.crop_share)
-    return create_transform(
-        **common,
-        is_training=True,
-        scale=(recipe.least_crop, 1.0),
-        hflip=recipe.flip,
-        color_jitter=recipe.colour_jitter,
-        auto_augment=recipe.rand_augment or None,
-        re_prob=recipe.erase,
-        re_mode="pixel",
-    )
+    try:
+        return create_transform(
+            **common,
+            is_training=True,
+            scale=(recipe.least_crop, 1.0),
+            hflip=recipe.flip,
+            color_jitter=recipe.colour_jitter,
+            auto_augment=recipe.rand_augment or None,
+            re_prob=recipe.erase,
+            re_mode="pixel",
+        )
+    except (AssertionError, KeyError, ValueError) as error:
+        raise UsageError(
+            f"timm has no augmentation {recipe.rand_augment!r}", "For example: rand-m9-mstd0.5-inc1"
+        ) from error
 
 
 def batches(
     images: Augmented, places: Sequence[Sequence[int]], workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the images (N, 3, H, W) and classes (N) at these places, batch after batch."""
-    loader = DataLoader(images, batch_sampler=places, num_workers=workers)  # type: ignore[arg-type, unused-ignore]
-    yield from loader
+    """Yield the images (N, 3, H, W) and classes (N) at these places, batch after batch.
+
+    Raises UsageError that names an image which cannot be read, also where a worker has met it.
+    """
+    loader: Any = DataLoader(
+        images,
+        batch_sampler=places,  # type: ignore[arg-type, unused-ignore]
+        num_workers=workers,
+        worker_init_fn=_begin_worker,
+    )
+    count = 0
+    try:
+        for batch in loader:
+            yield batch
+            count += 1
+    except UsageError:
+        for place in (each for batch in places[count:] for each in batch):
+            images[place]  # raises the error as it is, without the worker's traceback
+        raise
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UsageError(f"a process that reads images has ended: {error}", FEWER) from error
+
+
+def _begin_worker(_: int) -> None:
+    """Leave Ctrl-C to the training, and end with it, also where it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(os.getppid())
 
 
 def in_batches(places: Sequence[int], batch: int, *, drop_last: bool) -> list[list[int]]:

@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
+from bench.harness.worker.outputs import tensors_of
 from bench.models import forms, user, zoo
 from bench.models.build import make
 from bench.models.fuse import fuse
-from bench.models.repnext import RepNeXtBlock
+from bench.models.repnext import LinearBlock, RepNeXtBlock
 from bench.records import Source
+from bench.text import brief
+from bench.training import seeds
+
+BLOCKS = (RepNeXtBlock, LinearBlock)
 
 
 class Named(NamedTuple):
@@ -28,7 +33,7 @@ def named(entry: str) -> Named:
     name, _, form = user.split_form(entry)
     own = user.resolve(name)
     if own:
-        return Named(own.code, form or forms.ONLY, own.source)
+        return Named(own.name, form or forms.ONLY, own.source)
     spec = zoo.find(name)
     if form:
         zoo.check_form(spec, form)
@@ -39,27 +44,45 @@ def untrained(of: Named, classes: int, resolution: int, seed: int, drop_path: fl
     """Build a network in training mode, with the weights that its constructor draws by `seed`.
 
     `drop_path` is the largest rate of stochastic depth: that of the last block. Raises UsageError
-    where the network has another number of classes.
+    where the network cannot be built, or has nothing to train.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    seeds.seed_all(seed, "weights")
+    try:
         if of.source.factory:
             net = user.build(of.source)
         else:
             net = make(zoo.find(of.name), resolution, classes, drop_path)
-    if not forms.find(of.form).is_built:
-        net = fuse(net.eval(), of.form)
+        if not forms.find(of.form).is_built:
+            net = fuse(net.eval(), of.form)
+    except BenchError:
+        raise
+    except Exception as error:  # the code of a network may raise anything
+        raise UsageError(
+            f"{of.name} cannot be built: {brief(error)}", "Repair the network."
+        ) from error
+    if not any(each.requires_grad for each in net.parameters()):
+        raise UsageError(f"{of.name} has no weights to train", "Set requires_grad on them.")
     _drop_blocks(net, drop_path)
     return net.train()
 
 
-def check_classes(net: nn.Module, images: Tensor, classes: int) -> None:
-    """Raise UsageError unless the first output of `net` is (images, classes)."""
-    from bench.harness.worker.outputs import tensors_of
+def has_stochastic_depth(net: nn.Module) -> bool:
+    """Whether a part of the network is left out at random while it is trained."""
+    return any(isinstance(each, BLOCKS) or getattr(each, "drop_prob", 0) for each in net.modules())
 
+
+def check(net: nn.Module, images: Tensor, classes: int) -> None:
+    """Raise UsageError unless the first output of `net` is (images, classes)."""
     was_training = net.training
-    with torch.no_grad():
-        found = tensors_of(net.eval()(images))
+    try:
+        with torch.no_grad():
+            found = tensors_of(net.eval()(images))
+    except Exception as error:  # the code of a network may raise anything
+        size = images.shape[-1]
+        raise UsageError(
+            f"the network does not take images of {size} x {size} pixels: {brief(error)}",
+            "Use another --resolution, or repair the network.",
+        ) from error
     net.train(was_training)
     shape = tuple(found[0].shape) if found else ()
     if shape != (len(images), classes):
@@ -71,7 +94,7 @@ def check_classes(net: nn.Module, images: Tensor, classes: int) -> None:
 
 def _drop_blocks(net: nn.Module, largest: float) -> None:
     """Give each block of a RepNeXt a rate of stochastic depth, which rises with the depth."""
-    blocks = [each for each in net.modules() if isinstance(each, RepNeXtBlock)]
+    blocks = [each for each in net.modules() if isinstance(each, BLOCKS)]
     for place, block in enumerate(blocks):
         rate = largest * place / max(len(blocks) - 1, 1)
         block.pw2.register_forward_hook(_Drop(rate))
@@ -86,4 +109,5 @@ class _Drop:
     def __call__(self, module: nn.Module, given: Any, output: Tensor) -> Tensor:
         from timm.layers import drop_path
 
-        return drop_path(output, self._rate, module.training)
+        dropped: Tensor = drop_path(output, self._rate, module.training)
+        return dropped

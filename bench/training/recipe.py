@@ -16,19 +16,21 @@ MOST_BYTES = 2**20
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+PositiveShare = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e3)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=1e3)]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a network is trained. A share of 0 leaves a part out.
+    """How a network is trained. 0 leaves a part out.
 
     AdamW with a cosine schedule: the rate rises linearly from `first_rate` to `rate` in
     `warmup_epochs`, then falls to `last_rate`. `batch` images make an update. `resolution` is in
-    pixels. `rand_augment` is the text that timm takes, "" for none. `least_crop` is the smallest
-    share of an image that a random crop has; `crop_share` is that of the centre crop of held-out
-    images. `drop_path` is the largest rate of stochastic depth; `ema` the decay of the average of
-    the weights, and 0 keeps none. `clip` limits the norm of the gradients, 0 does not.
+    pixels. `rand_augment` is the text that timm takes, "" for none; `colour_jitter` counts without
+    it alone. `least_crop` is the smallest share of the area that a random crop has, `crop_share`
+    the share of the side that the centre crop of held-out images has. `drop_path` is the largest
+    rate of stochastic depth; `ema` the decay of the average of the weights, which rises to it.
+    `clip` limits the norm of the gradients.
     """
 
     epochs: Count
@@ -41,13 +43,13 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     weight_decay: Amount = 0.05
     mixup: Amount = 0.8
     cutmix: Amount = 1.0
-    label_smoothing: Share = 0.1
+    label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1
     rand_augment: str = "rand-m9-mstd0.5-inc1"
     colour_jitter: Share = 0.4
     erase: Share = 0.25
     flip: Share = 0.5
-    least_crop: Share = 0.08
-    crop_share: Share = 0.875
+    least_crop: PositiveShare = 0.08
+    crop_share: PositiveShare = 0.875
     drop_path: Share = 0.1
     ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9999
     clip: Amount = 0.0

@@ -12,9 +12,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError, UsageError
+from bench.errors import CASE_FAILED, BenchError, UsageError
+from bench.harness.worker.errors import kind_of
 from bench.harness.worker.outputs import tensors_of
 from bench.models.preprocessing import of as preprocessing_of
+from bench.records import OUT_OF_MEMORY
 from bench.storage.pages import write_pages
 from bench.text import duration
 from bench.training import checkpoint, curves, seeds
@@ -23,13 +25,16 @@ from bench.training.data import Augmented, Data, batches, in_batches, transform
 from bench.training.recipe import Recipe
 
 LOG = "log.jsonl"
-HELD_OUT_BATCH = 256  # images of an evaluation
+HELD_OUT_BATCH = 256  # images of a call, while held-out images are classified
+ANOTHER = (
+    "{} is of before. Train with a lower rate, or with `clip` in the recipe, into another --out."
+)
 
 
 class TrainingError(BenchError):
     """The training cannot go on; the last checkpoint is good."""
 
-    exit_code = 1
+    exit_code = CASE_FAILED
 
 
 class Epoch(msgspec.Struct, frozen=True):
@@ -52,8 +57,8 @@ class Epoch(msgspec.Struct, frozen=True):
 class Place(NamedTuple):
     """Where and how a training runs.
 
-    `accumulate` parts of a batch make an update. `check` raises where the user stops it, `tell`
-    takes lines for the user.
+    `accumulate` parts of a batch make an update. `check` raises KeyboardInterrupt where the user
+    has stopped it, `tell` takes lines for the user.
     """
 
     out: Path
@@ -72,19 +77,18 @@ class Trainer:
     def __init__(
         self, net: nn.Module, recipe: Recipe, data: Data, identity: Identity, place: Place
     ) -> None:
-        from timm.data import Mixup
         from timm.optim import create_optimizer_v2
-        from timm.scheduler.cosine_lr import CosineLRScheduler
         from timm.utils import ModelEmaV3
 
         self._recipe, self._data, self._place = recipe, data, place
         self._identity = identity
         self._updates = len(data.training) // recipe.batch  # of an epoch
-        if not self._updates:
-            raise UsageError(
-                f"{len(data.training)} images are fewer than a batch of {recipe.batch}",
-                "Use a smaller --batch.",
-            )
+        _check(recipe, len(data.training))
+        known = preprocessing_of(net)
+        self._transforms = {
+            is_training: transform(recipe, known, is_training=is_training)
+            for is_training in (True, False)
+        }
         self.net = net.to(place.device)
         self._ema = (
             ModelEmaV3(self.net, decay=recipe.ema, use_warmup=True, foreach=False)
@@ -94,30 +98,8 @@ class Trainer:
         self._optimiser = create_optimizer_v2(
             self.net, opt="adamw", lr=recipe.rate, weight_decay=recipe.weight_decay
         )
-        self._schedule = CosineLRScheduler(
-            self._optimiser,
-            t_initial=recipe.epochs * self._updates,
-            lr_min=recipe.last_rate,
-            warmup_t=recipe.warmup_epochs * self._updates,
-            warmup_lr_init=recipe.first_rate,
-            t_in_epochs=False,
-        )
-        mixes = recipe.mixup or recipe.cutmix
-        self._mixup = (
-            Mixup(
-                recipe.mixup,
-                recipe.cutmix,
-                label_smoothing=recipe.label_smoothing,
-                num_classes=len(data.classes),
-            )
-            if mixes
-            else None
-        )
-        known = preprocessing_of(net)
-        self._transforms = {
-            is_training: transform(recipe, known, is_training=is_training)
-            for is_training in (True, False)
-        }
+        self._schedule = _schedule(self._optimiser, recipe, self._updates)
+        self._mixup = _mixup(recipe, len(data.classes))
         self._epoch = self._done = 0  # complete epochs, and updates of the one that runs
         self._losses: list[float] = []
         self._history: list[Epoch] = []
@@ -129,33 +111,47 @@ class Trainer:
         """The epochs that are complete."""
         return self._history
 
+    @property
+    def ema(self) -> nn.Module | None:
+        """The network with the average of the weights; None where none is kept."""
+        return self._ema.module if self._ema else None
+
     def run(self) -> None:
         """Train to the last epoch of the recipe, and keep what was trained where it is stopped.
 
-        Raises TrainingError where the loss is not finite, and what `check` raises.
+        Raises TrainingError where the loss or a gradient is not finite, or memory is short.
         """
+        self._write_log()
         while self._epoch < self._recipe.epochs:
             try:
                 self._train_epoch()
-            except KeyboardInterrupt:
+                self._end_epoch()
+            except KeyboardInterrupt:  # comes between updates, and before an epoch is complete
                 self._save()
                 raise
-            self._end_epoch()
+            except Exception as error:
+                if isinstance(error, BenchError) or kind_of(error) != OUT_OF_MEMORY:
+                    raise
+                raise TrainingError(
+                    f"there is not enough memory: {str(error).partition('.')[0]}",
+                    "Use --accumulate 2 or more: each update is then computed in parts.",
+                ) from error
 
     def _train_epoch(self) -> None:
-        recipe, place = self._recipe, self._place
+        place = self._place
         images = Augmented(
             self._data.training, self._transforms[True], self._identity.seed, self._epoch
         )
         order = seeds.order(len(images), self._identity.seed, "order", self._epoch)
-        every = in_batches(order, recipe.batch, drop_last=True)
+        every = in_batches(order, self._recipe.batch, drop_last=True)
         self.net.train()
         began = asked = saved = time.monotonic()
         spent = self._seconds
         for inputs, targets in batches(images, every[self._done :], place.workers):
             place.check()
             self._waited += time.monotonic() - asked
-            self._losses.append(self._update(inputs, targets))
+            loss = self._update(inputs, targets)
+            self._losses.append(loss)
             self._done += 1
             self._seconds = spent + time.monotonic() - began
             if time.monotonic() - saved > place.save_every_s:
@@ -165,32 +161,31 @@ class Trainer:
             asked = time.monotonic()
 
     def _update(self, inputs: Tensor, targets: Tensor) -> float:
-        """Make an update; return the loss. Raises TrainingError where it is not finite."""
-        from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
-
+        """Make an update; return the loss. Raises TrainingError where something is not finite."""
         place, number = self._place, self._epoch * self._updates + self._done
         seeds.seed_all(self._identity.seed, "update", number)
         inputs, targets = inputs.to(place.device), targets.to(place.device)
-        measure: Any = LabelSmoothingCrossEntropy(self._recipe.label_smoothing)
+        measure = _loss(self._recipe)
         if self._mixup:
             inputs, targets = self._mixup(inputs, targets)
-            measure = SoftTargetCrossEntropy()
         self._schedule.step_update(number)
         loss = 0.0
         parts = zip(inputs.chunk(place.accumulate), targets.chunk(place.accumulate), strict=True)
         for part, wanted in parts:
             with torch.autocast(place.device, torch.bfloat16, enabled=place.amp):
-                found = measure(_logits(self.net(part)), wanted) * (len(part) / len(inputs))
+                logits = _logits(self.net(part))
+            found = measure(logits.float(), wanted) * (len(part) / len(inputs))
             found.backward()
             loss += float(found.detach())
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {self._epoch + 1}, update {self._done + 1}",
-                f"{self._place.out / checkpoint.NAME} is of before. Lower the rate, or set `clip` "
-                "in the recipe.",
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self._recipe.clip or math.inf)
+        if not (math.isfinite(loss) and math.isfinite(float(norm))):
+            what = (
+                f"the loss is {loss:g}" if not math.isfinite(loss) else "a gradient is not finite"
             )
-        if self._recipe.clip:
-            nn.utils.clip_grad_norm_(self.net.parameters(), self._recipe.clip)
+            raise TrainingError(
+                f"{what} in epoch {self._epoch + 1}, update {self._done + 1}",
+                ANOTHER.format(place.out / checkpoint.NAME),
+            )
         self._optimiser.step()
         self._optimiser.zero_grad()
         if self._ema:
@@ -198,10 +193,11 @@ class Trainer:
         return loss
 
     def _end_epoch(self) -> None:
-        """Evaluate, log and save a complete epoch."""
+        """Classify the held-out images, log and save a complete epoch."""
         began = time.monotonic()
-        top1 = self._top1(self.net)
-        top1_ema = self._top1(self._ema.module) if self._ema else None
+        self._save()  # a training that is stopped now classifies them again
+        top1, *of_ema = self._top1()
+        spent = self._seconds + time.monotonic() - began
         self._history.append(
             Epoch(
                 epoch=self._epoch + 1,
@@ -209,33 +205,38 @@ class Trainer:
                 loss=math.fsum(self._losses) / len(self._losses),
                 rate=self._optimiser.param_groups[0]["lr"],
                 top1=top1,
-                top1_ema=top1_ema,
-                seconds=round(self._seconds + time.monotonic() - began, 3),
+                top1_ema=of_ema[0] if of_ema else None,
+                seconds=round(spent, 3),
                 waited_s=round(self._waited, 3),
             )
         )
         self._epoch, self._done, self._losses = self._epoch + 1, 0, []
         self._seconds = self._waited = 0.0
         self._save()
-        lines = [msgspec.json.encode(each) for each in self._history]
-        write_pages(
-            self._place.out,
-            {LOG: b"\n".join(lines) + b"\n", **curves.draw(self._history, self._identity.model)},
-        )
+        self._write_log()
         self._tell_progress()
 
     @torch.no_grad()
-    def _top1(self, net: nn.Module) -> float:
-        """Return the share of held-out images, in per cent, whose class has the largest logit."""
-        net.eval()
+    def _top1(self) -> list[float]:
+        """Return the share of held-out images that are classified rightly, in per cent.
+
+        First that of the network, then that of the average of the weights, if one is kept.
+        """
+        nets = [each.eval() for each in (self.net, self.ema) if each is not None]
         images = Augmented(self._data.held_out, self._transforms[False], "held out")
         places = in_batches(range(len(images)), HELD_OUT_BATCH, drop_last=False)
-        right = 0
+        right = [0] * len(nets)
+        asked = time.monotonic()
+        waited = 0.0
         for inputs, targets in batches(images, places, self._place.workers):
             self._place.check()
-            logits = _logits(net(inputs.to(self._place.device)))
-            right += int((logits.argmax(1).cpu() == targets).sum())
-        return 100.0 * right / len(images)
+            waited += time.monotonic() - asked
+            for place, net in enumerate(nets):
+                logits = _logits(net(inputs.to(self._place.device)))
+                right[place] += int((logits.argmax(1).cpu() == targets).sum())
+            asked = time.monotonic()
+        self._waited += waited
+        return [100.0 * count / len(images) for count in right]
 
     def _save(self) -> None:
         """Write the checkpoint, which also holds the log."""
@@ -244,7 +245,7 @@ class Trainer:
             {
                 "identity": msgspec.to_builtins(self._identity),
                 "model": self.net.state_dict(),
-                "ema": self._ema.module.state_dict() if self._ema else None,
+                "ema": self.ema.state_dict() if self.ema else None,
                 "optimiser": self._optimiser.state_dict(),
                 "epoch": self._epoch,
                 "done": self._done,
@@ -257,17 +258,34 @@ class Trainer:
 
     def _resume(self) -> None:
         """Continue from the checkpoint, if there is one. Raises UsageError for a wrong one."""
-        state = checkpoint.load(self._place.out / checkpoint.NAME, self._identity)
+        path = self._place.out / checkpoint.NAME
+        state = checkpoint.load(path, self._identity)
         if state is None:
             return
-        self.net.load_state_dict(state["model"])
-        if self._ema:
-            self._ema.module.load_state_dict(state["ema"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._epoch, self._done, self._losses = state["epoch"], state["done"], state["losses"]
-        self._history = msgspec.convert(state["history"], list[Epoch])
-        self._seconds, self._waited = state["seconds"], state["waited"]
-        self._place.tell(f"continues in epoch {self._epoch + 1}, after {self._done} updates")
+        try:
+            self.net.load_state_dict(state["model"])
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self._epoch, self._done, self._losses = state["epoch"], state["done"], state["losses"]
+            self._history = msgspec.convert(state["history"], list[Epoch])
+            self._seconds, self._waited = state["seconds"], state["waited"]
+        except (KeyError, TypeError, ValueError, RuntimeError, msgspec.ValidationError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UsageError(
+                f"{path} does not fit the network: {reason}", checkpoint.AGAIN
+            ) from error
+        if self._epoch < self._recipe.epochs:
+            self._place.tell(f"continues in epoch {self._epoch + 1}, after {self._done} updates")
+        else:
+            self._place.tell(f"all {self._epoch} epochs are complete")
+
+    def _write_log(self) -> None:
+        """Write the log and its picture anew; nothing before the first epoch is complete."""
+        if self._history:
+            lines = b"".join(msgspec.json.encode(each) + b"\n" for each in self._history)
+            pictures = curves.draw(self._history, self._identity.model)
+            write_pages(self._place.out, {LOG: lines, **pictures})
 
     def _tell_progress(self) -> None:
         """Say what was trained: `epoch 3: loss 2.31, top-1 54.2 %; 3 h left`."""
@@ -287,10 +305,53 @@ class Trainer:
         spent = sum(each.seconds for each in self._history) + self._seconds
         return spent / max(updates, 1) * (self._recipe.epochs * self._updates - updates)
 
-    @property
-    def ema(self) -> nn.Module | None:
-        """The network with the average of the weights; None where none is kept."""
-        return self._ema.module if self._ema else None
+
+def _check(recipe: Recipe, images: int) -> None:
+    """Raise UsageError where no update, or nothing but the warm-up, would be made."""
+    if images < recipe.batch:
+        raise UsageError(
+            f"{images} images are fewer than a batch of {recipe.batch}", "Use a smaller --batch."
+        )
+    if recipe.warmup_epochs >= recipe.epochs:
+        raise UsageError(
+            f"the warm-up of {recipe.warmup_epochs} epochs leaves none of {recipe.epochs}",
+            "Use more --epochs, or a recipe with fewer `warmup_epochs`.",
+        )
+
+
+def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) -> Any:
+    """Return timm's schedule, which sets the rate by the number of an update alone."""
+    from timm.scheduler.cosine_lr import CosineLRScheduler
+
+    return CosineLRScheduler(
+        optimiser,
+        t_initial=(recipe.epochs - recipe.warmup_epochs) * updates,
+        lr_min=recipe.last_rate,
+        warmup_t=recipe.warmup_epochs * updates,
+        warmup_lr_init=recipe.first_rate,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+
+
+def _mixup(recipe: Recipe, classes: int) -> Any:
+    """Return timm's Mixup and CutMix; None where the recipe has neither."""
+    from timm.data.mixup import Mixup
+
+    if not (recipe.mixup or recipe.cutmix):
+        return None
+    return Mixup(
+        recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=classes
+    )
+
+
+def _loss(recipe: Recipe) -> Any:
+    """Return the loss of logits and classes, or of logits and what Mixup makes of classes."""
+    from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+
+    if recipe.mixup or recipe.cutmix:
+        return SoftTargetCrossEntropy()
+    return LabelSmoothingCrossEntropy(recipe.label_smoothing)
 
 
 def _logits(output: object) -> Tensor:

@@ -1,6 +1,7 @@
 """`bench train`: a whole training, going on after Ctrl-C, and bad input."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -21,6 +22,19 @@ def net():
 RECIPE = "epochs = 2\nbatch = 4\nrate = 0.01\nresolution = 16\nwarmup_epochs = 1\nema = 0.9\n"
 TRAIN = ("train", "--model", "net.py:net", "--data", "images", "--recipe", "mine.toml")
 TRAIN += ("--workers", "0", "--out", "out")
+
+
+@pytest.fixture(autouse=True)
+def own_imports(monkeypatch):
+    """The state of the import system ends with the test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path_hooks", list(sys.path_hooks))
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        if name.startswith("_bench_user_"):
+            del sys.modules[name]
+    sys.path_importer_cache.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +70,16 @@ def test_the_same_command_again_trains_nothing_and_again_starts_anew(bench, tmp_
     second = bench(*TRAIN)
     assert second.returncode == 0
     assert hash_in(second) == hash_in(first)
-    assert "continues in epoch 3, after 0 updates" in second.stdout
+    assert "all 2 epochs are complete" in second.stdout
+    assert bench(*TRAIN, "--again", "--data", "nowhere").returncode == 2
+    assert (tmp_path / "out" / "checkpoint.pt").exists()
     assert bench(*TRAIN, "--again").returncode == 0
     again = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
     assert state["history"][0]["loss"] == again["history"][0]["loss"]
 
 
 def test_ctrl_c_keeps_what_was_trained_and_the_same_command_continues(bench, tmp_path, monkeypatch):
-    left = [3]
+    left = [1]
 
     def check():
         left[0] -= 1
@@ -74,10 +90,11 @@ def test_ctrl_c_keeps_what_was_trained_and_the_same_command_continues(bench, tmp
     monkeypatch.setattr(interrupts, "check", check)
     stopped = bench(*TRAIN)
     assert stopped.returncode == 130
-    assert "Run the same command again to resume" in stopped.stderr
+    assert "Run the same command again to continue" in stopped.stderr
     monkeypatch.undo()
     done = bench(*TRAIN)
     assert done.returncode == 0, done.stderr
+    assert "continues in epoch 1, after 1 updates" in done.stdout
     assert hash_in(done) == hash_in(whole)
 
 
@@ -101,7 +118,11 @@ def test_images_that_cannot_be_read_are_named_and_left_out_only_on_request(bench
         (("--batch", "64"), "8 images are fewer than a batch of 64"),
         (("--epochs", "0"), "invalid epochs 0"),
         (("--rate", "0"), "invalid rate 0"),
-        (("--accumulate", "9"), "--accumulate 9 is more than the batch of 4"),
+        (("--accumulate", "4"), "4 equal parts of a batch of 4 need 2 images each"),
+        (("--accumulate", "3"), "3 equal parts of a batch of 4"),
+        (("--epochs", "1"), "the warm-up of 1 epochs leaves none of 1"),
+        (("--seed", "-1"), "invalid seed -1"),
+        (("--resolution", "2"), "the network does not take images of 2 x 2 pixels"),
         (("--workers", "-1"), "invalid workers -1"),
         (("--device", "orin"), "no training on 'orin'"),
         (("--save-every", "soon"), "--save-every 'soon' is not a time"),
@@ -118,7 +139,7 @@ def test_another_recipe_does_not_continue_a_training(bench):
     assert bench(*TRAIN).returncode == 0
     done = bench(*TRAIN, "--rate", "0.5")
     assert done.returncode == 2
-    assert "is of another training: recipe was" in done.stderr
+    assert "in the recipe, rate was 0.01, now 0.5" in done.stderr
     assert "--again" in done.stderr
 
 
@@ -139,6 +160,14 @@ def test_a_folder_that_another_training_holds_is_refused(bench, tmp_path, monkey
         done = bench(*TRAIN)
     assert done.returncode == 2
     assert "another run is training into" in done.stderr
+
+
+def test_other_code_under_the_same_name_does_not_continue_a_training(bench, tmp_path):
+    assert bench(*TRAIN).returncode == 0
+    (tmp_path / "net.py").write_text(NET.replace("nn.ReLU()", "nn.GELU()"))
+    done = bench(*TRAIN)
+    assert done.returncode == 2
+    assert "is of another training: model was" in done.stderr
 
 
 def test_the_log_is_json(bench, tmp_path):

@@ -86,6 +86,7 @@ assert not heavy, heavy
         (["list", "models"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["list", "suites"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["report", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
+        (["train", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["run", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["selfcheck", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (

@@ -72,7 +72,7 @@ def test_the_wheel_holds_each_data_file(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     files = [path for path in (ROOT / "bench").rglob("*") if path.is_file()]
-    kinds = {".csv", ".css", ".js", ".html", ".mplstyle"}
+    kinds = {".csv", ".css", ".js", ".html", ".mplstyle", ".toml"}
     expected = {str(path.relative_to(ROOT)) for path in files if path.suffix in kinds}
     expected |= {f"bench/suites/{path.name}" for path in (ROOT / "suites").glob("*.toml")}
     assert {"bench/paper/data/zoo.csv", "bench/report/figures/bench.mplstyle"} <= expected

@@ -51,7 +51,7 @@ def write_cifar(folder):
 
 def test_torchvisions_cifar_files_are_found_and_damaged_ones_refused(tmp_path, monkeypatch):
     write_cifar(tmp_path / "cifar-100-python")
-    with pytest.raises(UsageError, match=r"cannot read .*cifar-100-python"):
+    with pytest.raises(UsageError, match="lacks files of torchvision's CIFAR100, or has damaged"):
         data.find(tmp_path)  # torchvision knows the hashes of the real files
     monkeypatch.setattr("torchvision.datasets.CIFAR100._check_integrity", lambda self: True)
     monkeypatch.setattr(
@@ -69,7 +69,10 @@ def test_torchvisions_cifar_files_are_found_and_damaged_ones_refused(tmp_path, m
     [
         (lambda folder: None, "there is no folder or zip"),
         (lambda folder: folder.mkdir(), "has no images to train on"),
-        (lambda folder: write_classes(folder, ("cat",), 2), "images of one class only, cat"),
+        (
+            lambda folder: write_classes(folder, ("cat",), 2),
+            "images of only one class to train on: cat",
+        ),
         (lambda folder: folder.write_bytes(b"no zip"), "is no zip file"),
     ],
 )
@@ -77,6 +80,26 @@ def test_data_that_cannot_be_used_is_one_message(tmp_path, make, said):
     make(tmp_path / "set")
     with pytest.raises(UsageError, match=said):
         data.find(tmp_path / "set")
+
+
+def test_data_without_held_out_images_is_refused(tmp_path):
+    write_classes(tmp_path, ("cat", "dog"), 2)
+    (tmp_path / "val").rename(tmp_path / "others")
+    with pytest.raises(UsageError, match="has no held-out images"):
+        data.find(tmp_path)
+
+
+def test_links_and_folders_within_a_class_count_and_other_files_are_counted(tmp_path):
+    write_classes(tmp_path / "far", ("cat", "dog"), 2)
+    (tmp_path / "set").mkdir()
+    for part in ("train", "val"):
+        (tmp_path / "set" / part).symlink_to(tmp_path / "far" / part)
+    more = tmp_path / "far" / "train" / "cat" / "more"
+    more.mkdir()
+    (more.parent / "0.png").rename(more / "0.png")
+    (more / "notes.txt").write_text("no image")
+    found = data.find(tmp_path / "set")
+    assert (found.classes, len(found.training), found.ignored) == (["cat", "dog"], 4, 1)
 
 
 def test_classes_that_only_held_out_images_have_are_named(tmp_path):
@@ -89,12 +112,52 @@ def test_classes_that_only_held_out_images_have_are_named(tmp_path):
 def test_images_that_cannot_be_read_are_found_and_named(tmp_path):
     write_classes(tmp_path, ("cat", "dog"), 3)
     (tmp_path / "train" / "dog" / "1.png").write_bytes(b"no image")
-    found = data.find(tmp_path).training
-    assert data.unreadable(found) == [4]
-    assert len(found.without([4])) == 5
-    images = data.Augmented(found, lambda image: torch.zeros(1), 0)
-    with pytest.raises(UsageError, match=r"train/dog/1\.png cannot be read as an image"):
-        images[4]
+    found, said = data.find(tmp_path), []
+    with pytest.raises(UsageError, match=r"1 of 6 images cannot be read: train/dog/1\.png"):
+        data.readable(found, said.append)
+    kept = data.readable(found, said.append, skips_unreadable=True)
+    assert said == ["left out: 1 of 6 images cannot be read: train/dog/1.png"]
+    assert len(kept.training) == 5
+    assert kept.digest != found.digest
+
+
+def test_a_class_of_which_no_image_can_be_read_is_named(tmp_path):
+    write_classes(tmp_path, ("cat", "dog"), 1)
+    (tmp_path / "train" / "dog" / "0.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="what is left has no image of dog to train on"):
+        data.readable(data.find(tmp_path), lambda _: None, skips_unreadable=True)
+
+
+def constant(image):
+    return torch.zeros(1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_breaks_later_is_named_without_a_traceback(tmp_path, workers):
+    write_classes(tmp_path, ("cat", "dog"), 3)
+    images = data.Augmented(data.find(tmp_path).training, constant, 0)
+    (tmp_path / "train" / "dog" / "1.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"^train/dog/1\.png cannot be read as an image") as caught:
+        list(data.batches(images, [[0, 1], [4, 2]], workers))
+    assert "Traceback" not in caught.value.message
+    assert caught.value.remedy == "Remove or repair it, or add --skip-unreadable."
+
+
+def test_an_open_zip_is_not_sent_to_another_process(tmp_path):
+    write_classes(tmp_path / "set", ("cat", "dog"), 1)
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        for each in sorted((tmp_path / "set").rglob("*.png")):
+            packed.write(each, each.relative_to(tmp_path / "set"))
+    images = data.find(path).training
+    images.open(0)
+    assert pickle.loads(pickle.dumps(images)).open(0).size == (20, 24)
+
+
+def test_an_unknown_augmentation_is_one_message():
+    wrong = Recipe(epochs=1, batch=2, rate=0.1, rand_augment="random")
+    with pytest.raises(UsageError, match="timm has no augmentation 'random'"):
+        data.transform(wrong, Preprocessing(), is_training=True)
 
 
 def test_the_change_of_an_image_depends_on_seed_epoch_and_place_alone(tmp_path):

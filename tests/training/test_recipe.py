@@ -35,6 +35,8 @@ def test_a_recipe_of_the_user_is_a_file(tmp_path):
         ("epochs = 0\nbatch = 8\nrate = 0.01", "epochs"),
         ("epochs = 3\nbatch = 8", "rate"),
         ("epochs = 3\nbatch = 8\nrate = 0.01\nema = 1.0", "ema"),
+        ("epochs = 3\nbatch = 8\nrate = 0.01\nlabel_smoothing = 1.0", "label_smoothing"),
+        ("epochs = 3\nbatch = 8\nrate = 0.01\nleast_crop = 0.0", "least_crop"),
         ("epochs =", "is not a valid recipe"),
     ],
 )
@@ -43,7 +45,7 @@ def test_a_recipe_that_is_not_valid_is_one_message(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(UsageError, match="is not a valid recipe") as caught:
         recipe.load(str(path))
-    assert said in str(caught.value)
+    assert said in caught.value.message
     assert "Valid keys are: epochs" in str(caught.value)
 
 

@@ -41,6 +41,7 @@ def images(tmp_path_factory):
 
 def made(out, images, recipe=RECIPE, check=lambda: None, save_every_s=1e9, **changes):
     """A training in the folder `out`."""
+    out.mkdir(exist_ok=True)
     torch.manual_seed(0)
     net = changes.pop("net", None) or Net()
     fields = {"model": "net", "recipe": msgspec.to_builtins(recipe), "data": images.digest}
@@ -138,8 +139,9 @@ def test_the_rate_rises_then_falls_as_a_cosine(tmp_path, images):
     first, last, top = RECIPE.first_rate, RECIPE.last_rate, RECIPE.rate
     assert rates[0] == pytest.approx(first)
     assert rates[2] == pytest.approx(first + 2 / 4 * (top - first))
-    for number in (4, 10, 19):
-        expected = last + 0.5 * (top - last) * (1 + math.cos(math.pi * number / 20))
+    assert rates[4] == pytest.approx(top)
+    for number in (4, 10, 19):  # 4 updates of warm-up, then 16
+        expected = last + 0.5 * (top - last) * (1 + math.cos(math.pi * (number - 4) / 16))
         assert rates[number] == pytest.approx(expected)
 
 
@@ -162,6 +164,21 @@ def test_parts_of_a_batch_make_the_same_update_where_nothing_depends_on_the_batc
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_other_weights_under_the_same_name_are_refused(tmp_path, images):
+    with pytest.raises(StoppedError):
+        trained(tmp_path, images, check=stopping(1))
+    with pytest.raises(UsageError, match="does not fit the network"):
+        made(tmp_path, images, net=nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)))
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(tmp_path, images):
+    found = made(tmp_path, images)
+    found.net.head.weight.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(TrainingError, match="a gradient is not finite in epoch 1, update 1"):
+        found.run()
+    assert all(bool(each.isfinite().all()) for each in found.net.parameters())
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, images):
     with pytest.raises(StoppedError):
         trained(tmp_path, images, check=stopping(3))
@@ -174,13 +191,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
 
 
-def test_the_gradient_is_cut_at_its_norm(tmp_path, images):
-    recipe = msgspec.structs.replace(RECIPE, epochs=1, clip=1e-9)
-    assert trained(tmp_path, images, recipe=recipe).history
+def test_the_gradient_is_cut_at_its_norm(tmp_path, images, monkeypatch):
+    found = made(tmp_path, images, recipe=msgspec.structs.replace(RECIPE, epochs=2, clip=1e-3))
+    norms = []
+
+    def step(*_):
+        gradients = [each.grad.norm() for each in found.net.parameters()]
+        norms.append(float(torch.stack(gradients).norm()))
+
+    monkeypatch.setattr(found._optimiser, "step", step)
+    found.run()
+    assert norms == pytest.approx([1e-3] * 8, rel=1e-2)
 
 
 def test_without_an_average_of_the_weights_there_is_one_accuracy(tmp_path, images):
-    found = trained(tmp_path, images, recipe=msgspec.structs.replace(RECIPE, epochs=1, ema=0.0))
+    found = trained(tmp_path, images, recipe=msgspec.structs.replace(RECIPE, epochs=2, ema=0.0))
     assert found.ema is None
     assert found.history[0].top1_ema is None
 
@@ -190,8 +215,12 @@ def test_without_an_average_of_the_weights_there_is_one_accuracy(tmp_path, image
     [
         ({"model": "other"}, "model was net, now other"),
         ({"seed": 1}, "seed was 0, now 1"),
-        ({"data": "0"}, "is of another training: data was"),
-        ({"recipe": {}}, "recipe was"),
+        ({"data": "0"}, "is of another training: other images were trained on"),
+        (
+            {"recipe": msgspec.structs.replace(RECIPE, ema=0.5, clip=1.0)},
+            "in the recipe, clip was 0.0, now 1.0; ema was 0.9, now 0.5",
+        ),
+        ({"classes": ["a", "b", "c"]}, r"classes was \['cat', 'dog', 'owl'\], now"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused(tmp_path, images, changes, said):
@@ -267,8 +296,39 @@ def test_the_weights_are_those_of_the_constructor_and_depend_on_the_seed():
     assert torch.equal(same["bn1.weight"], torch.ones_like(same["bn1.weight"]))
 
 
-def test_a_network_with_other_classes_is_refused():
+def test_a_warm_up_as_long_as_the_training_is_refused(tmp_path, images):
+    with pytest.raises(UsageError, match="the warm-up of 3 epochs leaves none of 3"):
+        made(tmp_path, images, recipe=msgspec.structs.replace(RECIPE, warmup_epochs=3))
+
+
+def test_a_network_with_other_classes_or_for_other_images_is_refused():
     with pytest.raises(
         UsageError, match=r"the data has 4 classes, and the output .* shape \(2, 3\)"
     ):
-        network.check_classes(Net(), torch.randn(2, 3, 16, 16), 4)
+        network.check(Net(), torch.randn(2, 3, 16, 16), 4)
+    with pytest.raises(UsageError, match="does not take images of 2 x 2 pixels"):
+        network.check(Net(), torch.randn(2, 3, 2, 2), 3)
+
+
+def test_a_network_without_weights_to_train_is_refused(monkeypatch):
+    monkeypatch.setattr(network, "make", lambda *_: Net().requires_grad_(requires_grad=False))
+    with pytest.raises(UsageError, match="has no weights to train"):
+        network.untrained(network.named("timm/test_resnet"), 3, 32, 0, 0.1)
+
+
+@pytest.mark.parametrize(("name", "has"), [("shortcut_act_t", True), ("timm/test_resnet", False)])
+def test_whether_a_network_has_stochastic_depth_is_known(name, has):
+    net = network.untrained(network.named(name), 3, 32, 0, 0.0)
+    assert network.has_stochastic_depth(net) == has
+
+
+def test_memory_that_does_not_suffice_is_one_message(tmp_path, images):
+    found = made(tmp_path, images)
+
+    def forward(x):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    found.net.forward = forward
+    with pytest.raises(TrainingError, match="not enough memory") as caught:
+        found.run()
+    assert "--accumulate" in caught.value.remedy
