@@ -22,7 +22,8 @@ mode; the latency is that of the search, which has few rounds. All others are of
 processes. A ratio says how many times as fast as the best form in eager mode it is, with the 95 % \
 interval; where two forms are about the best, against the one over which it gains less. *No gain*: \
 it is slower, or the same within {margin:g} %. *Share of the peak*: the MACs per second of the \
-fastest way in fp32 over the highest rate of matrix products. The page of each tuning has all \
+fastest way in fp32 over the highest rate of matrix products; it may exceed 100 % where a runtime \
+computes a convolution with fewer products (Winograd). The page of each tuning has all \
 candidates."""
 
 

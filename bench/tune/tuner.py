@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +23,13 @@ from bench.storage.results import Store
 from bench.text import duration, significant
 from bench.tune import final
 from bench.tune.ranking import latencies
-from bench.tune.result import board_of
+from bench.tune.result import board_of, failures_in
 from bench.tune.search import Search
 from bench.tune.space import WAVES
 from bench.tune.tuning import Tuning, save
 
 SEARCH_SHARE = 0.6  # of the time; the rest is for the final
+FINAL_ROUNDS = 6  # of all cases, for an interval of the gain; then of what is not yet decided
 
 
 class Place(NamedTuple):
@@ -110,18 +112,21 @@ class Tuner(Listener):
         search.run(self._tuning)
 
     def _final(self) -> Board:
-        board = self.board()
-        if len(final.cases(self._tuning)) < 2 or self.left_s <= 0:
+        board, cases = self.board(), final.cases(self._tuning)
+        rounds = Counter(each.case for each in self.records(self._tuning.final_runs))
+        lacking = FINAL_ROUNDS - min((rounds[case] for case in cases), default=0)
+        is_answered = bool(board.answers) and not board.open and lacking <= 0
+        if len(cases) < 2 or self.left_s <= 0 or is_answered:
             return board
-        if board.answers and not board.open:
-            return board
-        environment = self._begin("final_runs")
-        begun = {each.case for each in self.records(self._tuning.final_runs)}
-        measure = self._measuring(environment)
-        if missing := [case for case in final.cases(self._tuning) if case not in begun]:
-            self._tell(f"final, in new processes: {', '.join(map(selector, missing))}")
-            measure(missing)
-            self._told = missing
+        measure = self._measuring(self._begin("final_runs"))
+        if lacking > 0:
+            self._tell(f"final, in new processes: {', '.join(map(selector, cases))}")
+            self._told = cases
+        while lacking > 0 and self.left_s > 0 and len(cases) > 1:
+            measure(cases)
+            failed = failures_in(self.records(self._tuning.final_runs))
+            cases = [case for case in cases if case not in failed]
+            lacking -= 1
         board = settling.settle(self.board, measure, self.left_s, self._tell_round)
         self._keep(self._tuning)
         return board

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from support import command
 from bench.cli import interrupts
 from bench.records import Measurement, Recipe, of_cases
 from bench.storage import reader
-from bench.tune import offers, search
+from bench.tune import offers, search, tuner
 from bench.tune.tuning import Tuning
 
 TUNE = ("tune", "repnext_u3_t", "--device", "fake", "--backend", "eager,openvino")
@@ -25,6 +26,7 @@ def few_rounds():
         patch.setattr(offers, "HUGE_PAGES", ("default",))
         patch.setattr(search, "FIRST_ROUNDS", 1)
         patch.setattr(search, "MOST_ROUNDS", 2)
+        patch.setattr(tuner, "FINAL_ROUNDS", 1)
         yield
 
 
@@ -86,6 +88,22 @@ def test_the_same_command_again_measures_nothing(tuned):
     assert again.returncode == 0
     assert json.loads(again.stdout)["answer"] == json.loads(done.stdout)["answer"]
     assert len(measured(folder)) == before
+
+
+def test_a_decided_final_continues_until_its_cases_have_had_several_rounds(
+    tuned, tmp_path, monkeypatch
+):
+    _, folder = tuned
+    copy = tmp_path / "out" / "fake"
+    copy.mkdir(parents=True)
+    for each in folder.iterdir():
+        if each.is_file():
+            (copy / each.name).write_bytes(each.read_bytes())
+    monkeypatch.setattr(tuner, "FINAL_ROUNDS", 40)
+    assert command.call(*SHORT, cwd=tmp_path).returncode == 0
+    tuning, *_ = files(copy)
+    rounds = Counter(each.case for each in measured(copy) if each.run_id in tuning.final_runs)
+    assert min(rounds.values()) == 40
 
 
 def test_a_recipe_is_measured_by_bench_run(tuned, tmp_path):

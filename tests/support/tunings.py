@@ -17,7 +17,7 @@ from bench.records import Case, Conditions, Measurement
 from bench.tune import final
 from bench.tune.search import Search
 from bench.tune.space import Space
-from bench.tune.tuner import SEARCH_SHARE
+from bench.tune.tuner import FINAL_ROUNDS, SEARCH_SHARE
 from bench.tune.tuning import Tuning
 from support.noise_models import MODELS, SLOW_FAULTS, process
 from support.records import measurement
@@ -164,7 +164,8 @@ def tune(seed: int, cost: Cost, for_s: float = TUNE_S) -> Tuned:
     )
     tuning = search.run(Tuning(SPACE, "env"))
     machine.run_id = "final"
-    machine.measure(final.cases(tuning))
+    for _ in range(FINAL_ROUNDS):
+        machine.measure(final.cases(tuning))
 
     def look() -> Board:
         known = machine.of("final")
