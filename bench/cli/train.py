@@ -167,7 +167,9 @@ def _folder(out: Path) -> Iterator[None]:
         try:
             lock.acquire(file, f"training into {out}")
         except UsageError as error:
-            raise UsageError(error.message, "Stop it, or choose another --out.") from error
+            remedy = "Stop it, or choose another --out."
+            is_held = error.message.startswith("another run")
+            raise UsageError(error.message, remedy if is_held else error.remedy) from error
         yield
 
 
@@ -190,19 +192,21 @@ def _train(
         torch.set_num_threads(options.threads)
     named, size = network.named(options.model), recipe.resolution
     data = datas.find(options.data)
-    ignored = f"; {data.ignored} files are no images by their names" if data.ignored else ""
+    ignored = f"; {data.ignored} other files are not used" if data.ignored else ""
     tell(
         f"{len(data.training)} images of {len(data.classes)} classes to train on, "
         f"{len(data.held_out)} held out{ignored}"
     )
     net = network.untrained(named, len(data.classes), size, options.seed, recipe.drop_path)
-    network.check(net, torch.randn(2, 3, size, size), len(data.classes))
+    network.check(net, size, len(data.classes))
+    if frozen := sum(not each.requires_grad for each in net.parameters()):
+        tell(f"{frozen} tensors of weights are frozen, and are not trained")
     if recipe.drop_path and not network.has_stochastic_depth(net):
         tell("without stochastic depth: the network has none")
     data = datas.readable(data, tell, skips_unreadable=options.skip_unreadable)
     amp = options.device == "cuda" if options.amp is None else options.amp
     identity = Identity(
-        model=f"{named.name}@{named.form}",
+        model=f"{network.identified(named)}@{named.form}",
         classes=data.classes,
         recipe=msgspec.to_builtins(recipe),
         seed=options.seed,

@@ -49,6 +49,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError where the disk is full
         partial.unlink(missing_ok=True)
+        if "DataLoader worker" in str(error):  # which torch raises wherever this process is
+            raise
         raise UsageError(
             f"cannot write {path}: {error}",
             "Make room on the disk. The last checkpoint is whole: the same command continues.",

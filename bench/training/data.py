@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
+import multiprocessing
 import os
-import signal
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,11 +16,11 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.errors import UsageError
+from bench.errors import UsageError, starting
 from bench.harness.photos import ENDS
 from bench.harness.worker.template import die_with_parent
 from bench.models.preprocessing import Preprocessing
-from bench.text import some_of
+from bench.text import brief, some_of
 from bench.training import seeds
 from bench.training.recipe import Recipe
 
@@ -30,6 +32,7 @@ LAYOUT = (
     "A folder or zip has `train/CLASS/image.jpg` and `val/CLASS/image.jpg` (or test/); the CIFAR "
     "files of torchvision lie in cifar-100-python or cifar-10-batches-py."
 )
+ENDED = re.compile(r"DataLoader worker \(pid")
 FEWER = "Use --workers 0, or give the container more shared memory (docker run --shm-size)."
 
 
@@ -58,7 +61,7 @@ class Images(Protocol):
 class Data(NamedTuple):
     """Images to train on, images that are held out, and the names of the classes.
 
-    `ignored` counts files that are no images by their names.
+    `ignored` counts files that are no images by their names, or of neither part.
     """
 
     training: Images
@@ -72,7 +75,9 @@ class Data(NamedTuple):
         found = hashlib.sha256()
         for images in (self.training, self.held_out):
             for place in range(len(images)):
-                found.update(f"{images.name(place)} {images.label(place)}\n".encode())
+                found.update(
+                    f"{images.name(place)} {images.label(place)}\n".encode(errors="surrogateescape")
+                )
         return found.hexdigest()[:16]
 
 
@@ -169,11 +174,14 @@ class Cifar:
 
 def find(path: Path) -> Data:
     """Return the data at `path`. Raises UsageError where there is none, or only one class."""
-    cifar = next((name for name in CIFAR if (path / name).is_dir()), None)
+    try:
+        cifar = next((name for name in CIFAR if (path / name).is_dir()), None)
+        if not path.exists():
+            raise UsageError(f"there is no folder or zip {path}", LAYOUT)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", LAYOUT) from error
     if cifar:
         return _cifar(path, cifar)
-    if not path.exists():
-        raise UsageError(f"there is no folder or zip {path}", LAYOUT)
     every = _names(path)
     names = [name for name in every if PurePosixPath(name).suffix.lower() in ENDS]
     training, held_out = (_part(names, kinds) for kinds in (TRAINING, HELD_OUT))
@@ -188,7 +196,7 @@ def find(path: Path) -> Data:
         Files(path, [(name, number[known]) for name, known in sorted(part.items())])
         for part in (training, held_out)
     ]
-    found = Data(parts[0], parts[1], classes, len(every) - len(names))
+    found = Data(parts[0], parts[1], classes, len(every) - len(training) - len(held_out))
     _check(found, str(path))
     return found
 
@@ -341,33 +349,42 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images (N, 3, H, W) and classes (N) at these places, batch after batch.
 
-    Raises UsageError that names an image which cannot be read, also where a worker has met it.
+    Raises UsageError that names an image which cannot be read, also where a worker has met it, and
+    where the workers cannot be started or have ended (see `ended_worker`).
     """
     loader: Any = DataLoader(
         images,
         batch_sampler=places,  # type: ignore[arg-type, unused-ignore]
         num_workers=workers,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=functools.partial(_begin_worker, os.getpid()),
     )
+    with starting("a process that reads images"):
+        ready = iter(loader)
     count = 0
     try:
-        for batch in loader:
+        for batch in ready:
             yield batch
             count += 1
-    except UsageError:
-        for place in (each for batch in places[count:] for each in batch):
+    except UsageError as error:
+        for place in places[count]:
             images[place]  # raises the error as it is, without the worker's traceback
-        raise
+        raise UsageError(str(error).rstrip().rpartition("\n")[2]) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise UsageError(f"a process that reads images has ended: {error}", FEWER) from error
+        raise ended_worker(error) or error from error
 
 
-def _begin_worker(_: int) -> None:
-    """Leave Ctrl-C to the training, and end with it, also where it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(os.getppid())
+def ended_worker(error: Exception) -> UsageError | None:
+    """Return an error for the user if `error` says that a worker has ended; else None."""
+    if not ENDED.search(str(error)):
+        return None
+    return UsageError(f"a process that reads images has ended: {brief(error)}", FEWER)
+
+
+def _begin_worker(trainer: int, _: int) -> None:
+    """Leave signals of the terminal to the training, and end with it, also where it is killed."""
+    os.setpgrp()
+    is_forked = multiprocessing.get_start_method() == "fork"
+    die_with_parent(trainer if is_forked else os.getppid())
 
 
 def in_batches(places: Sequence[int], batch: int, *, drop_last: bool) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -71,21 +72,34 @@ def has_stochastic_depth(net: nn.Module) -> bool:
     return any(isinstance(each, BLOCKS) or getattr(each, "drop_prob", 0) for each in net.modules())
 
 
-def check(net: nn.Module, images: Tensor, classes: int) -> None:
-    """Raise UsageError unless the first output of `net` is (images, classes)."""
-    was_training = net.training
+def identified(of: Named) -> str:
+    """Return the name of a network that was built; that of the user's has a hash of its code."""
+    if not of.source.factory:
+        return of.name
+    known = dict(of.source.files) | user.imported_files(of.source)
+    return user.identified(user.UserModel(of.name, of.source), known).name
+
+
+def check(net: nn.Module, resolution: int, classes: int) -> None:
+    """Raise UsageError unless the first output of `net` for two images is (2, classes).
+
+    A copy is called, in training mode and in eval mode.
+    """
+    shapes = set()
     try:
+        images = torch.randn(2, 3, resolution, resolution)
         with torch.no_grad():
-            found = tensors_of(net.eval()(images))
+            for is_training in (True, False):
+                found = tensors_of(copy.deepcopy(net).train(is_training)(images))
+                shapes.add(tuple(found[0].shape) if found else ())
     except Exception as error:  # the code of a network may raise anything
-        size = images.shape[-1]
+        size = f"{resolution} x {resolution} pixels"
         raise UsageError(
-            f"the network does not take images of {size} x {size} pixels: {brief(error)}",
+            f"the network does not take images of {size}: {brief(error)}",
             "Use another --resolution, or repair the network.",
         ) from error
-    net.train(was_training)
-    shape = tuple(found[0].shape) if found else ()
-    if shape != (len(images), classes):
+    shape = min(shapes, key=lambda each: each == (2, classes))
+    if shape != (2, classes):
         raise UsageError(
             f"the data has {classes} classes, and the output of the network has the shape {shape}",
             "Let the network return logits of shape (images, classes) for these classes.",
@@ -107,7 +121,7 @@ class _Drop:
         self._rate = rate
 
     def __call__(self, module: nn.Module, given: Any, output: Tensor) -> Tensor:
-        from timm.layers import drop_path
+        from timm.layers.drop import drop_path
 
         dropped: Tensor = drop_path(output, self._rate, module.training)
         return dropped

@@ -18,16 +18,24 @@ from bench.harness.worker.outputs import tensors_of
 from bench.models.preprocessing import of as preprocessing_of
 from bench.records import OUT_OF_MEMORY
 from bench.storage.pages import write_pages
-from bench.text import duration
+from bench.text import brief, duration
 from bench.training import checkpoint, curves, seeds
 from bench.training.checkpoint import Identity
-from bench.training.data import Augmented, Data, batches, in_batches, transform
+from bench.training.data import (
+    Augmented,
+    Data,
+    batches,
+    ended_worker,
+    in_batches,
+    transform,
+)
 from bench.training.recipe import Recipe
 
 LOG = "log.jsonl"
 HELD_OUT_BATCH = 256  # images of a call, while held-out images are classified
 ANOTHER = (
-    "{} is of before. Train with a lower rate, or with `clip` in the recipe, into another --out."
+    "{} is of before, if there is one. Train with a lower rate, or with `clip` in the recipe, into "
+    "another --out."
 )
 
 
@@ -77,8 +85,8 @@ class Trainer:
     def __init__(
         self, net: nn.Module, recipe: Recipe, data: Data, identity: Identity, place: Place
     ) -> None:
-        from timm.optim import create_optimizer_v2
-        from timm.utils import ModelEmaV3
+        from timm.optim._optim_factory import create_optimizer_v2
+        from timm.utils.model_ema import ModelEmaV3
 
         self._recipe, self._data, self._place = recipe, data, place
         self._identity = identity
@@ -129,13 +137,11 @@ class Trainer:
             except KeyboardInterrupt:  # comes between updates, and before an epoch is complete
                 self._save()
                 raise
+            except BenchError:
+                raise
             except Exception as error:
-                if isinstance(error, BenchError) or kind_of(error) != OUT_OF_MEMORY:
-                    raise
-                raise TrainingError(
-                    f"there is not enough memory: {str(error).partition('.')[0]}",
-                    "Use --accumulate 2 or more: each update is then computed in parts.",
-                ) from error
+                self._place.check()  # a signal to all processes ends the workers, too
+                raise _explained(error) from error
 
     def _train_epoch(self) -> None:
         place = self._place
@@ -224,7 +230,8 @@ class Trainer:
         """
         nets = [each.eval() for each in (self.net, self.ema) if each is not None]
         images = Augmented(self._data.held_out, self._transforms[False], "held out")
-        places = in_batches(range(len(images)), HELD_OUT_BATCH, drop_last=False)
+        size = min(HELD_OUT_BATCH, self._recipe.batch // self._place.accumulate)
+        places = in_batches(range(len(images)), size, drop_last=False)
         right = [0] * len(nets)
         asked = time.monotonic()
         waited = 0.0
@@ -245,7 +252,7 @@ class Trainer:
             {
                 "identity": msgspec.to_builtins(self._identity),
                 "model": self.net.state_dict(),
-                "ema": self.ema.state_dict() if self.ema else None,
+                "ema": self.ema.state_dict() if self.ema is not None else None,
                 "optimiser": self._optimiser.state_dict(),
                 "epoch": self._epoch,
                 "done": self._done,
@@ -264,7 +271,7 @@ class Trainer:
             return
         try:
             self.net.load_state_dict(state["model"])
-            if self.ema:
+            if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
             self._optimiser.load_state_dict(state["optimiser"])
             self._epoch, self._done, self._losses = state["epoch"], state["done"], state["losses"]
@@ -306,6 +313,16 @@ class Trainer:
         return spent / max(updates, 1) * (self._recipe.epochs * self._updates - updates)
 
 
+def _explained(error: Exception) -> Exception:
+    """Return an error with what the user can do about it, or the error itself."""
+    if kind_of(error) == OUT_OF_MEMORY:
+        return TrainingError(
+            f"there is not enough memory: {brief(error)}",
+            "Use --accumulate, in another --out: each update is then computed in parts.",
+        )
+    return ended_worker(error) or error
+
+
 def _check(recipe: Recipe, images: int) -> None:
     """Raise UsageError where no update, or nothing but the warm-up, would be made."""
     if images < recipe.batch:
@@ -336,22 +353,24 @@ def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, updates: int) ->
 
 def _mixup(recipe: Recipe, classes: int) -> Any:
     """Return timm's Mixup and CutMix; None where the recipe has neither."""
-    from timm.data.mixup import Mixup
+    from timm.data import mixup
 
     if not (recipe.mixup or recipe.cutmix):
         return None
-    return Mixup(
+    make: Any = mixup.Mixup
+    return make(
         recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=classes
     )
 
 
 def _loss(recipe: Recipe) -> Any:
     """Return the loss of logits and classes, or of logits and what Mixup makes of classes."""
-    from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+    from timm.loss import cross_entropy
 
+    losses: Any = cross_entropy
     if recipe.mixup or recipe.cutmix:
-        return SoftTargetCrossEntropy()
-    return LabelSmoothingCrossEntropy(recipe.label_smoothing)
+        return losses.SoftTargetCrossEntropy()
+    return losses.LabelSmoothingCrossEntropy(recipe.label_smoothing)
 
 
 def _logits(output: object) -> Tensor:

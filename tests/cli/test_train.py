@@ -87,11 +87,11 @@ def test_ctrl_c_keeps_what_was_trained_and_the_same_command_continues(bench, tmp
             raise KeyboardInterrupt
 
     whole = bench(*TRAIN[:-1], "whole")
-    monkeypatch.setattr(interrupts, "check", check)
-    stopped = bench(*TRAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "check", check)
+        stopped = bench(*TRAIN)
     assert stopped.returncode == 130
     assert "Run the same command again to continue" in stopped.stderr
-    monkeypatch.undo()
     done = bench(*TRAIN)
     assert done.returncode == 0, done.stderr
     assert "continues in epoch 1, after 1 updates" in done.stdout

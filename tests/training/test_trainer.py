@@ -83,7 +83,9 @@ def stopping(after):
     return check
 
 
-@pytest.mark.parametrize("after", range(0, 18, 2))  # an epoch has 4 updates and 1 evaluation or 2
+@pytest.mark.parametrize(
+    "after", range(0, 18, 2)
+)  # an epoch has 4 updates, and 2 batches are held out
 def test_a_training_that_was_stopped_continues_with_the_same_numbers(
     tmp_path, images, whole, after
 ):
@@ -305,9 +307,9 @@ def test_a_network_with_other_classes_or_for_other_images_is_refused():
     with pytest.raises(
         UsageError, match=r"the data has 4 classes, and the output .* shape \(2, 3\)"
     ):
-        network.check(Net(), torch.randn(2, 3, 16, 16), 4)
+        network.check(Net(), 16, 4)
     with pytest.raises(UsageError, match="does not take images of 2 x 2 pixels"):
-        network.check(Net(), torch.randn(2, 3, 2, 2), 3)
+        network.check(Net(), 2, 3)
 
 
 def test_a_network_without_weights_to_train_is_refused(monkeypatch):
