@@ -370,7 +370,9 @@ def batches(
             images[place]  # raises the error as it is, without the worker's traceback
         raise UsageError(str(error).rstrip().rpartition("\n")[2]) from error
     except RuntimeError as error:
-        raise ended_worker(error) or error from error
+        if explained := ended_worker(error):
+            raise explained from error
+        raise
 
 
 def ended_worker(error: Exception) -> UsageError | None:

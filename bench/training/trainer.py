@@ -141,7 +141,9 @@ class Trainer:
                 raise
             except Exception as error:
                 self._place.check()  # a signal to all processes ends the workers, too
-                raise _explained(error) from error
+                if explained := _explained(error):
+                    raise explained from error
+                raise
 
     def _train_epoch(self) -> None:
         place = self._place
@@ -313,14 +315,14 @@ class Trainer:
         return spent / max(updates, 1) * (self._recipe.epochs * self._updates - updates)
 
 
-def _explained(error: Exception) -> Exception:
-    """Return an error with what the user can do about it, or the error itself."""
+def _explained(error: Exception) -> BenchError | None:
+    """Return an error with what the user can do about it; None where that is not known."""
     if kind_of(error) == OUT_OF_MEMORY:
         return TrainingError(
             f"there is not enough memory: {brief(error)}",
             "Use --accumulate, in another --out: each update is then computed in parts.",
         )
-    return ended_worker(error) or error
+    return ended_worker(error)
 
 
 def _check(recipe: Recipe, images: int) -> None:
