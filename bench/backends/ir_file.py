@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,12 +23,22 @@ FILES = ("net.xml", "net.bin")
 FORMULAS = {"Erf": "erf", "Tanh": "tanh"}
 
 
+def module() -> Any:
+    """Import OpenVINO, without the package that sends messages to its makers from a thread.
+
+    That thread starts processes and imports modules while networks are measured.
+    """
+    known: dict[str, Any] = sys.modules
+    known.setdefault("openvino_telemetry", None)  # its import fails, and OpenVINO does without
+    import openvino
+
+    return openvino
+
+
 @functools.cache
 def core() -> Any:
     """Return OpenVINO's core of this process. One made before a fork computes on one thread."""
-    import openvino
-
-    return openvino.Core()
+    return module().Core()
 
 
 def converted(of_onnx: bytes) -> bytes:
@@ -75,11 +86,9 @@ def _formula(node: Any) -> str:
 
 def _serialized(model: Any) -> list[bytes]:
     """Return the two files of a model."""
-    import openvino
-
     with lock.scratch() as scratch:
         paths = [scratch / name for name in FILES]
-        openvino.serialize(model, *paths)
+        module().serialize(model, *paths)
         return [path.read_bytes() for path in paths]
 
 

@@ -103,7 +103,7 @@ class OpenVino(OfOnnx):
 
     def preload(self) -> None:
         """Import OpenVINO. It creates nothing: after a fork, it would compute on one thread."""
-        import openvino  # noqa: F401
+        ir_file.module()
 
 
 class CompiledNetwork(Engine):
@@ -288,6 +288,4 @@ def _shape(port: Any) -> tuple[int, ...]:
 
 def _shared(tensor: Tensor) -> Any:
     """Return an OpenVINO tensor in the memory of a torch tensor."""
-    import openvino
-
-    return openvino.Tensor(tensor.numpy(), shared_memory=True)
+    return ir_file.module().Tensor(tensor.numpy(), shared_memory=True)

@@ -58,14 +58,16 @@ class _Symbol(ctypes.Structure):
 
 
 class _Loaded(ctypes.Structure):
-    """The beginning of struct dl_phdr_info of link.h."""
-
-    _fields_ = [("base", ctypes.c_void_p), ("file", ctypes.c_char_p)]
+    """The beginning of struct link_map of link.h."""
 
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(_Loaded), ctypes.c_size_t, ctypes.c_void_p
-)
+_Loaded._fields_ = [
+    ("base", ctypes.c_void_p),
+    ("file", ctypes.c_char_p),
+    ("dynamic", ctypes.c_void_p),
+    ("next", ctypes.POINTER(_Loaded)),
+]
+RTLD_DI_LINKMAP = 2  # of dlfcn.h
 
 
 class _Usage(ctypes.Structure):
@@ -108,14 +110,19 @@ def provider() -> str:
 
 
 def _loaded_files() -> list[bytes]:
-    """The files of the libraries of this process, in the order in which symbols are looked up."""
+    """The files of the libraries of this process, in the order in which symbols are looked up.
+
+    It does not use `dl_iterate_phdr`, which holds the lock of the linker while it calls Python: in
+    another thread that imports an extension, Python waits for that lock, and both wait for ever.
+    """
     found: list[bytes] = []
-
-    def note(loaded: Any, size: int, data: object) -> int:
+    dlinfo, loaded = _library().dlinfo, ctypes.POINTER(_Loaded)()
+    dlinfo.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    if dlinfo(_library()._handle, RTLD_DI_LINKMAP, ctypes.byref(loaded)):
+        return []
+    while loaded:
         found.append(loaded.contents.file or b"")
-        return 0
-
-    _library().dl_iterate_phdr(_Callback(note), None)
+        loaded = loaded.contents.next
     return [file for file in found if file]  # the program itself has no name here
 
 

@@ -4,6 +4,7 @@ import gc
 import json
 import multiprocessing
 import re
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -264,3 +265,16 @@ def test_the_threads_of_another_process_can_be_read():
     own = read_threads(process=multiprocessing.current_process().pid)
     assert own.seconds.keys() == read_threads().seconds.keys()
     assert read_threads(process=2**22 + 1).seconds == {}
+
+
+@needs_openvino
+def test_openvino_sends_nothing_from_a_thread_while_networks_are_measured():
+    code = (
+        "import sys, threading\n"
+        "from bench.backends import ir_file\n"
+        "ir_file.module()\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.shells import RAISED, library, needs_glibc, printed
 
-from bench.devices import allocators
+from bench.devices import allocators, malloc
 from bench.devices.allocators import ALLOCATORS, OTHER
 
 FOUND = "from bench.devices import allocators; print(allocators.found())"
@@ -159,3 +160,14 @@ def test_an_installed_library_is_preloaded_before_those_of_the_shell(tmp_path, m
 def test_only_a_library_needs_variables():
     names = [name for name, each in ALLOCATORS.items() if not each.library]
     assert [allocators.variables(name, {}) for name in names] == [{}, {}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker of Linux")
+def test_the_libraries_of_this_process_are_found_without_a_callback():
+    """A callback of the linker can wait for ever for another thread that imports an extension."""
+    found = [os.fsdecode(file) for file in malloc._loaded_files()]
+    mapped = Path("/proc/self/maps").read_text()
+    assert any("libc" in file or "musl" in file for file in found)
+    assert all(file in mapped for file in found if file.startswith("/"))
+    assert len(found) == len(set(found))
+    assert not hasattr(malloc, "_Callback")
