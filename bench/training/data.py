@@ -22,7 +22,7 @@ from bench.harness.worker.template import die_with_parent
 from bench.models.preprocessing import Preprocessing
 from bench.text import brief, some_of
 from bench.training import seeds
-from bench.training.recipe import Recipe
+from bench.training.recipe import RAND_AUGMENT, Recipe
 
 MOST_DECODED = 50_000  # images that are decoded before a training begins
 NAMED = 8  # images in a message
@@ -309,7 +309,13 @@ class Augmented(Dataset[tuple[Tensor, int]]):
                 f"{self._images.name(place)} cannot be read as an image: {error}",
                 f"Remove or repair it{skips}.",
             ) from error
-        return self._transform(image), self._images.label(place)
+        try:
+            return self._transform(image), self._images.label(place)
+        except ValueError as error:
+            raise UsageError(
+                f"{self._images.name(place)} cannot be augmented: {brief(error)}",
+                f"Use another `rand_augment` in the recipe: {RAND_AUGMENT}",
+            ) from error
 
 
 def transform(recipe: Recipe, known: Preprocessing, *, is_training: bool) -> Any:
@@ -340,7 +346,7 @@ def transform(recipe: Recipe, known: Preprocessing, *, is_training: bool) -> Any
         )
     except (AssertionError, KeyError, ValueError) as error:
         raise UsageError(
-            f"timm has no augmentation {recipe.rand_augment!r}", "For example: rand-m9-mstd0.5-inc1"
+            f"timm has no augmentation {recipe.rand_augment!r}", f"For example: {RAND_AUGMENT}"
         ) from error
 
 
