@@ -107,7 +107,7 @@ def _ratio(row: Row, base: Row | None) -> Estimate | None:
 def _cells(line: Line) -> dict[str, str]:
     row, case = line.row, line.row.case
     failed = f"failed ({row.failure.stage})" if row.failure else NOTHING
-    memory = row.cost and row.cost.peak_memory_bytes
+    memory = row.cost.peak_memory_bytes if row.cost else None
     rate = row.throughput or 0.0
     is_usual = bool(rate) and naming.image(case) == naming.image(naming.USUAL)
     return {

@@ -24,7 +24,8 @@ def claims() -> tuple[Claim, ...]:
 
 def _steps(slow: str, fast: str) -> Ratio:
     """Seconds of a step of `slow` / those of `fast`; the paper has no such table."""
-    return Ratio(*(Place(each, "train", BATCH, workload=TRAIN) for each in (slow, fast)))
+    one, other = (Place(each, "train", BATCH, workload=TRAIN) for each in (slow, fast))
+    return Ratio(one, other)
 
 
 def _little() -> Claim:
