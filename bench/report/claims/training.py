@@ -98,7 +98,7 @@ def _branches() -> Claim:
     return Claim(
         number=69,
         title="Several branches make a training step longer than one branch does",
-        where="ours; Sec. 5",
+        where="Sec. 5",
         said="no number",
         kind="any",
         quantities=[_steps(unit, SINGLE) for unit in UNITS],
