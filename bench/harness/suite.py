@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,13 +22,12 @@ from bench.harness.plan import PRESETS, Plan
 from bench.models.user.fit import RGB
 from bench.records import DEFAULT, Case, Chip, Source
 from bench.records.workload import INFER, TRAIN
-from bench.storage import files
+from bench.storage import shipped
 
 # Where nobody gives a batch
 DEFAULT_BATCH = (1, 128)
 TRAINING_BATCH = (32,)
 DEFAULT_RESOLUTION = (224,)
-MAX_SUITE_BYTES = 2**20
 
 _SHIPPED = Path(bench.__file__).parent / "suites"  # inside the wheel
 SUITES = _SHIPPED if _SHIPPED.is_dir() else Path(bench.__file__).parents[1] / "suites"
@@ -81,7 +79,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 
 def names() -> list[str]:
     """Return the names of the suites that ship with `bench`, sorted."""
-    return sorted(path.stem for path in SUITES.glob("*.toml"))
+    return shipped.names(SUITES)
 
 
 def load(name: str) -> Suite:
@@ -89,32 +87,7 @@ def load(name: str) -> Suite:
 
     Raises UsageError where the suite does not exist, is unreadable or is not valid.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = SUITES / f"{name}.toml"
-        if name not in names():
-            raise unknown("suite", name, names(), "Or give the path of a .toml file.")
-    try:
-        return msgspec.convert(_parse(path), Suite)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the suite {path}: {error.strerror}",
-            f"Check the path, or use a shipped suite: {', '.join(names())}.",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is not a valid suite: {error}",
-            f"Valid keys are: {', '.join(Suite.__struct_fields__)}. "
-            "CONTRIBUTING.md shows a complete suite.",
-        ) from error
-
-
-def _parse(path: Path) -> object:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(files.read(path, MAX_SUITE_BYTES).decode())
+    return shipped.load(name, SUITES, Suite, "suite", "CONTRIBUTING.md shows a complete suite.")
 
 
 class Selection(NamedTuple):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from bench.errors import UsageError, unknown
-from bench.storage import files
+from bench.storage import shipped
 
 SHIPPED = Path(__file__).with_name("recipes")
-MOST_BYTES = 2**20
 
 # That of ConvNeXt, up to magnitude 9: at 10, timm keeps no bit of a colour, which Pillow refuses
 RAND_AUGMENT = "rand-m9-mstd0.5-inc1-mmax9"
@@ -60,7 +57,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def names() -> list[str]:
     """Return the names of the recipes that ship with `bench`, sorted."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return shipped.names(SHIPPED)
 
 
 def load(name: str) -> Recipe:
@@ -68,28 +65,4 @@ def load(name: str) -> Recipe:
 
     Raises UsageError where it does not exist, is unreadable or is not valid.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        path = SHIPPED / f"{name}.toml"
-        if name not in names():
-            raise unknown("recipe", name, names(), "Or give the path of a .toml file.")
-    try:
-        return msgspec.convert(_parse(path), Recipe)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the recipe {path}: {error.strerror}",
-            f"Check the path, or use a shipped recipe: {', '.join(names())}.",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is not a valid recipe: {error}",
-            f"Valid keys are: {', '.join(Recipe.__struct_fields__)}.",
-        ) from error
-
-
-def _parse(path: Path) -> object:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(files.read(path, MOST_BYTES).decode())
+    return shipped.load(name, SHIPPED, Recipe, "recipe")

@@ -41,6 +41,16 @@ def files(folder):
     )
 
 
+def copied(folder, to):
+    """A copy of the files of a device, in the folder of results that commands take there."""
+    copy = to / "out" / "fake"
+    copy.mkdir(parents=True)
+    for each in folder.iterdir():
+        if each.is_file():
+            (copy / each.name).write_bytes(each.read_bytes())
+    return copy
+
+
 def measured(folder):
     records, _ = reader.read(folder / reader.FILE_NAME)
     return [each for each in of_cases(records) if isinstance(each, Measurement)]
@@ -94,11 +104,7 @@ def test_a_decided_final_continues_until_its_cases_have_had_several_rounds(
     tuned, tmp_path, monkeypatch
 ):
     _, folder = tuned
-    copy = tmp_path / "out" / "fake"
-    copy.mkdir(parents=True)
-    for each in folder.iterdir():
-        if each.is_file():
-            (copy / each.name).write_bytes(each.read_bytes())
+    copy = copied(folder, tmp_path)
     monkeypatch.setattr(tuner, "FINAL_ROUNDS", 40)
     assert command.call(*SHORT, cwd=tmp_path).returncode == 0
     tuning, *_ = files(copy)
@@ -181,11 +187,7 @@ def test_a_reason_why_more_time_does_not_decide_is_told(monkeypatch, tmp_path):
 
 def test_again_starts_anew(tuned, tmp_path):
     _, folder = tuned
-    copy = tmp_path / "out" / "fake"
-    copy.mkdir(parents=True)
-    for each in folder.iterdir():
-        if each.is_file():
-            (copy / each.name).write_bytes(each.read_bytes())
+    copy = copied(folder, tmp_path)
     before, *_ = files(copy)
     assert command.call(*SHORT, "--again", cwd=tmp_path).returncode == 0
     after, *_ = files(copy)

@@ -19,7 +19,7 @@ from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.models import zoo
 from bench.records import Chip
-from bench.storage import reader
+from bench.storage import reader, shipped
 
 QUICK = {"suites": 140, "records": 120, "reports": 5, "commands": 140}
 FULL = {"suites": 3500, "records": 2500, "reports": 100, "commands": 4000}
@@ -129,7 +129,7 @@ def test_random_bytes_are_refused_unless_they_are_a_suite(world, content):
         loaded = suites.load("mine.toml")
     except UsageError:
         return
-    assert set(suites._parse(world.work / "mine.toml")) <= set(loaded.__struct_fields__)
+    assert set(shipped._parse(world.work / "mine.toml")) <= set(loaded.__struct_fields__)
 
 
 # --- records ---------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from bench.models import user
 from bench.models.build import load_weights
 from bench.models.user import checkpoint, content
 from bench.records import Case
-from bench.storage import files
+from bench.storage import files, shipped
 from bench.storage.reader import read
 
 NASTY = ["..", "../x", "/etc/x", "a/../../x", "x\0y", "x\ny", "\x1b[31mx", "x" * 300, "", ".", "…"]
@@ -233,7 +233,7 @@ def test_a_folder_a_link_to_itself_and_a_missing_file_are_refused(tmp_path):
 
 def test_a_suite_file_that_is_too_large_is_refused(tmp_path):
     path = tmp_path / "long.toml"
-    path.write_bytes(b"#" * (suites.MAX_SUITE_BYTES + 1))
+    path.write_bytes(b"#" * (shipped.MOST_BYTES + 1))
     with pytest.raises(UsageError, match="more than"):
         suites.load(str(path))
 

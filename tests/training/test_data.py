@@ -17,6 +17,15 @@ from bench.training.recipe import Recipe
 RECIPE = Recipe(epochs=1, batch=2, rate=0.1, resolution=16)
 
 
+def packed(folder):
+    """A zip of the images in a folder, beside it."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as written:
+        for each in sorted(folder.rglob("*.png")):
+            written.write(each, each.relative_to(folder))
+    return path
+
+
 def test_folders_of_classes_are_found_in_order(tmp_path):
     write_classes(tmp_path, ("cat", "dog"), 3)
     found = data.find(tmp_path)
@@ -29,10 +38,7 @@ def test_folders_of_classes_are_found_in_order(tmp_path):
 
 def test_a_zip_has_the_same_images_as_its_folder(tmp_path):
     write_classes(tmp_path / "set", ("cat", "dog"), 2)
-    path = tmp_path / "set.zip"
-    with zipfile.ZipFile(path, "w") as packed:
-        for each in sorted((tmp_path / "set").rglob("*.png")):
-            packed.write(each, each.relative_to(tmp_path / "set"))
+    path = packed(tmp_path / "set")
     of_folder, of_zip = data.find(tmp_path / "set"), data.find(path)
     assert of_zip.digest == of_folder.digest
     assert of_zip.training.open(1).tobytes() == of_folder.training.open(1).tobytes()
@@ -145,10 +151,7 @@ def test_an_image_that_breaks_later_is_named_without_a_traceback(tmp_path, worke
 
 def test_an_open_zip_is_not_sent_to_another_process(tmp_path):
     write_classes(tmp_path / "set", ("cat", "dog"), 1)
-    path = tmp_path / "set.zip"
-    with zipfile.ZipFile(path, "w") as packed:
-        for each in sorted((tmp_path / "set").rglob("*.png")):
-            packed.write(each, each.relative_to(tmp_path / "set"))
+    path = packed(tmp_path / "set")
     images = data.find(path).training
     images.open(0)
     assert pickle.loads(pickle.dumps(images)).open(0).size == (20, 24)

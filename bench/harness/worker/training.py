@@ -22,7 +22,6 @@ from bench.devices import Session
 from bench.devices.process_state import ProcessState
 from bench.harness.protocol.messages import CaseFacts, Job
 from bench.harness.worker.check import CheckError, differences_of_setting
-from bench.harness.worker.errors import kind_of
 from bench.harness.worker.inputs import SEED, first
 from bench.harness.worker.loaded import changed
 from bench.harness.worker.outputs import tensors_of
@@ -33,13 +32,13 @@ from bench.harness.worker.unseen import (
     UNCHECKED,
     WRONG,
     StoredAnswerError,
+    in_memory,
     varied,
 )
 from bench.models import counter
 from bench.models.copies import with_own_state
 from bench.models.operators import operators
-from bench.records import OUT_OF_MEMORY, Case, Check, Operator
-from bench.text import brief
+from bench.records import Case, Check, Operator
 
 RATE, DECAY = 1e-6, 0.05
 # Of the norm of a parameter's gradient, which counts as SMALLEST times the largest norm at least:
@@ -122,18 +121,14 @@ class Trained:
         Raises StoredAnswerError where a loss is not that of a copy in eager mode. Where unseen
         images are slower, they are tried again with others: another program may be the cause.
         """
+        return in_memory(lambda: self._attempts(now, typical_s))
+
+    def _attempts(self, now: Clock, typical_s: float) -> Unseen:
         found = Unseen([], [])
-        try:
-            for number in range(1, ATTEMPTS + 1):
-                found = self._attempt(number, now, typical_s)
-                if slowdown(found.unseen_s, found.repeated_s, typical_s) is None:
-                    break
-        except StoredAnswerError:
-            raise
-        except Exception as error:
-            if kind_of(error) != OUT_OF_MEMORY:
-                raise
-            return Unseen([], [], [UNCHECKED.format(brief(error))])
+        for number in range(1, ATTEMPTS + 1):
+            found = self._attempt(number, now, typical_s)
+            if slowdown(found.unseen_s, found.repeated_s, typical_s) is None:
+                break
         return found
 
     def _attempt(self, number: int, now: Clock, typical_s: float) -> Unseen:

@@ -76,6 +76,18 @@ class _Calls(NamedTuple):
         return kept[0]
 
 
+def in_memory(attempts: Callable[[], Unseen]) -> Unseen:
+    """Return what `attempts` returns, or a note where the memory did not suffice for it."""
+    try:
+        return attempts()
+    except StoredAnswerError:
+        raise
+    except Exception as error:
+        if kind_of(error) != OUT_OF_MEMORY:
+            raise
+        return Unseen([], [], [UNCHECKED.format(brief(error))])
+
+
 def varied(images: Sequence[Tensor], number: int) -> list[Tensor]:
     """Return other images, of the same range: each value times uniform(LEAST_FACTOR, 1).
 
@@ -146,14 +158,8 @@ class UnseenImages:
         """
         if self.reason:
             return Unseen([], [], [UNCHECKED.format(self.reason)])
-        try:
-            return self._attempts(_Calls(run, inputs, first_answer, now), typical_s)
-        except StoredAnswerError:
-            raise
-        except Exception as error:
-            if kind_of(error) != OUT_OF_MEMORY:
-                raise
-            return Unseen([], [], [UNCHECKED.format(brief(error))])
+        subject = _Calls(run, inputs, first_answer, now)
+        return in_memory(lambda: self._attempts(subject, typical_s))
 
     def _attempts(self, subject: _Calls, typical_s: float) -> Unseen:
         kept = [each.clone() for each in subject.inputs]
