@@ -2,10 +2,10 @@
 
     PYTHONPATH=tests:. .nox/env/bin/python tests/benchmarks/train_bars.py FOLDER DATA [EPOCHS]
 
-A small RepNeXt-u3 is trained on DATA (a folder or zip of ten classes) at 64 pixels, by `bench train`
+A small RepNeXt-u3 is trained on DATA (a folder or zip of ten classes) at 64 pixels, by bench train
 and by the loop below, which has the same parts of timm, with three seeds each. What is in FOLDER is
 not trained again. The program prints the top-1 of each seed, and the share of the time in which
-`bench train` waited for images. It exits with 1 if all seeds of `bench train` are below those of the
+bench train waited for images. It exits with 1 if all seeds of bench train are below those of the
 loop, or if it waited for more than 5 %.
 """
 
