@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.backends import BACKENDS
 from bench.cli import completion, interrupts
-from bench.cli.choice import Choice, choose
+from bench.cli.choice import Choice, choose, words
 from bench.cli.console import progress_console, say, tell_json, tell_page
 from bench.cli.messages import profile_line
 from bench.cli.options import Options, with_options
@@ -23,6 +23,7 @@ from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S
 from bench.models.labels import stamped
 from bench.records import Failure
+from bench.records.workload import TRAIN
 from bench.storage.results import Store
 
 LONGEST_S = 600.0
@@ -80,6 +81,8 @@ def profile(options: ProfileOptions) -> int:
             f"--seconds {options.seconds:g} is out of range",
             f"Give a number above 0 and at most {LONGEST_S:g}.",
         )
+    if options.batch is None and words(options.workload) != (TRAIN,):
+        options = dataclasses.replace(options, batch="1")
     console = progress_console(to_stderr=True)
     if options.diff:
         choice = _choose_both(options, console, *options.diff)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import multiprocessing
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -391,8 +391,8 @@ def ended_worker(error: Exception) -> UsageError | None:
 def _begin_worker(trainer: int, _: int) -> None:
     """Leave signals of the terminal to the training, and end with it, also where it is killed."""
     os.setpgrp()
-    is_forked = multiprocessing.get_start_method() == "fork"
-    die_with_parent(trainer if is_forked else os.getppid())
+    has_server = sys.version_info >= (3, 14)  # which forks the workers, and ends with the training
+    die_with_parent(os.getppid() if has_server else trainer)
 
 
 def in_batches(places: Sequence[int], batch: int, *, drop_last: bool) -> list[list[int]]:

@@ -105,11 +105,11 @@ def test_a_decided_final_continues_until_its_cases_have_had_several_rounds(
 ):
     _, folder = tuned
     copy = copied(folder, tmp_path)
-    monkeypatch.setattr(tuner, "FINAL_ROUNDS", 40)
+    monkeypatch.setattr(tuner, "FINAL_ROUNDS", 20)
     assert command.call(*SHORT, cwd=tmp_path).returncode == 0
     tuning, *_ = files(copy)
     rounds = Counter(each.case for each in measured(copy) if each.run_id in tuning.final_runs)
-    assert min(rounds.values()) == 40
+    assert min(rounds.values()) == 20
 
 
 def test_a_recipe_is_measured_by_bench_run(tuned, tmp_path):

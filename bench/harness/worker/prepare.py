@@ -66,19 +66,11 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         with explaining(case, original, seen):
             checked = _check(job, original, fused, seen, photos)
         state.restore()
-    if case.trains:
-        with clock.stage("load"):
-            return training.prepared(job, checked.facts, net, seen, session, state)
-    with clock.stage("check"):
-        tolerance = checked.tolerance or precision.tolerance(case.precision, None)
-        most_calls = CALLS if job.round == 1 else LATER_CALLS
-        unseen = UnseenImages(case, net, seen, tolerance, most_calls)
-        state.restore()
-        if checked.reference is not None and precision.is_reduced(case.precision):
-            _check_backend(case, net, seen, checked, session)
-            state.restore()
+        unseen = None if case.trains else _unseen(job, net, seen, checked, session, state)
     del original
     with clock.stage("load"):
+        if unseen is None:
+            return training.prepared(job, checked.facts, net, seen, session, state)
         dtype = precision.dtype(BACKENDS[case.backend].given(case.precision))
         net = cast(net, dtype, session.torch_device)
         given = first(seen, case.batch)
@@ -93,6 +85,26 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             raise
         state.restore()
     return Loaded(case, checked, net, example, run, artifact, state, unseen).prepared()
+
+
+def _unseen(
+    job: Job,
+    net: nn.Module,
+    seen: Sequence[Tensor],
+    checked: Checked,
+    session: Session,
+    state: ProcessState,
+) -> UnseenImages:
+    """Return the images that no call has seen before the end; check a reduced precision in fp32."""
+    case = job.case
+    tolerance = checked.tolerance or precision.tolerance(case.precision, None)
+    most_calls = CALLS if job.round == 1 else LATER_CALLS
+    unseen = UnseenImages(case, net, seen, tolerance, most_calls)
+    state.restore()
+    if checked.reference is not None and precision.is_reduced(case.precision):
+        _check_backend(case, net, seen, checked, session)
+        state.restore()
+    return unseen
 
 
 def _photos(job: Job, original: nn.Module) -> Photos | None:
