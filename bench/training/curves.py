@@ -38,4 +38,5 @@ def _paint(figure: Figure, history: Sequence[Epoch], model: str) -> None:
     right.legend(loc="lower right", fontsize=7)
     for axes in (left, right):
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(fitted(model, LONGEST), fontsize=9)
