@@ -19,9 +19,10 @@ def number(*place: object) -> int:
 
 def seed_all(*place: object) -> None:
     """Seed the generators of Python, NumPy and torch in this process."""
-    random.seed(number(*place))
-    np.random.seed(number(*place))
-    torch.manual_seed(number(*place))
+    drawn = number(*place)
+    random.seed(drawn)
+    np.random.seed(drawn)
+    torch.manual_seed(drawn)
 
 
 def seed_image(*place: object) -> None:

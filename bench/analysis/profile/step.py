@@ -20,8 +20,7 @@ def operators_of(step: Iteration, forward: Sequence[Operator]) -> list[Operator]
 
     `forward` are the operators of the forward pass, in order. An event of the backward pass has the
     module and the category of the operator whose gradient it computes; the category of the loss and
-    of the optimiser is "other". Raises TraceError where the
-    trace has no backward pass.
+    of the optimiser is "other". Raises TraceError where the trace has no backward pass.
     """
     is_backward = [event.name.startswith(f"{BACKWARD}::") for event in step.operators]
     if not any(is_backward) or len(step.operators) < len(forward):
