@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bench.analysis.tally import Tally, tally
 from bench.errors import UsageError
-from bench.records import Environment, Record, of_cases, of_profiles
+from bench.records import Environment, Record, of_cases, of_evaluations, of_profiles
 from bench.storage.order import disagreements, in_order
 from bench.storage.pool import Repeats, pool
 from bench.storage.reader import Flaw, SkippedLine, read, results_files
@@ -34,8 +34,9 @@ class DeviceRecords(NamedTuple):
 
     @property
     def is_measured(self) -> bool:
-        """Whether a case was measured or profiled, or failed."""
-        return any(of_cases(self.records)) or any(of_profiles(self.records))
+        """Whether a case was measured, profiled or evaluated, or failed."""
+        passes = (of_cases, of_profiles, of_evaluations)
+        return any(any(each(self.records)) for each in passes)
 
 
 class Gathered(NamedTuple):

@@ -76,7 +76,8 @@ def of_mixture(
     "Probable inference, the law of succession, and statistical inference", J. Am. Stat. Assoc. 22.
     """
     total = sum(each.processes for each in ranges)
-    shares = [stats.share_interval(each.processes, total, confidence) for each in ranges]
+    found = [stats.share(each.processes, total, confidence) for each in ranges]
+    shares = [(each.low, each.high) for each in found]
     lowest = _largest_mean([-each.low for each in ranges], shares)
     return -lowest, _largest_mean([each.high for each in ranges], shares)
 

@@ -20,6 +20,7 @@ from bench.records import (
     Case,
     Chip,
     Environment,
+    Evaluation,
     Failure,
     Measurement,
     Profile,
@@ -157,7 +158,7 @@ def no_such_case(selector: str, folder: Path, everything: Sequence[Recorded]) ->
     return UsageError(message, f"Cases on record: {listed}")
 
 
-def unknown_environment(record: Measurement | Failure | Profile) -> Environment:
+def unknown_environment(record: Measurement | Failure | Profile | Evaluation) -> Environment:
     """A stand-in for an environment that is missing in the file; `bench run` always writes it."""
     device = record.case.device
     chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.analysis import ranks
+from bench.analysis import evaluations, ranks
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.interval import interval
 from bench.analysis.kinds import Kind, kinds
@@ -105,8 +105,10 @@ class Row(msgspec.Struct, frozen=True):
 def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
     """Rows grouped by environment, in the order in which the cases were first measured.
 
-    `given` holds accuracies from the user, in addition to those of the paper and of timm.
+    `given` holds accuracies from the user, in addition to those of the paper, of timm, and of the
+    evaluations among `records`.
     """
+    given = [*given, *evaluations.accuracies(records)]
     environments = {r.environment_id: r for r in records if isinstance(r, Environment)}
     by_case: dict[tuple[str, str], list[Record]] = {}
     for record in of_cases(records):
@@ -191,7 +193,9 @@ def _row(
         rounds=kept,
         interval=interval(kept) if processes else None,
         verdict=judge_case(rounds, machine) if processes else None,
-        accuracies=accuracy.of(first.case.model, first.case.resolution, given),
+        accuracies=accuracy.of(
+            first.case.model, first.case.resolution, given, evaluations.how(first.case)
+        ),
     )
 
 

@@ -291,19 +291,17 @@ def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | N
     return None
 
 
-def share_interval(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's interval of a probability, from `count` of `total` trials; (1, 1) for all of them.
+def share(count: int, total: int, confidence: float = CONFIDENCE) -> Estimate:
+    """A probability from `count` of `total` trials, with Wilson's interval.
 
     With p = count / total and z the normal quantile:
     (p + z² / 2n ± z * sqrt(p (1 - p) / n + z² / 4n²)) / (1 + z² / n).
     """
-    if count == total:
-        return 1.0, 1.0
     square = statistics.NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    share, scale = count / total, 1 + square / total
-    centre = (share + square / (2 * total)) / scale
-    half = math.sqrt(square * (share * (1 - share) / total + square / (4 * total**2))) / scale
-    return centre - half, centre + half
+    point, scale = count / total, 1 + square / total
+    centre = (point + square / (2 * total)) / scale
+    half = math.sqrt(square * (point * (1 - point) / total + square / (4 * total**2))) / scale
+    return Estimate(point, max(centre - half, 0.0), min(centre + half, 1.0))
 
 
 def exponential(estimate: Estimate | None) -> Estimate | None:

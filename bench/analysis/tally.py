@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bench.analysis import evaluations
 from bench.analysis.disturbance import undisturbed
 from bench.analysis.profile.recorded import peaks_for, profile_history
 from bench.analysis.settings import alike
@@ -18,6 +19,7 @@ from bench.records import (
     Profile,
     Record,
     of_cases,
+    of_evaluations,
     of_profiles,
 )
 from bench.storage.history import history, of_generation
@@ -31,6 +33,7 @@ class LeftOut(enum.Enum):
     REPLACED = "replaced by `--again`"
     SAME_ROUND = "a second record of a round"
     PROFILED_AGAIN = "a profile that was made again"
+    EVALUATED_AGAIN = "an evaluation that was made again"
     DISTURBED = "a round that another network disturbed"
     SPOILT = "a round that other programs spoilt"
     OTHER_SETTINGS = "a round with other settings"
@@ -70,7 +73,8 @@ def tally(records: Sequence[Record], repeats: int = 0, flawed: int = 0) -> Tally
     """
     left_out = Counter({LeftOut.REPEATED: repeats, LeftOut.FLAWED: flawed})
     used = 0
-    for count in (_of_cases(records), _of_profiles(records), _of_runs(records)):
+    passes = (_of_cases, _of_profiles, _of_evaluations, _of_runs)
+    for count in (of_pass(records) for of_pass in passes):
         used += count.used
         left_out += count.left_out
     return Tally(used, left_out)
@@ -117,9 +121,19 @@ def _of_profiles(records: Sequence[Record]) -> Tally:
     return Tally(used, left_out)
 
 
+def _of_evaluations(records: Sequence[Record]) -> Tally:
+    every = list(of_evaluations(records))
+    failures = sum(isinstance(record, Failure) for record in every)
+    kept = evaluations.latest(records)
+    left_out = Counter[LeftOut]()
+    left_out[LeftOut.RETRIED] = failures - len(kept.failures)
+    left_out[LeftOut.EVALUATED_AGAIN] = len(every) - failures - len(kept.made)
+    return Tally(len(kept.made) + len(kept.failures), left_out)
+
+
 def _of_runs(records: Sequence[Record]) -> Tally:
     """Environments describe the measurements of their runs; peaks belong to profiles."""
-    every = [*of_cases(records), *of_profiles(records)]
+    every = [*of_cases(records), *of_profiles(records), *of_evaluations(records)]
     measured = {record.environment_id for record in every}
     cases = dict.fromkeys((each.environment_id, each.case) for each in of_profiles(records))
     needed = {id(peaks_for(records, case, environment_id)) for environment_id, case in cases}

@@ -54,8 +54,8 @@ class Choice(NamedTuple):
         return self._replace(environment=msgspec.structs.replace(now, labels=was.labels))
 
 
-def choose(options: Options, console: Console | None) -> Choice:
-    """Return the cases that the flags select.
+def choose(options: Options, console: Console | None, *, all_forms: bool = False) -> Choice:
+    """Return the cases that the flags select; see `suite.select` for `all_forms`.
 
     Code of the user runs only while no other run uses the device or the file of results, because it
     would disturb that run: `console` says what --wait waits for. A `console` of None does not look
@@ -83,7 +83,9 @@ def choose(options: Options, console: Console | None) -> Choice:
         if console is not None:
             _let_others_end(options, driver, chip, console)
 
-    selected = suites.select(suite, overrides, chip, options.threads, before_code)
+    selected = suites.select(
+        suite, overrides, chip, options.threads, before_code, all_forms=all_forms
+    )
     environment = describe(driver, chip, runner.new_run_id(), command())
     found = labels.parse(options.label or [], selected.cases, _typed(overrides, selected.cases))
     environment = msgspec.structs.replace(environment, labels=found)

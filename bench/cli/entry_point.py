@@ -14,6 +14,7 @@ from bench import __version__
 from bench.cli import closed_pipe
 from bench.cli import compare as compare_command
 from bench.cli import doctor as doctor_command
+from bench.cli import evaluate as eval_command
 from bench.cli import explain as explain_command
 from bench.cli import export as export_command
 from bench.cli import list as list_command
@@ -54,6 +55,7 @@ app.command("run")(run_command.run)
 app.command("settle")(settle_command.settle)
 app.command("tune")(tune_command.tune)
 app.command("train")(train_command.train)
+app.command("eval")(eval_command.evaluate)
 app.command("profile")(profile_command.profile)
 app.command("export")(export_command.export)
 app.command("report")(report_command.report)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from bench.analysis.stats import share
 from bench.backends import BACKENDS, exported_by
 from bench.cli import completion, interrupts
 from bench.cli.choice import Choice, choose
@@ -258,11 +259,9 @@ def agreement_text(found: Agreement | None, weights: str) -> str:
             f"Nothing follows for the accuracy: in float32, the network finds {found.classes} "
             f"classes in {found.images} photographs, and {FEWEST_CLASSES} at least are needed."
         )
-    from scipy.stats import binomtest
-
-    low, high = binomtest(found.same, found.images).proportion_ci(method="wilson")
+    same, low, high = share(found.same, found.images)
     return (
         f"the same class as in float32 for {found.same} of {found.images} photographs on which it "
-        f"was not calibrated: {found.same / found.images:.1%} (95 % interval {low:.1%} to "
-        f"{high:.1%}), in {found.classes} classes"
+        f"was not calibrated: {same:.1%} (95 % interval {low:.1%} to {high:.1%}), in "
+        f"{found.classes} classes"
     )

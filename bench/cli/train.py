@@ -16,16 +16,18 @@ from bench.cli import completion, interrupts
 from bench.cli.console import progress_console, say
 from bench.cli.options import as_folder, seconds_of, with_options
 from bench.errors import InterruptedTrainingError, UnavailableError, UsageError
-from bench.harness.grid import LEAST_TO_TRAIN, check_positive
+from bench.harness.grid import LEAST_TO_TRAIN, check_at_most, check_positive
+from bench.harness.images.sets import CLASSES, MOST_WORKERS
 from bench.storage import lock
 from bench.storage.files import open_to_write
+from bench.storage.pages import write_pages
 
 if TYPE_CHECKING:
     from bench.training.recipe import Recipe
 
 WEIGHTS, AVERAGED, LOCK = "weights.pt", "weights-ema.pt", ".lock"
-FILES = ("checkpoint.pt", "log.jsonl", "curves.png", WEIGHTS, AVERAGED)
-MOST_WORKERS, LARGEST_SEED, LARGEST_RATE = 256, 2**63 - 1, 1e3
+FILES = ("checkpoint.pt", "log.jsonl", "curves.png", WEIGHTS, AVERAGED, CLASSES)
+LARGEST_SEED, LARGEST_RATE = 2**63 - 1, 1e3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +134,8 @@ def _check(options: TrainOptions, recipe: Recipe) -> None:
     """Raise UsageError for flags that do not fit."""
     for name in ("accumulate", *(["threads"] if options.threads is not None else [])):
         check_positive(name, getattr(options, name))
-    for name, most in (("workers", MOST_WORKERS), ("seed", LARGEST_SEED)):
-        if not 0 <= getattr(options, name) <= most:
-            raise UsageError(
-                f"invalid {name} {getattr(options, name)}", f"Give a number from 0 to {most}."
-            )
+    check_at_most("workers", options.workers, MOST_WORKERS)
+    check_at_most("seed", options.seed, LARGEST_SEED)
     images, rest = divmod(recipe.batch, options.accumulate)
     if rest or images < LEAST_TO_TRAIN:
         raise UsageError(
@@ -181,9 +180,10 @@ def _train(
 ) -> None:
     import torch
 
-    from bench.training import data as datas
+    from bench.harness.images import sets
+    from bench.models.cost import weights_hash
     from bench.training import network
-    from bench.training.checkpoint import Identity, hash_of, save
+    from bench.training.checkpoint import Identity, save
     from bench.training.trainer import Place, Trainer
 
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -191,7 +191,7 @@ def _train(
     if options.threads:
         torch.set_num_threads(options.threads)
     named, size = network.named(options.model), recipe.resolution
-    data = datas.find(options.data)
+    data = sets.find(options.data)
     ignored = f"; {data.ignored} other files are not used" if data.ignored else ""
     tell(
         f"{len(data.training)} images of {len(data.classes)} classes to train on, "
@@ -203,7 +203,7 @@ def _train(
         tell(f"{frozen} tensors of weights are frozen, and are not trained")
     if recipe.drop_path and not network.has_stochastic_depth(net):
         tell("without stochastic depth: the network has none")
-    data = datas.readable(data, tell, skips_unreadable=options.skip_unreadable)
+    data = sets.readable(data, tell, skips_unreadable=options.skip_unreadable)
     amp = options.device == "cuda" if options.amp is None else options.amp
     identity = Identity(
         model=f"{network.identified(named)}@{named.form}",
@@ -230,7 +230,9 @@ def _train(
     interrupts.note()
     trainer = Trainer(net, recipe, data, identity, place)
     trainer.run()
+    names = "".join(f"{name}\n" for name in data.classes)
+    write_pages(options.out, {CLASSES: names.encode("utf-8", "surrogateescape")})
     save(options.out / WEIGHTS, trainer.net.state_dict())
     if trainer.ema is not None:
         save(options.out / AVERAGED, trainer.ema.state_dict())
-    tell(f"weights: {options.out / WEIGHTS} (hash {hash_of(trainer.net)})")
+    tell(f"weights: {options.out / WEIGHTS} (hash {weights_hash(trainer.net)})")

@@ -185,22 +185,11 @@ def _choose(options: TuneOptions, console: Console) -> Choice:
         raise UsageError(
             f"{options.model} names a recipe", "Name the network alone: bench tune MODEL"
         )
-    choice = _chosen(options, options.model, options.weights, console)
-    models = list(dict.fromkeys(case.model for case in choice.cases))
-    if len(models) != 1:
-        raise UsageError(
-            f"{options.model} names {len(models)} networks", "Tune one at a time: bench tune MODEL"
-        )
-    own = _own_forms(options, choice)
-    return _chosen(options, ",".join(own), None, console) if own else choice
-
-
-def _chosen(options: TuneOptions, models: str, weights: Path | None, console: Console) -> Choice:
-    return choose(
+    choice = choose(
         Options(
             device=options.device,
-            models=models,
-            weights=weights,
+            models=options.model,
+            weights=options.weights,
             batch=str(options.batch),
             resolution=None if options.resolution is None else str(options.resolution),
             input=options.input,
@@ -208,24 +197,14 @@ def _chosen(options: TuneOptions, models: str, weights: Path | None, console: Co
             wait=options.wait,
         ),
         console,
+        all_forms=True,
     )
-
-
-def _own_forms(options: TuneOptions, choice: Choice) -> list[str]:
-    """Return the names of a network of the user in all its forms; [] for any other network.
-
-    Its code runs once more for this.
-    """
-    case = choice.cases[0]
-    source = choice.sources.get(case.model)
-    is_own = bool(source and source.factory) and not user.split_form(options.model)[1]
-    if not (is_own and choice.driver.runs_torch):
-        return []
-    named = networks.named([options.model], case.device, options.weights)
-    (found,) = networks.identified(named, case.device, case.resolution)
-    name = f"{options.model}+{options.weights}" if options.weights else options.model
-    others = [form for form in found.forms if not forms.find(form).is_built]
-    return [name, *(f"{name}@{form}" for form in others)]
+    models = list(dict.fromkeys(case.model for case in choice.cases))
+    if len(models) != 1:
+        raise UsageError(
+            f"{options.model} names {len(models)} networks", "Tune one at a time: bench tune MODEL"
+        )
+    return choice
 
 
 def _space(options: TuneOptions, choice: Choice) -> tuple[Space, list[str]]:

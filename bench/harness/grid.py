@@ -147,6 +147,12 @@ CHECKS = {
 }
 
 
+def check_at_most(what: str, number: int, most: int) -> None:
+    """Raise UsageError unless 0 <= number <= most."""
+    if not 0 <= number <= most:
+        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 0 to {most}.")
+
+
 def check_positive(what: str, number: int) -> None:
     """Raise UsageError unless 1 <= number <= MAX_SIZE."""
     if not 1 <= number <= MAX_SIZE:

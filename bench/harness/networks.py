@@ -27,8 +27,8 @@ class Network(NamedTuple):
     `pinned` is the hash that the user named, "" for whatever the code is now. `channels` are those
     of its input, as far as its weights say it; `notes` are about its weights. `forms` are those of
     a network outside the zoo, () where it was not built. `makes_inputs`: whether the user's code
-    has a function `example_inputs`. `tuned` is the case
-    of a recipe of `bench tune`.
+    has a function `example_inputs`. `tuned` is the case of a recipe of `bench tune`. `has_form`:
+    whether the user named a form.
     """
 
     model: user.UserModel
@@ -39,6 +39,7 @@ class Network(NamedTuple):
     forms: Sequence[str] = ()
     makes_inputs: bool = False
     tuned: Case | None = None
+    has_form: bool = True
 
     @property
     def is_built(self) -> bool:
@@ -101,7 +102,7 @@ def _networks(
     if own:  # its forms are known only after its code has run
         if form is not None and not forms.has(forms.FORMS, form):
             raise unknown("form", form, forms.FORMS)
-        return [Network(model, form or forms.ONLY, pinned, tuned=tuned)]
+        return [Network(model, form or forms.ONLY, pinned, tuned=tuned, has_form=bool(form))]
     spec = _spec(name)
     if _timm_name(name):
         spec = spec._replace(forms=timm_forms[spec.variant])
@@ -144,6 +145,17 @@ def identified(
                 f"not {each.pinned}",
                 "Leave the hash out.",
             )
+    return found
+
+
+def in_all_forms(networks: Sequence[Network]) -> list[Network]:
+    """Return the same networks; one of the user that was named without a form, in each form."""
+    found = []
+    for each in networks:
+        found.append(each)
+        if not each.has_form:
+            others = [form for form in each.forms if not forms.find(form).is_built]
+            found += [each._replace(form=form) for form in others]
     return found
 
 

@@ -114,8 +114,13 @@ def select(
     chip: Chip,
     threads: int | None,
     before_code: Callable[[], object] = tuple,
+    *,
+    all_forms: bool = False,
 ) -> Selection:
     """Return the cases of the grid on `chip` without duplicates, smallest batch first.
+
+    A network of the user that is named without a form is the one that its code builds; with
+    `all_forms`, it is that in each of its forms, as a network of the zoo always is.
 
     Networks of the user are built once, to name them by their content. `threads` of None takes the
     chip's number of threads. Raises UsageError for an unknown name, an invalid number, too many
@@ -136,6 +141,7 @@ def select(
             _check_inference(grid["workload"])
     tried_at = next((each.tuned.resolution for each in found if each.tuned), grid["resolution"][0])
     found = networks.identified(found, chip.device, tried_at, before_code)
+    found = networks.in_all_forms(found) if all_forms else found
     for network in found:
         own = shape_of(network.tuned.input) if network.tuned and network.tuned.input else shape
         networks.check_channels([network], own.channels if own else RGB)

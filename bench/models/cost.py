@@ -148,3 +148,13 @@ def structural_hash(model: nn.Module) -> str:
     ]
     structure = re.sub(r" at 0x[0-9a-f]+", "", repr(model))  # addresses in memory
     return hashlib.sha256("\n".join([structure, *shapes]).encode()).hexdigest()[:16]
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Return 16 hex digits that depend on all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -15,7 +15,15 @@ from bench.errors import UsageError
 from bench.models import naming
 from bench.models.forms import ONLY
 from bench.models.naming import HASH, without_hash
-from bench.records import Case, Environment, Failure, Measurement, Profile, Record
+from bench.records import (
+    Case,
+    Environment,
+    Evaluation,
+    Failure,
+    Measurement,
+    Profile,
+    Record,
+)
 from bench.text import some_of
 
 FORMAT = "Write the model, an equals sign and the label: --label nets/mine.py:net=MyNet"
@@ -170,7 +178,7 @@ def _check_unique(labels: Mapping[str, str], cases: Sequence[Case]) -> None:
 
 
 def _stamped(record: RecordT, labels: Mapping[str, str]) -> RecordT:
-    if not isinstance(record, Measurement | Failure | Profile):
+    if not isinstance(record, Measurement | Failure | Profile | Evaluation):
         return record
     label = labels.get(record.case.model, "")
     if label == record.case.label:

@@ -273,12 +273,14 @@ SIZES = {
 EXPANSION = 4
 
 
-def repnext(unit: str, size: str, num_classes: int = 1000) -> RepNeXt:
+def repnext(unit: str, size: str | Size, num_classes: int = 1000) -> RepNeXt:
     """Return the training-time network for images (N, 3, H, W); 32 must divide H and W.
 
-    `unit` is a key of UNITS, and `size` a key of SIZES. Raises KeyError for any other.
+    `unit` is a key of UNITS, and `size` a key of SIZES or a size of your own. Raises KeyError for
+    any other name.
     """
-    make_unit, (widths, depths) = UNITS[unit], SIZES[size]
+    make_unit = UNITS[unit]
+    widths, depths = SIZES[size] if isinstance(size, str) else size
     net = RepNeXt()
     net.add_module("stem", ConvBN(nn.Conv2d(3, widths[0], 4, stride=4, bias=False)))
     for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):

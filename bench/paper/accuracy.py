@@ -40,6 +40,7 @@ COLUMNS = {
 }
 REQUIRED = ("model", "top1")
 MAX_BYTES = 1_000_000
+FP32 = " fp32"  # the end of `how` of a network that was evaluated in fp32
 SHOWN = 40  # maximum number of characters of a cell in a message
 FORMAT = "The file is CSV, for example two lines: `model,top1` and `nets/mine.py:net,81.3`."
 HEADER = (
@@ -55,14 +56,15 @@ _MORE_DATA = re.compile(
     r"in(?!1k)[0-9]+k|.*[0-9]+[mb]|laion.*|webli|jft|clip|openai|swag|seer|ssld"
 )
 
-Source = Literal["measured", "paper", "timm"]
+Source = Literal["measured", "evaluated", "paper", "timm"]
 
 
 class Accuracy(msgspec.Struct, frozen=True):
     """Top-1 accuracy in per cent on a data set, for images of `input_size` x `input_size` pixels.
 
     `source` is `paper` (a table of the paper), `timm` (timm's published results for the weights
-    in `detail`), or `measured` (from the user's file).
+    in `detail`), `measured` (from the user's file), or `evaluated` (by `bench eval`). An evaluated
+    one has the ends of its 95 % interval.
     """
 
     top1: float
@@ -70,6 +72,8 @@ class Accuracy(msgspec.Struct, frozen=True):
     input_size: int
     source: Source
     detail: str
+    low: float | None = None
+    high: float | None = None
 
     @property
     def more_data(self) -> bool:
@@ -83,16 +87,18 @@ class Accuracy(msgspec.Struct, frozen=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A model, and an accuracy of it from the user's file.
+    """A model, and an accuracy of it from the user's file or from `bench eval`.
 
     `label` is what tables call the model, "" for its usual title. `line` is the file and the number
-    of the line, for messages.
+    of the line, for messages. An evaluated accuracy is that of the form, backend and precision in
+    `how`; one from a file is that of all, "".
     """
 
     model: str
     accuracy: Accuracy
     label: str = ""
     line: str = ""
+    how: str = ""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -107,18 +113,21 @@ class Published(msgspec.Struct, frozen=True):
     top1: float
 
 
-def of(model: str, input_size: int, given: Sequence[Given] = ()) -> list[Accuracy]:
+def of(model: str, input_size: int, given: Sequence[Given] = (), how: str = "") -> list[Accuracy]:
     """Return the accuracies of `model` at `input_size` pixels, one for each data set.
 
-    `model` is the name in a case. An accuracy in `given` (from the user) takes precedence over the
-    paper, and the paper over timm.
+    `model` is the name in a case, and `how` its form, backend and precision. An accuracy from the
+    user's file takes precedence over an evaluated one, that over the paper, and the paper over
+    timm. Where the case was not evaluated in this way, any evaluation of the model in fp32 counts.
     """
-    own = [
-        entry.accuracy
+    known = [
+        entry
         for name in _names(model)
         for entry in given
         if entry.model == name and entry.accuracy.input_size == input_size
     ]
+    known.sort(key=lambda entry: (entry.how != "", entry.how != how))
+    own = [each.accuracy for each in known if each.how in ("", how) or each.how.endswith(FP32)]
     found: dict[str, Accuracy] = {}
     for accuracy in [*own, *_known().get((model, input_size), [])]:
         found.setdefault(accuracy.dataset, accuracy)

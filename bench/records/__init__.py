@@ -13,6 +13,7 @@ from bench.records.artifact import Agreement, Artifact, Gelus, Quantised
 from bench.records.case import DEFAULT, Case, Source
 from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
 from bench.records.environment import Chip, Environment
+from bench.records.evaluation import Evaluation
 from bench.records.fields import (
     LAST,
     OUT_OF_MEMORY,
@@ -37,6 +38,7 @@ from bench.records.profile import Peaks, Profile, ProfileRow, Utilisation, Water
 from bench.records.recipe import Recipe
 
 __all__ = [
+    "APART",
     "DEFAULT",
     "LAST",
     "OUT_OF_MEMORY",
@@ -51,6 +53,7 @@ __all__ = [
     "Cost",
     "Counters",
     "Environment",
+    "Evaluation",
     "Failure",
     "Gauges",
     "Gelus",
@@ -76,25 +79,37 @@ __all__ = [
     "Utilisation",
     "Waterfall",
     "of_cases",
+    "of_evaluations",
     "of_profiles",
 ]
 
-Record = Measurement | Failure | Environment | Profile | Peaks
+Record = Measurement | Failure | Environment | Profile | Peaks | Evaluation
+
+APART: tuple[Stage, ...] = ("profile", "evaluate")  # stages of passes that time nothing
 
 
 def of_cases(records: Iterable[Record]) -> Iterator[Measurement | Failure]:
-    """The measurements among `records`, and the failures at any stage but profiling."""
+    """The measurements among `records`, and the failures to measure."""
     for record in records:
-        if isinstance(record, Measurement) or _failed(record, profiling=False):
+        if isinstance(record, Measurement) or (
+            isinstance(record, Failure) and record.stage not in APART
+        ):
             yield record
 
 
 def of_profiles(records: Iterable[Record]) -> Iterator[Profile | Failure]:
     """The profiles among `records`, and the failures at profiling."""
     for record in records:
-        if isinstance(record, Profile) or _failed(record, profiling=True):
+        if isinstance(record, Profile) or _failed_at(record, "profile"):
             yield record
 
 
-def _failed(record: Record, *, profiling: bool) -> TypeGuard[Failure]:
-    return isinstance(record, Failure) and (record.stage == "profile") == profiling
+def of_evaluations(records: Iterable[Record]) -> Iterator[Evaluation | Failure]:
+    """The evaluations among `records`, and the failures to evaluate."""
+    for record in records:
+        if isinstance(record, Evaluation) or _failed_at(record, "evaluate"):
+            yield record
+
+
+def _failed_at(record: Record, stage: Stage) -> TypeGuard[Failure]:
+    return isinstance(record, Failure) and record.stage == stage

@@ -44,6 +44,7 @@ Stage = Literal[
     "events",
     "observe",
     "profile",
+    "evaluate",
 ]
 Category = Literal[
     "depthwise or group conv",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.analysis import evaluations
 from bench.errors import UsageError
 from bench.models import labels
 from bench.models.labels import Label
@@ -20,7 +21,7 @@ from bench.models.naming import without_hash
 from bench.paper import accuracy
 from bench.paper.accuracy import Given
 from bench.records import Record, of_cases
-from bench.report import claims, colours, devices, index, page, runtimes, training
+from bench.report import accuracies, claims, colours, devices, index, page, runtimes, training
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import Reading, gather
@@ -63,12 +64,14 @@ def write(
             "several folders of results need one folder for their report", "Add --to DIR."
         )
     found, reading = gather(sources, texts, _labels(given))
+    every_record = [record for records in found.values() for record in records]
+    measured_here = evaluations.accuracies(every_record)
     given = _by_model(given, found.values())
     home = to or sources[0]
     alone = [
         each
         for folder, records in found.items()
-        for each in devices.of(folder.slug, records, given)
+        for each in devices.of(folder.slug, records, [*given, *measured_here])
     ]
     every = colours.shared(devices.with_unique_labels(alone))
     targets = {slug: folder if to is None else to / slug for slug, folder in found}
@@ -134,7 +137,8 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     pages |= paper_tables.render(devices.by_allocation([last]), only=numbers)
     for figure in FIGURES:
         pages |= figure.draw([last])
-    return pages | runtimes.render(last) | training.render(last) | _profile_page(last)
+    pages |= runtimes.render(last) | training.render(last) | accuracies.render([last])
+    return pages | _profile_page(last)
 
 
 def joint(
@@ -160,6 +164,7 @@ def joint(
         if figure.joins_devices:
             pages |= figure.draw(latest) if others or not own else _drawn(figure, own)
     pages |= claims.render(judged, parts) if judged else {}
+    pages |= accuracies.render(latest)
     pages["report.html"] = page.render(every, claims.lines(judged, parts), reading)
     left_out = [number for number in paper_tables.NUMBERS if number not in numbers]
     pages["report.md"] = index.render(every, pages, device_pages, reading, left_out)

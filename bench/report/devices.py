@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bench.analysis import rows
+from bench.analysis import evaluations, rows
+from bench.analysis.evaluations import Evaluations
 from bench.analysis.profile.recorded import ProfileHistory, peaks_for, profile_history
 from bench.analysis.recorded import unknown_environment
 from bench.analysis.rows import Row
 from bench.models import naming
 from bench.paper.accuracy import Given
-from bench.records import Case, Environment, Peaks, Record, of_profiles
+from bench.records import Case, Environment, Peaks, Record, of_evaluations, of_profiles
 from bench.records.environment import slug_of
 from bench.storage.order import environment_ids
 from bench.text import some_of
@@ -30,7 +31,8 @@ class DeviceResults(msgspec.Struct, frozen=True):
     what is unfinished, failed or contradictory. `profiles` has
     one entry per profiled case of this environment. `peaks` maps the case_id of a profile to the
     device's measured peak MAC/s and bytes/s. `families` are those of the whole report, in the order
-    in which they take colours (`bench.report.colours`).
+    in which they take colours (`bench.report.colours`). `evaluations` are those of the device in
+    all environments: an accuracy depends on none.
     """
 
     slug: str
@@ -43,6 +45,7 @@ class DeviceResults(msgspec.Struct, frozen=True):
     peaks: dict[str, Peaks] = {}
     notes: list[str] = []
     families: tuple[str, ...] = ()
+    evaluations: Evaluations = Evaluations([], [])
 
     @property
     def every(self) -> list[Row]:
@@ -62,6 +65,7 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
     """
     every = rows.of(records, given)
     ids = environment_ids(records)
+    evaluated = evaluations.latest(records)
     found = []
     for environment_id in ids:
         own = [row for row in every if row.environment.environment_id == environment_id]
@@ -83,6 +87,7 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
                 profiles=[profile_history(records, case, environment_id) for case in cases],
                 peaks={key: value for key, value in peaks.items() if value},
                 notes=list(_notes(own, records, environment, ids if is_last else [])),
+                evaluations=evaluated,
             )
         )
     return found
@@ -138,12 +143,12 @@ def _part(device: DeviceResults, like: Case) -> DeviceResults:
 
 
 def _environment(records: Sequence[Record], environment_id: str) -> Environment:
-    """The environment with this id, for a device that has profiles but no measured case."""
+    """The environment with this id, for a device without a measured case."""
     for record in reversed(records):
         if isinstance(record, Environment) and record.environment_id == environment_id:
             return record
-    profile = next(r for r in of_profiles(records) if r.environment_id == environment_id)
-    return unknown_environment(profile)
+    every = [*of_profiles(records), *of_evaluations(records)]
+    return unknown_environment(next(r for r in every if r.environment_id == environment_id))
 
 
 def _notes(
@@ -157,7 +162,7 @@ def _notes(
             f"{environment_id[:ID_SHOWN]}; results.md and report.html show all"
         )
     yield from _contradictions(own, records, environment)
-    if not own:
+    if not own and any(of_profiles(records)):
         yield "cases were profiled, but none was measured"
     unfinished = [naming.name(row.case) for row in own if row.unfinished]
     failed = [naming.name(row.case) for row in own if row.failure]

@@ -12,7 +12,16 @@ from bench.analysis.recorded import MEASURE_FIRST
 from bench.errors import UsageError
 from bench.models import labels
 from bench.models.labels import Label
-from bench.records import Record, of_cases, of_profiles
+from bench.records import (
+    Evaluation,
+    Failure,
+    Measurement,
+    Profile,
+    Record,
+    of_cases,
+    of_evaluations,
+    of_profiles,
+)
 
 WARNINGS_SHOWN = 20
 
@@ -85,10 +94,15 @@ def _labelled(
 ) -> dict[Folder, list[Record]]:
     """The same records with labels; a network has the same label on every device."""
     everything = [record for records in found.values() for record in records]
-    models = [each.case.model for each in [*of_cases(everything), *of_profiles(everything)]]
+    models = [each.case.model for each in _with_case(everything)]
     recorded = labels.on_record(gathered.runs)
     known = labels.stamped(everything, labels.settled(recorded, models))
-    cases = list(dict.fromkeys(each.case for each in [*of_cases(known), *of_profiles(known)]))
+    cases = list(dict.fromkeys(each.case for each in _with_case(known)))
     chosen = labels.merged(recorded, labels.resolve(given, cases), labels.parse(texts, cases))
     unique = labels.settled(chosen, models)
     return {folder: labels.stamped(records, unique) for folder, records in found.items()}
+
+
+def _with_case(records: Sequence[Record]) -> list[Measurement | Profile | Evaluation | Failure]:
+    """The records that have a case: measurements first, since labels go by their order."""
+    return [*of_cases(records), *of_profiles(records), *of_evaluations(records)]

@@ -26,6 +26,7 @@ ABOUT = {
     "results.md": "every case: interval, verdict and its reasons",
     "runtimes.md": "the same networks in several backends, the fastest way to run each",
     "training.md": "what a training step costs",
+    "accuracy.md": "accuracies measured here, and whether forms agree image by image",
     "table2.md": "Table 2 of the paper: ImageWoof",
     "table3.md": "Table 3: Cifar100, 64 pixels",
     "table4.md": "Table 4: ImageNet-1K, latency and throughput",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from bench.records import Environment, Record, of_cases, of_profiles
+from bench.records import Environment, Record, of_cases, of_evaluations, of_profiles
 
 Age = tuple[bool, str, str]
 
@@ -40,9 +40,9 @@ def starts(records: Sequence[Record]) -> dict[str, str]:
 def environment_ids(records: Sequence[Record]) -> list[str]:
     """The environments of one device, the one measured last at the end.
 
-    Environments in which cases were only profiled come first.
+    Environments in which cases were only evaluated or profiled come first.
     """
-    every = [*of_profiles(records), *of_cases(records)]
+    every = [*of_evaluations(records), *of_profiles(records), *of_cases(records)]
     last = {record.environment_id: place for place, record in enumerate(every)}
     return sorted(last, key=last.__getitem__)
 

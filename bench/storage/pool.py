@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.records import Failure, Measurement, Profile, Record
+from bench.records import APART, Failure, Measurement, Profile, Record
 from bench.storage.history import newest_generation
 from bench.storage.order import Age, age, starts
 
-CaseKey = tuple[str, str, bool]  # environment, case, and whether it was profiled
+CaseKey = tuple[str, str, str]  # environment, case, and the pass if nothing was timed
 
 
 class Repeats(NamedTuple):
@@ -116,10 +116,10 @@ def _by_case(lines: Iterable[_Line]) -> dict[CaseKey, list[_Line]]:
 def _case_key(record: Record) -> CaseKey | None:
     if not isinstance(record, Measurement | Failure | Profile):
         return None
-    profiled = isinstance(record, Profile) or (
-        isinstance(record, Failure) and record.stage == "profile"
-    )
-    return (record.environment_id, record.case_id, profiled)
+    apart = "profile" if isinstance(record, Profile) else ""
+    if isinstance(record, Failure) and record.stage in APART:
+        apart = record.stage
+    return (record.environment_id, record.case_id, apart)
 
 
 def _generations(parts: Sequence[Sequence[_Line]]) -> dict[bytes, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -91,13 +90,3 @@ def _difference(known: Identity, now: Identity) -> str:
             return "other images were trained on"
         return f"{field} was {before}, now {after}"
     return ""
-
-
-def hash_of(module: torch.nn.Module) -> str:
-    """Return 16 hex digits that depend on all weights and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

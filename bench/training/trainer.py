@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import CASE_FAILED, BenchError, UsageError
+from bench.harness.images.loader import Decoded, batches, ended_worker, in_batches
+from bench.harness.images.sets import Data
 from bench.harness.worker.errors import kind_of
 from bench.harness.worker.outputs import tensors_of
 from bench.models.preprocessing import of as preprocessing_of
@@ -20,15 +22,8 @@ from bench.records import OUT_OF_MEMORY
 from bench.storage.pages import write_pages
 from bench.text import brief, duration
 from bench.training import checkpoint, curves, seeds
+from bench.training.augmented import Augmented, augmentation, held_out
 from bench.training.checkpoint import Identity
-from bench.training.data import (
-    Augmented,
-    Data,
-    batches,
-    ended_worker,
-    in_batches,
-    transform,
-)
 from bench.training.recipe import Recipe
 
 LOG = "log.jsonl"
@@ -93,10 +88,8 @@ class Trainer:
         self._updates = len(data.training) // recipe.batch  # of an epoch
         _check(recipe, len(data.training))
         known = preprocessing_of(net)
-        self._transforms = {
-            is_training: transform(recipe, known, is_training=is_training)
-            for is_training in (True, False)
-        }
+        self._augmentation = augmentation(recipe, known)
+        self._held_out = Decoded(data.held_out, held_out(recipe, known))
         self.net = net.to(place.device)
         self._ema = (
             ModelEmaV3(self.net, decay=recipe.ema, use_warmup=True, foreach=False)
@@ -148,7 +141,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         place = self._place
         images = Augmented(
-            self._data.training, self._transforms[True], self._identity.seed, self._epoch
+            self._data.training, self._augmentation, self._identity.seed, self._epoch
         )
         order = seeds.order(len(images), self._identity.seed, "order", self._epoch)
         every = in_batches(order, self._recipe.batch, drop_last=True)
@@ -231,7 +224,7 @@ class Trainer:
         First that of the network, then that of the average of the weights, if one is kept.
         """
         nets = [each.eval() for each in (self.net, self.ema) if each is not None]
-        images = Augmented(self._data.held_out, self._transforms[False], "held out")
+        images = self._held_out
         size = min(HELD_OUT_BATCH, self._recipe.batch // self._place.accumulate)
         places = in_batches(range(len(images)), size, drop_last=False)
         right = [0] * len(nets)

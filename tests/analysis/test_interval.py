@@ -116,18 +116,19 @@ def test_the_interval_holds_the_mixtures_that_the_numbers_of_the_kinds_allow():
     ("count", "total", "low", "high"), [(1, 4, 0.0456, 0.6994), (1, 30, 0.0059, 0.1667)]
 )
 def test_the_share_of_a_kind_has_wilsons_interval(count, total, low, high):
-    assert stats.share_interval(count, total) == pytest.approx((low, high), abs=1e-4)
-    others = stats.share_interval(total - count, total)
-    assert others == pytest.approx((1 - high, 1 - low), abs=1e-4)
+    found = stats.share(count, total)
+    assert found == pytest.approx((count / total, low, high), abs=1e-4)
+    others = stats.share(total - count, total)
+    assert others == pytest.approx((1 - count / total, 1 - high, 1 - low), abs=1e-4)
 
 
 def test_a_mixture_takes_as_much_of_each_kind_as_its_number_allows():
     ranges = [kinds.Range(3, 1.0, 1.1), kinds.Range(1, 2.0, 2.5)]
-    least, most = stats.share_interval(1, 4)
+    _, least, most = stats.share(1, 4)
     assert kinds.of_mixture(ranges) == pytest.approx(
         (1 + least * (2.0 - 1.0), 1.1 + most * (2.5 - 1.1))
     )
-    assert kinds.of_mixture([kinds.Range(5, 1.0, 2.0)]) == (1.0, 2.0)
+    assert kinds.of_mixture([kinds.Range(5, 1.0, 2.0)]) == pytest.approx((1.0, 2.0))
     three = [kinds.Range(2, 1.0, 1.0), kinds.Range(2, 2.0, 2.0), kinds.Range(2, 3.0, 3.0)]
     low, high = kinds.of_mixture(three)
     assert 1.3 < low < 2 < high < 2.7

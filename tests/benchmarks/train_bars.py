@@ -23,9 +23,9 @@ from timm.scheduler import CosineLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
+from bench.harness.images import sets
 from bench.models import repnext
 from bench.models.repnext import Classifier, ConvBN, Downsample, RepNeXt, _block
-from bench.training import data as datas
 
 SEEDS, BATCH, RATE, PIXELS, WARM_UP, MOST_WAITING = (0, 1, 2), 64, 2e-3, 64, 1, 0.05
 NET = f"""
@@ -82,7 +82,7 @@ class Plain(torch.utils.data.Dataset):
 def by_loop(data: Path, epochs: int, seed: int) -> float:
     """The top-1 of a plain loop with the same parts."""
     torch.manual_seed(seed)
-    found, net = datas.find(data), small()
+    found, net = sets.find(data), small()
     usual = {"input_size": PIXELS, "interpolation": "bicubic"}
     training = create_transform(**usual, is_training=True, scale=(0.08, 1), color_jitter=0.4)
     held_out = create_transform(**usual, crop_pct=0.875)

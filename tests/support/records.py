@@ -11,6 +11,7 @@ from bench.records import (
     Conditions,
     Cost,
     Environment,
+    Evaluation,
     Failure,
     Measurement,
     Neighbour,
@@ -137,3 +138,21 @@ def failure(case: Case, **changes: object) -> Failure:
         "message": "output is not finite",
     }
     return Failure(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def evaluation(case: Case, top1: int, **changes: object) -> Evaluation:
+    """Return an evaluation in which `top1` of 200 images are right; `changes` are other fields."""
+    fields: dict[str, object] = {
+        "run_id": "run",
+        "case_id": case.case_id,
+        "case": case,
+        "environment_id": "env",
+        "dataset": "toys",
+        "images_hash": "hash",
+        "images": 200,
+        "classes": 10,
+        "top1": top1,
+        "top5": None,
+        "weights_hash": "weights",
+    }
+    return Evaluation(**{**fields, **changes})  # type: ignore[arg-type]

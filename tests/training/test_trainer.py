@@ -10,9 +10,11 @@ from support.pictures_of_classes import write_classes
 from torch import nn
 
 from bench.errors import UsageError
+from bench.harness.images import sets
 from bench.models import repnext
-from bench.training import checkpoint, data, network, trainer
-from bench.training.checkpoint import Identity, hash_of
+from bench.models.cost import weights_hash
+from bench.training import checkpoint, network, trainer
+from bench.training.checkpoint import Identity
 from bench.training.recipe import Recipe
 from bench.training.trainer import Place, Trainer, TrainingError
 
@@ -36,7 +38,7 @@ class Net(nn.Module):
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     write_classes(folder, CLASSES, 6)
-    return data.find(folder)
+    return sets.find(folder)
 
 
 def made(out, images, recipe=RECIPE, check=lambda: None, save_every_s=1e9, **changes):
@@ -58,7 +60,7 @@ def trained(out, images, **changes):
 
 
 def hashes(of):
-    return hash_of(of.net), of.ema and hash_of(of.ema)
+    return weights_hash(of.net), of.ema and weights_hash(of.ema)
 
 
 @pytest.fixture(scope="module")

@@ -59,11 +59,26 @@ class Export(msgspec.Struct, frozen=True):
     images: str = ""
 
 
+class Evaluate(msgspec.Struct, frozen=True):
+    """What evaluating a case asks for: the images at `path` without those `left_out`, by name.
+
+    `images_hash` and `classes` are those of the images, as the parent found them. `workers`
+    processes read images.
+    """
+
+    path: str
+    images_hash: str
+    classes: int
+    left_out: list[str] = []
+    workers: int = 0
+
+
 class Job(msgspec.Struct, frozen=True, tag="job"):
     """To a new child: prepare this case for this round.
 
     `facts` is None where the network was not checked yet. With `profile`, the child profiles the
-    case instead of timing blocks; with `export`, it exports the network and checks it.
+    case instead of timing blocks; with `export`, it exports the network and checks it; with
+    `evaluate`, it classifies images.
     """
 
     case: Case
@@ -73,6 +88,7 @@ class Job(msgspec.Struct, frozen=True, tag="job"):
     source: Source | None = None
     profile: ProfilePlan | None = None
     export: Export | None = None
+    evaluate: Evaluate | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
@@ -245,6 +261,34 @@ class Exported(msgspec.Struct, frozen=True, tag="exported"):
     facts: CaseFacts
 
 
+class Classified(msgspec.Struct, frozen=True, tag="classified"):
+    """From a child that evaluates: so many images are classified."""
+
+    images: int
+
+
+class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
+    """From a child: how the network classified all images; the fields are those of Evaluation."""
+
+    images: int
+    top1: int
+    top5: int | None
+    weights_hash: str
+    same: int | None
+    found: int | None
+    top1_before: int | None
+    margin: float | None
+    error: float | None
+    notes: list[str] = []
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """From a child: what the user gave does not fit; the message and the remedy of a UsageError."""
+
+    message: str
+    remedy: str
+
+
 class Raised(msgspec.Struct, frozen=True, tag="raised"):
     """From a child: an exception of type `error` ended the case at `stage`."""
 
@@ -255,5 +299,17 @@ class Raised(msgspec.Struct, frozen=True, tag="raised"):
 
 Request = Job | Probe | Trial | RunBlock | Finish | Observe
 Reply = (
-    Probed | Tried | Entered | Ready | Block | Finished | Observed | Profiled | Exported | Raised
+    Probed
+    | Tried
+    | Entered
+    | Ready
+    | Block
+    | Finished
+    | Observed
+    | Profiled
+    | Exported
+    | Classified
+    | Evaluated
+    | Refused
+    | Raised
 )

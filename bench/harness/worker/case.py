@@ -16,11 +16,14 @@ from bench.devices import Driver, Session, clocks
 from bench.devices.driver import Script
 from bench.devices.kernels import Kernels, calibrate
 from bench.devices.sensors.sensor import Memory
+from bench.errors import UsageError
 from bench.harness.plan import is_slow
 from bench.harness.protocol.channel import Channel, ChannelClosedError
 from bench.harness.protocol.messages import (
     CaseFacts,
+    Classified,
     Entered,
+    Evaluate,
     Exported,
     Finished,
     Job,
@@ -29,6 +32,7 @@ from bench.harness.protocol.messages import (
     Profiled,
     Raised,
     Ready,
+    Refused,
 )
 from bench.harness.worker.blocks import serve_blocks
 from bench.harness.worker.errors import kind_of, message_of
@@ -78,6 +82,9 @@ class _Work(NamedTuple):
         first_s, facts = self._first_call(prepared)
         if self.job.export is not None:
             self.channel.send(Exported(prepared.export(facts, self.job.export)))
+            return
+        if self.job.evaluate is not None:
+            self._evaluate(prepared, facts, self.job.evaluate)
             return
         warms_up = not is_slow(self.job.plan, self.job.case.batch, first_s)
         warmed = self._warm_up(prepared) if warms_up else WarmUp([], steady=True)
@@ -180,6 +187,17 @@ class _Work(NamedTuple):
             peak_reserved_bytes=memory.reserved,
             process_bytes=memory.process,
         )
+
+    def _evaluate(self, prepared: Prepared, facts: CaseFacts, wanted: Evaluate) -> None:
+        """Classify images, and send how well."""
+        with self.clock.stage("evaluate"):
+            try:
+                found = prepared.evaluate(wanted, lambda done: self.channel.send(Classified(done)))
+            except UsageError as error:
+                self.channel.send(Refused(error.message, error.remedy))
+                return
+        notes = list(dict.fromkeys([*facts.notes, *found.notes]))
+        self.channel.send(structs.replace(found, notes=notes))
 
     def _profile(self, prepared: Prepared) -> Profiled:
         """Run the profiled pass, which is separate from the timed blocks."""

@@ -14,12 +14,14 @@ from bench.backends import BACKENDS, artifacts
 from bench.backends.backend import Calibration
 from bench.devices import precision
 from bench.devices.process_state import ProcessState
-from bench.harness.protocol.messages import CaseFacts, Export
+from bench.errors import UsageError
+from bench.harness.protocol.messages import CaseFacts, Evaluate, Evaluated, Export
 from bench.harness.worker import calls, check, export
 from bench.harness.worker.artifact_check import Natural
 from bench.harness.worker.calls import CHECKED_IMAGES, compared_rows
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explained
+from bench.harness.worker.evaluate import Evaluator, Trained
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import picked, tensors_of
 from bench.harness.worker.photos import Photos
@@ -62,6 +64,7 @@ class Loaded:
         artifact: Artifact | None,
         state: ProcessState,
         unseen: UnseenImages,
+        trained: Trained | None = None,
     ) -> None:
         self._case = case
         self._checked = checked
@@ -71,6 +74,7 @@ class Loaded:
         self._artifact = artifact
         self._state = state
         self._unseen = unseen
+        self._trained = trained
         self._given = [each[:CHECKED_IMAGES].clone() for each in inputs]
         self._rows = compared_rows(case.batch)
         self._first: list[Tensor] = []
@@ -89,6 +93,7 @@ class Loaded:
             self.unseen,
             self.settings,
             self.export,
+            self.evaluate,
         )
 
     def explained(self, error: Exception) -> Exception:
@@ -155,6 +160,16 @@ class Loaded:
             for end, part in zip(backend.file_ends, parts, strict=True):
                 Path(wanted.path + end).write_bytes(part)  # the parent gives it its final name
         return facts
+
+    def evaluate(self, wanted: Evaluate, classified: Callable[[int], object]) -> Evaluated:
+        """Classify images, by the loaded network and by the network as trained."""
+        assert self._trained is not None
+        if not BACKENDS[self._case.backend].takes_new_images:
+            raise UsageError(
+                f"the backend {self._case.backend} takes no other images", "Use another --backend."
+            )
+        own = Evaluator(self._case, self._run, self._inputs, self._trained)
+        return own.evaluate(wanted, classified)
 
     def _with_agreement(self, facts: CaseFacts) -> CaseFacts:
         photos, made = self._checked.photos, facts.artifact

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.backends.backend import Calibration, Call
+from bench.harness.images.loader import centre_crop
 from bench.harness.photos import images_in
 from bench.harness.worker.artifact_check import answers_to
 from bench.harness.worker.calibration import calls_of, digest_of
@@ -26,18 +27,8 @@ class Photos:
     """The photographs of a folder, as the network gets them."""
 
     def __init__(self, folder: str, case: Case, network: nn.Module) -> None:
-        from timm.data.transforms_factory import create_transform
-
         shape = case.input or f"{CHANNELS}x{case.resolution}x{case.resolution}"
-        channels, height, width = map(int, shape.split("x"))
-        known = preprocessing.of(network)
-        transform = create_transform(
-            input_size=(channels, height, width),
-            interpolation=known.interpolation,
-            mean=tuple(known.mean),
-            std=tuple(known.std),
-            crop_pct=known.crop_share,
-        )
+        transform = centre_crop(preprocessing.of(network), list(map(int, shape.split("x"))))
         self._name = Path(folder).resolve().name
         images = [transform(_read(path)) for path in images_in(Path(folder))]
         self._all = torch.stack(images)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
+import torch
 from msgspec import structs
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from bench.harness.worker.calibration import NOT_ACCURATE, synthetic
 from bench.harness.worker.calls import CHECKED_IMAGES
 from bench.harness.worker.check import CheckError
 from bench.harness.worker.errors import explaining
+from bench.harness.worker.evaluate import Trained
 from bench.harness.worker.inputs import SEED, first, inputs_of, seeded
 from bench.harness.worker.load import NotExportedError, load
 from bench.harness.worker.loaded import Checked, Loaded
@@ -29,6 +32,8 @@ from bench.models import cost, forms, user
 from bench.models.dtypes import cast, cast_tensor
 from bench.models.fuse import Fused, fuse_with_notes
 from bench.records import Case, Check, Cost, Passport
+
+USUAL = ("eager", "fp32")  # the setting of the network as trained
 
 
 def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
@@ -67,6 +72,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             checked = _check(job, original, fused, seen, photos)
         state.restore()
         unseen = None if case.trains else _unseen(job, net, seen, checked, session, state)
+    trained = _trained(job, original, session) if job.evaluate else None
     del original
     with clock.stage("load"):
         if unseen is None:
@@ -84,7 +90,15 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             calls.check_answers(net, first(example, CHECKED_IMAGES), case.precision)
             raise
         state.restore()
-    return Loaded(case, checked, net, example, run, artifact, state, unseen).prepared()
+    return Loaded(case, checked, net, example, run, artifact, state, unseen, trained).prepared()
+
+
+def _trained(job: Job, original: nn.Module, session: Session) -> Trained:
+    """Return what an evaluation compares the case with; in eager fp32, the original with itself."""
+    case = job.case
+    is_itself = forms.find(case.form).is_built and (case.backend, case.precision) == USUAL
+    kept = copy.deepcopy(original)
+    return Trained.of(cast(kept, torch.float32, session.torch_device), is_itself=is_itself)
 
 
 def _unseen(

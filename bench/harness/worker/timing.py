@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.devices import clocks
 from bench.harness.plan import calls_per_sample
-from bench.harness.protocol.messages import CaseFacts, Export
+from bench.harness.protocol.messages import CaseFacts, Evaluate, Evaluated, Export
 from bench.records import Operator, Stage, Stages
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ def _no_file(facts: CaseFacts, wanted: Export) -> CaseFacts:
     return facts
 
 
+def _no_images(wanted: Evaluate, classified: Callable[[int], object]) -> Evaluated:
+    """Raise TypeError: a simulated network, or a training step, classifies no images."""
+    raise TypeError("it does not classify images")
+
+
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
@@ -86,6 +91,7 @@ class Prepared(NamedTuple):
     - `settings` returns the settings of the runtime that executes the network.
     - `export` writes the exported network to a file, with the facts of the case in it; it returns
       the facts, with what it found out on images of the user.
+    - `evaluate` classifies images; it calls its second argument with the number of those done.
     """
 
     call: Callable[[], object]
@@ -98,6 +104,7 @@ class Prepared(NamedTuple):
     unseen: Callable[[Clock, float], Unseen] = _nothing
     settings: Callable[[], Mapping[str, str | int]] = _no_settings
     export: Callable[[CaseFacts, Export], CaseFacts] = _no_file
+    evaluate: Callable[[Evaluate, Callable[[int], object]], Evaluated] = _no_images
 
 
 class StageClock:

@@ -9,7 +9,7 @@ const PLAIN = [0.9e-4, 0.9e6]; // ticks outside this range have an exponent
 const FILLS = { '': '●', '-open': '○', '-open-dot': '⊙' };
 const BRIGHTER = 0.45; // share of ink in a family's colour on a dark page
 const SOURCES = { paper: 'reported by the paper', timm: 'published by timm',
-  measured: 'given by the user' };
+  measured: 'given by the user', evaluated: 'measured here' };
 const DASHES = ['solid', 'dot', 'dash', 'dashdot'];
 const DRAWN_DASHES = { solid: '──', dot: '····', dash: '– –', dashdot: '–·–' };
 let points = new Map(); // the index of each row's marker in the picture

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.analysis import ranks, twins
+from bench.analysis import evaluations, ranks, twins
 from bench.analysis.rows import Row
 from bench.analysis.stats import Summary
 from bench.models import forms, naming
-from bench.records import Cost
+from bench.records import Cost, Evaluation
 from bench.report import doubts
 from bench.report.devices import DeviceResults
 from bench.report.tables import neighbours
@@ -21,6 +22,7 @@ from bench.report.tables.layouts import (
     PaperDevice,
     Shown,
     costs_of,
+    evaluated,
 )
 from bench.text import (
     GIGA,
@@ -77,11 +79,13 @@ class Grid(NamedTuple):
 
 def build(layout: Layout, devices: Sequence[DeviceResults], shown: Sequence[Shown]) -> Grid:
     """The table of `layout`; `shown` has the rows of those `devices` that have any in it."""
-    columns = list(_columns(layout, costs_of(layout, devices), shown))
+    measured = evaluated(layout, devices)
+    columns = list(_columns(layout, costs_of(layout, devices), shown, measured))
     notes = [note for each in shown for note in doubts.footnotes(each.name, each.rows.values())]
     if notes:
         notes.append("The results.md of the device lists all reasons.")
     notes += [note for each in shown for note in (*neighbours.line(each), *_twins(each))]
+    notes += [_measured_here(model, several) for model, several in measured.items()]
     texts = {link.text for column in columns for cell in column.cells for link in cell}
     reading = [*_reading(layout, measured=bool(shown)), *layout.notes]
     if NOTHING in texts:
@@ -91,7 +95,10 @@ def build(layout: Layout, devices: Sequence[DeviceResults], shown: Sequence[Show
 
 
 def _columns(
-    layout: Layout, costs: Mapping[tuple[str, str], Cost], shown: Sequence[Shown]
+    layout: Layout,
+    costs: Mapping[tuple[str, str], Cost],
+    shown: Sequence[Shown],
+    measured: Mapping[str, Sequence[Evaluation]],
 ) -> Iterator[Column]:
     def column(group: str, heading: str, cell: Callable[[Line], Cell]) -> Column:
         return Column(group, heading, [cell(line) for line in layout.lines])
@@ -111,6 +118,9 @@ def _columns(
             name = f"{group.name}, {PAPER}" if isinstance(group, PaperDevice) else group.name
             yield column(name, heading, cell)
     yield column(f"{layout.dataset} Top-1 (%)", PAPER, lambda line: _top1(layout, line))
+    if measured:
+        name = f"{layout.dataset} Top-1 (%)"
+        yield column(name, OURS, lambda line: _own_top1(measured.get(line.model, [])))
 
 
 def _in_order(layout: Layout, shown: Sequence[Shown]) -> Iterator[PaperDevice | Shown]:
@@ -164,6 +174,30 @@ def _top1(layout: Layout, line: Line) -> Cell:
     """The paper's top-1, once per line: re-parameterisation does not change it."""
     row = layout.reported(line.model, line.forms[0])
     return (Link("", f"{row.top1:.1f}" if row and row.top1 is not None else NOTHING),)
+
+
+def own_top1(several: Sequence[Evaluation]) -> float | None:
+    """Our top-1 in per cent: the mean over the files of weights that were evaluated."""
+    values = [evaluations.top1(made).point for made in several]
+    return 100 * statistics.fmean(values) if values else None
+
+
+def _own_top1(several: Sequence[Evaluation]) -> Cell:
+    value = own_top1(several)
+    return (Link("", NOTHING if value is None else f"{value:.1f}"),)
+
+
+def _measured_here(model: str, several: Sequence[Evaluation]) -> str:
+    """A sentence on what our top-1 of a network was measured with."""
+    first = several[0]
+    low_high = [evaluations.top1(first).low, evaluations.top1(first).high]
+    interval = " to ".join(f"{100 * each:.1f}" for each in low_high)
+    hashes = ", ".join(made.weights_hash for made in several)
+    over = f"mean of {len(several)} trainings" if len(several) > 1 else f"95 % interval {interval}"
+    return (
+        f"Our top-1 of {naming.network_title(model, forms.ONLY)} was measured here: "
+        f"{first.images} images, {over}, weights {hashes}."
+    )
 
 
 def _counted(

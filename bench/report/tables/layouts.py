@@ -13,10 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from bench import paper
+from bench.analysis import evaluations
 from bench.analysis.rows import Row, ranked
 from bench.models import forms, naming
 from bench.models.naming import USUAL, network_title
-from bench.records import Case, Cost
+from bench.records import Case, Cost, Evaluation
 from bench.report.devices import DeviceResults
 
 LATENCY_BATCH, THROUGHPUT_BATCH = 1, 128
@@ -253,6 +254,23 @@ def shown_of(device: DeviceResults, layout: Layout) -> Shown | None:
 def _without_label(row: Row) -> Row:
     """The same row under the paper's title, for a table of the paper."""
     return msgspec.structs.replace(row, case=msgspec.structs.replace(row.case, label=""))
+
+
+def evaluated(layout: Layout, devices: Sequence[DeviceResults]) -> dict[str, list[Evaluation]]:
+    """The evaluations in fp32 on the table's data set and at its resolution, by the row's model.
+
+    One for each file of weights: forms of one network have one accuracy.
+    """
+    names = {line.model for line in layout.lines}
+    dataset = next(row.dataset for row in paper.reported() if row.table == layout.number)
+    found: dict[str, dict[str, Evaluation]] = {}
+    for made in (each for device in devices for each in device.evaluations.made):
+        case = made.case
+        base = case.model.removesuffix(f"+{naming.weights_of(case)}")
+        here = (made.dataset, case.resolution) == (dataset, layout.resolution)
+        if here and base in names and evaluations.is_exact(case):
+            found.setdefault(base, {}).setdefault(made.weights_hash, made)
+    return {model: list(several.values()) for model, several in found.items()}
 
 
 def costs_of(layout: Layout, devices: Sequence[DeviceResults]) -> dict[tuple[str, str], Cost]:

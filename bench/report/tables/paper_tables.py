@@ -13,7 +13,7 @@ import pandas as pd
 from bench.analysis import ranks
 from bench.analysis.rows import Row
 from bench.models.forms import BRACKETS
-from bench.records import Cost
+from bench.records import Cost, Evaluation
 from bench.report.devices import DeviceResults, by_allocation
 from bench.report.tables import grid, latex
 from bench.report.tables.csv import Value, to_csv
@@ -26,6 +26,7 @@ from bench.report.tables.layouts import (
     Line,
     Shown,
     costs_of,
+    evaluated,
     matching_rows,
     shown_of,
 )
@@ -37,10 +38,12 @@ NUMBERS = [layout.number for layout in LAYOUTS]
 
 
 def measured_on(device: DeviceResults) -> list[int]:
-    """The numbers of the tables in which the device has a row, measured or failed."""
+    """The numbers of the tables in which the device has a row or an accuracy."""
     parts = by_allocation([device])
     return [
-        layout.number for layout in LAYOUTS if any(matching_rows(part, layout) for part in parts)
+        layout.number
+        for layout in LAYOUTS
+        if any(matching_rows(part, layout) for part in parts) or evaluated(layout, parts)
     ]
 
 
@@ -58,7 +61,9 @@ def render(
             table = grid.build(layout, devices, shown)
             name = f"table{layout.number}"
             pages[f"{name}.md"] = _to_markdown(table).encode()
-            pages[f"{name}.csv"] = _to_csv(layout, costs_of(layout, devices), shown).encode()
+            measured = evaluated(layout, devices)
+            costs = costs_of(layout, devices)
+            pages[f"{name}.csv"] = _to_csv(layout, costs, shown, measured).encode()
             about = f"Table {layout.number} of the paper and our numbers"
             notes = [*table.footnotes, *table.notes]
             ours = latex.Table(name, f"{about}: {table.title}.", table.columns, notes)
@@ -88,10 +93,18 @@ def _cell(cell: Cell) -> str:
     return text
 
 
-def _to_csv(layout: Layout, costs: Mapping[tuple[str, str], Cost], shown: Sequence[Shown]) -> str:
+def _to_csv(
+    layout: Layout,
+    costs: Mapping[tuple[str, str], Cost],
+    shown: Sequence[Shown],
+    measured: Mapping[str, Sequence[Evaluation]],
+) -> str:
     """A line per model and form; cells that the paper's table does not have are empty."""
     lines = [
-        dict(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form))
+        {
+            **dict(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form)),
+            **({"top1": grid.own_top1(measured.get(line.model, []))} if measured else {}),
+        }
         for line in layout.lines
         for form in line.forms
     ]

@@ -1,39 +1,33 @@
-"""Data of a training: folders of classes, a zip of such folders, or torchvision's CIFAR files."""
+"""Images with classes: in folders, in a zip of such folders, or in torchvision's CIFAR files.
+
+Importing this file imports no torch.
+"""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
-import re
-import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-
-from bench.errors import UsageError, starting
+from bench.errors import UsageError
 from bench.harness.photos import ENDS
-from bench.harness.worker.template import die_with_parent
-from bench.models.preprocessing import Preprocessing
-from bench.text import brief, some_of
-from bench.training import seeds
-from bench.training.recipe import RAND_AUGMENT, Recipe
+from bench.text import some_of
 
 MOST_DECODED = 50_000  # images that are decoded before a training begins
 NAMED = 8  # images in a message
+MOST_WORKERS = 256  # processes that read images
+CLASSES = "classes.txt"  # beside weights of `bench train`: the names of their classes
 TRAINING, HELD_OUT = ("train",), ("val", "valid", "validation", "test")
 CIFAR = {"cifar-10-batches-py": "CIFAR10", "cifar-100-python": "CIFAR100"}
 LAYOUT = (
     "A folder or zip has `train/CLASS/image.jpg` and `val/CLASS/image.jpg` (or test/); the CIFAR "
-    "files of torchvision lie in cifar-100-python or cifar-10-batches-py."
+    "files of torchvision lie in cifar-100-python or cifar-10-batches-py. `CLASS/image.jpg` alone "
+    "is enough for bench eval."
 )
-ENDED = re.compile(r"DataLoader worker \(pid")
-FEWER = "Use --workers 0, or give the container more shared memory (docker run --shm-size)."
 
 
 class Images(Protocol):
@@ -72,13 +66,7 @@ class Data(NamedTuple):
     @property
     def digest(self) -> str:
         """A hash of the names of all images and their classes."""
-        found = hashlib.sha256()
-        for images in (self.training, self.held_out):
-            for place in range(len(images)):
-                found.update(
-                    f"{images.name(place)} {images.label(place)}\n".encode(errors="surrogateescape")
-                )
-        return found.hexdigest()[:16]
+        return digest_of(self.training, self.held_out)
 
 
 class Files:
@@ -172,8 +160,22 @@ class Cifar:
         return self
 
 
-def find(path: Path) -> Data:
-    """Return the data at `path`. Raises UsageError where there is none, or only one class."""
+def digest_of(*several: Images) -> str:
+    """Return 16 hex digits that depend on the names of the images and on their classes."""
+    found = hashlib.sha256()
+    for images in several:
+        for place in range(len(images)):
+            found.update(
+                f"{images.name(place)} {images.label(place)}\n".encode(errors="surrogateescape")
+            )
+    return found.hexdigest()[:16]
+
+
+def find(path: Path, *, trains: bool = True) -> Data:
+    """Return the data at `path`. Raises UsageError where there is none, or only one class.
+
+    Without `trains`, no image to train on is needed.
+    """
     try:
         cifar = next((name for name in CIFAR if (path / name).is_dir()), None)
         if not path.exists():
@@ -185,7 +187,9 @@ def find(path: Path) -> Data:
     every = _names(path)
     names = [name for name in every if PurePosixPath(name).suffix.lower() in ENDS]
     training, held_out = (_part(names, kinds) for kinds in (TRAINING, HELD_OUT))
-    classes = sorted(set(training.values()))
+    if not (trains or training or held_out):
+        held_out = _classes(names)
+    classes = sorted(set((training if trains else training or held_out).values()))
     if strangers := sorted(set(held_out.values()) - set(classes)):
         raise UsageError(
             f"{path} has held-out images of {some_of(strangers)}, and none to train on",
@@ -197,18 +201,25 @@ def find(path: Path) -> Data:
         for part in (training, held_out)
     ]
     found = Data(parts[0], parts[1], classes, len(every) - len(training) - len(held_out))
-    _check(found, str(path))
+    _check(found, str(path), trains=trains)
     return found
 
 
-def readable(data: Data, tell: Callable[[str], object], *, skips_unreadable: bool = False) -> Data:
+def readable(
+    data: Data,
+    tell: Callable[[str], object],
+    *,
+    skips_unreadable: bool = False,
+    trains: bool = True,
+) -> Data:
     """Return the data without images that cannot be read, if those are to be skipped.
 
     Of more than MOST_DECODED images, only the beginning is read: the training names any other one.
-    Raises UsageError that names them where they are not to be skipped, or where too little is left.
+    Without `trains`, images to train on are not looked at. Raises UsageError that names them where
+    they are not to be skipped, or where too little is left.
     """
-    parts = []
-    for images in (data.training, data.held_out):
+    parts = [] if trains else [data.training]
+    for images in (data.training, data.held_out)[len(parts) :]:
         bad = [place for place in range(len(images)) if not images.is_readable(place)]
         if bad:
             names = some_of([images.name(place) for place in bad], NAMED)
@@ -218,12 +229,18 @@ def readable(data: Data, tell: Callable[[str], object], *, skips_unreadable: boo
             tell(f"left out: {count}")
         parts.append(images.without(bad) if bad else images)
     found = data._replace(training=parts[0], held_out=parts[1])
-    _check(found, "what is left")
+    _check(found, "what is left", trains=trains)
     return found
 
 
-def _check(data: Data, where: str) -> None:
-    """Raise UsageError unless each class has images to train on, and some are held out."""
+def _check(data: Data, where: str, *, trains: bool) -> None:
+    """Raise UsageError unless images are held out, and with `trains`, each class is trained on."""
+    if not trains:
+        if not len(data.held_out):
+            raise UsageError(f"{where} has no images to classify", LAYOUT)
+        if len(data.classes) == 1:
+            raise UsageError(f"{where} has images of only one class: {data.classes[0]}", LAYOUT)
+        return
     count = len(data.training)
     known = {data.training.label(place) for place in range(count)} if data.classes else set()
     if not known:
@@ -270,6 +287,15 @@ def _part(names: Sequence[str], kinds: Sequence[str]) -> dict[str, str]:
     return {}
 
 
+def _classes(names: Sequence[str]) -> dict[str, str]:
+    """The images with their classes: the first folders that are not those of all images."""
+    folders = {name: PurePosixPath(name).parent for name in names}
+    if not all(folder.parts for folder in folders.values()):
+        return {}
+    common = len(PurePosixPath(os.path.commonpath(folders.values())).parts) if folders else 0
+    return {name: own.parts[min(common, len(own.parts) - 1)] for name, own in folders.items()}
+
+
 def _cifar(path: Path, folder: str) -> Data:
     from torchvision import datasets
 
@@ -284,118 +310,3 @@ def _cifar(path: Path, folder: str) -> Data:
             LAYOUT,
         ) from error
     return Data(Cifar(parts[0]), Cifar(parts[1]), list(parts[0].classes))
-
-
-class Augmented(Dataset[tuple[Tensor, int]]):
-    """Images as tensors, (3, H, W). Their random changes depend on `place` and the image alone."""
-
-    def __init__(self, images: Images, transform: Callable[[Any], Tensor], *place: object) -> None:
-        self._images = images
-        self._transform = transform
-        self._place = place
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._images)
-
-    def __getitem__(self, place: int) -> tuple[Tensor, int]:
-        """Return an image and the number of its class. Raises UsageError that names a bad image."""
-        seeds.seed_image(*self._place, place)
-        try:
-            image = self._images.open(place)
-        except Exception as error:
-            skips = ", or add --skip-unreadable" if len(self) <= MOST_DECODED else ""
-            raise UsageError(
-                f"{self._images.name(place)} cannot be read as an image: {error}",
-                f"Remove or repair it{skips}.",
-            ) from error
-        try:
-            return self._transform(image), self._images.label(place)
-        except ValueError as error:
-            raise UsageError(
-                f"{self._images.name(place)} cannot be augmented: {brief(error)}",
-                f"Use another `rand_augment` in the recipe: {RAND_AUGMENT}",
-            ) from error
-
-
-def transform(recipe: Recipe, known: Preprocessing, *, is_training: bool) -> Any:
-    """Return timm's transform: the random one of the recipe, or a centre crop.
-
-    Raises UsageError for a `rand_augment` that timm does not know.
-    """
-    from timm.data.transforms_factory import create_transform
-
-    common: dict[str, Any] = {
-        "input_size": (3, recipe.resolution, recipe.resolution),
-        "interpolation": known.interpolation,
-        "mean": tuple(known.mean),
-        "std": tuple(known.std),
-    }
-    if not is_training:
-        return create_transform(**common, crop_pct=recipe.crop_share)
-    try:
-        return create_transform(
-            **common,
-            is_training=True,
-            scale=(recipe.least_crop, 1.0),
-            hflip=recipe.flip,
-            color_jitter=recipe.colour_jitter,
-            auto_augment=recipe.rand_augment or None,
-            re_prob=recipe.erase,
-            re_mode="pixel",
-        )
-    except (AssertionError, KeyError, ValueError) as error:
-        raise UsageError(
-            f"timm has no augmentation {recipe.rand_augment!r}", f"For example: {RAND_AUGMENT}"
-        ) from error
-
-
-def batches(
-    images: Augmented, places: Sequence[Sequence[int]], workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the images (N, 3, H, W) and classes (N) at these places, batch after batch.
-
-    Raises UsageError that names an image which cannot be read, also where a worker has met it, and
-    where the workers cannot be started or have ended (see `ended_worker`).
-    """
-    loader: Any = DataLoader(
-        images,
-        batch_sampler=places,  # type: ignore[arg-type, unused-ignore]
-        num_workers=workers,
-        worker_init_fn=functools.partial(_begin_worker, os.getpid()),
-    )
-    with starting("a process that reads images"):
-        ready = iter(loader)
-    count = 0
-    try:
-        for batch in ready:
-            yield batch
-            count += 1
-    except UsageError as error:
-        for place in places[count]:
-            images[place]  # raises the error as it is, without the worker's traceback
-        raise UsageError(str(error).rstrip().rpartition("\n")[2]) from error
-    except RuntimeError as error:
-        if explained := ended_worker(error):
-            raise explained from error
-        raise
-
-
-def ended_worker(error: Exception) -> UsageError | None:
-    """Return an error for the user if `error` says that a worker has ended; else None."""
-    if not ENDED.search(str(error)):
-        return None
-    return UsageError(f"a process that reads images has ended: {brief(error)}", FEWER)
-
-
-def _begin_worker(trainer: int, _: int) -> None:
-    """Leave signals of the terminal to the training, and end with it, also where it is killed."""
-    os.setpgrp()
-    has_server = sys.version_info >= (3, 14)  # which forks the workers, and ends with the training
-    die_with_parent(os.getppid() if has_server else trainer)
-
-
-def in_batches(places: Sequence[int], batch: int, *, drop_last: bool) -> list[list[int]]:
-    """Cut a list of places into batches."""
-    found = [list(places[i : i + batch]) for i in range(0, len(places), batch)]
-    return found[:-1] if drop_last and found and len(found[-1]) < batch else found

@@ -1,0 +1,163 @@
+"""The parent's loop of `bench eval`: each case classifies the images in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec import structs
+
+from bench.analysis import evaluations
+from bench.devices import DEVICES
+from bench.errors import UsageError
+from bench.harness.plan import PRESETS
+from bench.harness.protocol.messages import (
+    CaseFacts,
+    Classified,
+    Evaluate,
+    Evaluated,
+    Export,
+    Job,
+    Refused,
+)
+from bench.harness.scheduler import exporter, record
+from bench.harness.scheduler.child import CaseError, TemplateDiedError
+from bench.harness.scheduler.environment import runtime_of
+from bench.harness.scheduler.template import Template, TemplateDeaths
+from bench.harness.scheduler.templates import Templates
+from bench.records import Case, Environment, Evaluation, Failure, Source
+from bench.storage.results import Store
+
+DEADLINE_S = 1800.0  # without a message; a large network may be checked slowly
+
+
+class DataSet(NamedTuple):
+    """What is evaluated on: the name of the data set, and its images.
+
+    `calibrate` is the folder of photographs on which int8 finds its ranges, "" for none.
+    """
+
+    name: str
+    images: Evaluate
+    calibrate: str = ""
+
+
+class Listener(NamedTuple):
+    """What the user sees: the number of images of a case that are classified, and each result."""
+
+    classified: Callable[[Case, int], object]
+    ended: Callable[[Evaluation | Failure], object]
+
+
+def evaluate(
+    cases: Sequence[Case],
+    data: DataSet,
+    store: Store,
+    environment: Environment,
+    sources: Mapping[str, Source],
+    listener: Listener,
+    *,
+    again: bool = False,
+    retry_failed: bool = False,
+) -> list[Evaluation | Failure]:
+    """Evaluate the cases that `store` lacks; return the evaluation or failure of each case.
+
+    A case is on record if it was evaluated on the same images in this environment; with `again`, it
+    is evaluated anew. A failure counts until `retry_failed`. Raises UsageError where the images do
+    not fit the network, and where template processes are killed one after another.
+    """
+    found: dict[Case, Evaluation | Failure] = {}
+    deaths, started = TemplateDeaths(), False
+    for case in cases:
+        known = on_record(store, environment, case, data)
+        if known and not again and not (retry_failed and isinstance(known, Failure)):
+            found[case] = known
+            listener.ended(known)
+            continue
+        if not started:
+            store.append(environment)
+            started = True
+        while case not in found:
+            try:
+                found[case] = _evaluated(case, data, environment, sources, listener)
+            except TemplateDiedError:
+                deaths.count((len(found),))
+        store.append(found[case])
+        listener.ended(found[case])
+    return [found[case] for case in cases]
+
+
+def on_record(
+    store: Store, environment: Environment, case: Case, data: DataSet
+) -> Evaluation | Failure | None:
+    """The evaluation of a case on these images in this environment, or its failure, if any."""
+    own = evaluations.latest(store.records_of(case, environment.environment_id))
+    made = [
+        each
+        for each in own.made
+        if (each.dataset, each.images_hash) == (data.name, data.images.images_hash)
+        and each.runtime == runtime_of(case)
+    ]
+    every: list[Evaluation | Failure] = [*made, *own.failures]
+    return every[0] if every else None
+
+
+def _evaluated(
+    case: Case,
+    data: DataSet,
+    environment: Environment,
+    sources: Mapping[str, Source],
+    listener: Listener,
+) -> Evaluation | Failure:
+    """Evaluate one case. Raises UsageError and TemplateDiedError."""
+    job = Job(case, 1, PRESETS["quick"], None, sources.get(case.model))
+    try:
+        with DEVICES[case.device].keep_ready(), Templates([case]) as templates:
+            template = templates.of(case)
+            facts = _exported(job, data, template)
+            job = structs.replace(job, facts=facts, evaluate=data.images)
+            answer = _answer(job, template, listener)
+    except CaseError as error:
+        if error.stage != "evaluate":
+            error.message = f"at {error.stage}: {error.message}"
+        return record.failure(environment, case, 1, error, stage="evaluate")
+    own = {name: getattr(answer, name) for name in answer.__struct_fields__ if name != "notes"}
+    quantised = facts.artifact.quantised if facts and facts.artifact else None
+    return Evaluation(
+        run_id=environment.run_id,
+        case_id=case.case_id,
+        case=case,
+        environment_id=environment.environment_id,
+        dataset=data.name,
+        images_hash=data.images.images_hash,
+        classes=data.images.classes,
+        calibration=quantised.calibration if quantised else "",
+        warnings=answer.notes,
+        runtime=runtime_of(case),
+        **own,
+    )
+
+
+def _exported(job: Job, data: DataSet, template: Template) -> CaseFacts | None:
+    """The facts of the exported network of a case; None where torch executes it."""
+    if data.calibrate:
+        return exporter.export(job, Export(images=data.calibrate), template)
+    return exporter.checked(job, template).facts
+
+
+def _answer(job: Job, template: Template, listener: Listener) -> Evaluated:
+    """Fork a child, return its counts. Raises CaseError, TemplateDiedError and UsageError."""
+    child = template.fork(job)
+    while isinstance(answer := child.answer(DEADLINE_S), Classified):
+        try:
+            listener.classified(job.case, answer.images)
+        except BaseException:
+            child.kill()
+            raise
+    if isinstance(answer, Refused):
+        child.end()
+        raise UsageError(answer.message, answer.remedy)
+    if not isinstance(answer, Evaluated):
+        raise child.protocol_error(f"expected Evaluated, got {type(answer).__name__}")
+    child.end()
+    return answer
