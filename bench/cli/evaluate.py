@@ -23,6 +23,7 @@ from bench.cli.options import (
     as_folder,
     input_option,
     json_option,
+    label_option,
     resolution_option,
     wait_option,
     weights_option,
@@ -74,6 +75,7 @@ class EvalOptions:
         ),
     ] = None
     weights: Annotated[Path | None, weights_option] = None
+    label: Annotated[list[str] | None, label_option] = None
     backend: Annotated[
         str | None,
         typer.Option(
@@ -173,6 +175,7 @@ def _as_options(options: EvalOptions) -> Options:
         device=options.device,
         models=options.models,
         weights=options.weights,
+        label=options.label,
         backend=options.backend,
         precision=options.precision,
         batch=str(options.batch),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ import typer
 from bench.cli import completion, interrupts
 from bench.cli.console import progress_console, say
 from bench.cli.options import as_folder, seconds_of, with_options
-from bench.errors import InterruptedTrainingError, UnavailableError, UsageError
+from bench.errors import BenchError, InterruptedTrainingError, UnavailableError, UsageError
 from bench.harness.grid import LEAST_TO_TRAIN, check_at_most, check_positive
 from bench.harness.images.sets import CLASSES, MOST_WORKERS
 from bench.storage import lock
@@ -23,10 +24,12 @@ from bench.storage.files import open_to_write
 from bench.storage.pages import write_pages
 
 if TYPE_CHECKING:
+    from bench.training.ranks import Ranks
     from bench.training.recipe import Recipe
 
 WEIGHTS, AVERAGED, LOCK = "weights.pt", "weights-ema.pt", ".lock"
 FILES = ("checkpoint.pt", "log.jsonl", "curves.png", WEIGHTS, AVERAGED, CLASSES)
+GRACE_S = 3.0  # for the first process to tell an error that all have
 LARGEST_SEED, LARGEST_RATE = 2**63 - 1, 1e3
 
 
@@ -109,13 +112,38 @@ def train(options: TrainOptions) -> int:
     recipe = _changed(recipes.load(options.recipe), options)
     save_every_s = seconds_of(options.save_every, "--save-every")
     _check(options, recipe)
-    tell = functools.partial(say, progress_console(to_stderr=False))
-    with _folder(options.out):
-        try:
-            _train(options, recipe, save_every_s, tell)
-        except KeyboardInterrupt:
-            raise InterruptedTrainingError(options.out) from None
+    with _joined(options) as ranks:
+        _check_parts(recipe, options.accumulate, ranks.size)
+        tell = functools.partial(say, progress_console(to_stderr=False))
+        with _folder(options.out) if ranks.is_first else contextlib.nullcontext():
+            try:
+                _train(options, recipe, save_every_s, tell if ranks.is_first else _no_line, ranks)
+            except KeyboardInterrupt:
+                raise InterruptedTrainingError(options.out) from None
     return 0
+
+
+@contextlib.contextmanager
+def _joined(options: TrainOptions) -> Iterator[Ranks]:
+    """Join the processes of `torchrun`, if it started this one; only the first tells errors."""
+    import torch
+
+    from bench.training.ranks import joined
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UnavailableError("torch finds no CUDA GPU here", "Use --device cpu.")
+    with joined(options.device) as ranks:
+        try:
+            yield ranks
+        except BenchError as error:
+            if ranks.is_first:
+                raise
+            time.sleep(GRACE_S)  # torchrun ends all processes when one ends
+            raise typer.Exit(error.exit_code) from error
+
+
+def _no_line(line: str) -> None:
+    """Print nothing."""
 
 
 def _changed(recipe: Recipe, options: TrainOptions) -> Recipe:
@@ -136,20 +164,24 @@ def _check(options: TrainOptions, recipe: Recipe) -> None:
         check_positive(name, getattr(options, name))
     check_at_most("workers", options.workers, MOST_WORKERS)
     check_at_most("seed", options.seed, LARGEST_SEED)
-    images, rest = divmod(recipe.batch, options.accumulate)
+    if options.device not in ("cpu", "cuda"):
+        raise UsageError(f"no training on {options.device!r}", "Use --device cpu or cuda.")
+
+
+def _check_parts(recipe: Recipe, parts: int, processes: int) -> None:
+    """Raise UsageError where a batch cannot be computed in so many parts by so many processes."""
+    images, rest = divmod(recipe.batch, parts * processes)
     if rest or images < LEAST_TO_TRAIN:
         raise UsageError(
-            f"{options.accumulate} equal parts of a batch of {recipe.batch} need "
+            f"{parts * processes} equal parts of a batch of {recipe.batch} need "
             f"{LEAST_TO_TRAIN} images each",
             "Use another --accumulate or --batch.",
         )
-    if (recipe.mixup or recipe.cutmix) and recipe.batch % 2:
+    if (recipe.mixup or recipe.cutmix) and recipe.batch // processes % 2:
         raise UsageError(
-            f"Mixup and CutMix need an even batch, not {recipe.batch}",
+            f"Mixup and CutMix need an even batch, not {recipe.batch // processes}",
             "Use another --batch, or a recipe with mixup = 0 and cutmix = 0.",
         )
-    if options.device not in ("cpu", "cuda"):
-        raise UsageError(f"no training on {options.device!r}", "Use --device cpu or cuda.")
 
 
 @contextlib.contextmanager
@@ -177,6 +209,7 @@ def _train(
     recipe: Recipe,
     save_every_s: float,
     tell: Callable[[str], object],
+    ranks: Ranks,
 ) -> None:
     import torch
 
@@ -186,8 +219,6 @@ def _train(
     from bench.training.checkpoint import Identity, save
     from bench.training.trainer import Place, Trainer
 
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UnavailableError("torch finds no CUDA GPU here", "Use --device cpu.")
     if options.threads:
         torch.set_num_threads(options.threads)
     named, size = network.named(options.model), recipe.resolution
@@ -213,6 +244,7 @@ def _train(
         accumulate=options.accumulate,
         data=data.digest,
         amp=amp,
+        processes=ranks.size,
     )
     place = Place(
         out=options.out,
@@ -223,13 +255,17 @@ def _train(
         save_every_s=save_every_s,
         check=interrupts.check,
         tell=tell,
+        ranks=ranks,
     )
-    if options.again:
+    if options.again and ranks.is_first:
         for name in FILES:
             (options.out / name).unlink(missing_ok=True)
+    ranks.wait()
     interrupts.note()
     trainer = Trainer(net, recipe, data, identity, place)
     trainer.run()
+    if not ranks.is_first:
+        return
     names = "".join(f"{name}\n" for name in data.classes)
     write_pages(options.out, {CLASSES: names.encode("utf-8", "surrogateescape")})
     save(options.out / WEIGHTS, trainer.net.state_dict())

@@ -31,6 +31,7 @@ class Identity(msgspec.Struct, frozen=True):
     accumulate: int
     data: str
     amp: bool = False
+    processes: int = 1
     format: int = FORMAT
 
 

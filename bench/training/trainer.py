@@ -24,9 +24,11 @@ from bench.text import brief, duration
 from bench.training import checkpoint, curves, seeds
 from bench.training.augmented import Augmented, augmentation, held_out
 from bench.training.checkpoint import Identity
+from bench.training.ranks import Ranks
 from bench.training.recipe import Recipe
 
 LOG = "log.jsonl"
+UNUSED = "Expected to have finished reduction"  # what DistributedDataParallel says
 HELD_OUT_BATCH = 256  # images of a call, while held-out images are classified
 ANOTHER = (
     "{} is of before, if there is one. Train with a lower rate, or with `clip` in the recipe, into "
@@ -60,8 +62,8 @@ class Epoch(msgspec.Struct, frozen=True):
 class Place(NamedTuple):
     """Where and how a training runs.
 
-    `accumulate` parts of a batch make an update. `check` raises KeyboardInterrupt where the user
-    has stopped it, `tell` takes lines for the user.
+    `accumulate` parts of a batch make an update, in each of the processes `ranks`. `check` raises
+    KeyboardInterrupt where the user has stopped it, `tell` takes lines for the user.
     """
 
     out: Path
@@ -72,6 +74,7 @@ class Place(NamedTuple):
     save_every_s: float
     check: Callable[[], object]
     tell: Callable[[str], object]
+    ranks: Ranks = Ranks()
 
 
 class Trainer:
@@ -91,6 +94,7 @@ class Trainer:
         self._augmentation = augmentation(recipe, known)
         self._held_out = Decoded(data.held_out, held_out(recipe, known))
         self.net = net.to(place.device)
+        self._parallel = self.net
         self._ema = (
             ModelEmaV3(self.net, decay=recipe.ema, use_warmup=True, foreach=False)
             if recipe.ema
@@ -106,6 +110,7 @@ class Trainer:
         self._history: list[Epoch] = []
         self._seconds = self._waited = 0.0
         self._resume()
+        self._parallel = place.ranks.wrapped(self.net)
 
     @property
     def history(self) -> Sequence[Epoch]:
@@ -144,12 +149,13 @@ class Trainer:
             self._data.training, self._augmentation, self._identity.seed, self._epoch
         )
         order = seeds.order(len(images), self._identity.seed, "order", self._epoch)
-        every = in_batches(order, self._recipe.batch, drop_last=True)
+        every = in_batches(order, self._recipe.batch, drop_last=True)[self._done :]
+        mine = [place.ranks.part(each) for each in every]
         self.net.train()
         began = asked = saved = time.monotonic()
         spent = self._seconds
-        for inputs, targets in batches(images, every[self._done :], place.workers):
-            place.check()
+        for inputs, targets in batches(images, mine, place.workers):
+            place.ranks.check(place.check)
             self._waited += time.monotonic() - asked
             loss = self._update(inputs, targets)
             self._losses.append(loss)
@@ -164,7 +170,8 @@ class Trainer:
     def _update(self, inputs: Tensor, targets: Tensor) -> float:
         """Make an update; return the loss. Raises TrainingError where something is not finite."""
         place, number = self._place, self._epoch * self._updates + self._done
-        seeds.seed_all(self._identity.seed, "update", number)
+        others = [place.ranks.rank] if place.ranks.rank else []
+        seeds.seed_all(self._identity.seed, "update", number, *others)
         inputs, targets = inputs.to(place.device), targets.to(place.device)
         measure = _loss(self._recipe)
         if self._mixup:
@@ -172,12 +179,14 @@ class Trainer:
         self._schedule.step_update(number)
         loss = 0.0
         parts = zip(inputs.chunk(place.accumulate), targets.chunk(place.accumulate), strict=True)
-        for part, wanted in parts:
-            with torch.autocast(place.device, torch.bfloat16, enabled=place.amp):
-                logits = _logits(self.net(part))
-            found = measure(logits.float(), wanted) * (len(part) / len(inputs))
-            found.backward()
+        for count, (part, wanted) in enumerate(parts, 1):
+            with place.ranks.together(self._parallel, last=count == place.accumulate):
+                with torch.autocast(place.device, torch.bfloat16, enabled=place.amp):
+                    logits = _logits(self._parallel(part))
+                found = measure(logits.float(), wanted) * (len(part) / len(inputs))
+                found.backward()
             loss += float(found.detach())
+        loss = place.ranks.sums(loss)[0] / place.ranks.size
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self._recipe.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(float(norm))):
             what = (
@@ -223,25 +232,31 @@ class Trainer:
 
         First that of the network, then that of the average of the weights, if one is kept.
         """
+        ranks = self._place.ranks
         nets = [each.eval() for each in (self.net, self.ema) if each is not None]
+        for net in nets:
+            ranks.share_buffers(net)
         images = self._held_out
-        size = min(HELD_OUT_BATCH, self._recipe.batch // self._place.accumulate)
-        places = in_batches(range(len(images)), size, drop_last=False)
+        size = min(HELD_OUT_BATCH, self._recipe.batch // (self._place.accumulate * ranks.size))
+        places = in_batches(ranks.part(range(len(images))), size, drop_last=False)
         right = [0] * len(nets)
         asked = time.monotonic()
         waited = 0.0
         for inputs, targets in batches(images, places, self._place.workers):
-            self._place.check()
+            if ranks.size == 1:  # several processes stop between updates alone
+                self._place.check()
             waited += time.monotonic() - asked
             for place, net in enumerate(nets):
                 logits = _logits(net(inputs.to(self._place.device)))
                 right[place] += int((logits.argmax(1).cpu() == targets).sum())
             asked = time.monotonic()
         self._waited += waited
-        return [100.0 * count / len(images) for count in right]
+        return [100.0 * count / len(images) for count in ranks.sums(*right)]
 
     def _save(self) -> None:
         """Write the checkpoint, which also holds the log."""
+        if not self._place.ranks.is_first:
+            return
         checkpoint.save(
             self._place.out / checkpoint.NAME,
             {
@@ -284,7 +299,7 @@ class Trainer:
 
     def _write_log(self) -> None:
         """Write the log and its picture anew; nothing before the first epoch is complete."""
-        if self._history:
+        if self._history and self._place.ranks.is_first:
             lines = b"".join(msgspec.json.encode(each) + b"\n" for each in self._history)
             pictures = curves.draw(self._history, self._identity.model)
             write_pages(self._place.out, {LOG: lines, **pictures})
@@ -314,6 +329,11 @@ def _explained(error: Exception) -> BenchError | None:
         return TrainingError(
             f"there is not enough memory: {brief(error)}",
             "Use --accumulate, in another --out: each update is then computed in parts.",
+        )
+    if UNUSED in str(error):
+        return UsageError(
+            "a part of the network takes no part in an update, so its gradients cannot be averaged",
+            "Freeze it with requires_grad = False, or train in one process.",
         )
     return ended_worker(error)
 

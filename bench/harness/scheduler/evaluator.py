@@ -67,23 +67,25 @@ def evaluate(
     not fit the network, and where template processes are killed one after another.
     """
     found: dict[Case, Evaluation | Failure] = {}
-    deaths, started = TemplateDeaths(), False
     for case in cases:
         known = on_record(store, environment, case, data)
         if known and not again and not (retry_failed and isinstance(known, Failure)):
             found[case] = known
             listener.ended(known)
-            continue
-        if not started:
-            store.append(environment)
-            started = True
-        while case not in found:
-            try:
-                found[case] = _evaluated(case, data, environment, sources, listener)
-            except TemplateDiedError:
-                deaths.count((len(found),))
-        store.append(found[case])
-        listener.ended(found[case])
+    if len(found) < len(cases):
+        store.append(environment)
+    deaths = TemplateDeaths()
+    while todo := [case for case in cases if case not in found]:
+        try:
+            with DEVICES[todo[0].device].keep_ready(), Templates(todo) as templates:
+                for case in todo:
+                    template = templates.of(case)
+                    made = _evaluated(case, data, environment, sources, listener, template)
+                    store.append(made)
+                    listener.ended(made)
+                    found[case] = made
+        except TemplateDiedError:
+            deaths.count(len(found))
     return [found[case] for case in cases]
 
 
@@ -108,15 +110,14 @@ def _evaluated(
     environment: Environment,
     sources: Mapping[str, Source],
     listener: Listener,
+    template: Template,
 ) -> Evaluation | Failure:
     """Evaluate one case. Raises UsageError and TemplateDiedError."""
     job = Job(case, 1, PRESETS["quick"], None, sources.get(case.model))
     try:
-        with DEVICES[case.device].keep_ready(), Templates([case]) as templates:
-            template = templates.of(case)
-            facts = _exported(job, data, template)
-            job = structs.replace(job, facts=facts, evaluate=data.images)
-            answer = _answer(job, template, listener)
+        facts = _exported(job, data, template)
+        job = structs.replace(job, facts=facts, evaluate=data.images)
+        answer = _answer(job, template, listener)
     except CaseError as error:
         if error.stage != "evaluate":
             error.message = f"at {error.stage}: {error.message}"
