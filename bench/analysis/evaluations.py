@@ -6,34 +6,31 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bench.analysis.stats import Estimate, share
-from bench.models.naming import weights_of
-from bench.paper.accuracy import FP32, Accuracy, Given
+from bench.models.naming import code_of, weights_of, without_hash
+from bench.paper.accuracy import Accuracy, Given, How
 from bench.records import Case, Evaluation, Failure, Record, of_evaluations
 
-MEASURED_HERE = "measured here: {images} images of {dataset} at {pixels} pixels, {weights}"
+MEASURED_HERE = (
+    "measured here: {images} images of {dataset} at {pixels} pixels, {how}, weights {weights}"
+)
 
 
 class Evaluations(NamedTuple):
-    """The last evaluation of each case on each data set, and cases that failed after their last."""
+    """The evaluations that count, and the failures that count."""
 
     made: list[Evaluation]
     failures: list[Failure]
 
 
 def latest(records: Iterable[Record]) -> Evaluations:
-    """The evaluations that count, in the order in which they were first made.
-
-    Of several of one case on one data set, the last one counts, in whatever environment.
-    """
-    made: dict[tuple[str, str], Evaluation] = {}
-    failures: dict[str, Failure] = {}
+    """The last evaluation or failure of each case on each set of images, in any environment."""
+    last: dict[tuple[str, str], Evaluation | Failure] = {}
     for record in of_evaluations(records):
-        if isinstance(record, Failure):
-            failures[record.case_id] = record
-        else:
-            made[record.case_id, record.dataset] = record
-            failures.pop(record.case_id, None)
-    return Evaluations(list(made.values()), list(failures.values()))
+        key = (record.case_id, record.data)
+        last.pop(key, None)  # the order is that of the last ones
+        last[key] = record
+    made = [each for each in last.values() if isinstance(each, Evaluation)]
+    return Evaluations(made, [each for each in last.values() if isinstance(each, Failure)])
 
 
 def top1(made: Evaluation) -> Estimate:
@@ -51,14 +48,18 @@ def agreement(made: Evaluation) -> Estimate | None:
     return None if made.same is None else share(made.same, made.images)
 
 
-def how(case: Case) -> str:
-    """Form, backend and precision of a case: `rrep onnxruntime int8`."""
-    return f"{case.form} {case.backend} {case.precision}"
+def how(case: Case) -> How:
+    """How a case computes, as far as its accuracy depends on it."""
+    return How(case.form, case.backend, case.precision)
 
 
 def accuracies(records: Iterable[Record]) -> list[Given]:
-    """The top-1 of each evaluated case in per cent, the one made last first."""
-    return [_given(made) for made in reversed(latest(records).made)]
+    """The top-1 of each evaluated case in per cent, the one made last first.
+
+    Cases whose images have a shape of their own are left out: an accuracy is known by pixels alone.
+    """
+    made = reversed(latest(records).made)
+    return [_given(each) for each in made if not each.case.input]
 
 
 def _given(made: Evaluation) -> Given:
@@ -67,34 +68,23 @@ def _given(made: Evaluation) -> Given:
         images=made.images,
         dataset=made.dataset,
         pixels=case.resolution,
-        weights=f"weights {weights_of(case)}",
+        how=" ".join(how(case)),
+        weights=weights_of(case),
     )
-    accuracy = Accuracy(
-        100 * found.point,
-        made.dataset,
-        case.resolution,
-        "evaluated",
-        detail,
-        100 * found.low,
-        100 * found.high,
-    )
+    point, low, high = (100 * each for each in found)
+    accuracy = Accuracy(point, made.dataset, case.resolution, "evaluated", detail, low, high)
     return Given(case.model, accuracy, how=how(case))
 
 
-def is_exact(case: Case) -> bool:
-    """Whether the case computes in fp32, like the form `train` in eager mode."""
-    return how(case).endswith(FP32)
+def of_trainings(made: Sequence[Evaluation]) -> list[list[Evaluation]]:
+    """Evaluations of one network in one way with several weights, on the same images.
 
-
-def of_trainings(made: Sequence[Evaluation]) -> dict[tuple[str, ...], list[Evaluation]]:
-    """Evaluations of one network with several files of weights, by what else they have in common.
-
-    The key is the code of the network, form, backend, precision, pixels and data set.
+    Files of weights that have one name in several folders are those of several trainings.
     """
-    found: dict[tuple[str, ...], list[Evaluation]] = {}
+    found: dict[tuple[object, ...], dict[str, Evaluation]] = {}
     for each in made:
         case = each.case
-        code = case.model.removesuffix(f"+{weights_of(case)}")
-        key = (code, case.form, case.backend, case.precision, str(case.resolution), each.dataset)
-        found.setdefault(key, []).append(each)
-    return {key: several for key, several in found.items() if len(several) > 1}
+        file = without_hash(weights_of(case)).rpartition("/")[2]
+        key = (code_of(case), file, how(case), case.resolution, case.input, each.data)
+        found.setdefault(key, {})[each.weights_hash] = each
+    return [list(several.values()) for several in found.values() if len(several) > 1]

@@ -18,12 +18,11 @@ from bench.models import labels, naming
 from bench.models.naming import without_hash
 from bench.records import (
     Case,
+    CaseRecord,
     Chip,
     Environment,
-    Evaluation,
     Failure,
     Measurement,
-    Profile,
     of_cases,
 )
 from bench.storage.history import History, history
@@ -158,7 +157,7 @@ def no_such_case(selector: str, folder: Path, everything: Sequence[Recorded]) ->
     return UsageError(message, f"Cases on record: {listed}")
 
 
-def unknown_environment(record: Measurement | Failure | Profile | Evaluation) -> Environment:
+def unknown_environment(record: CaseRecord) -> Environment:
     """A stand-in for an environment that is missing in the file; `bench run` always writes it."""
     device = record.case.device
     chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,18 +33,21 @@ from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
 from bench.devices.precision import is_quantised
 from bench.errors import UsageError
 from bench.harness.grid import check_at_most
-from bench.harness.images import sets
-from bench.harness.images.sets import CLASSES, MOST_WORKERS
-from bench.harness.photos import check_readable, images_in
+from bench.harness.images import provenance, sets
+from bench.harness.images.provenance import Provenance
+from bench.harness.images.sets import MOST_WORKERS
+from bench.harness.input_shape import shape_of
+from bench.harness.photos import check_readable, digest_of, images_in
 from bench.harness.protocol.messages import Evaluate
 from bench.harness.scheduler import evaluator
-from bench.harness.scheduler.evaluator import DataSet, Listener, on_record
+from bench.harness.scheduler.evaluator import DataSet, Listener
+from bench.models import forms
 from bench.models.naming import RANDOM, selector, weights_of
-from bench.models.user.names import split_weights
+from bench.models.user.fit import RGB
+from bench.paper import accuracy
 from bench.records import Case, Evaluation, Failure
 from bench.text import printable, some_of
 
-DATA_SET = re.compile("[a-z0-9]+")
 HELP_DATA = (
     "A folder or zip with val/CLASS/... (or test/), or with CLASS/..., or a folder with "
     "torchvision's CIFAR files."
@@ -142,25 +145,26 @@ def evaluate(options: EvalOptions) -> int:
     """Measure the accuracy of networks, and whether their forms agree image by image."""
     console = progress_console(to_stderr=options.as_json)
     _check(options)
-    name = _name_of(options)
     found = sets.find(options.data, trains=False)
-    _check_classes(options.models, options.weights, found.classes)
     choice = choose(_as_options(options), console, all_forms=True)
     _check_cases(choice)
-    photos = _photos(options, choice.cases)
-
-    def tell(line: str) -> None:
-        say(console, line)
-
-    readable = sets.readable(
-        found, tell, skips_unreadable=options.skip_unreadable, trains=False
-    ).held_out
-    data = DataSet(name, _wanted(options, found, readable), photos)
+    known = _provenances(choice)
+    for model, each in known.items():
+        _check_provenance(model, each, found.classes)
+    data = DataSet(
+        name=_name_of(options),
+        images=_wanted(options, found, found.held_out),
+        calibrate="" if options.calibrate is None else str(options.calibrate.absolute()),
+        calibration_hash=_calibration_hash(options, choice.cases),
+        crop_shares={model: each.crop_share for model, each in known.items()},
+    )
     sweep = sweep_of(
         choice, options.out, console, retry_failed=options.retry_failed, again=options.again
     )
     with locked(sweep, wait=options.wait) as sweep:
-        results = _evaluate(sweep, data, len(readable))
+        for note in _notes(choice, known, found.ignored):
+            say(console, note)
+        results = _evaluate(sweep, _with_readable(options, sweep, data, found))
     failures = [each for each in results if isinstance(each, Failure)]
     exit_code = conclude(sweep, failures, options.out)
     if options.as_json:
@@ -190,7 +194,9 @@ def _as_options(options: EvalOptions) -> Options:
 def _check(options: EvalOptions) -> None:
     """Raise UsageError for flags that are wrong by themselves."""
     check_at_most("workers", options.workers, MOST_WORKERS)
-    if options.dataset is not None and not DATA_SET.fullmatch(options.dataset):
+    if options.input is not None and shape_of(options.input).channels != RGB:
+        raise UsageError(f"images have 3 channels, unlike --input {options.input}", "Use 3xHxW.")
+    if options.dataset is not None and not accuracy.DATASET_NAME.fullmatch(options.dataset):
         raise UsageError(
             f"--dataset {options.dataset!r} is not lower-case letters and digits",
             "For example: --dataset imagewoof",
@@ -198,29 +204,51 @@ def _check(options: EvalOptions) -> None:
 
 
 def _name_of(options: EvalOptions) -> str:
-    """The name of the data set: that of --dataset, or the letters and digits of the path."""
+    """The name of the data set: that of --dataset, or the letters and digits of the path.
+
+    A folder val/ or test/ has the name of the folder around it.
+    """
     path = options.data.resolve()
     stem = path.stem if path.suffix == ".zip" else path.name
-    return options.dataset or "".join(DATA_SET.findall(stem.lower())) or "images"
+    stem = path.parent.name if stem in sets.HELD_OUT else stem
+    return options.dataset or "".join(accuracy.DATASET_NAME.findall(stem.lower())) or "images"
 
 
-def _check_classes(models: str, weights: Path | None, classes: Sequence[str]) -> None:
-    """Raise UsageError if weights of `bench train` were trained on other classes.
+def _provenances(choice: Choice) -> dict[str, Provenance]:
+    """What `bench train` wrote beside weights, by the name of the model."""
+    files = {model: source.weights for model, source in choice.sources.items() if source.weights}
+    found = {model: provenance.of(Path(file)) for model, file in files.items()}
+    return {model: each for model, each in found.items() if each is not None}
 
-    `bench train` writes the names of the classes beside its weights.
-    """
-    files = [split_weights(entry.partition("@")[0])[1] for entry in models.split(",")]
-    for file in filter(None, [weights, *files]):
-        try:
-            known = (file.parent / CLASSES).read_text("utf-8", "surrogateescape").splitlines()
-        except OSError:
-            continue
-        if known != list(classes):
-            other = sorted(set(known) ^ set(classes)) or ["the same ones, in another order"]
-            raise UsageError(
-                f"{file} was trained on {len(known)} classes, and the images have {len(classes)}: "
-                f"{some_of(other)} differ",
-                f"Give images of the classes in {file.parent / CLASSES}.",
+
+def _check_provenance(model: str, known: Provenance, classes: Sequence[str]) -> None:
+    """Raise UsageError for weights of other classes, or of a form that is not built."""
+    if not forms.find(known.form).is_built:
+        raise UsageError(
+            f"{model} has weights that were trained in the form {known.form}",
+            "Write a function that builds the network and returns it fused, and name that.",
+        )
+    if known.classes != provenance.names(classes):
+        other = sorted(set(known.classes) ^ set(provenance.names(classes))) or [
+            "the same ones, in another order"
+        ]
+        raise UsageError(
+            f"{model} was trained on {len(known.classes)} classes, and the images have "
+            f"{len(classes)}: {some_of(other)} differ",
+            f"Give images of its classes, which {provenance.NAME} beside the weights names.",
+        )
+
+
+def _notes(choice: Choice, known: Mapping[str, Provenance], ignored: int) -> Iterator[str]:
+    """Sentences on what the user may have overlooked."""
+    if ignored:
+        yield f"{ignored} other files in the data are not used"
+    for case in choice.cases:
+        each = known.get(case.model)
+        if each and not case.input and each.resolution != case.resolution:
+            yield (
+                f"{selector(case)}: trained at {each.resolution} pixels, evaluated at "
+                f"{case.resolution}; --resolution {each.resolution} evaluates it as trained"
             )
 
 
@@ -238,52 +266,89 @@ def _check_cases(choice: Choice) -> None:
         )
 
 
-def _photos(options: EvalOptions, cases: Sequence[Case]) -> str:
-    """The path of the photographs to calibrate on, "" for none. Raises UsageError."""
+def _calibration_hash(options: EvalOptions, cases: Sequence[Case]) -> str:
+    """The hash of the photographs to calibrate on, "" for none. Raises UsageError."""
     if options.calibrate is None:
         return ""
     if not all(is_quantised(case.precision) for case in cases):
         raise UsageError("--calibrate has no effect in floating point", "Use --precision int8.")
-    check_readable(images_in(options.calibrate))
-    return str(options.calibrate.absolute())
+    photos = images_in(options.calibrate)
+    check_readable(photos)
+    return digest_of(options.calibrate, photos)
 
 
-def _wanted(options: EvalOptions, found: sets.Data, readable: sets.Images) -> Evaluate:
+def _with_readable(options: EvalOptions, sweep: Sweep, data: DataSet, found: sets.Data) -> DataSet:
+    """The same data without images that cannot be read, where they are to be left out.
+
+    The images are not looked at where all cases are on record. Raises UsageError.
+    """
+    if not (options.skip_unreadable or _lacking(sweep, data)):
+        return data
+    say(sweep.console, f"looking at {len(found.held_out)} images")
+    readable = sets.readable(
+        found,
+        functools.partial(say, sweep.console),
+        skips_unreadable=options.skip_unreadable,
+        trains=False,
+    )
+    return data._replace(images=_wanted(options, found, readable.held_out))
+
+
+def _wanted(options: EvalOptions, found: sets.Data, kept_images: sets.Images) -> Evaluate:
     """What a process needs to find the same images."""
     every = {found.held_out.name(place) for place in range(len(found.held_out))}
-    kept = {readable.name(place) for place in range(len(readable))}
+    kept = {kept_images.name(place) for place in range(len(kept_images))}
     return Evaluate(
         path=str(options.data.absolute()),
-        images_hash=sets.digest_of(readable),
+        images_hash=sets.digest_of(kept_images),
+        images=len(kept_images),
         classes=len(found.classes),
         left_out=sorted(every - kept),
         workers=options.workers,
     )
 
 
-def _evaluate(sweep: Sweep, data: DataSet, count: int) -> list[Evaluation | Failure]:
+def _evaluate(sweep: Sweep, data: DataSet) -> list[Evaluation | Failure]:
     """Evaluate what is not on record, and print a line for each case."""
-    todo = [
-        case for case in sweep.cases if not on_record(sweep.store, sweep.environment, case, data)
-    ]
+    count = data.images.images
     heading = f"Evaluating {case_count(sweep.cases)} on {count} images of {data.name}"
-    start(sweep, heading, needs_device=bool(todo))
+    start(sweep, heading, needs_device=bool(_lacking(sweep, data)))
     with sweep.console.status("") as status:  # which prints nothing into a pipe
 
         def classified(case: Case, done: int) -> None:
             interrupts.check()
             status.update(Text(printable(f"{selector(case)}: {done} of {count} images")))
 
+        listener = Listener(classified, lambda found: _tell(sweep, found))
         return evaluator.evaluate(
             sweep.cases,
             data,
             sweep.store,
             sweep.environment,
             sweep.choice.sources,
-            Listener(classified, lambda found: say(sweep.console, line(found))),
+            listener,
             again=sweep.again,
             retry_failed=sweep.retry_failed,
         )
+
+
+def _lacking(sweep: Sweep, data: DataSet) -> list[Case]:
+    """The cases that this command evaluates."""
+    return evaluator.lacking(
+        sweep.cases,
+        data,
+        sweep.store,
+        sweep.environment,
+        again=sweep.again,
+        retry_failed=sweep.retry_failed,
+    )
+
+
+def _tell(sweep: Sweep, found: Evaluation | Failure) -> None:
+    say(sweep.console, line(found))
+    if isinstance(found, Evaluation):
+        for warning in found.warnings:
+            say(sweep.console, f"warning: {warning}")
 
 
 def line(found: Evaluation | Failure) -> str:
@@ -293,11 +358,11 @@ def line(found: Evaluation | Failure) -> str:
     words = [f"top-1 {percent(evaluations.top1(found))}"]
     if of_five := evaluations.top5(found):
         words.append(f"top-5 {percent(of_five)}")
-    if found.same is not None and found.error is not None:
-        alike = "all" if found.same == found.images else f"{found.same} of"
+    if same := evaluations.agreement(found):
         words.append(
-            f"{alike} {found.images} images as in the form as trained, largest error of a logit "
-            f"{found.error:.1e} of their range"
+            f"the same class as trained for {found.same} of {found.images} images, "
+            f"{percent(same)}, in {found.found} classes; largest error of a logit "
+            f"{found.error or 0:.1e}"
         )
     return f"{selector(found.case)}: {'; '.join(words)}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +15,11 @@ import typer
 from bench.cli import completion, interrupts
 from bench.cli.console import progress_console, say
 from bench.cli.options import as_folder, seconds_of, with_options
-from bench.errors import BenchError, InterruptedTrainingError, UnavailableError, UsageError
+from bench.errors import InterruptedTrainingError, UnavailableError, UsageError
 from bench.harness.grid import LEAST_TO_TRAIN, check_at_most, check_positive
-from bench.harness.images.sets import CLASSES, MOST_WORKERS
+from bench.harness.images import provenance
+from bench.harness.images.provenance import Provenance
+from bench.harness.images.sets import MOST_WORKERS
 from bench.storage import lock
 from bench.storage.files import open_to_write
 from bench.storage.pages import write_pages
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from bench.training.recipe import Recipe
 
 WEIGHTS, AVERAGED, LOCK = "weights.pt", "weights-ema.pt", ".lock"
-FILES = ("checkpoint.pt", "log.jsonl", "curves.png", WEIGHTS, AVERAGED, CLASSES)
-GRACE_S = 3.0  # for the first process to tell an error that all have
+FILES = ("checkpoint.pt", "log.jsonl", "curves.png", WEIGHTS, AVERAGED, provenance.NAME)
 LARGEST_SEED, LARGEST_RATE = 2**63 - 1, 1e3
 
 
@@ -107,39 +107,34 @@ class TrainOptions:
 @with_options(TrainOptions)
 def train(options: TrainOptions) -> int:
     """Train a network by the recipe of the paper. The same command continues what was stopped."""
+    from bench.training.ranks import joined, told_once
+
+    with told_once():
+        recipe, save_every_s = _checked(options)
+        with joined(options.device) as ranks:
+            _check_parts(recipe, options.accumulate, ranks.size)
+            tell = functools.partial(say, progress_console(to_stderr=False))
+            with _folder(options.out) if ranks.is_first else contextlib.nullcontext():
+                try:
+                    told = tell if ranks.is_first else _no_line
+                    _train(options, recipe, save_every_s, told, ranks)
+                except KeyboardInterrupt:
+                    raise InterruptedTrainingError(options.out) from None
+    return 0
+
+
+def _checked(options: TrainOptions) -> tuple[Recipe, float]:
+    """Return the recipe and the seconds between checkpoints. Raises UsageError for wrong flags."""
+    import torch
+
     from bench.training import recipe as recipes
 
     recipe = _changed(recipes.load(options.recipe), options)
     save_every_s = seconds_of(options.save_every, "--save-every")
     _check(options, recipe)
-    with _joined(options) as ranks:
-        _check_parts(recipe, options.accumulate, ranks.size)
-        tell = functools.partial(say, progress_console(to_stderr=False))
-        with _folder(options.out) if ranks.is_first else contextlib.nullcontext():
-            try:
-                _train(options, recipe, save_every_s, tell if ranks.is_first else _no_line, ranks)
-            except KeyboardInterrupt:
-                raise InterruptedTrainingError(options.out) from None
-    return 0
-
-
-@contextlib.contextmanager
-def _joined(options: TrainOptions) -> Iterator[Ranks]:
-    """Join the processes of `torchrun`, if it started this one; only the first tells errors."""
-    import torch
-
-    from bench.training.ranks import joined
-
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UnavailableError("torch finds no CUDA GPU here", "Use --device cpu.")
-    with joined(options.device) as ranks:
-        try:
-            yield ranks
-        except BenchError as error:
-            if ranks.is_first:
-                raise
-            time.sleep(GRACE_S)  # torchrun ends all processes when one ends
-            raise typer.Exit(error.exit_code) from error
+    return recipe, save_every_s
 
 
 def _no_line(line: str) -> None:
@@ -175,7 +170,7 @@ def _check_parts(recipe: Recipe, parts: int, processes: int) -> None:
         raise UsageError(
             f"{parts * processes} equal parts of a batch of {recipe.batch} need "
             f"{LEAST_TO_TRAIN} images each",
-            "Use another --accumulate or --batch.",
+            "Use another --accumulate or --batch, or another number of processes.",
         )
     if (recipe.mixup or recipe.cutmix) and recipe.batch // processes % 2:
         raise UsageError(
@@ -266,8 +261,8 @@ def _train(
     trainer.run()
     if not ranks.is_first:
         return
-    names = "".join(f"{name}\n" for name in data.classes)
-    write_pages(options.out, {CLASSES: names.encode("utf-8", "surrogateescape")})
+    known = Provenance(named.form, provenance.names(data.classes), size, recipe.crop_share)
+    write_pages(options.out, {provenance.NAME: msgspec.json.encode(known)})
     save(options.out / WEIGHTS, trainer.net.state_dict())
     if trainer.ema is not None:
         save(options.out / AVERAGED, trainer.ema.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def images_in(folder: Path) -> list[Path]:
             f"{folder} has {len(chosen)} images, and {FEWEST} at least are needed", MORE
         )
     return chosen
+
+
+def digest_of(folder: Path, paths: Iterable[Path]) -> str:
+    """Return 16 hex digits that depend on the names and sizes of the images."""
+    lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n" for path in paths]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def check_readable(paths: Iterable[Path]) -> None:

@@ -17,11 +17,8 @@ from bench.models.forms import ONLY
 from bench.models.naming import HASH, without_hash
 from bench.records import (
     Case,
+    CaseRecord,
     Environment,
-    Evaluation,
-    Failure,
-    Measurement,
-    Profile,
     Record,
 )
 from bench.text import some_of
@@ -178,7 +175,7 @@ def _check_unique(labels: Mapping[str, str], cases: Sequence[Case]) -> None:
 
 
 def _stamped(record: RecordT, labels: Mapping[str, str]) -> RecordT:
-    if not isinstance(record, Measurement | Failure | Profile | Evaluation):
+    if not isinstance(record, CaseRecord):
         return record
     label = labels.get(record.case.model, "")
     if label == record.case.label:

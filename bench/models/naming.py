@@ -51,6 +51,11 @@ def weights_of(case: Case) -> str:
     return weights_named(case.model) or (OF_THE_CODE if ":" in case.model else RANDOM)
 
 
+def code_of(case: Case) -> str:
+    """Return the model of a case without its file of weights."""
+    return case.model.removesuffix(f"+{weights_named(case.model)}")
+
+
 def title(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:
     """Return the name in tables and figures: `RepNeXt-u3-T-sRep compile`."""
     network = network_title(case.model, case.form, case.label)

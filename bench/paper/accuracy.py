@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -40,7 +40,7 @@ COLUMNS = {
 }
 REQUIRED = ("model", "top1")
 MAX_BYTES = 1_000_000
-FP32 = " fp32"  # the end of `how` of a network that was evaluated in fp32
+EXACT = "fp32"  # in which all forms and backends compute the same
 SHOWN = 40  # maximum number of characters of a cell in a message
 FORMAT = "The file is CSV, for example two lines: `model,top1` and `nets/mine.py:net,81.3`."
 HEADER = (
@@ -48,7 +48,7 @@ HEADER = (
     f"{', '.join(name for name in COLUMNS if name not in REQUIRED)}, separated by commas."
 )
 
-_DATASET = re.compile("[a-z0-9]+")
+DATASET_NAME = re.compile("[a-z0-9]+")
 
 # A part of timm's tag that means training on more images than ImageNet-1K: the name of a data set,
 # a number of images (`m38m`, `ig1b`), or a method that uses more images (CLIP, SWAG, SEER, SSLD).
@@ -57,6 +57,14 @@ _MORE_DATA = re.compile(
 )
 
 Source = Literal["measured", "evaluated", "paper", "timm"]
+
+
+class How(NamedTuple):
+    """How a network computes, as far as its accuracy depends on it."""
+
+    form: str
+    backend: str
+    precision: str
 
 
 class Accuracy(msgspec.Struct, frozen=True):
@@ -91,14 +99,14 @@ class Given(msgspec.Struct, frozen=True):
 
     `label` is what tables call the model, "" for its usual title. `line` is the file and the number
     of the line, for messages. An evaluated accuracy is that of the form, backend and precision in
-    `how`; one from a file is that of all, "".
+    `how`; an accuracy from a file is that of all, None.
     """
 
     model: str
     accuracy: Accuracy
     label: str = ""
     line: str = ""
-    how: str = ""
+    how: How | None = None
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -113,12 +121,14 @@ class Published(msgspec.Struct, frozen=True):
     top1: float
 
 
-def of(model: str, input_size: int, given: Sequence[Given] = (), how: str = "") -> list[Accuracy]:
+def of(
+    model: str, input_size: int, given: Sequence[Given] = (), how: How | None = None
+) -> list[Accuracy]:
     """Return the accuracies of `model` at `input_size` pixels, one for each data set.
 
-    `model` is the name in a case, and `how` its form, backend and precision. An accuracy from the
-    user's file takes precedence over an evaluated one, that over the paper, and the paper over
-    timm. Where the case was not evaluated in this way, any evaluation of the model in fp32 counts.
+    `model` is the name in a case. An accuracy from the user's file takes precedence over an
+    evaluated one, that over the paper, and the paper over timm. In fp32, an evaluation of the model
+    in any other form and backend counts where it was not evaluated as in `how`.
     """
     known = [
         entry
@@ -126,12 +136,19 @@ def of(model: str, input_size: int, given: Sequence[Given] = (), how: str = "") 
         for entry in given
         if entry.model == name and entry.accuracy.input_size == input_size
     ]
-    known.sort(key=lambda entry: (entry.how != "", entry.how != how))
-    own = [each.accuracy for each in known if each.how in ("", how) or each.how.endswith(FP32)]
+    known.sort(key=lambda entry: (entry.how is not None, entry.how != how))
+    own = [each.accuracy for each in known if each.how is None or _counts(each.how, how)]
     found: dict[str, Accuracy] = {}
     for accuracy in [*own, *_known().get((model, input_size), [])]:
         found.setdefault(accuracy.dataset, accuracy)
     return list(found.values())
+
+
+def _counts(evaluated: How, wanted: How | None) -> bool:
+    """Whether an accuracy that was evaluated in one way holds for another one."""
+    return evaluated == wanted or (
+        wanted is not None and wanted.precision == evaluated.precision == EXACT
+    )
 
 
 def unmatched(given: Sequence[Given], measured: Iterable[tuple[str, int]]) -> list[Given]:
@@ -257,7 +274,7 @@ def _given(cells: Mapping[str, str], line: str) -> Given:
     """Convert one line, called `line`. Raises ValueError with the reason if a cell is invalid."""
     if not cells["model"]:
         raise ValueError("no model")
-    if not _DATASET.fullmatch(cells["dataset"]):
+    if not DATASET_NAME.fullmatch(cells["dataset"]):
         raise ValueError(
             f"dataset is {_shown(cells['dataset'])}, not lower-case letters and digits "
             f"such as {IMAGENET}"

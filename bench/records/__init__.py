@@ -46,6 +46,7 @@ __all__ = [
     "Agreement",
     "Artifact",
     "Case",
+    "CaseRecord",
     "Category",
     "Check",
     "Chip",
@@ -83,7 +84,8 @@ __all__ = [
     "of_profiles",
 ]
 
-Record = Measurement | Failure | Environment | Profile | Peaks | Evaluation
+CaseRecord = Measurement | Failure | Profile | Evaluation
+Record = CaseRecord | Environment | Peaks
 
 APART: tuple[Stage, ...] = ("profile", "evaluate")  # stages of passes that time nothing
 

@@ -240,7 +240,7 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
 class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     """A case that could not be measured: the stage at which it failed, and the error.
 
-    `runtime` is as in a Measurement.
+    `runtime` is as in a Measurement. `data` is what an Evaluation would have as `data`.
     """
 
     run_id: Name
@@ -255,4 +255,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", tag_field="type"):
     warnings: list[Text] = []
     generation: Ordinal = 0
     runtime: dict[Name, Text] = {}
+    data: Name = ""
     schema: Integer = SCHEMA

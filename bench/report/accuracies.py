@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import pandas as pd
 
 from bench.analysis import evaluations
 from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate, mean_interval
 from bench.models import naming, zoo
-from bench.models.naming import weights_of
 from bench.paper import accuracy
 from bench.paper.accuracy import DATASETS
 from bench.records import Case, Cost, Evaluation
@@ -23,17 +23,19 @@ from bench.text import GIGA, MEGA, NOTHING, in_unit, markdown, milliseconds, sig
 Place = tuple[object, ...]
 
 HOW_TO_READ = """\
-*Top-1* is the share of images whose class is the first answer, with its 95 % interval (Wilson), \
-which holds for images like these and for these weights. *Top-5* is the same among the first five \
-answers. *As trained*: how many images have the first answer that the network as trained gives in \
-eager fp32 on the same device. *Error*: the largest difference of a logit from that, relative to \
-the range of its logits. In fp32, a case fails where the error exceeds the limit of its check, or \
-where another first answer is more than rounding. Columns whose heading says paper show the \
-paper's accuracies of the same architecture, on its data and by its training; nothing follows for \
-them from another data set. Latency: mean of the processes' medians at batch 1, † SUSPECT."""
+*Top-1* is the share of images whose class is the first answer. *Top-5* is the share of images \
+whose class is among the first five answers. Both have Wilson's 95 % interval, which holds for \
+other images of the same kind and for these weights. *As trained* compares each image with the \
+network as it was trained, in eager fp32 on the same device: the share of images with the same \
+first answer, the number of different answers, and the top-1 as trained. *Error* is the largest \
+difference of a logit between both, relative to the range of the logits. In fp32, a case fails if \
+the error exceeds its limit (docs/accuracy.md). Columns whose heading says paper show the paper's \
+accuracies of the same architecture, on the paper's data and by its training: they say nothing \
+about other data. *Latency* is the mean of the processes' medians at batch 1; † marks SUSPECT and \
+‡ INVALID results."""
 TRAININGS = """\
-The interval is Student's *t* over trainings of one network, which differ in their seed or in \
-their weights. It holds for trainings like these, on the same images."""
+The interval is Student's *t* over trainings of one network that differ in their weights alone. It \
+holds for other trainings of the same kind, on the same images."""
 
 
 def render(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
@@ -52,6 +54,12 @@ def render(devices: Sequence[DeviceResults]) -> dict[str, bytes]:
         if trainings := list(_trainings(several)):
             parts += ["### Over trainings", to_markdown_table(pd.DataFrame(trainings)), TRAININGS]
     parts += [HOW_TO_READ] * bool(made)
+    warned = [
+        f"- {markdown(naming.selector(each.case))}: {markdown(warning)}"
+        for each in made
+        for warning in each.warnings
+    ]
+    parts += ["## Notes\n\n" + "\n".join(warned)] * bool(warned)
     if failures:
         lines_of = [
             f"- {markdown(naming.selector(each.case))}: {markdown(each.error)}: "
@@ -87,7 +95,7 @@ def _timed(rows: Sequence[Row]) -> dict[Place, Row]:
 def _place(case: Case) -> Place:
     return (
         *(case.model, case.form, case.backend, case.precision, case.device),
-        *(case.resolution, case.input, case.threads),
+        *(case.resolution, case.input, case.threads, *case.allocation),
     )
 
 
@@ -103,8 +111,9 @@ def _line(made: Evaluation, timed: Mapping[str, dict[Place, Row]]) -> dict[str, 
         **{f"{markdown(label)}: Latency (ms)": _ms(row) for label, row in rows.items()},
         "Top-1 (%)": _percent(evaluations.top1(made)),
         "Top-5 (%)": _percent(of_five) if of_five else NOTHING,
-        "As trained": NOTHING if same is None else f"{made.same} of {made.images}",
-        "As trained (%)": NOTHING if same is None else _percent(same, 2),
+        "As trained: same (%)": NOTHING if same is None else _percent(same, 2),
+        "As trained: classes": NOTHING if made.found is None else str(made.found),
+        "As trained: top-1 (%)": _before(made),
         "Error": NOTHING if made.error is None else f"{made.error:.0e}",
         **dict(_of_paper(made)),
         "Weights": made.weights_hash,
@@ -116,6 +125,12 @@ def _ms(row: Row | None) -> str:
     return f"{significant(milliseconds(row.typical_s))}{doubts.marks(row)}" if row else NOTHING
 
 
+def _before(made: Evaluation) -> str:
+    """The top-1 of the network as trained, in per cent."""
+    before = made.top1_before
+    return NOTHING if before is None else f"{100 * before / made.images:.1f}"
+
+
 def _percent(found: Estimate, digits: int = 1) -> str:
     point, low, high = (f"{100 * each:.{digits}f}" for each in found)
     return f"{point} ({low} to {high})"
@@ -123,7 +138,7 @@ def _percent(found: Estimate, digits: int = 1) -> str:
 
 def _of_paper(made: Evaluation) -> Iterator[tuple[str, str]]:
     """The paper's accuracies of the same architecture, for each of its data sets."""
-    base = made.case.model.removesuffix(f"+{weights_of(made.case)}")
+    base = naming.code_of(made.case)
     known = {
         each.dataset: each.top1
         for size in (224, 64)
@@ -142,13 +157,13 @@ def _without_empty(lines: pd.DataFrame) -> pd.DataFrame:
 
 def _trainings(made: Sequence[Evaluation]) -> Iterator[dict[str, str]]:
     """A line for each network with several weights: the mean of its accuracies."""
-    for (code, form, backend, precision, *_), several in evaluations.of_trainings(made).items():
+    for several in evaluations.of_trainings(made):
+        case = several[0].case
         values = [evaluations.top1(each).point for each in several]
         mean = mean_interval(values)
-        title = naming.network_title(code, form)
-        words = [word for word in (backend, precision) if word not in ("eager", "fp32")]
+        plain = msgspec.structs.replace(case, model=naming.code_of(case), label="")
         yield {
-            "Model": markdown(" ".join([title, *words])),
+            "Model": markdown(naming.title(plain, with_size=False)),
             "Trainings": str(len(values)),
             "Top-1 (%), mean": _percent(mean) if mean else NOTHING,
             "from": f"{100 * min(values):.1f}",

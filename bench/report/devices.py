@@ -162,7 +162,8 @@ def _notes(
             f"{environment_id[:ID_SHOWN]}; results.md and report.html show all"
         )
     yield from _contradictions(own, records, environment)
-    if not own and any(of_profiles(records)):
+    here = (each.environment_id == environment_id for each in of_profiles(records))
+    if not own and any(here):
         yield "cases were profiled, but none was measured"
     unfinished = [naming.name(row.case) for row in own if row.unfinished]
     failed = [naming.name(row.case) for row in own if row.failure]

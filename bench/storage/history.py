@@ -6,9 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from bench.errors import UsageError
-from bench.records import LAST, Case, Failure, Measurement, Profile, Record, of_cases
+from bench.records import (
+    LAST,
+    Case,
+    CaseRecord,
+    Failure,
+    Measurement,
+    Record,
+    of_cases,
+)
 
-RecordT = TypeVar("RecordT", bound=Measurement | Failure | Profile)
+RecordT = TypeVar("RecordT", bound=CaseRecord)
 
 
 class History(NamedTuple):
@@ -49,20 +57,21 @@ def of_generation(records: Sequence[RecordT], generation: int | None = None) -> 
     return [record for record in records if record.generation == generation]
 
 
-def newest_generation(records: Iterable[Measurement | Failure | Profile]) -> int:
+def newest_generation(records: Iterable[CaseRecord]) -> int:
     """The newest generation among the records of one case; 0 without records."""
     return max((record.generation for record in records), default=0)
 
 
-def is_outdated(
-    records: Iterable[Measurement | Failure | Profile], runtime: Mapping[str, str]
-) -> bool:
+def is_outdated(records: Iterable[CaseRecord], runtime: Mapping[str, str]) -> bool:
     """Whether a runtime of other versions than `runtime` made one of the records."""
     return any(record.runtime != runtime for record in records)
 
 
 def current_generation(
-    records: Sequence[Measurement | Failure | Profile], runtime: Mapping[str, str], *, anew: bool
+    records: Sequence[CaseRecord],
+    runtime: Mapping[str, str],
+    *,
+    anew: bool,
 ) -> int:
     """The generation that a run continues: the newest one, or the next one, if any exists.
 

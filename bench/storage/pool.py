@@ -13,7 +13,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.records import APART, Failure, Measurement, Profile, Record
+from bench.records import (
+    APART,
+    CaseRecord,
+    Evaluation,
+    Failure,
+    Profile,
+    Record,
+)
 from bench.storage.history import newest_generation
 from bench.storage.order import Age, age, starts
 
@@ -114,9 +121,9 @@ def _by_case(lines: Iterable[_Line]) -> dict[CaseKey, list[_Line]]:
 
 
 def _case_key(record: Record) -> CaseKey | None:
-    if not isinstance(record, Measurement | Failure | Profile):
+    if not isinstance(record, CaseRecord):
         return None
-    apart = "profile" if isinstance(record, Profile) else ""
+    apart = {Profile: "profile", Evaluation: "evaluate"}.get(type(record), "")
     if isinstance(record, Failure) and record.stage in APART:
         apart = record.stage
     return (record.environment_id, record.case_id, apart)
@@ -144,15 +151,13 @@ def _generations(parts: Sequence[Sequence[_Line]]) -> dict[bytes, int]:
     return found
 
 
-def _own(lines: Iterable[_Line]) -> list[Measurement | Failure | Profile]:
-    return [
-        line.record for line in lines if isinstance(line.record, Measurement | Failure | Profile)
-    ]
+def _own(lines: Iterable[_Line]) -> list[CaseRecord]:
+    return [line.record for line in lines if isinstance(line.record, CaseRecord)]
 
 
 def _with_generation(line: _Line, generations: dict[bytes, int]) -> Record:
     record = line.record
-    if not isinstance(record, Measurement | Failure | Profile):
+    if not isinstance(record, CaseRecord):
         return record
     generation = generations[line.digest]
     if generation == record.generation:

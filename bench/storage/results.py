@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import Case, Environment, Measurement, Profile, Record
+from bench.records import Case, Environment, Evaluation, Measurement, Profile, Record
 from bench.storage import lock
 from bench.storage.files import is_at, open_or_create, open_regular, open_to_write
 from bench.storage.history import History, history
@@ -124,7 +124,7 @@ class Store:
                 "command again to resume.",
             ) from error
         self._remember(record, place)
-        self.has_grown |= isinstance(record, (Measurement, Profile))
+        self.has_grown |= isinstance(record, (Measurement, Profile, Evaluation))
 
     def records_of(self, case: Case | None, environment_id: str) -> list[Record]:
         """The records of `case` in one environment, in file order; None: records without a case.

@@ -2,22 +2,27 @@
 
 Each update has the images of the recipe's batch, whatever the number of processes: each process
 computes an equal part of it, and the gradients are averaged (DistributedDataParallel). A BatchNorm
-sees the images of one part; the statistics of the first process are those of all.
+sees the images of one part; the statistics of the first process are those of all. From three
+processes on, the order in which torch adds gradients may change when a training is resumed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.harness.worker.template import die_with_parent
 
+GRACE_S = 3.0
+LOST = re.compile(r"[Cc]onnection (closed|reset)|gloo/transport|ncclRemoteError")
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 NOT_STARTED = "Start all processes with torchrun, and give each node the same address of the first."
 
@@ -86,6 +91,25 @@ class Ranks(NamedTuple):
     def wait(self) -> None:
         """Wait until all processes are here."""
         self.sums(0.0)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether an error says that another process of the training has ended."""
+    return LOST.search(str(error)) is not None
+
+
+@contextlib.contextmanager
+def told_once() -> Iterator[None]:
+    """Let the first process tell an error that all processes have; any other one tells it later.
+
+    torchrun ends all processes when one ends, so an error that the others have, too, is told once.
+    """
+    try:
+        yield
+    except BenchError:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(GRACE_S)
+        raise
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from bench.text import brief, duration
 from bench.training import checkpoint, curves, seeds
 from bench.training.augmented import Augmented, augmentation, held_out
 from bench.training.checkpoint import Identity
-from bench.training.ranks import Ranks
+from bench.training.ranks import Ranks, is_lost
 from bench.training.recipe import Recipe
 
 LOG = "log.jsonl"
@@ -334,6 +334,10 @@ def _explained(error: Exception) -> BenchError | None:
         return UsageError(
             "a part of the network takes no part in an update, so its gradients cannot be averaged",
             "Freeze it with requires_grad = False, or train in one process.",
+        )
+    if is_lost(error):
+        return TrainingError(
+            "another process of the training has ended", "Its message says why; run it again."
         )
     return ended_worker(error)
 

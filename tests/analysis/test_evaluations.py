@@ -22,19 +22,23 @@ def test_the_interval_of_an_accuracy_is_wilsons():
     assert whole == pytest.approx((1.0, 200 / (200 + 1.959964**2), 1.0))
 
 
-def test_the_last_evaluation_of_a_case_on_a_data_set_counts():
-    other = evaluation(CASE, 1, dataset="others")
-    records = [evaluation(CASE, 10), other, evaluation(CASE, 20)]
-    assert evaluations.latest(records).made == [evaluation(CASE, 20), other]
+def test_the_last_evaluation_of_a_case_on_the_same_images_counts():
+    other = evaluation(CASE, 1, images_hash="others")
+    calibrated = evaluation(CASE, 1, calibration_hash="photos")
+    records = [evaluation(CASE, 10), other, calibrated, evaluation(CASE, 20)]
+    assert evaluations.latest(records).made == [other, calibrated, evaluation(CASE, 20)]
 
 
-def test_a_failure_counts_until_the_case_is_evaluated():
-    failed = failure(case=CASE, stage="evaluate")
-    assert evaluations.latest([evaluation(CASE, 1), failed]).failures == [failed]
-    assert not evaluations.latest([failed, evaluation(CASE, 1)]).failures
+def test_the_last_attempt_counts_be_it_a_failure_or_not():
+    made = evaluation(CASE, 1)
+    failed = failure(CASE, stage="evaluate", data=made.data)
+    assert evaluations.latest([made, failed]) == ([], [failed])
+    assert evaluations.latest([failed, made]) == ([made], [])
+    elsewhere = failure(CASE, stage="evaluate", data="other images")
+    assert evaluations.latest([made, elsewhere]) == ([made], [elsewhere])
     for other in (of_cases, of_profiles):
-        assert not list(other([failed, evaluation(CASE, 1)]))
-    assert list(of_evaluations([failure(case=CASE, stage="check"), failed])) == [failed]
+        assert not list(other([failed, made]))
+    assert list(of_evaluations([failure(CASE, stage="check"), failed])) == [failed]
 
 
 def test_a_count_above_the_images_is_no_record():
@@ -46,15 +50,22 @@ def test_an_accuracy_belongs_to_its_form_backend_and_precision():
     int8 = msgspec.structs.replace(CASE, form="rrep", precision="int8", backend="onnxruntime")
     given = evaluations.accuracies([evaluation(CASE, 100), evaluation(int8, 60)])
 
-    def top1(case):
+    def top1(case, **changes):
+        case = msgspec.structs.replace(case, **changes)
         found = accuracy.of(case.model, case.resolution, given, evaluations.how(case))
         return [each.top1 for each in found]
 
     assert top1(CASE) == [50.0]
     assert top1(int8) == [30.0]
-    assert top1(msgspec.structs.replace(CASE, form="srep")) == [50.0]
-    assert top1(msgspec.structs.replace(int8, backend="openvino")) == [50.0]
-    assert top1(msgspec.structs.replace(CASE, resolution=64)) == []
+    assert top1(CASE, form="srep", backend="openvino") == [50.0]
+    assert top1(int8, backend="openvino") == []
+    assert top1(CASE, precision="bf16") == []
+    assert top1(CASE, resolution=64) == []
+
+
+def test_images_with_a_shape_of_their_own_give_no_accuracy_to_others():
+    wide = msgspec.structs.replace(CASE, input="3x112x224")
+    assert evaluations.accuracies([evaluation(wide, 100)]) == []
 
 
 def test_the_users_file_comes_before_an_evaluation_and_that_before_the_paper():
@@ -71,11 +82,17 @@ def test_the_users_file_comes_before_an_evaluation_and_that_before_the_paper():
     assert accuracy.of("resnet50", 224, [*given, mine], evaluations.how(case))[0].top1 == 99.0
 
 
-def test_trainings_of_one_network_are_found_by_its_code():
-    several = [
-        evaluation(Case(f"net.py:net#0a1b2c3d+{number}.pt#0123456{number}", "train"), 10)
-        for number in range(3)
-    ]
-    other = evaluation(Case("net.py:other#0a1b2c3d+1.pt#01234567", "train"), 10)
-    (found,) = evaluations.of_trainings([*several, other]).values()
-    assert found == several
+def weighed(number, name="w.pt", **changes):
+    case = Case(f"net.py:net#0a1b2c3d+run-{number}/{name}#0123456{number}", "train")
+    case = msgspec.structs.replace(case, **changes)
+    return evaluation(case, 10, weights_hash=f"{name} {number}")
+
+
+def test_trainings_of_one_network_differ_in_their_weights_alone():
+    several = [weighed(number) for number in range(3)]
+    others = [weighed(1, "w-ema.pt"), weighed(0, form="rrep")]
+    assert evaluations.of_trainings([*several, *others]) == [several]
+
+
+def test_the_same_weights_in_another_batch_are_no_training():
+    assert evaluations.of_trainings([weighed(0, batch=32), weighed(0, batch=64)]) == []

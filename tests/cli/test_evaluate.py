@@ -6,8 +6,11 @@ import json
 import msgspec
 import pytest
 import torch
+from PIL import Image
 from support.pictures_of_classes import write_classes
 
+from bench.harness.images import provenance
+from bench.harness.images.provenance import Provenance
 from bench.models import repnext
 
 NET = """
@@ -43,14 +46,14 @@ def test_all_forms_are_evaluated_once_and_the_report_shows_them(bench, tmp_path)
     assert [each["case"]["form"] for each in made] == ["plain", "rrep", "rrep_fc", "srep"]
     assert [each["same"] for each in made] == [None, 4, 4, 4]
     assert len({each["top1"] for each in made}) == 1
-    assert done.stdout.count("all 4 images as in the form as trained") == 3
+    assert done.stdout.count("the same class as trained for 4 of 4 images, 100.0 % (") == 3
     again = bench(*EVAL, *WEIGHED)
     assert again.returncode == 0
     assert again.stdout.count("top-1 ") == 4
     assert len(records(tmp_path)) == 5
     assert bench("report", "results").returncode == 0
     page = (tmp_path / "results" / "accuracy.md").read_text()
-    assert page.count(" 4 of 4 |") == 3
+    assert page.count(" 100.00 (51.01 to 100.00) |") == 3
     assert (tmp_path / "results" / "report.md").read_text().count("5 lines of results, all used")
 
 
@@ -100,6 +103,7 @@ def net():
         ((*WEIGHED, "--workers", "-1"), "invalid workers -1"),
         ((*WEIGHED, "--calibrate", "images"), "--calibrate has no effect in floating point"),
         (("--models", "net.py:net+none.pt"), "none.pt"),
+        ((*WEIGHED, "--input", "1x32x32"), "images have 3 channels, unlike --input 1x32x32"),
     ],
 )
 def test_bad_input_is_one_message(bench, tmp_path, flags, said):
@@ -121,11 +125,54 @@ def test_images_that_cannot_be_read_are_named_and_left_out_if_wanted(bench, tmp_
     assert records(tmp_path)[-1]["images"] == 3
 
 
-def test_weights_that_were_trained_on_other_classes_are_refused(bench, tmp_path):
-    (tmp_path / "classes.txt").write_text("cat\nwolf\n")
+def write_provenance(folder, **changes):
+    known = Provenance("plain", ["cat", "dog"], 32, 1.0)
+    content = msgspec.json.encode(msgspec.structs.replace(known, **changes))
+    (folder / provenance.NAME).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": ["cat", "wolf"]}, "trained on 2 classes, and the images have 2: dog, wolf"),
+        ({"classes": ["dog", "cat"]}, "the same ones, in another order differ"),
+        ({"form": "rrep"}, "has weights that were trained in the form rrep"),
+    ],
+)
+def test_weights_of_another_training_are_refused(bench, tmp_path, changes, said):
+    write_provenance(tmp_path, **changes)
     done = bench(*EVAL, *WEIGHED)
     assert done.returncode == 2
-    assert "w.pt was trained on 2 classes, and the images have 2: dog, wolf differ" in done.stderr
+    assert said in done.stderr
+
+
+def test_weights_of_a_training_are_evaluated_with_its_crop(bench, tmp_path):
+    write_provenance(tmp_path, resolution=64)
+    done = bench(*EVAL, "--models", "net.py:net+w.pt@plain")
+    assert "trained at 64 pixels, evaluated at 32; --resolution 64 evaluates it" in done.stdout
+    assert records(tmp_path)[-1]["crop_share"] == 1.0
+
+
+def test_a_network_that_does_not_fit_does_not_stop_the_others(bench, tmp_path):
+    wide = repnext.repnext("u3", repnext.Size((8, 8, 8, 8), (1, 1, 1, 1)), 5)
+    torch.save(wide.state_dict(), tmp_path / "wide.pt")
+    (tmp_path / "wide.py").write_text(NET.replace(", 2)", ", 5)"))
+    models = "wide.py:net+wide.pt@plain,net.py:net+w.pt@plain"
+    done = bench(*EVAL, "--models", models)
+    assert done.returncode == 2
+    assert "wide.py:net" in done.stderr
+    assert "the images have 2 classes, and the network answers 5" in done.stderr
+    (made,) = [each for each in records(tmp_path) if each["type"] == "evaluation"]
+    assert made["case"]["model"].startswith("net.py:net")
+
+
+def test_other_images_of_the_same_names_are_evaluated_anew(bench, tmp_path):
+    flags = (*EVAL, "--models", "net.py:net+w.pt@plain")
+    assert bench(*flags).returncode == 0
+    for path in (tmp_path / "images" / "val" / "cat").iterdir():
+        Image.new("RGB", (9, 9)).save(path)
+    assert bench(*flags).returncode == 0
+    assert len({each.get("images_hash") for each in records(tmp_path)} - {None}) == 2
 
 
 def test_more_classes_than_the_network_answers_are_refused(bench, tmp_path):

@@ -7,7 +7,7 @@ from support.results import device, pages_of
 from bench.records import Case
 from bench.report import accuracies
 
-NET = "net.py:net#0a1b2c3d+w{}.pt#0123456{}"
+NET = "net.py:net#0a1b2c3d+run{}/w.pt#0123456{}"
 TRAINED = Case("repnext_u3_t+w.pt#01234567", "train")
 
 
@@ -30,7 +30,7 @@ def page_of(*records):
 def test_an_accuracy_stands_beside_the_papers_of_the_same_architecture():
     ((line,),) = rows(page_of(evaluation(TRAINED, 150, same=199, error=2e-3)))
     assert line["Top-1 (%)"] == "75.0 (68.6 to 80.5)"
-    assert line["As trained"] == "199 of 200"
+    assert line["As trained: same (%)"] == "99.50 (97.22 to 99.91)"
     assert line["ImageWoof Top-1 (%), paper"] == "90.8"
     assert line["ImageNet-1K Top-1 (%), paper"] == "82.1"
     assert line["Weights"] == "weights"

@@ -151,6 +151,8 @@ def evaluation(case: Case, top1: int, **changes: object) -> Evaluation:
         "images_hash": "hash",
         "images": 200,
         "classes": 10,
+        "crop_share": 0.875,
+        "interpolation": "bicubic",
         "top1": top1,
         "top5": None,
         "weights_hash": "weights",

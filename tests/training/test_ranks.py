@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.pictures_of_classes import write_classes
 
-from bench.training.ranks import Ranks, joined
+from bench.training.ranks import Ranks, is_lost, joined
 
 NET = """
 from torch import nn
@@ -120,3 +120,21 @@ def test_another_number_of_processes_is_another_training(tmp_path):
     said_by(start(tmp_path, *TRAIN, "--out", "out"))
     said = said_by(start(tmp_path, *TORCHRUN, *TRAIN, "--out", "out"), code=1)
     assert "is of another training: processes was 1, now 2" in said
+
+
+@pytest.mark.slow
+def test_an_image_that_only_one_process_meets_is_named(tmp_path):
+    write(tmp_path, epochs=2)
+    code = """
+import bench.harness.images.sets as sets
+sets.Files.is_readable = lambda self, place: True
+"""
+    (tmp_path / "net.py").write_text(code + NET.format(norm="BatchNorm2d(8)"))
+    (tmp_path / "images" / "train" / "dog" / "3.png").write_bytes(b"no image")
+    said = said_by(start(tmp_path, *TORCHRUN, *TRAIN, "--out", "out"), code=1)
+    assert said.count("train/dog/3.png cannot be read as an image") == 1
+
+
+def test_a_lost_process_is_known_by_its_error():
+    assert is_lost(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer"))
+    assert not is_lost(RuntimeError("shapes do not fit"))

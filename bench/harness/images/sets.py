@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +21,6 @@ from bench.text import some_of
 MOST_DECODED = 50_000  # images that are decoded before a training begins
 NAMED = 8  # images in a message
 MOST_WORKERS = 256  # processes that read images
-CLASSES = "classes.txt"  # beside weights of `bench train`: the names of their classes
 TRAINING, HELD_OUT = ("train",), ("val", "valid", "validation", "test")
 CIFAR = {"cifar-10-batches-py": "CIFAR10", "cifar-100-python": "CIFAR100"}
 LAYOUT = (
@@ -41,6 +41,9 @@ class Images(Protocol):
 
     def label(self, place: int) -> int:
         """The number of its class."""
+
+    def size(self, place: int) -> int:
+        """A number that changes with its content: the bytes of its file, or a check sum."""
 
     def open(self, place: int) -> Any:
         """Return it in RGB. Raises OSError or another error where it cannot be decoded."""
@@ -93,6 +96,12 @@ class Files:
         """The number of its class."""
         return self._entries[place][1]
 
+    def size(self, place: int) -> int:
+        """The bytes of its file, or its check sum in the zip."""
+        if self._root.is_dir():
+            return (self._root / self.name(place)).stat().st_size
+        return self._opened_zip.getinfo(self.name(place)).CRC
+
     def open(self, place: int) -> Any:
         """Decode an image in RGB."""
         from PIL import Image
@@ -121,10 +130,14 @@ class Files:
     def _content(self, name: str) -> Any:
         if self._root.is_dir():
             return self._root / name
+        return io.BytesIO(self._opened_zip.read(name))
+
+    @property
+    def _opened_zip(self) -> zipfile.ZipFile:
         here = os.getpid()
         if self._zip is None or self._zip[0] != here:  # forked processes share no handle
             self._zip = here, zipfile.ZipFile(self._root)
-        return io.BytesIO(self._zip[1].read(name))
+        return self._zip[1]
 
 
 class Cifar:
@@ -145,6 +158,10 @@ class Cifar:
         """The number of its class."""
         return int(self._images.targets[place])
 
+    def size(self, place: int) -> int:
+        """A check sum of its pixels."""
+        return zlib.crc32(self._images.data[place].tobytes())
+
     def open(self, place: int) -> Any:
         """Return an image in RGB."""
         from PIL import Image
@@ -161,13 +178,12 @@ class Cifar:
 
 
 def digest_of(*several: Images) -> str:
-    """Return 16 hex digits that depend on the names of the images and on their classes."""
+    """Return 16 hex digits that depend on names, classes and sizes of the images."""
     found = hashlib.sha256()
     for images in several:
         for place in range(len(images)):
-            found.update(
-                f"{images.name(place)} {images.label(place)}\n".encode(errors="surrogateescape")
-            )
+            line = f"{images.name(place)} {images.label(place)} {images.size(place)}\n"
+            found.update(line.encode(errors="surrogateescape"))
     return found.hexdigest()[:16]
 
 
@@ -288,12 +304,18 @@ def _part(names: Sequence[str], kinds: Sequence[str]) -> dict[str, str]:
 
 
 def _classes(names: Sequence[str]) -> dict[str, str]:
-    """The images with their classes: the first folders that are not those of all images."""
+    """The images with their classes: the first folders that are not those of all images.
+
+    Images in no folder, and in hidden folders, have no class.
+    """
     folders = {name: PurePosixPath(name).parent for name in names}
-    if not all(folder.parts for folder in folders.values()):
-        return {}
+    folders = {name: own for name, own in folders.items() if own.parts and not _is_hidden(own)}
     common = len(PurePosixPath(os.path.commonpath(folders.values())).parts) if folders else 0
     return {name: own.parts[min(common, len(own.parts) - 1)] for name, own in folders.items()}
+
+
+def _is_hidden(folder: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in folder.parts)
 
 
 def _cifar(path: Path, folder: str) -> Data:

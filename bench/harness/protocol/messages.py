@@ -62,15 +62,17 @@ class Export(msgspec.Struct, frozen=True):
 class Evaluate(msgspec.Struct, frozen=True):
     """What evaluating a case asks for: the images at `path` without those `left_out`, by name.
 
-    `images_hash` and `classes` are those of the images, as the parent found them. `workers`
-    processes read images.
+    `images_hash`, `images` and `classes` are as the parent found them. `workers`
+    processes read images. `crop_share` replaces that of the network, unless it is None.
     """
 
     path: str
     images_hash: str
+    images: int
     classes: int
     left_out: list[str] = []
     workers: int = 0
+    crop_share: float | None = None
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
@@ -271,6 +273,8 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated"):
     """From a child: how the network classified all images; the fields are those of Evaluation."""
 
     images: int
+    crop_share: float
+    interpolation: str
     top1: int
     top5: int | None
     weights_hash: str

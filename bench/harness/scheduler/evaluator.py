@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec import structs
@@ -25,21 +26,36 @@ from bench.harness.scheduler.child import CaseError, TemplateDiedError
 from bench.harness.scheduler.environment import runtime_of
 from bench.harness.scheduler.template import Template, TemplateDeaths
 from bench.harness.scheduler.templates import Templates
+from bench.models.naming import selector
 from bench.records import Case, Environment, Evaluation, Failure, Source
+from bench.records.evaluation import data_key
 from bench.storage.results import Store
 
 DEADLINE_S = 1800.0  # without a message; a large network may be checked slowly
 
 
 class DataSet(NamedTuple):
-    """What is evaluated on: the name of the data set, and its images.
+    """The images that cases classify, and the name of their data set.
 
-    `calibrate` is the folder of photographs on which int8 finds its ranges, "" for none.
+    `calibrate` is the folder of photographs on which int8 finds its ranges, and
+    `calibration_hash` their hash; both are "" without photographs. `crop_shares` has that of the
+    training of a model, where it is known.
     """
 
     name: str
     images: Evaluate
     calibrate: str = ""
+    calibration_hash: str = ""
+    crop_shares: Mapping[str, float] = MappingProxyType({})
+
+    @property
+    def key(self) -> str:
+        """The key of what is classified, as records have it."""
+        return data_key(self.name, self.images.images_hash, self.calibration_hash)
+
+    def of(self, case: Case) -> Evaluate:
+        """What the process of a case is asked for."""
+        return structs.replace(self.images, crop_share=self.crop_shares.get(case.model))
 
 
 class Listener(NamedTuple):
@@ -63,30 +79,56 @@ def evaluate(
     """Evaluate the cases that `store` lacks; return the evaluation or failure of each case.
 
     A case is on record if it was evaluated on the same images in this environment; with `again`, it
-    is evaluated anew. A failure counts until `retry_failed`. Raises UsageError where the images do
-    not fit the network, and where template processes are killed one after another.
+    is evaluated anew, and with `retry_failed`, if it failed. Raises UsageError where the images do
+    not fit a network, after all others were evaluated, and where template processes are killed one
+    after another.
     """
+    todo = lacking(cases, data, store, environment, again=again, retry_failed=retry_failed)
     found: dict[Case, Evaluation | Failure] = {}
     for case in cases:
-        known = on_record(store, environment, case, data)
-        if known and not again and not (retry_failed and isinstance(known, Failure)):
+        if case not in todo and (known := on_record(store, environment, case, data)):
             found[case] = known
             listener.ended(known)
-    if len(found) < len(cases):
+    if todo:
         store.append(environment)
-    deaths = TemplateDeaths()
-    while todo := [case for case in cases if case not in found]:
+    deaths, refused = TemplateDeaths(), dict[Case, UsageError]()
+    while left := [case for case in todo if case not in found and case not in refused]:
         try:
-            with DEVICES[todo[0].device].keep_ready(), Templates(todo) as templates:
-                for case in todo:
+            with DEVICES[left[0].device].keep_ready(), Templates(left) as templates:
+                for case in left:
                     template = templates.of(case)
-                    made = _evaluated(case, data, environment, sources, listener, template)
+                    try:
+                        made = _evaluated(case, data, environment, sources, listener, template)
+                    except UsageError as error:
+                        refused[case] = error
+                        continue
                     store.append(made)
                     listener.ended(made)
                     found[case] = made
         except TemplateDiedError:
             deaths.count(len(found))
+    for case, first in refused.items():
+        raise UsageError(f"{selector(case)}: {first.message}", first.remedy)
     return [found[case] for case in cases]
+
+
+def lacking(
+    cases: Sequence[Case],
+    data: DataSet,
+    store: Store,
+    environment: Environment,
+    *,
+    again: bool,
+    retry_failed: bool,
+) -> list[Case]:
+    """The cases that are not on record, or are to be evaluated anew."""
+    return [
+        case
+        for case in cases
+        if again
+        or not (known := on_record(store, environment, case, data))
+        or (retry_failed and isinstance(known, Failure))
+    ]
 
 
 def on_record(
@@ -94,14 +136,9 @@ def on_record(
 ) -> Evaluation | Failure | None:
     """The evaluation of a case on these images in this environment, or its failure, if any."""
     own = evaluations.latest(store.records_of(case, environment.environment_id))
-    made = [
-        each
-        for each in own.made
-        if (each.dataset, each.images_hash) == (data.name, data.images.images_hash)
-        and each.runtime == runtime_of(case)
-    ]
-    every: list[Evaluation | Failure] = [*made, *own.failures]
-    return every[0] if every else None
+    every: list[Evaluation | Failure] = [*own.made, *own.failures]
+    known = [each for each in every if each.data == data.key and each.runtime == runtime_of(case)]
+    return known[0] if known else None
 
 
 def _evaluated(
@@ -116,12 +153,13 @@ def _evaluated(
     job = Job(case, 1, PRESETS["quick"], None, sources.get(case.model))
     try:
         facts = _exported(job, data, template)
-        job = structs.replace(job, facts=facts, evaluate=data.images)
+        job = structs.replace(job, facts=facts, evaluate=data.of(case))
         answer = _answer(job, template, listener)
     except CaseError as error:
         if error.stage != "evaluate":
             error.message = f"at {error.stage}: {error.message}"
-        return record.failure(environment, case, 1, error, stage="evaluate")
+        failed = record.failure(environment, case, 1, error, stage="evaluate")
+        return structs.replace(failed, data=data.key)
     own = {name: getattr(answer, name) for name in answer.__struct_fields__ if name != "notes"}
     quantised = facts.artifact.quantised if facts and facts.artifact else None
     return Evaluation(
@@ -133,6 +171,7 @@ def _evaluated(
         images_hash=data.images.images_hash,
         classes=data.images.classes,
         calibration=quantised.calibration if quantised else "",
+        calibration_hash=data.calibration_hash,
         warnings=answer.notes,
         runtime=runtime_of(case),
         **own,

@@ -168,7 +168,8 @@ class Loaded:
             raise UsageError(
                 f"the backend {self._case.backend} takes no other images", "Use another --backend."
             )
-        own = Evaluator(self._case, self._run, self._inputs, self._trained)
+        tolerance = self._checked.facts.check.tolerance
+        own = Evaluator(self._case, self._run, self._inputs, self._trained, tolerance)
         return own.evaluate(wanted, classified)
 
     def _with_agreement(self, facts: CaseFacts) -> CaseFacts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -85,7 +84,7 @@ def build(layout: Layout, devices: Sequence[DeviceResults], shown: Sequence[Show
     if notes:
         notes.append("The results.md of the device lists all reasons.")
     notes += [note for each in shown for note in (*neighbours.line(each), *_twins(each))]
-    notes += [_measured_here(model, several) for model, several in measured.items()]
+    notes += [_measured_here(model, made) for model, made in measured.items()]
     texts = {link.text for column in columns for cell in column.cells for link in cell}
     reading = [*_reading(layout, measured=bool(shown)), *layout.notes]
     if NOTHING in texts:
@@ -98,7 +97,7 @@ def _columns(
     layout: Layout,
     costs: Mapping[tuple[str, str], Cost],
     shown: Sequence[Shown],
-    measured: Mapping[str, Sequence[Evaluation]],
+    measured: Mapping[str, Evaluation],
 ) -> Iterator[Column]:
     def column(group: str, heading: str, cell: Callable[[Line], Cell]) -> Column:
         return Column(group, heading, [cell(line) for line in layout.lines])
@@ -120,7 +119,7 @@ def _columns(
     yield column(f"{layout.dataset} Top-1 (%)", PAPER, lambda line: _top1(layout, line))
     if measured:
         name = f"{layout.dataset} Top-1 (%)"
-        yield column(name, OURS, lambda line: _own_top1(measured.get(line.model, [])))
+        yield column(name, OURS, lambda line: _own_top1(measured.get(line.model)))
 
 
 def _in_order(layout: Layout, shown: Sequence[Shown]) -> Iterator[PaperDevice | Shown]:
@@ -176,27 +175,16 @@ def _top1(layout: Layout, line: Line) -> Cell:
     return (Link("", f"{row.top1:.1f}" if row and row.top1 is not None else NOTHING),)
 
 
-def own_top1(several: Sequence[Evaluation]) -> float | None:
-    """Our top-1 in per cent: the mean over the files of weights that were evaluated."""
-    values = [evaluations.top1(made).point for made in several]
-    return 100 * statistics.fmean(values) if values else None
+def _own_top1(made: Evaluation | None) -> Cell:
+    return (Link("", f"{100 * evaluations.top1(made).point:.1f}" if made else NOTHING),)
 
 
-def _own_top1(several: Sequence[Evaluation]) -> Cell:
-    value = own_top1(several)
-    return (Link("", NOTHING if value is None else f"{value:.1f}"),)
-
-
-def _measured_here(model: str, several: Sequence[Evaluation]) -> str:
-    """A sentence on what our top-1 of a network was measured with."""
-    first = several[0]
-    low_high = [evaluations.top1(first).low, evaluations.top1(first).high]
-    interval = " to ".join(f"{100 * each:.1f}" for each in low_high)
-    hashes = ", ".join(made.weights_hash for made in several)
-    over = f"mean of {len(several)} trainings" if len(several) > 1 else f"95 % interval {interval}"
+def _measured_here(model: str, made: Evaluation) -> str:
+    """A sentence on how our top-1 of a network was measured."""
+    low, high = (100 * each for each in evaluations.top1(made)[1:])
     return (
         f"Our top-1 of {naming.network_title(model, forms.ONLY)} was measured here: "
-        f"{first.images} images, {over}, weights {hashes}."
+        f"{made.images} images, 95 % interval {low:.1f} to {high:.1f}, weights {made.weights_hash}."
     )
 
 

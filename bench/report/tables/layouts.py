@@ -13,7 +13,6 @@ from typing import NamedTuple
 import msgspec
 
 from bench import paper
-from bench.analysis import evaluations
 from bench.analysis.rows import Row, ranked
 from bench.models import forms, naming
 from bench.models.naming import USUAL, network_title
@@ -256,21 +255,22 @@ def _without_label(row: Row) -> Row:
     return msgspec.structs.replace(row, case=msgspec.structs.replace(row.case, label=""))
 
 
-def evaluated(layout: Layout, devices: Sequence[DeviceResults]) -> dict[str, list[Evaluation]]:
-    """The evaluations in fp32 on the table's data set and at its resolution, by the row's model.
+def evaluated(layout: Layout, devices: Sequence[DeviceResults]) -> dict[str, Evaluation]:
+    """The last evaluation in fp32 on the table's data set and at its resolution, by the model.
 
-    One for each file of weights: forms of one network have one accuracy.
+    All forms and backends of a network have one accuracy in fp32.
     """
     names = {line.model for line in layout.lines}
     dataset = next(row.dataset for row in paper.reported() if row.table == layout.number)
-    found: dict[str, dict[str, Evaluation]] = {}
+    wanted = (dataset, layout.resolution, USUAL.input, USUAL.precision)
+    found = {}
     for made in (each for device in devices for each in device.evaluations.made):
         case = made.case
-        base = case.model.removesuffix(f"+{naming.weights_of(case)}")
-        here = (made.dataset, case.resolution) == (dataset, layout.resolution)
-        if here and base in names and evaluations.is_exact(case):
-            found.setdefault(base, {}).setdefault(made.weights_hash, made)
-    return {model: list(several.values()) for model, several in found.items()}
+        model = naming.code_of(case)
+        is_here = (made.dataset, case.resolution, case.input, case.precision) == wanted
+        if is_here and model in names:
+            found[model] = made
+    return found
 
 
 def costs_of(layout: Layout, devices: Sequence[DeviceResults]) -> dict[tuple[str, str], Cost]:

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from bench.analysis import ranks
+from bench.analysis import evaluations, ranks
 from bench.analysis.rows import Row
 from bench.models.forms import BRACKETS
 from bench.records import Cost, Evaluation
@@ -97,18 +97,22 @@ def _to_csv(
     layout: Layout,
     costs: Mapping[tuple[str, str], Cost],
     shown: Sequence[Shown],
-    measured: Mapping[str, Sequence[Evaluation]],
+    measured: Mapping[str, Evaluation],
 ) -> str:
     """A line per model and form; cells that the paper's table does not have are empty."""
     lines = [
         {
             **dict(_csv_line(layout, costs.get((line.model, form), Cost()), shown, line, form)),
-            **({"top1": grid.own_top1(measured.get(line.model, []))} if measured else {}),
+            **({"top1": _own_top1(measured.get(line.model))} if measured else {}),
         }
         for line in layout.lines
         for form in line.forms
     ]
     return to_csv(lines[0], (line.values() for line in lines))
+
+
+def _own_top1(made: Evaluation | None) -> float | None:
+    return None if made is None else in_unit(0.01, evaluations.top1(made).point)
 
 
 def _csv_line(
