@@ -97,10 +97,10 @@ class Files:
         return self._entries[place][1]
 
     def size(self, place: int) -> int:
-        """The bytes of its file, or its check sum in the zip."""
+        """The bytes of its file, in the folder or in the zip."""
         if self._root.is_dir():
             return (self._root / self.name(place)).stat().st_size
-        return self._opened_zip.getinfo(self.name(place)).CRC
+        return self._opened_zip.getinfo(self.name(place)).file_size
 
     def open(self, place: int) -> Any:
         """Decode an image in RGB."""
