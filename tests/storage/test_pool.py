@@ -1,6 +1,7 @@
 from msgspec import structs
-from support.records import CASE, ENVIRONMENT, failure, measurement
+from support.records import CASE, ENVIRONMENT, evaluation, failure, measurement
 
+from bench.analysis.evaluations import latest
 from bench.storage.history import history
 from bench.storage.order import disagreements, environment_ids
 from bench.storage.pool import Repeats, pool
@@ -77,3 +78,13 @@ def test_runs_of_one_start_are_ordered_by_their_run_id():
 def test_dates_that_contradict_the_order_of_a_file():
     assert list(disagreements([SECOND, TWO, FIRST, ONE])) == [("2026-01-02", "2026-01-01")]
     assert list(disagreements([FIRST, ONE, SECOND, TWO])) == []
+
+
+def test_the_evaluation_of_the_later_run_counts_also_where_files_were_last_used_otherwise():
+    early = evaluation(CASE, 1, run_id="first")
+    late = evaluation(CASE, 2, run_id="second")
+    third = structs.replace(ENVIRONMENT, run_id="third", started_at="2026-01-03")
+    other = measurement(structs.replace(CASE, batch=2), run_id="third")
+    files = [[FIRST, early, third, other], [SECOND, late]]
+    assert latest(pool(files).records).made == [late]
+    assert latest(pool(files[::-1]).records).made == [late]
