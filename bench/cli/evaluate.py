@@ -20,11 +20,15 @@ from bench.cli.messages import failure_line
 from bench.cli.options import (
     DEFAULT_OUT,
     Options,
-    as_folder,
+    backend_option,
+    device_option,
     input_option,
     json_option,
     label_option,
+    out_option,
+    precision_option,
     resolution_option,
+    threads_option,
     wait_option,
     weights_option,
     with_options,
@@ -79,22 +83,8 @@ class EvalOptions:
     ] = None
     weights: Annotated[Path | None, weights_option] = None
     label: Annotated[list[str] | None, label_option] = None
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Backends: see `bench list backends`.  [default: eager]",
-            autocompletion=completion.last_of_list(completion.backends),
-        ),
-    ] = None
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Precisions: see `bench list precisions`.  [default: fp32]",
-            autocompletion=completion.last_of_list(completion.precisions),
-        ),
-    ] = None
+    backend: Annotated[str | None, backend_option] = None
+    precision: Annotated[str | None, precision_option] = None
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -106,30 +96,13 @@ class EvalOptions:
     batch: Annotated[int, typer.Option(metavar="N", help="Images per call.")] = 64
     resolution: Annotated[int | None, resolution_option] = None
     input: Annotated[str | None, input_option] = None
-    device: Annotated[
-        str,
-        typer.Option(
-            help="The device: see `bench list devices`.", autocompletion=completion.devices
-        ),
-    ] = "cpu"
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="CPU threads.  [default: all CPUs that this process may use]"
-        ),
-    ] = None
+    device: Annotated[str, device_option] = "cpu"
+    threads: Annotated[int | None, threads_option] = None
     workers: Annotated[int, typer.Option(metavar="N", help="Processes that read images.")] = 1
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read.")
     ] = False
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="Results are written to DIR/<chip>/results.jsonl.",
-            parser=as_folder,
-        ),
-    ] = DEFAULT_OUT
+    out: Annotated[Path, out_option] = DEFAULT_OUT
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Evaluate cases that failed before again.")
     ] = False

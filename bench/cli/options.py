@@ -120,6 +120,25 @@ weights_option = typer.Option(
 preset_option = typer.Option(
     metavar="|".join(PRESETS), help="How long a round takes.", autocompletion=completion.presets
 )
+device_option = typer.Option(
+    help="The device: see `bench list devices`.", autocompletion=completion.devices
+)
+backend_option = typer.Option(
+    metavar="A,B",
+    help="Backends: see `bench list backends`.  [default: eager]",
+    autocompletion=completion.last_of_list(completion.backends),
+)
+precision_option = typer.Option(
+    metavar="A,B",
+    help="Precisions: see `bench list precisions`.  [default: fp32]",
+    autocompletion=completion.last_of_list(completion.precisions),
+)
+threads_option = typer.Option(
+    metavar="N", help="CPU threads.  [default: all CPUs that this process may use]"
+)
+out_option = typer.Option(
+    metavar="DIR", help="Results are written to DIR/<chip>/results.jsonl.", parser=as_folder
+)
 json_option = typer.Option("--json", help="Print JSON on standard output, and progress on stderr.")
 
 
@@ -136,12 +155,7 @@ class Options:
             autocompletion=suites.names,
         ),
     ] = None
-    device: Annotated[
-        str,
-        typer.Option(
-            help="The device: see `bench list devices`.", autocompletion=completion.devices
-        ),
-    ] = "cpu"
+    device: Annotated[str, device_option] = "cpu"
     models: Annotated[
         str | None,
         typer.Option(
@@ -158,22 +172,8 @@ class Options:
         ),
     ] = None
     label: Annotated[list[str] | None, label_option] = None
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Backends: see `bench list backends`.  [default: eager]",
-            autocompletion=completion.last_of_list(completion.backends),
-        ),
-    ] = None
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Precisions: see `bench list precisions`.  [default: fp32]",
-            autocompletion=completion.last_of_list(completion.precisions),
-        ),
-    ] = None
+    backend: Annotated[str | None, backend_option] = None
+    precision: Annotated[str | None, precision_option] = None
     batch: Annotated[
         str | None,
         typer.Option(
@@ -193,12 +193,7 @@ class Options:
             help="Channels, height and width of an image, instead of --resolution: 1x224x320.",
         ),
     ] = None
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="CPU threads.  [default: all CPUs that this process may use]"
-        ),
-    ] = None
+    threads: Annotated[int | None, threads_option] = None
     allocator: Annotated[
         str | None,
         typer.Option(
@@ -233,14 +228,7 @@ class Options:
             autocompletion=completion.presets,
         ),
     ] = "default"
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="Results are written to DIR/<chip>/results.jsonl.",
-            parser=as_folder,
-        ),
-    ] = DEFAULT_OUT
+    out: Annotated[Path, out_option] = DEFAULT_OUT
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure cases that failed before again.")
     ] = False
