@@ -180,3 +180,21 @@ def test_more_classes_than_the_network_answers_are_refused(bench, tmp_path):
     done = bench(*EVAL, "--models", "net.py:net+w.pt@plain", "--data", "other")
     assert done.returncode == 2
     assert "the images have 3 classes, and the network answers 2" in done.stderr
+
+
+@pytest.mark.slow
+def test_integers_are_calibrated_on_photographs_and_compared_with_floats(bench, tmp_path):
+    write_classes(tmp_path / "photos", ("cat", "dog"), 8)
+    flags = (*EVAL, "--models", "net.py:net+w.pt@rrep", "--backend", "onnxruntime")
+    flags += ("--precision", "int8")
+    for more in ((), ("--calibrate", "photos/train")):
+        done = bench(*flags, *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+    synthetic, own = [each for each in records(tmp_path) if each["type"] == "evaluation"]
+    assert synthetic["calibration"] == "16 random and 16 natural-looking images"
+    assert own["calibration"] == "4 images of train"
+    assert (synthetic["calibration_hash"], len(own["calibration_hash"])) == ("", 16)
+    assert 1e-4 < own["error"] < 1
+    again = bench(*flags, "--calibrate", "photos/train")
+    assert again.stdout.count("top-1") == 1
+    assert len(records(tmp_path)) == 4
