@@ -32,7 +32,7 @@ TRAIN += ("--recipe", "mine.toml", "--threads", "1")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
-def write(folder, norm="BatchNorm2d(8)", epochs=4, more=""):
+def write_training(folder, norm="BatchNorm2d(8)", epochs=4, more=""):
     write_classes(folder / "images", ("cat", "dog"), 8)
     (folder / "net.py").write_text(NET.format(norm=norm))
     (folder / "mine.toml").write_text(RECIPE.format(epochs=epochs) + more)
@@ -75,7 +75,7 @@ def test_a_batch_is_shared_without_overlap():
 
 @pytest.mark.slow
 def test_two_processes_make_the_updates_of_one(tmp_path):
-    write(tmp_path, norm="Identity()", more=SAME_UPDATES)
+    write_training(tmp_path, norm="Identity()", more=SAME_UPDATES)
     said_by(start(tmp_path, *TRAIN, "--out", "one"))
     said_by(start(tmp_path, *TORCHRUN, *TRAIN, "--out", "two"))
     one, two = (torch.load(tmp_path / name / "weights.pt") for name in ("one", "two"))
@@ -85,7 +85,7 @@ def test_two_processes_make_the_updates_of_one(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_that_were_stopped_continue_exactly(tmp_path):
-    write(tmp_path, epochs=400)
+    write_training(tmp_path, epochs=400)
     whole = hash_in(said_by(start(tmp_path, *TORCHRUN, *TRAIN, "--out", "whole")))
     for sent in (signal.SIGINT, signal.SIGKILL):
         process = start(tmp_path, *TORCHRUN, *TRAIN, "--out", "stopped")
@@ -109,14 +109,14 @@ def mtime(folder):
 
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_one_message(tmp_path):
-    write(tmp_path)
+    write_training(tmp_path)
     said = said_by(start(tmp_path, *TORCHRUN, *TRAIN, "--batch", "6", "--out", "out"), code=1)
     assert said.count("error: Mixup and CutMix need an even batch, not 3") == 1
 
 
 @pytest.mark.slow
 def test_another_number_of_processes_is_another_training(tmp_path):
-    write(tmp_path)
+    write_training(tmp_path)
     said_by(start(tmp_path, *TRAIN, "--out", "out"))
     said = said_by(start(tmp_path, *TORCHRUN, *TRAIN, "--out", "out"), code=1)
     assert "is of another training: processes was 1, now 2" in said
@@ -124,7 +124,7 @@ def test_another_number_of_processes_is_another_training(tmp_path):
 
 @pytest.mark.slow
 def test_an_image_that_only_one_process_meets_is_named(tmp_path):
-    write(tmp_path, epochs=2)
+    write_training(tmp_path, epochs=2)
     code = """
 import bench.harness.images.sets as sets
 sets.Files.is_readable = lambda self, place: True
