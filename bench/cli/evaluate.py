@@ -201,10 +201,9 @@ def _check_provenance(model: str, known: Provenance, classes: Sequence[str]) -> 
             f"{model} has weights that were trained in the form {known.form}",
             "Write a function that builds the network and returns it fused, and name that.",
         )
-    if known.classes != provenance.names(classes):
-        other = sorted(set(known.classes) ^ set(provenance.names(classes))) or [
-            "the same ones, in another order"
-        ]
+    names = provenance.names(classes)
+    if known.classes != names:
+        other = sorted(set(known.classes) ^ set(names)) or ["the same ones, in another order"]
         raise UsageError(
             f"{model} was trained on {len(known.classes)} classes, and the images have "
             f"{len(classes)}: {some_of(other)} differ",
