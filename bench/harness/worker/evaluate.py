@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from bench.backends.backend import Call
-from bench.devices import precision
+from bench.devices import clocks, precision
 from bench.errors import UsageError
 from bench.harness.images import sets
 from bench.harness.images.loader import Decoded, batches, centre_crop, in_batches
@@ -75,14 +74,14 @@ class Evaluator(NamedTuple):
         """
         images = self._images(wanted)
         places = in_batches(range(len(images)), self.case.batch, drop_last=False)
-        network, counts, told = self.trained.network, _Counts(), time.monotonic()
+        network, counts, told = self.trained.network, _Counts(), clocks.monotonic()
         for pixels, labels in batches(images, places, wanted.workers):
             counts.add(self._answers(pixels, wanted.classes), labels)
             if network is not None:
                 counts.compare(self._reference(network, pixels))
-            if time.monotonic() - told > TOLD_EVERY_S:
+            if clocks.monotonic() - told > TOLD_EVERY_S:
                 classified(counts.images)
-                told = time.monotonic()
+                told = clocks.monotonic()
         known = self._preprocessing(wanted)
         found = counts.found(self.trained.weights_hash, known)
         is_exact = not precision.is_reduced(self.case.precision)
