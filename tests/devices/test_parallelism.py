@@ -30,9 +30,12 @@ def as_before():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_that_torch_uses_are_counted(threads):
-    """Also on a machine whose CPUs are busy: a thread that waits for one counts."""
+    """Also on a machine whose CPUs are busy: a thread that waits for one counts.
+
+    Threads that other tests left in this process may add a part of one.
+    """
     torch.set_num_threads(threads)
-    assert parallelism.threads_used(2) == pytest.approx(threads, rel=0.2)
+    assert 0.8 * threads <= parallelism.threads_used(2) <= threads + 0.6
 
 
 @pytest.mark.parametrize("variable", ["OMP_THREAD_LIMIT=1", "OMP_WAIT_POLICY=passive"])
