@@ -32,10 +32,10 @@ def as_before():
 def test_threads_that_torch_uses_are_counted(threads):
     """Also on a machine whose CPUs are busy: a thread that waits for one counts.
 
-    Threads that other tests left in this process may add a part of one.
+    Threads that spin after an earlier call, also of other tests, may add nearly one.
     """
     torch.set_num_threads(threads)
-    assert 0.8 * threads <= parallelism.threads_used(2) <= threads + 0.6
+    assert 0.8 * threads <= parallelism.threads_used(2) < threads + 0.95
 
 
 @pytest.mark.parametrize("variable", ["OMP_THREAD_LIMIT=1", "OMP_WAIT_POLICY=passive"])
