@@ -16,15 +16,7 @@ from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of
 from bench.errors import UsageError
 from bench.models import labels, naming
 from bench.models.naming import without_hash
-from bench.records import (
-    Case,
-    CaseRecord,
-    Chip,
-    Environment,
-    Failure,
-    Measurement,
-    of_cases,
-)
+from bench.records import Case, CaseRecord, Chip, Environment, Failure, Measurement, of_cases
 from bench.storage.history import History, history
 from bench.storage.order import environment_ids
 from bench.storage.reader import Flaw

@@ -263,6 +263,8 @@ def _with_readable(options: EvalOptions, sweep: Sweep, data: DataSet, found: set
         skips_unreadable=options.skip_unreadable,
         trains=False,
     )
+    if readable.held_out is found.held_out:
+        return data
     return data._replace(images=_wanted(options, found, readable.held_out))
 
 
@@ -282,9 +284,9 @@ def _wanted(options: EvalOptions, found: sets.Data, kept_images: sets.Images) ->
 
 def _evaluate(sweep: Sweep, data: DataSet) -> list[Evaluation | Failure]:
     """Evaluate what is not on record, and print a line for each case."""
-    count = data.images.images
+    count, todo = data.images.images, _lacking(sweep, data)
     heading = f"Evaluating {case_count(sweep.cases)} on {count} images of {data.name}"
-    start(sweep, heading, needs_device=bool(_lacking(sweep, data)))
+    start(sweep, heading, needs_device=bool(todo))
     with sweep.console.status("") as status:  # which prints nothing into a pipe
 
         def classified(case: Case, done: int) -> None:
@@ -294,13 +296,12 @@ def _evaluate(sweep: Sweep, data: DataSet) -> list[Evaluation | Failure]:
         listener = Listener(classified, lambda found: _tell(sweep, found))
         return evaluator.evaluate(
             sweep.cases,
+            todo,
             data,
             sweep.store,
             sweep.environment,
             sweep.choice.sources,
             listener,
-            again=sweep.again,
-            retry_failed=sweep.retry_failed,
         )
 
 

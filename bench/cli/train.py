@@ -125,15 +125,16 @@ def train(options: TrainOptions) -> int:
 
 def _checked(options: TrainOptions) -> tuple[Recipe, float]:
     """Return the recipe and the seconds between checkpoints. Raises UsageError for wrong flags."""
-    import torch
-
     from bench.training import recipe as recipes
 
     recipe = _changed(recipes.load(options.recipe), options)
     save_every_s = seconds_of(options.save_every, "--save-every")
     _check(options, recipe)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UnavailableError("torch finds no CUDA GPU here", "Use --device cpu.")
+    if options.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UnavailableError("torch finds no CUDA GPU here", "Use --device cpu.")
     return recipe, save_every_s
 
 

@@ -15,12 +15,7 @@ from bench.errors import UsageError
 from bench.models import naming
 from bench.models.forms import ONLY
 from bench.models.naming import HASH, without_hash
-from bench.records import (
-    Case,
-    CaseRecord,
-    Environment,
-    Record,
-)
+from bench.records import Case, CaseRecord, Environment, Record
 from bench.text import some_of
 
 FORMAT = "Write the model, an equals sign and the label: --label nets/mine.py:net=MyNet"

@@ -6,15 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from bench.errors import UsageError
-from bench.records import (
-    LAST,
-    Case,
-    CaseRecord,
-    Failure,
-    Measurement,
-    Record,
-    of_cases,
-)
+from bench.records import LAST, Case, CaseRecord, Failure, Measurement, Record, of_cases
 
 RecordT = TypeVar("RecordT", bound=CaseRecord)
 
@@ -68,10 +60,7 @@ def is_outdated(records: Iterable[CaseRecord], runtime: Mapping[str, str]) -> bo
 
 
 def current_generation(
-    records: Sequence[CaseRecord],
-    runtime: Mapping[str, str],
-    *,
-    anew: bool,
+    records: Sequence[CaseRecord], runtime: Mapping[str, str], *, anew: bool
 ) -> int:
     """The generation that a run continues: the newest one, or the next one, if any exists.
 

@@ -13,14 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.records import (
-    APART,
-    CaseRecord,
-    Evaluation,
-    Failure,
-    Profile,
-    Record,
-)
+from bench.records import APART, CaseRecord, Evaluation, Failure, Profile, Record
 from bench.storage.history import newest_generation
 from bench.storage.order import Age, age, starts
 

@@ -12,11 +12,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from bench.errors import UsageError
-from bench.records import (
-    SCHEMA,
-    CaseRecord,
-    Record,
-)
+from bench.records import SCHEMA, CaseRecord, Record
 from bench.storage.files import open_regular
 from bench.text import printable
 
@@ -186,7 +182,7 @@ def _decode_checked(line: bytes) -> Record:
     record = decode(line)
     if record.schema != SCHEMA:
         raise FlawedLineError(Flaw.SCHEMA, f"{record.schema}, not {SCHEMA}")
-    if isinstance(record, CaseRecord) and (record.case_id != record.case.case_id):
+    if isinstance(record, CaseRecord) and record.case_id != record.case.case_id:
         raise FlawedLineError(Flaw.FOREIGN_ID)
     return record
 

@@ -4,6 +4,8 @@ Each update has the images of the recipe's batch, whatever the number of process
 computes an equal part of it, and the gradients are averaged (DistributedDataParallel). A BatchNorm
 sees the images of one part; the statistics of the first process are those of all. From three
 processes on, the order in which torch adds gradients may change when a training is resumed.
+
+Importing this file imports no torch.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, UsageError
 from bench.harness.worker.template import die_with_parent
+
+if TYPE_CHECKING:
+    from torch import nn
 
 GRACE_S = 3.0
 LOST = re.compile(r"[Cc]onnection (closed|reset)|gloo/transport|ncclRemoteError")
@@ -60,6 +62,7 @@ class Ranks(NamedTuple):
         """The sum of each value over all processes."""
         if self.size == 1:
             return list(values)
+        import torch
         from torch import distributed
 
         on_gpu = distributed.get_backend() == BACKENDS["cuda"]
@@ -122,6 +125,7 @@ def joined(device: str) -> Iterator[Ranks]:
     if "WORLD_SIZE" not in os.environ:
         yield Ranks()
         return
+    import torch
     from torch import distributed
 
     die_with_parent(os.getppid())  # torchrun, which another program may kill

@@ -67,23 +67,18 @@ class Listener(NamedTuple):
 
 def evaluate(
     cases: Sequence[Case],
+    todo: Sequence[Case],
     data: DataSet,
     store: Store,
     environment: Environment,
     sources: Mapping[str, Source],
     listener: Listener,
-    *,
-    again: bool = False,
-    retry_failed: bool = False,
 ) -> list[Evaluation | Failure]:
-    """Evaluate the cases that `store` lacks; return the evaluation or failure of each case.
+    """Evaluate the cases `todo`, as `lacking` names them; return what is then known of `cases`.
 
-    A case is on record if it was evaluated on the same images in this environment; with `again`, it
-    is evaluated anew, and with `retry_failed`, if it failed. Raises UsageError where the images do
-    not fit a network, after all others were evaluated, and where template processes are killed one
-    after another.
+    Raises UsageError where the images do not fit a network, after all others were evaluated, and
+    where template processes are killed one after another.
     """
-    todo = lacking(cases, data, store, environment, again=again, retry_failed=retry_failed)
     found: dict[Case, Evaluation | Failure] = {}
     for case in cases:
         if case not in todo and (known := on_record(store, environment, case, data)):
@@ -121,7 +116,10 @@ def lacking(
     again: bool,
     retry_failed: bool,
 ) -> list[Case]:
-    """The cases that are not on record, or are to be evaluated anew."""
+    """The cases that are not on record, or are to be evaluated anew.
+
+    A case is on record if it was evaluated on the same images in this environment, or failed there.
+    """
     return [
         case
         for case in cases

@@ -196,8 +196,7 @@ class _Work(NamedTuple):
             except UsageError as error:
                 self.channel.send(Refused(error.message, error.remedy))
                 return
-        notes = list(dict.fromkeys([*facts.notes, *found.notes]))
-        self.channel.send(structs.replace(found, notes=notes))
+        self.channel.send(structs.replace(found, notes=facts.notes))
 
     def _profile(self, prepared: Prepared) -> Profiled:
         """Run the profiled pass, which is separate from the timed blocks."""

@@ -17,21 +17,14 @@ from bench.harness.images import sets
 from bench.harness.images.loader import Decoded, batches, centre_crop, in_batches
 from bench.harness.input_shape import shape_of
 from bench.harness.protocol.messages import Evaluate, Evaluated
-from bench.harness.worker.check import (
-    FORM_CEILING,
-    FORM_SAFETY,
-    FORM_TOLERANCE,
-    CheckError,
-)
+from bench.harness.worker.check import FORM_CEILING, FORM_SAFETY, FORM_TOLERANCE, CheckError
 from bench.harness.worker.outputs import has_rows, tensors_of
-from bench.models import preprocessing
-from bench.models.cost import weights_hash
+from bench.models.naming import USUAL
 from bench.models.preprocessing import Preprocessing
 from bench.records import Case
 
 FIRST = 5  # answers among which the class counts for top-5
 TOLD_EVERY_S = 2.0
-USUAL_BACKEND = "eager"
 NOT_FINITE = "a logit is not finite"
 NO_LOGITS = "the first output of the network is no table of logits (images, classes)"
 OTHER_CLASSES = "the images have {} classes, and the network answers {}"
@@ -49,12 +42,6 @@ class Trained(NamedTuple):
     preprocessing: Preprocessing
     weights_hash: str
     network: nn.Module | None
-
-    @classmethod
-    def of(cls, original: nn.Module, *, is_itself: bool) -> Trained:
-        """What is kept of a network before its form is loaded."""
-        found = preprocessing.of(original), weights_hash(original)
-        return cls(*found, None if is_itself else original)
 
 
 class Evaluator(NamedTuple):
@@ -76,9 +63,10 @@ class Evaluator(NamedTuple):
         places = in_batches(range(len(images)), self.case.batch, drop_last=False)
         network, counts, told = self.trained.network, _Counts(), clocks.monotonic()
         for pixels, labels in batches(images, places, wanted.workers):
-            counts.add(self._answers(pixels, wanted.classes), labels)
+            answers = self._answers(pixels, wanted.classes)
+            counts.add(answers, labels)
             if network is not None:
-                counts.compare(self._reference(network, pixels))
+                counts.compare(answers, labels, self._reference(network, pixels))
             if clocks.monotonic() - told > TOLD_EVERY_S:
                 classified(counts.images)
                 told = clocks.monotonic()
@@ -98,7 +86,7 @@ class Evaluator(NamedTuple):
         logits are further apart than twice the limit therefore has the same first answer.
         """
         of_form = min(FORM_SAFETY * (self.tolerance or FORM_TOLERANCE), FORM_CEILING)
-        if self.case.backend == USUAL_BACKEND:
+        if self.case.backend == USUAL.backend:
             return of_form
         return max(of_form, precision.tolerance(self.case.precision, None))
 
@@ -159,7 +147,6 @@ class _Counts:
     def __init__(self) -> None:
         self.images = self._top1 = self._top5 = self._same = self._before = 0
         self._has_more = False  # classes than FIRST
-        self._answers = self._labels = torch.empty(0)
         self._low = self._high = torch.empty(0)  # of the reference, by class
         self._classes: set[int] = set()
         self._margin = self._error = 0.0
@@ -168,28 +155,27 @@ class _Counts:
         """Count the images whose class is the first answer, or among the first five."""
         if not bool(answers.isfinite().all()):
             raise CheckError(NOT_FINITE)
-        self._answers, self._labels = answers, labels
         self._has_more = answers.shape[1] > FIRST
         among = answers.topk(min(FIRST, answers.shape[1])).indices == labels[:, None]
         self.images += len(labels)
         self._top1 += int((answers.argmax(1) == labels).sum())
         self._top5 += int(among.any(1).sum())
 
-    def compare(self, reference: Tensor) -> None:
-        """Compare the answers that were added last with those of the network as trained."""
+    def compare(self, answers: Tensor, labels: Tensor, reference: Tensor) -> None:
+        """Compare answers with those of the network as trained, `reference`."""
         if not bool(reference.isfinite().all()):
             raise CheckError(f"{NOT_FINITE} in the network as trained")
-        ours, theirs = self._answers.argmax(1), reference.argmax(1)
+        ours, theirs = answers.argmax(1), reference.argmax(1)
         low, high = reference.amin(0), reference.amax(0)
         is_first = not self._low.numel()
         self._low = low if is_first else torch.minimum(self._low, low)
         self._high = high if is_first else torch.maximum(self._high, high)
         lead = reference.gather(1, theirs[:, None]) - reference.gather(1, ours[:, None])
         self._same += int((ours == theirs).sum())
-        self._before += int((theirs == self._labels).sum())
+        self._before += int((theirs == labels).sum())
         self._classes |= set(theirs.tolist())
         self._margin = max(self._margin, float(lead.max()))
-        self._error = max(self._error, float((self._answers - reference).abs().max()))
+        self._error = max(self._error, float((answers - reference).abs().max()))
 
     def found(self, weights_hash: str, known: Preprocessing) -> Evaluated:
         """All counts; those of a comparison are None without one."""

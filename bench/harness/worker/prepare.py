@@ -28,12 +28,11 @@ from bench.harness.worker.loaded import Checked, Loaded
 from bench.harness.worker.photos import Photos
 from bench.harness.worker.timing import Prepared, StageClock
 from bench.harness.worker.unseen import CALLS, LATER_CALLS, UnseenImages
-from bench.models import cost, forms, user
+from bench.models import cost, forms, preprocessing, user
 from bench.models.dtypes import cast, cast_tensor
 from bench.models.fuse import Fused, fuse_with_notes
+from bench.models.naming import USUAL
 from bench.records import Case, Check, Cost, Passport
-
-USUAL = ("eager", "fp32")  # the setting of the network as trained
 
 
 def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
@@ -95,10 +94,11 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
 
 def _trained(job: Job, original: nn.Module, session: Session) -> Trained:
     """Return what an evaluation compares the case with; in eager fp32, the original with itself."""
-    case = job.case
-    is_itself = forms.find(case.form).is_built and (case.backend, case.precision) == USUAL
-    kept = copy.deepcopy(original)
-    return Trained.of(cast(kept, torch.float32, session.torch_device), is_itself=is_itself)
+    case, network = job.case, None
+    setting = (case.backend, case.precision)
+    if not forms.find(case.form).is_built or setting != (USUAL.backend, USUAL.precision):
+        network = cast(copy.deepcopy(original), torch.float32, session.torch_device)
+    return Trained(preprocessing.of(original), cost.weights_hash(original), network)
 
 
 def _unseen(
