@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 
-from bench.analysis import interval, kinds, stats
+from bench.analysis import commands, interval, kinds, stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded
-from bench.models.naming import allocation, name, without_hash
-from bench.records import DEFAULT, Case, Conditions, Failure, Measurement
+from bench.models.naming import allocation, name
+from bench.records import Case, Conditions, Failure, Measurement
 from bench.text import duration, milliseconds, significant
 
 SHOWN_PROCESSES = 12
@@ -33,7 +32,8 @@ def explain(recorded: Recorded, case: Case) -> list[tuple[str, str]]:
         lines += _of_failure(failure)
     if rounds:
         lines += [*_of_samples(rounds), *_of_machine(recorded, case, rounds)]
-    lines.append(("repeat", _command(case, rounds)))
+    preset = rounds[0].preset if rounds else ""
+    lines.append(("repeat", commands.measure(case, "again", preset, max(len(rounds), 1))))
     return lines
 
 
@@ -207,22 +207,6 @@ def _state(conditions: Sequence[Conditions]) -> Iterator[str]:
     throttles = sorted({why for seen in conditions for why in seen.throttled_by or []})
     if throttles:
         yield f"the clock was throttled by {', '.join(throttles)}"
-
-
-def _command(case: Case, rounds: Sequence[Measurement]) -> str:
-    preset = ["--preset", rounds[0].preset] if rounds else []
-    model, plus, weights = without_hash(case.model).partition("+")
-    entry = Case(model, case.form).name
-    words = ["bench", "run", "--device", case.device, "--models", entry]
-    size = ["--input", case.input] if case.input else ["--resolution", str(case.resolution)]
-    words += ["--batch", str(case.batch), *size]
-    words += ["--backend", case.backend, "--precision", case.precision]
-    words += ["--threads", str(case.threads), *preset, "--rounds", str(max(len(rounds), 1))]
-    for flag, value in (("--allocator", case.allocator), ("--huge-pages", case.huge_pages)):
-        words += [flag, value] if value != DEFAULT else []
-    words += ["--workload", case.workload] if case.trains else []
-    words += ["--weights", weights] if plus else []
-    return shlex.join([*words, "--out", "again"])
 
 
 def _count(number: int, thing: str) -> str:

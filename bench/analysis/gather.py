@@ -22,6 +22,7 @@ class DeviceRecords(NamedTuple):
     that lies in a source, with links resolved; where all are links that lead out of the sources, it
     is the first link. `skipped` are the lines that are no records. `remarks` are sentences about
     the files: lines that several files have, and dates that contradict the order of the lines.
+    `repeats` is the number of lines that several files have.
     """
 
     slug: str
@@ -30,7 +31,13 @@ class DeviceRecords(NamedTuple):
     records: list[Record]
     skipped: list[SkippedLine]
     remarks: list[str]
-    tally: Tally
+    repeats: int
+
+    @property
+    def tally(self) -> Tally:
+        """How many lines a report uses, and why the others are left out."""
+        flawed = sum(_lines(each) for each in self.skipped)
+        return tally(self.records, self.repeats, flawed)
 
     @property
     def is_measured(self) -> bool:
@@ -84,8 +91,6 @@ def gather(sources: Sequence[Path]) -> Gathered:
 def _device(slug: str, files: Sequence[_File], homes: Collection[Path]) -> DeviceRecords:
     pooled = pool([file.records for file in files])
     skipped = [each for file in files for each in file.skipped]
-    flawed = sum(_lines(each) for each in skipped)
-    repeats = sum(each.lines for each in pooled.repeats)
     return DeviceRecords(
         slug=slug,
         folder=_own([file.path.parent for file in files], homes),
@@ -93,7 +98,7 @@ def _device(slug: str, files: Sequence[_File], homes: Collection[Path]) -> Devic
         records=pooled.records,
         skipped=skipped,
         remarks=[*_repeated(files, pooled.repeats), *_disagreements(files)],
-        tally=tally(pooled.records, repeats, flawed),
+        repeats=sum(each.lines for each in pooled.repeats),
     )
 
 

@@ -1,5 +1,8 @@
 """The latency of a case with a 95 % interval that holds for its kinds of processes and for drift.
 
+Its percentiles have such an interval too, of one kind; and one can ask how many rounds would tell
+on which side of a bound either lies.
+
 A process on a CPU causes few page faults in each call, or thousands, and stays so: memory that a
 call gives back must be mapped anew by the next. The kinds differ in speed, so the plain t interval
 is too narrow where few processes were measured, and where a rare kind is among them. The machine's
@@ -26,6 +29,7 @@ from bench.analysis.ratio import kernel_logs
 from bench.analysis.stats import Estimate
 from bench.records import Measurement
 
+MEDIAN = 0.5
 MOST_DRIFT = 1.25  # times the spread of the processes, which is too small while a drift lasts
 
 
@@ -37,7 +41,7 @@ def drift(rounds: Sequence[Measurement]) -> float:
     """
     if len(rounds) < 2 or not all(record.block_compute_s for record in rounds):
         return 0.0
-    return max(statistics.stdev(logs) for logs in kernel_logs(rounds))
+    return max(stats.stdev(logs) for logs in kernel_logs(rounds))
 
 
 def interval(rounds: Sequence[Measurement]) -> Estimate | None:
@@ -73,3 +77,50 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
         [Range(n, e.low, e.high) for n, e in zip(counts, ends, strict=True) if e]
     )
     return Estimate(statistics.fmean(m for kind in found for m in kind.medians_s), low, high)
+
+
+def of_percentile(rounds: Sequence[Measurement], share: float) -> Estimate | None:
+    """The percentile of all iterations in seconds, with an interval from one of each process.
+
+    With s the standard deviation of the logs of the k processes' own percentiles and d the drift
+    as in `interval`, the interval is p * exp(±t(0.975, k - 1) * sqrt(s² / k + d²)). None where all
+    samples are too few for the percentile (`stats.percentile`), for fewer than
+    `stats.FEWEST_PROCESSES`, and where an end leaves the range of floating-point numbers.
+    """
+    point = stats.percentile([s for record in rounds for s in record.samples_s], share)
+    if point is None or len(rounds) < stats.FEWEST_PROCESSES:
+        return None
+    within, common = _variances(_logs_of(rounds, share), rounds)
+    half = stats.t_quantile(len(rounds) - 1) * math.sqrt(within / len(rounds) + common)
+    return stats.around(point, half)
+
+
+def more_rounds(
+    rounds: Sequence[Measurement], found: Estimate | None, bound_s: float, share: float = MEDIAN
+) -> int | None:
+    """How many more rounds would tell on which side of `bound_s` the latency or a percentile lies.
+
+    It is the number after which half of the interval is below |log(point / bound)|, if neither the
+    point nor the spread changes. `found` is the interval that is on record; without one, the
+    answer is the number that gives one. None where stats.MOST_ROUNDS rounds would not tell: the
+    point is too near to the bound, or the drift of the machine alone exceeds the distance.
+    """
+    if found is None:
+        return max(stats.FEWEST_PROCESSES - len(rounds), 1)
+    within, common = _variances(_logs_of(rounds, share), rounds)
+    distance = abs(math.log(found.point / bound_s))
+    for count in range(len(rounds) + 1, stats.MOST_ROUNDS + 1):
+        if stats.t_quantile(count - 1) * math.sqrt(within / count + common) < distance:
+            return count - len(rounds)
+    return None
+
+
+def _logs_of(rounds: Sequence[Measurement], share: float) -> list[float]:
+    """The log of this percentile of each process."""
+    return [math.log(stats.quantile(record.samples_s, share)) for record in rounds]
+
+
+def _variances(logs: Sequence[float], rounds: Sequence[Measurement]) -> tuple[float, float]:
+    """The variance between processes of one kind, and that of the drift, which they share."""
+    within = stats.variance(logs)
+    return within, min(drift(rounds) ** 2, MOST_DRIFT**2 * within)

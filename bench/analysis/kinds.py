@@ -55,7 +55,8 @@ def kinds(rounds: Sequence[Measurement]) -> list[Kind]:
 def variance_within(groups: Sequence[Sequence[float]]) -> float:
     """s² = sum of (x - mean of its group)² / (n - g), for n values in g groups."""
     freedom = sum(map(len, groups)) - len(groups)
-    return sum(statistics.pvariance(each) * len(each) for each in groups) / freedom
+    several = [each for each in groups if len(each) > 1]
+    return sum(stats.variance(each) * (len(each) - 1) for each in several) / freedom
 
 
 class Range(NamedTuple):

@@ -16,7 +16,16 @@ from bench.analysis.verdict import Machine, Quiet, Verdict, judge_case, quiet_of
 from bench.errors import UsageError
 from bench.models import labels, naming
 from bench.models.naming import without_hash
-from bench.records import Case, CaseRecord, Chip, Environment, Failure, Measurement, of_cases
+from bench.records import (
+    Case,
+    CaseRecord,
+    Chip,
+    Environment,
+    Evaluation,
+    Failure,
+    Measurement,
+    of_cases,
+)
 from bench.storage.history import History, history
 from bench.storage.order import environment_ids
 from bench.storage.reader import Flaw
@@ -29,7 +38,8 @@ MEASURE_FIRST = "Measure first: bench run --suite table6 --device cpu --preset q
 class Recorded(msgspec.Struct, frozen=True, dict=True):
     """The records of one device in the environment that was measured last.
 
-    What several cases ask for is computed once, so `records` must not change later.
+    What several cases ask for is computed once, so `records` must not change later. `context` holds
+    the environments of its runs, and the evaluations of the device in any environment.
     """
 
     environment: Environment
@@ -37,6 +47,7 @@ class Recorded(msgspec.Struct, frozen=True, dict=True):
     warnings: list[str] = []
     usable_cpus: dict[str, int] = {}  # by run_id
     unreadable: list[str] = []  # sentences on other devices that could not be read
+    context: list[Environment | Evaluation] = []
 
     @property
     def cases(self) -> list[Case]:
@@ -168,4 +179,11 @@ def _newest(device: DeviceRecords, unreadable: list[str]) -> Recorded | None:
     own = [r for r in measured if r.environment_id == last_id]
     environment = environments[-1] if environments else unknown_environment(own[-1])
     warnings = [*map(str, device.skipped), *device.remarks]
-    return Recorded(environment, own, warnings, usable_cpus(environments), unreadable)
+    return Recorded(
+        environment=environment,
+        records=own,
+        warnings=warnings,
+        usable_cpus=usable_cpus(environments),
+        unreadable=unreadable,
+        context=[*environments, *(r for r in records if isinstance(r, Evaluation))],
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -103,15 +103,24 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
+    """The rows of all cases, with their ranks; see `unranked`."""
+    return ranked(unranked(records, given))
+
+
+def unranked(
+    records: Sequence[Record],
+    given: Sequence[Given] = (),
+    wanted: Callable[[Case], bool] = lambda case: True,
+) -> list[Row]:
     """Rows grouped by environment, in the order in which the cases were first measured.
 
     `given` holds accuracies from the user, in addition to those of the paper, of timm, and of the
-    evaluations among `records`.
+    evaluations among `records`. A case that is not `wanted` has no row.
     """
     given = [*given, *evaluations.accuracies(records)]
     environments = {r.environment_id: r for r in records if isinstance(r, Environment)}
     by_case: dict[tuple[str, str], list[Record]] = {}
-    for record in of_cases(records):
+    for record in filter(lambda each: wanted(each.case), of_cases(records)):
         by_case.setdefault((record.environment_id, record.case_id), []).append(record)
     quiet, cpus = _quiet_states(records), usable_cpus(records)
     rows = [
@@ -119,7 +128,7 @@ def of(records: Sequence[Record], given: Sequence[Given] = ()) -> list[Row]:
         for (environment_id, _), group in by_case.items()
     ]
     order = list(dict.fromkeys(row.environment.environment_id for row in rows))
-    return ranked(sorted(rows, key=lambda row: order.index(row.environment.environment_id)))
+    return sorted(rows, key=lambda row: order.index(row.environment.environment_id))
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:

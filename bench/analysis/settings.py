@@ -46,6 +46,8 @@ def alike(rounds: Sequence[Measurement]) -> list[Measurement]:
     """
     rounds = undisturbed(rounds)
     keys = _keys(rounds)
+    if len(set(keys)) < 2:
+        return list(rounds)
     places = {key: place for place, key in enumerate(keys)}
     sizes = Counter(keys)
     chosen = max(places, key=lambda key: (sizes[key], places[key]), default=None)
@@ -99,7 +101,9 @@ def _common(rounds: Sequence[Measurement]) -> list[str]:
 
 def _keys(rounds: Sequence[Measurement]) -> list[Key]:
     """What must be equal in rounds that are pooled."""
-    names = _common(rounds) if rounds else []
+    if len(rounds) < 2:
+        return [()] * len(rounds)
+    names = _common(rounds)
     return [
         (
             *(record.settings[name] for name in names),

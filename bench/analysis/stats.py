@@ -83,11 +83,26 @@ def summarise(processes: Sequence[Sequence[float]], *, grouped: bool = False) ->
     return Summary(
         latency=statistics.fmean(map(statistics.median, filter(None, processes))),
         mean=statistics.fmean(pooled),
-        std=statistics.stdev(pooled) if len(pooled) > 1 and not grouped else math.nan,
+        std=stdev(pooled) if len(pooled) > 1 and not grouped else math.nan,
         median=statistics.median(pooled),
         samples=len(pooled),
         processes=len(processes),
     )
+
+
+def variance(values: Sequence[float]) -> float:
+    """sum((x - mean)²) / (n - 1), for at least two values.
+
+    It is as exact as floating-point numbers allow, and ten times as fast as `statistics.variance`,
+    which computes with fractions.
+    """
+    mean = statistics.fmean(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def stdev(values: Sequence[float]) -> float:
+    """The square root of the variance."""
+    return math.sqrt(variance(values))
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:
@@ -103,7 +118,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Es
     """
     if len(values) < FEWEST_PROCESSES:
         return None
-    half = t_quantile(len(values) - 1, confidence) * statistics.stdev(values)
+    half = t_quantile(len(values) - 1, confidence) * stdev(values)
     half /= math.sqrt(len(values))
     mean = statistics.fmean(values)
     return Estimate(mean, mean - half, mean + half)
@@ -154,10 +169,16 @@ def percentile(samples: Sequence[float], share: float) -> float | None:
     """
     if not samples or _binomial_cdf(1, len(samples), 1 - share) > TOO_FEW_BEYOND:
         return None
+    return quantile(samples, share)
+
+
+def quantile(samples: Sequence[float], share: float) -> float:
+    """The value at `share` * (n - 1) of the n sorted samples, by linear interpolation."""
     ordered = sorted(samples)
     position = share * (len(ordered) - 1)
     below = int(position)
-    return ordered[below] + (position - below) * (ordered[below + 1] - ordered[below])
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
 def tail(processes: Sequence[Sequence[float]], *, grouped: bool = False) -> Tail:
@@ -239,7 +260,7 @@ def separate_ratio(
     if min(len(base), len(candidate)) < FEWEST_PROCESSES:
         return None
     sides = [[math.log(value) for value in side] for side in (base, candidate)]
-    parts = [statistics.variance(side) / len(side) for side in sides]
+    parts = [variance(side) / len(side) for side in sides]
     difference = statistics.fmean(sides[1]) - statistics.fmean(sides[0])
     weighed = sum(part**2 / (len(s) - 1) for part, s in zip(parts, sides, strict=True))
     freedom = sum(parts) ** 2 / weighed if weighed else min(map(len, sides)) - 1

@@ -56,6 +56,8 @@ def stalls(record: Measurement, usual: Usual | None = None) -> Iterator[Stall]:
     single sample in a round. Without `usual`, it is that of the round alone. A sample is the mean
     of `calls_per_sample` calls.
     """
+    if record.conditions is None or max(record.conditions.idle_s, default=0.0) <= LEAST_S:
+        return
     usual = usual or usual_of([record])
     calls = record.calls_per_sample
     typical_s = min(statistics.median(record.samples_s), usual.typical_s)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from bench.backends import BACKENDS
 from bench.devices import ALIASES, DEVICES
 from bench.devices.allocators import ALLOCATORS
 from bench.devices.huge_pages import HUGE_PAGES
@@ -47,6 +46,8 @@ def models(start: str) -> list[str]:
 
 def backends(_: str) -> list[str]:
     """Return the names of the backends."""
+    from bench.backends import BACKENDS
+
     return list(BACKENDS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import sys
 from typing import Annotated, Any
@@ -12,19 +13,6 @@ import typer
 
 from bench import __version__
 from bench.cli import closed_pipe
-from bench.cli import compare as compare_command
-from bench.cli import doctor as doctor_command
-from bench.cli import evaluate as eval_command
-from bench.cli import explain as explain_command
-from bench.cli import export as export_command
-from bench.cli import list as list_command
-from bench.cli import profile as profile_command
-from bench.cli import report as report_command
-from bench.cli import run as run_command
-from bench.cli import selfcheck as selfcheck_command
-from bench.cli import settle as settle_command
-from bench.cli import train as train_command
-from bench.cli import tune as tune_command
 from bench.cli.console import complain, tell
 from bench.errors import (
     BAD_INPUT,
@@ -42,28 +30,24 @@ WRONG_USE: type[Exception] = next(
     for kind in reversed(typer.BadParameter.__mro__)
     if issubclass(kind, Exception) and hasattr(kind, "show")
 )
+# The module in `bench.cli` and the function of each command, in the order of the help.
+COMMANDS = {
+    "run": ("run", "run"),
+    "settle": ("settle", "settle"),
+    "tune": ("tune", "tune"),
+    "train": ("train", "train"),
+    "eval": ("evaluate", "evaluate"),
+    "profile": ("profile", "profile"),
+    "export": ("export", "export"),
+    "choose": ("choose", "choose"),
+    "report": ("report", "report"),
+    "compare": ("compare", "compare"),
+    "explain": ("explain", "explain"),
+    "selfcheck": ("selfcheck", "selfcheck"),
+    "list": ("list", "list_"),
+    "doctor": ("doctor", "doctor"),
+}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-app = typer.Typer(
-    name="bench",
-    help="Measure vision backbones: which form of which network is fastest on this machine?",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-)
-app.command("run")(run_command.run)
-app.command("settle")(settle_command.settle)
-app.command("tune")(tune_command.tune)
-app.command("train")(train_command.train)
-app.command("eval")(eval_command.evaluate)
-app.command("profile")(profile_command.profile)
-app.command("export")(export_command.export)
-app.command("report")(report_command.report)
-app.command("compare")(compare_command.compare)
-app.command("explain")(explain_command.explain)
-app.command("selfcheck")(selfcheck_command.selfcheck)
-app.command("list")(list_command.list_)
-app.command("doctor")(doctor_command.doctor)
 
 
 def _print_version(wanted: bool) -> None:
@@ -72,7 +56,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _flags(
     version: Annotated[
         bool,
@@ -82,6 +65,25 @@ def _flags(
     ] = False,
 ) -> None:
     """Declare the flags that come before the name of a command."""
+
+
+def app_of(called: str = "") -> typer.Typer:
+    """Return the command line with the command that is called, or all, for the help and the shell.
+
+    Importing all commands takes longer than most questions to a folder of results.
+    """
+    app = typer.Typer(
+        name="bench",
+        help="Measure vision backbones: which form of which network is fastest on this machine?",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+    )
+    app.callback()(_flags)
+    for name in [called] if called in COMMANDS else COMMANDS:
+        module, function = COMMANDS[name]
+        app.command(name)(getattr(importlib.import_module(f"bench.cli.{module}"), function))
+    return app
 
 
 def main() -> None:
@@ -101,6 +103,7 @@ def _call() -> None:
     try:
         _check_arguments(sys.argv[1:])
         try:
+            app = app_of(sys.argv[1] if len(sys.argv) > 1 else "")
             exit_code = app(prog_name="bench", standalone_mode=False)
         finally:
             sys.stdout.flush()  # here, where a full disk and a closed pipe are handled

@@ -1,6 +1,8 @@
 """The intervals of latencies and ratios hold the truth under six models of noise."""
 
 import math
+import random
+import statistics
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ from support.noise_models import (
     looks,
     ratios,
 )
-from support.records import processes, rounds
+from support.records import CASE, measurement, processes, rounds
 
 from bench.analysis import interval, kinds, stats
 
@@ -164,3 +166,63 @@ def test_a_drift_that_explains_all_of_the_spread_makes_the_processes_one():
     assert math.log(wide.high / wide.point) == pytest.approx(
         math.sqrt(1 + interval.MOST_DRIFT**2 * len(FEW)) * math.log(plain.high / plain.point)
     )
+
+
+def of_processes(random_, count, within, drift=0.0):
+    """Rounds with log-normal processes of 200 iterations each; kernels show the drift."""
+    for number in range(1, count + 1):
+        common = random_.gauss(0, drift)
+        centre = math.log(0.01) + random_.gauss(0, within) + common
+        samples = [math.exp(random_.gauss(centre, 0.05)) for _ in range(200)]
+        kernel = [1e-3 * math.exp(common)]
+        kernels = {"block_compute_s": kernel, "block_memory_s": kernel} if drift else {}
+        yield measurement(CASE, number, samples_s=samples, **kernels)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.95])
+def test_the_interval_of_a_percentile_covers_that_of_all_processes(share):
+    """The truth is the percentile of the mixture, exp(m + z * sqrt(s² + 0.05²))."""
+    random_ = random.Random(3)
+    within, trials, held = 0.03, 200, 0
+    spread = math.sqrt(within**2 + 0.05**2)
+    truth = 0.01 * math.exp(statistics.NormalDist().inv_cdf(share) * spread)
+    for _ in range(trials):
+        found = interval.of_percentile(list(of_processes(random_, 6, within)), share)
+        held += found.low <= truth <= found.high
+    assert 0.90 <= held / trials <= 0.99
+
+
+def test_the_rounds_that_would_tell_do_tell():
+    random_ = random.Random(5)
+    told = 0
+    for _ in range(60):
+        rounds_ = list(of_processes(random_, 4, 0.03))
+        found = interval.interval(rounds_)
+        bound = found.point * 1.02
+        if found.high < bound:
+            continue
+        more = interval.more_rounds(rounds_, found, bound)
+        assert more is not None
+        latencies = [statistics.median(record.samples_s) for record in rounds_]
+        scale = statistics.stdev(map(math.log, latencies))
+        count = 4 + more
+        assert stats.t_quantile(count - 1) * scale / math.sqrt(count) < math.log(
+            bound / found.point
+        )
+        fewer = stats.t_quantile(count - 2) * scale / math.sqrt(count - 1)
+        assert more == 1 or fewer >= math.log(bound / found.point)
+        told += 1
+    assert told > 20
+
+
+def test_where_the_drift_exceeds_the_distance_no_number_of_rounds_tells():
+    rounds_ = list(of_processes(random.Random(1), 5, 0.0, drift=0.05))
+    found = interval.interval(rounds_)
+    assert interval.more_rounds(rounds_, found, found.point * 1.01) is None
+    assert interval.more_rounds(rounds_, found, found.point * 3) == 1
+
+
+def test_without_an_interval_the_rounds_are_those_that_give_one():
+    rounds_ = list(of_processes(random.Random(1), 2, 0.03))
+    assert interval.more_rounds(rounds_, None, 0.01) == 1
+    assert interval.of_percentile(rounds_, 0.5) is None

@@ -14,7 +14,7 @@ def fail():
 
 
 def called(monkeypatch, command):
-    monkeypatch.setattr(entry_point, "app", lambda **_: command())
+    monkeypatch.setattr(entry_point, "app_of", lambda _: lambda **_: command())
     monkeypatch.setattr(sys, "argv", ["bench"])
     entry_point._call()
 

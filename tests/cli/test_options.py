@@ -9,7 +9,7 @@ from support.records import ENVIRONMENT, measurement
 from support.results import write
 from typer.testing import CliRunner
 
-from bench.cli.entry_point import app
+from bench.cli.entry_point import app_of
 from bench.cli.options import with_options
 from bench.cli.profile import ProfileOptions
 from bench.cli.run import RunOptions
@@ -94,7 +94,7 @@ def test_the_shell_completes_models_suites_presets_devices_and_flags():
     ):
         environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line}
         environment["COMP_CWORD"] = str(len(line.split()) - 1)
-        done = CliRunner().invoke(app, [], prog_name="bench", env=environment)
+        done = CliRunner().invoke(app_of(), [], prog_name="bench", env=environment)
         assert expected in done.output.split()
 
 
@@ -110,5 +110,5 @@ def test_the_shell_completes_the_cases_on_record(tmp_path, monkeypatch):
     ):
         environment = {"_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": line}
         environment["COMP_CWORD"] = str(len(line.split()) - 1)
-        done = CliRunner().invoke(app, [], prog_name="bench", env=environment)
+        done = CliRunner().invoke(app_of(), [], prog_name="bench", env=environment)
         assert done.output.split() == expected

@@ -9,7 +9,7 @@ import typer
 from support.jetson_trees import NANO_MODES
 from support.paths import ROOT
 
-from bench.cli.entry_point import app
+from bench.cli.entry_point import app_of
 from bench.models.naming import network_title
 from bench.text import significant
 
@@ -20,7 +20,7 @@ LINES = 170
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"`([^`]+)`")
 TESTS = re.compile(r"\b(?:tests/)?((?:\w+/)+test_\w+\.py)")
-GROUP = typer.main.get_command(app)
+GROUP = typer.main.get_command(app_of())
 USAGE_ERROR = typer.BadParameter.__base__  # a class of click, or of the copy of click in typer
 
 

@@ -9,7 +9,7 @@ from support.paths import ROOT
 from support.requirements import needed_by
 from typer.main import get_command
 
-from bench.cli.entry_point import app
+from bench.cli.entry_point import app_of
 from bench.devices import installation
 from bench.diagnostics import doctor
 
@@ -106,7 +106,9 @@ def test_a_first_contact_is_one_call_of_selfcheck(called, device):
     name = {"cuda": "first_contact_gpu", "orin": "first_contact_orin"}[device]
     (command,) = [each for each in called(name).ran if noxfile.TRY_NUMPY not in each]
     assert command[1:4] == ("-m", "bench", "selfcheck")
-    context = get_command(app).commands["selfcheck"].make_context("selfcheck", list(command[4:]))
+    context = (
+        get_command(app_of()).commands["selfcheck"].make_context("selfcheck", list(command[4:]))
+    )
     assert (context.params["device"], context.params["hardware"]) == (device, True)
     assert not context.params["every"]
 

@@ -17,7 +17,7 @@ from bench.cli import entry_point
 from support import command
 from support.attack import plain_reader, stores
 
-COMMANDS = typer.main.get_command(entry_point.app)  # making it takes longer than most commands
+COMMANDS = typer.main.get_command(entry_point.app_of())  # making it takes longer than most commands
 TALLY = re.compile(r"(\d+) lines? of results, (?:all used|(\d+) used; left out: (.*?)\.$)", re.M)
 COUNT = re.compile(r"(\d+) \(([^)]*)\)")
 FORMULAS = tuple("=+-@\t\r")
@@ -44,7 +44,7 @@ def attacked(root: Path, attack: stores.Attack) -> list[tuple[str, str]]:
     before = _contents(root)
     known = {slug: plain_reader.Store(files) for slug, files in _by_slug(folders).items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entry_point, "app", COMMANDS)
+        patch.setattr(entry_point, "app_of", lambda _: COMMANDS)
         if not attack.figures:
             patch.setattr(report, "FIGURES", ())
         findings = [*_reported(root, folders, known), *_asked(root, folders[0], attack, known)]

@@ -1,0 +1,177 @@
+"""What is known of one quantity of a case: a value with its interval, or the reason for none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bench.analysis import interval, stats
+from bench.analysis.rows import Row
+from bench.analysis.stats import Estimate
+from bench.models.naming import USUAL
+from bench.records import Measurement
+from bench.text import MEGA, significant
+
+FP32_ONLY = "its published accuracy is of fp32"
+
+
+class Figure(NamedTuple):
+    """A value in SI units (top-1 in per cent) that lies between `low` and `high`.
+
+    `point` is None where nothing is known; `missing` says why. The ends are infinite where there is
+    no interval, and equal where the value is exact. `source` says where an accuracy comes from.
+    """
+
+    point: float | None
+    low: float = -math.inf
+    high: float = math.inf
+    missing: str = ""
+    source: str = ""
+
+
+class Quantity(NamedTuple):
+    """A quantity that a budget may limit.
+
+    `flag` is the command line's, `title` the column of a table. A value in `unit` is the value in
+    SI units divided by `scale`. `at_least`: a budget gives its smallest value, not its largest.
+    `share` is the percentile of the iterations that it is, if it is a latency. `of` takes a row and
+    the name of a data set.
+    """
+
+    name: str
+    flag: str
+    title: str
+    unit: str
+    scale: float
+    of: Callable[[Row, str], Figure]
+    at_least: bool = False
+    share: float | None = None
+
+    def text(self, value: float) -> str:
+        """`20.3 ms`."""
+        return f"{significant(value / self.scale)} {self.unit}"
+
+
+def missing(why: str) -> Figure:
+    """A figure of which nothing is known."""
+    return Figure(None, missing=why)
+
+
+def _of_estimate(found: Estimate) -> Figure:
+    return Figure(*found)
+
+
+def _timed(read: Callable[[Row], Figure]) -> Callable[[Row, str], Figure]:
+    """What reads a row that was measured, and whose numbers count."""
+
+    def of(row: Row, dataset: str) -> Figure:
+        if row.failure:
+            return missing(f"failed at {row.failure.stage}: {row.failure.error}")
+        if row.verdict and row.verdict.level == "INVALID":
+            return missing(f"the verdict is {row.verdict.text}")
+        return read(row)
+
+    return of
+
+
+def _latency(row: Row) -> Figure:
+    if row.interval:
+        return _of_estimate(row.interval)
+    return Figure(row.typical_s, 0.0)
+
+
+def _percentile(share: float) -> Callable[[Row], Figure]:
+    def of(row: Row) -> Figure:
+        if any(record.calls_per_sample > 1 for record in row.rounds):
+            return missing("calls are too short to be timed one by one")
+        samples = [sample for record in row.rounds for sample in record.samples_s]
+        point = stats.percentile(samples, share)
+        if point is None:
+            return missing(f"{len(samples)} iterations are too few for p{100 * share:.0f}")
+        found = interval.of_percentile(row.rounds, share)
+        return _of_estimate(found) if found else Figure(point, 0.0)
+
+    return of
+
+
+def _memory(row: Row) -> Figure:
+    known = [b for r in row.rounds if (b := r.cost.peak_memory_bytes) is not None]
+    if not known:
+        return missing("the peak memory is not on record")
+    return Figure(float(max(known)), float(min(known)), float(max(known)))
+
+
+def _load(row: Row) -> Figure:
+    seconds = [record.stages_s.load + record.stages_s.first for record in row.rounds]
+    return _mean(seconds)
+
+
+def _power(row: Row) -> Figure:
+    """The mean of all samples of the steady loop, which a run has in one round of a case."""
+    known = [watts for r in row.rounds if r.telemetry for watts in r.telemetry.power_w]
+    return _mean(known) if known else missing(_why_unseen(row.rounds, "power"))
+
+
+def _energy(row: Row) -> Figure:
+    """Power times seconds per image, so its relative interval is that of the latency."""
+    joules, latency = row.gpu.energy_per_image_j, _latency(row)
+    if joules is None or latency.point is None:
+        return missing(_why_unseen(row.rounds, "energy"))
+    scale = joules / latency.point
+    return Figure(joules, scale * latency.low, scale * latency.high)
+
+
+def _why_unseen(rounds: Sequence[Measurement], name: str) -> str:
+    reasons = [
+        f"{sensor}: {why}"
+        for record in rounds
+        if record.telemetry
+        for sensor, why in record.telemetry.missing.items()
+        if sensor.startswith(name)
+    ]
+    return reasons[0] if reasons else f"this device has no sensor of {name}"
+
+
+def _mean(values: Sequence[float]) -> Figure:
+    """The mean of values with its t interval, which never falls below 0."""
+    found = stats.mean_interval(values)
+    if found is None:
+        return Figure(sum(values) / len(values), 0.0)
+    return Figure(found.point, max(found.low, 0.0), found.high)
+
+
+def _top1(row: Row, dataset: str) -> Figure:
+    known = row.accuracy(dataset)
+    if known is None:
+        return missing(f"no top-1 on {dataset} at {row.case.resolution} pixels is known")
+    if known.source in ("paper", "timm") and row.case.precision not in (USUAL.precision, "tf32"):
+        return missing(f"{FP32_ONLY}, not of {row.case.precision}")
+    low = known.top1 if known.low is None else known.low
+    high = known.top1 if known.high is None else known.high
+    source = known.detail if known.source == "measured" else known.source
+    return Figure(known.top1, low, high, source=source)
+
+
+def _latency_at(name: str, share: float) -> Quantity:
+    return Quantity(
+        name, "--max-latency", name, "ms", 1e-3, _timed(_percentile(share)), share=share
+    )
+
+
+LATENCY = Quantity("latency", "--max-latency", "latency", "ms", 1e-3, _timed(_latency), share=0.5)
+TOP1 = Quantity("top1", "--min-top1", "top-1", "%", 1.0, _top1, at_least=True)
+ENERGY = Quantity("energy", "", "energy per image", "mJ", 1e-3, _timed(_energy))
+QUANTITIES = {
+    each.name: each
+    for each in (
+        LATENCY,
+        *(_latency_at(f"p{percent}", percent / 100) for percent in (90, 95, 99)),
+        TOP1,
+        Quantity("memory", "--max-memory", "peak memory", "MB", MEGA, _timed(_memory)),
+        Quantity("power", "--max-power", "power", "W", 1.0, _timed(_power)),
+        Quantity("load", "--max-load", "load", "s", 1.0, _timed(_load)),
+        ENERGY,
+    )
+}
+OBJECTIVES = (LATENCY.name, TOP1.name, ENERGY.name)
