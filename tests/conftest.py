@@ -100,3 +100,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory):
+    """Return a browser for the tests of pages."""
+    from support import browser
+
+    with browser.started(tmp_path_factory.mktemp("profile")) as found:
+        yield found

@@ -16,7 +16,7 @@ __all__ = ["Claim", "render"]
 
 SCRIPTS = (
     *("base.js", "choose.js", "address.js", "plot.js", "names.js", "table.js", "save.js"),
-    *("bars.js", "page.js"),
+    *("budget.js", "bars.js", "page.js"),
 )
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,12 +19,11 @@ from bench.report.devices import DeviceResults
 from bench.report.figures.canvas import PALE
 from bench.report.figures.figure5 import CATEGORY_COLOURS, HATCHES, segments, terms, titles
 from bench.report.gather import Reading
+from bench.report.page import budget
 from bench.report.page.answers import answers
+from bench.report.page.columns import Json, column, columns, rounded
 from bench.text import facts, in_script
 
-DIGITS = 6
-
-Json = dict[str, object]
 Numbered = list[tuple[int, Row]]
 
 
@@ -49,7 +47,8 @@ def encoded(devices: Sequence[DeviceResults], claims: Sequence[Claim], reading: 
     rows = [(number, row) for number, device in enumerate(devices) for row in device.rows]
     content: Json = {
         "devices": [_device(device) for device in devices],
-        "rows": _columns([_line(number, row) for number, row in rows]),
+        "rows": columns([_line(number, row) for number, row in rows]),
+        "budget": budget.of(devices, rows),
         "answers": [msgspec.to_builtins(each) for each in answers(devices)],
         "accuracies": _accuracies(rows),
         "profiles": [panel for n, device in enumerate(devices) for panel in _panels(n, device)],
@@ -152,9 +151,9 @@ def _accuracies(rows: Numbered) -> list[Json]:
         found.append(
             {
                 "name": DATASETS.get(dataset, dataset),
-                "top1": _column([each.top1 if each else None for each in known]),
-                "source": _column(sources),
-                "more": _column([bool(each and each.more_data) for each in known]),
+                "top1": column([each.top1 if each else None for each in known]),
+                "source": column(sources),
+                "more": column([bool(each and each.more_data) for each in known]),
             }
         )
     return found
@@ -176,9 +175,9 @@ def _panels(number: int, device: DeviceResults) -> Iterator[Json]:
             "bars": [
                 {
                     "name": title,
-                    "latency": _rounded(profile.waterfall.plain_s),
+                    "latency": rounded(profile.waterfall.plain_s),
                     "segments": [
-                        (term, _rounded(left), _rounded(width))
+                        (term, rounded(left), rounded(width))
                         for term, left, width in segments(profile)
                     ],
                     "doubts": summary.doubts(profile),
@@ -204,23 +203,3 @@ def _terms(devices: Sequence[DeviceResults]) -> list[Json]:
         {"term": term, "colour": CATEGORY_COLOURS[term], "hatch": HATCHES.get(term, "")[:1]}
         for term in terms(every)
     ]
-
-
-def _columns(lines: Sequence[Json]) -> Json:
-    return {key: _column([line[key] for line in lines]) for key in lines[0]} if lines else {}
-
-
-def _column(values: Sequence[object]) -> object:
-    """Numbers unchanged; strings as `values`, each once, and `at`, the index of each row."""
-    if not any(isinstance(value, str) for value in values):
-        return [_rounded(value) for value in values]
-    place: dict[object, int] = {}
-    at = [None if value is None else place.setdefault(value, len(place)) for value in values]
-    return {"values": list(place), "at": at}
-
-
-def _rounded(value: object) -> object:
-    """A float with the digits of the CSV; nan and infinity become None."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

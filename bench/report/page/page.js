@@ -126,6 +126,7 @@ function start() {
     reveal('answers');
     buildAnswers();
   }
+  if (groups.length) reveal('budget');
   buildDevices();
   reveal('devices');
   if (rows.length) {
@@ -138,12 +139,15 @@ function start() {
     buildChoosers();
     setAccuracies();
     buildTable();
+    if (groups.length) buildBudget();
     rememberOpening();
     readAddress();
     setAccuracies();
+    if (groups.length) changedBudget();
     addEventListener('hashchange', () => {
       readAddress();
       setAccuracies();
+      if (groups.length) changedBudget();
       update();
     });
   }
