@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.paths import MEASURED
 
 import bench
 
@@ -86,6 +87,11 @@ assert not heavy, heavy
         (["list", "models"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["list", "suites"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["report", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
+        (["choose", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
+        (
+            ["choose", "--in", str(MEASURED.parents[1])],
+            {"torch", "timm", "pandas", "matplotlib", *RUNTIMES},
+        ),
         (["train", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["run", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["selfcheck", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),

@@ -38,17 +38,17 @@ class Judged(msgspec.Struct, frozen=True):
         if self.figure.point is None:
             return Standing.UNMEASURED
         if self.limit is None:
-            return Standing.FITS
+            return Standing.UNMEASURED if self.figure.missing else Standing.FITS
         low, high, bound = self.figure.low, self.figure.high, self.limit.bound
-        fits, lost = (
-            (low >= bound, high < bound)
-            if self.limit.of.at_least
-            else (
-                high <= bound,
-                low > bound,
-            )
-        )
-        return Standing.FITS if fits else Standing.LOST if lost else Standing.OPEN
+        if self.limit.of.at_least:
+            fits, lost = low >= bound, high < bound
+        else:
+            fits, lost = high <= bound, low > bound
+        if lost:
+            return Standing.LOST
+        if self.figure.missing:
+            return Standing.UNMEASURED
+        return Standing.FITS if fits else Standing.OPEN
 
     @property
     def excess(self) -> float:
@@ -185,14 +185,18 @@ def _entry(several: Sequence[Candidate], budget: Budget) -> Entry:
 
 
 def _order(each: Candidate, budget: Budget) -> tuple[float, ...]:
-    """LOST by how far the decisive limit is exceeded; others by the objective, then by latency."""
+    """LOST by how far the decisive limit is exceeded; others by the objective, then by latency.
+
+    Where the objective has no interval, the candidate comes after those with one.
+    """
     latency = each.row.typical_s or math.inf
     if each.standing is Standing.LOST:
         return (each.decisive.excess, latency)
     value = each.objective.point
     if value is None:
-        return (math.inf, latency)
-    return (-value if QUANTITIES[budget.objective].at_least else value, latency)
+        return (False, math.inf, latency)
+    sign = -1 if QUANTITIES[budget.objective].at_least else 1
+    return (each.objective.is_rough, sign * value, latency)
 
 
 def _beside_winner(entries: Sequence[Entry], budget: Budget) -> list[Entry]:

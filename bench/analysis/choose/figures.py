@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,14 +14,19 @@ from bench.models.naming import USUAL
 from bench.records import Measurement
 from bench.text import MEGA, significant
 
-FP32_ONLY = "its published accuracy is of fp32"
+ROUGHLY = (
+    2.0  # the factor within which a value of too few processes for an interval is taken to lie
+)
+BETTER_THAN_FP32 = 0.5  # percentage points by which the top-1 of another precision may be higher
 
 
 class Figure(NamedTuple):
     """A value in SI units (top-1 in per cent) that lies between `low` and `high`.
 
-    `point` is None where nothing is known; `missing` says why. The ends are infinite where there is
-    no interval, and equal where the value is exact. `source` says where an accuracy comes from.
+    `point` is None where nothing is known; `missing` says why. With a point, `missing` says why the
+    value may be lower than any, so that only `high` counts. The ends are equal where the value is
+    exact. `is_rough`: they are no interval, but a factor of ROUGHLY, since there are too few
+    processes. `source` says where an accuracy comes from.
     """
 
     point: float | None
@@ -28,6 +34,7 @@ class Figure(NamedTuple):
     high: float = math.inf
     missing: str = ""
     source: str = ""
+    is_rough: bool = False
 
 
 class Quantity(NamedTuple):
@@ -58,8 +65,13 @@ def missing(why: str) -> Figure:
     return Figure(None, missing=why)
 
 
-def _of_estimate(found: Estimate) -> Figure:
-    return Figure(*found)
+def _of_estimate(found: Estimate | None, point: float | None) -> Figure:
+    """The figure of an estimate; without one, roughly that of the point."""
+    if found:
+        return Figure(*found)
+    if point is None:
+        return missing("nothing is on record")
+    return Figure(point, point / ROUGHLY, point * ROUGHLY, is_rough=True)
 
 
 def _timed(read: Callable[[Row], Figure]) -> Callable[[Row, str], Figure]:
@@ -76,9 +88,7 @@ def _timed(read: Callable[[Row], Figure]) -> Callable[[Row, str], Figure]:
 
 
 def _latency(row: Row) -> Figure:
-    if row.interval:
-        return _of_estimate(row.interval)
-    return Figure(row.typical_s, 0.0)
+    return _of_estimate(row.interval, row.typical_s)
 
 
 def _percentile(share: float) -> Callable[[Row], Figure]:
@@ -89,8 +99,7 @@ def _percentile(share: float) -> Callable[[Row], Figure]:
         point = stats.percentile(samples, share)
         if point is None:
             return missing(f"{len(samples)} iterations are too few for p{100 * share:.0f}")
-        found = interval.of_percentile(row.rounds, share)
-        return _of_estimate(found) if found else Figure(point, 0.0)
+        return _of_estimate(interval.of_percentile(row.rounds, share), point)
 
     return of
 
@@ -119,7 +128,8 @@ def _energy(row: Row) -> Figure:
     if joules is None or latency.point is None:
         return missing(_why_unseen(row.rounds, "energy"))
     scale = joules / latency.point
-    return Figure(joules, scale * latency.low, scale * latency.high)
+    low, high = scale * latency.low, scale * latency.high
+    return Figure(joules, low, high, is_rough=latency.is_rough)
 
 
 def _why_unseen(rounds: Sequence[Measurement], name: str) -> str:
@@ -137,7 +147,7 @@ def _mean(values: Sequence[float]) -> Figure:
     """The mean of values with its t interval, which never falls below 0."""
     found = stats.mean_interval(values)
     if found is None:
-        return Figure(sum(values) / len(values), 0.0)
+        return _of_estimate(None, statistics.fmean(values))
     return Figure(found.point, max(found.low, 0.0), found.high)
 
 
@@ -146,7 +156,8 @@ def _top1(row: Row, dataset: str) -> Figure:
     if known is None:
         return missing(f"no top-1 on {dataset} at {row.case.resolution} pixels is known")
     if known.source in ("paper", "timm") and row.case.precision not in (USUAL.precision, "tf32"):
-        return missing(f"{FP32_ONLY}, not of {row.case.precision}")
+        why = f"its top-1 in {row.case.precision} is not known; in fp32 it is {known.top1:.1f} %"
+        return Figure(known.top1, 0.0, known.top1 + BETTER_THAN_FP32, why, "of fp32")
     low = known.top1 if known.low is None else known.low
     high = known.top1 if known.high is None else known.high
     source = known.detail if known.source == "measured" else known.source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -112,5 +111,7 @@ def _entry(entry: Entry, folder: str) -> dict[str, object]:
 
 
 def _figure(figure: Figure) -> list[float | None] | None:
-    ends = (end if math.isfinite(end) else None for end in (figure.low, figure.high))
-    return None if figure.point is None else [figure.point, *ends]
+    if figure.point is None:
+        return None
+    is_known = not (figure.is_rough or figure.missing)
+    return [figure.point, *((figure.low, figure.high) if is_known else (None, None))]

@@ -53,7 +53,7 @@ def value(figure: Figure, of: Quantity) -> str:
     if figure.point is None:
         return NOTHING
     text = of.text(figure.point)
-    if math.isfinite(figure.high) and figure.low < figure.high:
+    if not (figure.is_rough or figure.missing) and figure.low < figure.high:
         ends = (significant(end / of.scale) for end in (figure.low, figure.high))
         text += f" ({' to '.join(ends)})"
     return f"{text} ({figure.source})" if figure.source else text
@@ -69,7 +69,7 @@ def reason(entry: Entry) -> str:
     said = f"{of.title} {value(judged.figure, of)}"
     if standing is Standing.LOST:
         return f"{said}: {_by_how_much(judged)}"
-    if math.isinf(judged.figure.high):
+    if judged.figure.is_rough:
         return f"{said}, without an interval"
     return f"{said}, and the limit is {of.text(judged.limit.bound)}"
 
@@ -92,7 +92,7 @@ def more_rounds(entry: Entry) -> int | None:
     limit, found = judged.limit, judged.figure
     if limit is None or limit.of.share is None or found.point is None:
         return None
-    known = Estimate(found.point, found.low, found.high) if math.isfinite(found.high) else None
+    known = None if found.is_rough else Estimate(found.point, found.low, found.high)
     rounds = entry.candidate.row.rounds
     return interval.more_rounds(rounds, known, limit.bound, limit.of.share)
 

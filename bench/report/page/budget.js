@@ -13,13 +13,14 @@ const figureOf = (quantity, row) => ({
   low: quantity.lows[row] ?? -Infinity,
   high: quantity.highs[row] ?? Infinity,
   missing: decode(quantity.missing)[row],
+  rough: quantity.rough[row],
 });
 
-function standingOf({ point, low, high }, bound, atLeast) {
+function standingOf({ point, low, high, missing }, bound, atLeast) {
   if (point === null) return 2;
-  if (bound === null) return 0;
-  if (atLeast ? low >= bound : high <= bound) return 0;
-  return (atLeast ? high < bound : low > bound) ? 3 : 1;
+  if (bound !== null && (atLeast ? high < bound : low > bound)) return 3;
+  if (missing) return 2;
+  return bound === null || (atLeast ? low >= bound : high <= bound) ? 0 : 1;
 }
 
 /** By what factor a value exceeds its limit; of top-1, the share of errors. */
@@ -42,11 +43,13 @@ function judged(row, limits, by) {
   const value = objective.point === null ? Infinity : objective.point * (by.at_least ? -1 : 1);
   const latency = quantityOf(LATENCY).points[row] ?? Infinity;
   return { row, standing, decisive, objective,
-    order: [standing === 3 ? decisive.excess : value, latency] };
+    order: standing === 3 ? [decisive.excess, latency] : [Number(objective.rough), value, latency] };
 }
 
-const inOrder = (one, other) => (
-  one.order[0] === other.order[0] ? one.order[1] - other.order[1] : one.order[0] - other.order[0]);
+function inOrder(one, other) {
+  const place = one.order.findIndex((value, i) => value !== other.order[i]);
+  return place < 0 ? 0 : one.order[place] - other.order[place];
+}
 
 /** Each network by its best row: a list for each standing, in order. */
 function decide(members, limits, by) {
@@ -68,10 +71,10 @@ function decide(members, limits, by) {
 }
 
 /** `20.3 ms (19.8 to 20.9)`. */
-function valueOf(quantity, { point, low, high }) {
+function valueOf(quantity, { point, low, high, missing, rough }) {
   if (point === null) return '–';
   const [shown, ...ends] = [point, low, high].map((each) => significant(each / quantity.scale));
-  const between = Number.isFinite(high) && low < high ? ` (${ends.join(' to ')})` : '';
+  const between = !rough && !missing && low < high ? ` (${ends.join(' to ')})` : '';
   return `${shown} ${quantity.unit}${between}`;
 }
 
@@ -79,9 +82,7 @@ function reasonOf({ standing, decisive }) {
   const { quantity, bound, figure, excess } = decisive;
   if (standing === 2) return figure.missing;
   const said = `${quantity.title} ${valueOf(quantity, figure)}`;
-  if (standing === 1) {
-    return Number.isFinite(figure.high) ? `${said} holds the limit` : `${said}, without an interval`;
-  }
+  if (standing === 1) return said + (figure.rough ? ', without an interval' : ' holds the limit');
   return quantity.at_least ? `${said}: ${significant(bound - figure.point, 2)} points too low`
     : `${said}: ${significant(excess)} times the limit`;
 }

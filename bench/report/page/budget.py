@@ -103,6 +103,7 @@ def _quantity(quantity: Quantity, dataset: str, rows: Sequence[Row]) -> Json | N
         "lows": column([each.low for each in figures]),
         "highs": column([each.high for each in figures]),
         "missing": column([each.missing or None for each in figures]),
+        "rough": column([each.is_rough for each in figures]),
     }
 
 

@@ -39,12 +39,13 @@ def test_networks_stand_by_their_intervals():
         *steady("convnext_t", 20.0),
         *steady("swin_t", 30.0),
         *rounds("deit_s", latencies_ms=[15.0, 25.0], **OBSERVED),
+        *rounds("resnet101", latencies_ms=[50.0], **OBSERVED),
         *rounds("vit_b", latencies_ms=[17.0, 19.0, 22.0], **OBSERVED),
     ]
     found = decided(records, ("--max-latency", "21ms"))
     assert networks(found.fits) == ["resnet50", "convnext_t"]
     assert networks(found.open) == ["vit_b", "deit_s"]
-    assert networks(found.lost) == ["swin_t"]
+    assert networks(found.lost) == ["swin_t", "resnet101"]  # more than twice the limit
     assert words.reason(found.lost[0]).endswith("1.43 times the limit")
     assert [words.more_rounds(each) for each in found.open] == [9, 1]  # t(11) * 0.13 / sqrt(12)
 
@@ -163,8 +164,6 @@ def drawn_store(random_):
 
 
 def interval_of(values):
-    if len(values) < 3:
-        return (0.0, math.inf)
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     half = scipy_stats.t.ppf(0.975, len(values) - 1) * deviation / math.sqrt(len(values))
     return (mean - half, mean + half)
@@ -173,19 +172,20 @@ def interval_of(values):
 def facts_of(several):
     """For each quantity of a case, (point, low, high), or None."""
     medians = [statistics.median(record.samples_s) for record in several]
-    log_low, log_high = interval_of([math.log(median) for median in medians])
-    centre = statistics.fmean(math.log(median) for median in medians)
-    mean = statistics.fmean(medians)
-    known = len(medians) >= 3
-    low = mean * math.exp(log_low - centre) if known else 0.0
-    high = mean * math.exp(log_high - centre) if known else math.inf
+    mean, logs = statistics.fmean(medians), [math.log(median) for median in medians]
+    low, high, known = mean / 2, mean * 2, len(medians) >= 3
+    if known:
+        ends = interval_of(logs)
+        low, high = (mean * math.exp(end - statistics.fmean(logs)) for end in ends)
     memory = several[0].cost.peak_memory_bytes
+    typical_s = statistics.fmean(record.stages_s.load for record in several)
     loads = [record.stages_s.load for record in several]
     published = [a for a in accuracy.of(several[0].case.model, 224) if a.dataset == "imagenet1k"]
     return {
+        "processes": len(medians),
         "latency": (mean, low, high),
         "memory": None if memory is None else (memory, memory, memory),
-        "load": (statistics.fmean(loads), *interval_of(loads)),
+        "load": (typical_s, *(interval_of(loads) if known else (typical_s / 2, typical_s * 2))),
         "top1": (published[0].top1,) * 3 if published else None,
     }
 
@@ -212,8 +212,11 @@ def judge(known, asked, by):
         (s for s in ("does not fit", "not measured", "cannot be told") if s in dict(states)), "fits"
     )
     value = known[by][0] * (-1 if by == "top1" else 1) if known[by] else math.inf
+    is_rough = by == "latency" and known["processes"] < 3
     excess = max((factor for state, factor in states if state == worst), default=0.0)
-    return worst, (excess if worst == "does not fit" else value, known["latency"][0])
+    if worst == "does not fit":
+        return worst, (excess, known["latency"][0])
+    return worst, (is_rough, value, known["latency"][0])
 
 
 def brute_force(facts, asked, by):
@@ -269,4 +272,4 @@ def test_a_thousand_random_budgets_agree_with_brute_force():
                 )
                 assert [each.case.case_id for each in entries] == [case for _, case in expected]
                 states[standing] += len(entries)
-    assert min(states.values()) > 1000
+    assert min(states.values()) > 500

@@ -22,9 +22,10 @@ def test_a_latency_has_the_interval_of_its_processes():
     assert 0.009 < found.low < found.point < found.high < 0.0112
 
 
-def test_two_processes_have_a_latency_that_may_be_anything():
+def test_two_processes_have_a_latency_within_a_factor():
     found = figure("latency", rounds("resnet50", latencies_ms=[10.0, 10.2]))
-    assert (found.point, found.low, found.high) == (pytest.approx(0.0101), 0.0, math.inf)
+    assert found[:3] == pytest.approx((0.0101, 0.0101 / 2, 0.0101 * 2))
+    assert found.is_rough
 
 
 def test_a_percentile_needs_its_iterations():
@@ -91,7 +92,8 @@ def test_a_published_accuracy_is_exact_and_of_fp32():
     assert found.low == found.point == found.high
     assert found.source == "paper"
     other = figure("top1", [timed("resnet50", precision="int8")])
-    assert other.missing == "its published accuracy is of fp32, not of int8"
+    assert other.missing == "its top-1 in int8 is not known; in fp32 it is 77.2 %"
+    assert (other.low, other.high) == (0.0, found.point + 0.5)
     assert "no top-1 on cifar10" in figure("top1", [timed("resnet50")], "cifar10").missing
 
 
