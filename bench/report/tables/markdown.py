@@ -40,6 +40,9 @@ TEXT_COLUMNS = (
     "Candidate",
     "Other",
     "Fate",
+    "Point",
+    "Reference",
+    "What changed",
 )
 
 
