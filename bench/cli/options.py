@@ -177,8 +177,9 @@ class Options:
     batch: Annotated[
         str | None,
         typer.Option(
-            metavar="N,N",
-            help="Images per call. Batch 1 gives the latency, a large batch the throughput.  "
+            metavar="N,N|N..M",
+            help="Images per call. Batch 1 gives the latency, a large batch the throughput; `bench "
+            "run --batch 1..128` takes the sizes that the curve between them needs.  "
             "[default: 1,128]",
         ),
     ] = None

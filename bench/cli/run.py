@@ -11,6 +11,7 @@ import typer
 from bench.analysis.profile.recorded import ProfileHistory
 from bench.cli.choice import choose
 from bench.cli.console import progress_console, tell_json
+from bench.cli.curve import doubled, measure_curve, span_of, tell_curves
 from bench.cli.forecast import forecast, progress_of
 from bench.cli.live_table import LiveTable
 from bench.cli.options import Options, patience_option, with_options
@@ -53,6 +54,9 @@ class RunOptions(Options):
 def run(options: RunOptions) -> int:
     """Measure networks. The same command resumes a run that was stopped."""
     console = progress_console(to_stderr=options.as_json)
+    span = span_of(options.batch)
+    if span:
+        options = dataclasses.replace(options, batch=str(span.lowest))
     choice = choose(options, None if options.dry_run else console)
     plan = suites.plan_for(
         options.preset, choice.suite, options.rounds, options.budget, options.patience
@@ -61,12 +65,19 @@ def run(options: RunOptions) -> int:
         choice, options.out, console, retry_failed=options.retry_failed, again=options.again
     )
     if options.dry_run:
-        return forecast(sweep, plan, as_json=options.as_json)
+        return forecast(
+            sweep if span is None else doubled(sweep, span), plan, as_json=options.as_json
+        )
     with locked(sweep, wait=options.wait) as sweep:
-        _measure(sweep, plan)
+        if span:
+            sweep = measure_curve(sweep, span, lambda part: _measure(part, plan))
+        else:
+            _measure(sweep, plan)
         profiles = _profile(sweep, PROFILE_S[options.preset])
         outcome = outcome_of(sweep)
     outcome.show(console)
+    if span:
+        tell_curves(sweep)
     exit_code = conclude(sweep, [*outcome.failures, *failures_of(profiles)], options.out)
     if options.as_json:
         tell_json(outcome.to_builtins())

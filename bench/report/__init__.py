@@ -21,7 +21,17 @@ from bench.models.naming import without_hash
 from bench.paper import accuracy
 from bench.paper.accuracy import Given
 from bench.records import Record, of_cases
-from bench.report import accuracies, claims, colours, devices, index, page, runtimes, training
+from bench.report import (
+    accuracies,
+    claims,
+    colours,
+    curves,
+    devices,
+    index,
+    page,
+    runtimes,
+    training,
+)
 from bench.report.devices import DeviceResults
 from bench.report.figures.catalogue import FIGURES, Figure
 from bench.report.gather import Reading, gather
@@ -138,6 +148,7 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     for figure in FIGURES:
         pages |= figure.draw([last])
     pages |= runtimes.render(last) | training.render(last) | accuracies.render([last])
+    pages |= curves.render(last)
     return pages | _profile_page(last)
 
 

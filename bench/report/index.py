@@ -25,6 +25,7 @@ ABOUT = {
     "results.tex": "every case as a LaTeX table, to print in a paper",
     "results.md": "every case: interval, verdict and its reasons",
     "runtimes.md": "the same networks in several backends, the fastest way to run each",
+    "curves.md": "throughput over the batch size: knees and crossovers",
     "training.md": "what a training step costs",
     "accuracy.md": "accuracies measured here, and whether forms agree image by image",
     "table2.md": "Table 2 of the paper: ImageWoof",

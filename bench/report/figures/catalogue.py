@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.records import Profile
+from bench.report import curves
 from bench.report.devices import DeviceResults
 from bench.report.figures import distributions, figure1, figure5, printed, roofline, speedups
 
@@ -44,6 +45,10 @@ def _distributions(devices: Sequence[DeviceResults]) -> Files:
     for batch, picture in distributions.distributions(device).items():
         files |= named("distributions" if batch == 1 else f"distributions-{batch}", picture)
     return files
+
+
+def _curves(devices: Sequence[DeviceResults]) -> Files:
+    return named("curves", curves.draw(devices))
 
 
 def _figure5(devices: Sequence[DeviceResults]) -> Files:
@@ -96,6 +101,7 @@ FIGURES = (
         "latency of every network, to print in a paper",
         lambda devices: _printed("latency", printed.latencies(devices)),
     ),
+    Figure("curves", "throughput over the batch size", _curves),
     Figure("distributions", "all samples of every case of one batch", _distributions),
     Figure("figure5", "latency by category of operator, the paper's Figure 5", _figure5),
     Figure("roofline", "operators against the peak of the chip", _roofline),

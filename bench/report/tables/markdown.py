@@ -43,6 +43,9 @@ TEXT_COLUMNS = (
     "Point",
     "Reference",
     "What changed",
+    "Measured at",
+    "Faster at small batches",
+    "Faster at large batches",
 )
 
 
