@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from bench.models.naming import without_hash
+from bench.models.naming import RANDOM, weights_of, without_hash
 from bench.records import DEFAULT, Case
 
 
@@ -25,9 +25,17 @@ def measure(case: Case, out: str, preset: str = "", rounds: int | None = None) -
     return shlex.join([*words, "--out", out])
 
 
-def evaluate(case: Case, out: str) -> str:
-    """`bench eval …` for one case; the reader names the folder of images."""
-    words = ["bench", "eval", "--models", without_hash(case.name), "--data", "FOLDER"]
-    words += ["--resolution", str(case.resolution)]
+def evaluate(case: Case, out: str, dataset: str) -> str:
+    """`bench eval …` for one case; the reader names the images, and weights where it has none.
+
+    "" for images of another shape, whose accuracy is not known by pixels alone.
+    """
+    if case.input:
+        return ""
+    weights = "+WEIGHTS" if weights_of(case) == RANDOM else ""
+    form = "" if case.form == "plain" and ":" not in case.model else f"@{case.form}"
+    words = ["bench", "eval", "--device", case.device]
+    words += ["--models", f"{without_hash(case.model)}{weights}{form}"]
+    words += ["--data", "FOLDER", "--dataset", dataset, "--resolution", str(case.resolution)]
     words += ["--backend", case.backend, "--precision", case.precision]
     return shlex.join([*words, "--out", out])

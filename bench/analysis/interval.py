@@ -59,24 +59,27 @@ def interval(rounds: Sequence[Measurement]) -> Estimate | None:
     if len(rounds) < stats.FEWEST_PROCESSES:
         return None
     found = kinds(rounds)
-    freedom = len(rounds) - len(found)
-    if len(found) > 1 and freedom < FREEDOM_OF_SEVERAL:
+    ends = _ends(found, drift(rounds), 1.0)
+    point = statistics.fmean(median for kind in found for median in kind.medians_s)
+    return Estimate(point, *ends) if ends else None
+
+
+def _ends(found: Sequence[Kind], drift_: float, times: float) -> tuple[float, float] | None:
+    """The ends of the interval, if there were so many times as many processes of each kind."""
+    total = times * sum(len(kind.medians_s) for kind in found)
+    if len(found) > 1 and total - len(found) < FREEDOM_OF_SEVERAL:
         found = [Kind(None, None, [median for kind in found for median in kind.medians_s])]
-        freedom = len(rounds) - 1
-    logs = [[math.log(median) for median in kind.medians_s] for kind in found]
-    within = variance_within(logs)
-    common, t = min(drift(rounds) ** 2, MOST_DRIFT**2 * within), stats.t_quantile(freedom)
+    within = variance_within([[math.log(median) for median in kind.medians_s] for kind in found])
+    common = min(drift_**2, MOST_DRIFT**2 * within)
+    t = stats.t_quantile(total - len(found))
+    counts = [times * len(kind.medians_s) for kind in found]
     ends = [
-        stats.around(kind.latency_s, t * math.sqrt(within / len(kind.medians_s) + common))
-        for kind in found
+        stats.around(kind.latency_s, t * math.sqrt(within / count + common))
+        for kind, count in zip(found, counts, strict=True)
     ]
     if not all(ends):
         return None
-    counts = [len(kind.medians_s) for kind in found]
-    low, high = of_mixture(
-        [Range(n, e.low, e.high) for n, e in zip(counts, ends, strict=True) if e]
-    )
-    return Estimate(statistics.fmean(m for kind in found for m in kind.medians_s), low, high)
+    return of_mixture([Range(n, e.low, e.high) for n, e in zip(counts, ends, strict=True) if e])
 
 
 def of_percentile(rounds: Sequence[Measurement], share: float) -> Estimate | None:
@@ -90,37 +93,32 @@ def of_percentile(rounds: Sequence[Measurement], share: float) -> Estimate | Non
     point = stats.percentile([s for record in rounds for s in record.samples_s], share)
     if point is None or len(rounds) < stats.FEWEST_PROCESSES:
         return None
-    within, common = _variances(_logs_of(rounds, share), rounds)
-    half = stats.t_quantile(len(rounds) - 1) * math.sqrt(within / len(rounds) + common)
-    return stats.around(point, half)
+    own = _percentiles(rounds, share)
+    ends = _ends([own], drift(rounds), 1.0)
+    scale = point / own.latency_s
+    return Estimate(point, scale * ends[0], scale * ends[1]) if ends else None
 
 
-def more_rounds(
-    rounds: Sequence[Measurement], found: Estimate | None, bound_s: float, share: float = MEDIAN
-) -> int | None:
+def more_rounds(rounds: Sequence[Measurement], bound_s: float, share: float = MEDIAN) -> int | None:
     """How many more rounds would tell on which side of `bound_s` the latency or a percentile lies.
 
-    It is the number after which half of the interval is below |log(point / bound)|, if neither the
-    point nor the spread changes. `found` is the interval that is on record; without one, the
-    answer is the number that gives one. None where stats.MOST_ROUNDS rounds would not tell: the
-    point is too near to the bound, or the drift of the machine alone exceeds the distance.
+    It is the number after which the interval would no longer hold the bound, if the new rounds were
+    as those on record, of which there are at least FEWEST_PROCESSES. None where stats.MOST_ROUNDS
+    rounds would not tell: the bound is too near for the drift of the machine, which more rounds do
+    not narrow, or for the shares of the kinds of processes.
     """
-    if found is None:
-        return max(stats.FEWEST_PROCESSES - len(rounds), 1)
-    within, common = _variances(_logs_of(rounds, share), rounds)
-    distance = abs(math.log(found.point / bound_s))
+    found, drift_ = kinds(rounds), drift(rounds)
+    if share != MEDIAN:
+        found = [_percentiles(rounds, share)]
+        pooled = stats.quantile([s for record in rounds for s in record.samples_s], share)
+        bound_s *= found[0].latency_s / pooled
     for count in range(len(rounds) + 1, stats.MOST_ROUNDS + 1):
-        if stats.t_quantile(count - 1) * math.sqrt(within / count + common) < distance:
+        ends = _ends(found, drift_, count / len(rounds))
+        if ends and not ends[0] <= bound_s <= ends[1]:
             return count - len(rounds)
     return None
 
 
-def _logs_of(rounds: Sequence[Measurement], share: float) -> list[float]:
-    """The log of this percentile of each process."""
-    return [math.log(stats.quantile(record.samples_s, share)) for record in rounds]
-
-
-def _variances(logs: Sequence[float], rounds: Sequence[Measurement]) -> tuple[float, float]:
-    """The variance between processes of one kind, and that of the drift, which they share."""
-    within = stats.variance(logs)
-    return within, min(drift(rounds) ** 2, MOST_DRIFT**2 * within)
+def _percentiles(rounds: Sequence[Measurement], share: float) -> Kind:
+    """The percentile of each process, as of one kind."""
+    return Kind(None, None, [stats.quantile(record.samples_s, share) for record in rounds])

@@ -62,7 +62,7 @@ def variance_within(groups: Sequence[Sequence[float]]) -> float:
 class Range(NamedTuple):
     """The interval of one kind's mean, and how many of all processes are of that kind."""
 
-    processes: int
+    processes: float
     low: float
     high: float
 

@@ -39,7 +39,8 @@ class Recorded(msgspec.Struct, frozen=True, dict=True):
     """The records of one device in the environment that was measured last.
 
     What several cases ask for is computed once, so `records` must not change later. `context` holds
-    the environments of its runs, and the evaluations of the device in any environment.
+    the environments of its runs, and the evaluations of the device in any environment. `earlier`
+    are the cases that were measured in earlier environments alone.
     """
 
     environment: Environment
@@ -48,6 +49,7 @@ class Recorded(msgspec.Struct, frozen=True, dict=True):
     usable_cpus: dict[str, int] = {}  # by run_id
     unreadable: list[str] = []  # sentences on other devices that could not be read
     context: list[Environment | Evaluation] = []
+    earlier: list[Case] = []
 
     @property
     def cases(self) -> list[Case]:
@@ -185,5 +187,12 @@ def _newest(device: DeviceRecords, unreadable: list[str]) -> Recorded | None:
         warnings=warnings,
         usable_cpus=usable_cpus(environments),
         unreadable=unreadable,
+        earlier=_earlier(measured, last_id),
         context=[*environments, *(r for r in records if isinstance(r, Evaluation))],
     )
+
+
+def _earlier(measured: Sequence[Measurement | Failure], last_id: str) -> list[Case]:
+    own = {record.case for record in measured if record.environment_id == last_id}
+    others = dict.fromkeys(r.case for r in measured if r.environment_id != last_id)
+    return [case for case in others if case not in own]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from bench.analysis import evaluations, ranks
+from bench.analysis.disturbance import counted
 from bench.analysis.gpu_metrics import GpuMetrics, gpu_metrics
 from bench.analysis.interval import interval
 from bench.analysis.kinds import Kind, kinds
@@ -32,7 +33,8 @@ class Row(msgspec.Struct, frozen=True):
     processes. `rank` holds the places that the row can have among the rows of its group
     (`bench.analysis.ranks`), and `ties` the case_ids of the rows that it is not told apart from. A
     row that failed, is INVALID, or was measured in one process has neither. `accuracies` holds one
-    accuracy per data set, for the model at this resolution; the best source comes first.
+    accuracy per data set, for the model at this resolution; the best source comes first. `counted`
+    is how many rounds count towards `--rounds`.
     """
 
     case: Case
@@ -46,6 +48,7 @@ class Row(msgspec.Struct, frozen=True):
     interval: Estimate | None
     verdict: Verdict | None
     accuracies: list[Accuracy] = []
+    counted: int = 0
     rank: Rank | None = None
     ties: frozenset[str] = frozenset()
 
@@ -202,6 +205,7 @@ def _row(
         rounds=kept,
         interval=interval(kept) if processes else None,
         verdict=judge_case(rounds, machine) if processes else None,
+        counted=len(counted(rounds)),
         accuracies=accuracy.of(
             first.case.model, first.case.resolution, given, evaluations.how(first.case)
         ),

@@ -93,11 +93,13 @@ def summarise(processes: Sequence[Sequence[float]], *, grouped: bool = False) ->
 def variance(values: Sequence[float]) -> float:
     """sum((x - mean)²) / (n - 1), for at least two values.
 
-    It is as exact as floating-point numbers allow, and ten times as fast as `statistics.variance`,
-    which computes with fractions.
+    It is ten times as fast as `statistics.variance`, which computes with fractions, and 0 for equal
+    values, too.
     """
+    if min(values) == max(values):
+        return 0.0
     mean = statistics.fmean(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.fsum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
 
 
 def stdev(values: Sequence[float]) -> float:
@@ -118,9 +120,9 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Es
     """
     if len(values) < FEWEST_PROCESSES:
         return None
-    half = t_quantile(len(values) - 1, confidence) * stdev(values)
-    half /= math.sqrt(len(values))
-    mean = statistics.fmean(values)
+    spread = stdev(values)
+    half = t_quantile(len(values) - 1, confidence) * spread / math.sqrt(len(values))
+    mean = statistics.fmean(values) if spread else values[0]
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -159,6 +161,14 @@ def median_interval(samples: Sequence[float]) -> Estimate | None:
         outside += 1
     ordered = sorted(samples)
     return Estimate(statistics.median(ordered), ordered[outside - 1], ordered[n - outside])
+
+
+def fewest_samples(share: float) -> int:
+    """The fewest samples of which `percentile` tells this share: 64 for p90, 130 for p95."""
+    beyond, count = 1 - share, 1
+    while share**count + count * beyond * share ** (count - 1) > TOO_FEW_BEYOND:
+        count += 1
+    return count
 
 
 def percentile(samples: Sequence[float], share: float) -> float | None:
@@ -312,7 +322,7 @@ def more_rounds(ratio: Estimate, rounds: int, margin: float = MARGIN) -> int | N
     return None
 
 
-def share(count: int, total: int, confidence: float = CONFIDENCE) -> Estimate:
+def share(count: float, total: float, confidence: float = CONFIDENCE) -> Estimate:
     """A probability from `count` of `total` trials, with Wilson's interval.
 
     With p = count / total and z the normal quantile:

@@ -20,8 +20,7 @@ from bench.analysis.verdict import Machine, Verdict, judge_case, quiet_of, usabl
 from bench.errors import UsageError
 from bench.models import naming
 from bench.models.naming import without_hash
-from bench.records import Case, Chip, Environment, Measurement, Record
-from bench.storage.history import of_generation
+from bench.records import Case, Chip, Environment, Failure, Measurement, Record
 from bench.storage.order import starts
 from bench.storage.reader import Flaw, SkippedLine, read, results_files
 
@@ -88,30 +87,33 @@ def timelines(sources: Sequence[Path], selector: str, margin: float = stats.MARG
     points: dict[tuple[str, Case], list[Point]] = {}
     seen: set[tuple[str, str, int]] = set()
     for file in files:
-        for case, own in _groups(file.records, selector):
+        for own in _groups(file.records, selector):
             rounds = [each for each in own if (each.run_id, each.case_id, each.round) not in seen]
             seen.update((each.run_id, each.case_id, each.round) for each in own)
             if rounds:
-                key = (file.slug, _plain(case))
-                points.setdefault(key, []).append(_point(case, rounds, file.records))
+                key = (file.slug, _plain(rounds[0].case))
+                points.setdefault(key, []).append(_point(rounds, file.records))
     if not points:
-        names = {
-            naming.name(_plain(r.case))
-            for f in files
-            for r in f.records
-            if isinstance(r, Measurement)
-        }
-        where = ", ".join(map(str, sources))
-        raise UsageError(
-            "; ".join([f"no measured case named {selector!r} in {where}", *unreadable]),
-            f"Cases on record: {', '.join(sorted(names)) or 'none'}",
-        )
+        raise _none_found(selector, sources, files, [*warnings, *unreadable])
     found = []
     for (_, case), several in points.items():
         ordered = sorted(several, key=lambda point: point.started_at)
         chip = ordered[-1].environment.chip
         found.append(Timeline(case, chip, _compared(ordered, margin)))
     return Read(found, warnings, unreadable)
+
+
+def _none_found(
+    selector: str, sources: Sequence[Path], files: Sequence[_File], trouble: Sequence[str]
+) -> UsageError:
+    """The error for a name that selects no measured case, with what may explain it."""
+    records = [record for file in files for record in file.records]
+    failed = [r for r in records if isinstance(r, Failure) and naming.is_called(r.case, selector)]
+    names = {naming.name(_plain(r.case)) for r in records if isinstance(r, Measurement)}
+    words = [f"no measured case named {selector!r} in {', '.join(map(str, sources))}"]
+    words += [f"it failed at {failed[-1].stage}: {failed[-1].error}"] if failed else []
+    listed = f"Cases on record: {', '.join(sorted(names)) or 'none'}"
+    return UsageError("; ".join([*words, *trouble]), listed)
 
 
 def _files(sources: Sequence[Path]) -> tuple[list[_File], list[str], list[str]]:
@@ -142,15 +144,24 @@ def _check_schema(skipped: Iterable[SkippedLine]) -> None:
             raise UsageError(str(each), "Read this file with the version of bench that wrote it.")
 
 
-def _groups(records: Sequence[Record], selector: str) -> Iterator[tuple[Case, list[Measurement]]]:
-    """The rounds of each selected case, in each environment and generation of a file."""
-    found: dict[tuple[str, str, int], list[Measurement]] = {}
+def _groups(records: Sequence[Record], selector: str) -> Iterator[list[Measurement]]:
+    """The rounds of each selected case, in each environment, generation and label of a file.
+
+    A run without a label belongs to the label of the run before.
+    """
+    given = {r.run_id: r.labels for r in records if isinstance(r, Environment)}
+    found: dict[tuple[str, str, int, str], list[Measurement]] = {}
+    last: dict[str, str] = {}
     for record in records:
-        if isinstance(record, Measurement) and naming.is_called(record.case, selector):
-            key = (record.environment_id, record.case_id, record.generation)
+        if not isinstance(record, Measurement):
+            continue
+        label = given.get(record.run_id, {}).get(record.case.model) or last.get(record.case_id, "")
+        last[record.case_id] = label
+        named = msgspec.structs.replace(record.case, label=label)
+        if any(naming.is_called(case, selector) for case in (record.case, named)):
+            key = (record.environment_id, record.case_id, record.generation, label)
             found.setdefault(key, []).append(record)
-    for rounds in found.values():
-        yield rounds[0].case, of_generation(rounds, rounds[0].generation)
+    yield from found.values()
 
 
 def _plain(case: Case) -> Case:
@@ -158,7 +169,8 @@ def _plain(case: Case) -> Case:
     return msgspec.structs.replace(case, model=without_hash(case.model), label="")
 
 
-def _point(case: Case, rounds: Sequence[Measurement], records: Sequence[Record]) -> Point:
+def _point(rounds: Sequence[Measurement], records: Sequence[Record]) -> Point:
+    case = rounds[0].case
     environments = [each for each in records if isinstance(each, Environment)]
     own = [each for each in environments if each.run_id == rounds[0].run_id]
     environment = own[-1] if own else unknown_environment(rounds[0])

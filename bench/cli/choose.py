@@ -17,7 +17,11 @@ from bench.cli.console import code_of_unreadable, complain, tell, tell_json
 from bench.cli.options import DEFAULT_OUT, as_folder, with_options
 from bench.devices import ALIASES
 from bench.errors import NOT_JUDGED, UsageError
+from bench.harness.grid import check_positive
+from bench.models import naming
+from bench.models.naming import without_hash
 from bench.paper.accuracy import IMAGENET
+from bench.text import some_of
 
 if TYPE_CHECKING:
     from bench.analysis.choose.budget import Budget
@@ -103,8 +107,9 @@ class ChooseOptions:
 def choose(options: ChooseOptions) -> int:
     """Say which networks on record fit a budget, in order, and why the others do not.
 
-    The exit code is 4 where none is known to fit, and more measurements could change that.
+    The exit code is 4 where none of them is known to fit, and measuring them further may tell.
     """
+    check_positive("batch", options.batch)
     budget = _budget(options)
     with _without_garbage():
         return _answered(options, budget)
@@ -130,7 +135,7 @@ def _answered(options: ChooseOptions, budget: Budget) -> int:
 
     everything = latest(options.folder)
     recorded = _of_device(everything, options.device, options.folder)
-    for warning in recorded.warnings:
+    for warning in [*recorded.warnings, *_earlier(recorded)]:
         complain(f"warning: {warning}")
     decision = decide(_rows(recorded, budget, options.folder), budget)
     chip = recorded.environment.chip
@@ -192,12 +197,17 @@ def _is_called(recorded: Recorded, name: str) -> bool:
 
 
 def _rows(recorded: Recorded, budget: Budget, folder: Path) -> list[Row]:
-    """Return the rows of the budget's setting. Raises UsageError if there is none."""
+    """Return the rows of the budget's setting. Raises UsageError if there is none.
+
+    Of several versions of a user's file, the newest counts.
+    """
     from bench.analysis import rows
     from bench.analysis.choose.decision import wanted
 
+    newest = {without_hash(record.case.model): record.case.model for record in recorded.records}
     found = rows.unranked(
-        [*recorded.context, *recorded.records], wanted=lambda case: wanted(case, budget)
+        [*recorded.context, *recorded.records],
+        wanted=lambda case: wanted(case, budget) and case.model in newest.values(),
     )
     if found:
         return found
@@ -208,11 +218,22 @@ def _rows(recorded: Recorded, budget: Budget, folder: Path) -> list[Row]:
     )
     listed = "; ".join(list(known)[:SETTINGS_SHOWN]) or "training steps alone"
     raise UsageError(
-        f"nothing in {folder} was measured at batch {budget.batch} and {budget.size} pixels",
+        f"nothing in {folder} was measured at batch {budget.batch} and --resolution {budget.size}",
         f"On record: {listed}.",
     )
 
 
 def _code(decision: Decision) -> int:
-    """Return 4 where more measurements may find a network that fits, and none is known to."""
-    return NOT_JUDGED if not decision.fits and (decision.open or decision.unmeasured) else 0
+    """Return 4 where further measurements may find that a network on record fits, and none does."""
+    unmeasured = [
+        each for each in decision.unmeasured if not each.candidate.decisive.figure.is_never
+    ]
+    return NOT_JUDGED if not decision.fits and (decision.open or unmeasured) else 0
+
+
+def _earlier(recorded: Recorded) -> list[str]:
+    """Return a sentence on the networks that only an earlier environment has, if there are any."""
+    names = list(dict.fromkeys(naming.name(case) for case in recorded.earlier))
+    if not names:
+        return []
+    return [f"measured in an earlier environment alone, and left out: {some_of(names)}"]

@@ -69,6 +69,8 @@ def history(options: HistoryOptions) -> int:
         pages.write(found.timelines, options.to, margin)
     if options.bencher is not None:
         pages.write_metrics(found.timelines, options.bencher)
+        for name in pages.without_metrics(found.timelines):
+            complain(f"warning: {name} is INVALID at every point, so {options.bencher} lacks it")
     if options.as_json:
         tell_json(pages.to_builtins(found.timelines), indent=2)
     else:

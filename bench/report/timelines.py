@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.stats import MARGIN, Finding
 from bench.analysis.timeline import Point, Timeline
+from bench.errors import UsageError
 from bench.models import naming
 from bench.report.figures.canvas import fitted, painted
 from bench.report.figures.forest import FINDING_COLOURS
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 NANOSECOND = 1e-9
 WIDTH, HEIGHT, MOST_LABELS, LONGEST_LABEL = 9.0, 3.4, 24, 18
+LONGEST_NAME = 70
 MOST_CHANGES = 3  # named in a cell
+HOW_TO_READ = (
+    "The ratio is the latency / that of the reference. The reference is the first point, or the "
+    "last one at which a change was decided. A change is decided where the 95 % interval of the "
+    "ratio is wholly beyond {margin:g} %. Points of different times are compared with the drift of "
+    "the machine in their interval."
+)
 
 
 def write(found: Sequence[Timeline], folder: Path, margin: float) -> list[Path]:
@@ -37,6 +45,8 @@ def write(found: Sequence[Timeline], folder: Path, margin: float) -> list[Path]:
 
 def write_metrics(found: Sequence[Timeline], path: Path) -> None:
     """Write the metrics of the newest points to a file. Raises UsageError."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "Name a file for the metrics.")
     write_pages(path.parent, {path.name: (to_json(metrics(found), indent=2) + "\n").encode()})
 
 
@@ -44,10 +54,31 @@ def metrics(found: Sequence[Timeline]) -> dict[str, dict[str, dict[str, float]]]
     """The newest point of each case in Bencher's metric format, for `bencher run --adapter json`.
 
     `latency` is in nanoseconds and `throughput` in images per second, with the ends of their 95 %
-    intervals as `lower_value` and `upper_value`. Source: https://bencher.dev/docs/reference/
-    bencher-metric-format.
+    intervals as `lower_value` and `upper_value`. INVALID points are left out. Source:
+    https://bencher.dev/docs/reference/bencher-metric-format.
     """
-    return {_name(each): _metrics_of(each.points[-1]) for each in found}
+    newest = {
+        name: point
+        for name, timeline in zip(names(found), found, strict=True)
+        for point in timeline.points
+        if point.verdict.level != "INVALID"
+    }
+    return {name: _metrics_of(point) for name, point in newest.items()}
+
+
+def without_metrics(found: Sequence[Timeline]) -> list[str]:
+    """The names of the cases of which every point is INVALID."""
+    known = metrics(found)
+    return [name for name in names(found) if name not in known]
+
+
+def names(found: Sequence[Timeline]) -> list[str]:
+    """A name for each timeline, each another: the threads and the case_id where it needs them."""
+    usual = [_name(each) for each in found]
+    return [
+        name if usual.count(name) == 1 else f"{name}, {each.points[-1].case.case_id}"
+        for name, each in zip(usual, found, strict=True)
+    ]
 
 
 def _metrics_of(point: Point) -> dict[str, dict[str, float]]:
@@ -61,14 +92,19 @@ def _metrics_of(point: Point) -> dict[str, dict[str, float]]:
 
 
 def _name(timeline: Timeline) -> str:
-    return f"{naming.selector(timeline.case, batch=True)} on {timeline.chip.name}"
+    case, chip = timeline.case, timeline.chip
+    words = [naming.selector(case, batch=True)]
+    words += [naming.threads(case.threads)] if naming.has_unusual_threads(case, chip) else []
+    return f"{' '.join(words)} on {chip.name}"
 
 
 def to_builtins(found: Sequence[Timeline]) -> list[dict[str, object]]:
     """For JSON: seconds, and [point, low, high] of a ratio to the reference."""
     return [
         {
+            "name": name,
             "case": naming.selector(each.case, batch=True),
+            "threads": each.case.threads,
             "chip": each.chip.name,
             "points": [
                 {
@@ -88,7 +124,7 @@ def to_builtins(found: Sequence[Timeline]) -> list[dict[str, object]]:
                 for point in each.points
             ],
         }
-        for each in found
+        for name, each in zip(names(found), found, strict=True)
     ]
 
 
@@ -100,20 +136,16 @@ def _finding(point: Point) -> Finding | None:
 
 def to_markdown(found: Sequence[Timeline], margin: float = MARGIN) -> str:
     """Per case: a sentence on the changes, and a table with a line for each point."""
-    return "\n\n".join(part for each in found for part in _parts(each, margin))
-
-
-def _parts(timeline: Timeline, margin: float) -> list[str]:
-    frame = pd.DataFrame([_line(point) for point in timeline.points])
-    return [
-        f"# {markdown(_name(timeline))}",
-        markdown(sentence(timeline)),
-        to_markdown_table(frame),
-        "The ratio is the latency / that of the reference: the first point, or the last one at "
-        "which a change was decided: the 95 % interval of the ratio is wholly beyond "
-        f"{100 * margin:g} %. Points of different times are compared with the drift of the machine "
-        "in their interval.",
+    parts = [
+        part
+        for name, each in zip(names(found), found, strict=True)
+        for part in (
+            f"# {markdown(name)}",
+            markdown(sentence(each)),
+            to_markdown_table(pd.DataFrame([_line(point) for point in each.points])),
+        )
     ]
+    return "\n\n".join([*parts, HOW_TO_READ.format(margin=100 * margin)])
 
 
 def sentence(timeline: Timeline) -> str:
@@ -160,13 +192,13 @@ def picture(found: Sequence[Timeline]) -> bytes:
 
     def paint(figure: object) -> None:
         panels = figure.subplots(len(found), 1, squeeze=False)  # type: ignore[attr-defined]
-        for axes, timeline in zip(panels[:, 0], found, strict=True):
-            _panel(axes, timeline)
+        for axes, timeline, name in zip(panels[:, 0], found, names(found), strict=True):
+            _panel(axes, timeline, name)
 
     return painted(paint, (WIDTH, HEIGHT * len(found)), ("png",))["png"]
 
 
-def _panel(axes: Axes, timeline: Timeline) -> None:
+def _panel(axes: Axes, timeline: Timeline, name: str) -> None:
     points = timeline.points
     for place, point in enumerate(points):
         colour = FINDING_COLOURS[_finding(point) or "SAME"] if place else "#0072B2"
@@ -188,4 +220,4 @@ def _panel(axes: Axes, timeline: Timeline) -> None:
     axes.set_xlim(-0.6, len(points) - 0.4)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("Latency (ms)")
-    axes.set_title(fitted(_name(timeline), 70))
+    axes.set_title(fitted(name, LONGEST_NAME))

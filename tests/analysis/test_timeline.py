@@ -4,11 +4,12 @@ import random
 
 import msgspec
 import pytest
-from support.records import ENVIRONMENT, OBSERVED, TAKEN, rounds
+from support.records import ENVIRONMENT, OBSERVED, TAKEN, failure, rounds
 from support.results import write
 
 from bench.analysis.timeline import timelines
 from bench.errors import UsageError
+from bench.records import Case
 from bench.report import timelines as pages
 
 CODE = "net.py:net#{:08x}"
@@ -172,3 +173,44 @@ def test_the_pages_are_written_and_equal_each_time(tmp_path):
         contents.append({path.name: path.read_bytes() for path in paths})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {"history.md", "history.json", "history.png"}
+
+
+def test_a_label_is_a_point_and_a_name(tmp_path):
+    """A commit that changes no code is a point of its own, if it was measured."""
+    records = [
+        *at(1, "net.py:net#0000000a", steady(10.0), label="v1"),
+        *at(2, "net.py:net#0000000a", steady(10.0), label="v2"),
+        *at(3, "net.py:net#0000000a", steady(10.0)),
+    ]
+    folders = written(tmp_path, records)
+    (found,) = timelines(folders, "net.py:net").timelines
+    assert [(point.label, len(point.rounds)) for point in found.points] == [("v1", 4), ("v2", 8)]
+    (named,) = timelines(folders, "v2").timelines
+    assert [point.label for point in named.points] == ["v2"]
+
+
+def test_two_numbers_of_threads_have_two_names(tmp_path):
+    run = [*at(1, "resnet50", steady(10.0)), *at(1, "resnet50", steady(19.0), threads=1)[1:]]
+    found = timelines(written(tmp_path, run), "resnet50").timelines
+    assert pages.names(found) == [
+        "resnet50 on Test Chip 9000",
+        "resnet50 1 thread on Test Chip 9000",
+    ]
+    assert len(pages.metrics(found)) == 2
+
+
+def test_an_invalid_point_is_no_metric(tmp_path):
+    valid, busy = at(1, CODE, steady(10.0)), at(2, CODE, steady(20.0), conditions=TAKEN)
+    found = timelines(written(tmp_path / "both", valid, busy), "net.py:net").timelines
+    ((_, values),) = pages.metrics(found).items()
+    assert values["latency"]["value"] == pytest.approx(10e6)
+    alone = timelines(written(tmp_path / "alone", busy), "net.py:net").timelines
+    assert pages.metrics(alone) == {}
+    assert pages.without_metrics(alone) == ["net.py:net on Test Chip 9000"]
+
+
+def test_a_case_that_only_failed_says_so(tmp_path):
+    case = Case("resnet50", "plain", threads=2)
+    folders = written(tmp_path, [ENVIRONMENT, failure(case)])
+    with pytest.raises(UsageError, match="it failed at check: CheckError"):
+        timelines(folders, "resnet50")

@@ -34,12 +34,12 @@ def test_what_fits_comes_in_order_with_what_does_not(measured):
     assert first == (
         "fake, batch 1, latency at most 18 ms, top-1 at least 78 % on ImageNet-1K; by latency"
     )
-    assert second == "RepNeXt-u3-T-sRep is the first of 1 that fit."
+    assert second == "RepNeXt-u3-T-sRep is the only network known to fit."
     found = answer(measured, "--max-latency", "18ms", "--min-top1", "78")
     assert titles(found["fits"]) == ["RepNeXt-u3-T-sRep"]
     assert set(titles(found["does_not_fit"])) == {"ResNet50", "ConvNeXt-T"}
     assert titles(found["not_measured"]) == ["RepNeXt-u1-T"]
-    assert "bench eval --models repnext_u1_t@train" in found["not_measured"][0]["command"]
+    assert "--models repnext_u1_t+WEIGHTS@train" in found["not_measured"][0]["command"]
     assert "swin_t" in found["never_measured"]
     assert "mobilenetv3_s" not in found["never_measured"]  # 67.5 % is published
 
@@ -86,7 +86,7 @@ def test_it_writes_markdown_and_json(measured, tmp_path):
     ("words", "message", "remedy"),
     [
         (("--max-latency", "20"), "--max-latency 20 has no unit", "For example"),
-        (("--max-latency", "20ms", "--max-latency", "5ms:p99"), "contradict each other", "Leave"),
+        (("--max-latency", "20ms", "--max-latency", "5ms:p99"), "makes another useless", "Leave"),
         (("--objective", "speed"), "unknown objective 'speed'", "latency, top1, energy"),
         (("--dataset", "mnist", "--min-top1", "9"), "top-1 is known of none of 4", "bench eval"),
         (("--batch", "128"), "nothing in results was measured at batch 128", "--batch 1 --resol"),

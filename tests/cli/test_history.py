@@ -44,7 +44,7 @@ def test_two_runs_are_two_points(measured, tmp_path):
         (("swin_t", *FOLDERS), "no measured case named 'swin_t' in monday, tuesday", "resnet50"),
         (("resnet50", "--in", "nowhere"), "nowhere does not exist", "bench run --out"),
         (("resnet50", *FOLDERS, "--threshold", "2"), "is not a percentage", "--threshold 3%"),
-        (("resnet50", *FOLDERS, "--bencher", "monday"), "cannot write to", "another folder"),
+        (("resnet50", *FOLDERS, "--bencher", "monday"), "monday is a folder", "Name a file"),
     ],
 )
 def test_a_wrong_question_is_one_message_with_its_remedy(measured, words, message, remedy):

@@ -13,10 +13,11 @@ from bench.analysis.choose.figures import LATENCY, OBJECTIVES, QUANTITIES, TOP1,
 from bench.errors import UsageError, unknown
 from bench.paper.accuracy import DATASETS, IMAGENET
 
+MICRO = str.maketrans("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
 NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([^\W\d_%]*|%)")
 TIMES = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 BYTES = {"kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
-WATTS = {"mw": 1e-3, "w": 1.0}
+WATTS = {"mW": 1e-3, "W": 1.0}
 PER_CENT = {"": 1.0, "%": 1.0}
 UNITS: dict[str, Mapping[str, float]] = {
     "--max-latency": TIMES,
@@ -25,6 +26,7 @@ UNITS: dict[str, Mapping[str, float]] = {
     "--max-power": WATTS,
     TOP1.flag: PER_CENT,
 }
+LEAST_TOP1 = 1.0  # below, it is a share and no per cent
 EXAMPLES = {
     "--max-latency": "20ms, or 30ms:p95",
     "--max-load": "2s",
@@ -46,11 +48,14 @@ class Limit(msgspec.Struct, frozen=True):
         return QUANTITIES[self.quantity]
 
     @property
+    def amount(self) -> str:
+        """`20 ms`, with all digits that were given."""
+        return f"{self.bound / self.of.scale:.6g} {self.of.unit}"
+
+    @property
     def text(self) -> str:
         """`latency at most 20 ms`."""
-        how = "at least" if self.of.at_least else "at most"
-        unit = self.of.unit
-        return f"{self.of.title} {how} {self.bound / self.of.scale:.6g} {unit}"
+        return f"{self.of.title} {'at least' if self.of.at_least else 'at most'} {self.amount}"
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -99,8 +104,8 @@ def objective(name: str) -> str:
 
 def _limit(flag: str, text: str) -> Limit:
     amount, colon, percentile = text.partition(":")
-    found = NUMBER_AND_UNIT.fullmatch(amount.strip())
-    scale = UNITS[flag].get(found[2].lower()) if found else None
+    found = NUMBER_AND_UNIT.fullmatch(amount.strip().translate(MICRO))
+    scale = _scale(flag, found[2]) if found else None
     if found is None or scale is None:
         named = " or ".join(dict.fromkeys(unit for unit in UNITS[flag] if unit))
         has_none = found is not None and not found[2]
@@ -109,9 +114,9 @@ def _limit(flag: str, text: str) -> Limit:
     own = [each for each in QUANTITIES.values() if each.flag == flag]
     name = percentile if colon else own[0].name
     name = LATENCY.name if name == "p50" and flag == LATENCY.flag else name
-    if name not in [each.name for each in own]:
+    if name not in [each.name for each in own] or (colon and flag != LATENCY.flag):
         raise UsageError(
-            f"{flag} {text}: {percentile!r} is not a percentile that bench knows",
+            f"{flag} {text} has no known percentile after the colon",
             f"For example: {flag} {EXAMPLES[flag]}",
         )
     bound = float(found[1]) * scale
@@ -119,7 +124,15 @@ def _limit(flag: str, text: str) -> Limit:
     if not 0 < bound <= highest or math.isinf(bound):
         most = f" and at most {highest:g}" if math.isfinite(highest) else ""
         raise UsageError(f"{flag} {text} must be above 0{most}", f"For example: {EXAMPLES[flag]}")
+    if name == TOP1.name and bound < LEAST_TOP1:
+        raise UsageError(f"{flag} {text} is less than 1 %", f"Give per cent: {flag} 80")
     return Limit(name, bound)
+
+
+def _scale(flag: str, unit: str) -> float | None:
+    """How much a unit is in SI units. Watts have a case: mW is no MW."""
+    known = UNITS[flag]
+    return known.get(unit) if known is WATTS else known.get(unit.lower())
 
 
 def _check_pair(one: Limit, other: Limit) -> None:
@@ -133,6 +146,6 @@ def _check_pair(one: Limit, other: Limit) -> None:
     low, high = sorted((one, other), key=lambda limit: limit.of.share or 0.0)
     if high.bound < low.bound:
         raise UsageError(
-            f"the limits contradict each other: {low.text}, but {high.text}",
-            f"A higher percentile is never below a lower one. Leave out the limit of {low.text}.",
+            f"one limit makes another useless: {high.text}, and {low.text}",
+            f"A higher percentile is never below a lower one. Leave out: {low.text}.",
         )

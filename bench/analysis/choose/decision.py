@@ -79,6 +79,14 @@ class Candidate(msgspec.Struct, frozen=True):
         return next((each for each in order if each in found), Standing.FITS)
 
     @property
+    def place(self) -> int:
+        """The place of its standing, the best first; what can never be told comes after LOST."""
+        missing = [each for each in self.judged if each.standing is Standing.UNMEASURED]
+        if self.standing is Standing.UNMEASURED and any(each.figure.is_never for each in missing):
+            return len(Standing)
+        return list(Standing).index(self.standing)
+
+    @property
     def decisive(self) -> Judged:
         """The limit that decides: of those with the candidate's standing, the one exceeded most."""
         own = [each for each in self.judged if each.standing is self.standing]
@@ -89,7 +97,8 @@ class Entry(msgspec.Struct, frozen=True):
     """A network: its best case, and how many others of its cases have the same standing.
 
     `ratio` is that of its latency to the winner's, None where it cannot be told. `tied`: whether
-    the objective does not tell it apart from the winner; always true for the winner.
+    the objective does not tell it apart from the winner, where both were compared; always true for
+    the winner.
     """
 
     candidate: Candidate
@@ -155,13 +164,14 @@ def _candidate(row: Row, budget: Budget) -> Candidate:
 
 
 def _check_known(candidates: Sequence[Candidate], budget: Budget) -> None:
-    """Raise UsageError if a quantity of the budget is known of no case."""
+    """Raise UsageError if no measurement can tell a quantity, or the top-1 is known of no case."""
     asked = [*(limit.quantity for limit in budget.limits), budget.objective]
     for place, name in enumerate(asked):
         figures = [each.judged[place].figure for each in candidates]
-        if not figures or any(each.point is not None for each in figures):
+        is_known = any(each.point is not None for each in figures)
+        if is_known or not (name == TOP1.name or any(each.is_never for each in figures)):
             continue
-        why = next(each.missing for each in figures)
+        why = next(each.missing for each in figures if each.is_never or name == TOP1.name)
         raise UsageError(
             f"{QUANTITIES[name].title} is known of none of {len(figures)} cases: {why}",
             _remedy(candidates, name),
@@ -177,9 +187,8 @@ def _remedy(candidates: Sequence[Candidate], name: str) -> str:
 
 
 def _entry(several: Sequence[Candidate], budget: Budget) -> Entry:
-    order = list(Standing)
-    best = min(order.index(each.standing) for each in several)
-    same = [each for each in several if each.standing is order[best]]
+    best = min(each.place for each in several)
+    same = [each for each in several if each.place == best]
     chosen = min(same, key=lambda each: _order(each, budget))
     return Entry(chosen, budget.objective, len(same) - 1)
 
@@ -213,7 +222,7 @@ def _beside_winner(entries: Sequence[Entry], budget: Budget) -> list[Entry]:
 def _compared(winner: Candidate, entry: Entry, budget: Budget) -> Entry:
     found = compare(winner.row.rounds, entry.candidate.row.rounds)
     if budget.objective == LATENCY.name:
-        tied = found.finding != "SLOWER"
+        tied = found.ratio is not None and found.finding != "SLOWER"
     else:
         one, other = winner.objective, entry.candidate.objective
         tied = one.low <= other.high and other.low <= one.high

@@ -26,7 +26,8 @@ class Figure(NamedTuple):
     `point` is None where nothing is known; `missing` says why. With a point, `missing` says why the
     value may be lower than any, so that only `high` counts. The ends are equal where the value is
     exact. `is_rough`: they are no interval, but a factor of ROUGHLY, since there are too few
-    processes. `source` says where an accuracy comes from.
+    processes. `source` says where an accuracy comes from. `is_never`: no measurement on this device
+    can tell the value.
     """
 
     point: float | None
@@ -35,6 +36,7 @@ class Figure(NamedTuple):
     missing: str = ""
     source: str = ""
     is_rough: bool = False
+    is_never: bool = False
 
 
 class Quantity(NamedTuple):
@@ -60,9 +62,9 @@ class Quantity(NamedTuple):
         return f"{significant(value / self.scale)} {self.unit}"
 
 
-def missing(why: str) -> Figure:
+def missing(why: str, *, is_never: bool = False) -> Figure:
     """A figure of which nothing is known."""
-    return Figure(None, missing=why)
+    return Figure(None, missing=why, is_never=is_never)
 
 
 def _of_estimate(found: Estimate | None, point: float | None) -> Figure:
@@ -94,7 +96,7 @@ def _latency(row: Row) -> Figure:
 def _percentile(share: float) -> Callable[[Row], Figure]:
     def of(row: Row) -> Figure:
         if any(record.calls_per_sample > 1 for record in row.rounds):
-            return missing("calls are too short to be timed one by one")
+            return missing("calls are too short to be timed one by one", is_never=True)
         samples = [sample for record in row.rounds for sample in record.samples_s]
         point = stats.percentile(samples, share)
         if point is None:
@@ -106,6 +108,8 @@ def _percentile(share: float) -> Callable[[Row], Figure]:
 
 def _memory(row: Row) -> Figure:
     known = [b for r in row.rounds if (b := r.cost.peak_memory_bytes) is not None]
+    if not known and any(record.artifact for record in row.rounds):
+        return missing("the peak memory of an exported network is not known", is_never=True)
     if not known:
         return missing("the peak memory is not on record")
     return Figure(float(max(known)), float(min(known)), float(max(known)))
@@ -119,20 +123,20 @@ def _load(row: Row) -> Figure:
 def _power(row: Row) -> Figure:
     """The mean of all samples of the steady loop, which a run has in one round of a case."""
     known = [watts for r in row.rounds if r.telemetry for watts in r.telemetry.power_w]
-    return _mean(known) if known else missing(_why_unseen(row.rounds, "power"))
+    return _mean(known) if known else _unseen(row.rounds, "power")
 
 
 def _energy(row: Row) -> Figure:
     """Power times seconds per image, so its relative interval is that of the latency."""
     joules, latency = row.gpu.energy_per_image_j, _latency(row)
     if joules is None or latency.point is None:
-        return missing(_why_unseen(row.rounds, "energy"))
+        return _unseen(row.rounds, "energy")
     scale = joules / latency.point
     low, high = scale * latency.low, scale * latency.high
     return Figure(joules, low, high, is_rough=latency.is_rough)
 
 
-def _why_unseen(rounds: Sequence[Measurement], name: str) -> str:
+def _unseen(rounds: Sequence[Measurement], name: str) -> Figure:
     reasons = [
         f"{sensor}: {why}"
         for record in rounds
@@ -140,7 +144,8 @@ def _why_unseen(rounds: Sequence[Measurement], name: str) -> str:
         for sensor, why in record.telemetry.missing.items()
         if sensor.startswith(name)
     ]
-    return reasons[0] if reasons else f"this device has no sensor of {name}"
+    why = reasons[0] if reasons else f"this device has no sensor of {name}"
+    return missing(why, is_never=True)
 
 
 def _mean(values: Sequence[float]) -> Figure:

@@ -10,7 +10,8 @@ import msgspec
 from tabulate import tabulate
 
 from bench.analysis.choose import words
-from bench.analysis.choose.decision import Decision, Entry
+from bench.analysis.choose.advice import advice
+from bench.analysis.choose.decision import Decision, Entry, Standing
 from bench.analysis.choose.figures import Figure
 from bench.analysis.choose.words import Section
 from bench.models import naming
@@ -81,20 +82,24 @@ def to_builtins(page: Page) -> dict[str, object]:
         "chip": page.chip,
         "budget": msgspec.to_builtins(decision.budget),
         "answer": words.answer(decision),
-        **{key: [_entry(each, page.folder) for each in several] for key, several in named.items()},
+        **{
+            key: [_entry(each, page.folder, decision.budget.dataset) for each in several]
+            for key, several in named.items()
+        },
         "never_measured": words.never_measured(decision),
     }
 
 
-def _entry(entry: Entry, folder: str) -> dict[str, object]:
+def _entry(entry: Entry, folder: str, dataset: str) -> dict[str, object]:
     case, judged = entry.case, entry.candidate.decisive
+    told = advice(entry, folder, dataset)
     fits = {"tied": entry.tied, "ratio": entry.ratio}
     others = {
         "limit": judged.limit.quantity if judged.limit else entry.objective,
         "excess": judged.excess if judged.limit and judged.figure.point is not None else None,
         "reason": words.reason(entry),
-        "more_rounds": words.more_rounds(entry),
-        "command": words.command(entry, folder) or None,
+        "more_rounds": told.rounds,
+        "command": told.command or None,
     }
     return {
         "case_id": case.case_id,
@@ -106,7 +111,7 @@ def _entry(entry: Entry, folder: str) -> dict[str, object]:
             for each in entry.candidate.judged
         },
         "other_cases": entry.others,
-        **(fits if entry.tied or entry.ratio else others),
+        **(fits if entry.candidate.standing is Standing.FITS else others),
     }
 
 

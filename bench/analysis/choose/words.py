@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import shlex
 from typing import NamedTuple
 
-from bench.analysis import commands, interval
+from bench.analysis.choose.advice import advice
 from bench.analysis.choose.decision import Decision, Entry, Judged, Standing
 from bench.analysis.choose.figures import (
     LATENCY,
@@ -15,7 +15,6 @@ from bench.analysis.choose.figures import (
     Figure,
     Quantity,
 )
-from bench.analysis.stats import Estimate
 from bench.models import naming, zoo
 from bench.paper import accuracy
 from bench.text import NOTHING, significant
@@ -25,10 +24,7 @@ TIED_BY_RATIO = (
     "Tied: the 95 % interval of the ratio of its latency to that of the first is not wholly above "
     "1.02."
 )
-TOO_NEAR = (
-    f"{NOTHING}: no number of rounds like these would tell, since the value is too near to the "
-    "limit for the drift of the machine. Measure on a quieter machine, or with --patience 0.25."
-)
+MANY = 1000.0  # a larger factor is not printed
 DAGGERS = {"SUSPECT": " †", "INVALID": " ‡"}
 
 
@@ -71,7 +67,7 @@ def reason(entry: Entry) -> str:
         return f"{said}: {_by_how_much(judged)}"
     if judged.figure.is_rough:
         return f"{said}, without an interval"
-    return f"{said}, and the limit is {of.text(judged.limit.bound)}"
+    return f"{said}, and the limit is {judged.limit.amount}"
 
 
 def _by_how_much(judged: Judged) -> str:
@@ -80,45 +76,9 @@ def _by_how_much(judged: Judged) -> str:
     assert judged.figure.point is not None
     if judged.limit.of.at_least:
         return f"{significant(judged.limit.bound - judged.figure.point, 2)} points too low"
+    if judged.excess > MANY:
+        return f"more than {MANY:g} times the limit"
     return f"{significant(judged.excess)} times the limit"
-
-
-def more_rounds(entry: Entry) -> int | None:
-    """How many more rounds would tell whether the case keeps to the limit that decides.
-
-    None where no number would, or where the limit is not on a latency.
-    """
-    judged = entry.candidate.decisive
-    limit, found = judged.limit, judged.figure
-    if limit is None or limit.of.share is None or found.point is None:
-        return None
-    known = None if found.is_rough else Estimate(found.point, found.low, found.high)
-    rounds = entry.candidate.row.rounds
-    return interval.more_rounds(rounds, known, limit.bound, limit.of.share)
-
-
-def command(entry: Entry, folder: str) -> str:
-    """The command that would tell, "" where none would."""
-    case, rounds = entry.case, entry.candidate.row.rounds
-    if entry.candidate.standing is Standing.OPEN:
-        more = more_rounds(entry)
-        return _measure(entry, folder, len(rounds) + more) if more else ""
-    judged = entry.candidate.decisive
-    name = judged.limit.quantity if judged.limit else entry.objective
-    if name == TOP1.name:
-        return commands.evaluate(case, folder)
-    if entry.candidate.row.failure:
-        return f"{_measure(entry, folder)} --retry-failed"
-    verdict = entry.candidate.row.verdict
-    if verdict and verdict.level == "INVALID":
-        return f"{_measure(entry, folder)} --again"
-    is_rare = name in ("p90", "p95", "p99")
-    return _measure(entry, folder, 2 * max(len(rounds), 3)) if is_rare else ""
-
-
-def _measure(entry: Entry, folder: str, rounds: int | None = None) -> str:
-    known = entry.candidate.row.rounds
-    return commands.measure(entry.case, folder, known[0].preset if known else "", rounds)
 
 
 def sections(decision: Decision, device: str, folder: str) -> list[Section]:
@@ -140,6 +100,8 @@ def answer(decision: Decision) -> str:
             return f"No network is known to fit; of {open_} it is not known."
         return "No network on record fits."
     winner = decision.fits[0]
+    if len(decision.fits) == 1:
+        return f"{title(winner)} is the only network known to fit."
     text = f"{title(winner)} is the first of {len(decision.fits)} that fit"
     names = [title(each) for each in decision.tied]
     return f"{text}, tied with {', '.join(names)}." if names else f"{text}."
@@ -160,7 +122,8 @@ def _fitting(decision: Decision) -> Section:
     ]
     header = ["", "Network", *(of.title for of in shown), "latency / first"]
     others = sum(entry.others for entry in decision.fits)
-    notes = [f"{others} more cases of these networks fit, too."] if others else []
+    cases = "1 more case" if others == 1 else f"{others} more cases"
+    notes = [f"Fitting as well: {cases} of these networks."] if others else []
     notes += [TIED_BY_RATIO if budget.objective == LATENCY.name else TIED] * bool(decision.tied)
     return Section("Fits", header, lines, notes, [])
 
@@ -173,58 +136,53 @@ def _ratio(entry: Entry) -> str:
 
 
 def _open(decision: Decision, folder: str) -> Section:
-    lines = [[title(each), reason(each), _rounds(each)] for each in decision.open]
-    return Section(
-        "Cannot be told",
-        ["Network", "Why", "Rounds that would tell"],
-        lines,
-        [TOO_NEAR] * any(more_rounds(each) is None for each in decision.open),
-        list(_commands(decision.open, folder)),
-    )
-
-
-def _rounds(entry: Entry) -> str:
-    more = more_rounds(entry)
-    return NOTHING if more is None else f"{more} more"
+    advised = [(each, advice(each, folder)) for each in decision.open]
+    lines = [[title(each), reason(each), told.text] for each, told in advised]
+    made = [told.command for _, told in advised if told.command]
+    return Section("Cannot be told", ["Network", "Why", "Rounds that would tell"], lines, [], made)
 
 
 def _unmeasured(decision: Decision, device: str, folder: str) -> Section:
+    budget = decision.budget
     lines = [[title(each), reason(each)] for each in decision.unmeasured]
-    made = list(_commands(decision.unmeasured, folder))
-    never = never_measured(decision)
-    notes = []
-    if never:
-        budget = decision.budget
-        notes = [f"{len(never)} networks of `bench list models` have no record in this setting."]
-        size = "--input" if "x" in budget.size else "--resolution"
-        words = f"--batch {budget.batch} {size} {budget.size} --preset quick --out {folder}"
-        made.append(f"bench run --device {device} --models {','.join(never)} {words}")
+    advised = [advice(each, folder, budget.dataset) for each in decision.unmeasured]
+    made, notes = [told.command for told in advised if told.command], []
+    if never := never_measured(decision):
+        least = " and may be accurate enough" if _least_top1(decision) else ""
+        notes = [f"{len(never)} networks of the paper have no record in this setting{least}."]
+        words = ["bench", "run", "--device", device, "--models", ",".join(never)]
+        words += ["--batch", str(budget.batch), "--resolution", budget.size]
+        made.append(shlex.join([*words, "--preset", "quick", "--out", folder]))
     return Section("Not measured", ["Network", "What is missing"], lines, notes, made)
 
 
+def _least_top1(decision: Decision) -> float:
+    limits = decision.budget.limits
+    return max((limit.bound for limit in limits if limit.quantity == TOP1.name), default=0.0)
+
+
 def never_measured(decision: Decision) -> list[str]:
-    """Networks of the paper without a case in the setting, but none that is too inaccurate."""
+    """Networks of the paper without a case in the setting, but none that is too inaccurate.
+
+    They take square images of three channels; in another setting there are none.
+    """
     budget = decision.budget
+    if not budget.size.isdecimal():
+        return []
     every = (decision.fits, decision.open, decision.unmeasured, decision.lost)
     known = {entry.case.model for entries in every for entry in entries}
-    least = max((m.bound for m in budget.limits if m.quantity == TOP1.name), default=0.0)
     return [
         name
         for name in zoo.ZOO
-        if name not in known and _published(name, budget.size, budget.dataset) >= least
+        if name not in known
+        and _published(name, int(budget.size), budget.dataset) >= _least_top1(decision)
     ]
 
 
-def _published(model: str, size: str, dataset: str) -> float:
+def _published(model: str, resolution: int, dataset: str) -> float:
     """The published top-1 in per cent; infinite where none is known, since it may be high."""
-    if not size.isdecimal():
-        return math.inf
-    found = [a.top1 for a in accuracy.of(model, int(size)) if a.dataset == dataset]
+    found = [a.top1 for a in accuracy.of(model, resolution) if a.dataset == dataset]
     return found[0] if found else math.inf
-
-
-def _commands(entries: Sequence[Entry], folder: str) -> Iterator[str]:
-    return (text for each in entries if (text := command(each, folder)))
 
 
 def _lost(decision: Decision) -> Section:

@@ -14,6 +14,7 @@ const figureOf = (quantity, row) => ({
   high: quantity.highs[row] ?? Infinity,
   missing: decode(quantity.missing)[row],
   rough: quantity.rough[row],
+  never: quantity.never[row],
 });
 
 function standingOf({ point, low, high, missing }, bound, atLeast) {
@@ -42,7 +43,8 @@ function judged(row, limits, by) {
   const objective = known[known.length - 1].figure;
   const value = objective.point === null ? Infinity : objective.point * (by.at_least ? -1 : 1);
   const latency = quantityOf(LATENCY).points[row] ?? Infinity;
-  return { row, standing, decisive, objective,
+  const never = standing === 2 && known.some((each) => each.standing === 2 && each.figure.never);
+  return { row, standing, place: never ? STANDINGS.length : standing, decisive, objective,
     order: standing === 3 ? [decisive.excess, latency] : [Number(objective.rough), value, latency] };
 }
 
@@ -57,8 +59,8 @@ function decide(members, limits, by) {
   for (const each of members.map((row) => judged(row, limits, by))) {
     const network = decode(data.budget.networks)[each.row];
     const known = best.get(network);
-    if (!known || each.standing < known.standing
-      || (each.standing === known.standing && inOrder(each, known) < 0)) best.set(network, each);
+    if (!known || each.place < known.place
+      || (each.place === known.place && inOrder(each, known) < 0)) best.set(network, each);
   }
   const found = STANDINGS.map((_, standing) => (
     [...best.values()].filter((each) => each.standing === standing).sort(inOrder)));
@@ -82,7 +84,7 @@ function reasonOf({ standing, decisive }) {
   const { quantity, bound, figure, excess } = decisive;
   if (standing === 2) return figure.missing;
   const said = `${quantity.title} ${valueOf(quantity, figure)}`;
-  if (standing === 1) return said + (figure.rough ? ', without an interval' : ' holds the limit');
+  if (standing === 1) return said + (figure.rough ? ', without an interval' : ', and the limit lies within');
   return quantity.at_least ? `${said}: ${significant(bound - figure.point, 2)} points too low`
     : `${said}: ${significant(excess)} times the limit`;
 }
@@ -104,6 +106,7 @@ function sentenceOf(found) {
     const count = open.length + unmeasured.length;
     return `No network is known to fit${count ? `; of ${count} it is not known` : ''}.`;
   }
+  if (fits.length === 1) return `${titleOf(fits[0].row)} is the only network known to fit.`;
   const ties = fits.filter((each) => each.tied).map((each) => titleOf(each.row));
   const tied = ties.length ? `, tied with ${ties.join(', ')}` : '';
   return `${titleOf(fits[0].row)} is the first of ${fits.length} that fit${tied}.`;

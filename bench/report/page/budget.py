@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.analysis.choose.figures import QUANTITIES, TOP1, Quantity
+from bench.analysis.choose.figures import LATENCY, QUANTITIES, TOP1, Quantity
+from bench.analysis.ratio import compare
 from bench.analysis.rows import Row
 from bench.models import naming
 from bench.paper.accuracy import DATASETS, IMAGENET
@@ -54,16 +55,17 @@ def title(row: Row) -> str:
 
 
 def _groups(devices: Sequence[DeviceResults], rows: Numbered) -> list[Group]:
-    """Groups of at least two networks, the smallest batch first."""
+    """Groups of at least two networks of which a latency is known, the smallest batch first."""
     members: dict[tuple[object, ...], list[int]] = {}
     for place, (number, row) in enumerate(rows):
-        if devices[number].latest:
+        if devices[number].latest and not row.case.trains:
             members.setdefault((number, *row.case.ranked_with), []).append(place)
     groups = sorted(members.items(), key=lambda each: rows[each[1][0]][1].case.batch)
     return [
         Group(_label(devices, rows[places[0]]), places)
         for _, places in groups
         if len({rows[place][1].case.model for place in places}) > 1
+        and any(LATENCY.of(rows[place][1], IMAGENET).point is not None for place in places)
     ]
 
 
@@ -103,6 +105,7 @@ def _quantity(quantity: Quantity, dataset: str, rows: Sequence[Row]) -> Json | N
         "lows": column([each.low for each in figures]),
         "highs": column([each.high for each in figures]),
         "missing": column([each.missing or None for each in figures]),
+        "never": column([each.is_never for each in figures]),
         "rough": column([each.is_rough for each in figures]),
     }
 
@@ -114,8 +117,14 @@ def _ties(groups: Sequence[Group], rows: Sequence[Row]) -> list[list[int]]:
         by_id = {rows[place].case.case_id: place for place in group.rows}
         for place in group.rows:
             tied = (by_id[each] for each in rows[place].ties if each in by_id)
-            found[place] = sorted(n for n in tied if _seconds(rows[n]) >= _seconds(rows[place]))
+            slower = sorted(n for n in tied if _seconds(rows[n]) >= _seconds(rows[place]))
+            found[place] = [n for n in slower if _is_compared(rows[place], rows[n])]
     return found
+
+
+def _is_compared(one: Row, other: Row) -> bool:
+    """Whether there is an interval of their ratio; too few processes have none."""
+    return compare(one.rounds, other.rounds).ratio is not None
 
 
 def _seconds(row: Row) -> float:

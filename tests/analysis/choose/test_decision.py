@@ -6,17 +6,19 @@ import math
 import random
 import statistics
 
+import msgspec
 import pytest
 from scipy import stats as scipy_stats
-from support.records import OBSERVED, evaluation, rounds
+from support.records import OBSERVED, evaluation, failure, rounds
 
 from bench.analysis import rows
 from bench.analysis.choose import words
+from bench.analysis.choose.advice import advice
 from bench.analysis.choose.budget import Budget, limits
 from bench.analysis.choose.decision import Standing, decide
 from bench.errors import UsageError
 from bench.paper import accuracy
-from bench.records import Cost, Stages
+from bench.records import Artifact, Case, Cost, Stages
 
 
 def decided(records, *given, **fields):
@@ -47,7 +49,10 @@ def test_networks_stand_by_their_intervals():
     assert networks(found.open) == ["vit_b", "deit_s"]
     assert networks(found.lost) == ["swin_t", "resnet101"]  # more than twice the limit
     assert words.reason(found.lost[0]).endswith("1.43 times the limit")
-    assert [words.more_rounds(each) for each in found.open] == [9, 1]  # t(11) * 0.13 / sqrt(12)
+    told = [advice(each, "results") for each in found.open]
+    assert [each.rounds for each in told] == [9, 1]  # t(11) * 0.13 / sqrt(12)
+    assert told[0].command.endswith("--rounds 12 --out results")
+    assert told[1].text == "1 more, for an interval"
 
 
 def test_a_network_stands_for_its_best_case():
@@ -81,8 +86,9 @@ def test_what_is_lost_by_one_limit_need_not_be_measured_for_another():
     other = [*steady("resnet50", 30.0), *steady("timm/unknown", 10.0)]
     found = decided(other, ("--max-latency", "20ms"), ("--min-top1", "75"))
     assert networks(found.unmeasured) == ["timm/unknown"]
-    assert words.command(found.unmeasured[0], "results").startswith(
-        "bench eval --models timm/unknown --data FOLDER --resolution 224"
+    assert advice(found.unmeasured[0], "results").command == (
+        "bench eval --device cpu --models timm/unknown+WEIGHTS --data FOLDER --dataset "
+        "imagenet1k --resolution 224 --backend eager --precision fp32 --out results"
     )
 
 
@@ -121,7 +127,7 @@ def test_an_interval_of_top1_that_holds_the_limit_cannot_be_told():
     found = decided(records, ("--min-top1", "80.5"))
     assert networks(found.open) == ["timm/a"]
     assert "the limit is 80.5 %" in words.reason(found.open[0])
-    assert words.command(found.open[0], "results") == ""
+    assert advice(found.open[0], "results") == (None, "none: evaluate more images", "")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +142,49 @@ def test_what_nobody_measured_is_an_error(given, fields, message):
     with pytest.raises(UsageError, match=message) as caught:
         decided(steady("resnet50", 10.0), *given, **fields)
     assert caught.value.remedy
+
+
+def test_a_load_has_its_own_number_of_rounds():
+    loads = [Stages(load=seconds) for seconds in (1.0, 1.2, 1.1)]
+    records = [
+        msgspec.structs.replace(record, stages_s=stages)
+        for record, stages in zip(steady("resnet50", 10.0), loads, strict=True)
+    ]
+    (undecided,) = decided(records, ("--max-load", "1.2s")).open
+    assert advice(undecided, "results").rounds == 4  # t(6) * 0.1 / sqrt(7) = 0.092 s
+    (lost,) = decided(records, ("--max-load", "0.1s")).lost
+    assert advice(lost, "results") == (None, "", "")
+
+
+def test_a_percentile_lacks_as_many_rounds_as_its_iterations_need():
+    records = rounds("resnet50", latencies_ms=[10.0] * 3, spread=[1.0] * 20, **OBSERVED)
+    (unmeasured,) = decided(records, ("--max-latency", "20ms:p95")).unmeasured
+    told = advice(unmeasured, "results")
+    assert told.rounds == 4  # 130 iterations in 7 rounds of 20
+    assert told.command.endswith("--rounds 7 --out results")
+
+
+def test_a_failure_alone_is_not_measured_and_says_how_to_try_again():
+    case = Case("resnet50", "plain", threads=2)
+    found = decided([failure(case)], ("--max-latency", "20ms"))
+    assert networks(found.unmeasured) == ["resnet50"]
+    assert advice(found.unmeasured[0], "results").command.endswith("--retry-failed")
+
+
+def test_what_can_never_be_known_gives_way_to_what_is_lost():
+    exported = steady(
+        "resnet50", 5.0, backend="onnxruntime", artifact=Artifact("file", "hash", 9, "dynamo")
+    )
+    large = steady("resnet50", 10.0, cost=Cost(peak_memory_bytes=900_000_000))
+    found = decided([*exported, *large], ("--max-memory", "300MB"))
+    assert [entry.case.backend for entry in found.lost] == ["eager"]
+
+
+def test_networks_without_a_ratio_are_not_tied():
+    records = [*rounds("resnet50", latencies_ms=[10.0]), *rounds("swin_t", latencies_ms=[11.0])]
+    found = decided(records)
+    assert networks(found.fits) == ["resnet50", "swin_t"]
+    assert found.tied == []
 
 
 # A brute force: it reads the records alone, and decides case by case.
