@@ -67,9 +67,9 @@ class Curve(msgspec.Struct, frozen=True):
 
         Its interval reaches from the smallest size that may reach it, by the interval of its
         throughput, to the smallest that certainly does. None while the throughput still rises at
-        the largest size.
+        the largest size, and for fewer than FEWEST sizes.
         """
-        if not (self.is_flat or self.failed_at):
+        if len(self.spots) < FEWEST or not (self.is_flat or self.failed_at):
             return None
         least = HIGH * self.highest.throughput
         ends = [spot.interval or Estimate(*[spot.throughput] * 3) for spot in self.spots]
@@ -187,7 +187,10 @@ def _curve(rows: Sequence[Row]) -> Curve:
 
 
 def crossovers(found: Sequence[Curve]) -> list[Crossover]:
-    """All crossovers of two curves in one setting, by comparison at each batch size of both."""
+    """All crossovers of two curves in one setting, by comparison at each batch size of both.
+
+    Spots whose verdict is INVALID are left out.
+    """
     pairs = itertools.combinations(found, 2)
     return [
         crossover
@@ -203,13 +206,13 @@ def _differ_in_backend(one: Case, other: Case) -> bool:
 
 
 def _crossovers(one: Curve, other: Curve) -> list[Crossover]:
-    rows = {spot.batch: spot.row for spot in other.spots}
-    both = [(spot.batch, spot.row, rows[spot.batch]) for spot in one.spots if spot.batch in rows]
+    mine, theirs = ({s.batch: s.row for s in each.spots if _counts(s)} for each in (one, other))
+    both = [(batch, row, theirs[batch]) for batch, row in mine.items() if batch in theirs]
     found = []
     last: tuple[int, str] | None = None
     logs: list[tuple[int, float]] = []
-    for batch, mine, theirs in both:
-        compared = compare(mine.rounds, theirs.rounds)
+    for batch, row, its in both:
+        compared = compare(row.rounds, its.rounds)
         logs.append((batch, math.log(compared.candidate_s / compared.base_s)))
         if not compared.told_apart:
             continue
@@ -219,6 +222,10 @@ def _crossovers(one: Curve, other: Curve) -> list[Crossover]:
             found.append(Crossover(*pair, last[0], batch, _zero(between)))
         last = (batch, compared.finding)
     return found
+
+
+def _counts(spot: Spot) -> bool:
+    return spot.row.verdict is None or spot.row.verdict.level != "INVALID"
 
 
 def _zero(logs: Sequence[tuple[int, float]]) -> float:

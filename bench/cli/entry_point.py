@@ -42,6 +42,7 @@ COMMANDS = {
     "choose": ("choose", "choose"),
     "report": ("report", "report"),
     "compare": ("compare", "compare"),
+    "replay": ("replay", "replay"),
     "history": ("history", "history"),
     "explain": ("explain", "explain"),
     "selfcheck": ("selfcheck", "selfcheck"),

@@ -1,0 +1,250 @@
+"""Whether a stored result was reproduced, and which difference between both explains most."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from bench.analysis import stats
+from bench.analysis.kinds import faults_per_call
+from bench.analysis.ratio import drift_of, kernel_logs
+from bench.analysis.stats import FEWEST_PROCESSES, Estimate
+from bench.analysis.verdict import Verdict
+from bench.records import Case, Conditions, Environment, Measurement
+from bench.text import significant
+
+MARGIN = 0.05  # a smaller difference counts as reproduced
+WIDEST = 1.3  # an interval of the ratio that reaches further from its point tells nothing
+SITTING = 0.03  # standard deviation of the log of the latency between two sittings, at least
+KERNELS_DIFFER, CLOCK_DIFFERS, SHARE_DIFFERS, FAULTS_DIFFER = 1.05, 1.03, 0.05, 2.0
+THREADS_DIFFER = 0.8
+
+Finding = Literal["REPRODUCED", "DIFFERENT", "CANNOT BE TOLD"]
+
+
+class Side(NamedTuple):
+    """The stored or the new rounds of a case, their environment, and the verdict on them."""
+
+    environment: Environment
+    rounds: Sequence[Measurement]
+    verdict: Verdict
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What differs between both sides. `factor` is by how much it alone would change the latency.
+
+    It is None where that cannot be computed.
+    """
+
+    kind: str
+    text: str
+    factor: float | None = None
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """The result: the ratio new / stored of the latencies, and the differences by their rank.
+
+    The causes of others come first: another chip has other clocks, and other clocks make other
+    calibration kernels.
+    """
+
+    case: Case
+    stored_s: float
+    new_s: float
+    ratio: Estimate | None
+    finding: Finding
+    differences: list[Difference]
+
+
+def judge(stored: Side, new: Side, margin: float = MARGIN) -> Replay:
+    """Judge a replay by the interval of new / stored.
+
+    The interval holds the spread between the processes of both sides and the drift of the machine
+    between two sittings, by the calibration kernels and at least SITTING. DIFFERENT: it is wholly
+    beyond the margin. REPRODUCED: it is not, and reaches no further than a factor of WIDEST from
+    its point. CANNOT BE TOLD: it is wider, or a side has fewer than FEWEST_PROCESSES.
+    """
+    before, after = (
+        [statistics.median(record.samples_s) for record in side.rounds] for side in (stored, new)
+    )
+    drift = max(drift_of(stored.rounds, new.rounds) or 0.0, SITTING)
+    ratio = stats.separate_ratio(before, after, drift)
+    return Replay(
+        case=stored.rounds[0].case,
+        stored_s=statistics.fmean(before),
+        new_s=statistics.fmean(after),
+        ratio=ratio,
+        finding=_finding(ratio, margin),
+        differences=[found for look in LOOKS for found in look(stored, new)],
+    )
+
+
+def _finding(ratio: Estimate | None, margin: float) -> Finding:
+    if ratio is None:
+        return "CANNOT BE TOLD"
+    if stats.find(ratio, margin) in ("FASTER", "SLOWER"):
+        return "DIFFERENT"
+    return "REPRODUCED" if ratio.high / ratio.low <= WIDEST**2 else "CANNOT BE TOLD"
+
+
+def sentence(found: Replay) -> str:
+    """`DIFFERENT: 1.31 (1.22 to 1.40) times the stored latency; the chip explains most: A → B`."""
+    if found.ratio is None:
+        return f"{found.finding}: each side needs {FEWEST_PROCESSES} processes"
+    point, low, high = (f"{each:.2f}" for each in found.ratio)
+    said = f"{found.finding}: {point} ({low} to {high}) times the stored latency"
+    if found.finding == "DIFFERENT" and found.differences:
+        first = found.differences[0]
+        return f"{said}; most likely by the {first.kind}: {first.text}"
+    return said if found.finding != "DIFFERENT" else f"{said}; nothing on record explains it"
+
+
+# --- the looks at what may differ, causes before their effects ---
+
+
+def _network(stored: Side, new: Side) -> Iterator[Difference]:
+    """The structure of the network that was timed."""
+    if stored.rounds[-1].structure != new.rounds[-1].structure:
+        yield Difference("network", "its structure is another, though it has the same name")
+
+
+def _chip(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = stored.environment.chip, new.environment.chip
+    if before.name != after.name:
+        yield Difference("chip", f"{before.name} → {after.name}")
+    elif before.threads != after.threads:
+        yield Difference("chip", f"{before.threads} usable CPUs → {after.threads}")
+
+
+def _power_mode(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = (_power_modes(side) for side in (stored, new))
+    if before != after:
+        yield Difference("power mode", f"{_listed(before)} → {_listed(after)}")
+
+
+def _power_modes(side: Side) -> list[str]:
+    fact = side.environment.chip.facts.get("power_mode")
+    seen = [mode for r in side.rounds if r.conditions for mode in r.conditions.power_modes]
+    return sorted({*seen, *([str(fact)] if fact else [])})
+
+
+def _versions(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = (
+        {**side.environment.versions, **side.rounds[-1].runtime} for side in (stored, new)
+    )
+    changed = [
+        f"{name} {before.get(name) or 'none'} → {after.get(name) or 'none'}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        yield Difference("versions", ", ".join(changed))
+
+
+def _variables(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = (side.environment.variables for side in (stored, new))
+    changed = [
+        f"{name}={before.get(name, '')} → {name}={after.get(name, '')}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        yield Difference("variables of the shell", ", ".join(changed))
+
+
+def _settings(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = (side.rounds[-1].settings for side in (stored, new))
+    changed = [
+        f"{name} {before[name]} → {after[name]}"
+        for name in before
+        if name in after and before[name] != after[name]
+    ]
+    if changed:
+        yield Difference("settings of the process", ", ".join(changed))
+
+
+def _threads(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = (
+        stats.mean_of_known(seen.threads_used for seen in _conditions(side))
+        for side in (stored, new)
+    )
+    if before and after and min(before, after) / max(before, after) < THREADS_DIFFER:
+        text = f"{before:.1f} threads computed → {after:.1f}"
+        yield Difference("threads", text, before / after)
+
+
+def _load(stored: Side, new: Side) -> Iterator[Difference]:
+    """CPU time that other programs, other guests of the host, or a quota took."""
+    before, after = (_lost_share(side) for side in (stored, new))
+    if abs(after - before) > SHARE_DIFFERS:
+        text = f"others took {100 * before:.0f} % of the CPU time → {100 * after:.0f} %"
+        yield Difference("load", text, (1 - min(before, 0.99)) / (1 - min(after, 0.99)))
+
+
+def _lost_share(side: Side) -> float:
+    shares = []
+    for seen in _conditions(side):
+        if not seen.wall_s:
+            continue
+        whole = seen.wall_s * max(seen.cpus or 1, 1)
+        others = (seen.busy_cpu_s or 0.0) - (seen.own_cpu_s or 0.0)
+        taken = max(others, 0.0) + (seen.stolen_cpu_s or 0.0)
+        shares.append(taken / whole + (seen.throttled_s or 0.0) / seen.wall_s)
+    return statistics.fmean(shares) if shares else 0.0
+
+
+def _clock(stored: Side, new: Side) -> Iterator[Difference]:
+    before, after = (
+        stats.mean_of_known(seen.highest_clock_hz for seen in _conditions(side))
+        for side in (stored, new)
+    )
+    if before and after and max(before, after) / min(before, after) > CLOCK_DIFFERS:
+        text = f"{before / 1e9:.2f} GHz → {after / 1e9:.2f} GHz"
+        yield Difference("clock", text, before / after)
+
+
+def _page_faults(stored: Side, new: Side) -> Iterator[Difference]:
+    """Where the processes are of other kinds (`bench.analysis.kinds`), the memory is as well."""
+    before, after = (
+        stats.mean_of_known(map(faults_per_call, side.rounds)) for side in (stored, new)
+    )
+    if before is None or after is None:
+        return
+    low, high = sorted((before, after))
+    if high > FAULTS_DIFFER * low + _few_faults(new):
+        yield Difference("page faults", f"{before:,.0f} a call → {after:,.0f}")
+
+
+def _few_faults(side: Side) -> float:
+    """Page faults that take less than 1 % of a call, of 1 µs each."""
+    return 0.01 * statistics.fmean(statistics.median(r.samples_s) for r in side.rounds) / 1e-6
+
+
+def _kernels(stored: Side, new: Side) -> Iterator[Difference]:
+    """The machine itself, by the calibration kernels; where nothing above explains its speed."""
+    if not all(record.block_compute_s for side in (stored, new) for record in side.rounds):
+        return
+    pairs = zip(kernel_logs(stored.rounds), kernel_logs(new.rounds), strict=True)
+    logs = [statistics.fmean(after) - statistics.fmean(before) for before, after in pairs]
+    factor = math.exp(max(logs, key=abs))
+    if max(factor, 1 / factor) > KERNELS_DIFFER:
+        text = f"its calibration kernels take {significant(factor)} times as long"
+        yield Difference("speed of the machine", text, factor)
+
+
+LOOKS: tuple[Callable[[Side, Side], Iterator[Difference]], ...] = (
+    *(_network, _chip, _power_mode, _versions, _variables, _settings, _threads),
+    *(_load, _clock, _page_faults, _kernels),
+)
+
+
+def _conditions(side: Side) -> list[Conditions]:
+    return [record.conditions for record in side.rounds if record.conditions]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"

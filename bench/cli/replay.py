@@ -1,0 +1,168 @@
+"""`bench replay`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from bench import devices
+from bench.cli.choice import Choice, command
+from bench.cli.completion import recorded_cases
+from bench.cli.console import progress_console, say, tell_json
+from bench.cli.forecast import progress_of
+from bench.cli.live_table import LiveTable
+from bench.cli.messages import failure_line
+from bench.cli.options import (
+    DEFAULT_OUT,
+    as_folder,
+    json_option,
+    out_option,
+    percentage,
+    wait_option,
+    with_options,
+)
+from bench.cli.plain_lines import PlainLines
+from bench.cli.sweep import Sweep, locked, start, sweep_of
+from bench.cli.tracker import Tracker
+from bench.errors import CASE_FAILED, NOT_JUDGED, UsageError
+from bench.harness import grid
+from bench.harness import suite as suites
+from bench.harness.scheduler import runner
+from bench.harness.scheduler.environment import describe
+from bench.models.naming import selector
+
+if TYPE_CHECKING:
+    from bench.analysis.recorded import Recorded
+    from bench.analysis.replay import Replay, Side
+    from bench.harness.plan import Plan
+    from bench.records import Case, Failure
+
+CODES = {"REPRODUCED": 0, "DIFFERENT": CASE_FAILED, "CANNOT BE TOLD": NOT_JUDGED}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayOptions:
+    """The arguments and flags of `bench replay`."""
+
+    selector: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|MODEL",
+            help="One case: a case_id, its first letters, or a name as for `bench explain`.",
+            autocompletion=recorded_cases,
+        ),
+    ]
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--in", metavar="DIR", help="The folder with the stored result.", parser=as_folder
+        ),
+    ] = DEFAULT_OUT
+    out: Annotated[Path, out_option] = Path("replays")
+    margin: Annotated[
+        str, typer.Option(metavar="PERCENT", help="A smaller difference counts as reproduced.")
+    ] = "5%"
+    wait: Annotated[bool, wait_option] = False
+    as_json: Annotated[bool, json_option] = False
+
+
+@with_options(ReplayOptions)
+def replay(options: ReplayOptions) -> int:
+    """Measure a stored case again with its settings, and say whether it is reproduced here.
+
+    If it is not, say which difference explains most. The exit code is 1 for DIFFERENT, and 4 where
+    it cannot be told.
+    """
+    from bench.analysis.recorded import latest, no_such_case
+    from bench.analysis.replay import judge
+
+    margin = percentage("--margin", options.margin)
+    everything = latest(options.folder)
+    found = [(each, case) for each in everything for case in each.matching(options.selector)]
+    if not found:
+        raise no_such_case(options.selector, options.folder, everything)
+    if len(found) > 1:
+        named = ", ".join(f"{case.case_id} {selector(case, batch=True)}" for _, case in found[:8])
+        raise UsageError(
+            f"{options.selector} names {len(found)} cases", f"Name one by its id: {named}"
+        )
+    recorded, labelled = found[0]
+    case = msgspec.structs.replace(labelled, label="")
+    stored = _side(recorded, case)
+    console = progress_console(to_stderr=options.as_json)
+    sweep = sweep_of(_choice(case), options.out, console, retry_failed=True, again=True)
+    plan = suites.plan_for(
+        stored.rounds[0].preset, suites.Suite(), max(len(stored.rounds), 3), None
+    )
+    with locked(sweep, wait=options.wait) as sweep:
+        failures = _measure(sweep, plan)
+    for failure in failures:
+        say(console, failure_line(failure))
+    if failures:
+        return CASE_FAILED
+    again = next(each for each in latest(options.out) if each.environment.chip == sweep.chip)
+    result = judge(stored, _side(again, case), margin)
+    _show(result, options)
+    return CODES[result.finding]
+
+
+def _side(recorded: Recorded, case: Case) -> Side:
+    """Return the rounds of a case with their verdict. Raises UsageError if it failed."""
+    from bench.analysis.replay import Side
+
+    history = recorded.history(case)
+    if history.failure or not history.rounds:
+        raise UsageError(
+            f"{selector(case)} has no result to reproduce: its last attempt failed",
+            "Name a case that was measured.",
+        )
+    return Side(recorded.environment, history.rounds, recorded.verdict(case))
+
+
+def _choice(case: Case) -> Choice:
+    """Return the choice of this case on this machine. Raises BenchError if it cannot run here."""
+    from bench.harness import remeasure
+
+    driver, chip = devices.select(case.device)
+    grid.check_settings({key: [getattr(case, key)] for key in grid.CHECKS}, chip)
+    sources, reasons = remeasure.found_again([case])
+    if reasons:
+        raise UsageError("; ".join(reasons.values()), "Check out the version that was measured.")
+    environment = describe(driver, chip, runner.new_run_id(), command())
+    return Choice(suites.Suite(), driver, environment, [case], sources)
+
+
+def _measure(sweep: Sweep, plan: Plan) -> list[Failure]:
+    """Measure the rounds of the case, and show progress."""
+    here = sweep.environment.environment_id
+    progress = progress_of(sweep, plan, {c: sweep.store.history(c, here) for c in sweep.cases})
+    start(sweep, "Replaying one case", needs_device=True)
+    display_type = LiveTable if sweep.console.is_terminal else PlainLines
+    with display_type(sweep.console, Tracker(plan, progress)) as display:
+        return runner.run(
+            sweep.cases,
+            plan,
+            sweep.store,
+            sweep.environment,
+            display,
+            retry_failed=True,
+            again=sweep.again,
+            sources=sweep.choice.sources,
+        )
+
+
+def _show(result: Replay, options: ReplayOptions) -> None:
+    from bench.analysis.replay import sentence
+
+    if options.as_json:
+        tell_json(result, indent=2)
+        return
+    console = progress_console(to_stderr=False)
+    say(console, sentence(result))
+    for each in result.differences:
+        about = f" (alone {each.factor:.2f} times the latency)" if each.factor else ""
+        say(console, f"  {each.kind}: {each.text}{about}")

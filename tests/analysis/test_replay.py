@@ -1,0 +1,127 @@
+"""Replays: false differences under drift, and ten kinds of planted difference, each named first."""
+
+import math
+import random
+
+import msgspec
+import pytest
+from support.records import CASE, CHIP, ENVIRONMENT, QUIET, measurement
+
+from bench.analysis.replay import Side, judge, sentence
+from bench.analysis.verdict import Verdict
+
+VALID = Verdict("VALID", [])
+FASTER = 1.4  # a planted difference
+
+
+def side(random_, *, factor=1.0, drift=0.0, kernels=None, processes=6, environment=None, **changes):
+    """Rounds of one sitting. Its kernels show the drift, and `kernels` times as long if given."""
+    common = random_.gauss(0, drift)
+    own = math.exp(common) * (kernels or 1.0)
+    found = []
+    for number in range(1, processes + 1):
+        centre = 0.01 * factor * math.exp(common + random_.gauss(0, 0.03))
+        samples = [centre * math.exp(random_.gauss(0, 0.02)) for _ in range(20)]
+        kernel = [1e-3 * own * math.exp(random_.gauss(0, 0.01))]
+        record = measurement(
+            CASE,
+            number,
+            samples_s=samples,
+            block_compute_s=kernel,
+            block_memory_s=kernel,
+            **{"conditions": QUIET, "structure": "s", **changes},
+        )
+        found.append(record)
+    return Side(environment or ENVIRONMENT, found, VALID)
+
+
+def test_of_200_replays_under_drift_at_most_a_twentieth_is_falsely_different():
+    random_ = random.Random(8)
+    findings = [
+        judge(side(random_, drift=0.05), side(random_, drift=0.05)).finding for _ in range(200)
+    ]
+    assert findings.count("DIFFERENT") <= 10
+    assert findings.count("REPRODUCED") > 100
+
+
+def test_without_the_drift_there_would_be_more():
+    """The kernels hide the drift: then the same replays are falsely different more often."""
+    random_ = random.Random(8)
+    blind = []
+    for _ in range(200):
+        sides = [side(random_, factor=math.exp(random_.gauss(0, 0.15))) for _ in range(2)]
+        blind.append(judge(*sides).finding)
+    assert blind.count("DIFFERENT") > 40
+
+
+def chip(**changes):
+    return msgspec.structs.replace(ENVIRONMENT, chip=msgspec.structs.replace(CHIP, **changes))
+
+
+def conditions(**changes):
+    return msgspec.structs.replace(QUIET, **changes)
+
+
+# Each planted difference: what it changes besides, as its effects do in real runs.
+PLANTED = {
+    "network": {"structure": "t"},
+    "chip": {"environment": chip(name="Other Chip"), "kernels": FASTER},
+    "power mode": {
+        "environment": chip(facts={"power_mode": "15W"}),
+        "kernels": FASTER,
+        "conditions": conditions(highest_clock_hz=1.0e9, power_modes=["15W"]),
+    },
+    "versions": {"environment": msgspec.structs.replace(ENVIRONMENT, versions={"torch": "2.9"})},
+    "variables of the shell": {
+        "environment": msgspec.structs.replace(ENVIRONMENT, variables={"OMP_NUM_THREADS": "1"}),
+        "conditions": conditions(threads_used=1.0),
+    },
+    "settings of the process": {"settings": {"mkldnn": False}},
+    "threads": {"conditions": conditions(threads_used=1.0)},
+    "load": {"conditions": conditions(busy_cpu_s=1.8), "kernels": 1.2},
+    "clock": {"conditions": conditions(highest_clock_hz=1.4e9), "kernels": FASTER},
+    "page faults": {"conditions": conditions(page_faults=20 * 9000)},
+    "speed of the machine": {"kernels": FASTER},
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_difference_is_named_first(kind):
+    random_ = random.Random(3)
+    usual = conditions(highest_clock_hz=2.0e9, threads_used=2.0, page_faults=20)
+    planted = dict(PLANTED[kind])
+    own = planted.pop("conditions", None)
+    if own is not None:
+        known = {
+            name: value
+            for name, value in msgspec.structs.asdict(own).items()
+            if value != getattr(QUIET, name)
+        }
+        planted["conditions"] = msgspec.structs.replace(usual, **known)
+    stored = side(random_, drift=0.02, conditions=usual, settings={"mkldnn": True})
+    new = side(
+        random_,
+        factor=FASTER,
+        drift=0.02,
+        **{"conditions": usual, "settings": {"mkldnn": True}, **planted},
+    )
+    found = judge(stored, new)
+    assert found.differences[0].kind == kind
+    if found.finding == "DIFFERENT":
+        assert f"most likely by the {kind}" in sentence(found)
+
+
+def test_a_difference_of_speed_alone_says_that_nothing_explains_it():
+    random_ = random.Random(3)
+    found = judge(side(random_), side(random_, factor=2.0))
+    assert found.finding == "DIFFERENT"
+    assert sentence(found).endswith("nothing on record explains it")
+
+
+def test_too_few_or_too_different_processes_cannot_be_told():
+    random_ = random.Random(3)
+    few = judge(side(random_, processes=2), side(random_))
+    assert (few.finding, few.ratio) == ("CANNOT BE TOLD", None)
+    assert sentence(few) == "CANNOT BE TOLD: each side needs 3 processes"
+    wide = judge(side(random_, drift=0.0), side(random_, kernels=1.6))
+    assert wide.finding == "CANNOT BE TOLD"
