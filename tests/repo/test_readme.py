@@ -220,3 +220,16 @@ def test_pages_and_code_name_no_path_of_a_machine():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("reports/**/*.md")]
     for path in [*pages, *ROOT.glob("bench/**/*.py")]:
         assert not re.search(r"/(root|home|tmp|work)/", path.read_text()), path
+
+
+def test_the_page_of_trained_networks_has_the_numbers_of_its_report():
+    folder = ROOT / "reports" / "trained"
+    rows = first_table((folder / "README.md").read_text())
+    report = "".join(
+        (folder / "amd-epyc" / f"{name}.md").read_text() for name in ("accuracy", "training")
+    )
+    assert len(rows) == 5
+    for name, (top1, step, *_) in rows.items():
+        lines = [line for line in report.splitlines() if f"nets.py:{name.lower()}\\#" in line]
+        assert any(f"| {top1} |" in line for line in lines), name
+        assert any(f" {step} |" in line or f" {step}† |" in line for line in lines), name
