@@ -18,8 +18,9 @@ from bench.text import significant
 
 FEWEST = 3  # batch sizes that make a curve
 HIGH = 0.9  # the share of the highest throughput that is reached at the knee
-RISES = 1.05  # a throughput without an interval rises if it is more than this many times the last
-FLAT_FOR = 2  # doublings without a rise after which a curve is flat
+RISES = 1.05  # a curve is flat if the throughput rose by no more than this factor
+FLAT_FOR = 4  # over so many times the batch size: two doublings
+DOUBLED = 1.9  # an elasticity is of two sizes that are at least so far apart
 LAUNCH_BOUND, COMPUTE_BOUND = 0.5, 0.9  # limits of the elasticity
 CLOSE = 1.5  # ratio of two batch sizes between which none is sought
 MOST_SIZES = 20
@@ -49,12 +50,14 @@ class Curve(msgspec.Struct, frozen=True):
     """The spots of one network in one setting, the smallest batch first.
 
     `case` is that of the smallest batch. `failed_at` is the smallest batch size that failed, as for
-    lack of memory; None if none did.
+    lack of memory; None if none did. `invalid` are the sizes whose verdict is INVALID; they have no
+    spot.
     """
 
     case: Case
     spots: list[Spot]
     failed_at: int | None = None
+    invalid: list[int] = []
 
     @property
     def highest(self) -> Spot:
@@ -67,9 +70,9 @@ class Curve(msgspec.Struct, frozen=True):
 
         Its interval reaches from the smallest size that may reach it, by the interval of its
         throughput, to the smallest that certainly does. None while the throughput still rises at
-        the largest size, and for fewer than FEWEST sizes.
+        the largest size.
         """
-        if len(self.spots) < FEWEST or not (self.is_flat or self.failed_at):
+        if not self.is_flat:
             return None
         least = HIGH * self.highest.throughput
         ends = [spot.interval or Estimate(*[spot.throughput] * 3) for spot in self.spots]
@@ -87,10 +90,15 @@ class Curve(msgspec.Struct, frozen=True):
         """For each batch size but the first, log(latency ratio) / log(batch ratio) to the last.
 
         0 means that more images cost nothing, 1 that a call takes as much longer as it has more.
+        Of sizes that are nearer than a doubling, noise would be most of it.
         """
+        apart = self.spots[:1]
+        for spot in self.spots:
+            if apart and spot.batch >= DOUBLED * apart[-1].batch:
+                apart.append(spot)
         return [
             (two.batch, math.log(_seconds(two) / _seconds(one)) / math.log(two.batch / one.batch))
-            for one, two in itertools.pairwise(self.spots)
+            for one, two in itertools.pairwise(apart)
         ]
 
     @property
@@ -111,9 +119,12 @@ class Curve(msgspec.Struct, frozen=True):
 
     @property
     def is_flat(self) -> bool:
-        """Whether the throughput rose in none of the last FLAT_FOR steps to larger batches."""
-        steps = list(itertools.pairwise(self.spots))[-FLAT_FOR:]
-        return len(steps) == FLAT_FOR and not any(_rises(*step) for step in steps)
+        """Whether the throughput rose by at most RISES over FLAT_FOR times the batch."""
+        if not self.spots:
+            return False
+        last = self.spots[-1]
+        before = [spot for spot in self.spots if FLAT_FOR * spot.batch <= last.batch]
+        return bool(before) and last.throughput <= RISES * before[-1].throughput
 
 
 class Crossover(msgspec.Struct, frozen=True):
@@ -134,9 +145,10 @@ class Crossover(msgspec.Struct, frozen=True):
 def of_curve(curve: Curve) -> str:
     """`ResNet50: knee at batch 8 (4 to 16), 57.2 img/s at batch 32; launch-bound to batch 2`."""
     if not curve.spots:
-        return f"{naming.title(curve.case)}: failed at batch {curve.failed_at}"
+        return f"{naming.title(curve.case)}: no result counts"
     top = curve.highest
-    words = [f"knee at batch {knee_text(curve.knee)}"] if curve.knee else []
+    least = "or below " if curve.knee and curve.knee.point == curve.spots[0].batch else ""
+    words = [f"knee at {least}batch {knee_text(curve.knee)}"] if curve.knee else []
     rises = "" if curve.knee else ", and it still rises there"
     words += [f"highest throughput {significant(top.throughput)} img/s at batch {top.batch}{rises}"]
     if curve.launch_bound_to:
@@ -145,6 +157,8 @@ def of_curve(curve: Curve) -> str:
         words.append(f"compute-bound from batch {curve.compute_bound_from}")
     if curve.failed_at:
         words.append(f"failed at batch {curve.failed_at}")
+    if curve.invalid:
+        words.append(f"INVALID at batch {', '.join(map(str, curve.invalid))}")
     return f"{naming.title(curve.case)}: {', '.join(words)}"
 
 
@@ -173,40 +187,44 @@ def curves(rows: Iterable[Row]) -> list[Curve]:
     """
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if not row.case.trains:
-            plain = msgspec.structs.replace(row.case, batch=1)
-            found.setdefault((row.environment.environment_id, plain), []).append(row)
+        plain = msgspec.structs.replace(row.case, batch=1)
+        found.setdefault((row.environment.environment_id, plain), []).append(row)
     return [_curve(several) for several in found.values()]
 
 
 def _curve(rows: Sequence[Row]) -> Curve:
     ordered = sorted(rows, key=lambda row: row.case.batch)
     failed = [row.case.batch for row in ordered if row.failure]
-    spots = [Spot(row.case.batch, row) for row in ordered if row.summary and not row.failure]
-    return Curve(ordered[0].case, spots, min(failed, default=None))
+    measured = [row for row in ordered if row.summary and not row.failure]
+    spots = [Spot(row.case.batch, row) for row in measured if not _is_invalid(row)]
+    invalid = [row.case.batch for row in measured if _is_invalid(row)]
+    return Curve(ordered[0].case, spots, min(failed, default=None), invalid)
+
+
+def _is_invalid(row: Row) -> bool:
+    return row.verdict is not None and row.verdict.level == "INVALID"
 
 
 def crossovers(found: Sequence[Curve]) -> list[Crossover]:
-    """All crossovers of two curves in one setting, by comparison at each batch size of both.
-
-    Spots whose verdict is INVALID are left out.
-    """
+    """All crossovers of two curves in one setting, by comparison at each batch size of both."""
     pairs = itertools.combinations(found, 2)
     return [
         crossover
         for one, other in pairs
-        if one.case.setting == other.case.setting or _differ_in_backend(one.case, other.case)
+        if _are_comparable(one.case, other.case)
         for crossover in _crossovers(one, other)
     ]
 
 
-def _differ_in_backend(one: Case, other: Case) -> bool:
-    """Whether they are settings that took turns: the same group, threads and allocation."""
-    return (*one.ranked_with, one.threads) == (*other.ranked_with, other.threads)
+def _are_comparable(one: Case, other: Case) -> bool:
+    """Whether they take turns at equal batch sizes, and have equal threads and allocation."""
+    plain = (msgspec.structs.replace(case, batch=1) for case in (one, other))
+    first, second = ((*case.ranked_with, case.threads) for case in plain)
+    return first == second
 
 
 def _crossovers(one: Curve, other: Curve) -> list[Crossover]:
-    mine, theirs = ({s.batch: s.row for s in each.spots if _counts(s)} for each in (one, other))
+    mine, theirs = ({spot.batch: spot.row for spot in each.spots} for each in (one, other))
     both = [(batch, row, theirs[batch]) for batch, row in mine.items() if batch in theirs]
     found = []
     last: tuple[int, str] | None = None
@@ -224,10 +242,6 @@ def _crossovers(one: Curve, other: Curve) -> list[Crossover]:
     return found
 
 
-def _counts(spot: Spot) -> bool:
-    return spot.row.verdict is None or spot.row.verdict.level != "INVALID"
-
-
 def _zero(logs: Sequence[tuple[int, float]]) -> float:
     """The batch size at which the log-ratio is 0, linear in the log of the batch size."""
     for (one, before), (two, after) in itertools.pairwise(logs):
@@ -237,35 +251,29 @@ def _zero(logs: Sequence[tuple[int, float]]) -> float:
     return math.sqrt(logs[0][0] * logs[-1][0])
 
 
-def next_batch(found: Sequence[Curve], lowest: int, highest: int) -> int | None:
+def next_batch(
+    found: Sequence[Curve], visited: Iterable[int], lowest: int, highest: int
+) -> int | None:
     """The batch size to measure next; None where the curves are known.
 
-    First sizes double, from `lowest`, until all curves are flat or failed, or `highest` is reached.
-    Then the widest gap is halved, in the log of the size, within a crossover and below a knee,
-    while its ends differ by more than a factor of CLOSE.
+    `visited` are the sizes of the curves in `found`. First sizes double, from `lowest`, until all
+    curves are flat or failed, or `highest` is reached. Then the widest gap is halved, in the log of
+    the size, within a crossover and below a knee, while its ends differ by more than a factor of
+    CLOSE.
     """
-    sizes = sorted({spot.batch for curve in found for spot in curve.spots})
-    sizes = [size for size in sizes if lowest <= size <= highest]
+    sizes = sorted(visited)
     if not sizes:
         return lowest
-    within = [_within(curve, lowest, highest) for curve in found]
-    growing = [curve for curve in within if curve.failed_at is None and not curve.is_flat]
+    growing = [curve for curve in found if curve.failed_at is None and not curve.is_flat]
     if growing and sizes[-1] < highest:
         return min(2 * sizes[-1], highest)
     if len(sizes) >= MOST_SIZES:
         return None
-    gaps = [gap for gap in itertools.pairwise(sizes) if _is_wide(*gap) and _matters(gap, within)]
+    gaps = [gap for gap in itertools.pairwise(sizes) if _is_wide(*gap) and _matters(gap, found)]
     if not gaps:
         return None
     low, high = max(gaps, key=lambda gap: gap[1] / gap[0])
     return round(math.sqrt(low * high))
-
-
-def _within(curve: Curve, lowest: int, highest: int) -> Curve:
-    """The same curve without sizes that the run was not asked for."""
-    spots = [spot for spot in curve.spots if lowest <= spot.batch <= highest]
-    failed = curve.failed_at if curve.failed_at and curve.failed_at <= highest else None
-    return msgspec.structs.replace(curve, spots=spots, failed_at=failed)
 
 
 def _is_wide(low: int, high: int) -> bool:
@@ -279,14 +287,6 @@ def _matters(gap: tuple[int, int], found: Sequence[Curve]) -> bool:
     if any(curve.knee and curve.knee.point == high for curve in known):
         return True
     return any(low < each.point <= high for each in crossovers(known))
-
-
-def _rises(one: Spot, two: Spot) -> bool:
-    """Whether the throughput is found higher at the larger batch."""
-    before, after = one.interval, two.interval
-    if before is None or after is None:
-        return two.throughput > RISES * one.throughput
-    return after.low > before.high
 
 
 def _seconds(spot: Spot) -> float:

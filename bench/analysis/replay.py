@@ -18,10 +18,12 @@ from bench.records import Case, Conditions, Environment, Measurement
 from bench.text import significant
 
 MARGIN = 0.05  # a smaller difference counts as reproduced
-WIDEST = 1.3  # an interval of the ratio that reaches further from its point tells nothing
+WIDEST = 1.25  # an interval of the ratio that reaches further from 1 reproduces nothing
+EXPLAINS = 0.5  # the share of the log-ratio from which a factor counts as its reason
 SITTING = 0.03  # standard deviation of the log of the latency between two sittings, at least
 KERNELS_DIFFER, CLOCK_DIFFERS, SHARE_DIFFERS, FAULTS_DIFFER = 1.05, 1.03, 0.05, 2.0
 THREADS_DIFFER = 0.8
+UNKNOWN = "unknown "  # how a chip is called that is not on record
 
 Finding = Literal["REPRODUCED", "DIFFERENT", "CANNOT BE TOLD"]
 
@@ -37,12 +39,14 @@ class Side(NamedTuple):
 class Difference(msgspec.Struct, frozen=True):
     """What differs between both sides. `factor` is by how much it alone would change the latency.
 
-    It is None where that cannot be computed.
+    It is None where that cannot be computed. `is_cause`: it is no mere sign of another difference,
+    as the speed of the machine is.
     """
 
     kind: str
     text: str
     factor: float | None = None
+    is_cause: bool = True
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -63,23 +67,30 @@ class Replay(msgspec.Struct, frozen=True):
 def judge(stored: Side, new: Side, margin: float = MARGIN) -> Replay:
     """Judge a replay by the interval of new / stored.
 
-    The interval holds the spread between the processes of both sides and the drift of the machine
-    between two sittings, by the calibration kernels and at least SITTING. DIFFERENT: it is wholly
-    beyond the margin. REPRODUCED: it is not, and reaches no further than a factor of WIDEST from
-    its point. CANNOT BE TOLD: it is wider, or a side has fewer than FEWEST_PROCESSES.
+    The interval holds the spread between the processes of both sides and, for each side, the drift
+    of the machine: that of the calibration kernels within a sitting, and at least SITTING. Where
+    the kernels differ between the sittings and nothing on record is the cause, the machine itself
+    drifted, and the interval holds that difference, too. DIFFERENT: the interval is wholly beyond
+    the margin. REPRODUCED: it holds 1, or its point lies within the margin, and no end is further
+    than a factor of WIDEST from 1. CANNOT BE TOLD: anything else, fewer than FEWEST_PROCESSES on a
+    side, and an INVALID verdict.
     """
     before, after = (
         [statistics.median(record.samples_s) for record in side.rounds] for side in (stored, new)
     )
-    drift = max(drift_of(stored.rounds, new.rounds) or 0.0, SITTING)
+    differences = [found for look in LOOKS for found in look(stored, new)]
+    drift = max(within_drift(stored), within_drift(new), SITTING)
+    if not any(each.is_cause for each in differences):
+        drift = max(drift, drift_of(stored.rounds, new.rounds) or 0.0)
     ratio = stats.separate_ratio(before, after, drift)
+    is_invalid = "INVALID" in (stored.verdict.level, new.verdict.level)
     return Replay(
         case=stored.rounds[0].case,
         stored_s=statistics.fmean(before),
         new_s=statistics.fmean(after),
         ratio=ratio,
-        finding=_finding(ratio, margin),
-        differences=[found for look in LOOKS for found in look(stored, new)],
+        finding="CANNOT BE TOLD" if is_invalid else _finding(ratio, margin),
+        differences=_by_rank(differences, ratio),
     )
 
 
@@ -88,19 +99,42 @@ def _finding(ratio: Estimate | None, margin: float) -> Finding:
         return "CANNOT BE TOLD"
     if stats.find(ratio, margin) in ("FASTER", "SLOWER"):
         return "DIFFERENT"
-    return "REPRODUCED" if ratio.high / ratio.low <= WIDEST**2 else "CANNOT BE TOLD"
+    is_near = ratio.low <= 1 <= ratio.high or abs(math.log(ratio.point)) <= math.log(1 + margin)
+    is_narrow = max(ratio.high, 1 / ratio.low) <= WIDEST
+    return "REPRODUCED" if is_near and is_narrow else "CANNOT BE TOLD"
+
+
+def _by_rank(found: Sequence[Difference], ratio: Estimate | None) -> list[Difference]:
+    """Causes before their effects; a factor that explains less than half comes after the others."""
+    whole = math.log(ratio.point) if ratio else 0.0
+
+    def explains_little(each: Difference) -> bool:
+        if each.factor is None or not whole:
+            return False
+        return math.log(each.factor) / whole < EXPLAINS
+
+    return sorted(found, key=explains_little)
+
+
+def within_drift(side: Side) -> float:
+    """The drift within a sitting: the deviation of the logs of a kernel over its rounds."""
+    if len(side.rounds) < 2 or not all(record.block_compute_s for record in side.rounds):
+        return 0.0
+    return max(map(stats.stdev, kernel_logs(side.rounds)))
 
 
 def sentence(found: Replay) -> str:
-    """`DIFFERENT: 1.31 (1.22 to 1.40) times the stored latency; the chip explains most: A → B`."""
+    """`DIFFERENT: 1.31 (1.22 to 1.40) times the stored latency; most likely by the chip: A → B`."""
     if found.ratio is None:
         return f"{found.finding}: each side needs {FEWEST_PROCESSES} processes"
     point, low, high = (f"{each:.2f}" for each in found.ratio)
     said = f"{found.finding}: {point} ({low} to {high}) times the stored latency"
-    if found.finding == "DIFFERENT" and found.differences:
-        first = found.differences[0]
-        return f"{said}; most likely by the {first.kind}: {first.text}"
-    return said if found.finding != "DIFFERENT" else f"{said}; nothing on record explains it"
+    if found.finding == "REPRODUCED":
+        return said
+    if not found.differences:
+        return f"{said}; nothing on record explains it"
+    first = found.differences[0]
+    return f"{said}; most likely by the {first.kind}: {first.text}"
 
 
 # --- the looks at what may differ, causes before their effects ---
@@ -114,6 +148,8 @@ def _network(stored: Side, new: Side) -> Iterator[Difference]:
 
 def _chip(stored: Side, new: Side) -> Iterator[Difference]:
     before, after = stored.environment.chip, new.environment.chip
+    if before.name.startswith(UNKNOWN) or after.name.startswith(UNKNOWN):
+        return
     if before.name != after.name:
         yield Difference("chip", f"{before.name} → {after.name}")
     elif before.threads != after.threads:
@@ -122,7 +158,7 @@ def _chip(stored: Side, new: Side) -> Iterator[Difference]:
 
 def _power_mode(stored: Side, new: Side) -> Iterator[Difference]:
     before, after = (_power_modes(side) for side in (stored, new))
-    if before != after:
+    if before and after and before != after:
         yield Difference("power mode", f"{_listed(before)} → {_listed(after)}")
 
 
@@ -137,9 +173,9 @@ def _versions(stored: Side, new: Side) -> Iterator[Difference]:
         {**side.environment.versions, **side.rounds[-1].runtime} for side in (stored, new)
     )
     changed = [
-        f"{name} {before.get(name) or 'none'} → {after.get(name) or 'none'}"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
+        f"{name} {before[name]} → {after[name]}"
+        for name in before
+        if before[name] and after.get(name) and before[name] != after[name]
     ]
     if changed:
         yield Difference("versions", ", ".join(changed))
@@ -180,21 +216,22 @@ def _threads(stored: Side, new: Side) -> Iterator[Difference]:
 def _load(stored: Side, new: Side) -> Iterator[Difference]:
     """CPU time that other programs, other guests of the host, or a quota took."""
     before, after = (_lost_share(side) for side in (stored, new))
-    if abs(after - before) > SHARE_DIFFERS:
-        text = f"others took {100 * before:.0f} % of the CPU time → {100 * after:.0f} %"
-        yield Difference("load", text, (1 - min(before, 0.99)) / (1 - min(after, 0.99)))
+    if before is None or after is None or abs(after - before) <= SHARE_DIFFERS:
+        return
+    text = f"others took {100 * before:.0f} % of the CPU time → {100 * after:.0f} %"
+    yield Difference("load", text, (1 - min(before, 0.99)) / (1 - min(after, 0.99)))
 
 
-def _lost_share(side: Side) -> float:
+def _lost_share(side: Side) -> float | None:
+    """The share of the usable CPU time that was lost; None where nobody counted."""
     shares = []
     for seen in _conditions(side):
-        if not seen.wall_s:
+        if not seen.wall_s or seen.busy_cpu_s is None or seen.own_cpu_s is None:
             continue
         whole = seen.wall_s * max(seen.cpus or 1, 1)
-        others = (seen.busy_cpu_s or 0.0) - (seen.own_cpu_s or 0.0)
-        taken = max(others, 0.0) + (seen.stolen_cpu_s or 0.0)
+        taken = max(seen.busy_cpu_s - seen.own_cpu_s, 0.0) + (seen.stolen_cpu_s or 0.0)
         shares.append(taken / whole + (seen.throttled_s or 0.0) / seen.wall_s)
-    return statistics.fmean(shares) if shares else 0.0
+    return stats.mean_of_known(shares)
 
 
 def _clock(stored: Side, new: Side) -> Iterator[Difference]:
@@ -207,6 +244,14 @@ def _clock(stored: Side, new: Side) -> Iterator[Difference]:
         yield Difference("clock", text, before / after)
 
 
+def _verdict(stored: Side, new: Side) -> Iterator[Difference]:
+    """Where the state of the machine allowed more trust on one side."""
+    before, after = stored.verdict, new.verdict
+    if before.level != after.level:
+        text = f"{before.text} → {after.text}"
+        yield Difference("verdict", text, is_cause=False)
+
+
 def _page_faults(stored: Side, new: Side) -> Iterator[Difference]:
     """Where the processes are of other kinds (`bench.analysis.kinds`), the memory is as well."""
     before, after = (
@@ -216,7 +261,7 @@ def _page_faults(stored: Side, new: Side) -> Iterator[Difference]:
         return
     low, high = sorted((before, after))
     if high > FAULTS_DIFFER * low + _few_faults(new):
-        yield Difference("page faults", f"{before:,.0f} a call → {after:,.0f}")
+        yield Difference("page faults", f"{before:,.0f} a call → {after:,.0f}", is_cause=False)
 
 
 def _few_faults(side: Side) -> float:
@@ -233,12 +278,12 @@ def _kernels(stored: Side, new: Side) -> Iterator[Difference]:
     factor = math.exp(max(logs, key=abs))
     if max(factor, 1 / factor) > KERNELS_DIFFER:
         text = f"its calibration kernels take {significant(factor)} times as long"
-        yield Difference("speed of the machine", text, factor)
+        yield Difference("speed of the machine", text, factor, is_cause=False)
 
 
 LOOKS: tuple[Callable[[Side, Side], Iterator[Difference]], ...] = (
-    *(_network, _chip, _power_mode, _versions, _variables, _settings, _threads),
-    *(_load, _clock, _page_faults, _kernels),
+    *(_network, _chip, _power_mode, _variables, _settings, _threads, _load, _clock),
+    *(_versions, _page_faults, _kernels, _verdict),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -37,9 +37,7 @@ def span_of(text: str | None) -> Span | None:
     for number in span:
         check_positive("batch", number)
     if span.lowest >= span.highest:
-        raise UsageError(
-            f"--batch {text} has no size to grow to", "Give the smaller size first: --batch 1..128"
-        )
+        raise UsageError(f"--batch {text} has no size to grow to", "For example: --batch 1..128")
     return span
 
 
@@ -65,7 +63,7 @@ def measure_curve(sweep: Sweep, span: Span, measure: Callable[[Sweep], None]) ->
     from bench.analysis.batch_curve import next_batch
 
     visited: dict[int, list[Case]] = {}
-    while (batch := next_batch(curves_of(sweep, visited), *span)) is not None:
+    while (batch := next_batch(curves_of(sweep, visited), visited, *span)) is not None:
         failed = {
             _plain(curve.case)
             for curve in curves_of(sweep, visited)
@@ -93,9 +91,15 @@ def curves_of(sweep: Sweep, visited: Iterable[int]) -> list[Curve]:
     here, sizes = sweep.environment.environment_id, set(visited)
     wanted = {_plain(case) for case in sweep.cases}
     records = [each for each in sweep.store.records if each.environment_id == here]
-    return batch_curve.curves(
+    found = batch_curve.curves(
         rows.unranked(records, wanted=lambda case: case.batch in sizes and _plain(case) in wanted)
     )
+    return [_labelled(curve, sweep.environment.labels) for curve in found]
+
+
+def _labelled(curve: Curve, labels: Mapping[str, str]) -> Curve:
+    label = labels.get(curve.case.model, "")
+    return msgspec.structs.replace(curve, case=msgspec.structs.replace(curve.case, label=label))
 
 
 def tell_curves(sweep: Sweep) -> None:

@@ -77,29 +77,23 @@ def replay(options: ReplayOptions) -> int:
     If it is not, say which difference explains most. The exit code is 1 for DIFFERENT, and 4 where
     it cannot be told.
     """
-    from bench.analysis.recorded import latest, no_such_case
+    from bench.analysis.recorded import latest
     from bench.analysis.replay import judge
 
     margin = percentage("--margin", options.margin)
-    everything = latest(options.folder)
-    found = [(each, case) for each in everything for case in each.matching(options.selector)]
-    if not found:
-        raise no_such_case(options.selector, options.folder, everything)
-    if len(found) > 1:
-        named = ", ".join(f"{case.case_id} {selector(case, batch=True)}" for _, case in found[:8])
+    if options.out.resolve() == options.folder.resolve():
         raise UsageError(
-            f"{options.selector} names {len(found)} cases", f"Name one by its id: {named}"
+            f"{options.out} holds the stored result, which the new one would replace",
+            "Give another folder: --out replays",
         )
-    recorded, labelled = found[0]
+    recorded, labelled = _selected(options)
     case = msgspec.structs.replace(labelled, label="")
     stored = _side(recorded, case)
     console = progress_console(to_stderr=options.as_json)
-    sweep = sweep_of(_choice(case), options.out, console, retry_failed=True, again=True)
-    plan = suites.plan_for(
-        stored.rounds[0].preset, suites.Suite(), max(len(stored.rounds), 3), None
-    )
+    sweep = sweep_of(_choice(case), options.out, console, retry_failed=True)
+    plan = suites.plan_for(stored.rounds[0].preset, suites.Suite(), len(stored.rounds), None)
     with locked(sweep, wait=options.wait) as sweep:
-        failures = _measure(sweep, plan)
+        failures = _measure(sweep._replace(again=_is_done(sweep, case)), plan)
     for failure in failures:
         say(console, failure_line(failure))
     if failures:
@@ -110,15 +104,56 @@ def replay(options: ReplayOptions) -> int:
     return CODES[result.finding]
 
 
+def _selected(options: ReplayOptions) -> tuple[Recorded, Case]:
+    """Return the case that the selector names. Raises UsageError for none, and for several."""
+    from bench.analysis.recorded import latest, no_such_case
+
+    everything = latest(options.folder)
+    found = [(each, case) for each in everything for case in each.matching(options.selector)]
+    if not found:
+        raise no_such_case(options.selector, options.folder, everything)
+    if len({case.case_id for _, case in found}) > 1:
+        named = ", ".join(f"{case.case_id} {selector(case, batch=True)}" for _, case in found[:8])
+        raise UsageError(
+            f"{options.selector} names {len(found)} cases", f"Name one by its id: {named}"
+        )
+    if len(found) > 1:
+        slugs = ", ".join(each.environment.chip.slug for each, _ in found)
+        raise UsageError(
+            f"{options.selector} is on record of several chips: {slugs}",
+            f"Name the folder of one: --in {options.folder / found[0][0].environment.chip.slug}",
+        )
+    return found[0]
+
+
+def _is_done(sweep: Sweep, case: Case) -> bool:
+    """Return whether the rounds of an earlier replay are complete, so that this one is another.
+
+    If they are not, an interrupted replay goes on.
+    """
+    rounds, failure = sweep.store.history(case, sweep.environment.environment_id)
+    return bool(rounds) and failure is None and rounds[-1].stopped_by != "round"
+
+
 def _side(recorded: Recorded, case: Case) -> Side:
-    """Return the rounds of a case with their verdict. Raises UsageError if it failed."""
+    """Return the rounds of a case with their verdict.
+
+    Raises UsageError if it failed or was measured in too few processes.
+    """
     from bench.analysis.replay import Side
+    from bench.analysis.stats import FEWEST_PROCESSES
 
     history = recorded.history(case)
     if history.failure or not history.rounds:
         raise UsageError(
             f"{selector(case)} has no result to reproduce: its last attempt failed",
             "Name a case that was measured.",
+        )
+    if len(history.rounds) < FEWEST_PROCESSES:
+        raise UsageError(
+            f"{selector(case)} was measured in fewer than {FEWEST_PROCESSES} processes, so nothing "
+            "can be told of it",
+            f"Measure it there with --rounds {FEWEST_PROCESSES} or more.",
         )
     return Side(recorded.environment, history.rounds, recorded.verdict(case))
 

@@ -17,12 +17,13 @@ from bench.text import NOTHING, markdown, significant
 HOW_TO_READ = """\
 The *knee* is the smallest measured batch that reaches 90 % of the highest throughput; in \
 brackets, the smallest that may reach it, and the smallest that certainly does, by the 95 % \
-intervals. There is none while the throughput still rises at the largest batch. *Launch-bound*: up \
-to this batch, twice the images take less than 1.41 times as long (an elasticity below 0.5), so \
-most of the time is a cost of the call. *Compute-bound*: from this batch on, the elasticity is at \
-least 0.9: the time grows with the images. A *crossover* lies between the last batch at which one \
-network is found faster and the first at which the other is, both by comparison of rounds that \
-took turns; the batch between them is interpolated."""
+intervals. There is none while the throughput still rises by more than 5 % over the last two \
+doublings. *Launch-bound*: up to this batch, twice the images take less than 1.41 times as long \
+(an elasticity below 0.5), so most of the time is a cost of the call. *Compute-bound*: from this \
+batch on, the elasticity is at least 0.9: the time grows with the images. A *crossover* lies \
+between the last batch at which one network is found faster and the first at which the other is, \
+both as `bench compare` finds it; the batch between them is interpolated. INVALID results do not \
+count."""
 
 
 def of_device(device: DeviceResults) -> list[Curve]:
@@ -58,6 +59,7 @@ def _curves(found: Sequence[Curve]) -> pd.DataFrame:
     for curve in sorted(found, key=lambda each: -each.highest.throughput):
         sizes = ", ".join(str(spot.batch) for spot in curve.spots)
         failed = f"; failed at {curve.failed_at}" if curve.failed_at else ""
+        failed += f"; INVALID at {', '.join(map(str, curve.invalid))}" if curve.invalid else ""
         lines.append(
             {
                 "Model": markdown(naming.title(curve.case)),

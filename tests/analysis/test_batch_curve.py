@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from support.records import OBSERVED, failure, rounds
+from support.records import OBSERVED, TAKEN, failure, rounds
 
 from bench.analysis import rows
 from bench.analysis.batch_curve import (
@@ -68,7 +68,8 @@ def test_where_memory_ends_the_curve_ends():
     assert curve.failed_at == 8
     assert [spot.batch for spot in curve.spots] == [1, 2, 4]
     assert "failed at batch 8" in of_curve(curve)
-    assert next_batch([curve], 1, 64) in (3, None)  # none beyond
+    assert curve.knee is None  # it still rose
+    assert next_batch([curve], [1, 2, 4, 8], 1, 64) is None
 
 
 def test_one_network_overtakes_another():
@@ -99,7 +100,7 @@ def searched(latency_of, lowest, highest):
         known = found(
             {model: {size: of(size) for size in visited} for model, of in latency_of.items()}
         )
-        size = next_batch(known, lowest, highest)
+        size = next_batch(known, visited, lowest, highest)
         if size is None or size in visited:
             return visited, known
         visited.append(size)
@@ -140,3 +141,57 @@ def test_found_crossovers_hold_the_truth_and_agree_with_a_direct_comparison():
         if 2 < truth < max(visited) / 2:
             assert crossovers(known)
     assert count > 20
+
+
+def test_a_slow_rise_is_no_plateau():
+    """Throughput grows by 19 % with each doubling, and single processes differ by 5 %."""
+    nets = {"resnet50": lambda size: 10.0 * size**0.75}
+    visited = []
+    while True:
+        known = found(
+            {"resnet50": {s: nets["resnet50"](s) for s in visited}}, spread=(0.95, 1, 1.05)
+        )
+        size = next_batch(known, visited, 1, 128)
+        if size is None:
+            break
+        visited.append(size)
+    assert max(visited) == 128
+    assert known[0].knee is None
+
+
+def test_three_neighbouring_sizes_have_no_knee_and_nothing_that_bounds_them():
+    (curve,) = found({"resnet50": linear(10.0, 1.0, (126, 127, 128))})
+    assert curve.knee is None
+    assert curve.elasticities == []
+
+
+def test_invalid_sizes_do_not_count_and_are_named():
+    sizes = {size: max(10.0, 2.5 * size) for size in (1, 2, 4, 8, 16)}
+    records = [record for size, ms in sizes.items() for record in at("resnet50", size, ms)]
+    busy = {**OBSERVED, "conditions": TAKEN}
+    records += rounds("resnet50", latencies_ms=[20.0, 20.1, 20.2], batch=32, **busy)
+    (curve,) = curves(rows.unranked(records))
+    assert curve.highest.throughput == pytest.approx(400.0)
+    assert curve.knee.point == 4
+    assert curve.invalid == [32]
+    assert of_curve(curve).endswith("INVALID at batch 32")
+
+
+def test_curves_that_start_at_other_sizes_cross_as_well():
+    one, other = linear(2.0, 2.0), linear(16.0, 1.0, (2, 4, 8, 16, 32, 64))
+    (crossing,) = crossovers(found({"resnet50": one, "swin_t": other}))
+    assert (crossing.before, crossing.after) == (8, 16)
+
+
+def test_training_steps_have_curves_of_their_own():
+    records = [
+        record
+        for size in (2, 4, 8)
+        for workload, ms in (("infer", 1.0), ("train", 3.0))
+        for record in rounds(
+            "resnet50", latencies_ms=[ms * size] * 3, batch=size, workload=workload, **OBSERVED
+        )
+    ]
+    made = curves(rows.unranked(records))
+    assert [curve.case.workload for curve in made] == ["infer", "train"]
+    assert crossovers(made) == []

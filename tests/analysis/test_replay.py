@@ -9,6 +9,7 @@ from support.records import CASE, CHIP, ENVIRONMENT, QUIET, measurement
 
 from bench.analysis.replay import Side, judge, sentence
 from bench.analysis.verdict import Verdict
+from bench.records import Chip
 
 VALID = Verdict("VALID", [])
 FASTER = 1.4  # a planted difference
@@ -88,7 +89,9 @@ PLANTED = {
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_planted_difference_is_named_first(kind):
     random_ = random.Random(3)
-    usual = conditions(highest_clock_hz=2.0e9, threads_used=2.0, page_faults=20)
+    usual = conditions(
+        highest_clock_hz=2.0e9, threads_used=2.0, page_faults=20, power_modes=["MAXN"]
+    )
     planted = dict(PLANTED[kind])
     own = planted.pop("conditions", None)
     if own is not None:
@@ -107,8 +110,49 @@ def test_a_planted_difference_is_named_first(kind):
     )
     found = judge(stored, new)
     assert found.differences[0].kind == kind
-    if found.finding == "DIFFERENT":
-        assert f"most likely by the {kind}" in sentence(found)
+    assert f"most likely by the {kind}" in sentence(found)
+    drifted = kind == "speed of the machine"  # nothing else differs: the machine itself drifted
+    assert found.finding == ("CANNOT BE TOLD" if drifted else "DIFFERENT")
+
+
+def test_a_factor_that_explains_the_ratio_comes_before_versions_and_after_them_otherwise():
+    random_ = random.Random(3)
+    usual, half = conditions(threads_used=2.0), conditions(threads_used=1.0)
+    newer = msgspec.structs.replace(ENVIRONMENT, versions={"torch": "2.9"})
+    stored = side(random_, conditions=usual)
+    for factor, first in ((2.0, "threads"), (6.0, "versions")):
+        new = side(random_, factor=factor, conditions=half, environment=newer)
+        assert judge(stored, new).differences[0].kind == first
+
+
+def test_what_one_side_does_not_know_is_no_difference():
+    random_ = random.Random(3)
+    unknown = Chip("cpu", "", "unknown cpu", 0, {})
+    bare = msgspec.structs.replace(ENVIRONMENT, chip=unknown, versions={"torch": "2.0"})
+    known = chip(facts={"power_mode": "15W"})
+    found = judge(
+        side(random_, conditions=None, environment=bare),
+        side(random_, conditions=conditions(busy_cpu_s=1.9), environment=known),
+    )
+    assert found.differences == []
+
+
+def test_an_invalid_side_cannot_be_told_and_says_so():
+    random_ = random.Random(3)
+    new = side(random_)._replace(verdict=Verdict("INVALID", []))
+    found = judge(side(random_), new)
+    assert found.finding == "CANNOT BE TOLD"
+    assert "most likely by the verdict: VALID → INVALID" in sentence(found)
+
+
+@pytest.mark.parametrize(
+    ("factor", "processes", "finding"),
+    [(1.0, 6, "REPRODUCED"), (1.15, 3, "CANNOT BE TOLD"), (1.25, 12, "DIFFERENT")],
+)
+def test_reproduced_is_no_lack_of_evidence(factor, processes, finding):
+    random_ = random.Random(2)
+    sides = side(random_, processes=processes), side(random_, factor=factor, processes=processes)
+    assert judge(*sides).finding == finding
 
 
 def test_a_difference_of_speed_alone_says_that_nothing_explains_it():
@@ -123,5 +167,5 @@ def test_too_few_or_too_different_processes_cannot_be_told():
     few = judge(side(random_, processes=2), side(random_))
     assert (few.finding, few.ratio) == ("CANNOT BE TOLD", None)
     assert sentence(few) == "CANNOT BE TOLD: each side needs 3 processes"
-    wide = judge(side(random_, drift=0.0), side(random_, kernels=1.6))
+    wide = judge(side(random_), side(random_, kernels=1.6))
     assert wide.finding == "CANNOT BE TOLD"

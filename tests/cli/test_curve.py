@@ -60,6 +60,18 @@ def test_a_network_that_fails_is_not_measured_at_larger_sizes(bench, tmp_path):
     assert sizes(tmp_path) == [1, 2, 4]
 
 
+def test_training_steps_have_a_curve_too(bench, tmp_path):
+    done = bench(*RUN, "resnet50", "--workload", "train", "--batch", "2..8")
+    assert done.returncode == 0, done.stderr
+    assert set(sizes(tmp_path)) >= {2, 4, 8}
+    assert "ResNet50 training: " in done.stdout
+
+
+def test_the_label_names_the_curve(bench):
+    done = bench(*RUN, "resnet50", "--label", "resnet50=MyNet", "--batch", "1..4")
+    assert "MyNet: " in done.stdout
+
+
 def test_a_dry_run_lists_the_doubled_sizes(bench, tmp_path):
     done = bench(*RUN, "resnet50", "--batch", "1..12", "--dry-run", "--json")
     assert [each["case"].get("batch", 1) for each in json.loads(done.stdout)] == [1, 2, 4, 8, 12]

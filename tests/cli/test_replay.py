@@ -69,3 +69,44 @@ def test_a_failed_case_has_nothing_to_reproduce(bench):
     done = bench("replay", "fault/raise")
     assert done.returncode == 2
     assert "has no result to reproduce" in done.stderr
+
+
+def test_the_folder_of_the_stored_result_is_refused(measured, tmp_path):
+    before = (tmp_path / "results" / "fake" / "results.jsonl").read_bytes()
+    done = measured("replay", "resnet50", "--out", "results")
+    assert done.returncode == 2
+    assert "holds the stored result" in done.stderr
+    assert (tmp_path / "results" / "fake" / "results.jsonl").read_bytes() == before
+
+
+def test_too_few_processes_are_refused_before_anything_is_measured(bench, tmp_path):
+    bench("run", "--device", "fake", "--models", "resnet50", "--batch", "1", "--rounds", "2")
+    done = bench("replay", "resnet50")
+    assert done.returncode == 2
+    assert "fewer than 3 processes" in done.stderr
+    assert not (tmp_path / "replays").exists()
+
+
+def test_an_interrupted_replay_goes_on_and_a_finished_one_starts_anew(measured, tmp_path):
+    def rounds():
+        lines = (tmp_path / "replays" / "fake" / "results.jsonl").read_text().splitlines()
+        return [record for record in map(json.loads, lines) if record["type"] == "measurement"]
+
+    assert measured("replay", "resnet50").returncode == 0
+    path = tmp_path / "replays" / "fake" / "results.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert measured("replay", "resnet50").returncode == 0
+    assert [each.get("generation", 0) for each in rounds()] == [0] * 4
+    assert measured("replay", "resnet50").returncode == 0
+    assert [each.get("generation", 0) for each in rounds()] == [0] * 4 + [1] * 4
+
+
+def test_a_case_of_two_chips_is_named_by_its_folder(measured, tmp_path):
+    folder = tmp_path / "results"
+    (folder / "other").mkdir()
+    text = (folder / "fake" / "results.jsonl").read_text()
+    (folder / "other" / "results.jsonl").write_text(text.replace('"name":"fake"', '"name":"Other"'))
+    done = measured("replay", "resnet50")
+    assert done.returncode == 2
+    assert "on record of several chips: fake, other" in done.stderr
+    assert "--in results/fake" in done.stderr

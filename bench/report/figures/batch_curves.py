@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 14  # curves in one picture; those with the highest throughput
+MOST_CROSSINGS = 6  # more spans merge into one
 SIZE = (8.5, 4.6)
-LONGEST = 44
+LONGEST, LONGEST_TITLE = 44, 70
 INK = "#222222"
 
 
@@ -27,16 +28,25 @@ def batch_curves(
 ) -> dict[str, bytes]:
     """PNG and SVG of the curves of a device, which are at least one."""
     chosen = sorted(found, key=lambda curve: -curve.highest.throughput)[:MOST]
-    return painted(lambda figure: _paint(figure, device, chosen, crossings), SIZE)
+    title = f"Throughput on {device.label}"
+    if len(found) > MOST:
+        title = f"{title}, {MOST} of {len(found)} networks"
+    shown = crossings if len(crossings) <= MOST_CROSSINGS and len(found) <= MOST else []
+    return painted(
+        lambda figure: _paint(figure, title, known_families([device]), chosen, shown), SIZE
+    )
 
 
 def _paint(
-    figure: Figure, device: DeviceResults, found: Sequence[Curve], crossings: Sequence[Crossover]
+    figure: Figure,
+    title: str,
+    families: Sequence[str],
+    found: Sequence[Curve],
+    crossings: Sequence[Crossover],
 ) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     axes: Axes = figure.subplots()
-    families = known_families([device])
     for curve in found:
         _line(axes, curve, families)
     for crossing in crossings:
@@ -52,7 +62,7 @@ def _paint(
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("Batch size (images per call)")
     axes.set_ylabel("Throughput (img/s)")
-    axes.set_title(fitted(f"Throughput on {device.label}", LONGEST))
+    axes.set_title(fitted(title, LONGEST_TITLE))
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, fontsize=8)
 
 
