@@ -276,6 +276,8 @@ def test_pictures(figure, kept):
         for model, form in (("resnet50", "plain"), ("repnext_u3_t", "train"))
     ]
     measured += [timed("repnext_u3_t", "srep", device="fake"), timed("timm/x", device="fake")]
+    if figure.name == "curves":
+        measured += [timed("resnet50", device="fake", batch=size) for size in (2, 4)]
     records = [*measured, RUN, PEAKS, PROFILED]
     lines = [decode(planted(record, kept)) for record in records]
     named = {"resnet50": canary("label"), "repnext_u3_t": canary("other label")}

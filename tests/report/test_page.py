@@ -16,7 +16,7 @@ from support.records import CHIP, ENVIRONMENT, EVIL, failure, timed
 from bench.paper.accuracy import Accuracy, Given
 from bench.records import Case
 from bench.report import devices, page
-from bench.report.page import data
+from bench.report.page import columns
 from bench.text import FORMULA
 
 LIMIT = 6_000_000  # bytes
@@ -213,5 +213,5 @@ def test_two_thousand_cases_stay_below_the_limit():
 
 @given(st.lists(st.none() | st.text() | st.sampled_from(["a", "<", "\u2028"])))
 def test_strings_listed_once_are_the_same_strings(values):
-    text = json.dumps(data._column(values))
+    text = json.dumps(columns.column(values))
     assert decoded(json.loads(text)) == values
