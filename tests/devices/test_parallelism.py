@@ -52,11 +52,15 @@ def test_threads_that_torch_uses_are_counted(threads, below):
 
 @pytest.mark.parametrize("variable", ["OMP_THREAD_LIMIT=1", "OMP_WAIT_POLICY=passive"])
 def test_a_limit_of_openmp_is_seen_and_passive_waiting_is_no_limit(variable):
+    """A limit is seen in each process. Busy CPUs may hide a second thread, but hardly three times.
+
+    As a verdict decides: on a busy machine, waits that began before a call count in it, too.
+    """
     name, value = variable.split("=")
-    asked, used = counted(2, **{name: value})
-    assert asked == 2
-    # As a verdict decides: on a busy machine, waits that began before a call count in it, too.
-    assert (used < FEWEST_USED * 2) == (name == "OMP_THREAD_LIMIT")
+    found = [counted(2, **{name: value}) for _ in range(3)]
+    assert [asked for asked, _ in found] == [2] * 3
+    few = [used < FEWEST_USED * 2 for _, used in found]
+    assert all(few) if name == "OMP_THREAD_LIMIT" else not all(few)
 
 
 def test_the_second_largest_of_several_calls_counts(monkeypatch):
