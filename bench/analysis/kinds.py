@@ -43,6 +43,11 @@ def faults_per_call(record: Measurement) -> float | None:
     return record.conditions.page_faults / (len(record.samples_s) * record.calls_per_sample)
 
 
+def few_faults(latency_s: float) -> float:
+    """The page faults that take SHARE of a call of this latency."""
+    return SHARE * latency_s / FAULT_S
+
+
 def kinds(rounds: Sequence[Measurement]) -> list[Kind]:
     """The kinds of processes of one case, from few page faults to many; [] without rounds."""
     members: dict[int, list[tuple[float | None, float]]] = {}
@@ -113,7 +118,7 @@ def numbers(rounds: Sequence[Measurement]) -> list[int]:
     faults = [known for record in rounds if (known := faults_per_call(record)) is not None]
     if len(faults) < len(rounds) or max(faults, default=0) <= FACTOR * min(faults, default=0):
         return [0] * len(rounds)
-    few = SHARE * statistics.median(_medians(rounds)) / FAULT_S if rounds else 0.0
+    few = few_faults(statistics.median(_medians(rounds))) if rounds else 0.0
     ordered = sorted(faults)
     starts = [
         count for before, count in itertools.pairwise(ordered) if count > FACTOR * before + few

@@ -31,6 +31,7 @@ from bench.storage.order import environment_ids
 from bench.storage.reader import Flaw
 
 NAMES_SHOWN = 40
+UNKNOWN = "unknown "  # begins the name of a chip that is not on record
 FEWEST_LETTERS = 6  # shortest prefix of a case_id that selects a case
 MEASURE_FIRST = "Measure first: bench run --suite table6 --device cpu --preset quick"
 
@@ -165,7 +166,7 @@ def no_such_case(selector: str, folder: Path, everything: Sequence[Recorded]) ->
 def unknown_environment(record: CaseRecord) -> Environment:
     """A stand-in for an environment that is missing in the file; `bench run` always writes it."""
     device = record.case.device
-    chip = Chip(device=device, kind="", name=f"unknown {device}", threads=0, facts={})
+    chip = Chip(device=device, kind="", name=f"{UNKNOWN}{device}", threads=0, facts={})
     return Environment(record.run_id, record.environment_id, chip, {}, {}, "", "")
 
 

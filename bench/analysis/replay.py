@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from bench.analysis import stats
-from bench.analysis.kinds import faults_per_call
+from bench.analysis import interval, kinds, stats
 from bench.analysis.ratio import drift_of, kernel_logs
+from bench.analysis.recorded import UNKNOWN
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.analysis.verdict import Verdict
 from bench.records import Case, Conditions, Environment, Measurement
@@ -21,9 +21,8 @@ MARGIN = 0.05  # a smaller difference counts as reproduced
 WIDEST = 1.25  # an interval of the ratio that reaches further from 1 reproduces nothing
 EXPLAINS = 0.5  # the share of the log-ratio from which a factor counts as its reason
 SITTING = 0.03  # standard deviation of the log of the latency between two sittings, at least
-KERNELS_DIFFER, CLOCK_DIFFERS, SHARE_DIFFERS, FAULTS_DIFFER = 1.05, 1.03, 0.05, 2.0
+KERNELS_DIFFER, CLOCK_DIFFERS, SHARE_DIFFERS = 1.05, 1.03, 0.05
 THREADS_DIFFER = 0.8
-UNKNOWN = "unknown "  # how a chip is called that is not on record
 
 Finding = Literal["REPRODUCED", "DIFFERENT", "CANNOT BE TOLD"]
 
@@ -79,7 +78,7 @@ def judge(stored: Side, new: Side, margin: float = MARGIN) -> Replay:
         [statistics.median(record.samples_s) for record in side.rounds] for side in (stored, new)
     )
     differences = [found for look in LOOKS for found in look(stored, new)]
-    drift = max(within_drift(stored), within_drift(new), SITTING)
+    drift = max(interval.drift(stored.rounds), interval.drift(new.rounds), SITTING)
     if not any(each.is_cause for each in differences):
         drift = max(drift, drift_of(stored.rounds, new.rounds) or 0.0)
     ratio = stats.separate_ratio(before, after, drift)
@@ -116,13 +115,6 @@ def _by_rank(found: Sequence[Difference], ratio: Estimate | None) -> list[Differ
     return sorted(found, key=explains_little)
 
 
-def within_drift(side: Side) -> float:
-    """The drift within a sitting: the deviation of the logs of a kernel over its rounds."""
-    if len(side.rounds) < 2 or not all(record.block_compute_s for record in side.rounds):
-        return 0.0
-    return max(map(stats.stdev, kernel_logs(side.rounds)))
-
-
 def sentence(found: Replay) -> str:
     """`DIFFERENT: 1.31 (1.22 to 1.40) times the stored latency; most likely by the chip: A → B`."""
     if found.ratio is None:
@@ -148,7 +140,7 @@ def _network(stored: Side, new: Side) -> Iterator[Difference]:
 
 def _chip(stored: Side, new: Side) -> Iterator[Difference]:
     before, after = stored.environment.chip, new.environment.chip
-    if before.name.startswith(UNKNOWN) or after.name.startswith(UNKNOWN):
+    if any(chip.name.startswith(UNKNOWN) for chip in (before, after)):
         return
     if before.name != after.name:
         yield Difference("chip", f"{before.name} → {after.name}")
@@ -255,18 +247,14 @@ def _verdict(stored: Side, new: Side) -> Iterator[Difference]:
 def _page_faults(stored: Side, new: Side) -> Iterator[Difference]:
     """Where the processes are of other kinds (`bench.analysis.kinds`), the memory is as well."""
     before, after = (
-        stats.mean_of_known(map(faults_per_call, side.rounds)) for side in (stored, new)
+        stats.mean_of_known(map(kinds.faults_per_call, side.rounds)) for side in (stored, new)
     )
     if before is None or after is None:
         return
     low, high = sorted((before, after))
-    if high > FAULTS_DIFFER * low + _few_faults(new):
+    typical_s = statistics.fmean(statistics.median(record.samples_s) for record in new.rounds)
+    if high > kinds.FACTOR * low + kinds.few_faults(typical_s):
         yield Difference("page faults", f"{before:,.0f} a call → {after:,.0f}", is_cause=False)
-
-
-def _few_faults(side: Side) -> float:
-    """Page faults that take less than 1 % of a call, of 1 µs each."""
-    return 0.01 * statistics.fmean(statistics.median(r.samples_s) for r in side.rounds) / 1e-6
 
 
 def _kernels(stored: Side, new: Side) -> Iterator[Difference]:

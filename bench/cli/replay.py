@@ -13,8 +13,7 @@ from bench import devices
 from bench.cli.choice import Choice, command
 from bench.cli.completion import recorded_cases
 from bench.cli.console import progress_console, say, tell_json
-from bench.cli.forecast import progress_of
-from bench.cli.live_table import LiveTable
+from bench.cli.measure import measure
 from bench.cli.messages import failure_line
 from bench.cli.options import (
     DEFAULT_OUT,
@@ -25,9 +24,7 @@ from bench.cli.options import (
     wait_option,
     with_options,
 )
-from bench.cli.plain_lines import PlainLines
-from bench.cli.sweep import Sweep, locked, start, sweep_of
-from bench.cli.tracker import Tracker
+from bench.cli.sweep import Sweep, locked, sweep_of
 from bench.errors import CASE_FAILED, NOT_JUDGED, UsageError
 from bench.harness import grid
 from bench.harness import suite as suites
@@ -38,8 +35,7 @@ from bench.models.naming import selector
 if TYPE_CHECKING:
     from bench.analysis.recorded import Recorded
     from bench.analysis.replay import Replay, Side
-    from bench.harness.plan import Plan
-    from bench.records import Case, Failure
+    from bench.records import Case
 
 CODES = {"REPRODUCED": 0, "DIFFERENT": CASE_FAILED, "CANNOT BE TOLD": NOT_JUDGED}
 
@@ -93,7 +89,8 @@ def replay(options: ReplayOptions) -> int:
     sweep = sweep_of(_choice(case), options.out, console, retry_failed=True)
     plan = suites.plan_for(stored.rounds[0].preset, suites.Suite(), len(stored.rounds), None)
     with locked(sweep, wait=options.wait) as sweep:
-        failures = _measure(sweep._replace(again=_is_done(sweep, case)), plan)
+        sweep = sweep._replace(again=_is_done(sweep, case))
+        failures = measure(sweep, plan, "Replaying one case")
     for failure in failures:
         say(console, failure_line(failure))
     if failures:
@@ -169,25 +166,6 @@ def _choice(case: Case) -> Choice:
         raise UsageError("; ".join(reasons.values()), "Check out the version that was measured.")
     environment = describe(driver, chip, runner.new_run_id(), command())
     return Choice(suites.Suite(), driver, environment, [case], sources)
-
-
-def _measure(sweep: Sweep, plan: Plan) -> list[Failure]:
-    """Measure the rounds of the case, and show progress."""
-    here = sweep.environment.environment_id
-    progress = progress_of(sweep, plan, {c: sweep.store.history(c, here) for c in sweep.cases})
-    start(sweep, "Replaying one case", needs_device=True)
-    display_type = LiveTable if sweep.console.is_terminal else PlainLines
-    with display_type(sweep.console, Tracker(plan, progress)) as display:
-        return runner.run(
-            sweep.cases,
-            plan,
-            sweep.store,
-            sweep.environment,
-            display,
-            retry_failed=True,
-            again=sweep.again,
-            sources=sweep.choice.sources,
-        )
 
 
 def _show(result: Replay, options: ReplayOptions) -> None:

@@ -12,17 +12,14 @@ from bench.analysis.profile.recorded import ProfileHistory
 from bench.cli.choice import choose
 from bench.cli.console import progress_console, tell_json
 from bench.cli.curve import doubled, measure_curve, span_of, tell_curves
-from bench.cli.forecast import forecast, progress_of
-from bench.cli.live_table import LiveTable
+from bench.cli.forecast import forecast
+from bench.cli.measure import measure
 from bench.cli.options import Options, patience_option, with_options
 from bench.cli.outcome import outcome_of
-from bench.cli.plain_lines import PlainLines
 from bench.cli.profile import failures_of, profile_cases
-from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
-from bench.cli.tracker import Tracker
+from bench.cli.sweep import Sweep, case_count, conclude, locked, sweep_of
 from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S, Plan
-from bench.harness.scheduler import runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,24 +82,7 @@ def run(options: RunOptions) -> int:
 
 
 def _measure(sweep: Sweep, plan: Plan) -> None:
-    """Measure the rounds that are not on record yet, and show progress."""
-    here = sweep.environment.environment_id
-    histories = {case: sweep.store.history(case, here) for case in sweep.cases}
-    progress = progress_of(sweep, plan, histories)
-    heading = f"Measuring {case_count(sweep.cases)} with preset {plan.preset}"
-    start(sweep, heading, needs_device=bool(progress))
-    display_type = LiveTable if sweep.console.is_terminal else PlainLines
-    with display_type(sweep.console, Tracker(plan, progress)) as display:
-        runner.run(
-            sweep.cases,
-            plan,
-            sweep.store,
-            sweep.environment,
-            display,
-            retry_failed=sweep.retry_failed,
-            again=sweep.again,
-            sources=sweep.choice.sources,
-        )
+    measure(sweep, plan, f"Measuring {case_count(sweep.cases)} with preset {plan.preset}")
 
 
 def _profile(sweep: Sweep, seconds: float) -> Sequence[ProfileHistory]:
