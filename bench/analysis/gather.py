@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,10 +57,17 @@ class Gathered(NamedTuple):
     unreadable: list[str]
 
 
-class _File(NamedTuple):
+class File(NamedTuple):
+    """A file of results, its records, and the lines that are no records."""
+
     path: Path
     records: list[Record]
     skipped: list[SkippedLine]
+
+    @property
+    def slug(self) -> str:
+        """The name of its folder, which is the device; of the link, if the file is a link."""
+        return self.path.parent.resolve().name
 
 
 def gather(sources: Sequence[Path]) -> Gathered:
@@ -68,27 +75,44 @@ def gather(sources: Sequence[Path]) -> Gathered:
 
     Folders of the same name are one device. Raises UsageError if a source is not a folder.
     """
+    files, unreadable = read_files(sources)
+    by_slug: dict[str, list[File]] = {}
+    for file in files:
+        by_slug.setdefault(file.slug, []).append(file)
+    homes = {source.resolve() for source in sources}
+    devices = [_device(slug, several, homes) for slug, several in sorted(by_slug.items())]
+    ordered = in_order([each.records for several in by_slug.values() for each in several])
+    runs = [each for records in ordered for each in records if isinstance(each, Environment)]
+    return Gathered(devices, runs, unreadable)
+
+
+def read_files(sources: Sequence[Path]) -> tuple[list[File], list[str]]:
+    """The files below `sources`, each once and in one order, and sentences on what is unreadable.
+
+    Raises UsageError if a source is not a folder.
+    """
     named = [results_files(source) for source in sources]
     unreadable = {sentence for _, sentences in named for sentence in sentences}
     paths: dict[str, Path] = {}
     for path in sorted({path for found, _ in named for path in found}):
         paths.setdefault(os.path.realpath(path), path)
-    by_slug: dict[str, list[_File]] = {}
+    files = []
     for path in paths.values():
         try:
-            file = _File(path, *read(path))
+            files.append(File(path, *read(path)))
         except UsageError as error:
             unreadable.add(error.message)
-        else:  # the folder of the link, if the file is a link
-            by_slug.setdefault(path.parent.resolve().name, []).append(file)
-    homes = {source.resolve() for source in sources}
-    devices = [_device(slug, files, homes) for slug, files in sorted(by_slug.items())]
-    ordered = in_order([each.records for files in by_slug.values() for each in files])
-    runs = [each for records in ordered for each in records if isinstance(each, Environment)]
-    return Gathered(devices, runs, sorted(unreadable))
+    return files, sorted(unreadable)
 
 
-def _device(slug: str, files: Sequence[_File], homes: Collection[Path]) -> DeviceRecords:
+def check_schema(skipped: Iterable[SkippedLine]) -> None:
+    """Raise UsageError if a line was skipped since its record has another schema version."""
+    for each in skipped:
+        if each.flaw is Flaw.SCHEMA:
+            raise UsageError(str(each), "Read this file with the version of bench that wrote it.")
+
+
+def _device(slug: str, files: Sequence[File], homes: Collection[Path]) -> DeviceRecords:
     pooled = pool([file.records for file in files])
     skipped = [each for file in files for each in file.skipped]
     return DeviceRecords(
@@ -115,14 +139,14 @@ def _lines(skipped: SkippedLine) -> int:
     return int(skipped.detail) if skipped.flaw is Flaw.MORE else 1
 
 
-def _repeated(files: Sequence[_File], repeats: Sequence[Repeats]) -> Iterator[str]:
+def _repeated(files: Sequence[File], repeats: Sequence[Repeats]) -> Iterator[str]:
     for each in repeats:
         lines = "1 line is" if each.lines == 1 else f"{each.lines} lines are"
         where = "repeated" if each.file == each.other else f"also in {files[each.other].path}"
         yield f"{files[each.file].path}: {lines} {where}, and each counts once"
 
 
-def _disagreements(files: Sequence[_File]) -> Iterator[str]:
+def _disagreements(files: Sequence[File]) -> Iterator[str]:
     for file in files:
         if dates := next(disagreements(file.records), None):
             yield (

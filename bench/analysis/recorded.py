@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.analysis.gather import DeviceRecords, gather
+from bench.analysis.gather import DeviceRecords, check_schema, gather
 from bench.analysis.pairs import State
 from bench.analysis.ratio import usual_state
 from bench.analysis.settings import alike
@@ -28,7 +28,6 @@ from bench.records import (
 )
 from bench.storage.history import History, history
 from bench.storage.order import environment_ids
-from bench.storage.reader import Flaw
 
 NAMES_SHOWN = 40
 UNKNOWN = "unknown "  # begins the name of a chip that is not on record
@@ -129,9 +128,7 @@ def latest(source: Path) -> list[Recorded]:
     there are no records, or when a record has another schema version.
     """
     gathered = gather([source])
-    for each in (line for device in gathered.devices for line in device.skipped):
-        if each.flaw is Flaw.SCHEMA:
-            raise UsageError(str(each), "Read this file with the version of bench that wrote it.")
+    check_schema(line for device in gathered.devices for line in device.skipped)
     unreadable = gathered.unreadable
     found = [newest for device in gathered.devices if (newest := _newest(device, unreadable))]
     if not found:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import msgspec
 
 from bench.analysis import stats
 from bench.analysis.compare import differences
+from bench.analysis.gather import File, check_schema, read_files
 from bench.analysis.interval import interval
 from bench.analysis.ratio import Comparison, compare
 from bench.analysis.recorded import unknown_environment
@@ -22,7 +22,6 @@ from bench.models import naming
 from bench.models.naming import without_hash
 from bench.records import Case, Chip, Environment, Failure, Measurement, Record
 from bench.storage.order import starts
-from bench.storage.reader import Flaw, SkippedLine, read, results_files
 
 DATE = len("2026-01-01T00:00")
 
@@ -72,18 +71,16 @@ class Read(NamedTuple):
     unreadable: list[str]
 
 
-class _File(NamedTuple):
-    slug: str
-    records: list[Record]
-
-
 def timelines(sources: Sequence[Path], selector: str, margin: float = stats.MARGIN) -> Read:
     """The timelines of the cases that `selector` names, in the files below `sources`.
 
     Two versions of a user's file are two points of one timeline. Raises UsageError if no case has
     the name, if a source is not a folder, and for records of another schema.
     """
-    files, warnings, unreadable = _files(sources)
+    files, unreadable = read_files(sources)
+    skipped = [line for file in files for line in file.skipped]
+    check_schema(skipped)
+    warnings = [*map(str, skipped)]
     points: dict[tuple[str, Case], list[Point]] = {}
     seen: set[tuple[str, str, int]] = set()
     for file in files:
@@ -104,7 +101,7 @@ def timelines(sources: Sequence[Path], selector: str, margin: float = stats.MARG
 
 
 def _none_found(
-    selector: str, sources: Sequence[Path], files: Sequence[_File], trouble: Sequence[str]
+    selector: str, sources: Sequence[Path], files: Sequence[File], trouble: Sequence[str]
 ) -> UsageError:
     """The error for a name that selects no measured case, with what may explain it."""
     records = [record for file in files for record in file.records]
@@ -114,34 +111,6 @@ def _none_found(
     words += [f"it failed at {failed[-1].stage}: {failed[-1].error}"] if failed else []
     listed = f"Cases on record: {', '.join(sorted(names)) or 'none'}"
     return UsageError("; ".join([*words, *trouble]), listed)
-
-
-def _files(sources: Sequence[Path]) -> tuple[list[_File], list[str], list[str]]:
-    """All files below the sources, each once; warnings; and what could not be read."""
-    paths: dict[str, Path] = {}
-    unreadable: list[str] = []
-    for source in sources:
-        found, sentences = results_files(source)
-        unreadable += sentences
-        for path in found:
-            paths.setdefault(os.path.realpath(path), path)
-    files, warnings = list[_File](), list[str]()
-    for path in paths.values():
-        try:
-            records, skipped = read(path)
-        except UsageError as error:
-            unreadable.append(error.message)
-            continue
-        _check_schema(skipped)
-        warnings += map(str, skipped)
-        files.append(_File(path.parent.resolve().name, records))
-    return files, warnings, unreadable
-
-
-def _check_schema(skipped: Iterable[SkippedLine]) -> None:
-    for each in skipped:
-        if each.flaw is Flaw.SCHEMA:
-            raise UsageError(str(each), "Read this file with the version of bench that wrote it.")
 
 
 def _groups(records: Sequence[Record], selector: str) -> Iterator[list[Measurement]]:

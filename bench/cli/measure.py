@@ -1,4 +1,4 @@
-"""Measuring the rounds that a sweep lacks, with progress: what `bench run` and `bench replay` share."""
+"""Measuring what a sweep lacks, with progress: shared by `bench run` and `bench replay`."""
 
 from __future__ import annotations
 
