@@ -52,6 +52,11 @@ def plus_minus(mean: float, std: float, digits: int = 3) -> str:
     return f"{text} ± {std:.{decimals}f}"
 
 
+def between(point: float, low: float, high: float) -> str:
+    """A ratio with its interval: `1.28 (1.24 to 1.33)`."""
+    return f"{point:.2f} ({low:.2f} to {high:.2f})"
+
+
 def duration(seconds: float) -> str:
     """A duration in a suitable unit: `40 s`, `6 min`, `2.5 h`."""
     return " ".join(duration_in_unit(seconds))

@@ -196,13 +196,9 @@ def _curve(rows: Sequence[Row]) -> Curve:
     ordered = sorted(rows, key=lambda row: row.case.batch)
     failed = [row.case.batch for row in ordered if row.failure]
     measured = [row for row in ordered if row.summary and not row.failure]
-    spots = [Spot(row.case.batch, row) for row in measured if not _is_invalid(row)]
-    invalid = [row.case.batch for row in measured if _is_invalid(row)]
+    spots = [Spot(row.case.batch, row) for row in measured if not row.is_invalid]
+    invalid = [row.case.batch for row in measured if row.is_invalid]
     return Curve(ordered[0].case, spots, min(failed, default=None), invalid)
-
-
-def _is_invalid(row: Row) -> bool:
-    return row.verdict is not None and row.verdict.level == "INVALID"
 
 
 def crossovers(found: Sequence[Curve]) -> list[Crossover]:

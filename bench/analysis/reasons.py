@@ -13,6 +13,7 @@ from bench.text import duration_in_unit, significant
 
 Level = Literal["VALID", "SUSPECT", "INVALID"]
 LEVELS: tuple[Level, ...] = ("VALID", "SUSPECT", "INVALID")
+MARKS = {"SUSPECT": "†", "INVALID": "‡"}  # of doubtful numbers
 
 
 class Doubt(enum.Enum):

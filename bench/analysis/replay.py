@@ -15,7 +15,7 @@ from bench.analysis.recorded import UNKNOWN
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.analysis.verdict import Verdict
 from bench.records import Case, Conditions, Environment, Measurement
-from bench.text import significant
+from bench.text import between, significant
 
 MARGIN = 0.05  # a smaller difference counts as reproduced
 WIDEST = 1.25  # an interval of the ratio that reaches further from 1 reproduces nothing
@@ -119,8 +119,7 @@ def sentence(found: Replay) -> str:
     """`DIFFERENT: 1.31 (1.22 to 1.40) times the stored latency; most likely by the chip: A → B`."""
     if found.ratio is None:
         return f"{found.finding}: each side needs {FEWEST_PROCESSES} processes"
-    point, low, high = (f"{each:.2f}" for each in found.ratio)
-    said = f"{found.finding}: {point} ({low} to {high}) times the stored latency"
+    said = f"{found.finding}: {between(*found.ratio)} times the stored latency"
     if found.finding == "REPRODUCED":
         return said
     if not found.differences:

@@ -90,10 +90,14 @@ class Row(msgspec.Struct, frozen=True):
         return gpu_metrics([] if self.failure else self.rounds)
 
     @property
+    def is_invalid(self) -> bool:
+        """Whether the verdict is INVALID."""
+        return self.verdict is not None and self.verdict.level == "INVALID"
+
+    @property
     def is_ranked(self) -> bool:
         """Whether the row has a rank: it has several processes, and is not INVALID."""
-        is_invalid = self.verdict is not None and self.verdict.level == "INVALID"
-        return self.summary is not None and self.summary.processes > 1 and not is_invalid
+        return self.summary is not None and self.summary.processes > 1 and not self.is_invalid
 
     @property
     def unfinished(self) -> bool:

@@ -9,6 +9,7 @@ they need it, because the import is too slow for every start of the command line
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -165,10 +166,7 @@ def median_interval(samples: Sequence[float]) -> Estimate | None:
 
 def fewest_samples(share: float) -> int:
     """The fewest samples of which `percentile` tells this share: 64 for p90, 130 for p95."""
-    beyond, count = 1 - share, 1
-    while share**count + count * beyond * share ** (count - 1) > TOO_FEW_BEYOND:
-        count += 1
-    return count
+    return next(n for n in itertools.count(1) if _supports(n, share))
 
 
 def percentile(samples: Sequence[float], share: float) -> float | None:
@@ -177,7 +175,7 @@ def percentile(samples: Sequence[float], share: float) -> float | None:
     None for too few samples: P(B(n, 1 - share) <= 1) must be at most 1 %, so that at least two
     samples lie beyond the percentile. So p90 needs 64 samples, p95 130 and p99 662.
     """
-    if not samples or _binomial_cdf(1, len(samples), 1 - share) > TOO_FEW_BEYOND:
+    if not samples or not _supports(len(samples), share):
         return None
     return quantile(samples, share)
 
@@ -353,6 +351,11 @@ def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
     from scipy import special
 
     return float(special.stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _supports(count: int, share: float) -> bool:
+    """Whether at least two of so many samples probably lie beyond the percentile."""
+    return _binomial_cdf(1, count, 1 - share) <= TOO_FEW_BEYOND
 
 
 def _binomial_cdf(most: int, trials: int, probability: float) -> float:

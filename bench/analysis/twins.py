@@ -29,7 +29,7 @@ def groups(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows that are each other's twins, in their order; a group has at least two."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if row.failure is None and row.verdict and row.verdict.level != "INVALID":
+        if row.failure is None and row.verdict and not row.is_invalid:
             key = (row.environment.environment_id, row.case.setting, row.rounds[0].structure)
             found.setdefault(key, []).append(row)
     return [alike for alike in found.values() if len(alike) > 1]

@@ -63,10 +63,11 @@ def measure_curve(sweep: Sweep, span: Span, measure: Callable[[Sweep], None]) ->
     from bench.analysis.batch_curve import next_batch
 
     visited: dict[int, list[Case]] = {}
-    while (batch := next_batch(curves_of(sweep, visited), visited, *span)) is not None:
+    found: list[Curve] = []
+    while (batch := next_batch(found, visited, *span)) is not None:
         failed = {
             _plain(curve.case)
-            for curve in curves_of(sweep, visited)
+            for curve in found
             if curve.failed_at is not None and curve.failed_at < batch
         }
         sized = [msgspec.structs.replace(case, batch=batch) for case in sweep.cases]
@@ -75,6 +76,7 @@ def measure_curve(sweep: Sweep, span: Span, measure: Callable[[Sweep], None]) ->
             break
         visited[batch] = cases
         measure(_run_of(sweep.with_cases(cases)))
+        found = curves_of(sweep, visited)
     return sweep.with_cases([case for batch in sorted(visited) for case in visited[batch]])
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.analysis.reasons import LEVELS, Level, Observation, Reason, sentence
+from bench.analysis.reasons import LEVELS, MARKS, Level, Observation, Reason, sentence
 from bench.analysis.rows import Row, is_grouped
 from bench.models import naming
 from bench.text import some_of
 
-MARKS = {"SUSPECT": "†", "INVALID": "‡"}
 UNFINISHED = "§"
 APART = {Observation.DISTURBED_APART, Observation.SPOILT_APART}
 GROUPED = "Calls below 50 µs, timed in groups and shown without ±"

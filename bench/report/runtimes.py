@@ -22,7 +22,7 @@ from bench.report import claims
 from bench.report.devices import DeviceResults, by_allocation
 from bench.report.tables.layouts import LATENCY_BATCH
 from bench.report.tables.markdown import to_markdown_table
-from bench.text import NOTHING, markdown, milliseconds, significant, some_of
+from bench.text import NOTHING, between, markdown, milliseconds, significant, some_of
 
 NAMED = 6  # names in a cell
 EAGER = (USUAL.backend, USUAL.precision)
@@ -251,7 +251,7 @@ def _order_line(
         "Backend": _words(setting),
         "Images": size,
         "Networks": str(len(networks)),
-        "Kendall's tau": f"{found.tau:.2f} ({found.lowest:.2f} to {found.highest:.2f})",
+        "Kendall's tau": between(found.tau, found.lowest, found.highest),
         "In the opposite order": markdown(some_of(opposite, NAMED)) or NOTHING,
     }
 

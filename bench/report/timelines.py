@@ -16,7 +16,7 @@ from bench.report.figures.canvas import fitted, painted
 from bench.report.figures.forest import FINDING_COLOURS
 from bench.report.tables.markdown import to_markdown_table
 from bench.storage.pages import write_pages
-from bench.text import NOTHING, markdown, milliseconds, significant, to_json
+from bench.text import NOTHING, between, markdown, milliseconds, significant, to_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,7 +164,7 @@ def _change(point: Point) -> str:
     assert point.against is not None
     ratio = point.against.ratio
     how = f"{point.against.finding} than {point.reference}"
-    by = f" by {ratio.point:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else ""
+    by = f" by {between(*ratio)}" if ratio else ""
     why = f" (different: {', '.join(point.differs[:MOST_CHANGES])})" if point.differs else ""
     return f"{point.label} is {how}{by}{why}"
 
@@ -180,7 +180,7 @@ def _line(point: Point) -> dict[str, str]:
         "Latency (ms)": significant(milliseconds(point.latency_s)),
         "95 % interval": " to ".join(shown) or NOTHING,
         "Reference": markdown(point.reference) or NOTHING,
-        "Ratio": f"{ratio.point:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if ratio else NOTHING,
+        "Ratio": between(*ratio) if ratio else NOTHING,
         "Finding": _finding(point) or NOTHING,
         "Verdict": point.verdict.level,
         "What changed": markdown(changes) or NOTHING,

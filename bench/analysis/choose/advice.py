@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bench.analysis import commands, interval, stats
 from bench.analysis.choose.decision import Entry, Standing
-from bench.analysis.choose.figures import QUANTITIES, TOP1, Figure, Quantity
+from bench.analysis.choose.figures import TOP1, Figure, Quantity
 from bench.analysis.stats import FEWEST_PROCESSES
 from bench.paper.accuracy import IMAGENET
 
@@ -33,7 +33,7 @@ def advice(entry: Entry, folder: str, dataset: str = IMAGENET) -> Advice:
 def _on_open(entry: Entry, folder: str) -> Advice:
     judged, row = entry.candidate.decisive, entry.candidate.row
     assert judged.limit is not None
-    of, found = judged.limit.of, judged.figure
+    of, found = judged.of, judged.figure
     if found.is_rough:
         more = max(FEWEST_PROCESSES - len(row.rounds), 1)
         return Advice(more, f"{more} more, for an interval", _measure(entry, folder, more))
@@ -63,14 +63,14 @@ def _of_load(entry: Entry, found: Figure, bound: float) -> int | None:
 
 def _on_unmeasured(entry: Entry, folder: str, dataset: str) -> Advice:
     judged, row = entry.candidate.decisive, entry.candidate.row
-    of = QUANTITIES[judged.limit.quantity if judged.limit else entry.objective]
+    of = judged.of
     if judged.figure.is_never:
         return Advice(None, "")
     if of is TOP1:
         return Advice(None, "", commands.evaluate(entry.case, folder, dataset))
     if row.failure:
         return Advice(None, "", f"{_measure(entry, folder)} --retry-failed")
-    if row.verdict and row.verdict.level == "INVALID":
+    if row.is_invalid:
         return Advice(None, "", f"{_measure(entry, folder)} --again")
     if of.share is not None:
         more = _for_percentile(entry, of)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.analysis.choose.budget import Budget, Limit
-from bench.analysis.choose.figures import LATENCY, QUANTITIES, TOP1, Figure
+from bench.analysis.choose.figures import LATENCY, QUANTITIES, TOP1, Figure, Quantity
 from bench.analysis.ratio import compare
 from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate
@@ -27,10 +27,14 @@ class Standing(enum.Enum):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """One limit, and what is known of its quantity. `limit` is None for the objective alone."""
+    """One quantity that a budget asks for, what is known of it, and its limit.
 
-    limit: Limit | None
+    `limit` is None for the objective.
+    """
+
+    of: Quantity
     figure: Figure
+    limit: Limit | None = None
 
     @property
     def standing(self) -> Standing:
@@ -40,7 +44,7 @@ class Judged(msgspec.Struct, frozen=True):
         if self.limit is None:
             return Standing.UNMEASURED if self.figure.missing else Standing.FITS
         low, high, bound = self.figure.low, self.figure.high, self.limit.bound
-        if self.limit.of.at_least:
+        if self.of.at_least:
             fits, lost = low >= bound, high < bound
         else:
             fits, lost = high <= bound, low > bound
@@ -59,17 +63,21 @@ class Judged(msgspec.Struct, frozen=True):
         if self.limit is None or self.figure.point is None:
             return 0.0
         bound, point = self.limit.bound, self.figure.point
-        if self.limit.of.at_least:
+        if self.of.at_least:
             bound, point = 100 - bound, 100 - point
         return point / bound if bound else math.inf
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A case with all that its budget asks for. `objective` is what orders those that fit."""
+    """A case with all that its budget asks for: the limits, then the objective."""
 
     row: Row
     judged: tuple[Judged, ...]
-    objective: Figure
+
+    @property
+    def objective(self) -> Figure:
+        """What is known of what orders the candidates."""
+        return self.judged[-1].figure
 
     @property
     def standing(self) -> Standing:
@@ -102,7 +110,6 @@ class Entry(msgspec.Struct, frozen=True):
     """
 
     candidate: Candidate
-    objective: str
     others: int
     ratio: Estimate | None = None
     tied: bool = False
@@ -136,7 +143,7 @@ def decide(rows: Sequence[Row], budget: Budget) -> Decision:
     that the budget asks for, on any case.
     """
     candidates = [_candidate(row, budget) for row in rows]
-    _check_known(candidates, budget)
+    _check_known(candidates)
     by_network: dict[str, list[Candidate]] = {}
     for each in candidates:
         by_network.setdefault(each.row.case.model, []).append(each)
@@ -158,28 +165,27 @@ def decide(rows: Sequence[Row], budget: Budget) -> Decision:
 
 
 def _candidate(row: Row, budget: Budget) -> Candidate:
-    judged = [Judged(limit, limit.of.of(row, budget.dataset)) for limit in budget.limits]
-    wanted = QUANTITIES[budget.objective].of(row, budget.dataset)
-    return Candidate(row, (*judged, Judged(None, wanted)), wanted)
+    asked: list[tuple[Quantity, Limit | None]] = [(limit.of, limit) for limit in budget.limits]
+    asked.append((QUANTITIES[budget.objective], None))
+    return Candidate(
+        row, tuple(Judged(of, of.of(row, budget.dataset), limit) for of, limit in asked)
+    )
 
 
-def _check_known(candidates: Sequence[Candidate], budget: Budget) -> None:
+def _check_known(candidates: Sequence[Candidate]) -> None:
     """Raise UsageError if no measurement can tell a quantity, or the top-1 is known of no case."""
-    asked = [*(limit.quantity for limit in budget.limits), budget.objective]
-    for place, name in enumerate(asked):
-        figures = [each.judged[place].figure for each in candidates]
-        is_known = any(each.point is not None for each in figures)
-        if is_known or not (name == TOP1.name or any(each.is_never for each in figures)):
-            continue
-        why = next(each.missing for each in figures if each.is_never or name == TOP1.name)
-        raise UsageError(
-            f"{QUANTITIES[name].title} is known of none of {len(figures)} cases: {why}",
-            _remedy(candidates, name),
-        )
+    for same in zip(*(each.judged for each in candidates), strict=True):
+        of, figures = same[0].of, [each.figure for each in same]
+        why = [each.missing for each in figures if each.is_never or of is TOP1]
+        if why and all(each.point is None for each in figures):
+            raise UsageError(
+                f"{of.title} is known of none of {len(figures)} cases: {why[0]}",
+                _remedy(candidates, of),
+            )
 
 
-def _remedy(candidates: Sequence[Candidate], name: str) -> str:
-    if name != TOP1.name:
+def _remedy(candidates: Sequence[Candidate], of: Quantity) -> str:
+    if of is not TOP1:
         return "Leave it out of the budget, or measure on a device that can tell it."
     known = {a.dataset for each in candidates for a in each.row.accuracies}
     named = f" Known: --dataset {' or '.join(sorted(known))}." if known else ""
@@ -190,7 +196,7 @@ def _entry(several: Sequence[Candidate], budget: Budget) -> Entry:
     best = min(each.place for each in several)
     same = [each for each in several if each.place == best]
     chosen = min(same, key=lambda each: _order(each, budget))
-    return Entry(chosen, budget.objective, len(same) - 1)
+    return Entry(chosen, len(same) - 1)
 
 
 def _order(each: Candidate, budget: Budget) -> tuple[float, ...]:

@@ -14,9 +14,7 @@ from bench.models.naming import USUAL
 from bench.records import Measurement
 from bench.text import MEGA, significant
 
-ROUGHLY = (
-    2.0  # the factor within which a value of too few processes for an interval is taken to lie
-)
+ROUGHLY = 2.0  # the factor within which a value without an interval is assumed to lie
 BETTER_THAN_FP32 = 0.5  # percentage points by which the top-1 of another precision may be higher
 
 
@@ -82,7 +80,7 @@ def _timed(read: Callable[[Row], Figure]) -> Callable[[Row, str], Figure]:
     def of(row: Row, dataset: str) -> Figure:
         if row.failure:
             return missing(f"failed at {row.failure.stage}: {row.failure.error}")
-        if row.verdict and row.verdict.level == "INVALID":
+        if row.verdict and row.is_invalid:
             return missing(f"the verdict is {row.verdict.text}")
         return read(row)
 

@@ -95,7 +95,7 @@ def _entry(entry: Entry, folder: str, dataset: str) -> dict[str, object]:
     told = advice(entry, folder, dataset)
     fits = {"tied": entry.tied, "ratio": entry.ratio}
     others = {
-        "limit": judged.limit.quantity if judged.limit else entry.objective,
+        "limit": judged.of.name,
         "excess": judged.excess if judged.limit and judged.figure.point is not None else None,
         "reason": words.reason(entry),
         "more_rounds": told.rounds,
@@ -106,10 +106,7 @@ def _entry(entry: Entry, folder: str, dataset: str) -> dict[str, object]:
         "case": case.name,
         "title": naming.title(case),
         "verdict": entry.candidate.row.verdict.level if entry.candidate.row.verdict else None,
-        "values": {
-            (each.limit.quantity if each.limit else entry.objective): _figure(each.figure)
-            for each in entry.candidate.judged
-        },
+        "values": {each.of.name: _figure(each.figure) for each in entry.candidate.judged},
         "other_cases": entry.others,
         **(fits if entry.candidate.standing is Standing.FITS else others),
     }

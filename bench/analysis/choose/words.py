@@ -15,9 +15,10 @@ from bench.analysis.choose.figures import (
     Figure,
     Quantity,
 )
+from bench.analysis.reasons import MARKS
 from bench.models import naming, zoo
 from bench.paper import accuracy
-from bench.text import NOTHING, significant
+from bench.text import NOTHING, between, significant
 
 TIED = "Tied: the 95 % intervals of it and of the first overlap."
 TIED_BY_RATIO = (
@@ -25,7 +26,6 @@ TIED_BY_RATIO = (
     "1.02."
 )
 MANY = 1000.0  # a larger factor is not printed
-DAGGERS = {"SUSPECT": " †", "INVALID": " ‡"}
 
 
 class Section(NamedTuple):
@@ -41,7 +41,8 @@ class Section(NamedTuple):
 def title(entry: Entry) -> str:
     """`RepNeXt-u3-T-sRep openvino bf16 †`."""
     verdict = entry.candidate.row.verdict
-    return naming.title(entry.case) + DAGGERS.get(verdict.level if verdict else "", "")
+    mark = MARKS.get(verdict.level, "") if verdict else ""
+    return f"{naming.title(entry.case)} {mark}".rstrip()
 
 
 def value(figure: Figure, of: Quantity) -> str:
@@ -58,11 +59,10 @@ def value(figure: Figure, of: Quantity) -> str:
 def reason(entry: Entry) -> str:
     """Why a network does not fit, or why it cannot be told: the one limit that decides."""
     judged = entry.candidate.decisive
-    of = QUANTITIES[judged.limit.quantity if judged.limit else entry.objective]
     standing = entry.candidate.standing
     if standing is Standing.UNMEASURED or judged.limit is None:
         return judged.figure.missing
-    said = f"{of.title} {value(judged.figure, of)}"
+    said = f"{judged.of.title} {value(judged.figure, judged.of)}"
     if standing is Standing.LOST:
         return f"{said}: {_by_how_much(judged)}"
     if judged.figure.is_rough:
@@ -74,7 +74,7 @@ def _by_how_much(judged: Judged) -> str:
     """`1.53 times the limit`; of top-1, `3.9 points too low`."""
     assert judged.limit is not None
     assert judged.figure.point is not None
-    if judged.limit.of.at_least:
+    if judged.of.at_least:
         return f"{significant(judged.limit.bound - judged.figure.point, 2)} points too low"
     if judged.excess > MANY:
         return f"more than {MANY:g} times the limit"
@@ -116,7 +116,7 @@ def _fitting(decision: Decision) -> Section:
             "1" if place == 1 else "tied" if entry.tied else str(place),
             title(entry),
             *(value(of.of(entry.candidate.row, budget.dataset), of) for of in shown),
-            _ratio(entry),
+            between(*entry.ratio) if entry.ratio else NOTHING,
         ]
         for place, entry in enumerate(decision.fits, 1)
     ]
@@ -126,13 +126,6 @@ def _fitting(decision: Decision) -> Section:
     notes = [f"Fitting as well: {cases} of these networks."] if others else []
     notes += [TIED_BY_RATIO if budget.objective == LATENCY.name else TIED] * bool(decision.tied)
     return Section("Fits", header, lines, notes, [])
-
-
-def _ratio(entry: Entry) -> str:
-    if entry.ratio is None:
-        return NOTHING
-    point, low, high = (f"{each:.2f}" for each in entry.ratio)
-    return f"{point} ({low} to {high})"
 
 
 def _open(decision: Decision, folder: str) -> Section:
@@ -171,11 +164,11 @@ def never_measured(decision: Decision) -> list[str]:
         return []
     every = (decision.fits, decision.open, decision.unmeasured, decision.lost)
     known = {entry.case.model for entries in every for entry in entries}
+    least, resolution = _least_top1(decision), int(budget.size)
     return [
         name
         for name in zoo.ZOO
-        if name not in known
-        and _published(name, int(budget.size), budget.dataset) >= _least_top1(decision)
+        if name not in known and _published(name, resolution, budget.dataset) >= least
     ]
 
 
