@@ -1,14 +1,13 @@
 """Sessions of nox.
 
 `nox` runs `tests` (the quick tests), `lint` and `types`. A change must also pass `slow` and
-`packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`
-and `soak` are long tests of faults and of resource use; `simulations` settles many simulated
-tables; `aotinductor` has those that compile with AOTInductor. `attack` draws stores, networks,
-signals and environments from a seed, and looks for what nobody thought of. `zoo` checks the check
-of forms on all networks of timm that can be merged, and `paper_zoo` all checks on the paper's
-networks.
-`oldest` and `newest` run the quick tests with the oldest and the newest packages that
-`pyproject.toml` allows. `bench_cpu`, `bench_gpu` and `bench_orin` measure and write a report;
+`packages`. `pages` tests the report in a browser and in LaTeX; it needs system packages. `faults`,
+`fleet_faults` and `soak` are long tests of faults and of resource use; `simulations` settles many
+simulated tables; `aotinductor` has those that compile with AOTInductor. `attack` draws stores,
+networks, signals and environments from a seed, and looks for what nobody thought of. `zoo` checks
+the check of forms on all networks of timm that can be merged, and `paper_zoo` all checks on the
+paper's networks. `oldest` and `newest` run the quick tests with the oldest and the newest packages
+that `pyproject.toml` allows. `bench_cpu`, `bench_gpu` and `bench_orin` measure and write a report;
 `report` writes the report again.
 """
 
@@ -87,6 +86,12 @@ def pages(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run the full counts of kills, full disks and invalid input: about 12 minutes."""
     session.run(PYTHON, "-m", "pytest", "-m", "faults", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", requires=["env"], default=False)
+def fleet_faults(session: nox.Session) -> None:
+    """Kill processes of a fleet 200 times at random: about 15 minutes."""
+    session.run(PYTHON, "-m", "pytest", "-s", "-m", "fleet_faults", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", requires=["env"], default=False)

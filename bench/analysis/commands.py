@@ -6,6 +6,7 @@ import shlex
 
 from bench.models.naming import RANDOM, weights_of, without_hash
 from bench.records import DEFAULT, Case
+from bench.records.scenario import TIGHT
 
 
 def measure(case: Case, out: str, preset: str = "", rounds: int | None = None) -> str:
@@ -21,6 +22,7 @@ def measure(case: Case, out: str, preset: str = "", rounds: int | None = None) -
     for flag, value in (("--allocator", case.allocator), ("--huge-pages", case.huge_pages)):
         words += [flag, value] if value != DEFAULT else []
     words += ["--workload", case.workload] if case.trains else []
+    words += ["--scenario", case.scenario] if case.scenario != TIGHT else []
     words += ["--weights", weights] if plus else []
     return shlex.join([*words, "--out", out])
 

@@ -20,7 +20,7 @@ from bench.storage.history import History
 from bench.text import facts
 
 VOLATILE = ("load_1min",)
-MAY_DIFFER = ("backend", "precision", "allocator", "huge_pages")
+MAY_DIFFER = ("backend", "precision", "allocator", "huge_pages", "scenario")
 ALTERNATE = (
     "The comparison is most precise when both take turns in one run: "
     "--models base/net.py:net,head/net.py:net"

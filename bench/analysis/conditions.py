@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from bench.records import Conditions, Counters, Reading
 
 T = TypeVar("T")
@@ -57,6 +59,12 @@ def conditions_over(
         idle_s=_idle_s(readings),
         missing=missing,
     )
+
+
+def without_pauses(seen: Conditions, paused_s: Sequence[float]) -> Conditions:
+    """The conditions without the idle seconds of each block in which it waited on purpose."""
+    idle_s = [max(idle - paused, 0.0) for idle, paused in zip(seen.idle_s, paused_s, strict=False)]
+    return structs.replace(seen, idle_s=idle_s)
 
 
 def has_true_clock(seen: Conditions | None) -> bool:

@@ -6,12 +6,13 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 
-from bench.analysis import commands, interval, kinds, stats
+from bench.analysis import commands, in_use, interval, kinds, stats
 from bench.analysis.gpu_metrics import gpu_metrics
 from bench.analysis.ratio import usual_state
 from bench.analysis.recorded import Recorded
 from bench.models.naming import allocation, name
 from bench.records import Case, Conditions, Failure, Measurement
+from bench.records.scenario import TIGHT
 from bench.text import duration, milliseconds, significant
 
 SHOWN_PROCESSES = 12
@@ -46,6 +47,7 @@ def _what(recorded: Recorded, case: Case) -> str:
     threads = "1 thread" if case.threads == 1 else f"{case.threads} threads"
     setting += f", {memory}" if (memory := allocation(case)) else ""
     setting += ", training steps" if case.trains else ""
+    setting += "" if case.scenario == TIGHT else f", scenario {case.scenario}"
     where = f"{threads} of {chip.name}" + (f", {with_}" if with_ else "")
     called = f"{name(case)} ({case.name})" if case.label else case.name
     return f"{case.case_id}: {called}, {setting}, on {where}"
@@ -82,6 +84,7 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     discarded = sum(record.discarded for record in rounds)
     unsteady = sum(record.steady is False for record in rounds)
     settled = f"; the warm-up had not settled in {_count(unsteady, 'process')}" if unsteady else ""
+    yield from _of_scenario(rounds)
     yield from _of_gpu(rounds)
     yield (
         "discarded",
@@ -92,6 +95,19 @@ def _of_samples(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     timed = sum(record.stages_s.timed for record in rounds)
     yield "took", f"{duration(sum(spent))} in total, of which {duration(timed)} was timed"
     yield "check", _check(rounds[0])
+
+
+def _of_scenario(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+    """The parts of a sample, and the images that came late or were dropped."""
+    if each := in_use.parts(rounds):
+        shown = ", ".join(f"{name} {_ms(seconds)}" for name, seconds in each.items())
+        yield "parts", f"{shown} ms: means of the processes' medians"
+    if rounds[0].late is not None:
+        found = in_use.arrivals(rounds)
+        yield (
+            "images",
+            f"{found.answered} answered, {found.late} of them late; {found.dropped} dropped",
+        )
 
 
 def _of_gpu(rounds: Sequence[Measurement]) -> Iterator[tuple[str, str]]:

@@ -64,8 +64,10 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def throughput(self) -> float | None:
-        """Images per second: batch / latency."""
-        return self.case.batch / self.summary.latency if self.summary else None
+        """Images per second: batch / latency; None where calls do not follow one another."""
+        if self.summary is None or not self.case.when.has_throughput:
+            return None
+        return self.case.batch / self.summary.latency
 
     @property
     def kinds(self) -> list[Kind]:

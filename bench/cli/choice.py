@@ -65,14 +65,15 @@ def choose(options: Options, console: Console | None, *, all_forms: bool = False
     suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
     overrides = suites.Overrides(
         models=tuple(map(by_title, words(options.models) or suite.models)),
-        batch=_numbers("batch", options.batch),
-        resolution=_numbers("resolution", options.resolution),
+        batch=numbers("batch", options.batch),
+        resolution=numbers("resolution", options.resolution),
         input=options.input,
         backend=words(options.backend),
         precision=words(options.precision),
         allocator=words(options.allocator),
         huge_pages=words(options.huge_pages),
         workload=words(options.workload),
+        scenario=words(options.scenario),
         weights=options.weights,
     )
     if options.threads is not None:
@@ -125,7 +126,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
     return found
 
 
-def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+def numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
     """Parse `1,128`. Raises UsageError for a part that is not a positive whole number."""
     parts = words(text)
     if parts is None:

@@ -214,9 +214,9 @@ def _rows(recorded: Recorded, budget: Budget, folder: Path) -> list[Row]:
     known = dict.fromkeys(
         f"--batch {case.batch} --resolution {case.input or case.resolution}"
         for case in recorded.cases
-        if not case.trains
+        if case.is_tight
     )
-    listed = "; ".join(list(known)[:SETTINGS_SHOWN]) or "training steps alone"
+    listed = "; ".join(list(known)[:SETTINGS_SHOWN]) or "no inferences in a tight loop"
     raise UsageError(
         f"nothing in {folder} was measured at batch {budget.batch} and --resolution {budget.size}",
         f"On record: {listed}.",

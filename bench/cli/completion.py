@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.harness.plan import PRESETS
 from bench.models import forms, user, zoo
 from bench.paper import accuracy
+from bench.records.scenario import SCENARIOS
 from bench.records.workload import WORKLOADS
 
 Names = Callable[[str], Iterable[str]]
@@ -64,6 +65,11 @@ def allocators(_: str) -> list[str]:
 def huge_pages(_: str) -> list[str]:
     """Return the names of the settings of huge pages."""
     return list(HUGE_PAGES)
+
+
+def scenarios(_: str) -> list[str]:
+    """Return the scenarios; those with an amount have an example."""
+    return list(SCENARIOS)
 
 
 def workloads(_: str) -> list[str]:

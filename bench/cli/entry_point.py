@@ -40,6 +40,7 @@ COMMANDS = {
     "profile": ("profile", "profile"),
     "export": ("export", "export"),
     "choose": ("choose", "choose"),
+    "fleet": ("fleet", "fleet"),
     "report": ("report", "report"),
     "compare": ("compare", "compare"),
     "replay": ("replay", "replay"),
@@ -84,7 +85,11 @@ def app_of(called: str = "") -> typer.Typer:
     app.callback()(_flags)
     for name in [called] if called in COMMANDS else COMMANDS:
         module, function = COMMANDS[name]
-        app.command(name)(getattr(importlib.import_module(f"bench.cli.{module}"), function))
+        found = getattr(importlib.import_module(f"bench.cli.{module}"), function)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
     return app
 
 

@@ -14,11 +14,12 @@ from bench.devices import allocators, huge_pages, precision
 from bench.errors import UnavailableError, UsageError, unknown
 from bench.harness import suite
 from bench.models import forms, user, zoo
+from bench.records.scenario import SCENARIOS
 from bench.text import significant
 
 KINDS = (
     *("models", "forms", "devices", "backends", "precisions", "allocators", "huge_pages"),
-    "suites",
+    *("scenarios", "suites"),
 )
 
 
@@ -119,6 +120,8 @@ def _entries(kind: str) -> list[Entry]:
     if kind == "huge_pages":
         known = {name: each.about for name, each in huge_pages.HUGE_PAGES.items()}
         return [_memory(name, about, huge_pages.missing(name)) for name, about in known.items()]
+    if kind == "scenarios":
+        return [_entry(name, about) for name, about in SCENARIOS.items()]
     return [_entry(name, suite.load(name).title) for name in suite.names()]
 
 

@@ -19,13 +19,14 @@ FIRST_WAIT = (
 def number_cells(case: Case, summary: Summary | None) -> tuple[str, str, str]:
     """Return the latency in ms, images/s = batch / latency, and the number of samples.
 
-    Each cell is "" if there is no summary.
+    Each cell is "" if there is no summary, and so are the images/s where calls do not follow one
+    another.
     """
     if summary is None:
         return ("", "", "")
     return (
         significant(summary.latency * 1e3),
-        significant(case.batch / summary.latency),
+        significant(case.batch / summary.latency) if case.when.has_throughput else "",
         str(summary.samples),
     )
 
@@ -34,7 +35,8 @@ def case_line(case: Case, summary: Summary, remark: str) -> str:
     """Return a line with the numbers of a case so far, and a remark on its progress."""
     latency, speed, count = number_cells(case, summary)
     name = f"{selector(case):<32} batch {case.batch:<4}"
-    return f"{name} {latency:>6} ms {speed:>6} img/s  n={count:<5} {remark}"
+    rate = f"{speed:>6} img/s" if speed else " " * 12
+    return f"{name} {latency:>6} ms {rate}  n={count:<5} {remark}"
 
 
 def failure_line(failure: Failure) -> str:

@@ -221,6 +221,15 @@ class Options:
             autocompletion=completion.last_of_list(completion.workloads),
         ),
     ] = None
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="When a network is called: from a cold start, after a rest, at a fixed rate, with "
+            "preprocessing; see `bench list scenarios`.  [default: tight]",
+            autocompletion=completion.last_of_list(completion.scenarios),
+        ),
+    ] = None
     preset: Annotated[
         str,
         typer.Option(

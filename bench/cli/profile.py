@@ -23,6 +23,7 @@ from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S
 from bench.models.labels import stamped
 from bench.records import Failure
+from bench.records.scenario import TIGHT
 from bench.records.workload import TRAIN
 from bench.storage.results import Store
 
@@ -81,6 +82,9 @@ def profile(options: ProfileOptions) -> int:
             f"--seconds {options.seconds:g} is out of range",
             f"Give a number above 0 and at most {LONGEST_S:g}.",
         )
+    if words(options.scenario) not in (None, (TIGHT,)):
+        raise UsageError("a profile is one of a tight loop", "Leave out --scenario.")
+    options = dataclasses.replace(options, scenario=TIGHT)  # whatever the suite says
     if options.batch is None and words(options.workload) != (TRAIN,):
         options = dataclasses.replace(options, batch="1")
     console = progress_console(to_stderr=True)

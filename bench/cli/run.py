@@ -18,8 +18,10 @@ from bench.cli.options import Options, patience_option, with_options
 from bench.cli.outcome import outcome_of
 from bench.cli.profile import failures_of, profile_cases
 from bench.cli.sweep import Sweep, case_count, conclude, locked, sweep_of
+from bench.errors import UsageError
 from bench.harness import suite as suites
 from bench.harness.plan import PROFILE_S, Plan
+from bench.records import scenario
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,12 @@ class RunOptions(Options):
         ),
     ] = None
     patience: Annotated[float, patience_option] = 0.0
+    pace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Calls at a fixed rate: 15Hz is short for --scenario pace-15hz."
+        ),
+    ] = None
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -51,6 +59,7 @@ class RunOptions(Options):
 def run(options: RunOptions) -> int:
     """Measure networks. The same command resumes a run that was stopped."""
     console = progress_console(to_stderr=options.as_json)
+    options = _paced(options)
     span = span_of(options.batch)
     if span:
         options = dataclasses.replace(options, batch=str(span.lowest))
@@ -81,6 +90,17 @@ def run(options: RunOptions) -> int:
     return exit_code
 
 
+def _paced(options: RunOptions) -> RunOptions:
+    """Return the options with the scenario that --pace means. Raises UsageError for no rate."""
+    if options.pace is None:
+        return options
+    known = scenario.parse(f"{scenario.PACE}-{options.pace.strip()}")
+    if known is None:
+        raise UsageError(f"--pace {options.pace!r} is not a rate", "For example: --pace 15Hz")
+    names = ",".join(filter(None, [options.scenario, known.name]))
+    return dataclasses.replace(options, scenario=names)
+
+
 def _measure(sweep: Sweep, plan: Plan) -> None:
     measure(sweep, plan, f"Measuring {case_count(sweep.cases)} with preset {plan.preset}")
 
@@ -90,7 +110,7 @@ def _profile(sweep: Sweep, seconds: float) -> Sequence[ProfileHistory]:
 
     `seconds` is the time per case. Returns [] if nothing is profiled.
     """
-    cases = [case for case in sweep.cases if case.batch == 1]
+    cases = [case for case in sweep.cases if case.batch == 1 and case.scenario == scenario.TIGHT]
     if not (sweep.choice.suite.profile and cases and sweep.choice.driver.runs_torch):
         return []
     return profile_cases(sweep.with_cases(cases), seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple, Protocol
 
@@ -43,6 +43,9 @@ class Script(Protocol):
 
     def network(self, case: Case, round_number: int) -> Callable[[], object]:
         """Return a function that simulates one inference of `case` in the given round."""
+
+    def cold_start(self, case: Case, round_number: int) -> Mapping[str, float]:
+        """Return the seconds of each part of the start of a process of `case`, by name."""
 
     def check(self) -> None:
         """Raise if the simulated output is wrong."""

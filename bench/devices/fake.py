@@ -23,9 +23,13 @@ from bench.devices.faults import FAULTS, PREFIX, fault_of, trigger
 from bench.devices.kernels import CPU_PEAK, Kernels
 from bench.devices.sensors.sensor import Memory, Sensor
 from bench.records import Case, Chip, Gauges, Reading, Setting, Stage
+from bench.records.scenario import PACE, REST
 
 FORM_FACTORS = {"train": 1.0, "deploy": 0.85, "rrep": 0.72, "rrep_fc": 0.8, "srep": 0.55}
 TRAINING_FACTOR = 3.0
+WAKE = 0.5
+COLD_S = {"import": 0.5, "device": 0.02, "build": 0.1, "load": 0.05}
+FIRST_CALL = 5.0  # times as long as a later call
 PROCESS_SPREAD = 0.03
 CALL_SPREAD = 0.02
 KERNEL_S = (0.001, 0.002)
@@ -87,7 +91,7 @@ class Fake(AlwaysReady):
     @contextlib.contextmanager
     def session(self, case: Case) -> Iterator[FakeSession]:
         """Open a session whose clock starts at zero."""
-        session = FakeSession(fault_of(case.model))
+        session = FakeSession(fault_of(case.model), case)
         session.entered("start")
         yield session
 
@@ -99,8 +103,10 @@ class FakeSession:
     has_queue = True
     peak_work = CPU_PEAK
 
-    def __init__(self, fault: str = "") -> None:
+    def __init__(self, fault: str = "", case: Case | None = None) -> None:
         self._fault = fault
+        self._wake = _wake(case) if case else 0.0
+        self._rested_s = 0.0
         self._clock = 0.0
         self._clock_hz = CLOCK_HZ
         self._clock_readings = 0
@@ -181,13 +187,16 @@ class FakeSession:
         """Return a function that advances the clock by the time of one inference.
 
         time = scripted_latency(case) * lognormal(0, PROCESS_SPREAD) * lognormal(0, CALL_SPREAD);
-        the first factor is drawn once for each round, the second for each call.
+        the first factor is drawn once for each round, the second for each call. A call after a
+        rest takes up to 1 + WAKE times as long.
         """
         script = random.Random(f"{case.case_id}:{round_number}")
         mean = scripted_latency(case) * script.lognormvariate(0, PROCESS_SPREAD)
 
         def call() -> None:
             seconds = mean * script.lognormvariate(0, CALL_SPREAD)
+            seconds *= 1 + self._wake * min(self._rested_s, 1.0)
+            self._rested_s = 0.0
             self._clock += seconds
             if self._fault in ("asleep", "stopped"):
                 self._asleep_s += ASLEEP_SHARE * seconds
@@ -199,6 +208,15 @@ class FakeSession:
                 self._clock -= 1.0
 
         return call
+
+    def cold_start(self, case: Case, round_number: int) -> dict[str, float]:
+        """Return COLD_S, times lognormal(0, PROCESS_SPREAD) by round, and a slow first call."""
+        script = random.Random(f"cold {case.case_id}:{round_number}")
+        parts_s = {**COLD_S, "first call": FIRST_CALL * scripted_latency(case)}
+        return {
+            name: seconds * script.lognormvariate(0, PROCESS_SPREAD)
+            for name, seconds in parts_s.items()
+        }
 
     def check(self) -> None:
         """Raise ArithmeticError if the fault is `nan`."""
@@ -216,6 +234,7 @@ class FakeSession:
     def rest(self, seconds: float) -> None:
         """Advance the clock."""
         self._clock += seconds
+        self._rested_s = seconds
 
     def pause(self, seconds: float) -> None:
         """Sleep in real time."""
@@ -252,6 +271,12 @@ class FakeSensor:
 
     def close(self) -> None:
         """Do nothing: the sensor holds no resource."""
+
+
+def _wake(case: Case) -> float:
+    """Return how much longer a call after a second of rest takes: up to WAKE, by the network."""
+    digest = hashlib.sha256(case.model.encode()).digest()
+    return WAKE * digest[1] / 255 if case.when.kind in (REST, PACE) else 0.0
 
 
 def scripted_latency(case: Case) -> float:

@@ -15,13 +15,17 @@ from bench.devices import precision as precisions
 from bench.devices.allocators import ALLOCATORS
 from bench.devices.huge_pages import HUGE_PAGES
 from bench.errors import UnavailableError, UsageError, unknown
-from bench.records import DEFAULT, Chip, workload
+from bench.records import DEFAULT, Chip, scenario, workload
+from bench.records.scenario import TIGHT
 from bench.records.workload import TRAIN, WORKLOADS
 
 MAX_SIZE = 100_000
 MAX_CASES = 100_000
 OTHER_PRECISION = "Use another --precision, or another --backend."
-GRID = ("batch", "resolution", "precision", "backend", "allocator", "huge_pages", "workload")
+GRID = (
+    *("batch", "resolution", "precision", "backend", "allocator", "huge_pages", "workload"),
+    "scenario",
+)
 LEAST_TO_TRAIN = 2  # images: a BatchNorm of one value has no variance
 
 
@@ -84,6 +88,11 @@ def _check_training(grid: Mapping[str, Sequence[Any]], chip: Chip) -> None:
             raise UsageError(
                 f"a training step is measured in {FP32}, not in {name}", f"Use --precision {FP32}."
             )
+    if set(grid["scenario"]) != {TIGHT}:
+        raise UsageError(
+            "training steps are measured one after another",
+            "Leave out --scenario, or --workload train.",
+        )
     if min(grid["batch"]) < LEAST_TO_TRAIN:
         raise UsageError(
             f"a training step needs at least {LEAST_TO_TRAIN} images", "For example: --batch 32"
@@ -93,6 +102,16 @@ def _check_training(grid: Mapping[str, Sequence[Any]], chip: Chip) -> None:
 def _check_workload(name: str, chip: Chip) -> None:
     if name not in WORKLOADS:
         raise unknown("workload", name, WORKLOADS, known_as=workload.KNOWN_AS)
+
+
+def _check_scenario(name: str, chip: Chip) -> None:
+    if scenario.parse(name) is not None:
+        return
+    for example in scenario.SCENARIOS:
+        kind, dash, amount = example.partition("-")
+        if amount and name.lower().startswith(kind + dash):
+            raise UsageError(f"invalid scenario {name!r}", f"For example: --scenario {example}")
+    raise unknown("scenario", name, scenario.SCENARIOS, known_as=scenario.KNOWN_AS)
 
 
 def _check_precision(name: str, chip: Chip) -> None:
@@ -144,6 +163,7 @@ CHECKS = {
     "allocator": _check_allocator,
     "huge_pages": _check_huge_pages,
     "workload": _check_workload,
+    "scenario": _check_scenario,
 }
 
 

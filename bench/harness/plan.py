@@ -6,6 +6,9 @@ import math
 
 import msgspec
 
+from bench.records import scenario as scenarios
+from bench.records.scenario import Scenario
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a preset asks for, per case.
@@ -52,6 +55,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Return the plan with `changes` and `rounds`; no precision or budget ends a case."""
         unbound = {"precision": None, "budget_s": None, "slow_budget_s": None}
         return msgspec.structs.replace(self, rounds=rounds, **unbound, **changes)
+
+    def within(self, scenario: Scenario) -> Plan:
+        """Return the plan of a case in `scenario`, of which the chip is not observed besides.
+
+        A start of a process is one sample. At a fixed rate, a round is PACED times as long, since
+        each sample takes 1 / rate; a sustained round has a block for each tenth of its time.
+        """
+        if scenario.kind == scenarios.TIGHT:
+            return self
+        changes: dict[str, float] = {"observe_s": 0.0}
+        if scenario.kind == scenarios.COLD:
+            changes |= {"timed_s": 0.0, "block_s": 0.0, "min_samples": 1}
+        if scenario.kind == scenarios.PACE:
+            changes |= {"timed_s": PACED * self.timed_s, "block_s": PACED * self.block_s}
+        if scenario.kind == scenarios.SUSTAINED:
+            changes |= {"timed_s": scenario.amount, "block_s": scenario.amount / TENTHS}
+        return msgspec.structs.replace(self, **changes)
 
 
 class ProfilePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,14 +128,21 @@ PRESETS = {
 }
 
 
+PACED = 10  # times as many seconds of a round, and of a block, as in a tight loop
+TENTHS = 10  # blocks of a sustained round
+
 MOST_SAMPLES = 10**5  # of one record
 GROUPED_BELOW_S = 50e-6  # shorter calls are timed in groups
 SHORTEST_GROUP_S = 100e-6
 
 
-def calls_per_sample(iteration_s: float) -> int:
-    """Return how many calls make one sample: 1, or enough for SHORTEST_GROUP_S."""
-    return 1 if iteration_s >= GROUPED_BELOW_S else math.ceil(SHORTEST_GROUP_S / iteration_s)
+def calls_per_sample(iteration_s: float, timed_s: float = 0.0) -> int:
+    """Return how many calls make one sample: 1, or enough for SHORTEST_GROUP_S.
+
+    There are more where `timed_s` seconds would have more samples than MOST_SAMPLES.
+    """
+    grouped = 1 if iteration_s >= GROUPED_BELOW_S else math.ceil(SHORTEST_GROUP_S / iteration_s)
+    return max(grouped, math.ceil(timed_s / iteration_s / MOST_SAMPLES))
 
 
 def is_slow(plan: Plan, batch: int, iteration_s: float) -> bool:

@@ -21,6 +21,8 @@ from bench.harness.networks import Network
 from bench.harness.plan import PRESETS, Plan
 from bench.models.user.fit import RGB
 from bench.records import DEFAULT, Case, Chip, Source
+from bench.records import scenario as scenarios
+from bench.records.scenario import TIGHT
 from bench.records.workload import INFER, TRAIN
 from bench.storage import shipped
 
@@ -40,7 +42,8 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     number of rounds of the preset. With `profile`, the cases at batch 1 are also profiled after the
     measurement. The fake device sleeps `pace_s` seconds in each block. `input` gives channels,
     height and width of an image, instead of `resolution`. Without `batch`, an inference has
-    DEFAULT_BATCH and a training step TRAINING_BATCH.
+    DEFAULT_BATCH and a training step TRAINING_BATCH; where no sample is one of a tight loop, the
+    batch is 1.
     """
 
     title: str = ""
@@ -53,6 +56,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     allocator: tuple[str, ...] = (DEFAULT,)
     huge_pages: tuple[str, ...] = (DEFAULT,)
     workload: tuple[str, ...] = (INFER,)
+    scenario: tuple[str, ...] = (TIGHT,)
     rounds: int | None = None
     profile: bool = False
     pace_s: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
@@ -73,6 +77,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     allocator: tuple[str, ...] | None = None
     huge_pages: tuple[str, ...] | None = None
     workload: tuple[str, ...] | None = None
+    scenario: tuple[str, ...] | None = None
     weights: Path | None = None
     input: str | None = None
 
@@ -132,13 +137,14 @@ def select(
     if shape:
         chosen["resolution"] = [shape.resolution]
     grid = {key: list(dict.fromkeys(chosen[key])) for key in GRID}
+    grid["scenario"] = list(dict.fromkeys(map(_scenario, grid["scenario"])))
     found = networks.named(chosen["models"], chip.device, overrides.weights)
     _check_names([network.model.name for network in found])
     grids.check(grid, len(found), chip)
     for network in found:
         if network.tuned:
             recipes.check_here(network.tuned, chip)
-            _check_inference(grid["workload"])
+            _check_usual(grid)
     tried_at = next((each.tuned.resolution for each in found if each.tuned), grid["resolution"][0])
     found = networks.identified(found, chip.device, tried_at, before_code)
     found = networks.in_all_forms(found) if all_forms else found
@@ -170,16 +176,23 @@ def _chosen(suite: Suite, overrides: Overrides) -> dict[str, Any]:
             "Name a suite (--suite table6) or models (--models repnext_u3_t,resnet50).",
         )
     if chosen["batch"] is None:
-        chosen["batch"] = TRAINING_BATCH if set(chosen["workload"]) == {TRAIN} else DEFAULT_BATCH
+        chosen["batch"] = _usual_batch(chosen)
     return chosen
 
 
-def _check_inference(workloads: Sequence[str]) -> None:
-    if TRAIN in workloads:
-        raise UsageError(
-            "a recipe says how an inference runs fastest",
-            "Leave out --workload, or name the network without its recipe.",
-        )
+def _usual_batch(chosen: Mapping[str, Any]) -> Sequence[int]:
+    if set(chosen["workload"]) == {TRAIN}:
+        return TRAINING_BATCH
+    return DEFAULT_BATCH if TIGHT in chosen["scenario"] else (1,)
+
+
+def _check_usual(grid: Mapping[str, Sequence[str]]) -> None:
+    for flag, usual in (("workload", INFER), ("scenario", TIGHT)):
+        if set(grid[flag]) != {usual}:
+            raise UsageError(
+                "a recipe says how inferences run fastest one after another",
+                f"Leave out --{flag}, or name the network without its recipe.",
+            )
 
 
 def _cases(
@@ -189,39 +202,36 @@ def _cases(
 
     The values are the networks of the cases. A network with a recipe has the case of the recipe.
     """
-    cases = {
-        network.tuned
-        or msgspec.structs.replace(
-            usual,
-            model=network.model.name,
-            form=network.form,
-            backend=backend,
-            precision=precision,
-            batch=batch,
-            resolution=resolution,
-            allocator=allocator,
-            huge_pages=pages,
-            workload=workload,
-        ): network
-        for workload, batch, resolution, precision, backend, network, allocator, pages in (
-            itertools.product(
-                grid["workload"],
-                sorted(grid["batch"]),
-                grid["resolution"],
-                grid["precision"],
-                grid["backend"],
-                found,
-                grid["allocator"],
-                grid["huge_pages"],
-            )
-        )
+    axes = {
+        **{key: grid[key] for key in ("workload", "batch", "resolution", "precision", "backend")},
+        "network": found,
+        **{key: grid[key] for key in ("scenario", "allocator", "huge_pages")},
     }
+    cases: dict[Case, Network] = {}
+    for values in itertools.product(*axes.values()):
+        settings = dict(zip(axes, values, strict=True))
+        network: Network = settings.pop("network")
+        made = msgspec.structs.replace(
+            usual, model=network.model.name, form=network.form, **settings
+        )
+        cases[network.tuned or made] = network
     order = {resolution: place for place, resolution in enumerate(grid["resolution"])}
     grouped = sorted(
         cases,
-        key=lambda case: (case.trains, case.batch, order.get(case.resolution, len(order))),
+        key=lambda case: (
+            case.trains,
+            case.scenario if case.when.is_alone else "",
+            case.batch,
+            order.get(case.resolution, len(order)),
+        ),
     )
     return {case: cases[case] for case in grouped}
+
+
+def _scenario(text: str) -> str:
+    """Return the name that a case has: `sustained-600s` for `sustained-10m`; others unchanged."""
+    known = scenarios.parse(text)
+    return known.name if known else text
 
 
 def _shape(suite: Suite, overrides: Overrides) -> Shape | None:

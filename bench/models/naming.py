@@ -15,6 +15,7 @@ from bench.models import forms, zoo
 from bench.models.user import content
 from bench.models.user.names import weights_named
 from bench.records import Case, Chip
+from bench.records.scenario import TIGHT
 
 USUAL = Case(model="", form="")  # names omit the backend, precision and resolution of this case
 USUAL_SETTING = f"{USUAL.backend} {USUAL.precision}"
@@ -71,7 +72,7 @@ def network_title(model: str, form: str, label: str = "") -> str:
 def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -> str:
     """Return the settings that differ from eager, fp32 and 224 pixels: `compile fp16 288² arena`.
 
-    A training step is called `training`.
+    A training step is called `training`. A scenario has its name: `pace-15hz`.
 
     With `with_threads`, the number of threads is always added: `compile 4 threads`. Without
     `with_size`, the size of an image is left out.
@@ -82,7 +83,11 @@ def setting(case: Case, *, with_threads: bool = False, with_size: bool = True) -
         words.append(size(case))
     if with_threads:
         words.append(threads(case.threads))
-    return " ".join([*words, *_allocation(case), *([TRAINING] * case.trains)])
+    return " ".join([*words, *_allocation(case), *([TRAINING] * case.trains), *_scenario(case)])
+
+
+def _scenario(case: Case) -> list[str]:
+    return [] if case.scenario == TIGHT else [case.scenario]
 
 
 def allocation(case: Case) -> str:
@@ -148,7 +153,7 @@ def is_called(case: Case, text: str) -> bool:
     """Whether `text` is a name of the case, then any of its settings: `ResNet50 compile bf16`.
 
     Settings are words that `selector` and `title` print: the backend, the precision, `288²`,
-    `4 threads`, `batch 128`, the allocator, `training`.
+    `4 threads`, `batch 128`, the allocator, `training`, the scenario.
     """
     words = text.split()
     return any(
@@ -185,7 +190,7 @@ def _has_settings(case: Case, words: Sequence[str]) -> bool:
     left = f" {' '.join(words).casefold()} "
     phrases = [case.backend, case.precision, size(case), threads(case.threads)]
     phrases += [f"batch {case.batch}", case.allocator, huge_pages.label(case.huge_pages)]
-    for phrase in (*phrases, *([TRAINING] * case.trains)):
+    for phrase in (*phrases, *([TRAINING] * case.trains), case.scenario):
         left = left.replace(f" {phrase.casefold()} ", " ", 1)
     return not left.strip()
 

@@ -23,6 +23,9 @@ class Preprocessing(msgspec.Struct, frozen=True):
     crop_share: float = 0.875
 
 
+IMAGENET = Preprocessing()
+
+
 def of(network: object) -> Preprocessing:
     """Return the preprocessing of a network of timm; for any other network that of ImageNet."""
     config: Any = getattr(network, "pretrained_cfg", None)

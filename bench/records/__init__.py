@@ -11,7 +11,15 @@ from typing import TypeGuard
 
 from bench.records.artifact import Agreement, Artifact, Gelus, Quantised
 from bench.records.case import DEFAULT, Case, Source
-from bench.records.conditions import Conditions, Counters, Gauges, Jump, Reading, Telemetry
+from bench.records.conditions import (
+    Conditions,
+    Counters,
+    Gauges,
+    Jump,
+    Level,
+    Reading,
+    Telemetry,
+)
 from bench.records.environment import Chip, Environment
 from bench.records.evaluation import Evaluation
 from bench.records.fields import (
@@ -19,6 +27,7 @@ from bench.records.fields import (
     OUT_OF_MEMORY,
     SCHEMA,
     Category,
+    Duration,
     Seconds,
     Setting,
     Stage,
@@ -53,12 +62,14 @@ __all__ = [
     "Conditions",
     "Cost",
     "Counters",
+    "Duration",
     "Environment",
     "Evaluation",
     "Failure",
     "Gauges",
     "Gelus",
     "Jump",
+    "Level",
     "Measurement",
     "Neighbour",
     "Operator",

@@ -6,14 +6,19 @@ import hashlib
 
 import msgspec
 
+from bench.records import scenario as scenarios
 from bench.records.fields import Name, Whole
+from bench.records.scenario import TIGHT, Scenario
 from bench.records.workload import INFER, TRAIN
 
 DEFAULT = "default"  # what PyTorch does
 
 
 # Of a case_id, where they have these values
-LEFT_OUT = {"input": "", "allocator": DEFAULT, "huge_pages": DEFAULT, "workload": INFER}
+LEFT_OUT = {
+    **{"input": "", "allocator": DEFAULT, "huge_pages": DEFAULT},
+    **{"workload": INFER, "scenario": TIGHT},
+}
 
 
 class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
@@ -23,7 +28,8 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     3 channels and `resolution` pixels each way. `label` is what tables call the model, "" for its
     usual title. It is no part of the identity of a case, and no record on disk has it: readers take
     it from the environments of the runs. `allocator` is a name of `bench.devices.allocators`, and
-    `huge_pages` one of `bench.devices.huge_pages`. `workload` is one of `bench.records.workload`.
+    `huge_pages` one of `bench.devices.huge_pages`. `workload` is one of `bench.records.workload`,
+    `scenario` the name of one of `bench.records.scenario`.
     """
 
     model: Name
@@ -39,6 +45,7 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
     allocator: Name = DEFAULT
     huge_pages: Name = DEFAULT
     workload: Name = INFER
+    scenario: Name = TIGHT
 
     @property
     def case_id(self) -> str:
@@ -66,12 +73,23 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         return self.workload == TRAIN
 
     @property
+    def when(self) -> Scenario:
+        """When the network is called, and what a sample counts."""
+        return scenarios.of(self.scenario)
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether a sample is one of many inferences, one after another: the usual latency."""
+        return self.scenario == TIGHT and not self.trains
+
+    @property
     def group(self) -> tuple[object, ...]:
-        """Device, batch, resolution and workload, where it is not inference.
+        """Device, batch, resolution, and workload and scenario where they take no turns.
 
         Cases of one group are compared, so they take turns.
         """
         other = [self.workload] if self.workload != INFER else []
+        other += [self.scenario] if self.when.is_alone else []
         return (self.device, self.batch, self.resolution, *other)
 
     @property
@@ -86,8 +104,9 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
 
     @property
     def ranked_with(self) -> tuple[object, ...]:
-        """The group, the shape of an image and the allocation: equal for cases ranked together."""
-        return (*self.group, self.input, *self.allocation)
+        """Group, scenario, shape of an image and allocation: equal for cases ranked together."""
+        other = [] if self.scenario == TIGHT else [self.scenario]
+        return (*self.group, *other, self.input, *self.allocation)
 
     @property
     def setting(self) -> tuple[object, ...]:

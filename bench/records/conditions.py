@@ -79,6 +79,18 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     missing: dict[Name, Text] = {}
 
 
+class Level(msgspec.Struct, frozen=True):
+    """What the chip read at the end of a block; None for a level that it does not tell.
+
+    `energy_j` is a counter of the chip, of which only differences mean something.
+    """
+
+    clock_hz: Amount | None = None
+    temperature_c: Number | None = None
+    power_w: Number | None = None
+    energy_j: Amount | None = None
+
+
 class Jump(msgspec.Struct, frozen=True):
     """A jump of the machine's clocks while block number `block` (from 1) was timed.
 

@@ -26,6 +26,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=1e9)]
 Duration = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # seconds, 0 for a step left out
 Offset = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]  # seconds; a difference may be negative
 MOST = 10**7  # values in a list
+Durations = Annotated[list[Duration], msgspec.Meta(max_length=MOST)]
 Samples = Annotated[list[Seconds], msgspec.Meta(max_length=MOST)]
 Name = Annotated[str, msgspec.Meta(max_length=10_000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=10**6)]

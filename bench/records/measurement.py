@@ -9,7 +9,7 @@ import msgspec
 
 from bench.records.artifact import Artifact
 from bench.records.case import Case
-from bench.records.conditions import Conditions, Telemetry
+from bench.records.conditions import Conditions, Level, Telemetry
 from bench.records.fields import (
     MOST,
     SCHEMA,
@@ -18,6 +18,7 @@ from bench.records.fields import (
     Count,
     Deviation,
     Duration,
+    Durations,
     Group,
     Integer,
     Name,
@@ -163,6 +164,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
       share of the usable CPUs while others were timed.
     - `artifact`: the exported network that a runtime executed; None where torch executed it.
       `runtime`: the versions of that runtime and of what exported for it, by package.
+    - `parts_s`: the parts that a sample consists of, by name: a list as long as the samples each.
+    - `late`: at a fixed rate, how many answers came after the next image was due; `dropped`: how
+      many images were never looked at, since a newer one was there when the network was free.
+    - `block_levels`: what the chip read at the end of each block of a sustained round.
 
     Records of version 0.1 have neither calibration kernels nor conditions.
     """
@@ -207,6 +212,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
     rested_s: Amount = 0.0
     artifact: Artifact | None = None
     runtime: dict[Name, Text] = {}
+    parts_s: dict[Name, Durations] = {}
+    late: Count | None = None
+    dropped: Count | None = None
+    block_levels: Annotated[list[Level], msgspec.Meta(max_length=MOST)] = []
     schema: Integer = SCHEMA
 
     def __post_init__(self) -> None:
@@ -227,6 +236,10 @@ class Measurement(msgspec.Struct, frozen=True, tag="measurement", tag_field="typ
             raise ValueError("not as many device samples as samples")
         if len(self.block_pipelined_s) not in (0, blocks):
             raise ValueError("not as many pipelined blocks as blocks")
+        if any(len(part) != len(self.samples_s) for part in self.parts_s.values()):
+            raise ValueError("not as many values of a part as samples")
+        if len(self.block_levels) not in (0, blocks):
+            raise ValueError("not as many block_levels as blocks")
 
     @property
     def blocks(self) -> list[list[float]]:

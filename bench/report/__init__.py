@@ -27,6 +27,7 @@ from bench.report import (
     colours,
     curves,
     devices,
+    in_use,
     index,
     page,
     runtimes,
@@ -148,7 +149,7 @@ def of_device(own: Sequence[DeviceResults]) -> Pages:
     for figure in FIGURES:
         pages |= figure.draw([last])
     pages |= runtimes.render(last) | training.render(last) | accuracies.render([last])
-    pages |= curves.render(last)
+    pages |= curves.render(last) | in_use.render(last)
     return pages | _profile_page(last)
 
 

@@ -27,12 +27,12 @@ class DeviceResults(msgspec.Struct, frozen=True):
     """One device in one environment. `label` is unique in the report.
 
     `latest` marks the environment that was measured last; tables, figures and claims use only
-    that one. `rows` are of inferences and `training` of training steps. `notes` tell the reader
-    what is unfinished, failed or contradictory. `profiles` has
-    one entry per profiled case of this environment. `peaks` maps the case_id of a profile to the
-    device's measured peak MAC/s and bytes/s. `families` are those of the whole report, in the order
-    in which they take colours (`bench.report.colours`). `evaluations` are those of the device in
-    all environments: an accuracy depends on none.
+    that one. `rows` are of inferences in a tight loop, `training` of training steps, and `in_use`
+    of inferences in other scenarios. `notes` tell the reader what is unfinished, failed or
+    contradictory. `profiles` has one entry per profiled case of this environment. `peaks` maps the
+    case_id of a profile to the device's measured peak MAC/s and bytes/s. `families` are those of
+    the whole report, in the order in which they take colours (`bench.report.colours`).
+    `evaluations` are those of the device in all environments: an accuracy depends on none.
     """
 
     slug: str
@@ -41,6 +41,7 @@ class DeviceResults(msgspec.Struct, frozen=True):
     latest: bool
     rows: list[Row]
     training: list[Row] = []
+    in_use: list[Row] = []
     profiles: list[ProfileHistory] = []
     peaks: dict[str, Peaks] = {}
     notes: list[str] = []
@@ -49,8 +50,8 @@ class DeviceResults(msgspec.Struct, frozen=True):
 
     @property
     def every(self) -> list[Row]:
-        """The rows of inferences, then those of training steps."""
-        return [*self.rows, *self.training]
+        """The rows of inferences, of training steps, then those in other scenarios."""
+        return [*self.rows, *self.training, *self.in_use]
 
     @property
     def kind(self) -> str:
@@ -82,8 +83,9 @@ def of(slug: str, records: Sequence[Record], given: Sequence[Given] = ()) -> lis
                 label=name if is_last else f"{name} ({environment_id[:ID_SHOWN]})",
                 environment=environment,
                 latest=is_last,
-                rows=[row for row in own if not row.case.trains],
+                rows=[row for row in own if row.case.is_tight],
                 training=[row for row in own if row.case.trains],
+                in_use=[row for row in own if not (row.case.is_tight or row.case.trains)],
                 profiles=[profile_history(records, case, environment_id) for case in cases],
                 peaks={key: value for key, value in peaks.items() if value},
                 notes=list(_notes(own, records, environment, ids if is_last else [])),
@@ -133,6 +135,7 @@ def _part(device: DeviceResults, like: Case) -> DeviceResults:
         label=f"{device.label}, {words}" if words else device.label,
         rows=[row for row in device.rows if row.case.allocation == like.allocation],
         training=[row for row in device.training if row.case.allocation == like.allocation],
+        in_use=[row for row in device.in_use if row.case.allocation == like.allocation],
         profiles=[
             known
             for known in device.profiles

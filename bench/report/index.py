@@ -26,6 +26,7 @@ ABOUT = {
     "results.md": "every case: interval, verdict and its reasons",
     "runtimes.md": "the same networks in several backends, the fastest way to run each",
     "curves.md": "throughput over the batch size: knees and crossovers",
+    "in-use.md": "latency as a user meets it: starts, rests, a fixed rate, preprocessing",
     "training.md": "what a training step costs",
     "accuracy.md": "accuracies measured here, and whether forms agree image by image",
     "table2.md": "Table 2 of the paper: ImageWoof",

@@ -138,7 +138,7 @@ def iter_records(file: IO[bytes], path: Path) -> Iterator[tuple[Place, Record | 
         place = Place(start, len(line))
         found: Record | SkippedLine
         try:
-            found = _decode_checked(line)
+            found = checked(line)
         except FlawedLineError as error:
             skipped += 1
             if skipped > MOST_SKIPPED:
@@ -177,7 +177,7 @@ def decode(line: bytes) -> Record:
         raise FlawedLineError(Flaw.DAMAGED, printable(str(error))) from None
 
 
-def _decode_checked(line: bytes) -> Record:
+def checked(line: bytes) -> Record:
     """The record in a line. Raises FlawedLineError for another schema or a wrong case_id."""
     record = decode(line)
     if record.schema != SCHEMA:

@@ -24,6 +24,7 @@ from bench.harness.protocol.messages import Finish, Job, RunBlock
 from bench.harness.scheduler.environment import environment_id
 from bench.harness.scheduler.record import _declared
 from bench.harness.worker.blocks import serve_blocks
+from bench.harness.worker.scenarios import block_of
 from bench.harness.worker.timing import StageClock
 from bench.records import Case, Gauges
 
@@ -137,7 +138,8 @@ def conditions_of(session, call, others=lambda: None, blocks=2):
     case = Case("resnet50", "plain", device="orin", threads=1)
     kernels, clock = Kernels(lambda: None, lambda: None), StageClock(session.now, lambda _: None)
     job = Job(case, 1, PRESETS["quick"], None)
-    served = serve_blocks(Turns(blocks, others), job, session, clock, kernels, call)
+    timer = block_of(case.when, call, session, ())
+    served = serve_blocks(Turns(blocks, others), job, session, clock, kernels, call, timer)
     return conditions_over(served.readings, idles=True)
 
 

@@ -40,7 +40,9 @@ from bench.storage.history import History
 from bench.storage.reader import FILE_NAME, decode
 
 # Fields of a case that decide whether it is drawn, and that the last test therefore keeps.
-IDENTITY = frozenset({"model", "form", "device", "backend", "precision", "environment_id", "kind"})
+IDENTITY = frozenset(
+    {"model", "form", "device", "backend", "precision", "scenario", "environment_id", "kind"}
+)
 LINES = [*map(planted, EVERY), every_string.renamed(planted(MEASURED), "Other")]
 LINES[EVERY.index(FAILED)] = every_string.renamed(planted(FAILED), "Failed")
 OUT, DEVICE = FILE.format("Out"), FILE.format("Device")

@@ -361,7 +361,7 @@ def test_a_new_template_profiles_the_rest_of_a_killed_round(monkeypatch, tmp_pat
         return record
 
     monkeypatch.setattr(profiler._Profiler, "_profile_case", one)
-    monkeypatch.setattr(templates, "Template", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(templates, "Template", lambda *_, **__: contextlib.nullcontext())
     store, said = Store(tmp_path), []
     store.open()
     with contextlib.closing(store):

@@ -53,10 +53,10 @@ def test_allocators_take_turns_in_one_round(tmp_path):
 def test_templates_that_started_end_if_another_does_not(monkeypatch):
     start = template.Template.__init__
 
-    def refuse(self, device, variables):
+    def refuse(self, device, variables, *, imports):
         if variables:
             raise UnavailableError("no")
-        start(self, device, variables)
+        start(self, device, variables, imports=imports)
 
     monkeypatch.setattr(template.Template, "__init__", refuse)
     with pytest.raises(UnavailableError):

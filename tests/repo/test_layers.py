@@ -14,7 +14,7 @@ ROOT = Path(bench.__file__).parent
 LAYERS = [  # rooms from the top down; a room imports only rooms on lines below its own
     {"__main__"},
     {"cli"},
-    {"diagnostics", "tune", "training"},
+    {"diagnostics", "tune", "training", "fleet"},
     {"report"},
     {"harness"},
     {"analysis"},

@@ -65,6 +65,7 @@ def test_line_is_a_json_object_with_the_documented_fields(tmp_path):
         "allocator": "default",
         "huge_pages": "default",
         "workload": "infer",
+        "scenario": "tight",
     }
     assert set(record["stages_s"]) == {
         "start",

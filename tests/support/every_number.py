@@ -18,6 +18,7 @@ from bench.records import (
     Cost,
     Gelus,
     Jump,
+    Level,
     Measurement,
     Neighbour,
     Passport,
@@ -116,6 +117,10 @@ MEASURED = measurement(
     disturbed_by=[Neighbour("a1", "swin_t", share=0.2)],
     restless_share=0.2,
     rested_s=0.2,
+    parts_s={"load": [0.005, 0.006, 0.005]},
+    late=1,
+    dropped=1,
+    block_levels=[_filled(Level, 50.0), _filled(Level, 60.0)],
     artifact=Artifact(
         *("file", "hash", 9, "dynamo"),
         opset=20,

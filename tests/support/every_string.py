@@ -43,6 +43,9 @@ def planted(record: Record, kept: frozenset[str] = frozenset()) -> bytes:
     equal.
     """
     content = _fill(inspect.type_info(type(record)), msgspec.to_builtins(record), "", kept)
+    if "parts_s" in content:  # whose lists are as long as the samples
+        parts_s = {name: [1e-3] * len(content["samples_s"]) for name in content["parts_s"]}
+        content = {**content, "parts_s": parts_s}
     return line_of(content)
 
 

@@ -238,4 +238,4 @@ def _compared(winner: Candidate, entry: Entry, budget: Budget) -> Entry:
 def wanted(case: Case, budget: Budget) -> bool:
     """Whether a case was measured in the setting of the budget."""
     size = case.input or str(case.resolution)
-    return not case.trains and case.batch == budget.batch and size == budget.size
+    return case.is_tight and case.batch == budget.batch and size == budget.size

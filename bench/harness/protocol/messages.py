@@ -16,6 +16,8 @@ from bench.records import (
     Check,
     Conditions,
     Cost,
+    Duration,
+    Level,
     Passport,
     ProfileRow,
     Seconds,
@@ -200,6 +202,7 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     `pipelined_s` is the mean time of an iteration when all are queued and waited for only once.
     `counted_s` is the time from the request to this message, with the kernels and the discarded
     calls; None for a scripted clock. `rested_s` are the seconds of waiting for a quiet machine.
+    `parts_s`, `late` and `dropped` are as in a Measurement. `level` was read after the block.
     """
 
     start_s: float
@@ -210,6 +213,10 @@ class Block(msgspec.Struct, frozen=True, tag="block"):
     pipelined_s: Seconds | None = None
     counted_s: float | None = None
     rested_s: float = 0.0
+    parts_s: dict[str, list[Duration]] = {}
+    late: int | None = None
+    dropped: int | None = None
+    level: Level | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):

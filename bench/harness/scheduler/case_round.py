@@ -20,6 +20,7 @@ from bench.harness.protocol.messages import (
 )
 from bench.harness.scheduler.child import ChildProcess
 from bench.records import Neighbour
+from bench.records.scenario import SUSTAINED, TIGHT
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class CaseRound:
         plan, samples = self.job.plan, self.samples
         if self.is_slow():
             return len(samples) >= plan.slow_samples
-        timed_s = sum(samples) * self.calls_per_sample
+        timed_s = sum(self.case.when.span_s(each) for each in samples) * self.calls_per_sample
         return len(samples) >= plan.min_samples and (
             timed_s >= plan.timed_s or len(samples) >= MOST_SAMPLES
         )
@@ -92,7 +93,7 @@ class CaseRound:
         ready = self._answer(Ready, self.job.plan.deadline_s)
         self.iteration_s, self.peak_bytes = ready.iteration_s, ready.peak_bytes
         if not self._is_settled:
-            self.calls_per_sample = plans.calls_per_sample(ready.fastest_s)
+            self.calls_per_sample = self._grouped(ready.fastest_s)
 
     def time_block(self, wait: Wait | None = None) -> Block:
         """Ask the child to time one block of max(1, round(block_s / sample_s)) samples.
@@ -102,19 +103,19 @@ class CaseRound:
         The first call after a switch between processes is discarded, except for slow iterations.
         The child waits for a quiet machine first, as `wait` says. Returns the block.
         """
-        sample_s = self.iteration_s * self.calls_per_sample
+        sample_s = self.case.when.span_s(self.iteration_s) * self.calls_per_sample
         room = MOST_SAMPLES - len(self.samples)
         iterations = max(1, min(room, round(self.job.plan.block_s / sample_s)))
         discard = 0 if self.is_slow() else 1
         asked_s = clocks.monotonic()
         self._child.ask(RunBlock(iterations, discard, self.calls_per_sample, wait))
-        expected = (iterations * self.calls_per_sample + discard) * self.iteration_s
+        expected = iterations * sample_s + discard * self.iteration_s
         rested_s = wait.most_s if wait else 0.0
         deadline_s = self.job.plan.deadline_s + DEADLINE_FACTOR * expected + rested_s
         block = self._answer(Block, deadline_s)
         self.waited_s += clocks.monotonic() - asked_s
         self.blocks.append(block)
-        # The minimum, since a stalled first call would make the later blocks too short.
+        # The smallest one, since a stalled first call would make the later blocks too short.
         self.iteration_s = min(self.iteration_s, *block.samples_s)
         return block
 
@@ -135,6 +136,15 @@ class CaseRound:
     def end(self) -> None:
         """Wait until the child process has ended."""
         self._child.end()
+
+    def _grouped(self, fastest_s: float) -> int:
+        """Return how many calls make one sample; 1 where calls do not follow one another."""
+        kind = self.case.when.kind
+        if kind not in (TIGHT, SUSTAINED):
+            return 1
+        return plans.calls_per_sample(
+            fastest_s, self.job.plan.timed_s if kind == SUSTAINED else 0.0
+        )
 
     def _answer(self, kind: type[T], deadline_s: float) -> T:
         reply = self._child.answer(deadline_s)

@@ -12,6 +12,7 @@ from bench.devices import DEVICES
 from bench.harness.plan import Plan, is_slow
 from bench.harness.stopping_rule import is_done
 from bench.records import Case
+from bench.records.scenario import COLD, TIGHT
 from bench.storage.history import History
 
 # Guesses for cases without a measurement. The speed of a device is in its driver.
@@ -19,6 +20,7 @@ SETUP_S = 2.5  # per case-round: start, build, fuse, load, check
 SCRIPTED_SETUP_S = 0.1  # on a simulated device, where no network runs
 LARGE_BATCH = 16
 UNKNOWN_MACS = 4.5e9  # per image of 224 pixels
+START_S = 6.0  # of a process, with the imports of torch and timm
 TRAINING_CHECKS = 2  # steps before the first call and for images that were never seen
 TRAINING_FACTOR = 3.0  # the backward pass computes two products for each one of the forward pass
 
@@ -35,14 +37,16 @@ def guess_iteration_s(case: Case, macs: float | None) -> float:
     """Estimate the seconds of one iteration; `macs` are per image at 224 pixels.
 
     t = call_s + batch * macs * (resolution / 224)^2 / rate. `rate` is in MAC/s, for one thread or
-    for the whole device, as its driver says. A training step is TRAINING_FACTOR times as long.
+    for the whole device, as its driver says. A training step is TRAINING_FACTOR times as long,
+    and START_S come first where a process starts.
     """
     macs = (macs or UNKNOWN_MACS) * (case.resolution / 224) ** 2
     speed = DEVICES[case.device].speed
     rate = speed.macs_per_s if case.batch < LARGE_BATCH else speed.macs_per_s_large
     rate *= case.threads if speed.per_thread else 1
     factor = TRAINING_FACTOR if case.trains else 1.0
-    return speed.call_s + factor * case.batch * macs / rate
+    start_s = START_S if case.when.kind == COLD and DEVICES[case.device].runs_torch else 0.0
+    return start_s + speed.call_s + factor * case.batch * macs / rate
 
 
 def warm_up_s(plan: Plan, batch: int, iteration_s: float) -> float:
@@ -58,7 +62,7 @@ def kinds_of_block(case: Case) -> int:
     Every device runs the timed block. A device with a queue also runs a block timed by its own
     clock, and above batch 1 a pipelined block.
     """
-    if not _has_real_queue(case):
+    if not _has_real_queue(case) or case.scenario != TIGHT:
         return 1
     return 2 if case.batch == 1 else 3
 
@@ -82,16 +86,28 @@ def work_s(plan: Plan, batch: int, iteration_s: float, kinds: int = 1) -> float:
     return warm_up_s(plan, batch, iteration_s) + (discarded + samples * kinds) * iteration_s
 
 
+def _work_s(plan: Plan, case: Case, iteration_s: float) -> float:
+    """Seconds of calls and of the pauses between them in one case-round."""
+    if case.when.kind == COLD:
+        return iteration_s
+    span_s = case.when.span_s(iteration_s)
+    work = work_s(plan, case.batch, iteration_s, kinds_of_block(case))
+    if span_s == iteration_s:
+        return work
+    return warm_up_s(plan, case.batch, iteration_s) + max(plan.timed_s, plan.min_samples * span_s)
+
+
 def round_s(plan: Plan, case: Case, iteration_s: float, setup_s: float | None) -> float:
     """Seconds that a case-round takes: `work_s` plus `setup_s`, the time outside the network.
 
     `setup_s` of None is taken as SETUP_S. The time of a simulated device is scripted: such a
     device only sleeps `plan.pace_s` in each block.
     """
+    plan = plan.within(case.when)
     if DEVICES[case.device].runs_torch:
         setup_s = SETUP_S if setup_s is None else setup_s
         setup_s += TRAINING_CHECKS * iteration_s if case.trains else 0.0
-        return work_s(plan, case.batch, iteration_s, kinds_of_block(case)) + setup_s
+        return _work_s(plan, case, iteration_s) + setup_s
     samples = max(plan.min_samples, plan.timed_s / iteration_s)
     blocks = samples / max(1, round(plan.block_s / iteration_s))
     return blocks * plan.pace_s + SCRIPTED_SETUP_S
@@ -121,8 +137,8 @@ def remaining_s(
         rounds = planned_rounds(plan, case, known, setup_s) - known.rounds_done
         if rounds > 0:
             each_s = round_s(plan, case, known.iteration_s, setup_s)
-            work = work_s(plan, case.batch, known.iteration_s, kinds_of_block(case))
-            done = known.samples * known.iteration_s / work
+            work = _work_s(plan.within(case.when), case, known.iteration_s)
+            done = known.samples * case.when.span_s(known.iteration_s) / work
             total += each_s * (rounds - min(done, 1.0))
             if not known.rounds_done:
                 total += _first_s(plan, case)

@@ -12,6 +12,7 @@ from bench.backends import BACKENDS, artifacts
 from bench.devices import DEVICES
 from bench.harness.protocol.messages import CaseFacts, Export, Exported, Job
 from bench.harness.scheduler.template import Template
+from bench.records.scenario import COLD
 
 DEADLINE_S = 3600.0  # without a message; torch exports some large networks slowly
 
@@ -19,10 +20,15 @@ DEADLINE_S = 3600.0  # without a message; torch exports some large networks slow
 def checked(job: Job, template: Template) -> Job:
     """Return the job with the facts of its exported network, exported now if its file is missing.
 
-    A job whose backend exports nothing stays as it is. Raises CaseError and TemplateDiedError.
+    A process whose start is timed checks nothing, so its network is checked here, too. Any other
+    job whose backend exports nothing stays as it is. Raises CaseError and TemplateDiedError.
     """
-    if not DEVICES[job.case.device].runs_torch or not BACKENDS[job.case.backend].exporters:
+    if not DEVICES[job.case.device].runs_torch:
         return job
+    if not BACKENDS[job.case.backend].exporters:
+        if job.facts or job.case.when.kind != COLD:
+            return job
+        return structs.replace(job, facts=export(job, Export(), template))
     if job.facts and job.facts.artifact and artifacts.is_here(job.facts.artifact):
         return job
     return structs.replace(job, facts=export(structs.replace(job, facts=None), Export(), template))

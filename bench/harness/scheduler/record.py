@@ -90,7 +90,20 @@ def _of_blocks(measured: CaseRound) -> dict[str, Any]:
         "block_memory_s": [block.memory_s for block in blocks],
         "device_samples_s": [s for block in blocks for s in block.device_samples_s],
         "block_pipelined_s": [b.pipelined_s for b in blocks if b.pipelined_s is not None],
+        "parts_s": {
+            name: [seconds for block in blocks for seconds in block.parts_s[name]]
+            for name in blocks[0].parts_s
+        },
+        "late": _total([block.late for block in blocks]),
+        "dropped": _total([block.dropped for block in blocks]),
+        "block_levels": [block.level for block in blocks if block.level is not None],
     }
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """Return the sum of what was counted; None where nothing was."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def failure(

@@ -262,10 +262,10 @@ class Scheduler:
         """
         nothing = Observed(None, 0.0)
         try:
-            wanted = self._plan.observe_s and not any(
+            wanted = child.job.plan.observe_s and not any(
                 made.telemetry for made in earlier if not made.disturbed_by
             )
-            observed = child.observe(self._plan.observe_s) if wanted else nothing
+            observed = child.observe(child.job.plan.observe_s) if wanted else nothing
             child.end()
         except CaseError as error:
             what = without_paths(f"{error.error}: {error.message}")
@@ -290,7 +290,8 @@ class Scheduler:
         taken = {made.round for made in rounds}
         number = next(each for each in itertools.count(1) if each not in taken)
         facts = record.case_facts(rounds) or self._checked.get(case)
-        return Job(case, number, self._plan, facts, self._sources.get(case.model))
+        plan = self._plan.within(case.when)
+        return Job(case, number, plan, facts, self._sources.get(case.model))
 
     def _earlier_samples(self, case: Case) -> list[list[float]]:
         return [made.samples_s for made in self._history(case).rounds if not made.disturbed_by]

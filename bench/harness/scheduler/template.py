@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import psutil
@@ -66,11 +66,16 @@ class TemplateDeaths:
 class Template:
     """The parent's side of a template process. A context manager; its exit kills all processes.
 
-    The process starts with `variables` besides those of the shell.
+    The process starts with `variables` besides those of the shell. Without `imports`, it does not
+    import the packages of the device before it forks.
     """
 
     def __init__(
-        self, device_name: str, variables: Mapping[str, str] = MappingProxyType({})
+        self,
+        device_name: str,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        *,
+        imports: bool = True,
     ) -> None:
         self._children: list[ChildProcess] = []
         self._mark = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -81,7 +86,8 @@ class Template:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             with theirs, starting("a measuring process"), _without_interrupts():
-                self._process = self._start(device_name, variables, theirs.fileno(), writing)
+                arguments = [device_name, str(theirs.fileno()), str(os.getpid()), str(int(imports))]
+                self._process = self._start(arguments, variables, theirs.fileno(), writing)
         except BaseException:
             self.close()
             raise
@@ -100,10 +106,9 @@ class Template:
         self.close()
 
     def _start(
-        self, device_name: str, variables: Mapping[str, str], control: int, output: int
+        self, arguments: Sequence[str], variables: Mapping[str, str], control: int, output: int
     ) -> subprocess.Popen[bytes]:
         """Start the process; it has ends of the control socket and of the output pipe."""
-        arguments = [device_name, str(control), str(os.getpid())]
         return subprocess.Popen(
             command_for_module(PROGRAM, *arguments),
             pass_fds=[control],

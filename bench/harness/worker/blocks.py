@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec import structs
+
 from bench.devices import Session, clocks
 from bench.devices.kernels import Calibration, Kernels, calibrate
 from bench.harness.protocol.channel import Channel
 from bench.harness.protocol.messages import Block, Job, RunBlock, Wait
 from bench.harness.worker.timing import (
     StageClock,
+    Timed,
     in_groups,
     pipelined_block,
-    timed_block,
     timed_call,
 )
-from bench.records import Jump, Reading
+from bench.records import Case, Jump, Level, Reading
+from bench.records.scenario import SUSTAINED, TIGHT
 
 Call = Callable[[], object]
 REST_S = 0.1  # between two looks whether the machine is quiet
@@ -27,7 +30,8 @@ REST_S = 0.1  # between two looks whether the machine is quiet
 class ServedBlocks(NamedTuple):
     """The number of discarded calls, sensor readings (before, after) per block, and clock jumps.
 
-    `output` is the output of the last timed call, `typical_s` the median of the blocks' medians.
+    `paused_s` has for each block the seconds in which it waited on purpose. `output` is the output
+    of the last timed call, `typical_s` the median of the blocks' medians.
     """
 
     discarded: int
@@ -35,12 +39,21 @@ class ServedBlocks(NamedTuple):
     jumps: list[Jump]
     output: object
     typical_s: float
+    paused_s: list[float]
 
 
 def serve_blocks(
-    channel: Channel, job: Job, session: Session, clock: StageClock, kernels: Kernels, call: Call
+    channel: Channel,
+    job: Job,
+    session: Session,
+    clock: StageClock,
+    kernels: Kernels,
+    call: Call,
+    timed: Callable[[int, int], Timed],
 ) -> ServedBlocks:
     """Time one block per RunBlock request; return after the first other request.
+
+    `timed` times a block of (samples, calls in a sample); `call` is one call, to be discarded.
 
     For each block, in order: run the calibration kernels; wait for a quiet machine if the parent
     asks for it; discard calls; read the sensors; time
@@ -54,6 +67,7 @@ def serve_blocks(
     moment = clocks.moment if session.script is None else session.script.moment
     output: object = None
     medians: list[float] = []
+    paused_s: list[float] = []
     while isinstance(request := channel.receive_request(), RunBlock):
         output = None  # frees its memory before the block
         asked_s = session.now()
@@ -65,8 +79,7 @@ def serve_blocks(
         discarded += request.discard
         before, began = session.sense(), moment()
         group = request.calls_per_sample
-        grouped = in_groups(call, group)
-        block = timed_block(grouped, session.now, request.iterations)
+        block = timed(request.iterations, group)
         ended, after = moment(), session.sense()
         output = block.output
         readings.append((before, after))
@@ -75,17 +88,27 @@ def serve_blocks(
         clock.add("timed", sum(block.samples_s))
         samples_s = [each / group for each in block.samples_s]
         medians.append(statistics.median(samples_s))
-        times, queued_s = _queued_blocks(
-            session, clock, grouped, request.iterations, job.case.batch
-        )
-        queued = ([each / group for each in times], queued_s and queued_s / group)
+        paused_s.append(block.paused_s)
+        queued = _queued_blocks(session, clock, call, request, job.case)
         counted_s = session.now() - asked_s if session.script is None else None
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
-        channel.send(Block(block.start_s, samples_s, *calibration, *queued, counted_s, rested_s))
+        made = Block(block.start_s, samples_s, *calibration, *queued, counted_s, rested_s)
+        parts_s = {name: list(part) for name, part in block.parts_s.items()}
+        made = structs.replace(made, parts_s=parts_s, late=block.late, dropped=block.dropped)
+        channel.send(structs.replace(made, level=_level(job, session, after)))
         del block
     typical_s = statistics.median(medians) if medians else 0.0
-    return ServedBlocks(discarded, readings, jumps, output, typical_s)
+    return ServedBlocks(discarded, readings, jumps, output, typical_s, paused_s)
+
+
+def _level(job: Job, session: Session, read: Reading) -> Level | None:
+    """Return what the chip read at the end of a block of a sustained round; else None."""
+    if job.case.when.kind != SUSTAINED:
+        return None
+    sensor = session.sensor()
+    energy_j = sensor.energy_j() if sensor else None
+    return Level(read.clock_hz, read.temperature_c, read.power_w, energy_j)
 
 
 def calibrate_when_quiet(
@@ -110,17 +133,20 @@ def _is_quiet(found: Calibration, wait: Wait) -> bool:
 
 
 def _queued_blocks(
-    session: Session, clock: StageClock, call: Call, iterations: int, batch: int
+    session: Session, clock: StageClock, call: Call, asked: RunBlock, case: Case
 ) -> tuple[list[float], float | None]:
-    """Time blocks that only a device with a queue has; other devices return ([], None).
+    """Time blocks that only a tight loop on a device with a queue has; otherwise return ([], None).
 
-    Returns the seconds of each of `iterations` calls by the device's clock, and above batch 1 the
-    seconds of one call in a pipelined block of as many calls.
+    Returns the seconds of a call in each of as many samples by the device's clock, and above
+    batch 1 the seconds of one call in a pipelined block of as many calls.
     """
-    if not session.has_queue:
+    if not session.has_queue or case.scenario != TIGHT:
         return [], None
+    group = asked.calls_per_sample
+    grouped, pipelined_s = in_groups(call, group), None
     with clock.stage("events"):
-        times = session.device_times(call, iterations)
-        pipelined_s = pipelined_block(call, session.now, iterations) if batch > 1 else None
+        times = session.device_times(grouped, asked.iterations)
+        if case.batch > 1:
+            pipelined_s = pipelined_block(grouped, session.now, asked.iterations) / group
     clock.enter("timed")
-    return times, pipelined_s
+    return [each / group for each in times], pipelined_s

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from bench.analysis.conditions import conditions_over
+from bench.analysis.conditions import conditions_over, without_pauses
 from bench.backends import BACKENDS
 from bench.devices import Driver, Session, clocks
 from bench.devices.driver import Script
@@ -34,11 +34,14 @@ from bench.harness.protocol.messages import (
     Ready,
     Refused,
 )
-from bench.harness.worker.blocks import serve_blocks
+from bench.harness.worker import cold
+from bench.harness.worker.blocks import ServedBlocks, serve_blocks
 from bench.harness.worker.errors import kind_of, message_of
+from bench.harness.worker.scenarios import SimulatedPipeline, block_of, run_all
 from bench.harness.worker.telemetry import observe
 from bench.harness.worker.timing import Prepared, StageClock, WarmUp, fastest_call, warm_up
 from bench.records import Check, Cost, Stage
+from bench.records.scenario import COLD, PIPELINE
 
 ITERATION_ESTIMATE_CALLS = 5  # the median of the last warm-up calls is the expected time
 
@@ -51,6 +54,10 @@ def work(channel: Channel, job: Job, driver: Driver) -> None:
     clock: StageClock | None = None
     began = clocks.monotonic()
     try:
+        if job.case.when.kind == COLD and job.export is None:
+            clock = StageClock(clocks.monotonic, lambda stage: channel.send(Entered(stage)))
+            cold.serve(channel, job, driver, clock)
+            return
         if driver.runs_torch:
             BACKENDS[job.case.backend].preload()
         with driver.session(job.case) as session:
@@ -102,10 +109,10 @@ class _Work(NamedTuple):
         durations_s = warmed.durations_s or [first_s]
         fastest_s = fastest_call(prepared.call, self.session.now, durations_s)
         self.channel.send(Ready(_iteration_s(warmed, first_s), memory.largest, fastest_s))
-        served = serve_blocks(
-            self.channel, self.job, self.session, self.clock, self.kernels, prepared.call
+        served = self._serve(prepared)
+        conditions = without_pauses(
+            conditions_over(served.readings, idles=self.idles), served.paused_s
         )
-        conditions = conditions_over(served.readings, idles=self.idles)
         with self.clock.stage("check"):
             settings = {**self.session.settings(), **prepared.settings()}
         threads_used = self.session.threads_used(self.job.case.threads)
@@ -131,6 +138,19 @@ class _Work(NamedTuple):
             )
         )
         self._observe_on_request(prepared.call)
+
+    def _serve(self, prepared: Prepared) -> ServedBlocks:
+        """Time blocks as the scenario of the case asks for."""
+        scenario = self.job.case.when
+        pipeline = prepared.pipeline() if scenario.kind == PIPELINE else None
+        call = run_all(pipeline.steps) if pipeline else prepared.call
+        timed = block_of(scenario, call, self.session, pipeline.steps if pipeline else ())
+        rest = (self.channel, self.job, self.session, self.clock, self.kernels)
+        served = serve_blocks(*rest, call, timed)
+        if pipeline is None:
+            return served
+        pipeline.close()
+        return served._replace(output=prepared.call())  # for the images that it had before
 
     def _prepare(self) -> Prepared:
         """Return the network of the case, or the scripted stand-in of a simulated device."""
@@ -245,7 +265,7 @@ def _simulate(job: Job, script: Script, clock: StageClock) -> Prepared:
         script.check()
         return CaseFacts(Check(), Cost(), job.case.case_id)
 
-    return Prepared(call, inspect)
+    return Prepared(call, inspect, pipeline=lambda: SimulatedPipeline(call, script.rest))
 
 
 def _iteration_s(warmed: WarmUp, first_s: float) -> float:

@@ -25,10 +25,12 @@ from bench.harness.worker.evaluate import Evaluator, Trained
 from bench.harness.worker.inputs import first
 from bench.harness.worker.outputs import picked, tensors_of
 from bench.harness.worker.photos import Photos
-from bench.harness.worker.timing import Changed, Clock, Prepared, Unseen
+from bench.harness.worker.pipeline import ImagePipeline
+from bench.harness.worker.timing import Changed, Clock, Pipeline, Prepared, Unseen
 from bench.harness.worker.unseen import UNCHECKED, UnseenImages
 from bench.models import counter
 from bench.models.operators import operators
+from bench.models.preprocessing import IMAGENET, Preprocessing
 from bench.records import Artifact, Case, Operator
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Loaded:
         state: ProcessState,
         unseen: UnseenImages,
         trained: Trained | None = None,
+        preprocessing: Preprocessing = IMAGENET,
     ) -> None:
         self._case = case
         self._checked = checked
@@ -75,6 +78,7 @@ class Loaded:
         self._state = state
         self._unseen = unseen
         self._trained = trained
+        self._preprocessing = preprocessing
         self._given = [each[:CHECKED_IMAGES].clone() for each in inputs]
         self._rows = compared_rows(case.batch)
         self._first: list[Tensor] = []
@@ -94,6 +98,7 @@ class Loaded:
             self.settings,
             self.export,
             self.evaluate,
+            self.pipeline,
         )
 
     def explained(self, error: Exception) -> Exception:
@@ -171,6 +176,10 @@ class Loaded:
         tolerance = self._checked.facts.check.tolerance
         own = Evaluator(self._case, self._run, self._inputs, self._trained, tolerance)
         return own.evaluate(wanted, classified)
+
+    def pipeline(self) -> Pipeline:
+        """Return what comes before and after the network. Raises PipelineError."""
+        return ImagePipeline(self._case, self._run, self._inputs, self._preprocessing)
 
     def _with_agreement(self, facts: CaseFacts) -> CaseFacts:
         photos, made = self._checked.photos, facts.artifact

@@ -72,6 +72,7 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
         state.restore()
         unseen = None if case.trains else _unseen(job, net, seen, checked, session, state)
     trained = _trained(job, original, session) if job.evaluate else None
+    known = preprocessing.of(original)
     del original
     with clock.stage("load"):
         if unseen is None:
@@ -89,7 +90,8 @@ def prepare(job: Job, session: Session, clock: StageClock) -> Prepared:
             calls.check_answers(net, first(example, CHECKED_IMAGES), case.precision)
             raise
         state.restore()
-    return Loaded(case, checked, net, example, run, artifact, state, unseen, trained).prepared()
+    own = (case, checked, net, example, run, artifact, state, unseen, trained, known)
+    return Loaded(*own).prepared()
 
 
 def _trained(job: Job, original: nn.Module, session: Session) -> Trained:

@@ -31,13 +31,14 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
-    """Import the device's packages, then fork and reap children until the parent is gone."""
-    device_name, control_fd, parent_pid = sys.argv[1:]
+    """Import the device's packages, if asked to, then fork and reap children for the parent."""
+    device_name, control_fd, parent_pid, imports = sys.argv[1:]
     _die_of_interrupts()
     die_with_parent(int(parent_pid))
     adopt_orphans()
     driver = DEVICES[device_name]
-    driver.preload()
+    if int(imports):
+        driver.preload()
     gc.freeze()  # a collection in a child would copy every shared page
     control = socket.socket(fileno=int(control_fd))
     control.sendall(READY)

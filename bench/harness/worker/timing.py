@@ -6,7 +6,8 @@ import contextlib
 import gc
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bench.devices import clocks
 from bench.harness.plan import calls_per_sample
@@ -72,6 +73,29 @@ def _no_images(wanted: Evaluate, classified: Callable[[int], object]) -> Evaluat
     raise TypeError("it does not classify images")
 
 
+class Step(NamedTuple):
+    """A part of a pipeline, by name; the steps of a call run one after another."""
+
+    name: str
+    run: Callable[[], object]
+
+
+class Pipeline(Protocol):
+    """What a user's program does with an image, from its pixels to the answer in its memory."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps in order."""
+
+    def close(self) -> None:
+        """Give the network the images back that it had before."""
+
+
+def _no_pipeline() -> Pipeline:
+    """Raise TypeError: a training step has no pipeline."""
+    raise TypeError("it has no pipeline")
+
+
 class Prepared(NamedTuple):
     """A network that is ready to be timed.
 
@@ -92,6 +116,7 @@ class Prepared(NamedTuple):
     - `export` writes the exported network to a file, with the facts of the case in it; it returns
       the facts, with what it found out on images of the user.
     - `evaluate` classifies images; it calls its second argument with the number of those done.
+    - `pipeline` returns what is done with an image before and after the network.
     """
 
     call: Callable[[], object]
@@ -105,6 +130,7 @@ class Prepared(NamedTuple):
     settings: Callable[[], Mapping[str, str | int]] = _no_settings
     export: Callable[[CaseFacts, Export], CaseFacts] = _no_file
     evaluate: Callable[[Evaluate, Callable[[int], object]], Evaluated] = _no_images
+    pipeline: Callable[[], Pipeline] = _no_pipeline
 
 
 class StageClock:
@@ -192,11 +218,19 @@ def is_steady(durations: Sequence[float], window_s: float) -> bool:
 
 
 class Timed(NamedTuple):
-    """The start of a block (monotonic seconds), the seconds of each iteration, the last output."""
+    """The start of a block (monotonic seconds), the seconds of each iteration, the last output.
+
+    `paused_s` are the seconds in which the block waited on purpose. `parts_s`, `late` and `dropped`
+    are as in a Measurement.
+    """
 
     start_s: float
     samples_s: list[float]
     output: object = None
+    paused_s: float = 0.0
+    parts_s: Mapping[str, list[float]] = MappingProxyType({})
+    late: int | None = None
+    dropped: int | None = None
 
 
 def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Timed:
@@ -205,7 +239,7 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Time
     Raises ClockError where a call took negative time.
     """
     samples = [0.0] * iterations
-    with _no_garbage_collection():
+    with no_garbage_collection():
         start = clocks.monotonic()
         for i in range(iterations - 1):
             started = now()
@@ -214,9 +248,14 @@ def timed_block(call: Callable[[], object], now: Clock, iterations: int) -> Time
         started = now()
         output = call()
         samples[-1] = now() - started
-    if min(samples) < 0:
-        raise ClockError(f"an iteration took {min(samples):g} s by the clock of the device")
+    check_clock(samples)
     return Timed(start, samples, output)
+
+
+def check_clock(samples_s: Sequence[float]) -> None:
+    """Raise ClockError where a call took negative time."""
+    if min(samples_s) < 0:
+        raise ClockError(f"an iteration took {min(samples_s):g} s by the clock of the device")
 
 
 def in_groups(call: Callable[[], object], calls: int) -> Callable[[], object]:
@@ -247,7 +286,7 @@ def fastest_call(call: Callable[[], object], now: Clock, durations_s: Sequence[f
 
 def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> float:
     """Queue `iterations` calls, wait once for all; return total seconds / `iterations`."""
-    with _no_garbage_collection():
+    with no_garbage_collection():
         started = now()
         for _ in range(iterations):
             call()
@@ -255,7 +294,7 @@ def pipelined_block(call: Callable[[], object], now: Clock, iterations: int) -> 
 
 
 @contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Disable Python's garbage collector, so that no collection falls into a sample."""
     gc.disable()
     try:

@@ -58,7 +58,7 @@ def _groups(devices: Sequence[DeviceResults], rows: Numbered) -> list[Group]:
     """Groups of at least two networks of which a latency is known, the smallest batch first."""
     members: dict[tuple[object, ...], list[int]] = {}
     for place, (number, row) in enumerate(rows):
-        if devices[number].latest and not row.case.trains:
+        if devices[number].latest and row.case.is_tight:
             members.setdefault((number, *row.case.ranked_with), []).append(place)
     groups = sorted(members.items(), key=lambda each: rows[each[1][0]][1].case.batch)
     return [

@@ -14,6 +14,7 @@ from bench.analysis.stats import Tail
 from bench.analysis.twins import twins, were_told_apart
 from bench.models import naming
 from bench.records import Case, Cost
+from bench.records.scenario import TIGHT
 from bench.report.comparison import in_words
 from bench.report.frame import frame
 from bench.report.tables import csv
@@ -48,6 +49,7 @@ TOLD: tuple[Callable[[Case], str], ...] = (
     lambda case: case.backend,
     lambda case: case.precision,
     lambda case: case.workload,
+    lambda case: case.scenario,
 )
 
 INTERVALS = (
@@ -99,13 +101,16 @@ def to_markdown(rows: Sequence[Row]) -> str:
 def _section(row: Row) -> tuple[object, ...]:
     """The rows of a section are ranked among themselves; the default allocation comes first."""
     case = row.case
-    return (*case.group, case.input, bool(naming.allocation(case)), *case.allocation)
+    what = (case.trains, case.scenario != TIGHT, case.scenario, case.input)
+    place = (case.device, case.batch, case.resolution)
+    return (*place, *what, bool(naming.allocation(case)), *case.allocation)
 
 
 def _heading(case: Case) -> str:
     memory = naming.allocation(case)
     size = markdown(naming.size(case))
     kind = ", training steps" * case.trains
+    kind += f", {case.scenario}" * (case.scenario != TIGHT)
     return f"## Batch {case.batch} at {size}{kind}" + f", {markdown(memory)}" * bool(memory)
 
 

@@ -13,7 +13,7 @@ KINDS = ("measurement", "failure", "profile", "environment", "peaks")
 SMALLEST = {"round": 1, "batch": 1, "resolution": 1, "samples_s": 1e-9, "block_sizes": 1}
 USUAL = {  # in no case_id
     **{"input": "", "allocator": "default", "huge_pages": "default"},
-    "workload": "infer",
+    **{"workload": "infer", "scenario": "tight"},
 }
 SIGNED = ("set_s", "highest_temperature_c")
 FEWEST = 3  # rounds for an interval

@@ -1,0 +1,1 @@
+"""Measuring on many machines at once, over Dask: `bench fleet`."""

@@ -1,0 +1,158 @@
+"""Certificates of a fleet: an authority of its own, and a key pair for each role.
+
+All connections are encrypted, and both ends prove that the authority has signed their certificate.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.devices.installation import pip_install
+from bench.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.x509 import Certificate
+
+ROLES = ("scheduler", "worker", "client")
+AUTHORITY = "ca"
+DAYS = 365
+SHOWN = "%d %B %Y"
+MAKE = "Make them with `bench fleet certs {}`, and copy to each machine what its role needs."
+
+
+class Files(NamedTuple):
+    """What a role needs: the certificate of the authority, and its own certificate and key."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+def install_first() -> UnavailableError:
+    """Return the error of a command that needs the extra `fleet`."""
+    return UnavailableError(
+        "`bench fleet` needs the packages distributed and cryptography",
+        f'Install them: {pip_install()} ".[fleet]" in a checkout of bench.',
+    )
+
+
+def make(folder: Path, days: int = DAYS) -> list[Path]:
+    """Write an authority and a key pair for each role into a new folder; return the files.
+
+    The key of the authority is not kept: nobody can sign another certificate with it. Keys are
+    readable for their owner alone. Raises UsageError if a file is there already, or cannot be
+    written.
+    """
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError:
+        raise install_first() from None
+    files = files_of(folder, *ROLES)
+    if there := next((path for path in files if path.exists()), None):
+        raise UsageError(f"{there} is there already", "Name a new folder, or remove the old one.")
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = _signed(AUTHORITY, authority_key, None, authority_key, days)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(folder / f"{AUTHORITY}.pem", _pem(authority))
+        for role in ROLES:
+            key = ec.generate_private_key(ec.SECP256R1())
+            _write(folder / f"{role}.pem", _pem(_signed(role, key, authority, authority_key, days)))
+            _write(folder / f"{role}-key.pem", _pem_of_key(key))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder}: {error.strerror}", "Choose another folder."
+        ) from error
+    return files
+
+
+def files_of(folder: Path, *roles: str) -> list[Path]:
+    """Return the files of these roles, the certificate of the authority first."""
+    own = [folder / f"{role}{end}" for role in roles for end in (".pem", "-key.pem")]
+    return [folder / f"{AUTHORITY}.pem", *own]
+
+
+def checked(folder: Path, role: str) -> Files:
+    """Return the files of a role. Raises UsageError if one is missing, wrong, or expired."""
+    try:
+        from cryptography import x509
+    except ImportError:
+        raise install_first() from None
+    files = Files(*files_of(folder, role))
+    contents = {path: _read(path, folder) for path in files}
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for path in (files.authority, files.certificate):
+        try:
+            found = x509.load_pem_x509_certificate(contents[path])
+        except ValueError:
+            raise UsageError(f"{path} is not a certificate", MAKE.format("DIR")) from None
+        if not found.not_valid_before_utc <= now < found.not_valid_after_utc:
+            when = found.not_valid_after_utc
+            said = f"expired on {when:{SHOWN}}" if now >= when else "is not valid yet"
+            raise UsageError(
+                f"the certificate {path} {said}",
+                "Set the clock of this machine, or make new ones: `bench fleet certs NEW_DIR`, "
+                "for all machines of the fleet.",
+            )
+    return files
+
+
+def _read(path: Path, folder: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", MAKE.format(folder)) from error
+
+
+def _signed(
+    role: str,
+    key: EllipticCurvePrivateKey,
+    authority: Certificate | None,
+    authority_key: EllipticCurvePrivateKey,
+    days: int,
+) -> Certificate:
+    """Return the certificate of a role, signed by the authority; by itself for the authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import NameOID
+
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"bench fleet {role}")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    is_authority = authority is None
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name if authority is None else authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))  # clocks of machines differ
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), True)
+        .sign(authority_key, hashes.SHA256())
+    )
+
+
+def _pem(certificate: Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _pem_of_key(key: EllipticCurvePrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
