@@ -135,7 +135,8 @@ class Campaign:
             names = {name: driver_name(name) for name in self._wanted.devices}
             has = {kind.device for kind in there}
             if not (missing := [name for name, driver in names.items() if driver not in has]):
-                return [Asked(k, name) for name in names for k in there if k.device == names[name]]
+                asked = {k: name for name in names for k in there if k.device == names[name]}
+                return [Asked(kind, name) for kind, name in asked.items()]
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"no worker of the fleet has {some_of(missing)}; it has: "

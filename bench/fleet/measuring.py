@@ -1,18 +1,20 @@
-"""The process in which a worker answers one question, apart from the connection to the scheduler.
+"""The process in which a worker answers questions, apart from the connection to the scheduler.
 
-It reads the question from standard input, and writes each message to the client as a line on
-standard output. It ends when its worker ends, or no longer wants the answer.
+It reads each question from a line of standard input, and writes the messages that answer it as
+lines on standard output, and then an empty line. It ends when its worker ends, or no longer wants
+the answer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
+import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,34 +48,39 @@ from bench.records import Case, Environment
 from bench.storage import lock
 from bench.storage.history import newest_generation
 
+GRACE_S = 5.0
 UPDATE = "Install a newer bench on the worker, and start it again."
 Answer = Offered | Made | Refused
 Tell = Callable[[Answer], None]
 
 
-class Order(msgspec.Struct, frozen=True):
-    """A question, and what the worker allows."""
-
-    question: str
-    station: Station
-
-
 def main() -> None:
-    """Answer the question of the first line of standard input; end when its other end closes."""
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    """Answer each line of standard input, until its other end closes."""
+    station = msgspec.json.decode(sys.argv[1], type=Station)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_worker, daemon=True).start()
+    questions: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=[questions], daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        answer(order, functools.partial(print, flush=True))
+        while True:
+            answer(questions.get().decode(), station, _write)
+            _write("")  # the end of the answer
 
 
-def _end_with_worker() -> None:
-    """End this process when the worker has closed its end of standard input, or is gone."""
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _write(text: str) -> None:
+    sys.stdout.buffer.write(text.encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
-def answer(order: Order, write: Callable[[str], None]) -> None:
+def _read(questions: queue.SimpleQueue[bytes]) -> None:
+    """Read questions; end this process when the worker has closed its end, or is gone."""
+    for line in sys.stdin.buffer:
+        questions.put(line)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    time.sleep(GRACE_S)  # code in C may have discarded the exception
+    os._exit(1)
+
+
+def answer(text: str, station: Station, write: Callable[[str], None]) -> None:
     """Answer a question: `write` gets each message. An error of a user is a message, too."""
 
     def tell(body: Answer) -> None:
@@ -81,12 +88,12 @@ def answer(order: Order, write: Callable[[str], None]) -> None:
 
     try:
         try:
-            question = question_of(order.question)
+            question = question_of(text)
         except FormatError as error:
             raise UsageError(
                 f"the worker does not understand the question: {error}", UPDATE
             ) from None
-        _answer(question, order.station, tell)
+        _answer(question, station, tell)
     except BenchError as error:
         tell(Refused(error.message, error.remedy, error.exit_code))
 

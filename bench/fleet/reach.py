@@ -41,6 +41,8 @@ async def reach(address: str, security: Any, role: str) -> None:
             _shake_hands(place.hostname, place.port, arguments["ssl_context"]), REACH_S
         )
         version = await asyncio.wait_for(_version(address, arguments), REACH_S)
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it has ended meanwhile
+        raise NotThereError(address) from None
     except ssl.SSLError as error:
         raise _not_accepted(address, error) from None
     except (OSError, EOFError, asyncio.TimeoutError):
@@ -73,7 +75,7 @@ async def _version(address: str, arguments: dict[str, Any]) -> str:
 def _not_accepted(address: str, error: ssl.SSLError) -> UnavailableError:
     renew = "Make new ones with `bench fleet certs NEW_DIR`, for all machines of the fleet."
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == EXPIRED:
-        return UnavailableError(f"the certificate of the scheduler at {address} expired", renew)
+        return UnavailableError(f"the certificate of the scheduler at {address} has expired", renew)
     if error.reason == OTHERS:
         return UnavailableError(
             f"what answers at {address} is not encrypted",

@@ -32,6 +32,10 @@ class Station(msgspec.Struct, frozen=True):
     store: str
     allowed: list[str] = []
 
+    def to_json(self) -> str:
+        """Return the station as JSON, for a process of the worker."""
+        return msgspec.json.encode(self).decode()
+
 
 def check_files(models: Sequence[str], weights: Path | None, station: Station) -> None:
     """Raise UsageError for a file of a user whose hash is not allowed here. Nothing of it runs."""

@@ -15,6 +15,7 @@ from typing import Any
 from bench import devices
 from bench.fleet import dask
 from bench.fleet.reach import NotThereError, reach
+from bench.fleet.task import Measurer
 from bench.fleet.validation import Station
 from bench.harness.scheduler.environment import describe
 from bench.storage import lock
@@ -33,11 +34,13 @@ def serve(address: str, folder: Path, station: Station, say: Say) -> None:
     dask.prepare()
     for name in station.devices:
         say(f"measures on {name}: {devices.select(name)[1].name}")
-    with lock.scratch() as scratch:
-        asyncio.run(_serve(address, folder, station, scratch, say))
+    with lock.scratch() as scratch, Measurer(station) as measurer:
+        asyncio.run(_serve(address, folder, station, measurer, scratch, say))
 
 
-async def _serve(address: str, folder: Path, station: Station, scratch: Path, say: Say) -> None:
+async def _serve(
+    address: str, folder: Path, station: Station, measurer: Measurer, scratch: Path, say: Say
+) -> None:
     """Work for one scheduler after another."""
     stopped = dask.until_signal()
     is_missed = False
@@ -45,7 +48,9 @@ async def _serve(address: str, folder: Path, station: Station, scratch: Path, sa
         security = dask.security(folder, "worker")  # again: it may have expired
         try:
             await reach(address, security, "worker")
-            await _work(address, security, station, scratch, stopped, say)
+            worker = _made(address, security, station, scratch)
+            worker.measurer = measurer
+            await _work(worker, stopped, lambda: say(f"connected to {address}"))
             is_missed = False
         except (NotThereError, OSError):
             if not is_missed:
@@ -55,27 +60,28 @@ async def _serve(address: str, folder: Path, station: Station, scratch: Path, sa
                 await asyncio.wait_for(stopped.wait(), AGAIN_S)
 
 
-async def _work(
-    address: str, security: Any, station: Station, scratch: Path, stopped: asyncio.Event, say: Say
-) -> None:
-    """Work for the scheduler until it is gone, or the worker is stopped."""
+def _made(address: str, security: Any, station: Station, scratch: Path) -> Any:
+    """Return Dask's worker, which does one task at a time: two would disturb each other."""
     from distributed import Worker
 
     make: Any = Worker
-    worker = make(
+    return make(
         address,
         security=security,
-        nthreads=1,  # one group at a time: two would disturb each other
+        nthreads=1,
         resources=dict.fromkeys(_resources(station), 1),
         memory_limit=0,
         dashboard=False,
         dashboard_address=dask.NO_PAGES,
         local_directory=str(scratch),
     )
-    worker.station = station
+
+
+async def _work(worker: Any, stopped: asyncio.Event, connected: Callable[[], None]) -> None:
+    """Work until the scheduler is gone, or the worker is stopped."""
     try:
         await asyncio.wait_for(worker, dask.CONNECT_S)
-        say(f"connected to {address}")
+        connected()
         waiting = [asyncio.ensure_future(each) for each in (worker.finished(), stopped.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:

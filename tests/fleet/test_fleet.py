@@ -1,6 +1,9 @@
 """A fleet on loopback: processes of each role, losses, and what is refused."""
 
+import asyncio
 import collections
+import re
+import shutil
 import signal
 
 import pytest
@@ -9,6 +12,7 @@ from support.fleets import Fleet, by_round, measured
 from support.paths import ROOT
 
 from bench.fleet import certificates, dask
+from bench.fleet.reach import reach
 from bench.harness import suite
 from bench.records import Environment
 from bench.storage import reader
@@ -17,6 +21,15 @@ from bench.storage import reader
 @pytest.fixture
 def fleet(tmp_path):
     with Fleet(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A fleet with two workers, for tests that end none of them and measure into `out`."""
+    with Fleet(tmp_path_factory.mktemp("calm")) as found:
+        found.scheduler()
+        found.workers("first", "second")
         yield found
 
 
@@ -34,68 +47,87 @@ def paced(name):
     return f"pace_s = 0.02\n{text}".replace("profile = true", "profile = false")
 
 
-def test_a_run_measures_once_into_one_folder(two, tmp_path):
-    words = two.client_words("--models", "resnet50,swin_t", "--batch", "1,2")
-    done = two.run(*words)
+def test_a_run_measures_once_into_one_folder(calm):
+    words = calm.client_words("--models", "resnet50,swin_t", "--batch", "1,2", "--out", "once")
+    done = calm.run(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(by_round(measured(tmp_path / "out"))) == 2 * 2 * 3
+    assert len(by_round(measured(calm.folder / "once"))) == 2 * 2 * 3
     assert "fake: resnet50" in done.stdout
-    assert "next:    bench report out" in done.stdout
-    again = two.run(*words)
+    assert "next:    bench report once" in done.stdout
+    again = calm.run(*words)
     assert again.returncode == 0
     assert "fake: resnet50" not in again.stdout
-    assert len(measured(tmp_path / "out")) == 2 * 2 * 3
-    two.kill("first", signal.SIGTERM)
-    two.kill("second", signal.SIGTERM)
+    assert len(measured(calm.folder / "once")) == 2 * 2 * 3
 
 
-def test_records_name_no_host_and_no_folder(two, tmp_path):
-    two.run(*two.client_words("--models", "resnet50", "--batch", "1")).check_returncode()
-    text = (tmp_path / "out" / "fake" / reader.FILE_NAME).read_text()
-    assert "127.0.0.1" not in text
-    assert str(tmp_path) not in text
-    records, _ = reader.read(tmp_path / "out" / "fake" / reader.FILE_NAME)
-    (run,) = [each for each in records if isinstance(each, Environment)]
-    words = "bench fleet run --devices fake --preset quick --rounds 3 --models resnet50 --batch 1"
-    assert run.command == words
+def test_records_name_no_host_and_no_folder(calm):
+    words = ("--models", "resnet50", "--batch", "1", "--out", "names")
+    calm.run(*calm.client_words(*words)).check_returncode()
+    path = calm.folder / "names" / "fake" / reader.FILE_NAME
+    assert "127.0.0.1" not in path.read_text()
+    assert str(calm.folder) not in path.read_text()
+    (run,) = [each for each in reader.read(path)[0] if isinstance(each, Environment)]
+    flags = "--devices fake --preset quick --rounds 3 --models resnet50 --batch 1"
+    assert run.command == f"bench fleet run {flags}"
 
 
-def test_a_network_that_fails_is_told_and_the_exit_code_is_1(two):
-    words = two.client_words("--models", "resnet50,fault/nan", "--batch", "1")
-    done = two.run(*words)
+def test_a_network_that_fails_is_told_and_the_exit_code_is_1(calm):
+    words = ("--models", "resnet50,fault/nan", "--batch", "1", "--out", "fails")
+    done = calm.run(*calm.client_words(*words))
     assert done.returncode == 1
     assert "fault/nan at batch 1 failed at check" in done.stdout
-    assert two.run(*words).returncode == 1
-    assert len(fleet_kills.failed(two.folder / "out")) == 1
-    assert two.run(*words, "--retry-failed").returncode == 1
-    assert len(fleet_kills.failed(two.folder / "out")) == 2
+    assert calm.run(*calm.client_words(*words)).returncode == 1
+    assert len(fleet_kills.failed(calm.folder / "fails")) == 1
+    assert calm.run(*calm.client_words(*words, "--retry-failed")).returncode == 1
+    assert len(fleet_kills.failed(calm.folder / "fails")) == 2
 
 
-def test_what_a_worker_refuses_and_devices_that_nobody_has(two):
-    done = two.run(*two.client_words("--models", "nobody", "--batch", "1"))
+def test_what_a_worker_refuses_and_devices_that_nobody_has(calm):
+    done = calm.run(*calm.client_words("--models", "nobody", "--batch", "1"))
     assert done.returncode == 2
     assert "error: worker with fake: unknown model 'nobody'" in done.stderr
-    done = two.run(*two.client_words("--models", "resnet50", devices="fake,orin"))
-    assert done.returncode == 3
-    assert "no worker of the fleet has orin; it has: fake" in done.stderr
-    done = two.run(*two.client_words("--models", "resnet50", devices="fakes"))
+    done = calm.run(*calm.client_words("--models", "resnet50", devices="fakes"))
     assert done.returncode == 2
     assert "unknown device 'fakes'" in done.stderr
+    done = calm.run(*calm.client_words("--models", "resnet50", devices="fake,orin"))
+    assert done.returncode == 3
+    assert "no worker of the fleet has orin; it has: fake" in done.stderr
 
 
-def test_a_stranger_is_refused_in_both_directions(two, tmp_path):
-    certificates.make(tmp_path / "others")
-    words = [each if each != "certs" else "others" for each in two.client_words("--suite", "smoke")]
-    done = two.run(*words)
+def test_a_stranger_is_refused_in_both_directions(calm):
+    certificates.make(calm.folder / "others")
+    words = calm.client_words("--models", "resnet50", "--batch", "1", "--out", "strangers")
+    done = calm.run(*[each if each != "certs" else "others" for each in words])
     assert done.returncode == 3
     assert "do not accept each other's certificates" in done.stderr
-    two.worker("stranger", certs="others")
-    code, said = two.wait("stranger")
+    calm.worker("stranger", certs="others")
+    code, said = calm.wait("stranger")
     assert code == 3
     assert "do not accept each other's certificates" in said
     assert "connected" not in said
-    done = two.run(*two.client_words("--models", "resnet50", "--batch", "1"))
+    done = calm.run(*words)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_scheduler_with_another_version_of_dask_is_refused(calm, monkeypatch):
+    monkeypatch.setattr(dask, "VERSION", "2020.1.0")
+    security = dask.security(calm.folder / "certs", "client")
+    with pytest.raises(dask.UnavailableError, match=r"this machine has 2020\.1\.0"):
+        asyncio.run(reach(calm.address, security, "client"))
+
+
+def test_workers_with_another_version_of_bench_measure_all_cases_on_their_own(tmp_path):
+    shutil.copytree(ROOT / "bench", tmp_path / "later" / "bench")
+    version = tmp_path / "later" / "bench" / "__init__.py"
+    version.write_text(re.sub('__version__ = ".*"', '__version__ = "9.9.9"', version.read_text()))
+    with Fleet(tmp_path, roots={"later": tmp_path / "later"}) as fleet:
+        fleet.scheduler()
+        fleet.workers("first", "later")
+        done = fleet.run(*fleet.client_words("--models", "resnet50", "--batch", "1"))
+    assert done.returncode == 0, done.stderr
+    records = measured(tmp_path / "out")
+    assert len({record.environment_id for record in records}) == 2
+    assert len(records) == 2 * 3
 
 
 def test_three_workers_finish_table_6_with_two_of_them_killed(two, tmp_path, bench):

@@ -7,7 +7,7 @@ import pytest
 
 from bench.fleet import errand as errands
 from bench.fleet.errand import Errand, Made, Offer, Offered, Refused, to_json
-from bench.fleet.measuring import Order, answer
+from bench.fleet.measuring import answer
 from bench.fleet.validation import Station
 from bench.harness.plan import PRESETS
 from bench.harness.suite import Overrides, Suite
@@ -34,7 +34,7 @@ class Worker:
     def say(self, text):
         """The messages that answer a text."""
         said = []
-        answer(Order(text, self.station), said.append)
+        answer(text, self.station, said.append)
         return [errands.sent_of(each).body for each in said]
 
     def ask(self, question):

@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
 from bench.fleet import certificates
 from bench.records import Measurement
 from bench.storage import reader
+from support.paths import ROOT
 
 CLIENT = ("--preset", "quick", "--rounds", "3", "--out", "out")
 MARK = "BENCH_TEST_FLEET"
@@ -23,12 +26,18 @@ MARK = "BENCH_TEST_FLEET"
 class Fleet:
     """Processes in a folder with certificates; each is started again by its name.
 
-    `pythons` maps a name to the Python of its process; others have that of the tests.
+    `pythons` maps a name to the Python of its process, and `roots` to the folder with its bench;
+    others have those of the tests.
     """
 
-    def __init__(self, folder: Path, pythons: dict[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pythons: Mapping[str, Path] = MappingProxyType({}),
+        roots: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
-        self._pythons = pythons or {}
+        self._pythons, self._roots = pythons, roots
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -50,7 +59,7 @@ class Fleet:
         return subprocess.run(
             self._command("", *words),
             cwd=self.folder,
-            env=self._variables,
+            env=self._variables(),
             capture_output=True,
             text=True,
             check=False,
@@ -113,15 +122,16 @@ class Fleet:
             self._running[name] = subprocess.Popen(
                 self._command(name, *words),
                 cwd=self.folder,
-                env=self._variables,
+                env=self._variables(name),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
 
-    @property
-    def _variables(self):
-        return {**os.environ, MARK: str(self.folder)}
+    def _variables(self, name=""):
+        root = str(self._roots.get(name, ROOT))
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "PYTHONPATH": path, MARK: str(self.folder)}
 
     def _command(self, name, *words):
         return [self._pythons.get(name, sys.executable), "-m", "bench", "fleet", *words]
