@@ -160,6 +160,7 @@ class Campaign:
             asked.kind.environment_id,
             list(asked.cases),
             wanted.plan,
+            self._results.name,
             wanted.command,
             machine.known(asked.cases),
             machine.retried(asked.cases),

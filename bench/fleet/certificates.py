@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.devices.installation import pip_install
-from bench.errors import UnavailableError, UsageError
+from bench.errors import UsageError
+from bench.fleet.extra import install_first
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -30,14 +30,6 @@ class Files(NamedTuple):
     authority: Path
     certificate: Path
     key: Path
-
-
-def install_first() -> UnavailableError:
-    """Return the error of a command that needs the extra `fleet`."""
-    return UnavailableError(
-        "`bench fleet` needs the packages distributed and cryptography",
-        f'Install them: {pip_install()} ".[fleet]" in a checkout of bench.',
-    )
 
 
 def make(folder: Path, days: int = DAYS) -> list[Path]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UnavailableError, UsageError
-from bench.fleet.certificates import checked, install_first
+from bench.fleet.certificates import checked
+from bench.fleet.extra import VERSION, install_first
 
-VERSION = "2026.8.0"  # pyproject.toml has the same: other versions do not understand each other
 PORT = 8786
 SCHEME = "tls://"
 PREFIX = "bench:"

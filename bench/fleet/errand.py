@@ -40,7 +40,8 @@ class Errand(msgspec.Struct, frozen=True, tag="errand"):
 
     `known` are the records of these cases that the client has: a worker continues after them.
     `retried` are cases whose last failure in `known` is no reason to leave them out. `generations`
-    maps a case to the earliest generation that counts. `command` is what the user typed, and
+    maps a case to the earliest generation that counts. `campaign` is the name under which a worker
+    keeps what it measures for the client's folder. `command` is what the user typed, and
     `labels` are the names that the user gave to networks.
     """
 
@@ -48,6 +49,7 @@ class Errand(msgspec.Struct, frozen=True, tag="errand"):
     environment_id: str
     cases: list[Case]
     plan: Plan
+    campaign: str
     command: str
     known: list[Measurement | Failure] = []
     retried: list[str] = []

@@ -44,7 +44,7 @@ from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
 from bench.harness.scheduler.listener import Listener
 from bench.harness.scheduler.runner import Scheduler
-from bench.records import Case, Environment
+from bench.records import Case, of_cases
 from bench.storage import lock
 from bench.storage.history import newest_generation
 
@@ -132,7 +132,7 @@ def _measure(errand: Errand, station: Station, tell: Tell) -> None:
         )
     sources = validation.sources_of(errand.cases, chip, station)
     store = WorkersStore(
-        Path(station.store, chip.slug),
+        validation.folder_of(errand.campaign, station) / chip.slug,
         errand.known,
         errand.retried,
         lambda record: tell(Made(to_json(record))),
@@ -153,14 +153,12 @@ def _todo(errand: Errand, store: WorkersStore, scheduler: Scheduler) -> list[Cas
 
     A case that has failed needs one only if the client retries it, and it has not failed since.
     """
-    begun, anew = [], []
+    begun: list[Case] = []
+    anew: list[Case] = []
     for case in errand.cases:
-        records = store.records_of(case, errand.environment_id)
+        records = of_cases(store.records_of(case, errand.environment_id))
         earliest = errand.generations.get(case.case_id, 0)
-        is_begun = (
-            newest_generation(r for r in records if not isinstance(r, Environment)) >= earliest
-        )
-        (begun if is_begun else anew).append(case)
+        (begun if newest_generation(records) >= earliest else anew).append(case)
     begun = [case for case in begun if not _has_failed(errand, store, case)]
     scheduler.start_generations(begun, anew=False)
     scheduler.start_generations(anew, anew=True)

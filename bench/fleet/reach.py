@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.errors import BenchError, UnavailableError
-from bench.fleet import dask
+from bench.fleet.extra import VERSION
 
 REACH_S = 5.0
+AGAIN_S = 1.0
 EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 OTHERS = "WRONG_VERSION_NUMBER"  # what answers does not speak TLS
 
@@ -37,9 +38,13 @@ async def reach(address: str, security: Any, role: str) -> None:
     arguments = security.get_connection_args(role)
     place = urlsplit(address)
     try:
-        await asyncio.wait_for(
-            _shake_hands(place.hostname, place.port, arguments["ssl_context"]), REACH_S
-        )
+        for is_last in (False, True):
+            shaken = _shake_hands(place.hostname, place.port, arguments["ssl_context"])
+            if await asyncio.wait_for(shaken, REACH_S):
+                break
+            if is_last:
+                raise _not_accepted(address)
+            await asyncio.sleep(AGAIN_S)  # it may have been ended just then
         version = await asyncio.wait_for(_version(address, arguments), REACH_S)
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it has ended meanwhile
         raise NotThereError(address) from None
@@ -47,18 +52,23 @@ async def reach(address: str, security: Any, role: str) -> None:
         raise _not_accepted(address, error) from None
     except (OSError, EOFError, asyncio.TimeoutError):
         raise NotThereError(address) from None
-    if version != dask.VERSION:
+    if version != VERSION:
         raise UnavailableError(
-            f"the scheduler has distributed {version}, and this machine has {dask.VERSION}",
-            f"Install it there: pip install distributed=={dask.VERSION}",
+            f"the scheduler has distributed {version}, and this machine has {VERSION}",
+            f"Install it there: pip install distributed=={VERSION}",
         )
 
 
-async def _shake_hands(host: str | None, port: int | None, context: ssl.SSLContext) -> None:
-    """Connect, and read a byte: a scheduler that refuses our certificate says so only then."""
+async def _shake_hands(host: str | None, port: int | None, context: ssl.SSLContext) -> bool:
+    """Connect, and read a byte; False if the other end hangs up after the handshake.
+
+    In TLS 1.3, a scheduler refuses our certificate only then, and its reason may be lost.
+    """
     reader, writer = await asyncio.open_connection(host, port, ssl=context)
     try:
-        await reader.readexactly(1)
+        return bool(await reader.read(1))
+    except ConnectionError:
+        return False
     finally:
         writer.close()
 
@@ -72,11 +82,11 @@ async def _version(address: str, arguments: dict[str, Any]) -> str:
     return str(found["packages"]["distributed"])
 
 
-def _not_accepted(address: str, error: ssl.SSLError) -> UnavailableError:
+def _not_accepted(address: str, error: ssl.SSLError | None = None) -> UnavailableError:
     renew = "Make new ones with `bench fleet certs NEW_DIR`, for all machines of the fleet."
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == EXPIRED:
         return UnavailableError(f"the certificate of the scheduler at {address} has expired", renew)
-    if error.reason == OTHERS:
+    if error is not None and error.reason == OTHERS:
         return UnavailableError(
             f"what answers at {address} is not encrypted",
             "Start the scheduler with `bench fleet scheduler --certs DIR`.",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.errors import UsageError
 from bench.fleet.errand import Offered
 from bench.fleet.ledger import Ledger
+from bench.fleet.validation import CAMPAIGN
 from bench.records import Case, Environment, Failure, Measurement, Record, of_cases
-from bench.storage import lock
+from bench.storage import files, lock
 from bench.storage.history import newest_generation
 from bench.storage.reader import FlawedLineError, checked
-from bench.storage.results import Store
+from bench.storage.results import CHOOSE_OUT, Store
+
+NAME = ".fleet"  # the file below a folder of results with the name that workers know it by
 
 
 class Machine(NamedTuple):
@@ -73,6 +78,7 @@ class Results:
         self._out, self._came, self._on_wait = out, came, on_wait
         self._stack = contextlib.ExitStack()
         self._stores: dict[str, Store] = {}
+        self.name = _name_of(out)
         self.machines: dict[str, Machine] = {}  # by environment_id
         self.unread: list[str] = []
 
@@ -135,3 +141,23 @@ class Results:
             if isinstance(record, (Measurement, Failure)):
                 self._came(record, machine.rounds(record.case))
         return True
+
+
+def _name_of(out: Path) -> str:
+    """Return the name under which workers keep what they measure for a folder; the same each time.
+
+    So a new folder is measured anew. Raises UsageError if the folder cannot be written to.
+    """
+    path = out / NAME
+    with contextlib.suppress(OSError):
+        known = files.read(path, 100).decode(errors="replace").strip()
+        if CAMPAIGN.fullmatch(known):
+            return known
+    made = secrets.token_hex(8)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with files.open_to_write(path) as file:
+            file.write(f"{made}\n".encode())
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}", CHOOSE_OUT) from error
+    return made

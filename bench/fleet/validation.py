@@ -6,6 +6,7 @@ A file of a user runs only if whoever started the worker has allowed its hash.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.models import user, zoo
 from bench.records import Case, Chip, Source
 from bench.storage import files
 
+CAMPAIGN = re.compile("[0-9a-f]{16}")
 UPDATE = "Install the bench of the client on the worker, and start it again."
 
 
@@ -35,6 +37,13 @@ class Station(msgspec.Struct, frozen=True):
     def to_json(self) -> str:
         """Return the station as JSON, for a process of the worker."""
         return msgspec.json.encode(self).decode()
+
+
+def folder_of(campaign: str, station: Station) -> Path:
+    """Return the folder of what is measured for one folder of a client. Raises UsageError."""
+    if not CAMPAIGN.fullmatch(campaign):
+        raise UsageError("the question does not say for which folder it asks", UPDATE)
+    return Path(station.store, campaign)
 
 
 def check_files(models: Sequence[str], weights: Path | None, station: Station) -> None:

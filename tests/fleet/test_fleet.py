@@ -5,14 +5,15 @@ import collections
 import re
 import shutil
 import signal
+import sys
 
 import pytest
 from support import fleet_kills
 from support.fleets import Fleet, by_round, measured
 from support.paths import ROOT
 
-from bench.fleet import certificates, dask
-from bench.fleet.reach import reach
+from bench.errors import UnavailableError
+from bench.fleet import certificates, dask, extra, reach
 from bench.harness import suite
 from bench.records import Environment
 from bench.storage import reader
@@ -110,10 +111,10 @@ def test_a_stranger_is_refused_in_both_directions(calm):
 
 
 def test_a_scheduler_with_another_version_of_dask_is_refused(calm, monkeypatch):
-    monkeypatch.setattr(dask, "VERSION", "2020.1.0")
+    monkeypatch.setattr(reach, "VERSION", "2020.1.0")
     security = dask.security(calm.folder / "certs", "client")
-    with pytest.raises(dask.UnavailableError, match=r"this machine has 2020\.1\.0"):
-        asyncio.run(reach(calm.address, security, "client"))
+    with pytest.raises(UnavailableError, match=r"this machine has 2020\.1\.0"):
+        asyncio.run(reach.reach(calm.address, security, "client"))
 
 
 def test_workers_with_another_version_of_bench_measure_all_cases_on_their_own(tmp_path):
@@ -224,10 +225,28 @@ def test_a_worker_names_a_device_that_is_not_here(fleet):
 
 def test_another_version_of_dask_is_refused(monkeypatch):
     monkeypatch.setattr(dask.metadata, "version", lambda name: "2020.1.0")
-    with pytest.raises(dask.UnavailableError, match=r"2020\.1\.0 is installed") as refused:
+    with pytest.raises(UnavailableError, match=r"2020\.1\.0 is installed") as refused:
         dask.prepare()
-    assert f"distributed=={dask.VERSION}" in refused.value.remedy
+    assert f"distributed=={extra.VERSION}" in refused.value.remedy
 
 
 def test_the_extra_names_the_version_that_is_checked():
-    assert f'"distributed=={dask.VERSION}"' in (ROOT / "pyproject.toml").read_text()
+    assert f'"distributed=={extra.VERSION}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("missing", ["distributed", "cryptography"])
+def test_without_the_extra_a_command_says_what_to_install(bench, tmp_path, monkeypatch, missing):
+    certificates.make(tmp_path / "certs")
+    for name in (missing, f"{missing}.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(dask.logging, "disable", lambda: None)
+    if missing == "distributed":
+        monkeypatch.setattr(dask.metadata, "version", not_found)
+    where = ("--scheduler", "tls://127.0.0.1:9", "--certs", "certs")
+    done = bench("fleet", "run", *where, "--devices", "fake", "--models", "resnet50")
+    assert done.returncode == 3
+    assert f"cryptography distributed=={extra.VERSION}" in done.stderr
+
+
+def not_found(name):
+    raise dask.metadata.PackageNotFoundError(name)

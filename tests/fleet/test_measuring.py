@@ -57,7 +57,7 @@ def worker(tmp_path, monkeypatch):
 
 
 def errand(here, cases, **changes):
-    return Errand("fake", here, list(cases), PLAN, "bench fleet run", **changes)
+    return Errand("fake", here, list(cases), PLAN, "0123456789abcdef", "bench fleet run", **changes)
 
 
 def rounds_of(records):
@@ -148,6 +148,15 @@ def test_what_cannot_be_measured_here_is_refused(worker, question, message):
     assert isinstance(found, Refused)
     assert message in found.message
     assert found.remedy
+
+
+def test_a_worker_keeps_what_it_measures_for_one_folder_of_a_client(worker):
+    question = errand(*worker.group())
+    first = worker.records(question)
+    anew = worker.records(msgspec.structs.replace(question, campaign="fedcba9876543210"))
+    assert {each.run_id for each in anew}.isdisjoint({each.run_id for each in first})
+    (refused,) = worker.ask(msgspec.structs.replace(question, campaign="../elsewhere"))
+    assert isinstance(refused, Refused)
 
 
 @pytest.mark.parametrize(
