@@ -50,7 +50,7 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> dict[str, int]:
             time.sleep(draw.uniform(*PAUSES_S))
             if fleet.ended("client") is not None:
                 break
-            victim = draw.choice(list(starts))
+            victim = draw.choice([*starts, fleet.busiest(*WORKERS)])
             fleet.kill(victim)
             starts[victim]()
             killed[victim] += 1
