@@ -80,7 +80,10 @@ def _made(address: str, security: Any, station: Station, scratch: Path) -> Any:
 async def _work(worker: Any, stopped: asyncio.Event, connected: Callable[[], None]) -> None:
     """Work until the scheduler is gone, or the worker is stopped."""
     try:
-        await asyncio.wait_for(worker, dask.CONNECT_S)
+        try:
+            await asyncio.wait_for(worker, dask.CONNECT_S)
+        except (RuntimeError, ValueError, asyncio.TimeoutError) as error:
+            raise ConnectionError("the scheduler has ended meanwhile") from error
         connected()
         waiting = [asyncio.ensure_future(each) for each in (worker.finished(), stopped.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

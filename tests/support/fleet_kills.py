@@ -58,7 +58,10 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> dict[str, int]:
                 starts["client"]()
         code, said = fleet.wait("client", 240)
         assert code == 1, said[-3000:]
-        assert "Traceback" not in said
+        for name in ("scheduler", *WORKERS):
+            assert fleet.ended(name) is None, fleet.said(name)[-3000:]
+        for name in starts:
+            assert "Traceback" not in fleet.said(name), name
         assert by_round(measured(folder / "out")) == wanted
         assert failed(folder / "out") == failed(folder / "alone")
     return killed
