@@ -34,9 +34,9 @@ async def _serve(security: Any, host: str, port: int, ready: Callable[[str], Non
             dashboard_address=dask.NO_PAGES,
         )
         await scheduler
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # Dask wraps the former in the latter
         raise UsageError(
-            f"cannot listen on {host}, port {port}: {error.strerror or error}",
+            f"cannot listen on {host}, port {port}: {error.__cause__ or error}",
             "Choose another --port or --host.",
         ) from error
     stopped = dask.until_signal()

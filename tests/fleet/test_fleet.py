@@ -116,6 +116,14 @@ def test_a_stranger_is_refused_in_both_directions(calm):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_port_that_is_taken(calm):
+    where = ("--certs", "certs", "--host", "127.0.0.1", "--port", str(calm.port))
+    done = calm.run("scheduler", *where)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1, port {calm.port}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_scheduler_with_another_version_of_dask_is_refused(calm, monkeypatch):
     monkeypatch.setattr(reach, "VERSION", "2020.1.0")
     security = dask.security(calm.folder / "certs", "client")
