@@ -1,4 +1,4 @@
-"""Networks as a user meets them: against their tight loop, and pairs whose order differs there."""
+"""Cases as a user meets them: against their tight loop, and pairs whose order differs there."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class InUse(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """Pairs of networks in one scenario: how many there are, and how many both loops decide.
+    """Pairs of cases in one scenario: how many there are, and how many both loops decide.
 
-    `flips` are those where the faster network of the tight loop is found SLOWER in the scenario.
+    `flips` are those where the faster case of the tight loop is found SLOWER in the scenario.
     """
 
     scenario: str
@@ -78,7 +78,10 @@ def with_tight(in_use: Sequence[Row], rows: Sequence[Row]) -> list[InUse]:
 
 
 def orders(lines: Sequence[InUse]) -> list[Orders]:
-    """Return for each scenario the pairs of networks that differ in nothing else."""
+    """Return for each scenario the pairs of cases that are ranked together and differ no further.
+
+    Networks may differ in their backend and precision, too: one chooses between those as well.
+    """
     found = []
     judged = [line for line in lines if _is_judged(line.row) and _is_judged(line.tight)]
     for scenario in dict.fromkeys(line.row.case.scenario for line in lines):
@@ -86,7 +89,7 @@ def orders(lines: Sequence[InUse]) -> list[Orders]:
         pairs = [
             pair
             for pair in itertools.combinations(own, 2)
-            if pair[0].row.case.setting == pair[1].row.case.setting
+            if _place(pair[0].row.case) == _place(pair[1].row.case)
         ]
         both = [(_finding(*pair, in_use=False), _finding(*pair, in_use=True)) for pair in pairs]
         told = [all(each in ("FASTER", "SLOWER") for each in two) for two in both]
@@ -97,6 +100,10 @@ def orders(lines: Sequence[InUse]) -> list[Orders]:
         ]
         found.append(Orders(scenario, len(pairs), sum(told), flips))
     return found
+
+
+def _place(case: Case) -> tuple[object, ...]:
+    return (*case.ranked_with, case.threads)
 
 
 def _is_judged(row: Row | None) -> bool:

@@ -165,7 +165,8 @@ def run(options: FleetOptions) -> int:
     dask.prepare()
     interrupts.heed()
     tell_line = functools.partial(say, progress_console(to_stderr=False))
-    with campaign.Results(options.out, functools.partial(_came, tell_line)) as results:
+    came = functools.partial(_came, tell_line)
+    with campaign.Results(options.out, came, tell_line) as results:
         try:
             cases = campaign.measure(options.scheduler, options.certs, wanted, results, tell_line)
         except KeyboardInterrupt:

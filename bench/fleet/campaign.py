@@ -53,8 +53,8 @@ class Wanted(NamedTuple):
 class Results:
     """The stores of a fleet's devices below one folder, which the client alone writes."""
 
-    def __init__(self, out: Path, came: Came) -> None:
-        self._out, self._came = out, came
+    def __init__(self, out: Path, came: Came, say: Say) -> None:
+        self._out, self._came, self._say = out, came, say
         self._ledgers: dict[str, Ledger] = {}
         self._stack = contextlib.ExitStack()
         self.stores: dict[str, Store] = {}
@@ -68,13 +68,13 @@ class Results:
         self._stack.close()
 
     def open(self, device: str, offered: Offered) -> None:
-        """Open the store of the chip that a device is. Raises UsageError as `Store.open` does."""
+        """Open the store of the chip that a device is, once no other run writes to it."""
         self.offers[device] = offered
         slug = offered.chip.slug
         if slug not in self.stores:
             store = Store(self._out / slug)
             self._stack.callback(store.close)
-            store.open()
+            store.open(self._say)
             self.stores[slug], self._ledgers[slug] = store, Ledger(store)
 
     def ledger(self, device: str) -> Ledger:

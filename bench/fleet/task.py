@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import msgspec
 
 import bench
 from bench import devices
-from bench.errors import BenchError, UsageError
+from bench.errors import CASE_FAILED, BenchError, UsageError
 from bench.fleet.errand import (
     FORMAT,
     QUESTIONS,
@@ -38,6 +39,7 @@ from bench.records import Case, Chip, Record, Source
 from bench.storage import lock
 from bench.storage.reader import FlawedLineError
 from bench.storage.results import Store
+from bench.text import brief
 
 UPDATE = "Install a newer bench on the worker, and start it again."
 Send = Callable[[str, str], None]  # topic, JSON
@@ -64,12 +66,16 @@ def serve_at(place: Place) -> None:
 
 
 def answer(question: str) -> str:
-    """Answer a question of a client, both as JSON. An error of a user is an answer, too."""
+    """Answer a question of a client, both as JSON. An error is an answer, too."""
     try:
         return to_json(_answered(question))
     except BenchError as error:
         refused = Refused(error.message, error.remedy, error.exit_code, bench.__version__)
-        return to_json(refused)
+    except Exception as error:  # a client would take some errors for those of its connection
+        traceback.print_exc()
+        said = f"it failed with {type(error).__name__}: {brief(error)}"
+        refused = Refused(said, "See what the worker printed.", CASE_FAILED, bench.__version__)
+    return to_json(refused)
 
 
 def _answered(text: str) -> Answer:

@@ -81,7 +81,8 @@ def _overview(lines: Sequence[InUse]) -> list[dict[str, str]]:
             },
         )
         ratio = f", {_times(line.ratio)}" if line.ratio else ""
-        known[f"{line.row.case.scenario} (ms, × tight)"] = _milliseconds(line.row) + ratio
+        times = "" if line.row.case.when.is_alone else ", × tight"
+        known[f"{line.row.case.scenario} (ms{times})"] = _milliseconds(line.row) + ratio
     return list(found.values())
 
 
@@ -98,7 +99,7 @@ def _times(ratio: Estimate) -> str:
 def _orders(lines: Sequence[InUse]) -> list[str]:
     title = {in_use.tight(line.row.case): markdown(_title(line.row.case)) for line in lines}
     found = [text for each in in_use.orders(lines) for text in in_use.of_order(each, title)]
-    return ["## Order of networks", "\n".join(f"- {text}" for text in found)] if found else []
+    return ["## Order", "\n".join(f"- {text}" for text in found)] if found else []
 
 
 def _named(line: InUse) -> dict[str, str]:

@@ -171,7 +171,7 @@ def test_a_record_of_a_future_schema_is_named_and_nothing_else_is_lost(tmp_path)
     from bench.fleet.errand import Offered
 
     came = []
-    with Results(tmp_path, lambda *each: came.append(each)) as results:
+    with Results(tmp_path, lambda *each: came.append(each), print) as results:
         results.open("cpu", Offered(ENVIRONMENT.chip, "env", [[CASE]], "9.9"))
         future = msgspec.structs.replace(measurement(CASE), schema=99)
         for record in (ENVIRONMENT, future, measurement(CASE, 2)):

@@ -143,3 +143,14 @@ def test_weights_need_a_hash_too(sent, tmp_path):
     found = ask(Offer("fake", Suite(models=("resnet50+w.pt",), batch=(1,))))
     assert isinstance(found, Refused)
     assert "--allow" in found.remedy
+
+
+def test_an_error_of_the_worker_is_an_answer_and_no_lost_connection(sent, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(task.runner, "run", fail)
+    found = ask(errand(ask(Offer("fake", SUITE)).groups[0]))
+    assert isinstance(found, Refused)
+    assert "No space left" in found.message
+    assert "Traceback" in capsys.readouterr().err
