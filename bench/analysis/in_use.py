@@ -179,10 +179,10 @@ def of_order(found: Orders, title: Mapping[Case, str]) -> Iterator[str]:
     """Sentences on the pairs of a scenario; `title` names a case of the tight loop."""
     counted = f"{found.pairs} pair{'s' * (found.pairs != 1)}, {found.decided} decided in both"
     if not found.flips:
-        yield f"{found.scenario}: no pair has another order than in the tight loop ({counted})."
+        yield f"no pair has another order than in the tight loop ({counted})."
     for first, second in found.flips:
         slower, faster = sorted((first, second), key=lambda row: -(row.typical_s or 0.0))
         yield (
-            f"{found.scenario}: {title[tight(faster.case)]} is faster than "
+            f"{title[tight(faster.case)]} is faster than "
             f"{title[tight(slower.case)]}, and slower in the tight loop ({counted})."
         )

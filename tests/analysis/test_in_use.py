@@ -35,8 +35,7 @@ def test_a_pair_whose_order_differs_is_found():
     assert {first.case.model, second.case.model} == {"resnet50", "swin_t"}
     title = {in_use.tight(line.row.case): line.row.case.model for line in lines}
     assert list(in_use.of_order(found, title)) == [
-        "rest-1s: swin_t is faster than resnet50, and slower in the tight loop "
-        "(1 pair, 1 decided in both)."
+        "swin_t is faster than resnet50, and slower in the tight loop (1 pair, 1 decided in both)."
     ]
 
 

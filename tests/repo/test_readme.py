@@ -140,16 +140,19 @@ def commands(text):
             yield shlex.split(" ".join(code.split()))[1:], False
 
 
-def check(words, whole):
-    """Raise if the command line does not accept the command, a flag or an argument."""
+def check(words, whole, group=GROUP):
+    """Raise if the command line, or a group of it, does not accept the command, flags and words."""
     words = words[: words.index("|")] if "|" in words else words
     if words[0].startswith("-"):
-        assert words[0] in known_flags(GROUP), words
+        assert words[0] in known_flags(group), words
         return
-    assert words[0] in GROUP.commands, words
-    command = GROUP.commands[words[0]]
+    assert words[0] in group.commands, words
+    command = group.commands[words[0]]
+    if hasattr(command, "commands") and words[1:]:
+        check(words[1:], whole, command)
+        return
     if whole:
-        with GROUP.context_class(GROUP) as parent:
+        with group.context_class(group) as parent:
             command.make_context(words[0], words[1:], parent=parent)
     for word in words[1:]:
         assert not word.startswith("-") or word.split("=")[0] in known_flags(command), words
