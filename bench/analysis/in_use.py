@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import structs
@@ -175,14 +175,19 @@ def arrivals(rounds: Sequence[Measurement]) -> Arrivals:
     )
 
 
-def of_order(found: Orders, title: Mapping[Case, str]) -> Iterator[str]:
-    """Sentences on the pairs of a scenario; `title` names a case of the tight loop."""
-    counted = f"{found.pairs} pair{'s' * (found.pairs != 1)}, {found.decided} decided in both"
+def of_order(found: Orders, title: Mapping[Case, str]) -> str:
+    """A sentence on the pairs of a scenario; `title` names a case of the tight loop."""
+    pairs = f"{found.pairs} pair{'s' * (found.pairs != 1)}"
     if not found.flips:
-        yield f"no pair has another order than in the tight loop ({counted})."
-    for first, second in found.flips:
-        slower, faster = sorted((first, second), key=lambda row: -(row.typical_s or 0.0))
-        yield (
-            f"{title[tight(faster.case)]} is faster than "
-            f"{title[tight(slower.case)]}, and slower in the tight loop ({counted})."
+        return (
+            f"no pair has another order than in the tight loop ({pairs}, {found.decided} decided "
+            "in both)."
         )
+    flips = []
+    for two in found.flips:
+        faster, slower = sorted(two, key=lambda row: row.typical_s or 0.0)
+        flips.append(f"{title[tight(faster.case)]}, not {title[tight(slower.case)]}")
+    return (
+        f"in {len(flips)} of {pairs} ({found.decided} decided in both), another one is faster than "
+        f"in the tight loop: {'; '.join(flips)}."
+    )

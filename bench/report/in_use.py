@@ -100,9 +100,8 @@ def _times(ratio: Estimate) -> str:
 def _orders(lines: Sequence[InUse]) -> list[str]:
     title = {in_use.tight(line.row.case): markdown(_title(line.row.case)) for line in lines}
     found = [
-        f"- {markdown(each.scenario)}: {text}"
+        f"- {markdown(each.scenario)}: {in_use.of_order(each, title)}"
         for each in in_use.orders(lines)
-        for text in in_use.of_order(each, title)
     ]
     return ["## Order", "\n".join(found)] if found else []
 
