@@ -15,6 +15,7 @@ from bench.backends import of_program
 from bench.models import zoo
 
 LONG = [
+    "test_fleet.py",
     *("test_profiler.py", "test_exporter.py", "test_export.py", "test_contributing.py"),
     *("test_cpu_run.py", "test_kills.py", "test_user.py", "test_selfcheck.py", "test_lock.py"),
 ]

@@ -28,6 +28,7 @@ from bench.storage import lock
 from bench.storage.results import Store
 from bench.text import without_paths
 
+THIS_PLACE = ("--out", "--scheduler", "--certs")  # flags with a folder or a host
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -62,22 +63,8 @@ def choose(options: Options, console: Console | None, *, all_forms: bool = False
     for other runs. Raises UsageError for wrong flags or because of another run, and
     UnavailableError if the device or a backend is missing.
     """
-    suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
-    overrides = suites.Overrides(
-        models=tuple(map(by_title, words(options.models) or suite.models)),
-        batch=numbers("batch", options.batch),
-        resolution=numbers("resolution", options.resolution),
-        input=options.input,
-        backend=words(options.backend),
-        precision=words(options.precision),
-        allocator=words(options.allocator),
-        huge_pages=words(options.huge_pages),
-        workload=words(options.workload),
-        scenario=words(options.scenario),
-        weights=options.weights,
-    )
-    if options.threads is not None:
-        check_positive("threads", options.threads)
+    suite = suite_of(options)
+    overrides = overrides_of(options, suite)
     driver, chip = devices.select(options.device)
 
     def before_code() -> None:
@@ -92,6 +79,30 @@ def choose(options: Options, console: Console | None, *, all_forms: bool = False
     environment = msgspec.structs.replace(environment, labels=found)
     choice = Choice(suite, driver, environment, *selected)
     return choice._replace(notes=[*user.unreadable_packages(), *choice.notes])
+
+
+def suite_of(options: Options) -> suites.Suite:
+    """Return the suite that the flags name. Raises UsageError."""
+    return suites.load(options.suite) if options.suite is not None else suites.Suite()
+
+
+def overrides_of(options: Options, suite: suites.Suite) -> suites.Overrides:
+    """Return what the flags replace in the suite. Raises UsageError for wrong flags."""
+    if options.threads is not None:
+        check_positive("threads", options.threads)
+    return suites.Overrides(
+        models=tuple(map(by_title, words(options.models) or suite.models)),
+        batch=numbers("batch", options.batch),
+        resolution=numbers("resolution", options.resolution),
+        input=options.input,
+        backend=words(options.backend),
+        precision=words(options.precision),
+        allocator=words(options.allocator),
+        huge_pages=words(options.huge_pages),
+        workload=words(options.workload),
+        scenario=words(options.scenario),
+        weights=options.weights,
+    )
 
 
 def _let_others_end(options: Options, driver: devices.Driver, chip: Chip, console: Console) -> None:
@@ -143,15 +154,15 @@ def numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
 
 
 def command() -> str:
-    """Return the command as typed, but without --out and without absolute paths.
+    """Return the command as typed, without absolute paths and without flags of THIS_PLACE.
 
     The record stores it, so it must be valid on another machine.
     """
     words = iter(sys.argv[1:])
     kept = ["bench"]
     for word in words:
-        if word == "--out":
+        if word in THIS_PLACE:
             next(words, None)
-        elif not word.startswith("--out="):
+        elif word.partition("=")[0] not in THIS_PLACE:
             kept.append(without_paths(word))
     return shlex.join(kept)

@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 
-from bench.analysis.stats import summarise
-from bench.cli import completion, interrupts
-from bench.cli.choice import command, numbers, words
-from bench.cli.console import complain, progress_console, say, tell
+from bench.cli import interrupts
+from bench.cli.choice import command, overrides_of, suite_of, words
+from bench.cli.console import complain, progress_console, say, tell, tell_json
 from bench.cli.messages import case_line, failure_line
-from bench.cli.options import (
-    DEFAULT_OUT,
-    backend_option,
-    input_option,
-    out_option,
-    precision_option,
-    preset_option,
-    threads_option,
-    with_options,
-)
-from bench.errors import BAD_INPUT, CASE_FAILED, InterruptedRunError
+from bench.cli.options import Options, as_folder, patience_option, seconds_of, with_options
+from bench.devices import driver_name
+from bench.errors import BAD_INPUT, CASE_FAILED, INTERRUPTED, InterruptedRunError, UsageError
 from bench.harness import suite as suites
-from bench.harness.grid import check_positive
-from bench.models.naming import by_title
+from bench.harness.grid import check_at_most, check_positive
+from bench.models import labels
 from bench.records import Failure, Measurement, Record
 
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    from bench.cli.outcome import Outcome
+    from bench.fleet.campaign import Wanted
+    from bench.fleet.errand import Refused
+    from bench.fleet.results import Results
+
+PORT, LAST_PORT = 8786, 65535
+SHA256 = re.compile("[0-9a-f]{64}")
 fleet = typer.Typer(help="Measure on many machines at once.", no_args_is_help=True)
 
 certs_option = typer.Option(
-    "--certs", metavar="DIR", help="The folder of certificates that `bench fleet certs` made."
+    "--certs",
+    metavar="DIR",
+    help="The folder of certificates that `bench fleet certs` made.",
+    parser=as_folder,
 )
 scheduler_option = typer.Option(
     "--scheduler", metavar="tls://HOST:PORT", help="The address that the scheduler printed."
@@ -45,7 +49,7 @@ scheduler_option = typer.Option(
 
 @fleet.command()
 def certs(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", parser=as_folder)],
     days: Annotated[int, typer.Option(metavar="N", help="How long they are valid.")] = 365,
 ) -> None:
     """Make certificates: an authority, and a key pair for scheduler, workers and clients."""
@@ -62,14 +66,16 @@ def certs(
 def scheduler(
     certs: Annotated[Path, certs_option],
     host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="The address to listen on.")
-    ] = None,
-    port: Annotated[int, typer.Option(metavar="N", help="The port to listen on.")] = 8786,
+        str, typer.Option(metavar="HOST", help="The address to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="The port to listen on.")] = PORT,
 ) -> None:
-    """Give tasks to workers, until it is ended."""
+    """Give tasks to workers until it is interrupted. It measures nothing."""
     from bench.fleet import scheduler as schedulers
 
+    check_at_most("port", port, LAST_PORT)
     schedulers.serve(certs, host, port, lambda address: complain(f"scheduler: {address}"))
+    raise typer.Exit(INTERRUPTED)
 
 
 @fleet.command()
@@ -80,142 +86,163 @@ def worker(
         str, typer.Option(metavar="A,B", help="Devices of this machine: see `bench list devices`.")
     ],
     store: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where this worker keeps what it measured.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="Where this worker keeps what it measured.", parser=as_folder
+        ),
     ] = Path("fleet-worker"),
     allow: Annotated[
         list[str] | None,
         typer.Option(
             "--allow",
-            metavar="HASH",
-            help="Run a user's file with this hash (8 digits), which lies in this folder. Repeat "
-            "it for others.",
+            metavar="SHA256",
+            help="Run the user's file with this hash, which lies below this folder. Repeat it for "
+            "others.",
         ),
     ] = None,
 ) -> None:
-    """Measure on the devices of this machine, until it is ended."""
+    """Measure on the devices of this machine until it is interrupted."""
     from bench.fleet import worker as workers
+    from bench.fleet.validation import Station
 
-    workers.serve(scheduler, certs, words(devices) or (), store, allow or [], complain)
+    for digest in allow or ():
+        if not SHA256.fullmatch(digest):
+            raise UsageError(f"--allow {digest} is no SHA-256", "`sha256sum FILE` prints it.")
+    station = Station(list(words(devices) or ()), str(store), allow or [])
+    workers.serve(scheduler, certs, station, complain)
+    raise typer.Exit(INTERRUPTED)
 
 
-@dataclasses.dataclass(frozen=True)
-class FleetOptions:
-    """The flags of `bench fleet run`."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FleetOptions(Options):
+    """The flags of `bench fleet run`: where `bench run` has one device, it has several."""
 
     scheduler: Annotated[str, scheduler_option]
     certs: Annotated[Path, certs_option]
-    devices: Annotated[str, typer.Option(metavar="A,B", help="Measure on each of these devices.")]
-    suite: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|PATH",
-            help="A grid of cases: a name from `bench list suites`, or your own TOML file.",
-            autocompletion=suites.names,
-        ),
-    ] = None
-    models: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B@FORM",
-            help="Networks, as for `bench run`.",
-            autocompletion=completion.last_of_list(completion.models),
-        ),
-    ] = None
-    backend: Annotated[str | None, backend_option] = None
-    precision: Annotated[str | None, precision_option] = None
-    batch: Annotated[
-        str | None, typer.Option(metavar="N,N", help="Images per call.  [default: 1,128]")
-    ] = None
-    resolution: Annotated[
-        str | None,
-        typer.Option(metavar="N,N", help="Height and width in pixels.  [default: 224]"),
-    ] = None
-    input: Annotated[str | None, input_option] = None
-    threads: Annotated[int | None, threads_option] = None
-    scenario: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="When a network is called: see `bench list scenarios`."),
-    ] = None
-    preset: Annotated[str, preset_option] = "default"
+    device: Annotated[
+        str, typer.Option("--devices", metavar="A,B", help="Measure on each of these devices.")
+    ] = "cpu"
     rounds: Annotated[
         int | None, typer.Option(metavar="N", help="Measure each case in exactly N processes.")
     ] = None
-    out: Annotated[Path, out_option] = DEFAULT_OUT
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure cases that failed before again.")
-    ] = False
+    budget: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Seconds that a case may take.")
+    ] = None
+    patience: Annotated[float, patience_option] = 0.0
+    away: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="How long to wait for a scheduler or worker that was lost."
+        ),
+    ] = "10m"
 
 
 @fleet.command("run")
 @with_options(FleetOptions)
 def run(options: FleetOptions) -> int:
-    """Measure on all devices of a fleet, into one folder. The same command resumes."""
+    """Measure on all machines of a fleet that have the devices. The same command resumes."""
     from bench.fleet import campaign, dask
+    from bench.fleet.results import Results
 
     dask.check_address(options.scheduler)
-    suite = _suite_of(options)
-    wanted = campaign.Wanted(
-        words(options.devices) or (),
-        suite,
-        suites.plan_for(options.preset, suite, options.rounds, None),
-        options.threads,
-        options.retry_failed,
-        command(),
-    )
+    wanted = _wanted(options)
     dask.prepare()
     interrupts.heed()
-    tell_line = functools.partial(say, progress_console(to_stderr=False))
-    came = functools.partial(_came, tell_line)
-    with campaign.Results(options.out, came, tell_line) as results:
+    console = progress_console(to_stderr=options.as_json)
+    line = functools.partial(say, console)
+    on_wait = line if options.wait else None
+    with Results(options.out, functools.partial(_came, console), on_wait) as results:
         try:
-            cases = campaign.measure(options.scheduler, options.certs, wanted, results, tell_line)
+            refused = campaign.measure(options.scheduler, options.certs, wanted, results, line)
         except KeyboardInterrupt:
-            grown = any(store.has_grown for store in results.stores.values())
-            raise InterruptedRunError(options.out, saved=grown) from None
-        failures = [each for device in cases for each in results.failures(device, cases[device])]
-    return _concluded(options, failures, results.unread)
+            raise InterruptedRunError(options.out, saved=results.has_grown) from None
+        outcomes = _outcomes(results, wanted, console)
+    return _concluded(options, outcomes, refused, results, console)
 
 
-def _suite_of(options: FleetOptions) -> suites.Suite:
-    """Return the suite with the flags in it. Raises UsageError for wrong ones."""
-    suite = suites.load(options.suite) if options.suite is not None else suites.Suite()
-    given = {
-        "models": tuple(map(by_title, words(options.models) or suite.models)),
-        "batch": numbers("batch", options.batch),
-        "resolution": numbers("resolution", options.resolution),
-        "input": options.input,
-        "backend": words(options.backend),
-        "precision": words(options.precision),
-        "scenario": words(options.scenario),
-    }
-    known = {name: value for name, value in given.items() if value is not None}
-    return msgspec.structs.replace(suite, **known, profile=False)
+def _wanted(options: FleetOptions) -> Wanted:
+    """Return what the flags ask for. Raises UsageError for wrong ones."""
+    from bench.fleet.campaign import Wanted
+
+    names = tuple(dict.fromkeys(words(options.device) or ()))
+    for name in names:
+        driver_name(name)
+    suite = suite_of(options)
+    overrides = overrides_of(options, suite)
+    return Wanted(
+        devices=names,
+        suite=suite,
+        overrides=msgspec.structs.replace(overrides, weights=None),
+        weights=str(options.weights or ""),
+        threads=options.threads,
+        plan=suites.plan_for(
+            options.preset, suite, options.rounds, options.budget, options.patience
+        ),
+        labels=functools.partial(labels.parse, options.label or []),
+        command=command(),
+        retry_failed=options.retry_failed,
+        again=options.again,
+        away_s=seconds_of(options.away, "--away"),
+    )
 
 
-def _came(tell_line: Tell, device: str, rounds: Sequence[Measurement], record: Record) -> None:
+def _came(console: Console, record: Record, rounds: Sequence[Measurement]) -> None:
     """Print a line for a record that has come; `rounds` are those of its case."""
+    from bench.analysis.stats import summarise
+
     if isinstance(record, Failure):
-        tell_line(f"{device}: {failure_line(record)}")
+        say(console, f"{record.case.device}: {failure_line(record)}")
     elif isinstance(record, Measurement):
-        summary = summarise([each.samples_s for each in rounds])
+        grouped = any(each.calls_per_sample > 1 for each in rounds)
+        summary = summarise([each.samples_s for each in rounds], grouped=grouped)
         is_last = record.stopped_by != "round"
-        ended = f"done after {len(rounds)} ({record.stopped_by})" if is_last else ""
-        tell_line(f"{device}: {case_line(record.case, summary, ended or f'round {len(rounds)}')}")
+        state = (
+            f"done after {len(rounds)} ({record.stopped_by})" if is_last else f"round {len(rounds)}"
+        )
+        say(console, f"{record.case.device}: {case_line(record.case, summary, state)}")
 
 
-def _concluded(options: FleetOptions, failures: Sequence[Failure], unread: Sequence[str]) -> int:
-    """Write the report of all devices, say what is missing, and return the exit code."""
-    from bench.report import write
+def _outcomes(results: Results, wanted: Wanted, console: Console) -> dict[str, Outcome]:
+    """Return what the stores hold of each kind of machine, by its chip and environment."""
+    from bench.cli.choice import Choice
+    from bench.cli.outcome import outcome_of
+    from bench.cli.sweep import Sweep
+    from bench.devices import DEVICES
 
-    written, _ = write([options.out], None)
-    for each in failures:
-        complain(failure_line(each))
-    for text in unread:
-        complain(f"error: {text}")
-    tell(f"results: {options.out}")
-    if (page := options.out / "report.md") in written:
-        tell(f"report:  {page}")
-    if unread:
-        complain("Install the same bench, or a newer one, here, and run the same command again.")
-        return BAD_INPUT
-    return CASE_FAILED if failures else 0
+    found = {}
+    for here, machine in results.machines.items():
+        chip = machine.environment.chip
+        choice = Choice(wanted.suite, DEVICES[chip.device], machine.environment, machine.cases, {})
+        sweep = Sweep(choice, machine.store, console, wanted.retry_failed)
+        found[f"{chip.name} ({here})"] = outcome_of(sweep)
+    return found
+
+
+def _concluded(
+    options: FleetOptions,
+    outcomes: Mapping[str, Outcome],
+    refused: Mapping[str, Refused],
+    results: Results,
+    console: Console,
+) -> int:
+    """Print what was measured and what was not, and the next command; return the exit code."""
+    for name, outcome in outcomes.items():
+        say(console, "")
+        say(console, name, style="bold")
+        outcome.show(console)
+    failures = [each for outcome in outcomes.values() for each in outcome.failures]
+    for failure in failures:
+        say(console, failure_line(failure))
+    for warning in [*results.warnings, *results.unread]:
+        complain(f"warning: {warning}")
+    if results.unread:
+        complain("Install the newest bench here, and run the same command again.")
+    for name, each in refused.items():
+        complain(f"error: {name}: {each.message}")
+        complain(each.remedy)
+    say(console, f"results: {options.out}")
+    say(console, f"next:    bench report {shlex.quote(str(options.out))}")
+    if options.as_json:
+        tell_json({name: outcome.to_builtins() for name, outcome in outcomes.items()})
+    codes = [each.exit_code for each in refused.values()]
+    return max([*codes, BAD_INPUT if results.unread else 0]) or (CASE_FAILED if failures else 0)

@@ -17,6 +17,7 @@ __all__ = [
     "DEVICES",
     "Driver",
     "Session",
+    "driver_name",
     "driver_of",
     "has_queue",
     "select",
@@ -42,10 +43,7 @@ def select(name: str) -> tuple[Driver, Chip]:
     Raises UsageError if `name` is unknown, and UnavailableError if this machine has no such chip.
     An alias, such as `h100`, requires a chip with the alias in its name.
     """
-    if name not in DEVICES and name not in ALIASES:
-        listed = "`bench list devices` lists them."
-        raise unknown("device", name, [*DEVICES, *ALIASES], listed, known_as=KNOWN_AS)
-    driver = DEVICES[ALIASES.get(name, name)]
+    driver = DEVICES[driver_name(name)]
     chip = driver.identify()
     if name in ALIASES and not re.search(rf"\b{name}\b", chip.name.lower()):
         raise UnavailableError(
@@ -53,6 +51,14 @@ def select(name: str) -> tuple[Driver, Chip]:
             f"Use --device {driver.name} for this chip.",
         )
     return driver, chip
+
+
+def driver_name(name: str) -> str:
+    """Return the name of the driver for a device or an alias. Raises UsageError if unknown."""
+    if name not in DEVICES and name not in ALIASES:
+        listed = "`bench list devices` lists them."
+        raise unknown("device", name, [*DEVICES, *ALIASES], listed, known_as=KNOWN_AS)
+    return ALIASES.get(name, name)
 
 
 def driver_of(name: str) -> Driver | None:

@@ -1,230 +1,256 @@
-"""The client's loop: give each device its cases, take in each record once, outlive losses.
+"""The client's loop: give each kind of machine its cases, take in each record once, outlive losses.
 
-    while something is missing:                                   measure
-        connect, and ask a worker of each device for its cases    _offers
-        give each group of cases to a worker                      _sitting
+    until each machine has all its cases:                         measure
+        connect to the scheduler                                  connected
+        ask a worker of each kind which cases it has              Campaign.start
+        give each group of cases to a worker of its kind          _give
         append each record to the store as it comes               Results.take
+        give the group again if its worker was lost               _ended
 
-A lost worker's task goes to another worker, with the records that were known when it was given. A
-lost scheduler forgets all tasks: the client waits for the next one, and gives what is missing.
+A question that was lost is asked again with the records that have come by then. A lost scheduler
+forgets all questions: the client waits for the next scheduler, and asks what is still open.
 """
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import queue
-import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from bench.errors import UnavailableError
-from bench.fleet import client
-from bench.fleet.client import Fleet, LostError
-from bench.fleet.errand import Errand, Measured, Offer, Offered, Sent
-from bench.fleet.ledger import Ledger
+from bench.devices import driver_name
+from bench.errors import BAD_INPUT, UnavailableError, UsageError
+from bench.fleet.client import Ended, Fleet, Kind, LostError, Said, connected
+from bench.fleet.errand import Errand, FormatError, Made, Offer, Offered, Refused, sent_of
+from bench.fleet.reach import NotThereError
+from bench.fleet.results import Results
 from bench.harness.plan import Plan
-from bench.harness.suite import Suite
-from bench.records import Case, Failure, Measurement, Record
-from bench.storage.reader import FlawedLineError
-from bench.storage.results import Store
+from bench.harness.suite import Overrides, Suite
+from bench.records import Case
+from bench.text import duration, some_of
 
 POLL_S = 0.5
-PATIENCE_S = 600.0  # to wait for a scheduler that went away
+LOOK_S = 3.0  # how often the client looks which workers are there
+START_S = 10.0  # in which the workers connect to a scheduler that has just started
+MOST_LOSSES = 25  # of the workers of one group, without a record in between
+MOST_SILENT = 3  # answers without a record that is missing
+NO_WORKER = Refused("no worker is left", "Start one, and run the same command again.", BAD_INPUT)
+NO_ANSWER = Refused("workers end without an answer", "Look at what they print.", BAD_INPUT)
+CHANGED = Refused("it has changed since it was started", "Start it again.", BAD_INPUT)
 Say = Callable[[str], None]
-# Called with a device, the rounds of a case, and the record of it that has come.
-Came = Callable[[str, Sequence[Measurement], Record], None]
+# The names that the user gives to the networks among these cases.
+Labels = Callable[[Sequence[Case]], dict[str, str]]
 
 
 class Wanted(NamedTuple):
-    """What the user asks of a fleet."""
+    """What the user asks of a fleet. The client waits `away_s` for what it has lost."""
 
     devices: Sequence[str]
     suite: Suite
-    plan: Plan
+    overrides: Overrides
+    weights: str
     threads: int | None
-    retry_failed: bool
+    plan: Plan
+    labels: Labels
     command: str
+    retry_failed: bool
+    again: bool
+    away_s: float
 
 
-class Results:
-    """The stores of a fleet's devices below one folder, which the client alone writes."""
+class Asked(NamedTuple):
+    """A question to a kind of machine: about a group of cases, or with none, which cases it has."""
 
-    def __init__(self, out: Path, came: Came, say: Say) -> None:
-        self._out, self._came, self._say = out, came, say
-        self._ledgers: dict[str, Ledger] = {}
-        self._stack = contextlib.ExitStack()
-        self.stores: dict[str, Store] = {}
-        self.offers: dict[str, Offered] = {}
-        self.unread: list[str] = []
-
-    def __enter__(self) -> Results:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def open(self, device: str, offered: Offered) -> None:
-        """Open the store of the chip that a device is, once no other run writes to it."""
-        self.offers[device] = offered
-        slug = offered.chip.slug
-        if slug not in self.stores:
-            store = Store(self._out / slug)
-            self._stack.callback(store.close)
-            store.open(self._say)
-            self.stores[slug], self._ledgers[slug] = store, Ledger(store)
-
-    def ledger(self, device: str) -> Ledger:
-        """The ledger of a device's store."""
-        return self._ledgers[self.offers[device].chip.slug]
-
-    def store(self, device: str) -> Store:
-        """The store of a device."""
-        return self.stores[self.offers[device].chip.slug]
-
-    def known(self, device: str, cases: Sequence[Case]) -> list[str]:
-        """The records of cases in the environment of the worker, as lines."""
-        return list(self.ledger(device).lines(cases, self.offers[device].environment_id))
-
-    def take(self, device: str, line: str, version: str) -> None:
-        """Append a record, unless it is there. One of a later format is named, and left out."""
-        try:
-            record = self.ledger(device).add(line)
-        except FlawedLineError as error:
-            text = f"a record of the worker with {device} (bench {version}) is left out: "
-            self.unread.append(f"{text}{error.flaw.name.lower()}, {error.detail}")
-            return
-        if isinstance(record, (Measurement, Failure)):
-            self._came(device, self._rounds(device, record), record)
-
-    def _rounds(self, device: str, record: Measurement | Failure) -> list[Measurement]:
-        """The rounds of the record's case, in its environment and generation."""
-        store = self.store(device)
-        return store.history(record.case, record.environment_id, record.generation).rounds
-
-    def failures(self, device: str, cases: Sequence[Case]) -> list[Failure]:
-        """The failures of the cases of a device."""
-        here = self.offers[device].environment_id
-        found = [self.store(device).history(case, here) for case in cases]
-        return [history.failure for history in found if history.failure]
+    kind: Kind
+    device: str  # as the user has named it
+    cases: Sequence[Case] = ()
 
 
 def measure(
     address: str, folder: Path, wanted: Wanted, results: Results, say: Say
-) -> Mapping[str, list[Case]]:
-    """Measure until each device has all its cases; return the cases by device.
+) -> dict[str, Refused]:
+    """Measure until each kind of machine has all its cases; return refusals by kind, in words.
 
-    Raises UnavailableError if there is no scheduler, or no worker with a device, and RefusedError
-    where a worker refuses. Later losses are waited for, PATIENCE_S at most.
+    Raises NotThereError if there is no scheduler, and UnavailableError if no worker has a device.
     """
-    done: set[tuple[str, int]] = set()
+    campaign = Campaign(wanted, results, say)
     lost_at: float | None = None
     while True:
         try:
-            with client.connected(address, folder) as fleet:
+            with connected(address, folder) as fleet:
                 lost_at = None
-                _offers(fleet, wanted, results, say)
-                _sitting(fleet, wanted, results, done, say)
-                return {
-                    device: [case for group in offered.groups for case in group]
-                    for device, offered in results.offers.items()
-                }
-        except LostError:
-            lost_at = time.monotonic()
-            say(f"the scheduler at {address} is lost: waiting for the next one")
-        except UnavailableError:
-            if not results.offers:
-                raise  # it was never there
-            if lost_at is None or time.monotonic() - lost_at > PATIENCE_S:
-                raise
+                campaign.work(fleet)
+                return campaign.refused
+        except (LostError, NotThereError) as error:
+            if lost_at is None:
+                if isinstance(error, NotThereError) and not campaign.has_begun:
+                    raise
+                lost_at = time.monotonic()
+                say(f"the scheduler at {address} is lost: waiting for the next one")
+            elif time.monotonic() - lost_at > wanted.away_s:
+                raise UsageError(
+                    f"the scheduler at {address} was away for {duration(wanted.away_s)}",
+                    "Finished rounds are saved. Start it, and run the same command again.",
+                ) from None
             time.sleep(POLL_S)
 
 
-def _offers(fleet: Fleet, wanted: Wanted, results: Results, say: Say) -> None:
-    """Ask a worker of each device which cases it has, and open the store of its chip."""
-    there = _devices(fleet, wanted.devices, patient=bool(results.offers))
-    if missing := [device for device in wanted.devices if device not in there]:
-        raise UnavailableError(
-            f"no worker of the fleet has {client.names_of(missing)}; it has: "
-            f"{client.names_of(there)}",
-            "Start `bench fleet worker --devices ...` on a machine that has it.",
-        )
-    asked = {
-        device: fleet.ask(device, Offer(device, wanted.suite, wanted.threads))
-        for device in wanted.devices
-        if device not in results.offers
-    }
-    for device, future in asked.items():
-        offered = client.wait_for(device, future, Offered, say)
-        results.open(device, offered)
-        for note in offered.notes:
-            say(f"{device}: {note}")
+class Campaign:
+    """What has been asked of a fleet, and what is still open."""
 
+    def __init__(self, wanted: Wanted, results: Results, say: Say) -> None:
+        self._wanted, self._results, self._say = wanted, results, say
+        self._numbers = itertools.count()
+        self._open: dict[int, Asked] = {}
+        self._idle: dict[int, list[int]] = {}  # losses and silent answers since the last record
+        self._unread: set[int] = set()  # questions with a record that cannot be read here
+        self._away: dict[Kind, float] = {}  # since when no worker is of the kind
+        self.refused: dict[str, Refused] = {}
+        self.has_begun = False
 
-def _devices(fleet: Fleet, wanted: Sequence[str], *, patient: bool) -> list[str]:
-    """Return the devices of the fleet; after a loss, wait until the workers are back."""
-    deadline = time.monotonic() + (PATIENCE_S if patient else 0.0)
-    while not {*wanted} <= {*(there := fleet.devices())} and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    return there
+    def work(self, fleet: Fleet) -> None:
+        """Ask until nothing is open. Raises LostError, and UnavailableError as `measure`."""
+        if not self.has_begun:
+            self._open = dict(zip(self._numbers, self._kinds(fleet), strict=False))
+            self.has_begun = True
+        for number in list(self._open):
+            self._give(fleet, number)
+        looked_at = time.monotonic()
+        while self._open:
+            self._take_in(fleet)
+            fleet.check_connected()
+            if time.monotonic() - looked_at > LOOK_S:
+                self._look(fleet)
+                looked_at = time.monotonic()
 
-
-def _sitting(
-    fleet: Fleet,
-    wanted: Wanted,
-    results: Results,
-    done: set[tuple[str, int]],
-    say: Say,
-) -> None:
-    """Give each group that is not done to a worker, and take in what comes, until all are done."""
-    came: queue.Queue[str] = queue.Queue()
-    topic = f"bench-{secrets.token_hex(8)}"
-    fleet.subscribe(topic, came.put)
-    futures = {
-        (device, place): fleet.ask(device, _errand(device, group, wanted, results, topic))
-        for device, offered in results.offers.items()
-        for place, group in enumerate(offered.groups)
-        if (device, place) not in done
-    }
-    while futures:
-        for sent in _arrived(came):
-            results.take(sent.device, sent.record, sent.bench)
-        for key in [key for key, future in futures.items() if future.done()]:
-            measured = client.wait_for(key[0], futures.pop(key), Measured, say)
-            for line in measured.records:
-                results.take(key[0], line, measured.bench)
-            done.add(key)
-        if futures and not fleet.is_connected:
-            raise LostError("the connection was closed")
-
-
-def _errand(
-    device: str, group: Sequence[Case], wanted: Wanted, results: Results, topic: str
-) -> Errand:
-    return Errand(
-        device,
-        list(group),
-        wanted.plan,
-        results.known(device, group),
-        topic,
-        wanted.command,
-        wanted.retry_failed,
-    )
-
-
-def _arrived(came: queue.Queue[str]) -> Iterator[Sent]:
-    """The records that have come; waits POLL_S for the first one."""
-    try:
-        yield from _read(came.get(timeout=POLL_S))
+    def _kinds(self, fleet: Fleet) -> list[Asked]:
+        """Return the kinds of machines with the wanted devices. Raises UnavailableError."""
+        deadline = time.monotonic() + START_S
         while True:
-            yield from _read(came.get_nowait())
-    except queue.Empty:
-        return
+            there = fleet.kinds()
+            names = {name: driver_name(name) for name in self._wanted.devices}
+            has = {kind.device for kind in there}
+            if not (missing := [name for name, driver in names.items() if driver not in has]):
+                asked = {k: name for name in names for k in there if k.device == names[name]}
+                return [Asked(kind, name) for kind, name in asked.items()]
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"no worker of the fleet has {some_of(missing)}; it has: "
+                    f"{', '.join(sorted(has)) or 'none'}",
+                    "Start `bench fleet worker --devices ...` on a machine that has it.",
+                )
+            time.sleep(POLL_S)
+
+    def _give(self, fleet: Fleet, number: int) -> None:
+        """Ask a question, with what is known by now."""
+        asked, wanted = self._open[number], self._wanted
+        if not asked.cases:
+            offer = Offer(
+                asked.device, wanted.suite, wanted.overrides, wanted.weights, wanted.threads
+            )
+            fleet.ask(number, asked.kind, offer)
+            return
+        machine = self._results.machines[asked.kind.environment_id]
+        errand = Errand(
+            asked.kind.device,
+            asked.kind.environment_id,
+            list(asked.cases),
+            wanted.plan,
+            self._results.name,
+            wanted.command,
+            machine.known(asked.cases),
+            machine.retried(asked.cases),
+            {c.case_id: g for c in asked.cases if (g := machine.generations.get(c.case_id, 0))},
+            wanted.labels(machine.cases),
+        )
+        fleet.ask(number, asked.kind, errand)
+
+    def _take_in(self, fleet: Fleet) -> None:
+        """Take in what has arrived; wait POLL_S for it."""
+        try:
+            event = fleet.arrived.get(timeout=POLL_S)
+            while True:
+                if event.number in self._open:
+                    if isinstance(event, Said):
+                        self._heard(fleet, event)
+                    else:
+                        self._ended(fleet, event)
+                event = fleet.arrived.get_nowait()
+        except queue.Empty:
+            return
+
+    def _heard(self, fleet: Fleet, said: Said) -> None:
+        asked = self._open[said.number]
+        try:
+            sent = sent_of(said.text)
+        except FormatError as error:
+            what = f"its answer is not understood: {error}"
+            self._refuse(said.number, Refused(what, "Install the same bench on both.", BAD_INPUT))
+            return
+        if isinstance(sent.body, Made):
+            self._idle.pop(said.number, None)
+            if not self._results.take(sent.body.record, sent.bench):
+                self._unread.add(said.number)
+        elif isinstance(sent.body, Offered) and not asked.cases:
+            del self._open[said.number]
+            self._begin(fleet, asked, sent.body)
+        elif isinstance(sent.body, Refused):
+            version = msgspec.structs.replace(
+                sent.body, message=f"{sent.body.message} (bench {sent.bench})"
+            )
+            self._refuse(said.number, version)
+
+    def _begin(self, fleet: Fleet, asked: Asked, offered: Offered) -> None:
+        """Open the store of a machine, and give its groups to workers."""
+        if offered.environment.environment_id != asked.kind.environment_id:
+            self.refused[_in_words(asked)] = CHANGED
+            return
+        wanted = self._wanted
+        self._results.open(offered, retry_failed=wanted.retry_failed, again=wanted.again)
+        for note in offered.notes:
+            self._say(note)
+        for group in offered.groups:
+            number = next(self._numbers)
+            self._open[number] = asked._replace(cases=group)
+            self._give(fleet, number)
+
+    def _ended(self, fleet: Fleet, ended: Ended) -> None:
+        """Close a question that was answered; ask again what has not been answered in full."""
+        fleet.check_connected()
+        asked = self._open[ended.number]
+        was_lost = fleet.forget(ended.number)
+        if asked.cases and not was_lost:
+            machine = self._results.machines[asked.kind.environment_id]
+            is_done = not any(machine.lacks(case) for case in asked.cases)
+            if is_done or ended.number in self._unread:
+                del self._open[ended.number]
+                return
+        counts = self._idle.setdefault(ended.number, [0, 0])
+        counts[was_lost] += 1
+        if counts[True] > MOST_LOSSES or counts[False] > MOST_SILENT:
+            self._refuse(ended.number, NO_ANSWER)
+            return
+        self._give(fleet, ended.number)
+
+    def _look(self, fleet: Fleet) -> None:
+        """Give up what no worker can answer any more, for too long."""
+        there, now = set(fleet.kinds()), time.monotonic()
+        for number, asked in list(self._open.items()):
+            if asked.kind in there:
+                self._away.pop(asked.kind, None)
+            elif asked.kind not in self._away:
+                self._away[asked.kind] = now
+                self._say(f"no worker with {asked.device} is left: waiting for one")
+            elif now - self._away[asked.kind] > self._wanted.away_s:
+                self._refuse(number, NO_WORKER)
+
+    def _refuse(self, number: int, refused: Refused) -> None:
+        self.refused.setdefault(_in_words(self._open.pop(number)), refused)
 
 
-def _read(text: Any) -> Iterator[Sent]:
-    with contextlib.suppress(msgspec.DecodeError):  # somebody else's event
-        yield msgspec.json.decode(str(text), type=Sent)
+def _in_words(asked: Asked) -> str:
+    return f"worker with {asked.device}"

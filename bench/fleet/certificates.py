@@ -10,12 +10,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.devices.installation import pip_install
-from bench.errors import UnavailableError, UsageError
+from bench.errors import UsageError
+from bench.fleet.extra import install_first
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.x509 import Certificate
+    from cryptography.x509 import Certificate, KeyUsage
 
 ROLES = ("scheduler", "worker", "client")
 AUTHORITY = "ca"
@@ -30,14 +30,6 @@ class Files(NamedTuple):
     authority: Path
     certificate: Path
     key: Path
-
-
-def install_first() -> UnavailableError:
-    """Return the error of a command that needs the extra `fleet`."""
-    return UnavailableError(
-        "`bench fleet` needs the packages distributed and cryptography",
-        f'Install them: {pip_install()} ".[fleet]" in a checkout of bench.',
-    )
 
 
 def make(folder: Path, days: int = DAYS) -> list[Path]:
@@ -77,28 +69,65 @@ def files_of(folder: Path, *roles: str) -> list[Path]:
 
 
 def checked(folder: Path, role: str) -> Files:
-    """Return the files of a role. Raises UsageError if one is missing, wrong, or expired."""
+    """Return the files of a role.
+
+    Raises UsageError if one is missing, wrong or expired, or if they do not belong together.
+    """
     try:
-        from cryptography import x509
+        from cryptography.exceptions import InvalidSignature
     except ImportError:
         raise install_first() from None
     files = Files(*files_of(folder, role))
-    contents = {path: _read(path, folder) for path in files}
-    now = datetime.datetime.now(datetime.timezone.utc)
-    for path in (files.authority, files.certificate):
-        try:
-            found = x509.load_pem_x509_certificate(contents[path])
-        except ValueError:
-            raise UsageError(f"{path} is not a certificate", MAKE.format("DIR")) from None
-        if not found.not_valid_before_utc <= now < found.not_valid_after_utc:
-            when = found.not_valid_after_utc
-            said = f"expired on {when:{SHOWN}}" if now >= when else "is not valid yet"
-            raise UsageError(
-                f"the certificate {path} {said}",
-                "Set the clock of this machine, or make new ones: `bench fleet certs NEW_DIR`, "
-                "for all machines of the fleet.",
-            )
+    authority, own = (_certificate(path, folder) for path in (files.authority, files.certificate))
+    for path, found in ((files.authority, authority), (files.certificate, own)):
+        _check_dates(path, found)
+    try:
+        own.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError):
+        raise UsageError(
+            f"{files.certificate} is not signed by {files.authority.name} next to it",
+            "Copy both from the folder of one `bench fleet certs DIR`.",
+        ) from None
+    _check_key(files.key, own, folder)
     return files
+
+
+def _certificate(path: Path, folder: Path) -> Certificate:
+    from cryptography import x509
+
+    content = _read(path, folder)
+    try:
+        return x509.load_pem_x509_certificate(content)
+    except ValueError:
+        raise UsageError(f"{path} is not a certificate", MAKE.format("DIR")) from None
+
+
+def _check_dates(path: Path, found: Certificate) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    if found.not_valid_before_utc <= now < found.not_valid_after_utc:
+        return
+    is_old = now >= found.not_valid_after_utc
+    said = f"expired on {found.not_valid_after_utc:{SHOWN}}" if is_old else "is not valid yet"
+    raise UsageError(
+        f"the certificate {path} {said}",
+        "Set the clock of this machine, or make new ones: `bench fleet certs NEW_DIR`, for all "
+        "machines of the fleet.",
+    )
+
+
+def _check_key(path: Path, found: Certificate, folder: Path) -> None:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    content = _read(path, folder)
+    try:
+        key = load_pem_private_key(content, None)
+    except (ValueError, TypeError):
+        raise UsageError(f"{path} is not a key", MAKE.format("DIR")) from None
+    if key.public_key() != found.public_key():
+        raise UsageError(
+            f"{path} is not the key of the certificate next to it",
+            "Copy both from the folder of one `bench fleet certs DIR`.",
+        )
 
 
 def _read(path: Path, folder: Path) -> bytes:
@@ -123,6 +152,7 @@ def _signed(
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"bench fleet {role}")])
     now = datetime.datetime.now(datetime.timezone.utc)
     is_authority = authority is None
+    issuer = authority_key.public_key()
     return (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -132,7 +162,25 @@ def _signed(
         .not_valid_before(now - datetime.timedelta(days=1))  # clocks of machines differ
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), True)
+        .add_extension(_usage(is_authority), True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False)
         .sign(authority_key, hashes.SHA256())
+    )
+
+
+def _usage(is_authority: bool) -> KeyUsage:
+    """Return what a key is for; Python 3.13 asks that an authority says so (RFC 5280, 4.2.1.3)."""
+    from cryptography.x509 import KeyUsage
+
+    never = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    return KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+        **dict.fromkeys(never, False),
     )
 
 

@@ -1,164 +1,115 @@
-"""The client's connection to a fleet: which devices it has, and questions to its workers."""
+"""The client's connection to a fleet: which machines it has, and questions to its workers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-import msgspec
-
-from bench.errors import UnavailableError, UsageError
 from bench.fleet import dask, task
-from bench.fleet.errand import ANSWERS, Question, Refused, to_json
+from bench.fleet.errand import Question, to_json
+from bench.fleet.reach import reach
 
-ANSWERS_S = 20.0  # after which the user is told that workers are busy
-T = TypeVar("T")
+CLOSE_S = 2.0
 
 
 class LostError(Exception):
-    """The connection to the scheduler was lost, or it has forgotten what it was asked."""
+    """The connection to the scheduler was lost."""
 
 
-class RefusedError(UsageError):
-    """A worker refused; the exit code is the one that it would have had."""
+class Kind(NamedTuple):
+    """Machines that are alike: a device in one environment. Their rounds are pooled."""
 
-    def __init__(self, device: str, refused: Refused) -> None:
-        version = f" (bench {refused.bench})" if refused.bench else ""
-        super().__init__(f"worker with {device}{version}: {refused.message}", refused.remedy)
-        self.exit_code = refused.exit_code
+    device: str
+    environment_id: str
 
 
-@contextlib.contextmanager
-def connected(address: str, folder: Path, wait_s: float = 10.0) -> Iterator[Fleet]:
-    """Connect to the scheduler. Raises UnavailableError if none answers, and LostError later."""
-    import distributed
+class Said(NamedTuple):
+    """A message of a worker that answers the question `number`, as JSON."""
 
-    connect: Any = distributed.Client
-    dask.check_address(address)
-    security = dask.security(folder, "client")
-    try:
-        client = connect(
-            address, security=security, timeout=f"{wait_s}s", set_as_default=False, name="bench"
-        )
-    except (OSError, asyncio.TimeoutError) as error:
-        raise _unreachable(address, error) from None
-    try:
-        with _lost():
-            fleet = Fleet(client)
-            fleet.check_versions()
-        yield fleet
-    finally:
-        with contextlib.suppress(Exception):
-            client.close(timeout=2)
+    number: int
+    text: str
 
 
-def _unreachable(address: str, error: BaseException) -> UnavailableError:
-    causes = [str(each) for each in (error, error.__cause__, error.__context__) if each]
-    if any("certificate" in text.lower() or "ssl" in text.lower() for text in causes):
-        return UnavailableError(
-            f"the scheduler at {address} and this client do not accept each other's certificates",
-            "Use certificates that one `bench fleet certs` made for all machines, and look whether "
-            "they have expired there.",
-        )
-    return UnavailableError(
-        f"no scheduler answers at {address}",
-        "Start `bench fleet scheduler --certs DIR` there, and look at the address, its port and "
-        "the firewall.",
-    )
+class Ended(NamedTuple):
+    """The question `number` has ended: the worker has answered it, or was lost."""
+
+    number: int
 
 
 class Fleet:
-    """A scheduler and its workers, as a client sees them."""
+    """A scheduler and its workers, as a client sees them. `arrived` has what comes from them."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._futures: dict[int, Any] = {}
+        self.arrived: queue.SimpleQueue[Said | Ended] = queue.SimpleQueue()
 
-    def check_versions(self) -> None:
-        """Raise UnavailableError where a machine has another version of Dask than this one."""
-        found = self._client.get_versions()
-        parts = {"scheduler": found["scheduler"], **found["workers"]}
-        for name, each in parts.items():
-            packages = each["packages"] if each else {}
-            if (version := packages.get("distributed")) != dask.VERSION:
-                raise UnavailableError(
-                    f"{name} has distributed {version}, and this client {dask.VERSION}",
-                    f"Install it there: pip install distributed=={dask.VERSION}",
-                )
+    def check_connected(self) -> None:
+        """Raise LostError if the scheduler has gone, even if another one is there by now."""
+        is_cancelled = any(each.status == "cancelled" for each in self._futures.values())
+        if self._client.status != "running" or is_cancelled:
+            raise LostError
 
-    def devices(self) -> list[str]:
-        """Return the devices that a worker has now."""
-        with _lost():
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        prefix = dask.resource("")
-        names = [name for worker in workers for name in worker.get("resources", {})]
-        return sorted({name[len(prefix) :] for name in names if name.startswith(prefix)})
-
-    def ask(self, device: str, question: Question) -> Any:
-        """Give a question to a worker with this device; return Dask's future."""
-        with _lost():
-            return self._client.submit(
-                task.answer,
-                to_json(question),
-                key=f"bench-{device}-{secrets.token_hex(8)}",
-                resources={dask.resource(device): 1},
-                pure=False,
-            )
-
-    def subscribe(self, topic: str, handle: Callable[[str], None]) -> None:
-        """Call `handle` in a thread of Dask with each text that a worker sends to `topic`."""
-        self._client.subscribe_topic(topic, lambda event: handle(event[1]))
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the scheduler is there."""
-        return self._client.status == "running"
-
-
-def wait_for(device: str, future: Any, kind: type[T], on_wait: Callable[[str], None]) -> T:
-    """Return the answer of a worker; `on_wait` is told where that takes long.
-
-    Raises RefusedError for a refusal, and LostError where the scheduler is gone.
-    """
-    with _lost():
+    def kinds(self) -> list[Kind]:
+        """Return the kinds of machines that have a worker now. Raises LostError."""
         try:
-            text = future.result(timeout=ANSWERS_S)
-        except asyncio.TimeoutError:  # not the built-in one before Python 3.11
-            on_wait(f"every worker with {device} is busy: waiting for one")
-            text = future.result()
-    return answer_of(device, text, kind)
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        except Exception as error:  # of many types, when the connection breaks
+            raise LostError(str(error)) from error
+        found = [dask.kind_of(name) for worker in workers for name in worker["resources"]]
+        return sorted({Kind(*kind) for kind in found if kind})
 
+    def ask(self, number: int, kind: Kind, question: Question) -> None:
+        """Give a question to a worker of this kind; the answers of `number` go to `arrived`."""
+        topic = f"bench-{secrets.token_hex(8)}"
+        self._client.subscribe_topic(topic, lambda event: self._hear(number, event))
+        future = self._client.submit(
+            task.answer,
+            topic,
+            to_json(question),
+            key=topic,
+            resources={dask.resource(*kind): 1},
+            pure=False,
+            priority=-number,
+        )
+        self._futures[number] = future
+        future.add_done_callback(lambda _: self.arrived.put(Ended(number)))
 
-def answer_of(device: str, text: object, kind: type[T]) -> T:
-    """Return the answer in a text. Raises RefusedError, also for what is no answer."""
-    try:
-        found = ANSWERS.decode(str(text))
-    except msgspec.DecodeError as error:
-        found = Refused(f"its answer is not understood: {error}", "Update bench there or here.", 2)
-    if isinstance(found, Refused):
-        raise RefusedError(device, found)
-    assert isinstance(found, kind)
-    return found
+    def _hear(self, number: int, event: tuple[float, object]) -> None:
+        self.arrived.put(Said(number, str(event[1])))
 
-
-def names_of(devices: Sequence[str]) -> str:
-    """Return the devices in words."""
-    return ", ".join(devices) or "none"
+    def forget(self, number: int) -> bool:
+        """Let a question go that has ended; return whether its worker was lost."""
+        return bool(self._futures.pop(number).status == "error")
 
 
 @contextlib.contextmanager
-def _lost() -> Iterator[None]:
-    """Turn errors of a lost connection into LostError."""
-    from concurrent.futures import CancelledError
+def connected(address: str, folder: Path) -> Iterator[Fleet]:
+    """Connect to the scheduler.
 
-    try:
-        yield
-    except (OSError, CancelledError) as error:  # a timeout is an OSError, too
-        raise LostError(str(error)) from error
-    except Exception as error:
-        if type(error).__module__.startswith(("distributed", "tornado")):
+    Raises UsageError for a certificate of ours, and BenchError as `reach`.
+    """
+    import distributed
+
+    connect: Any = distributed.Client
+    security = dask.security(folder, "client")
+    asyncio.run(reach(address, security, "client"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pythons differ, and a question may be large
+        try:
+            client = connect(
+                address, security=security, timeout=dask.CONNECT_S, set_as_default=False
+            )
+        except (OSError, asyncio.TimeoutError) as error:
             raise LostError(str(error)) from error
-        raise
+        try:
+            yield Fleet(client)
+        finally:
+            with contextlib.suppress(Exception):  # of a connection that broke
+                client.close(timeout=CLOSE_S)

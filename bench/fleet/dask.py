@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UnavailableError, UsageError
-from bench.fleet.certificates import checked, install_first
+from bench.fleet.certificates import checked
+from bench.fleet.extra import VERSION, install_first
 
-VERSION = "2026.8.0"  # pyproject.toml has the same: other versions do not understand each other
 PORT = 8786
 SCHEME = "tls://"
+PREFIX = "bench:"
+CONNECT_S = 10.0
+NO_PAGES = "127.0.0.1:0"  # Dask always serves HTTP, which has no certificates: here, no pages
 SETTINGS = {
-    # A task whose worker was lost goes to another one, however often that happens.
-    "distributed.scheduler.allowed-failures": 10**6,
-    "distributed.comm.timeouts.connect": "10s",
+    # The client gives a lost task again, with the records that it has by then.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
     "distributed.comm.retry.count": 0,
-    # Networks are measured in other processes, whose memory is not the worker's.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
+    "distributed.diagnostics.nvml": False,
+    # Each record is an event, which the scheduler would keep.
+    "distributed.admin.low-level-log-length": 1,
     # Measured processes get the CPUs, so this one does nothing that is not needed.
     "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.active-memory-manager.start": False,
 }
 
 
@@ -43,8 +50,7 @@ def prepare() -> None:
     import dask
 
     dask.config.set(SETTINGS)
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.disable()  # of each lost connection, both ends would print a traceback
 
 
 def security(folder: Path, role: str) -> Any:
@@ -73,6 +79,23 @@ def check_address(address: str) -> str:
     return address
 
 
-def resource(device: str) -> str:
-    """Return the name of Dask's resource that a worker with this device has one of."""
-    return f"device:{device}"
+def resource(device: str, environment_id: str) -> str:
+    """Return the name of Dask's resource that a worker has one of.
+
+    Workers with one name make rounds that are pooled, so one continues where another was lost.
+    """
+    return f"{PREFIX}{device}:{environment_id}"
+
+
+def kind_of(name: str) -> tuple[str, str] | None:
+    """Return the device and the environment of a resource; None for one of somebody else."""
+    device, colon, environment_id = name.removeprefix(PREFIX).partition(":")
+    return (device, environment_id) if colon and name.startswith(PREFIX) else None
+
+
+def until_signal() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set, in the loop that runs."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped

@@ -1,63 +1,75 @@
 """What travels between a client and a worker: JSON of these structs, and nothing else.
 
-The Pythons and the versions of bench may differ, so a question has the number of its format.
+The Pythons and the versions of bench may differ, so each message has the number of its format.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from bench.harness.plan import Plan
-from bench.harness.suite import Suite
-from bench.records import Case, Chip
+from bench.harness.suite import Overrides, Suite
+from bench.records import Case, Environment, Failure, Measurement
 
 FORMAT = 1
+
+
+class FormatError(ValueError):
+    """A message that this version of bench does not understand."""
 
 
 class Offer(msgspec.Struct, frozen=True, tag="offer"):
     """To a worker: which cases are a suite on your `device`, and in which environment?
 
-    `threads` of None are all threads of the chip.
+    `weights` is a file, instead of that of `overrides`, which no JSON holds. `threads` of None are
+    all threads of the chip.
     """
 
     device: str
     suite: Suite
+    overrides: Overrides = Overrides()
+    weights: str = ""
     threads: int | None = None
     format: int = FORMAT
 
 
 class Errand(msgspec.Struct, frozen=True, tag="errand"):
-    """To a worker: measure these cases of one group, and send each record to `topic`.
+    """To a worker: measure these cases of one group in this environment.
 
-    `known` are the records of these cases that the client has, as lines of JSON: a worker of the
-    same environment goes on after them. `command` is what the user typed.
+    `known` are the records of these cases that the client has: a worker continues after them.
+    `retried` are cases whose last failure in `known` is no reason to leave them out. `generations`
+    maps a case to the earliest generation that counts. `campaign` is the name under which a worker
+    keeps what it measures for the client's folder. `command` is what the user typed, and
+    `labels` are the names that the user gave to networks.
     """
 
     device: str
+    environment_id: str
     cases: list[Case]
     plan: Plan
-    known: list[str]
-    topic: str
+    campaign: str
     command: str
-    retry_failed: bool = False
+    known: list[Measurement | Failure] = []
+    retried: list[str] = []
+    generations: dict[str, int] = {}
+    labels: dict[str, str] = {}
     format: int = FORMAT
 
 
 class Offered(msgspec.Struct, frozen=True, tag="offered"):
-    """From a worker: its chip and environment, and the cases by group. `bench` is its version."""
+    """From a worker: its environment, the cases by group, and notes on weights and inputs."""
 
-    chip: Chip
-    environment_id: str
+    environment: Environment
     groups: list[list[Case]]
-    bench: str
     notes: list[str] = []
 
 
-class Measured(msgspec.Struct, frozen=True, tag="measured"):
-    """From a worker: all records of the cases in its environment, as lines of JSON."""
+class Made(msgspec.Struct, frozen=True, tag="made"):
+    """From a worker: a record, as a line of JSON that the client checks as it checks a file."""
 
-    records: list[str]
-    bench: str
+    record: str
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -66,23 +78,17 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
     remedy: str
     exit_code: int
-    bench: str = ""
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A record that a worker has just made, as a line of JSON, and the device it is for."""
+    """A message from a worker with this version of bench."""
 
-    device: str
-    record: str
     bench: str
+    body: Offered | Made | Refused
+    format: int = FORMAT
 
 
 Question = Offer | Errand
-Answer = Offered | Measured | Refused
-
-
-QUESTIONS: msgspec.json.Decoder[Question] = msgspec.json.Decoder(Question)
-ANSWERS: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
 def to_json(value: object) -> str:
@@ -90,8 +96,25 @@ def to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def format_of(text: str) -> int:
-    """Return the format of a question; 0 where it has none."""
-    found = msgspec.json.decode(text)
-    number = found.get("format") if isinstance(found, dict) else None
-    return number if isinstance(number, int) else 0
+def question_of(text: str) -> Question:
+    """Return the question in a text. Raises FormatError."""
+    return _decoded(text, Offer | Errand)
+
+
+def sent_of(text: str) -> Sent:
+    """Return the message of a worker in a text. Raises FormatError."""
+    return _decoded(text, Sent)
+
+
+def _decoded(text: str, kind: Any) -> Any:
+    try:
+        number = msgspec.json.decode(text, type=_Numbered).format
+        if number > FORMAT:
+            raise FormatError(f"it has format {number}, which is later than {FORMAT}")
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise FormatError(str(error)) from None
+
+
+class _Numbered(msgspec.Struct):
+    format: int = 0

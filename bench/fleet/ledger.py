@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-import msgspec
+from collections.abc import Callable, Container, Iterable, Sequence
+from pathlib import Path
 
 from bench.records import Case, Environment, Failure, Measurement, Record
-from bench.storage.reader import checked
 from bench.storage.results import Store
 
 Key = tuple[object, ...]
@@ -19,39 +17,84 @@ def key_of(record: Record) -> Key:
     Of a round, there is one in an environment, whichever run made it: after a loss, another worker
     may repeat a round whose record was on its way.
     """
-    if isinstance(record, Environment):
-        return ("environment", record.run_id)
+    kind = type(record).__name__
     if isinstance(record, (Measurement, Failure)):
-        kind = type(record).__name__
         return (kind, record.environment_id, record.case_id, record.generation, record.round)
-    return (msgspec.json.encode(record),)
+    return (kind, record.environment_id, record.run_id)
 
 
 class Ledger:
-    """The records of a store, each of which is there once."""
+    """Which records are known. A failure of the `retried` cases makes room for one more."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._keys = {key_of(record) for record in store.records}
+    def __init__(self, records: Iterable[Record], retried: Container[str] = ()) -> None:
+        self._same: set[Key] = set()
+        self._keys: set[Key] = set()
+        for record in records:
+            is_open = isinstance(record, Failure) and record.case_id in retried
+            self._add(record, {key_of(record)} if not is_open else set())
 
-    def add(self, line: str) -> Record | None:
-        """Append the record of a line to the store; None if one of its key is there already.
+    def has(self, record: Record) -> bool:
+        """Whether the record is known, or another one that says the same."""
+        return (*key_of(record), record.run_id) in self._same or key_of(record) in self._keys
 
-        A failure is left out where its round succeeded. Raises FlawedLineError for a line that is
-        no record of this schema.
-        """
-        record = checked(line.encode())
-        key = key_of(record)
-        if key in self._keys or ("Measurement", *key[1:]) in self._keys:
-            return None
-        self._store.append(record)
-        self._keys.add(key)
-        return record
+    def is_open(self, failure: Failure) -> bool:
+        """Whether the failure is one that makes room for one more."""
+        return key_of(failure) not in self._keys
 
-    def lines(self, cases: Iterable[Case], environment_id: str) -> Iterator[str]:
-        """The records of cases in an environment, and the runs that made them, as lines."""
-        found = [r for case in cases for r in self._store.records_of(case, environment_id)]
+    def add(self, record: Record) -> bool:
+        """Note a record; False if `has` it."""
+        if self.has(record):
+            return False
+        self._add(record, {key_of(record)})
+        return True
+
+    def _add(self, record: Record, keys: set[Key]) -> None:
+        self._same.add((*key_of(record), record.run_id))
+        self._keys |= keys
+
+
+class WorkersStore(Store):
+    """The store of a worker, as the client sees it: first what the client has, then the rest.
+
+    A round that both have, made by different runs, is that of the client: the worker continues
+    where the client is. Each record that is appended is also told.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        known: Sequence[Measurement | Failure],
+        retried: Container[str],
+        tell: Callable[[Record], None],
+    ) -> None:
+        super().__init__(folder)
+        self._known: dict[tuple[str, str], list[Record]] = {}
+        for record in known:
+            self._known.setdefault((record.environment_id, record.case_id), []).append(record)
+        self._ledger = Ledger(known, retried)
+        self._tell = tell
+
+    def append(self, record: Record) -> None:
+        """Append a record, then tell of it. Raises as `Store.append`."""
+        super().append(record)
+        self._tell(record)
+
+    def records_of(self, case: Case | None, environment_id: str) -> list[Record]:
+        """The records of `case` in one environment. Raises UsageError as `Store.records_of`."""
+        known = self._known.get((environment_id, case.case_id if case else ""), [])
+        return [*known, *self._unknown(case, environment_id)]
+
+    def is_new(self, record: Record) -> bool:
+        """Whether the client lacks the record."""
+        return not self._ledger.has(record)
+
+    def tell_unknown(self, cases: Iterable[Case], environment_id: str) -> None:
+        """Tell of the records of `cases` that the client lacks, and of the runs that made them."""
+        found = [r for case in cases for r in self._unknown(case, environment_id)]
         runs = {record.run_id for record in found}
-        own = [each for each in self._store.environments() if each.run_id in runs]
+        own: list[Environment] = [each for each in self.environments() if each.run_id in runs]
         for record in (*own, *found):
-            yield msgspec.json.encode(record).decode()
+            self._tell(record)
+
+    def _unknown(self, case: Case | None, environment_id: str) -> list[Record]:
+        return [r for r in super().records_of(case, environment_id) if self.is_new(r)]

@@ -11,25 +11,37 @@ from bench.errors import UsageError
 from bench.fleet import dask
 
 
-def serve(folder: Path, host: str | None, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until the process is ended; call `ready` with the address.
+def serve(folder: Path, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until a signal ends it; call `ready` with the address.
 
     Raises UsageError for a missing or expired certificate, and for a port that is taken.
     """
     dask.prepare()
-    security = dask.security(folder, "scheduler")
-    asyncio.run(_serve(security, host, port, ready))
+    asyncio.run(_serve(dask.security(folder, "scheduler"), host, port, ready))
 
 
-async def _serve(security: Any, host: str | None, port: int, ready: Callable[[str], None]) -> None:
+async def _serve(security: Any, host: str, port: int, ready: Callable[[str], None]) -> None:
     from distributed import Scheduler
 
-    made: Any = Scheduler(host=host, port=port, protocol="tls", security=security, dashboard=False)
+    make: Any = Scheduler
     try:
-        async with made:
-            ready(made.address)
-            await made.finished()
+        scheduler = make(
+            host=host,
+            port=port,
+            protocol="tls://",
+            security=security,
+            dashboard=False,
+            dashboard_address=dask.NO_PAGES,
+        )
+        await scheduler
     except OSError as error:
         raise UsageError(
-            f"cannot listen on port {port}: {error.strerror or error}", "Choose another --port."
+            f"cannot listen on {host}, port {port}: {error.strerror or error}",
+            "Choose another --port or --host.",
         ) from error
+    stopped = dask.until_signal()
+    try:
+        ready(scheduler.address)
+        await stopped.wait()
+    finally:
+        await scheduler.close()

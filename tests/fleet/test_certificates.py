@@ -42,6 +42,16 @@ def test_an_expired_certificate_is_refused_with_its_date(tmp_path):
     assert "bench fleet certs" in refused.value.remedy
 
 
+def test_files_of_two_fleets_do_not_belong_together(tmp_path):
+    for name in ("one", "two"):
+        certificates.make(tmp_path / name)
+    for name in ("worker-key.pem", "ca.pem"):
+        (tmp_path / "one" / name).write_bytes((tmp_path / "two" / name).read_bytes())
+        said = "is not the key of" if "key" in name else r"is not signed by ca\.pem"
+        with pytest.raises(UsageError, match=said):
+            certificates.checked(tmp_path / "one", "worker")
+
+
 def test_a_missing_file_and_a_wrong_one_are_named(tmp_path):
     certificates.make(tmp_path)
     (tmp_path / "worker.pem").write_text("no")

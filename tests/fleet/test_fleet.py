@@ -1,16 +1,21 @@
 """A fleet on loopback: processes of each role, losses, and what is refused."""
 
-import contextlib
-import itertools
+import asyncio
+import collections
+import re
+import shutil
 import signal
+import sys
 
-import msgspec
 import pytest
 from support import fleet_kills
 from support.fleets import Fleet, by_round, measured
 from support.paths import ROOT
 
-from bench.fleet import dask
+from bench.errors import UnavailableError
+from bench.fleet import certificates, dask, extra, reach
+from bench.harness import suite
+from bench.records import Environment
 from bench.storage import reader
 
 
@@ -20,114 +25,180 @@ def fleet(tmp_path):
         yield found
 
 
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A fleet with two workers, for tests that end none of them and measure into `out`."""
+    with Fleet(tmp_path_factory.mktemp("calm")) as found:
+        found.scheduler()
+        found.workers("first", "second")
+        yield found
+
+
 @pytest.fixture
 def two(fleet):
     """A fleet with two workers that are connected."""
     fleet.scheduler()
-    fleet.await_text("scheduler", "tls://")
-    for name in ("first", "second"):
-        fleet.worker(name)
-    for name in ("first", "second"):
-        fleet.await_text(name, "connected")
+    fleet.workers("first", "second")
     return fleet
-
-
-def test_a_run_measures_once_into_one_folder_and_writes_the_report(two, tmp_path):
-    words = two.client_words("--models", "resnet50,swin_t", "--batch", "1,2")
-    done = two.run(*words)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(by_round(measured(tmp_path / "out"))) == 2 * 2 * 3
-    assert "fake: resnet50" in done.stdout
-    assert (tmp_path / "out" / "report.md").exists()
-    again = two.run(*words)
-    assert again.returncode == 0
-    assert "resnet50" not in again.stdout
-    assert len(measured(tmp_path / "out")) == 2 * 2 * 3
-
-
-def test_a_network_that_fails_is_told_and_the_exit_code_is_1(two):
-    done = two.run(*two.client_words("--models", "resnet50,fault/nan", "--batch", "1"))
-    assert done.returncode == 1
-    assert "fault/nan at batch 1 failed at check" in done.stderr
-
-
-def test_what_a_worker_refuses_and_devices_that_nobody_has(two):
-    done = two.run(*two.client_words("--models", "nobody", "--batch", "1"))
-    assert done.returncode == 2
-    assert "worker with fake (bench " in done.stderr
-    assert "unknown model 'nobody'" in done.stderr
-    done = two.run(*two.client_words("--models", "resnet50", devices="fake,orin"))
-    assert done.returncode == 3
-    assert "no worker of the fleet has orin; it has: fake" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_stranger_is_refused_in_both_directions(two, tmp_path):
-    two.run("certs", "others").check_returncode()
-    words = [each if each != "certs" else "others" for each in two.client_words("--suite", "smoke")]
-    done = two.run(*words)
-    assert done.returncode == 3
-    assert "do not accept each other's certificates" in done.stderr
-    where = ("--scheduler", two.address, "--certs", "others", "--devices", "fake")
-    two._start("stranger", "worker", *where)
-    two.await_text("stranger", "no scheduler")
-    assert "connected" not in two.said("stranger")
-
-
-def test_three_workers_finish_table_6_with_two_of_them_killed(two, tmp_path):
-    two.worker("third")
-    two.await_text("third", "connected")
-    (tmp_path / "table6.toml").write_text(paced("table6"))
-    two.client("--suite", "table6.toml")
-    two.await_text("client", "round 1")
-    two.kill("first")
-    two.await_text("client", "round 2")
-    two.kill("second")
-    code, said = two.wait("client")
-    assert code == 0, said
-    rounds = by_round(measured(tmp_path / "out"))
-    cases = {key[0] for key in rounds}
-    assert len(rounds) == 3 * len(cases)
-    assert len(cases) == 14
-    assert (tmp_path / "out" / "fake" / "table6.md").exists()
 
 
 def paced(name):
     """A shipped suite whose blocks take some time on the fake device."""
-    from bench.harness import suite
-
     text = (suite.SUITES / f"{name}.toml").read_text()
     return f"pace_s = 0.02\n{text}".replace("profile = true", "profile = false")
+
+
+def test_a_run_measures_once_into_one_folder(calm):
+    words = calm.client_words("--models", "resnet50,swin_t", "--batch", "1,2", "--out", "once")
+    done = calm.run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(by_round(measured(calm.folder / "once"))) == 2 * 2 * 3
+    assert "fake: resnet50" in done.stdout
+    assert "next:    bench report once" in done.stdout
+    again = calm.run(*words)
+    assert again.returncode == 0
+    assert "fake: resnet50" not in again.stdout
+    assert len(measured(calm.folder / "once")) == 2 * 2 * 3
+
+
+def test_records_name_no_host_and_no_folder(calm):
+    words = ("--models", "resnet50", "--batch", "1", "--out", "names")
+    calm.run(*calm.client_words(*words)).check_returncode()
+    path = calm.folder / "names" / "fake" / reader.FILE_NAME
+    assert "127.0.0.1" not in path.read_text()
+    assert str(calm.folder) not in path.read_text()
+    (run,) = [each for each in reader.read(path)[0] if isinstance(each, Environment)]
+    flags = "--devices fake --preset quick --rounds 3 --models resnet50 --batch 1"
+    assert run.command == f"bench fleet run {flags}"
+
+
+def test_a_network_that_fails_is_told_and_the_exit_code_is_1(calm):
+    words = ("--models", "resnet50,fault/nan", "--batch", "1", "--out", "fails")
+    done = calm.run(*calm.client_words(*words))
+    assert done.returncode == 1
+    assert "fault/nan at batch 1 failed at check" in done.stdout
+    assert calm.run(*calm.client_words(*words)).returncode == 1
+    assert len(fleet_kills.failed(calm.folder / "fails")) == 1
+    assert calm.run(*calm.client_words(*words, "--retry-failed")).returncode == 1
+    assert len(fleet_kills.failed(calm.folder / "fails")) == 2
+
+
+def test_what_a_worker_refuses_and_devices_that_nobody_has(calm):
+    done = calm.run(*calm.client_words("--models", "nobody", "--batch", "1"))
+    assert done.returncode == 2
+    assert "error: worker with fake: unknown model 'nobody'" in done.stderr
+    done = calm.run(*calm.client_words("--models", "resnet50", devices="fakes"))
+    assert done.returncode == 2
+    assert "unknown device 'fakes'" in done.stderr
+    done = calm.run(*calm.client_words("--models", "resnet50", devices="fake,orin"))
+    assert done.returncode == 3
+    assert "no worker of the fleet has orin; it has: fake" in done.stderr
+
+
+def test_a_stranger_is_refused_in_both_directions(calm):
+    certificates.make(calm.folder / "others")
+    words = calm.client_words("--models", "resnet50", "--batch", "1", "--out", "strangers")
+    done = calm.run(*[each if each != "certs" else "others" for each in words])
+    assert done.returncode == 3
+    assert "do not accept each other's certificates" in done.stderr
+    calm.worker("stranger", certs="others")
+    code, said = calm.wait("stranger")
+    assert code == 3
+    assert "do not accept each other's certificates" in said
+    assert "connected" not in said
+    done = calm.run(*words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_scheduler_with_another_version_of_dask_is_refused(calm, monkeypatch):
+    monkeypatch.setattr(reach, "VERSION", "2020.1.0")
+    security = dask.security(calm.folder / "certs", "client")
+    with pytest.raises(UnavailableError, match=r"this machine has 2020\.1\.0"):
+        asyncio.run(reach.reach(calm.address, security, "client"))
+
+
+def test_workers_with_another_version_of_bench_measure_all_cases_on_their_own(tmp_path):
+    shutil.copytree(ROOT / "bench", tmp_path / "later" / "bench")
+    version = tmp_path / "later" / "bench" / "__init__.py"
+    version.write_text(re.sub('__version__ = ".*"', '__version__ = "9.9.9"', version.read_text()))
+    with Fleet(tmp_path, roots={"later": tmp_path / "later"}) as fleet:
+        fleet.scheduler()
+        fleet.workers("first", "later")
+        done = fleet.run(*fleet.client_words("--models", "resnet50", "--batch", "1"))
+    assert done.returncode == 0, done.stderr
+    records = measured(tmp_path / "out")
+    assert len({record.environment_id for record in records}) == 2
+    assert len(records) == 2 * 3
+
+
+def test_three_workers_finish_table_6_with_two_of_them_killed(two, tmp_path, bench):
+    two.workers("third")
+    (tmp_path / "table6.toml").write_text(paced("table6"))
+    two.client("--suite", "table6.toml")
+    left = ["first", "second", "third"]
+    for said in ("round 1", "round 2"):
+        two.await_text("client", said)
+        left.remove(busy := two.busiest(*left))
+        two.kill(busy)
+    code, said = two.wait("client")
+    assert code == 0, said
+    rounds = by_round(measured(tmp_path / "out"))
+    cases = {key[0] for key in rounds}
+    assert (len(rounds), len(cases)) == (3 * 14, 14)
+    assert bench("report", "out").returncode == 0
+    assert (tmp_path / "out" / "fake" / "table6.md").exists()
 
 
 def test_the_client_may_be_interrupted_and_resumes(two, tmp_path):
     (tmp_path / "suite.toml").write_text(fleet_kills.SUITE)
     two.client("--suite", "suite.toml")
     two.await_text("client", "round 1")
-    two.kill("client", signal.SIGINT)
-    assert "interrupted" in two.said("client")
+    assert two.kill("client", signal.SIGINT) == 130
+    assert "Finished rounds are saved" in two.said("client")
     done = two.run(*two.client_words("--suite", "suite.toml"))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert len(by_round(measured(tmp_path / "out"))) == 16 * 3
 
 
-@pytest.mark.slow
+def test_without_another_worker_or_scheduler_the_client_waits_so_long_as_it_is_told(two):
+    (two.folder / "suite.toml").write_text(fleet_kills.SUITE)
+    two.client("--suite", "suite.toml", "--away", "2s")
+    two.await_text("client", "round 1")
+    two.kill("first")
+    two.kill("second")
+    code, said = two.wait("client")
+    assert code == 2
+    assert "no worker is left" in said
+    two.workers("first")
+    two.client("--suite", "suite.toml", "--away", "2s")
+    two.await_text("first", "connected")
+    two.kill("scheduler")
+    code, said = two.wait("client")
+    assert code in (2, 3)
+    assert "Traceback" not in said
+
+
 def test_ten_kills_lose_and_double_nothing(tmp_path):
-    folders, killed = (tmp_path / str(number) for number in itertools.count()), 0
-    while killed < 10:
-        folder = next(folders)
-        folder.mkdir()
-        killed += fleet_kills.kill_at_random(folder, 10 - killed, seed=killed)
+    assert sum(kills(tmp_path, 10, seed=3).values()) == 10
 
 
 @pytest.mark.fleet_faults
 def test_200_kills_lose_and_double_nothing(tmp_path):
-    folders, killed = (tmp_path / str(number) for number in itertools.count()), 0
-    while killed < 200:
-        folder = next(folders)
-        folder.mkdir()
-        killed += fleet_kills.kill_at_random(folder, min(20, 200 - killed), seed=1000 + killed)
-        print(f"{killed} kills", flush=True)
+    found = kills(tmp_path, 200, seed=1000)
+    assert sum(found.values()) == 200
+    assert min(found.values()) > 0
+    print(dict(found))
+
+
+def kills(folder, most, seed):
+    """Kill fleets, one after another, until `most` processes were killed; return whom."""
+    found = collections.Counter()
+    while (left := most - sum(found.values())) > 0:
+        place = folder / str(left)
+        place.mkdir()
+        found.update(fleet_kills.kill_at_random(place, min(20, left), seed + left))
+        print(f"{sum(found.values())} kills", flush=True)
+    return found
 
 
 # --- without a scheduler ---
@@ -155,32 +226,28 @@ def test_a_worker_names_a_device_that_is_not_here(fleet):
 
 def test_another_version_of_dask_is_refused(monkeypatch):
     monkeypatch.setattr(dask.metadata, "version", lambda name: "2020.1.0")
-    with pytest.raises(dask.UnavailableError, match=r"2020\.1\.0 is installed") as refused:
+    with pytest.raises(UnavailableError, match=r"2020\.1\.0 is installed") as refused:
         dask.prepare()
-    assert f"distributed=={dask.VERSION}" in refused.value.remedy
+    assert f"distributed=={extra.VERSION}" in refused.value.remedy
 
 
 def test_the_extra_names_the_version_that_is_checked():
-    assert f'"distributed=={dask.VERSION}"' in (ROOT / "pyproject.toml").read_text()
+    assert f'"distributed=={extra.VERSION}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_a_record_of_a_future_schema_is_named_and_nothing_else_is_lost(tmp_path):
-    from support.records import CASE, ENVIRONMENT, measurement
+@pytest.mark.parametrize("missing", ["distributed", "cryptography"])
+def test_without_the_extra_a_command_says_what_to_install(bench, tmp_path, monkeypatch, missing):
+    certificates.make(tmp_path / "certs")
+    for name in (missing, f"{missing}.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(dask.logging, "disable", lambda: None)
+    if missing == "distributed":
+        monkeypatch.setattr(dask.metadata, "version", not_found)
+    where = ("--scheduler", "tls://127.0.0.1:9", "--certs", "certs")
+    done = bench("fleet", "run", *where, "--devices", "fake", "--models", "resnet50")
+    assert done.returncode == 3
+    assert f"cryptography distributed=={extra.VERSION}" in done.stderr
 
-    from bench.fleet.campaign import Results
-    from bench.fleet.errand import Offered
 
-    came = []
-    with Results(tmp_path, lambda *each: came.append(each), print) as results:
-        results.open("cpu", Offered(ENVIRONMENT.chip, "env", [[CASE]], "9.9"))
-        future = msgspec.structs.replace(measurement(CASE), schema=99)
-        for record in (ENVIRONMENT, future, measurement(CASE, 2)):
-            results.take("cpu", msgspec.json.encode(record).decode(), "9.9")
-        assert results.unread == [
-            "a record of the worker with cpu (bench 9.9) is left out: schema, 99, not 1"
-        ]
-    (store,) = results.stores.values()
-    with contextlib.closing(store):
-        found, skipped = reader.read(store.path)
-    assert (len(found), skipped) == (2, [])
-    assert len(came) == 1
+def not_found(name):
+    raise dask.metadata.PackageNotFoundError(name)

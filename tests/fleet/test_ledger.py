@@ -1,62 +1,49 @@
 """Each record once, whichever machine made it."""
 
-import contextlib
-
 import msgspec
 import pytest
 from support.records import CASE, ENVIRONMENT, failure, measurement
 
 from bench.fleet.ledger import Ledger
-from bench.storage.reader import FlawedLineError
-from bench.storage.results import Store
+
+ROUND, FAILED = measurement(CASE), failure(CASE)
 
 
-def line_of(record, **changes):
-    return msgspec.json.encode(msgspec.structs.replace(record, **changes)).decode()
+def other(record, **changes):
+    return msgspec.structs.replace(record, **{"run_id": "other", **changes})
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    store = Store(tmp_path / "chip")
-    store.open()
-    with contextlib.closing(store):
-        yield Ledger(store)
+def test_a_round_of_an_environment_is_taken_once_whoever_made_it():
+    ledger = Ledger([])
+    assert ledger.add(ROUND)
+    assert not ledger.add(ROUND)
+    assert not ledger.add(other(ROUND, samples_s=[0.02] * 3))
+    assert ledger.add(other(ROUND, round=2))
+    assert ledger.add(other(ROUND, environment_id="there"))
+    assert ledger.add(other(ROUND, generation=1))
 
 
-def test_a_round_of_an_environment_is_taken_once_whoever_made_it(ledger):
-    first = measurement(CASE)
-    assert ledger.add(line_of(first)) is not None
-    assert ledger.add(line_of(first, run_id="other", samples_s=[0.02] * 3)) is None
-    assert ledger.add(line_of(first, round=2)) is not None
-    assert ledger.add(line_of(first, environment_id="other")) is not None
-    assert ledger.add(line_of(first, generation=1)) is not None
+@pytest.mark.parametrize("record", [ROUND, FAILED, ENVIRONMENT])
+def test_what_is_on_record_is_not_taken_again(record):
+    assert not Ledger([record]).add(record)
 
 
-def test_what_is_on_record_is_not_taken_again(tmp_path, ledger):
-    ledger.add(line_of(measurement(CASE)))
-    again = Ledger(ledger._store)
-    assert again.add(line_of(measurement(CASE))) is None
+def test_a_round_and_its_failure_are_two_records():
+    ledger = Ledger([FAILED])
+    assert ledger.add(ROUND)
+    assert not ledger.add(other(FAILED))
 
 
-def test_a_failure_does_not_follow_the_round_that_succeeded(ledger):
-    assert ledger.add(line_of(measurement(CASE))) is not None
-    assert ledger.add(line_of(failure(CASE))) is None
+def test_a_failure_that_is_retried_makes_room_for_one_more():
+    ledger = Ledger([FAILED], retried={CASE.case_id})
+    assert ledger.is_open(FAILED)
+    assert not ledger.add(FAILED)
+    assert ledger.add(other(FAILED))
+    assert not ledger.add(other(FAILED, run_id="third"))
+    assert not ledger.is_open(FAILED)
 
 
-def test_a_round_that_succeeds_follows_its_failure(ledger):
-    assert ledger.add(line_of(failure(CASE))) is not None
-    assert ledger.add(line_of(measurement(CASE))) is not None
-
-
-def test_a_record_of_a_future_schema_is_refused(ledger):
-    with pytest.raises(FlawedLineError) as refused:
-        ledger.add(line_of(measurement(CASE), schema=99))
-    assert refused.value.flaw.name == "SCHEMA"
-
-
-def test_the_lines_of_cases_have_their_runs(ledger):
-    ledger.add(line_of(ENVIRONMENT))
-    ledger.add(line_of(ENVIRONMENT, run_id="idle"))
-    ledger.add(line_of(measurement(CASE)))
-    kinds = [msgspec.json.decode(line)["type"] for line in ledger.lines([CASE], "env")]
-    assert kinds == ["environment", "measurement"]
+def test_each_run_has_its_own_environment():
+    ledger = Ledger([ENVIRONMENT])
+    assert ledger.add(other(ENVIRONMENT))
+    assert not ledger.add(other(ENVIRONMENT))

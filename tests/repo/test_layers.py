@@ -66,6 +66,7 @@ def test_the_lowest_layers_import_no_other_room(name):
 
 
 RUNTIMES = {"executorch", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt"}
+FLEET = {"cryptography", "dask", "distributed", "tornado"}
 PROBE = """
 import sys
 sys.argv = ["bench", *{arguments!r}]
@@ -82,7 +83,8 @@ assert not heavy, heavy
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
-        (["--help"], {"torch", "timm", "pandas", "matplotlib", "scipy", *RUNTIMES}),
+        (["--help"], {"torch", "timm", "pandas", "matplotlib", "scipy", *RUNTIMES, *FLEET}),
+        (["fleet", "run", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy", *FLEET}),
         (["list", "backends"], {"torch", "timm", "pandas", "matplotlib", "scipy", *RUNTIMES}),
         (["list", "models"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["list", "suites"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
@@ -90,14 +92,14 @@ assert not heavy, heavy
         (["choose", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (
             ["choose", "--in", str(MEASURED.parents[1])],
-            {"torch", "timm", "pandas", "matplotlib", *RUNTIMES},
+            {"torch", "timm", "pandas", "matplotlib", *RUNTIMES, *FLEET},
         ),
         (["train", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["run", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (["selfcheck", "--help"], {"torch", "timm", "pandas", "matplotlib", "scipy"}),
         (
             ["run", "--device", "fake", "--models", "resnet50", "--rounds", "1"],
-            {"torch", "timm", *RUNTIMES},
+            {"torch", "timm", *RUNTIMES, *FLEET},
         ),
     ],
 )

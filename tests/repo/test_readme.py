@@ -151,11 +151,15 @@ def check(words, whole, group=GROUP):
     if hasattr(command, "commands") and words[1:]:
         check(words[1:], whole, command)
         return
+    group = GROUP
+    while words and words[0] in getattr(group, "commands", ()):
+        parent, group, name, words = group, group.commands[words[0]], words[0], words[1:]
+    assert group is not GROUP, words
     if whole:
-        with group.context_class(group) as parent:
-            command.make_context(words[0], words[1:], parent=parent)
-    for word in words[1:]:
-        assert not word.startswith("-") or word.split("=")[0] in known_flags(command), words
+        with parent.context_class(parent) as context:
+            group.make_context(name, words, parent=context)
+    for word in words:
+        assert not word.startswith("-") or word.split("=")[0] in known_flags(group), words
 
 
 def known_flags(command):
