@@ -140,16 +140,11 @@ def commands(text):
             yield shlex.split(" ".join(code.split()))[1:], False
 
 
-def check(words, whole, group=GROUP):
-    """Raise if the command line, or a group of it, does not accept the command, flags and words."""
+def check(words, whole):
+    """Raise if the command line does not accept the command, a flag or an argument."""
     words = words[: words.index("|")] if "|" in words else words
     if words[0].startswith("-"):
-        assert words[0] in known_flags(group), words
-        return
-    assert words[0] in group.commands, words
-    command = group.commands[words[0]]
-    if hasattr(command, "commands") and words[1:]:
-        check(words[1:], whole, command)
+        assert words[0] in known_flags(GROUP), words
         return
     group = GROUP
     while words and words[0] in getattr(group, "commands", ()):
