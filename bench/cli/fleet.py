@@ -226,8 +226,8 @@ def _concluded(
     console: Console,
 ) -> int:
     """Print what was measured and what was not, and the next command; return the exit code."""
+    say(console, "")
     for name, outcome in outcomes.items():
-        say(console, "")
         say(console, name, style="bold")
         outcome.show(console)
     failures = [each for outcome in outcomes.values() for each in outcome.failures]

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import json
 import re
 import shutil
 import signal
@@ -59,6 +60,11 @@ def test_a_run_measures_once_into_one_folder(calm):
     assert again.returncode == 0
     assert "fake: resnet50" not in again.stdout
     assert len(measured(calm.folder / "once")) == 2 * 2 * 3
+    anew = calm.run(*words, "--again", "--json")
+    (outcome,) = json.loads(anew.stdout).values()
+    assert [case["stopped_by"] for case in outcome] == ["rounds"] * 4
+    newest = [each for each in measured(calm.folder / "once") if each.generation == 1]
+    assert len(by_round(newest)) == 2 * 2 * 3
 
 
 def test_records_name_no_host_and_no_folder(calm):
@@ -117,18 +123,28 @@ def test_a_scheduler_with_another_version_of_dask_is_refused(calm, monkeypatch):
         asyncio.run(reach.reach(calm.address, security, "client"))
 
 
-def test_workers_with_another_version_of_bench_measure_all_cases_on_their_own(tmp_path):
-    shutil.copytree(ROOT / "bench", tmp_path / "later" / "bench")
-    version = tmp_path / "later" / "bench" / "__init__.py"
-    version.write_text(re.sub('__version__ = ".*"', '__version__ = "9.9.9"', version.read_text()))
-    with Fleet(tmp_path, roots={"later": tmp_path / "later"}) as fleet:
+def test_other_versions_of_bench_measure_on_their_own_and_later_records_are_left_out(tmp_path):
+    roots = {"later": later(tmp_path / "a", "9.9.8"), "future": later(tmp_path / "b", "9.9.9")}
+    fields = roots["future"] / "bench" / "records" / "fields.py"
+    fields.write_text(fields.read_text().replace("SCHEMA = 1\n", "SCHEMA = 2\n"))
+    with Fleet(tmp_path, roots=roots) as fleet:
         fleet.scheduler()
-        fleet.workers("first", "later")
+        fleet.workers("first", *roots)
         done = fleet.run(*fleet.client_words("--models", "resnet50", "--batch", "1"))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2
+    assert "a record of a worker with bench 9.9.9 was left out: schema 2, not 1" in done.stderr
+    assert "Install the newest bench here" in done.stderr
     records = measured(tmp_path / "out")
     assert len({record.environment_id for record in records}) == 2
     assert len(records) == 2 * 3
+
+
+def later(root, version):
+    """A folder with a copy of bench that says it has this version."""
+    shutil.copytree(ROOT / "bench", root / "bench")
+    file = root / "bench" / "__init__.py"
+    file.write_text(re.sub('__version__ = ".*"', f'__version__ = "{version}"', file.read_text()))
+    return root
 
 
 def test_three_workers_finish_table_6_with_two_of_them_killed(two, tmp_path, bench):

@@ -1,4 +1,4 @@
-"""A fleet whose workers have other Pythons than the client, with packages from the index."""
+"""A fleet whose workers have Pythons of their own, with packages from the index."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ else:
 
 pytestmark = pytest.mark.packages
 
-VERSIONS = ("3.10", "3.12", "3.13")
+VERSIONS = ("3.10", "3.12")
 # What a worker with the simulated device imports.
 NEEDED = ("msgspec", "numpy", "nvidia-ml-py", "psutil", "py-cpuinfo", "rich", "scipy", "typer")
 SUITE = """
@@ -48,7 +48,7 @@ def environment(folder, version):
     lines = [*project["dependencies"], *project["optional-dependencies"]["fleet"]]
     wanted = (*NEEDED, "tomli", "cryptography", "distributed")
     chosen = [line for line in lines if line.startswith(wanted)]
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    pip = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python)
     subprocess.run([*pip, *chosen], check=True)
     return python
 
@@ -58,11 +58,10 @@ def test_three_workers_with_other_pythons_share_a_table(tmp_path):
     (tmp_path / "suite.toml").write_text(SUITE)
     with Fleet(tmp_path, pythons) as fleet:
         fleet.scheduler()
-        fleet.workers(*VERSIONS)
+        fleet.workers(*VERSIONS, "own")
         fleet.client("--suite", "suite.toml")
         fleet.await_text("client", "round 2")
-        fleet.kill("3.12")
-        fleet.workers("3.12")
+        fleet.kill("own")
         code, said = fleet.wait("client")
     assert code == 0, said
     assert len(by_round(measured(tmp_path / "out"))) == 3 * 4 * 3
@@ -70,4 +69,4 @@ def test_three_workers_with_other_pythons_share_a_table(tmp_path):
     runs = [record for record in records if isinstance(record, Environment)]
     assert len({run.environment_id for run in runs}) == 1
     used = {".".join(run.versions["python"].split(".")[:2]) for run in runs}
-    assert used == {*VERSIONS}
+    assert used >= {*VERSIONS}
