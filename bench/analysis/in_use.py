@@ -1,11 +1,11 @@
-"""Networks as a user meets them: against their tight loop, and pairs whose order differs there."""
+"""Cases as a user meets them: against their tight loop, and pairs whose order differs there."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import structs
@@ -35,9 +35,9 @@ class InUse(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """Pairs of networks in one scenario: how many there are, and how many both loops decide.
+    """Pairs of cases in one scenario: how many there are, and how many both loops decide.
 
-    `flips` are those where the faster network of the tight loop is found SLOWER in the scenario.
+    `flips` are those where the faster case of the tight loop is found SLOWER in the scenario.
     """
 
     scenario: str
@@ -78,7 +78,10 @@ def with_tight(in_use: Sequence[Row], rows: Sequence[Row]) -> list[InUse]:
 
 
 def orders(lines: Sequence[InUse]) -> list[Orders]:
-    """Return for each scenario the pairs of networks that differ in nothing else."""
+    """Return for each scenario the pairs of cases that are ranked together and differ no further.
+
+    Networks may differ in their backend and precision, too: one chooses between those as well.
+    """
     found = []
     judged = [line for line in lines if _is_judged(line.row) and _is_judged(line.tight)]
     for scenario in dict.fromkeys(line.row.case.scenario for line in lines):
@@ -86,7 +89,7 @@ def orders(lines: Sequence[InUse]) -> list[Orders]:
         pairs = [
             pair
             for pair in itertools.combinations(own, 2)
-            if pair[0].row.case.setting == pair[1].row.case.setting
+            if _place(pair[0].row.case) == _place(pair[1].row.case)
         ]
         both = [(_finding(*pair, in_use=False), _finding(*pair, in_use=True)) for pair in pairs]
         told = [all(each in ("FASTER", "SLOWER") for each in two) for two in both]
@@ -97,6 +100,10 @@ def orders(lines: Sequence[InUse]) -> list[Orders]:
         ]
         found.append(Orders(scenario, len(pairs), sum(told), flips))
     return found
+
+
+def _place(case: Case) -> tuple[object, ...]:
+    return (*case.ranked_with, case.threads)
 
 
 def _is_judged(row: Row | None) -> bool:
@@ -168,14 +175,19 @@ def arrivals(rounds: Sequence[Measurement]) -> Arrivals:
     )
 
 
-def of_order(found: Orders, title: Mapping[Case, str]) -> Iterator[str]:
-    """Sentences on the pairs of a scenario; `title` names a case of the tight loop."""
-    counted = f"{found.pairs} pair{'s' * (found.pairs != 1)}, {found.decided} decided in both"
+def of_order(found: Orders, title: Mapping[Case, str]) -> str:
+    """A sentence on the pairs of a scenario; `title` names a case of the tight loop."""
+    pairs = f"{found.pairs} pair{'s' * (found.pairs != 1)}"
     if not found.flips:
-        yield f"{found.scenario}: no pair has another order than in the tight loop ({counted})."
-    for first, second in found.flips:
-        slower, faster = sorted((first, second), key=lambda row: -(row.typical_s or 0.0))
-        yield (
-            f"{found.scenario}: {title[tight(faster.case)]} is faster than "
-            f"{title[tight(slower.case)]}, and slower in the tight loop ({counted})."
+        return (
+            f"no pair has another order than in the tight loop ({pairs}, {found.decided} decided "
+            "in both)."
         )
+    flips = []
+    for two in found.flips:
+        faster, slower = sorted(two, key=lambda row: row.typical_s or 0.0)
+        flips.append(f"{title[tight(faster.case)]}, not {title[tight(slower.case)]}")
+    return (
+        f"in {len(flips)} of {pairs} ({found.decided} decided in both), another one is faster than "
+        f"in the tight loop: {'; '.join(flips)}."
+    )

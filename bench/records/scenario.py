@@ -5,6 +5,7 @@ A scenario has a name that says all: `rest-1s`, `pace-15hz`. `tight` is the usua
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -81,6 +82,7 @@ def parse(text: str) -> Scenario | None:
     return Scenario(kind, amount) if 0 < amount <= MOST[kind] else None
 
 
+@functools.lru_cache(maxsize=256)  # each record is asked for it
 def of(name: str) -> Scenario:
     """Return the scenario of a name; one that is not known is a kind of its own."""
     return parse(name) or Scenario(name)

@@ -81,7 +81,9 @@ def _overview(lines: Sequence[InUse]) -> list[dict[str, str]]:
             },
         )
         ratio = f", {_times(line.ratio)}" if line.ratio else ""
-        known[f"{line.row.case.scenario} (ms, × tight)"] = _milliseconds(line.row) + ratio
+        times = "" if line.row.case.when.is_alone else ", × tight"
+        heading = f"{markdown(line.row.case.scenario)} (ms{times})"
+        known[heading] = _milliseconds(line.row) + ratio
     return list(found.values())
 
 
@@ -97,13 +99,16 @@ def _times(ratio: Estimate) -> str:
 
 def _orders(lines: Sequence[InUse]) -> list[str]:
     title = {in_use.tight(line.row.case): markdown(_title(line.row.case)) for line in lines}
-    found = [text for each in in_use.orders(lines) for text in in_use.of_order(each, title)]
-    return ["## Order of networks", "\n".join(f"- {text}" for text in found)] if found else []
+    found = [
+        f"- {markdown(each.scenario)}: {in_use.of_order(each, title)}"
+        for each in in_use.orders(lines)
+    ]
+    return ["## Order", "\n".join(found)] if found else []
 
 
 def _named(line: InUse) -> dict[str, str]:
     case = line.row.case
-    amount = {"Scenario": case.scenario} if case.when.amount else {}
+    amount = {"Scenario": markdown(case.scenario)} if case.when.amount else {}
     return {"Model": markdown(_title(case)), **amount}
 
 
@@ -113,7 +118,7 @@ def _of_parts(line: InUse) -> dict[str, str]:
     each = in_use.parts(line.row.rounds)
     return {
         "Total (ms)": f"{_milliseconds(line.row)}{ends or ''}",
-        **{f"{name} (ms)": significant(milliseconds(s)) for name, s in each.items()},
+        **{f"{markdown(name)} (ms)": significant(milliseconds(s)) for name, s in each.items()},
     }
 
 

@@ -110,7 +110,7 @@ def _heading(case: Case) -> str:
     memory = naming.allocation(case)
     size = markdown(naming.size(case))
     kind = ", training steps" * case.trains
-    kind += f", {case.scenario}" * (case.scenario != TIGHT)
+    kind += f", {markdown(case.scenario)}" * (case.scenario != TIGHT)
     return f"## Batch {case.batch} at {size}{kind}" + f", {markdown(memory)}" * bool(memory)
 
 
