@@ -59,7 +59,7 @@ def certs(
     for path in certificates.make(folder, days):
         tell(str(path))
     tell("A machine needs ca.pem and the two files of its role. Keep the keys secret: whoever has")
-    tell("the key of a client can run any code on the workers.")
+    tell("one of them can run any code on the workers.")
 
 
 @fleet.command()
@@ -192,7 +192,7 @@ def _came(console: Console, record: Record, rounds: Sequence[Measurement]) -> No
 
     if isinstance(record, Failure):
         say(console, f"{record.case.device}: {failure_line(record)}")
-    elif isinstance(record, Measurement):
+    elif isinstance(record, Measurement) and rounds:
         grouped = any(each.calls_per_sample > 1 for each in rounds)
         summary = summarise([each.samples_s for each in rounds], grouped=grouped)
         is_last = record.stopped_by != "round"

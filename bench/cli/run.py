@@ -64,6 +64,10 @@ def run(options: RunOptions) -> int:
     if span:
         options = dataclasses.replace(options, batch=str(span.lowest))
     choice = choose(options, None if options.dry_run else console)
+    if span and not all(case.when.has_throughput for case in choice.cases):
+        raise UsageError(
+            "a curve of the throughput needs calls that follow one another", "Leave out --scenario."
+        )
     plan = suites.plan_for(
         options.preset, choice.suite, options.rounds, options.budget, options.patience
     )

@@ -223,10 +223,10 @@ class Campaign:
         fleet.check_connected()
         asked = self._open[ended.number]
         was_lost = fleet.forget(ended.number)
-        if asked.cases and not was_lost:
+        if asked.cases:
             machine = self._results.machines[asked.kind.environment_id]
-            is_done = not any(machine.lacks(case) for case in asked.cases)
-            if is_done or ended.number in self._unread:
+            is_done = not any(machine.lacks(case, self._wanted.plan) for case in asked.cases)
+            if is_done or (ended.number in self._unread and not was_lost):
                 del self._open[ended.number]
                 return
         counts = self._idle.setdefault(ended.number, [0, 0])

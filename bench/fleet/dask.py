@@ -8,6 +8,7 @@ import signal
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.errors import UnavailableError, UsageError
 from bench.fleet.certificates import checked
@@ -71,11 +72,17 @@ def security(folder: Path, role: str) -> Any:
 
 def check_address(address: str) -> str:
     """Return an address that is encrypted. Raises UsageError for any other."""
+    remedy = f"Start `bench fleet scheduler --certs DIR`, and use {SCHEME}HOST:{PORT}."
     if not address.startswith(SCHEME):
-        raise UsageError(
-            f"{address} is not an encrypted address",
-            f"Start `bench fleet scheduler --certs DIR`, and use {SCHEME}HOST:{PORT}.",
-        )
+        raise UsageError(f"{address} is not an encrypted address", remedy)
+    try:
+        place = urlsplit(address)
+        is_whole = bool(place.hostname and place.port)
+        (place.hostname or "").encode("idna")
+    except ValueError:  # a UnicodeError is one
+        is_whole = False
+    if not is_whole:
+        raise UsageError(f"{address} is no address of a scheduler", remedy)
     return address
 
 

@@ -128,7 +128,7 @@ def _measure(errand: Errand, station: Station, tell: Tell) -> None:
     if environment.environment_id != errand.environment_id:
         raise UsageError(
             f"the worker with {chip.name} has changed since its cases were listed",
-            "Run the same command again: it lists them anew.",
+            "Start the worker again, then run the same command.",
         )
     sources = validation.sources_of(errand.cases, chip, station)
     store = WorkersStore(

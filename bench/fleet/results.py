@@ -12,6 +12,8 @@ from bench.errors import UsageError
 from bench.fleet.errand import Offered
 from bench.fleet.ledger import Ledger
 from bench.fleet.validation import CAMPAIGN
+from bench.harness.plan import Plan
+from bench.harness.stopping_rule import is_done
 from bench.records import Case, Environment, Failure, Measurement, Record, of_cases
 from bench.storage import files, lock
 from bench.storage.history import newest_generation
@@ -50,15 +52,15 @@ class Machine(NamedTuple):
         """The cases to retry that have not failed again since."""
         return [c.case_id for c in cases if c.case_id in self.failed and not self._has_failed(c)]
 
-    def lacks(self, case: Case) -> bool:
-        """Whether a case needs a round that no worker has sent yet."""
+    def lacks(self, case: Case, plan: Plan) -> bool:
+        """Whether a case needs a round of the plan that no worker has sent yet."""
         records = self.known([case])
         if not records or newest_generation(records) < self.generations.get(case.case_id, 0):
             return True
         rounds, failure = self.store.history(case, self.environment.environment_id)
         if failure is not None:
             return case.case_id in self.failed and not self._has_failed(case)
-        return rounds[-1].stopped_by == "round"
+        return not is_done(plan, rounds)
 
     def _has_failed(self, case: Case) -> bool:
         """Whether a case to retry has failed again, after the failure for which it is retried."""

@@ -16,7 +16,7 @@ from bench.devices import DEVICES
 from bench.errors import UsageError
 from bench.harness import grid, networks, remeasure
 from bench.harness.networks import TUNED
-from bench.models import user, zoo
+from bench.models import forms, user, zoo
 from bench.records import Case, Chip, Source
 from bench.storage import files
 
@@ -84,11 +84,13 @@ def sources_of(cases: Sequence[Case], chip: Chip, station: Station) -> dict[str,
             raise UsageError(
                 f"{case.name} is a case of {case.device}, not of {chip.device}", UPDATE
             )
+        if not forms.has(forms.FORMS, case.form):  # a form is part of a name, which may be a path
+            raise UsageError(f"no form is called {case.form!r}", UPDATE)
     grid.check_settings(
         {key: dict.fromkeys(getattr(case, key) for case in cases) for key in grid.CHECKS}, chip
     )
     own = [case for case in cases if not _is_of_timm(case.model)]
-    check_files([case.model for case in own], None, station)
+    check_files([case.name for case in own], None, station)
     known = DEVICES[chip.device].own_models
     found = {case.name: case for case in own if case.model not in known}
     plain = [name for name, case in found.items() if case.model in zoo.ZOO]

@@ -59,12 +59,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def within(self, scenario: Scenario) -> Plan:
         """Return the plan of a case in `scenario`, of which the chip is not observed besides.
 
-        A start of a process is one sample. At a fixed rate, a round is PACED times as long, since
-        each sample takes 1 / rate; a sustained round has a block for each tenth of its time.
+        No call counts as slow but one of a pipeline. A start of a process is one sample. At a fixed
+        rate, a round is PACED times as long, since each sample takes 1 / rate; a sustained round
+        has a block for each tenth of its time.
         """
         if scenario.kind == scenarios.TIGHT:
             return self
         changes: dict[str, float] = {"observe_s": 0.0}
+        if scenario.kind != scenarios.PIPELINE:
+            changes["slow_s"] = NEVER_SLOW_S
         if scenario.kind == scenarios.COLD:
             changes |= {"timed_s": 0.0, "block_s": 0.0, "min_samples": 1}
         if scenario.kind == scenarios.PACE:
@@ -128,6 +131,7 @@ PRESETS = {
 }
 
 
+NEVER_SLOW_S = 1e9
 PACED = 10  # times as many seconds of a round, and of a block, as in a tight loop
 TENTHS = 10  # blocks of a sustained round
 

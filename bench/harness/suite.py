@@ -42,7 +42,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     number of rounds of the preset. With `profile`, the cases at batch 1 are also profiled after the
     measurement. The fake device sleeps `pace_s` seconds in each block. `input` gives channels,
     height and width of an image, instead of `resolution`. Without `batch`, an inference has
-    DEFAULT_BATCH and a training step TRAINING_BATCH; where no sample is one of a tight loop, the
+    DEFAULT_BATCH and a training step TRAINING_BATCH; with any scenario but the tight loop, the
     batch is 1.
     """
 
@@ -183,7 +183,7 @@ def _chosen(suite: Suite, overrides: Overrides) -> dict[str, Any]:
 def _usual_batch(chosen: Mapping[str, Any]) -> Sequence[int]:
     if set(chosen["workload"]) == {TRAIN}:
         return TRAINING_BATCH
-    return DEFAULT_BATCH if TIGHT in chosen["scenario"] else (1,)
+    return DEFAULT_BATCH if set(chosen["scenario"]) == {TIGHT} else (1,)
 
 
 def _check_usual(grid: Mapping[str, Sequence[str]]) -> None:

@@ -44,7 +44,8 @@ class Scenario(NamedTuple):
     @property
     def name(self) -> str:
         """The name that a case has: `rest-1s`, with no more digits than needed."""
-        return f"{self.kind}-{self.amount:.10g}{UNITS[self.kind]}" if self.amount else self.kind
+        amount = f"{self.amount:.6f}".rstrip("0").rstrip(".")
+        return f"{self.kind}-{amount}{UNITS[self.kind]}" if self.amount else self.kind
 
     @property
     def is_alone(self) -> bool:

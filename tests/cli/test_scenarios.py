@@ -50,6 +50,11 @@ def test_choose_takes_the_tight_loop_alone(bench, tmp_path):
         (("--scenario", "pace-0hz"), "invalid scenario 'pace-0hz'", "--scenario pace-15hz"),
         (("--pace", "fast"), "--pace 'fast' is not a rate", "--pace 15Hz"),
         (
+            ("--batch", "1..8", "--scenario", "rest-1s"),
+            "a curve of the throughput needs calls that follow one another",
+            "Leave out --scenario",
+        ),
+        (
             ("--scenario", "cold", "--workload", "train", "--batch", "4"),
             "training steps are measured one after another",
             "--scenario",

@@ -241,6 +241,14 @@ def test_a_scheduler_that_is_not_there_or_not_encrypted(fleet):
     assert "bench fleet certs nowhere" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "address", ["tls://", "tls://h", "tls://h:abc", "tls://h:99999", "tls://[::1:1", "tls://a..b:1"]
+)
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(dask.UsageError, match="is no address of a scheduler"):
+        dask.check_address(address)
+
+
 def test_a_worker_names_a_device_that_is_not_here(fleet):
     where = ("--scheduler", fleet.address, "--certs", "certs")
     done = fleet.run("worker", *where, "--devices", "orin")

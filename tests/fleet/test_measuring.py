@@ -167,6 +167,8 @@ def test_a_worker_keeps_what_it_measures_for_one_folder_of_a_client(worker):
         (Case("resnet50", "plain", device="cpu"), "is a case of cpu"),
         (Case("resnet50", "plain", device="fake", backend="no"), "backend 'no'"),
         (Case("os:system", "plain", device="fake"), "is code of a package"),
+        (Case("foo", "bar/evil.py:net", device="fake"), "no form is called 'bar/evil.py:net'"),
+        (Case("resnet50", "tuned:r.json", device="fake"), "no form is called 'tuned:r.json'"),
     ],
 )
 def test_what_is_no_case_here_is_refused_and_not_measured(worker, tmp_path, case, message):

@@ -6,9 +6,11 @@ from support.records import CASE, ENVIRONMENT, failure, measurement
 
 from bench.fleet.errand import Offered, to_json
 from bench.fleet.results import Results
+from bench.harness.plan import PRESETS
 from bench.records import Case
 from bench.storage import reader
 
+ONE, TWO = (PRESETS["quick"].exactly(count) for count in (1, 2))
 LAST = msgspec.structs.replace(measurement(CASE, 2), stopped_by="rounds")
 
 
@@ -37,7 +39,7 @@ def on_record(machine):
 def test_each_record_is_appended_once(results):
     machine = opened(results)
     take(results, ENVIRONMENT, measurement(CASE), LAST)
-    assert not machine.lacks(CASE)
+    assert not machine.lacks(CASE, TWO)
     take(results, LAST, measurement(CASE), ENVIRONMENT)
     take(results, msgspec.structs.replace(measurement(CASE), run_id="other"))
     assert on_record(machine) == [ENVIRONMENT, measurement(CASE), LAST]
@@ -74,22 +76,22 @@ def test_what_was_not_asked_for_is_not_taken(results, record):
 
 def test_a_case_lacks_rounds_until_its_last_one(results):
     machine = opened(results)
-    assert machine.lacks(CASE)
+    assert machine.lacks(CASE, TWO)
     take(results, measurement(CASE))
-    assert machine.lacks(CASE)
+    assert machine.lacks(CASE, TWO)
     take(results, LAST)
-    assert not machine.lacks(CASE)
+    assert not machine.lacks(CASE, TWO)
 
 
 def test_a_case_that_failed_is_done_unless_it_is_retried(results):
     machine = opened(results)
     take(results, failure(CASE))
-    assert not machine.lacks(CASE)
+    assert not machine.lacks(CASE, TWO)
     again = opened(results, retry_failed=True)
-    assert again.lacks(CASE)
+    assert again.lacks(CASE, TWO)
     assert again.retried([CASE]) == [CASE.case_id]
     take(results, msgspec.structs.replace(failure(CASE), run_id="other"))
-    assert not again.lacks(CASE)
+    assert not again.lacks(CASE, TWO)
     assert again.retried([CASE]) == []
 
 
@@ -98,6 +100,6 @@ def test_again_asks_for_the_next_generation(results):
     take(results, LAST)
     again = opened(results, again=True)
     assert again.generations == {CASE.case_id: 1}
-    assert again.lacks(CASE)
+    assert again.lacks(CASE, ONE)
     take(results, msgspec.structs.replace(LAST, generation=1))
-    assert not again.lacks(CASE)
+    assert not again.lacks(CASE, ONE)

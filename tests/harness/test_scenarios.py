@@ -8,7 +8,7 @@ from support.runs import PLAN, Listener, measure
 from torch import nn
 
 from bench.devices.fake import COLD_S, FIRST_CALL, scripted_latency
-from bench.harness.plan import PRESETS
+from bench.harness.plan import PRESETS, is_slow
 from bench.harness.protocol.messages import Raised
 from bench.harness.worker import scenarios
 from bench.harness.worker.scenarios import SIMULATED_S, Step
@@ -75,7 +75,12 @@ def test_a_network_that_never_keeps_up_drops_images_and_its_latency_stays_bounde
     _, block = paced(*[2.5] * 20)
     assert max(block.samples_s) < 2.5 + 1.0
     assert block.late == 20
-    assert block.dropped == pytest.approx(19 * 1.5, abs=1)
+    assert block.dropped == pytest.approx(20 * 1.5, abs=1)
+
+
+def test_images_that_come_during_the_last_call_are_dropped_but_for_the_newest():
+    _, block = paced(3.0, period_s=1 / 15)
+    assert (len(block.samples_s), block.late, block.dropped) == (1, 1, 44)
 
 
 def test_the_parts_of_a_pipeline_add_up():
@@ -171,6 +176,21 @@ def test_a_sustained_round_has_a_level_for_each_of_its_blocks(tmp_path):
         assert len(each.block_levels) == len(each.block_sizes)
         counters = [level.energy_j for level in each.block_levels]
         assert counters == sorted(counters)
+
+
+def test_sustained_cases_never_wait_for_each_other(tmp_path):
+    names = ("resnet50", "swin_t")
+    cases = [Case(n, "plain", device="fake", scenario="sustained-5s", batch=2) for n in names]
+    store, failures = measure(tmp_path, cases, PLAN, Listener())
+    assert failures == []
+    sittings = [{r.sitting for r in store.records if getattr(r, "case", None) == c} for c in cases]
+    assert not sittings[0] & sittings[1]
+
+
+def test_a_slow_start_is_one_sample_and_a_slow_network_is_sustained_all_the_same():
+    for name in ("cold", "sustained-600s", "rest-1s", "pace-15hz"):
+        assert not is_slow(PRESETS["paper"].within(of(name)), 128, 10.0)
+    assert is_slow(PRESETS["paper"].within(of("pipeline")), 128, 10.0)
 
 
 def test_scenarios_take_turns_with_the_tight_loop_but_a_start_does_not(tmp_path):

@@ -18,6 +18,7 @@ from bench.records.scenario import Scenario, of, parse
         ("Pace-15Hz", "pace-15hz"),
         ("pace-29.97hz", "pace-29.97hz"),
         ("pace-015.0hz", "pace-15hz"),
+        ("rest-0.00005s", "rest-0.00005s"),
         ("sustained-10m", "sustained-600s"),
         ("sustained-90s", "sustained-90s"),
     ],

@@ -20,10 +20,11 @@ from bench.harness.protocol.messages import (
 )
 from bench.harness.scheduler.child import ChildProcess
 from bench.records import Neighbour
-from bench.records.scenario import SUSTAINED, TIGHT
+from bench.records.scenario import PACE, SUSTAINED, TIGHT
 
 T = TypeVar("T")
 
+LEAST_PACED = 8  # answers of a block at a fixed rate: at its start, no image waits
 DEADLINE_FACTOR = 20.0  # a block may take this many times its expected duration
 
 
@@ -105,7 +106,8 @@ class CaseRound:
         """
         sample_s = self.case.when.span_s(self.iteration_s) * self.calls_per_sample
         room = MOST_SAMPLES - len(self.samples)
-        iterations = max(1, min(room, round(self.job.plan.block_s / sample_s)))
+        least = LEAST_PACED if self.case.when.kind == PACE else 1
+        iterations = max(least, min(room, round(self.job.plan.block_s / sample_s)))
         discard = 0 if self.is_slow() else 1
         asked_s = clocks.monotonic()
         self._child.ask(RunBlock(iterations, discard, self.calls_per_sample, wait))

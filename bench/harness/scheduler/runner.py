@@ -44,6 +44,7 @@ from bench.harness.scheduler.turns import take_turns
 from bench.harness.scheduler.watch import restless_on
 from bench.harness.stopping_rule import is_done, stopped_by
 from bench.records import Case, Environment, Failure, Measurement, Source, of_cases
+from bench.records.scenario import SUSTAINED
 from bench.storage.history import History, current_generation, of_generation
 from bench.storage.results import Store, UnreadableRecordError
 from bench.text import without_paths
@@ -154,11 +155,11 @@ class Scheduler:
     def _run_round(self, cases: list[Case]) -> None:
         """Measure each case in a process of its own; if memory is short, in several waves.
 
-        Each restless case has a wave of its own after the others.
+        Each restless or sustained case has a wave of its own after the others.
         """
         order = self._shuffled(cases)
-        waiting = [case for case in order if case.case_id not in self._restless]
-        alone = [case for case in order if case.case_id in self._restless]
+        alone = [case for case in order if self._is_alone(case)]
+        waiting = [case for case in order if case not in alone]
         foreign = self._driver.foreign_processes()
         began = time.monotonic()
         with self._driver.keep_ready(), Templates(cases) as templates:
@@ -173,6 +174,10 @@ class Scheduler:
             for case in alone:
                 children = self._start_children(templates, [case])
                 self._measure_wave(children, share_s, foreign, [])
+
+    def _is_alone(self, case: Case) -> bool:
+        """Whether the case takes turns with no other: it is restless, or never pauses."""
+        return case.case_id in self._restless or case.when.kind == SUSTAINED
 
     def _measure_wave(
         self,

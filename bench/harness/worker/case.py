@@ -35,14 +35,22 @@ from bench.harness.protocol.messages import (
     Refused,
 )
 from bench.harness.worker import cold
-from bench.harness.worker.blocks import ServedBlocks, serve_blocks
+from bench.harness.worker.blocks import serve_blocks
 from bench.harness.worker.errors import kind_of, message_of
 from bench.harness.worker.scenarios import SimulatedPipeline, block_of, run_all
 from bench.harness.worker.telemetry import observe
-from bench.harness.worker.timing import Prepared, StageClock, WarmUp, fastest_call, warm_up
+from bench.harness.worker.timing import (
+    Prepared,
+    StageClock,
+    WarmUp,
+    fastest_call,
+    timed_call,
+    warm_up,
+)
 from bench.records import Check, Cost, Stage
 from bench.records.scenario import COLD, PIPELINE
 
+PIPELINE_CALLS = 3  # before the first block
 ITERATION_ESTIMATE_CALLS = 5  # the median of the last warm-up calls is the expected time
 
 
@@ -107,9 +115,21 @@ class _Work(NamedTuple):
         self.clock.current = "timed"  # the wait for the first turn belongs to this stage
         self.channel.send(Entered("timed"))
         durations_s = warmed.durations_s or [first_s]
-        fastest_s = fastest_call(prepared.call, self.session.now, durations_s)
-        self.channel.send(Ready(_iteration_s(warmed, first_s), memory.largest, fastest_s))
-        served = self._serve(prepared)
+        scenario = self.job.case.when
+        pipeline = prepared.pipeline() if scenario.kind == PIPELINE else None
+        call = run_all(pipeline.steps) if pipeline else prepared.call
+        iteration_s = _iteration_s(warmed, first_s)
+        if pipeline:
+            durations_s = [timed_call(call, self.session.now) for _ in range(PIPELINE_CALLS)]
+            iteration_s = durations_s[-1]
+        fastest_s = fastest_call(call, self.session.now, durations_s)
+        self.channel.send(Ready(iteration_s, memory.largest, fastest_s))
+        timed = block_of(scenario, call, self.session, pipeline.steps if pipeline else ())
+        rest = (self.channel, self.job, self.session, self.clock, self.kernels)
+        served = serve_blocks(*rest, call, timed)
+        if pipeline:
+            pipeline.close()
+            served = served._replace(output=prepared.call())  # for the images that it had before
         conditions = without_pauses(
             conditions_over(served.readings, idles=self.idles), served.paused_s
         )
@@ -138,19 +158,6 @@ class _Work(NamedTuple):
             )
         )
         self._observe_on_request(prepared.call)
-
-    def _serve(self, prepared: Prepared) -> ServedBlocks:
-        """Time blocks as the scenario of the case asks for."""
-        scenario = self.job.case.when
-        pipeline = prepared.pipeline() if scenario.kind == PIPELINE else None
-        call = run_all(pipeline.steps) if pipeline else prepared.call
-        timed = block_of(scenario, call, self.session, pipeline.steps if pipeline else ())
-        rest = (self.channel, self.job, self.session, self.clock, self.kernels)
-        served = serve_blocks(*rest, call, timed)
-        if pipeline is None:
-            return served
-        pipeline.close()
-        return served._replace(output=prepared.call())  # for the images that it had before
 
     def _prepare(self) -> Prepared:
         """Return the network of the case, or the scripted stand-in of a simulated device."""

@@ -101,7 +101,8 @@ def _real(job: Job, driver: Driver, clock: StageClock, stack: contextlib.ExitSta
     before, start_s, parts = host.sense(), clocks.monotonic(), _Parts()
     with clock.stage("start"):
         with parts.part(IMPORT):
-            driver.preload()
+            if not backend.exporters:
+                _import()
             backend.preload()
         with parts.part(DEVICE):
             session = stack.enter_context(driver.session(case))
@@ -116,6 +117,14 @@ def _real(job: Job, driver: Driver, clock: StageClock, stack: contextlib.ExitSta
     with clock.stage("check"):
         facts = network.inspect(output)
     return Start(session, parts.seconds, facts, (before, after), start_s)
+
+
+def _import() -> None:
+    """Import what a program with a network of timm imports, and no more."""
+    import torch  # noqa: F401
+
+    with contextlib.suppress(Exception):  # a network that needs timm says so when it is built
+        import timm  # noqa: F401
 
 
 class _Parts:

@@ -55,16 +55,18 @@ def block_of(
 
     `steps` are those of the pipeline, () in other scenarios.
     """
-    rest = sleep_exactly if session.script is None else session.script.rest
+    script = session.script
     if steps:
         return lambda iterations, _: pipeline_block(steps, session.now, iterations)
     if scenario.kind == REST:
+        rest = script.rest if script else time.sleep
         return lambda iterations, _: rested_block(
             call, session.now, iterations, rest, scenario.amount
         )
     if scenario.kind == PACE:
+        wait = script.rest if script else sleep_exactly
         return lambda iterations, _: paced_block(
-            call, session.now, iterations, rest, 1 / scenario.amount
+            call, session.now, iterations, wait, 1 / scenario.amount
         )
     return lambda iterations, group: timed_block(in_groups(call, group), session.now, iterations)
 
@@ -112,6 +114,8 @@ def paced_block(
             output = call()
             samples.append(now() - due)
             place += 1
+        # Of the images that are there at the end, the newest would be next
+        dropped += max(int((now() - began) / period_s) - place, 0)
     check_clock(samples)
     late = sum(each > period_s for each in samples)
     return Timed(start, samples, output, paused_s, late=late, dropped=dropped)
