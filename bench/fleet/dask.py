@@ -17,7 +17,7 @@ from bench.fleet.extra import VERSION, install_first
 PORT = 8786
 SCHEME = "tls://"
 PREFIX = "bench:"
-CONNECT_S = 10.0
+CONNECT_S = 30.0
 NO_PAGES = "127.0.0.1:0"  # Dask always serves HTTP, which has no certificates: here, no pages
 SETTINGS = {
     # The client gives a lost task again, with the records that it has by then.
