@@ -65,9 +65,7 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def throughput(self) -> float | None:
         """Images per second: batch / latency; None where calls do not follow one another."""
-        if self.summary is None or not self.case.when.has_throughput:
-            return None
-        return self.case.batch / self.summary.latency
+        return self.case.throughput(self.summary.latency) if self.summary else None
 
     @property
     def kinds(self) -> list[Kind]:

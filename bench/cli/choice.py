@@ -92,8 +92,8 @@ def overrides_of(options: Options, suite: suites.Suite) -> suites.Overrides:
         check_positive("threads", options.threads)
     return suites.Overrides(
         models=tuple(map(by_title, words(options.models) or suite.models)),
-        batch=numbers("batch", options.batch),
-        resolution=numbers("resolution", options.resolution),
+        batch=_numbers("batch", options.batch),
+        resolution=_numbers("resolution", options.resolution),
         input=options.input,
         backend=words(options.backend),
         precision=words(options.precision),
@@ -137,7 +137,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
     return found
 
 
-def numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
     """Parse `1,128`. Raises UsageError for a part that is not a positive whole number."""
     parts = words(text)
     if parts is None:

@@ -21,6 +21,8 @@ from bench.cli.messages import case_line, failure_line
 from bench.cli.options import Options, as_folder, patience_option, seconds_of, with_options
 from bench.devices import driver_name
 from bench.errors import BAD_INPUT, CASE_FAILED, INTERRUPTED, InterruptedRunError, UsageError
+from bench.fleet.certificates import DAYS
+from bench.fleet.extra import PORT
 from bench.harness import suite as suites
 from bench.harness.grid import check_at_most, check_positive
 from bench.models import labels
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from bench.fleet.errand import Refused
     from bench.fleet.results import Results
 
-PORT, LAST_PORT = 8786, 65535
+LAST_PORT = 65535
 SHA256 = re.compile("[0-9a-f]{64}")
 fleet = typer.Typer(help="Measure on many machines at once.", no_args_is_help=True)
 
@@ -50,7 +52,7 @@ scheduler_option = typer.Option(
 @fleet.command()
 def certs(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", parser=as_folder)],
-    days: Annotated[int, typer.Option(metavar="N", help="How long they are valid.")] = 365,
+    days: Annotated[int, typer.Option(metavar="N", help="How long they are valid.")] = DAYS,
 ) -> None:
     """Make certificates: an authority, and a key pair for scheduler, workers and clients."""
     from bench.fleet import certificates

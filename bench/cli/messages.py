@@ -24,9 +24,10 @@ def number_cells(case: Case, summary: Summary | None) -> tuple[str, str, str]:
     """
     if summary is None:
         return ("", "", "")
+    speed = case.throughput(summary.latency)
     return (
         significant(summary.latency * 1e3),
-        significant(case.batch / summary.latency) if case.when.has_throughput else "",
+        "" if speed is None else significant(speed),
         str(summary.samples),
     )
 

@@ -92,9 +92,7 @@ def _to_builtins(case: Case, known: History, verdict: Verdict | None) -> dict[st
         "median_s": estimate.median if estimate else None,
         "mean_s": estimate.mean if estimate else None,
         "std_s": estimate.std if estimate and not math.isnan(estimate.std) else None,
-        "throughput_img_s": case.batch / estimate.latency
-        if estimate and case.when.has_throughput
-        else None,
+        "throughput_img_s": case.throughput(estimate.latency) if estimate else None,
         "samples": estimate.samples if estimate else 0,
         **gpu_metrics(rounds)._asdict(),
         "verdict": verdict.level if verdict else None,

@@ -165,14 +165,21 @@ class CpuSession:
         return Memory(max(peak - self._resident_at_open, 0) if peak else None)
 
 
-def import_torch() -> None:
-    """Import torch, timm, and the modules that torch imports at its first use, before a fork.
+def import_packages() -> None:
+    """Import torch and timm, as a program with a network of timm does, and no more.
 
     timm needs torchvision. Where either is missing or built for another torch, a network that needs
     timm says so when it is built.
     """
-    import torch
+    import torch  # noqa: F401
 
     with contextlib.suppress(Exception):
         import timm  # noqa: F401
+
+
+def import_torch() -> None:
+    """Import both, and the modules that torch imports at its first use, before a fork."""
+    import_packages()
+    import torch
+
     torch.nn.Conv2d(3, 3, 1, device="meta")(torch.empty(1, 3, 1, 1, device="meta"))

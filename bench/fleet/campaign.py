@@ -2,7 +2,7 @@
 
     until each machine has all its cases:                         measure
         connect to the scheduler                                  connected
-        ask a worker of each kind which cases it has              Campaign.start
+        ask a worker of each kind which cases it has              Campaign.work
         give each group of cases to a worker of its kind          _give
         append each record to the store as it comes               Results.take
         give the group again if its worker was lost               _ended

@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 from bench.errors import UnavailableError, UsageError
 from bench.fleet.certificates import checked
-from bench.fleet.extra import VERSION, install_first
+from bench.fleet.extra import PORT, VERSION, install_first
 
-PORT = 8786
 SCHEME = "tls://"
 PREFIX = "bench:"
 CONNECT_S = 30.0

@@ -6,6 +6,7 @@ from bench.devices.installation import pip_install
 from bench.errors import UnavailableError
 
 VERSION = "2026.8.0"  # of distributed, as in pyproject.toml: others do not understand each other
+PORT = 8786  # of a scheduler
 
 
 def install_first() -> UnavailableError:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from bench.errors import starting
+from bench.fleet.errand import to_json
 from bench.fleet.validation import Station
 from bench.process import command_for_module
 
@@ -87,7 +88,7 @@ class Measurer:
     def _started(self) -> subprocess.Popen[bytes]:
         with starting("a measuring process"):
             return subprocess.Popen(
-                command_for_module(PROGRAM, self._station.to_json()),
+                command_for_module(PROGRAM, to_json(self._station)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C reaches the worker only, which ends the process

@@ -34,10 +34,6 @@ class Station(msgspec.Struct, frozen=True):
     store: str
     allowed: list[str] = []
 
-    def to_json(self) -> str:
-        """Return the station as JSON, for a process of the worker."""
-        return msgspec.json.encode(self).decode()
-
 
 def folder_of(campaign: str, station: Station) -> Path:
     """Return the folder of what is measured for one folder of a client. Raises UsageError."""

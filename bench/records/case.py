@@ -77,6 +77,10 @@ class Case(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
         """When the network is called, and what a sample counts."""
         return scenarios.of(self.scenario)
 
+    def throughput(self, latency_s: float) -> float | None:
+        """Images per second: batch / latency; None where calls do not follow one another."""
+        return self.batch / latency_s if self.when.has_throughput else None
+
     @property
     def is_tight(self) -> bool:
         """Whether a sample is one of many inferences, one after another: the usual latency."""

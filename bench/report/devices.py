@@ -49,9 +49,14 @@ class DeviceResults(msgspec.Struct, frozen=True):
     evaluations: Evaluations = Evaluations([], [])
 
     @property
+    def usual(self) -> list[Row]:
+        """The rows of inferences in a tight loop, then those of training steps."""
+        return [*self.rows, *self.training]
+
+    @property
     def every(self) -> list[Row]:
         """The rows of inferences, of training steps, then those in other scenarios."""
-        return [*self.rows, *self.training, *self.in_use]
+        return [*self.usual, *self.in_use]
 
     @property
     def kind(self) -> str:

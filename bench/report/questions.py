@@ -53,7 +53,7 @@ def _of_tables(device: DeviceResults) -> Iterator[Asked]:
 
 def _of_results(device: DeviceResults) -> Iterator[Asked]:
     """Neighbours by latency among all rows of one setting."""
-    yield from _neighbours([*device.rows, *device.training], "results.md")
+    yield from _neighbours(device.usual, "results.md")
 
 
 def _neighbours(rows: Sequence[Row], table: str) -> Iterator[Asked]:
@@ -65,7 +65,7 @@ def _neighbours(rows: Sequence[Row], table: str) -> Iterator[Asked]:
 
 def _of_forms(device: DeviceResults) -> Iterator[Asked]:
     """All pairs of forms of one network."""
-    for several in _by_setting([*device.rows, *device.training]):
+    for several in _by_setting(device.usual):
         for base, candidate in itertools.combinations(several, 2):
             if base.case.model == candidate.case.model:
                 yield base.case, candidate.case, f"forms of {naming.without_hash(base.case.model)}"
@@ -74,7 +74,7 @@ def _of_forms(device: DeviceResults) -> Iterator[Asked]:
 def _of_backends(device: DeviceResults) -> Iterator[Asked]:
     """Neighbours by latency among the backends of one network, as `runtimes.md` shows them."""
     found: dict[tuple[object, ...], list[Row]] = {}
-    for row in (*device.rows, *device.training):
+    for row in device.usual:
         if row.summary:
             of_network = (row.case.model, row.case.form, row.case.threads, *row.case.ranked_with)
             found.setdefault(of_network, []).append(row)

@@ -91,9 +91,8 @@ def _work_s(plan: Plan, case: Case, iteration_s: float) -> float:
     if case.when.kind == COLD:
         return iteration_s
     span_s = case.when.span_s(iteration_s)
-    work = work_s(plan, case.batch, iteration_s, kinds_of_block(case))
     if span_s == iteration_s:
-        return work
+        return work_s(plan, case.batch, iteration_s, kinds_of_block(case))
     return warm_up_s(plan, case.batch, iteration_s) + max(plan.timed_s, plan.min_samples * span_s)
 
 

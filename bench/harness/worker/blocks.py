@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from msgspec import structs
-
 from bench.devices import Session, clocks
 from bench.devices.kernels import Calibration, Kernels, calibrate
 from bench.harness.protocol.channel import Channel
@@ -93,10 +91,9 @@ def serve_blocks(
         counted_s = session.now() - asked_s if session.script is None else None
         if session.script is not None:
             session.script.pause(job.plan.pace_s)
-        made = Block(block.start_s, samples_s, *calibration, *queued, counted_s, rested_s)
-        parts_s = {name: list(part) for name, part in block.parts_s.items()}
-        made = structs.replace(made, parts_s=parts_s, late=block.late, dropped=block.dropped)
-        channel.send(structs.replace(made, level=_level(job, session, after)))
+        found = (dict(block.parts_s), block.late, block.dropped, _level(job, session, after))
+        timed_s = (block.start_s, samples_s, *calibration, *queued, counted_s, rested_s)
+        channel.send(Block(*timed_s, *found))
         del block
     typical_s = statistics.median(medians) if medians else 0.0
     return ServedBlocks(discarded, readings, jumps, output, typical_s, paused_s)

@@ -15,6 +15,7 @@ from msgspec import structs
 from bench.analysis.conditions import conditions_over
 from bench.backends import BACKENDS
 from bench.devices import Driver, Session, clocks
+from bench.devices.cpu import import_packages
 from bench.devices.host import Host
 from bench.devices.kernels import calibrate
 from bench.harness.protocol.channel import Channel
@@ -46,7 +47,7 @@ class Start(NamedTuple):
 def serve(channel: Channel, job: Job, driver: Driver, clock: StageClock) -> None:
     """Start once, then send the sample in the first block, and Finished after it."""
     with contextlib.ExitStack() as stack:
-        start = _real(job, driver, clock, stack) if driver.runs_torch else _scripted(job, driver)
+        start = (_real if driver.runs_torch else _scripted)(job, driver, clock, stack)
         session, total_s = start.session, sum(start.parts_s.values())
         kernels = session.kernels()
         calibrate(kernels, session.now)  # the kernels' own warm-up
@@ -75,9 +76,9 @@ def serve(channel: Channel, job: Job, driver: Driver, clock: StageClock) -> None
         )
 
 
-def _scripted(job: Job, driver: Driver) -> Start:
+def _scripted(job: Job, driver: Driver, _: StageClock, stack: contextlib.ExitStack) -> Start:
     """Return the start that the script of a simulated device tells."""
-    session = driver.session(job.case).__enter__()  # a simulated session holds nothing
+    session = stack.enter_context(driver.session(job.case))
     assert session.script is not None
     before = session.sense()
     parts_s = dict(session.script.cold_start(job.case, job.round))
@@ -102,7 +103,7 @@ def _real(job: Job, driver: Driver, clock: StageClock, stack: contextlib.ExitSta
     with clock.stage("start"):
         with parts.part(IMPORT):
             if not backend.exporters:
-                _import()
+                import_packages()
             backend.preload()
         with parts.part(DEVICE):
             session = stack.enter_context(driver.session(case))
@@ -117,14 +118,6 @@ def _real(job: Job, driver: Driver, clock: StageClock, stack: contextlib.ExitSta
     with clock.stage("check"):
         facts = network.inspect(output)
     return Start(session, parts.seconds, facts, (before, after), start_s)
-
-
-def _import() -> None:
-    """Import what a program with a network of timm imports, and no more."""
-    import torch  # noqa: F401
-
-    with contextlib.suppress(Exception):  # a network that needs timm says so when it is built
-        import timm  # noqa: F401
 
 
 class _Parts:

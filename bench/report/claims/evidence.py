@@ -126,10 +126,9 @@ class Evidence(NamedTuple):
     def of(cls, device: DeviceResults) -> Evidence:
         """The evidence in the records of `device`."""
         setting = setting_of(device)
-        rows = [*device.rows, *device.training]
         known = [(each.rounds[0].case, each) for each in device.profiles if each.rounds]
         return cls(
-            {_place(row.case): row for row in rows if setting_of_case(row.case) == setting},
+            {_place(row.case): row for row in device.usual if setting_of_case(row.case) == setting},
             {_place(case): each for case, each in known if setting_of_case(case) == setting},
         )
 
