@@ -13,6 +13,7 @@ NOT_AVAILABLE = 3
 NOT_JUDGED = 4  # what was asked could not be judged
 INTERRUPTED = 130
 CLOSED_PIPE = 141  # as of a process that SIGPIPE ends
+MAX_SIZE = 100_000  # of whole numbers: batch, resolution, threads, days
 NO_ROOM = {errno.EAGAIN, errno.ENOMEM}  # the limit on processes, or no memory
 NO_THREAD = "can't start new thread"  # only its text tells this RuntimeError of Python from others
 MORE_PROCESSES = (
@@ -113,3 +114,15 @@ def unknown(
     else:
         hint = ""
     return UsageError(f"unknown {kind} {name!r}", f"{hint} {remedy}".strip())
+
+
+def check_at_most(what: str, number: int, most: int) -> None:
+    """Raise UsageError unless 0 <= number <= most."""
+    if not 0 <= number <= most:
+        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 0 to {most}.")
+
+
+def check_positive(what: str, number: int) -> None:
+    """Raise UsageError unless 1 <= number <= MAX_SIZE."""
+    if not 1 <= number <= MAX_SIZE:
+        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")

@@ -17,6 +17,8 @@ from bench.analysis.stats import Estimate
 from bench.records import Case, Level, Measurement
 from bench.records.scenario import TIGHT
 
+TENTHS = 10
+
 
 class InUse(NamedTuple):
     """A row of a scenario, with the row of the tight loop of the same case, if there is one."""
@@ -47,7 +49,7 @@ class Orders(NamedTuple):
 
 
 class Course(NamedTuple):
-    """The first and the last tenth of sustained rounds: seconds of a call, and their ratio.
+    """The first and the last tenth of the time of sustained rounds: seconds of a call, their ratio.
 
     `ratio` is last / first, with the interval of at least three rounds. `first` and `last` are what
     the chip read at the end of either tenth of the first round, None where it read nothing.
@@ -118,13 +120,13 @@ def _finding(base: InUse, candidate: InUse, *, in_use: bool) -> str:
 
 def course(row: Row) -> Course | None:
     """Return the course of a sustained row; None if it has no round of several blocks."""
-    rounds = [(each, each.blocks) for each in row.rounds if len(each.blocks) > 1]
+    rounds = [each for each in row.rounds if len(each.block_sizes) > 1]
     if not rounds:
         return None
-    firsts = [statistics.median(blocks[0]) for _, blocks in rounds]
-    lasts = [statistics.median(blocks[-1]) for _, blocks in rounds]
+    firsts = [_first_tenth(each.samples_s) for each in rounds]
+    lasts = [_first_tenth(each.samples_s[::-1]) for each in rounds]
     logs = [math.log(last / first) for first, last in zip(firsts, lasts, strict=True)]
-    levels = rounds[0][0].block_levels
+    levels = rounds[0].block_levels
     return Course(
         statistics.geometric_mean(firsts),
         statistics.geometric_mean(lasts),
@@ -132,6 +134,15 @@ def course(row: Row) -> Course | None:
         levels[0] if levels else None,
         levels[-1] if levels else None,
         _energy_j(row),
+    )
+
+
+def _first_tenth(samples_s: Sequence[float]) -> float:
+    """The median of the calls that began in the first tenth of the time; they had no pauses."""
+    ends = itertools.accumulate(samples_s)
+    limit = sum(samples_s) / TENTHS
+    return statistics.median(
+        taken for taken, end in zip(samples_s, ends, strict=True) if end - taken < limit
     )
 
 

@@ -15,15 +15,14 @@ from rich.console import Console
 from bench import devices
 from bench.cli.console import say
 from bench.cli.options import Options
-from bench.errors import UsageError
+from bench.errors import UsageError, check_positive
 from bench.harness import suite as suites
-from bench.harness.grid import check_positive
 from bench.harness.networks import TUNED
 from bench.harness.scheduler import runner
 from bench.harness.scheduler.environment import describe
 from bench.models import labels, user
 from bench.models.naming import by_title, without_hash
-from bench.records import Case, Chip, Environment, Source
+from bench.records import Case, Chip, Environment, Source, scenario
 from bench.storage import lock
 from bench.storage.results import Store
 from bench.text import without_paths
@@ -103,6 +102,16 @@ def overrides_of(options: Options, suite: suites.Suite) -> suites.Overrides:
         scenario=words(options.scenario),
         weights=options.weights,
     )
+
+
+def paced(scenarios: str | None, pace: str | None) -> str | None:
+    """Return the scenarios with the one that --pace means. Raises UsageError for no rate."""
+    if pace is None:
+        return scenarios
+    known = scenario.parse(f"{scenario.PACE}-{pace.strip()}")
+    if known is None:
+        raise UsageError(f"--pace {pace!r} is not a rate", "For example: --pace 15Hz")
+    return ",".join(filter(None, [scenarios, known.name]))
 
 
 def _let_others_end(options: Options, driver: devices.Driver, chip: Chip, console: Console) -> None:

@@ -16,8 +16,7 @@ from bench.cli import completion
 from bench.cli.console import code_of_unreadable, complain, tell, tell_json
 from bench.cli.options import DEFAULT_OUT, as_folder, with_options
 from bench.devices import ALIASES
-from bench.errors import NOT_JUDGED, UsageError
-from bench.harness.grid import check_positive
+from bench.errors import NOT_JUDGED, UsageError, check_positive
 from bench.models import naming
 from bench.models.naming import without_hash
 from bench.paper.accuracy import IMAGENET

@@ -1,4 +1,7 @@
-"""Completions of the command line: what a shell offers after the Tab key. Imports no torch."""
+"""Completions of the command line: what a shell offers after the Tab key. Imports no torch.
+
+Each function imports what it names, since every command imports this module to declare its flags.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,8 @@ from pathlib import Path
 
 import typer
 
-from bench.devices import ALIASES, DEVICES
-from bench.devices.allocators import ALLOCATORS
-from bench.devices.huge_pages import HUGE_PAGES
-from bench.devices.precision import PRECISIONS
 from bench.errors import BenchError
 from bench.harness.plan import PRESETS
-from bench.models import forms, user, zoo
-from bench.paper import accuracy
 from bench.records.scenario import SCENARIOS
 from bench.records.workload import WORKLOADS
 
@@ -36,6 +33,9 @@ def last_of_list(names: Names) -> Callable[[str], list[str]]:
 
 def models(start: str) -> list[str]:
     """Return the names of models; after `model@` its forms, after `timm/` the models of timm."""
+    from bench.models import forms, user, zoo
+    from bench.paper import accuracy
+
     name, at, _ = start.partition("@")
     if at:
         known = zoo.ZOO[name].forms if name in zoo.ZOO else forms.FORMS
@@ -43,6 +43,13 @@ def models(start: str) -> list[str]:
     if start.startswith(zoo.TIMM_PREFIX):
         return [zoo.TIMM_PREFIX + each for each in accuracy.timm_names()]
     return [*zoo.ZOO, *user.entry_points(), zoo.TIMM_PREFIX]
+
+
+def suites() -> list[str]:
+    """Return the names of the suites that ship with `bench`."""
+    from bench.harness import suite
+
+    return suite.names()
 
 
 def backends(_: str) -> list[str]:
@@ -54,16 +61,22 @@ def backends(_: str) -> list[str]:
 
 def precisions(_: str) -> list[str]:
     """Return the names of the precisions."""
+    from bench.devices.precision import PRECISIONS
+
     return list(PRECISIONS)
 
 
 def allocators(_: str) -> list[str]:
     """Return the names of the allocators."""
+    from bench.devices.allocators import ALLOCATORS
+
     return list(ALLOCATORS)
 
 
 def huge_pages(_: str) -> list[str]:
     """Return the names of the settings of huge pages."""
+    from bench.devices.huge_pages import HUGE_PAGES
+
     return list(HUGE_PAGES)
 
 
@@ -79,6 +92,8 @@ def workloads(_: str) -> list[str]:
 
 def devices() -> list[str]:
     """Return the names of the devices, and their aliases."""
+    from bench.devices import ALIASES, DEVICES
+
     return [*DEVICES, *ALIASES]
 
 

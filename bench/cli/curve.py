@@ -10,8 +10,7 @@ import msgspec
 
 from bench.cli.console import say
 from bench.cli.sweep import Sweep
-from bench.errors import UsageError
-from bench.harness.grid import check_positive
+from bench.errors import UsageError, check_positive
 from bench.harness.scheduler import runner
 from bench.records import Case
 

@@ -35,8 +35,7 @@ from bench.cli.options import (
 )
 from bench.cli.sweep import Sweep, case_count, conclude, locked, start, sweep_of
 from bench.devices.precision import is_quantised
-from bench.errors import UsageError
-from bench.harness.grid import check_at_most
+from bench.errors import UsageError, check_at_most
 from bench.harness.images import provenance, sets
 from bench.harness.images.provenance import Provenance
 from bench.harness.images.sets import MOST_WORKERS

@@ -15,21 +15,40 @@ import typer
 from rich.console import Console
 
 from bench.cli import interrupts
-from bench.cli.choice import command, overrides_of, suite_of, words
+from bench.cli.choice import command, overrides_of, paced, suite_of, words
 from bench.cli.console import complain, progress_console, say, tell, tell_json
+from bench.cli.curve import span_of
 from bench.cli.messages import case_line, failure_line
-from bench.cli.options import Options, as_folder, patience_option, seconds_of, with_options
+from bench.cli.options import (
+    Options,
+    as_folder,
+    budget_option,
+    dry_run_option,
+    pace_option,
+    patience_option,
+    rounds_option,
+    seconds_of,
+    with_options,
+)
 from bench.devices import driver_name
-from bench.errors import BAD_INPUT, CASE_FAILED, INTERRUPTED, InterruptedRunError, UsageError
+from bench.errors import (
+    BAD_INPUT,
+    CASE_FAILED,
+    INTERRUPTED,
+    InterruptedRunError,
+    UsageError,
+    check_at_most,
+    check_positive,
+)
 from bench.fleet.certificates import DAYS
 from bench.fleet.extra import PORT
 from bench.harness import suite as suites
-from bench.harness.grid import check_at_most, check_positive
 from bench.models import labels
 from bench.records import Failure, Measurement, Record
 
 if TYPE_CHECKING:
     from bench.cli.outcome import Outcome
+    from bench.cli.sweep import Sweep
     from bench.fleet.campaign import Wanted
     from bench.fleet.errand import Refused
     from bench.fleet.results import Results
@@ -124,13 +143,11 @@ class FleetOptions(Options):
     device: Annotated[
         str, typer.Option("--devices", metavar="A,B", help="Measure on each of these devices.")
     ] = "cpu"
-    rounds: Annotated[
-        int | None, typer.Option(metavar="N", help="Measure each case in exactly N processes.")
-    ] = None
-    budget: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Seconds that a case may take.")
-    ] = None
+    rounds: Annotated[int | None, rounds_option] = None
+    budget: Annotated[float | None, budget_option] = None
     patience: Annotated[float, patience_option] = 0.0
+    pace: Annotated[str | None, pace_option] = None
+    dry_run: Annotated[bool, dry_run_option] = False
     away: Annotated[
         str,
         typer.Option(
@@ -143,6 +160,7 @@ class FleetOptions(Options):
 @with_options(FleetOptions)
 def run(options: FleetOptions) -> int:
     """Measure on all machines of a fleet that have the devices. The same command resumes."""
+    from bench.cli.outcome import outcome_of
     from bench.fleet import campaign, dask
     from bench.fleet.results import Results
 
@@ -158,7 +176,11 @@ def run(options: FleetOptions) -> int:
             refused = campaign.measure(options.scheduler, options.certs, wanted, results, line)
         except KeyboardInterrupt:
             raise InterruptedRunError(options.out, saved=results.has_grown) from None
-        outcomes = _outcomes(results, wanted, console)
+        sweeps = _sweeps(options, results, wanted, console)
+        if options.dry_run:
+            _foretell(sweeps, wanted, console, as_json=options.as_json)
+            return _told(refused)
+        outcomes = {name: outcome_of(sweep) for name, sweep in sweeps.items()}
     return _concluded(options, outcomes, refused, results, console)
 
 
@@ -169,6 +191,12 @@ def _wanted(options: FleetOptions) -> Wanted:
     names = tuple(dict.fromkeys(words(options.device) or ()))
     for name in names:
         driver_name(name)
+    if span_of(options.batch):
+        raise UsageError(
+            f"--batch {options.batch}: a fleet measures the batch sizes that you name",
+            "Name them: --batch 1,2,4,8; or use `bench run` on each machine.",
+        )
+    options = dataclasses.replace(options, scenario=paced(options.scenario, options.pace))
     suite = suite_of(options)
     overrides = overrides_of(options, suite)
     return Wanted(
@@ -185,6 +213,7 @@ def _wanted(options: FleetOptions) -> Wanted:
         retry_failed=options.retry_failed,
         again=options.again,
         away_s=seconds_of(options.away, "--away"),
+        dry_run=options.dry_run,
     )
 
 
@@ -204,20 +233,40 @@ def _came(console: Console, record: Record, rounds: Sequence[Measurement]) -> No
         say(console, f"{record.case.device}: {case_line(record.case, summary, state)}")
 
 
-def _outcomes(results: Results, wanted: Wanted, console: Console) -> dict[str, Outcome]:
-    """Return what the stores hold of each kind of machine, by its chip and environment."""
+def _sweeps(
+    options: FleetOptions, results: Results, wanted: Wanted, console: Console
+) -> dict[str, Sweep]:
+    """Return the cases and the store of each kind of machine, by its chip and environment."""
     from bench.cli.choice import Choice
-    from bench.cli.outcome import outcome_of
     from bench.cli.sweep import Sweep
     from bench.devices import DEVICES
+    from bench.storage.results import Store
 
     found = {}
-    for here, machine in results.machines.items():
-        chip = machine.environment.chip
-        choice = Choice(wanted.suite, DEVICES[chip.device], machine.environment, machine.cases, {})
-        sweep = Sweep(choice, machine.store, console, wanted.retry_failed)
-        found[f"{chip.name} ({here})"] = outcome_of(sweep)
+    for here, offered in results.offered.items():
+        chip, machine = offered.environment.chip, results.machines.get(here)
+        cases = [case for group in offered.groups for case in group]
+        choice = Choice(wanted.suite, DEVICES[chip.device], offered.environment, cases, {})
+        store = machine.store if machine else Store(options.out / chip.slug)
+        sweep = Sweep(choice, store, console, wanted.retry_failed, wanted.again)
+        found[f"{chip.name} ({here})"] = sweep
     return found
+
+
+def _foretell(
+    sweeps: Mapping[str, Sweep], wanted: Wanted, console: Console, *, as_json: bool
+) -> None:
+    """Print the cases of each kind of machine, and the time that one such machine would take."""
+    from bench.cli import forecast
+
+    seconds = {name: forecast.remaining(sweep, wanted.plan) for name, sweep in sweeps.items()}
+    if as_json:
+        tell_json({name: forecast.to_builtins(each, {}) for name, each in seconds.items()})
+        return
+    for name, sweep in sweeps.items():
+        say(console, name, style="bold")
+        forecast.show(sweep, seconds[name], {})
+        say(console, f"{forecast.total(seconds[name])} on one such machine; nothing was measured")
 
 
 def _concluded(
@@ -239,12 +288,18 @@ def _concluded(
         complain(f"warning: {warning}")
     if results.unread:
         complain("Install the newest bench here, and run the same command again.")
-    for name, each in refused.items():
-        complain(f"error: {name}: {each.message}")
-        complain(each.remedy)
+    refusal = _told(refused)
     say(console, f"results: {options.out}")
     say(console, f"next:    bench report {shlex.quote(str(options.out))}")
     if options.as_json:
         tell_json({name: outcome.to_builtins() for name, outcome in outcomes.items()})
-    codes = [each.exit_code for each in refused.values()]
-    return max([*codes, BAD_INPUT if results.unread else 0]) or (CASE_FAILED if failures else 0)
+    unread = BAD_INPUT if results.unread else 0
+    return max(refusal, unread) or (CASE_FAILED if failures else 0)
+
+
+def _told(refused: Mapping[str, Refused]) -> int:
+    """Print why workers refused, and return the exit code: 0 where none did."""
+    for name, each in refused.items():
+        complain(f"error: {name}: {each.message}")
+        complain(each.remedy)
+    return max((each.exit_code for each in refused.values()), default=0)

@@ -39,34 +39,59 @@ def forecast(sweep: Sweep, plan: Plan, *, as_json: bool) -> int:
     why; the exit code is then CASE_FAILED, otherwise 0. JSON gives the time in seconds, as
     `about_s`, and the reason as `failure`, or null.
     """
-    records, here = sweep.store.records, sweep.environment.environment_id
-    histories = {case: history(records, case, here) for case in sweep.cases}
-    progress = progress_of(sweep, plan, histories)
-    seconds = {
-        case: estimate.remaining_s(plan, {case: progress[case]}) if case in progress else 0.0
-        for case in sweep.cases
-    }
-    choice = sweep.choice
-    reasons = trial.failing(list(progress), choice.sources, choice.built)
+    seconds, choice = remaining(sweep, plan), sweep.choice
+    todo = [case for case, about_s in seconds.items() if about_s is not None]
+    reasons = trial.failing(todo, choice.sources, choice.built)
     exit_code = CASE_FAILED if reasons else 0
     if as_json:
-        tell_json([_to_builtins(case, s, reasons.get(case)) for case, s in seconds.items()])
+        tell_json(to_builtins(seconds, reasons))
         return exit_code
-    times = {case: "fails" if case in reasons else duration(seconds[case]) for case in progress}
-    shown = [times.get(case, "on record") for case in sweep.cases]
-    say_table(sweep.console, table_of(sweep.cases, shown))
-    environments = [record for record in records if isinstance(record, Environment)]
+    show(sweep, seconds, reasons)
+    environments = [each for each in sweep.store.records if isinstance(each, Environment)]
     if change := version_change(environments, sweep.environment):
         say(sweep.console, change)
-    total = duration(sum(seconds.values()))
-    say(sweep.console, f"{case_count(sweep.cases)}, about {total} in total; nothing was measured")
+    say(sweep.console, f"{total(seconds)} in total; nothing was measured")
     for case, reason in reasons.items():
         say(sweep.console, f"{selector(case)} cannot be built: {' '.join(reason.split())}")
     return exit_code
 
 
-def _to_builtins(case: Case, about_s: float, failure: str | None) -> dict[str, object]:
-    return {"case": msgspec.to_builtins(case), "about_s": about_s, "failure": failure}
+Seconds = Mapping[Case, "float | None"]
+
+
+def remaining(sweep: Sweep, plan: Plan) -> dict[Case, float | None]:
+    """Return the seconds that each case would still take, None for one that is on record."""
+    records, here = sweep.store.records, sweep.environment.environment_id
+    histories = {case: history(records, case, here) for case in sweep.cases}
+    progress = progress_of(sweep, plan, histories)
+    return {
+        case: estimate.remaining_s(plan, {case: progress[case]}) if case in progress else None
+        for case in sweep.cases
+    }
+
+
+def show(sweep: Sweep, seconds: Seconds, reasons: Mapping[Case, str]) -> None:
+    """Print the table of the cases, with the time of each."""
+    times = ["on record" if each is None else duration(each) for each in seconds.values()]
+    shown = ["fails" if c in reasons else t for c, t in zip(seconds, times, strict=True)]
+    say_table(sweep.console, table_of(list(seconds), shown))
+
+
+def total(seconds: Seconds) -> str:
+    """Return `14 cases, about 12 min`."""
+    return f"{case_count(list(seconds))}, about {duration(sum(filter(None, seconds.values())))}"
+
+
+def to_builtins(seconds: Seconds, reasons: Mapping[Case, str]) -> list[dict[str, object]]:
+    """Return the cases, their seconds and why they cannot be built, for JSON."""
+    return [
+        {
+            "case": msgspec.to_builtins(case),
+            "about_s": about_s or 0.0,
+            "failure": reasons.get(case),
+        }
+        for case, about_s in seconds.items()
+    ]
 
 
 def table_of(cases: Sequence[Case], times: Sequence[str]) -> Table:

@@ -14,7 +14,6 @@ import typer
 
 from bench.cli import completion
 from bench.errors import UsageError
-from bench.harness import suite as suites
 from bench.harness.plan import PRESETS
 
 OptionsT = TypeVar("OptionsT")
@@ -109,6 +108,18 @@ patience_option = typer.Option(
     help="Before each block, wait until other programs are quiet, for at most this share of the "
     "run: 0.25. A round that they spoil all the same is set apart and repeated once.",
 )
+rounds_option = typer.Option(
+    metavar="N", help="Measure each case in exactly N processes, whatever the preset."
+)
+budget_option = typer.Option(
+    metavar="SECONDS", help="Start no round that would make a case take longer than this."
+)
+pace_option = typer.Option(
+    metavar="RATE", help="Calls at a fixed rate: 15Hz is short for --scenario pace-15hz."
+)
+dry_run_option = typer.Option(
+    "--dry-run", help="List the cases and the time they would take; measure nothing."
+)
 batch_option = typer.Option(metavar="N", help="Images per call.")
 resolution_option = typer.Option(
     metavar="N", help="Height and width of an image in pixels.  [default: 224]"
@@ -152,7 +163,7 @@ class Options:
             metavar="NAME|PATH",
             help="A grid of cases: a name from `bench list suites`, or your own TOML file. "
             "Other flags override it.",
-            autocompletion=suites.names,
+            autocompletion=completion.suites,
         ),
     ] = None
     device: Annotated[str, device_option] = "cpu"

@@ -6,15 +6,21 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from bench.analysis.profile.recorded import ProfileHistory
-from bench.cli.choice import choose
+from bench.cli.choice import choose, paced
 from bench.cli.console import progress_console, tell_json
 from bench.cli.curve import doubled, measure_curve, span_of, tell_curves
 from bench.cli.forecast import forecast
 from bench.cli.measure import measure
-from bench.cli.options import Options, patience_option, with_options
+from bench.cli.options import (
+    Options,
+    budget_option,
+    dry_run_option,
+    pace_option,
+    patience_option,
+    rounds_option,
+    with_options,
+)
 from bench.cli.outcome import outcome_of
 from bench.cli.profile import failures_of, profile_cases
 from bench.cli.sweep import Sweep, case_count, conclude, locked, sweep_of
@@ -28,38 +34,18 @@ from bench.records import scenario
 class RunOptions(Options):
     """The flags of `bench run`."""
 
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Measure each case in exactly N processes, whatever the preset."
-        ),
-    ] = None
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", help="Start no round that would make a case take longer than this."
-        ),
-    ] = None
+    rounds: Annotated[int | None, rounds_option] = None
+    budget: Annotated[float | None, budget_option] = None
     patience: Annotated[float, patience_option] = 0.0
-    pace: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RATE", help="Calls at a fixed rate: 15Hz is short for --scenario pace-15hz."
-        ),
-    ] = None
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="List the cases and the time they would take; measure nothing."
-        ),
-    ] = False
+    pace: Annotated[str | None, pace_option] = None
+    dry_run: Annotated[bool, dry_run_option] = False
 
 
 @with_options(RunOptions)
 def run(options: RunOptions) -> int:
     """Measure networks. The same command resumes a run that was stopped."""
     console = progress_console(to_stderr=options.as_json)
-    options = _paced(options)
+    options = dataclasses.replace(options, scenario=paced(options.scenario, options.pace))
     span = span_of(options.batch)
     if span:
         options = dataclasses.replace(options, batch=str(span.lowest))
@@ -92,17 +78,6 @@ def run(options: RunOptions) -> int:
     if options.as_json:
         tell_json(outcome.to_builtins())
     return exit_code
-
-
-def _paced(options: RunOptions) -> RunOptions:
-    """Return the options with the scenario that --pace means. Raises UsageError for no rate."""
-    if options.pace is None:
-        return options
-    known = scenario.parse(f"{scenario.PACE}-{options.pace.strip()}")
-    if known is None:
-        raise UsageError(f"--pace {options.pace!r} is not a rate", "For example: --pace 15Hz")
-    names = ",".join(filter(None, [options.scenario, known.name]))
-    return dataclasses.replace(options, scenario=names)
 
 
 def _measure(sweep: Sweep, plan: Plan) -> None:

@@ -15,8 +15,14 @@ import typer
 from bench.cli import completion, interrupts
 from bench.cli.console import progress_console, say
 from bench.cli.options import as_folder, seconds_of, with_options
-from bench.errors import InterruptedTrainingError, UnavailableError, UsageError
-from bench.harness.grid import LEAST_TO_TRAIN, check_at_most, check_positive
+from bench.errors import (
+    InterruptedTrainingError,
+    UnavailableError,
+    UsageError,
+    check_at_most,
+    check_positive,
+)
+from bench.harness.grid import LEAST_TO_TRAIN
 from bench.harness.images import provenance
 from bench.harness.images.provenance import Provenance
 from bench.harness.images.sets import MOST_WORKERS

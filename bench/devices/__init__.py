@@ -16,6 +16,7 @@ __all__ = [
     "ALIASES",
     "DEVICES",
     "Driver",
+    "OtherChipError",
     "Session",
     "driver_name",
     "driver_of",
@@ -37,16 +38,20 @@ KNOWN_AS = {  # names that other tools use
 }
 
 
+class OtherChipError(UnavailableError):
+    """An alias names another chip than that of this machine."""
+
+
 def select(name: str) -> tuple[Driver, Chip]:
     """Return the driver for a device name or an alias, and the chip of this machine.
 
     Raises UsageError if `name` is unknown, and UnavailableError if this machine has no such chip.
-    An alias, such as `h100`, requires a chip with the alias in its name.
+    An alias, such as `h100`, requires a chip with the alias in its name, else OtherChipError.
     """
     driver = DEVICES[driver_name(name)]
     chip = driver.identify()
     if name in ALIASES and not re.search(rf"\b{name}\b", chip.name.lower()):
-        raise UnavailableError(
+        raise OtherChipError(
             f"no {name.upper()} here: the chip is {chip.name}",
             f"Use --device {driver.name} for this chip.",
         )

@@ -25,7 +25,7 @@ import msgspec
 from bench.devices import driver_name
 from bench.errors import BAD_INPUT, UnavailableError, UsageError
 from bench.fleet.client import Ended, Fleet, Kind, LostError, Said, connected
-from bench.fleet.errand import Errand, FormatError, Made, Offer, Offered, Refused, sent_of
+from bench.fleet.errand import Errand, FormatError, Made, Offer, Offered, Refused, Waits, sent_of
 from bench.fleet.reach import NotThereError
 from bench.fleet.results import Results
 from bench.harness.plan import Plan
@@ -60,6 +60,7 @@ class Wanted(NamedTuple):
     retry_failed: bool
     again: bool
     away_s: float
+    dry_run: bool = False  # ask which cases there are, and measure none
 
 
 class Asked(NamedTuple):
@@ -74,6 +75,8 @@ def measure(
     address: str, folder: Path, wanted: Wanted, results: Results, say: Say
 ) -> dict[str, Refused]:
     """Measure until each kind of machine has all its cases; return refusals by kind, in words.
+
+    A dry run ends when `results.offered` has the cases of each.
 
     Raises NotThereError if there is no scheduler, and UnavailableError if no worker has a device.
     """
@@ -109,8 +112,16 @@ class Campaign:
         self._idle: dict[int, list[int]] = {}  # losses and silent answers since the last record
         self._unread: set[int] = set()  # questions with a record that cannot be read here
         self._away: dict[Kind, float] = {}  # since when no worker is of the kind
-        self.refused: dict[str, Refused] = {}
+        self._refused: dict[str, Refused] = {}
+        self._elsewhere: dict[str, Refused] = {}  # by the device: an alias of another chip
+        self._offered: set[str] = set()  # devices that a worker has, as the user has named them
         self.has_begun = False
+
+    @property
+    def refused(self) -> dict[str, Refused]:
+        """The refusals, by worker in words. Without a device that another worker has."""
+        nowhere = {d: each for d, each in self._elsewhere.items() if d not in self._offered}
+        return {**{_in_words(device): each for device, each in nowhere.items()}, **self._refused}
 
     def work(self, fleet: Fleet) -> None:
         """Ask until nothing is open. Raises LostError, and UnavailableError as `measure`."""
@@ -135,8 +146,7 @@ class Campaign:
             names = {name: driver_name(name) for name in self._wanted.devices}
             has = {kind.device for kind in there}
             if not (missing := [name for name, driver in names.items() if driver not in has]):
-                asked = {k: name for name in names for k in there if k.device == names[name]}
-                return [Asked(kind, name) for kind, name in asked.items()]
+                return [Asked(k, name) for name in names for k in there if k.device == names[name]]
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"no worker of the fleet has {some_of(missing)}; it has: "
@@ -198,6 +208,11 @@ class Campaign:
         elif isinstance(sent.body, Offered) and not asked.cases:
             del self._open[said.number]
             self._begin(fleet, asked, sent.body)
+        elif isinstance(sent.body, Waits):
+            self._say(f"{_in_words(asked.device)}: {sent.body.message}")
+        elif isinstance(sent.body, Refused) and sent.body.is_elsewhere and not asked.cases:
+            del self._open[said.number]
+            self._elsewhere.setdefault(asked.device, sent.body)
         elif isinstance(sent.body, Refused):
             version = msgspec.structs.replace(
                 sent.body, message=f"{sent.body.message} (bench {sent.bench})"
@@ -206,13 +221,20 @@ class Campaign:
 
     def _begin(self, fleet: Fleet, asked: Asked, offered: Offered) -> None:
         """Open the store of a machine, and give its groups to workers."""
-        if offered.environment.environment_id != asked.kind.environment_id:
-            self.refused[_in_words(asked)] = CHANGED
+        here = offered.environment.environment_id
+        if here != asked.kind.environment_id:
+            self._refused[_in_words(asked.device)] = CHANGED
             return
-        wanted = self._wanted
-        self._results.open(offered, retry_failed=wanted.retry_failed, again=wanted.again)
+        self._offered.add(asked.device)
+        if here in self._results.offered:  # its device was named twice: as h100 and as cuda
+            return
+        self._results.offered[here] = offered
         for note in offered.notes:
             self._say(note)
+        wanted = self._wanted
+        if wanted.dry_run:
+            return
+        self._results.open(offered, retry_failed=wanted.retry_failed, again=wanted.again)
         for group in offered.groups:
             number = next(self._numbers)
             self._open[number] = asked._replace(cases=group)
@@ -222,17 +244,18 @@ class Campaign:
         """Close a question that was answered; ask again what has not been answered in full."""
         fleet.check_connected()
         asked = self._open[ended.number]
-        was_lost = fleet.forget(ended.number)
+        fate = fleet.forget(ended.number)
         if asked.cases:
             machine = self._results.machines[asked.kind.environment_id]
             is_done = not any(machine.lacks(case, self._wanted.plan) for case in asked.cases)
-            if is_done or (ended.number in self._unread and not was_lost):
+            if is_done or (ended.number in self._unread and not fate.was_lost):
                 del self._open[ended.number]
                 return
         counts = self._idle.setdefault(ended.number, [0, 0])
-        counts[was_lost] += 1
+        counts[fate.was_lost] += 1
         if counts[True] > MOST_LOSSES or counts[False] > MOST_SILENT:
-            self._refuse(ended.number, NO_ANSWER)
+            said = ": ".join(filter(None, [NO_ANSWER.message, fate.error]))
+            self._refuse(ended.number, msgspec.structs.replace(NO_ANSWER, message=said))
             return
         self._give(fleet, ended.number)
 
@@ -249,8 +272,8 @@ class Campaign:
                 self._refuse(number, NO_WORKER)
 
     def _refuse(self, number: int, refused: Refused) -> None:
-        self.refused.setdefault(_in_words(self._open.pop(number)), refused)
+        self._refused.setdefault(_in_words(self._open.pop(number).device), refused)
 
 
-def _in_words(asked: Asked) -> str:
-    return f"worker with {asked.device}"
+def _in_words(device: str) -> str:
+    return f"worker with {device}"

@@ -42,17 +42,24 @@ class Ended(NamedTuple):
     number: int
 
 
+class Fate(NamedTuple):
+    """How a question ended: whether its worker was lost, and the error of its task, or ""."""
+
+    was_lost: bool
+    error: str = ""
+
+
 class Fleet:
     """A scheduler and its workers, as a client sees them. `arrived` has what comes from them."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._futures: dict[int, Any] = {}
+        self._asked: dict[int, tuple[str, Any]] = {}  # the topic and the future of each question
         self.arrived: queue.SimpleQueue[Said | Ended] = queue.SimpleQueue()
 
     def check_connected(self) -> None:
         """Raise LostError if the scheduler has gone, even if another one is there by now."""
-        is_cancelled = any(each.status == "cancelled" for each in self._futures.values())
+        is_cancelled = any(each.status == "cancelled" for _, each in self._asked.values())
         if self._client.status != "running" or is_cancelled:
             raise LostError
 
@@ -78,15 +85,25 @@ class Fleet:
             pure=False,
             priority=-number,
         )
-        self._futures[number] = future
+        self._asked[number] = (topic, future)
         future.add_done_callback(lambda _: self.arrived.put(Ended(number)))
 
     def _hear(self, number: int, event: tuple[float, object]) -> None:
         self.arrived.put(Said(number, str(event[1])))
 
-    def forget(self, number: int) -> bool:
-        """Let a question go that has ended; return whether its worker was lost."""
-        return bool(self._futures.pop(number).status == "error")
+    def forget(self, number: int) -> Fate:
+        """Let a question go that has ended; return how. Raises LostError."""
+        from distributed.scheduler import KilledWorker
+
+        topic, future = self._asked.pop(number)
+        try:
+            self._client.unsubscribe_topic(topic)
+            error = future.exception(timeout=CLOSE_S) if future.status == "error" else None
+        except Exception as error:  # of many types, when the connection breaks
+            raise LostError(str(error)) from error
+        if error is None or isinstance(error, KilledWorker):
+            return Fate(was_lost=error is not None)
+        return Fate(was_lost=False, error=f"{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager

@@ -72,19 +72,29 @@ class Made(msgspec.Struct, frozen=True, tag="made"):
     record: str
 
 
+class Waits(msgspec.Struct, frozen=True, tag="waits"):
+    """From a worker: it waits for another run on its machine, which the message names."""
+
+    message: str
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """From a worker: why it did not do it, the remedy, and the exit code of the client."""
+    """From a worker: why it did not do it, the remedy, and the exit code of the client.
+
+    `is_elsewhere`: its chip is not the one that an alias names, but that of another worker may be.
+    """
 
     message: str
     remedy: str
     exit_code: int
+    is_elsewhere: bool = False
 
 
 class Sent(msgspec.Struct, frozen=True):
     """A message from a worker with this version of bench."""
 
     bench: str
-    body: Offered | Made | Refused
+    body: Offered | Made | Waits | Refused
     format: int = FORMAT
 
 

@@ -22,7 +22,7 @@ import msgspec
 
 import bench
 from bench import devices
-from bench.devices import driver_name
+from bench.devices import OtherChipError, driver_name
 from bench.errors import BenchError, UsageError
 from bench.fleet import validation
 from bench.fleet.errand import (
@@ -34,6 +34,7 @@ from bench.fleet.errand import (
     Question,
     Refused,
     Sent,
+    Waits,
     question_of,
     to_json,
 )
@@ -50,7 +51,7 @@ from bench.storage.history import newest_generation
 
 GRACE_S = 5.0
 UPDATE = "Install a newer bench on the worker, and start it again."
-Answer = Offered | Made | Refused
+Answer = Offered | Made | Waits | Refused
 Tell = Callable[[Answer], None]
 
 
@@ -95,7 +96,8 @@ def answer(text: str, station: Station, write: Callable[[str], None]) -> None:
             ) from None
         _answer(question, station, tell)
     except BenchError as error:
-        tell(Refused(error.message, error.remedy, error.exit_code))
+        is_elsewhere = isinstance(error, OtherChipError)
+        tell(Refused(error.message, error.remedy, error.exit_code, is_elsewhere))
 
 
 def _answer(question: Question, station: Station, tell: Tell) -> None:
@@ -137,9 +139,13 @@ def _measure(errand: Errand, station: Station, tell: Tell) -> None:
         errand.retried,
         lambda record: tell(Made(to_json(record))),
     )
-    on_device = lock.device(chip, _wait, is_shared=driver.is_shared)
+
+    def on_wait(message: str) -> None:
+        tell(Waits(message))
+
+    on_device = lock.device(chip, on_wait, is_shared=driver.is_shared)
     with on_device, contextlib.closing(store):
-        store.open(_wait)
+        store.open(on_wait)
         store.tell_unknown(errand.cases, environment.environment_id)
         scheduler = Scheduler(errand.plan, store, environment, Listener(), True, sources)
         if todo := _todo(errand, store, scheduler):
@@ -171,10 +177,6 @@ def _has_failed(errand: Errand, store: WorkersStore, case: Case) -> bool:
     if failure is None:
         return False
     return case.case_id not in errand.retried or failure not in errand.known
-
-
-def _wait(_: str) -> None:
-    """Wait for another run, which may measure the same cases."""
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -69,7 +70,10 @@ class Machine(NamedTuple):
 
 
 class Results:
-    """The stores below `out`, by chip. `came` is called with each round and failure."""
+    """The stores below `out`, by chip. `came` is called with each round and failure.
+
+    Nothing is written before the first `open`.
+    """
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class Results:
         self._out, self._came, self._on_wait = out, came, on_wait
         self._stack = contextlib.ExitStack()
         self._stores: dict[str, Store] = {}
-        self.name = _name_of(out)
+        self.offered: dict[str, Offered] = {}  # by environment_id
         self.machines: dict[str, Machine] = {}  # by environment_id
         self.unread: list[str] = []
 
@@ -89,6 +93,11 @@ class Results:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @functools.cached_property
+    def name(self) -> str:
+        """The name of the folder for workers. Raises UsageError as `_name_of`."""
+        return _name_of(self._out)
 
     @property
     def has_grown(self) -> bool:

@@ -14,12 +14,11 @@ from bench.devices import DEVICES, allocators, huge_pages
 from bench.devices import precision as precisions
 from bench.devices.allocators import ALLOCATORS
 from bench.devices.huge_pages import HUGE_PAGES
-from bench.errors import UnavailableError, UsageError, unknown
+from bench.errors import UnavailableError, UsageError, check_positive, unknown
 from bench.records import DEFAULT, Chip, scenario, workload
 from bench.records.scenario import TIGHT
 from bench.records.workload import TRAIN, WORKLOADS
 
-MAX_SIZE = 100_000
 MAX_CASES = 100_000
 OTHER_PRECISION = "Use another --precision, or another --backend."
 GRID = (
@@ -165,15 +164,3 @@ CHECKS = {
     "workload": _check_workload,
     "scenario": _check_scenario,
 }
-
-
-def check_at_most(what: str, number: int, most: int) -> None:
-    """Raise UsageError unless 0 <= number <= most."""
-    if not 0 <= number <= most:
-        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 0 to {most}.")
-
-
-def check_positive(what: str, number: int) -> None:
-    """Raise UsageError unless 1 <= number <= MAX_SIZE."""
-    if not 1 <= number <= MAX_SIZE:
-        raise UsageError(f"invalid {what} {number}", f"Give a whole number from 1 to {MAX_SIZE}.")

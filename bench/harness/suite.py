@@ -12,10 +12,10 @@ import msgspec
 from msgspec.structs import asdict
 
 import bench
-from bench.errors import UsageError, unknown
+from bench.errors import UsageError, check_positive, unknown
 from bench.harness import grid as grids
 from bench.harness import networks, recipes
-from bench.harness.grid import GRID, check_positive
+from bench.harness.grid import GRID
 from bench.harness.input_shape import Shape, shape_of
 from bench.harness.networks import Network
 from bench.harness.plan import PRESETS, Plan

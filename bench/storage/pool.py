@@ -6,6 +6,7 @@ generation of `bench run --again` replaces earlier rounds of its own file, not t
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -62,7 +63,7 @@ def pool(files: Sequence[Sequence[Record]]) -> Pool:
     the runs that measured that case, which may differ from the order of the files.
     """
     began = [starts(records) for records in files]
-    parts = [_numbered(number, records) for number, records in enumerate(files)]
+    parts = _numbered(files)
     generations = _generations(parts)
     whole = _merged(_part(lines, began) for lines in parts)
     grouped: dict[CaseKey, list[list[_Line]]] = {}
@@ -80,12 +81,30 @@ def pool(files: Sequence[Sequence[Record]]) -> Pool:
     return Pool(records, _repeats(parts, whole))
 
 
-def _numbered(file: int, records: Sequence[Record]) -> list[_Line]:
-    """The lines of a file. Equal records are equal lines, however their JSON is written."""
+def _numbered(files: Sequence[Sequence[Record]]) -> list[list[_Line]]:
+    """The lines of each file. Equal records are equal lines, however their JSON is written.
+
+    A record whose name no other record has is hashed by its name: its samples are many.
+    """
+    names = [[_name(record) for record in records] for records in files]
+    counts = Counter(itertools.chain.from_iterable(names))
     return [
-        _Line(record, blake2b(msgspec.json.encode(record), digest_size=16).digest(), file)
-        for record in records
+        [
+            _Line(record, _digest(name if counts[name] == 1 else msgspec.json.encode(record)), file)
+            for record, name in zip(records, own, strict=True)
+        ]
+        for file, (records, own) in enumerate(zip(files, names, strict=True))
     ]
+
+
+def _name(record: Record) -> bytes:
+    """What tells a record from all others of honest files; copies of a record share it."""
+    own = (getattr(record, field, "") for field in ("case_id", "round", "generation"))
+    return "|".join(map(str, (type(record).__name__, record.run_id, *own))).encode()
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
 
 
 def _part(lines: list[_Line], began: Sequence[dict[str, str]]) -> _Part:

@@ -108,6 +108,16 @@ def test_the_course_is_the_last_tenth_against_the_first():
     assert found.energy_j == pytest.approx(3 * 3.0 / (3 * 4))
 
 
+def test_a_tenth_is_one_of_the_time_however_slow_its_calls_are():
+    (row,) = rows.of(sustained(*[10] * 30, *[100] * 3))  # 600 ms, then 600 ms
+    found = in_use.course(row)
+    assert (found.first_s, found.last_s) == pytest.approx((0.010, 0.100), rel=1e-3)
+    (row,) = rows.of(sustained(10, 10, *[100] * 6))  # 40 ms, then 1200 ms: both in the first 124 ms
+    assert in_use.course(row).first_s == pytest.approx(0.010, rel=1e-3)
+    (row,) = rows.of(sustained(10, *[100] * 12))  # of the first 242 ms, most calls take 100 ms
+    assert in_use.course(row).first_s == pytest.approx(0.100, rel=1e-3)
+
+
 def test_a_chip_without_sensors_has_no_energy():
     (row,) = rows.of(sustained(10, 11, 12))
     found = in_use.course(row)

@@ -1,13 +1,15 @@
-"""How long `bench report` takes, and the memory it needs, over many records: not a test.
+"""How long `bench choose` and `bench report` take over many records: not a test.
 
     python tests/benchmarks/report_speed.py
 
-Exits with 1 where a bar is missed: 15 s for 1,000 records of 100 samples each, 60 s and 1.5 GiB
-for 20,000.
+Exits with 1 where a bar is missed. A choice: 1 s from 10,000 records of 100 samples each. A
+report: 15 s for 1,000 records, 60 s and 1.5 GiB for 20,000.
 """
 
+import contextlib
 import random
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from bench.records import Case
 
 SAMPLES, BLOCK, ROUNDS = 100, 5, 4
 GIB = 2**30
+CHOOSE_RECORDS, CHOOSE_S, CHOICES = 10_000, 1.0, 5
 BARS = ((1_000, 15.0, 1.5 * GIB), (20_000, 60.0, 1.5 * GIB))  # records, seconds, bytes
 
 
@@ -67,8 +70,9 @@ def records(count):
             )
 
 
-def report_on(count):
-    """Seconds and bytes of a report over `count` records."""
+@contextlib.contextmanager
+def store(count):
+    """A folder of results with so many records."""
     with tempfile.TemporaryDirectory() as folder:
         chip = Path(folder, "test-chip-9000")
         chip.mkdir()
@@ -76,10 +80,20 @@ def report_on(count):
             file.write(msgspec.json.encode(ENVIRONMENT) + b"\n")
             for record in records(count):
                 file.write(msgspec.json.encode(record) + b"\n")
-        began = time.monotonic()
-        command = [sys.executable, "-m", "bench", "report", folder]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - began
+        yield folder
+
+
+def seconds_of(*words):
+    """The seconds of a command, from its start to its end."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "bench", *words], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+
+def report_on(count):
+    """Seconds and bytes of a report over `count` records."""
+    with store(count) as folder:
+        seconds = seconds_of("report", folder)
         page = Path(folder, "report.html").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(
@@ -89,8 +103,18 @@ def report_on(count):
     return seconds, peak
 
 
+def choose_from(count):
+    """The median seconds of five choices from `count` records; before them, files are cached."""
+    with store(count) as folder:
+        words = ("choose", "--in", folder, "--max-latency", "1s")
+        seconds_of(*words)
+        found = sorted(seconds_of(*words) for _ in range(CHOICES))
+    print(f"choose from {count} records: {', '.join(f'{s:.2f}' for s in found)} s", flush=True)
+    return statistics.median(found)
+
+
 def main():
-    missed = False
+    missed = choose_from(CHOOSE_RECORDS) > CHOOSE_S
     for count, most_s, most_bytes in BARS:
         seconds, peak = report_on(count)
         missed |= seconds > most_s or peak > most_bytes

@@ -30,6 +30,7 @@ def _handlers():
         signal.signal(number, signal.SIG_DFL)
     interrupts.heed()
     yield
+    interrupts.heed()  # forget the signals: later tests of this process call `check`
     for number, handler in before.items():
         signal.signal(number, handler)
 

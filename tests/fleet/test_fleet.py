@@ -67,6 +67,29 @@ def test_a_run_measures_once_into_one_folder(calm):
     assert len(by_round(newest)) == 2 * 2 * 3
 
 
+def test_a_dry_run_lists_the_cases_of_each_kind_and_writes_nothing(calm):
+    words = calm.client_words("--models", "resnet50", "--batch", "1,2", "--out", "dry")
+    done = calm.run(*words, "--pace", "15Hz", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"resnet50 pace-15hz +2 +\d+ +\d+ s", done.stdout)
+    assert re.search(r"2 cases, about .+ on one such machine; nothing was measured", done.stdout)
+    assert not (calm.folder / "dry").exists()
+    assert calm.run(*words).returncode == 0
+    before = measured(calm.folder / "dry")
+    listed = calm.run(*words, "--dry-run", "--json")
+    assert [[c["about_s"] for c in cases] for cases in json.loads(listed.stdout).values()] == [
+        [0.0, 0.0]
+    ]
+    assert measured(calm.folder / "dry") == before
+
+
+def test_a_range_of_batch_sizes_is_refused_with_a_remedy(calm):
+    done = calm.run(*calm.client_words("--models", "resnet50", "--batch", "1..8", "--out", "range"))
+    assert done.returncode == 2
+    assert "Name them: --batch 1,2,4,8" in done.stderr
+    assert not (calm.folder / "range").exists()
+
+
 def test_records_name_no_host_and_no_folder(calm):
     words = ("--models", "resnet50", "--batch", "1", "--out", "names")
     calm.run(*calm.client_words(*words)).check_returncode()

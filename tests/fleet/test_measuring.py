@@ -1,18 +1,22 @@
 """What a worker answers to JSON: cases, records, and refusals. Dask is not needed for it."""
 
 import hashlib
+import threading
 
 import msgspec
 import pytest
 
+from bench import devices
 from bench.fleet import errand as errands
-from bench.fleet.errand import Errand, Made, Offer, Offered, Refused, to_json
+from bench.fleet.errand import Errand, Made, Offer, Offered, Refused, Waits, to_json
 from bench.fleet.measuring import answer
 from bench.fleet.validation import Station
 from bench.harness.plan import PRESETS
 from bench.harness.suite import Overrides, Suite
 from bench.records import Case, Environment, Failure, Measurement, of_cases
+from bench.storage import lock
 from bench.storage.reader import checked
+from bench.storage.results import Store
 
 SUITE = Suite(models=("resnet50", "swin_t"), batch=(1, 2))
 PLAN = PRESETS["quick"].exactly(2)
@@ -29,6 +33,7 @@ class Worker:
     """A worker without a scheduler: questions are answered in this process."""
 
     def __init__(self, folder, *allowed):
+        self.folder = folder
         self.station = Station(["fake"], str(folder), list(allowed))
 
     def say(self, text):
@@ -108,6 +113,24 @@ def test_of_a_round_that_both_have_the_one_of_the_client_counts(worker):
     theirs = msgspec.structs.replace(first, run_id="theirs", stopped_by="round")
     found = worker.records(errand(here, cases[:1], known=[theirs]))
     assert rounds_of(found) == [("resnet50", 2)]
+
+
+def test_a_worker_that_waits_for_another_run_says_so(worker, monkeypatch):
+    monkeypatch.setattr(lock, "WAIT_S", 0.1)
+    here, cases = worker.group()
+    store = Store(worker.folder / "0123456789abcdef" / "fake")
+    store.open()
+    threading.Timer(1.0, store.close).start()
+    waits, *made = worker.ask(errand(here, cases[:1]))
+    assert isinstance(waits, Waits)
+    assert waits.message.startswith(f"waiting: another run is writing to {store.path}")
+    assert [type(each) for each in made] == [Made] * 3  # the run, and two rounds
+
+
+def test_an_alias_of_another_chip_may_be_that_of_another_worker(worker, monkeypatch):
+    monkeypatch.setitem(devices.ALIASES, "h100", "fake")
+    (refused,) = worker.ask(Offer("h100", SUITE))
+    assert (refused.exit_code, refused.is_elsewhere) == (3, True)
 
 
 def test_a_failure_is_measured_again_once_where_the_client_retries_it(worker):
