@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 import typer
+from support import command
 from support.jetson_trees import NANO_MODES
 from support.paths import ROOT
 
@@ -46,6 +47,20 @@ def test_the_table_matches_the_committed_report():
         assert [cells[2:4], cells[5:7]] == [measured[:2], measured[2:]]
         assert cells[4] == line["xeon_8260_latency_ms_paper"]
         assert cells[8] == line["amd_epyc_rank"]
+
+
+def test_the_choice_that_is_shown_is_the_one_on_record():
+    docs = (ROOT / "docs" / "choose.md").read_text()
+    shown = next(text for _, text in FENCE.findall(docs) if text.startswith("$ bench choose"))
+    typed, _, printed = shown.partition("\n")
+    done = command.call(*shlex.split(typed)[2:], cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, printed)
+    answer = printed.split("\n\n")[1]
+    (row,) = (line for line in README.splitlines() if line.startswith("| a network for a budget"))
+    assert f'`{typed.removeprefix("$ ")}` | "{answer}": 19.2 ms (11.3 to 32.8), 81.6 %' in row
+    assert re.search(
+        r"^1 +EffNet-B3 executorch +19\.2 ms \(11\.3 to 32\.8\) +81\.6 %", printed, re.M
+    )
 
 
 @pytest.mark.parametrize(
