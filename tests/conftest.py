@@ -12,6 +12,7 @@ import pytest
 from support import command
 
 from bench.backends import of_program
+from bench.fleet.results import Results
 from bench.models import zoo
 
 LONG = [
@@ -109,4 +110,11 @@ def driver(tmp_path_factory: pytest.TempPathFactory):
     from support import browser
 
     with browser.started(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture
+def results(tmp_path: Path):
+    """The stores of a fleet's machines below an empty folder, as its client has them."""
+    with Results(tmp_path, lambda record, rounds: None) as found:
         yield found

@@ -213,6 +213,7 @@ def _wanted(options: FleetOptions) -> Wanted:
         retry_failed=options.retry_failed,
         again=options.again,
         away_s=seconds_of(options.away, "--away"),
+        check=interrupts.check,
         dry_run=options.dry_run,
     )
 

@@ -47,7 +47,10 @@ Labels = Callable[[Sequence[Case]], dict[str, str]]
 
 
 class Wanted(NamedTuple):
-    """What the user asks of a fleet. The client waits `away_s` for what it has lost."""
+    """What the user asks of a fleet. The client waits `away_s` for what it has lost.
+
+    `check` raises KeyboardInterrupt after a signal whose own exception code in C has discarded.
+    """
 
     devices: Sequence[str]
     suite: Suite
@@ -60,6 +63,7 @@ class Wanted(NamedTuple):
     retry_failed: bool
     again: bool
     away_s: float
+    check: Callable[[], None]
     dry_run: bool = False  # ask which cases there are, and measure none
 
 
@@ -99,6 +103,7 @@ def measure(
                     f"the scheduler at {address} was away for {duration(wanted.away_s)}",
                     "Finished rounds are saved. Start it, and run the same command again.",
                 ) from None
+            wanted.check()
             time.sleep(POLL_S)
 
 
@@ -133,6 +138,7 @@ class Campaign:
         looked_at = time.monotonic()
         while self._open:
             self._take_in(fleet)
+            self._wanted.check()
             fleet.check_connected()
             if time.monotonic() - looked_at > LOOK_S:
                 self._look(fleet)
@@ -153,6 +159,7 @@ class Campaign:
                     f"{', '.join(sorted(has)) or 'none'}",
                     "Start `bench fleet worker --devices ...` on a machine that has it.",
                 )
+            self._wanted.check()
             time.sleep(POLL_S)
 
     def _give(self, fleet: Fleet, number: int) -> None:
@@ -180,18 +187,17 @@ class Campaign:
         fleet.ask(number, asked.kind, errand)
 
     def _take_in(self, fleet: Fleet) -> None:
-        """Take in what has arrived; wait POLL_S for it."""
+        """Take in the next message; wait POLL_S for it."""
         try:
             event = fleet.arrived.get(timeout=POLL_S)
-            while True:
-                if event.number in self._open:
-                    if isinstance(event, Said):
-                        self._heard(fleet, event)
-                    else:
-                        self._ended(fleet, event)
-                event = fleet.arrived.get_nowait()
         except queue.Empty:
             return
+        if event.number not in self._open:
+            return
+        if isinstance(event, Said):
+            self._heard(fleet, event)
+        else:
+            self._ended(fleet, event)
 
     def _heard(self, fleet: Fleet, said: Said) -> None:
         asked = self._open[said.number]
@@ -235,9 +241,9 @@ class Campaign:
         if wanted.dry_run:
             return
         self._results.open(offered, retry_failed=wanted.retry_failed, again=wanted.again)
-        for group in offered.groups:
-            number = next(self._numbers)
-            self._open[number] = asked._replace(cases=group)
+        begun = {next(self._numbers): asked._replace(cases=group) for group in offered.groups}
+        self._open |= begun  # all of them first: the scheduler may be lost while they are given
+        for number in begun:
             self._give(fleet, number)
 
     def _ended(self, fleet: Fleet, ended: Ended) -> None:

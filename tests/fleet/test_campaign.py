@@ -8,9 +8,8 @@ from support.records import CASE, ENVIRONMENT, measurement
 
 from bench.errors import BAD_INPUT, NOT_AVAILABLE
 from bench.fleet.campaign import MOST_SILENT, Campaign, Wanted
-from bench.fleet.client import Ended, Fate, Kind, Said
+from bench.fleet.client import Ended, Fate, Kind, LostError, Said
 from bench.fleet.errand import Made, Offer, Offered, Refused, Sent, Waits, to_json
-from bench.fleet.results import Results
 from bench.harness.plan import PRESETS
 from bench.harness.suite import Overrides, Suite
 
@@ -50,8 +49,8 @@ def environment(kind):
     return msgspec.structs.replace(ENVIRONMENT, environment_id=kind.environment_id)
 
 
-def measured(kind):
-    record = msgspec.structs.replace(DONE, environment_id=kind.environment_id)
+def measured(kind, record=DONE):
+    record = msgspec.structs.replace(record, environment_id=kind.environment_id)
     return [Made(to_json(environment(kind))), Made(to_json(record))]
 
 
@@ -68,19 +67,28 @@ def answers(has):
     return answer
 
 
-@pytest.fixture
-def results(tmp_path):
-    with Results(tmp_path, lambda record, rounds: None) as found:
-        yield found
+def wanted(devices, **changes):
+    asked = Wanted(
+        devices=devices,
+        suite=Suite(),
+        overrides=Overrides(),
+        weights="",
+        threads=None,
+        plan=PLAN,
+        labels=lambda cases: {},
+        command="",
+        retry_failed=False,
+        again=False,
+        away_s=1.0,
+        check=lambda: None,
+    )
+    return asked._replace(**changes)
 
 
 def work(workers, results, devices, **changes):
     """The refusals of a campaign, and what it said."""
-    wanted = Wanted(
-        devices, Suite(), Overrides(), "", None, PLAN, lambda cases: {}, "", False, False, 1.0
-    )
     said = []
-    campaign = Campaign(wanted._replace(**changes), results, said.append)
+    campaign = Campaign(wanted(devices, **changes), results, said.append)
     campaign.work(workers)
     return campaign.refused, said
 
@@ -132,3 +140,36 @@ def test_a_dry_run_asks_for_the_cases_and_writes_nothing(results, tmp_path):
     assert [type(question) for _, question in workers.asked] == [Offer]
     assert [each.groups for each in results.offered.values()] == [[[CASE]]]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_ends_it_even_where_its_exception_was_discarded(results):
+    came = iter([None, KeyboardInterrupt])
+
+    def check():
+        if error := next(came):
+            raise error
+
+    endless = Workers([A100], lambda *_: ([], Fate(was_lost=True)))
+    with pytest.raises(KeyboardInterrupt):
+        work(endless, results, ["cuda"], check=check)
+
+
+def test_groups_that_were_not_given_before_the_scheduler_was_lost_are_given_to_the_next(results):
+    groups = [[CASE], [msgspec.structs.replace(CASE, batch=2)]]
+
+    def lost(kind, question):
+        if isinstance(question, Offer):
+            return [Offered(environment(kind), groups)], Fate(was_lost=False)
+        raise LostError
+
+    def found(kind, question):
+        (case,) = question.cases
+        record = msgspec.structs.replace(DONE, case=case, case_id=case.case_id)
+        return measured(kind, record), Fate(was_lost=False)
+
+    campaign = Campaign(wanted(["cuda"]), results, print)
+    with pytest.raises(LostError):
+        campaign.work(Workers([A100], lost))
+    second = Workers([A100], found)
+    campaign.work(second)
+    assert [question.cases for _, question in second.asked] == groups

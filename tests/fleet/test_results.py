@@ -5,19 +5,12 @@ import pytest
 from support.records import CASE, ENVIRONMENT, failure, measurement
 
 from bench.fleet.errand import Offered, to_json
-from bench.fleet.results import Results
 from bench.harness.plan import PRESETS
 from bench.records import Case
 from bench.storage import reader
 
 ONE, TWO = (PRESETS["quick"].exactly(count) for count in (1, 2))
 LAST = msgspec.structs.replace(measurement(CASE, 2), stopped_by="rounds")
-
-
-@pytest.fixture
-def results(tmp_path):
-    with Results(tmp_path, lambda record, rounds: None) as found:
-        yield found
 
 
 def opened(results, **how):
