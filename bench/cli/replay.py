@@ -102,13 +102,17 @@ def replay(options: ReplayOptions) -> int:
 
 
 def _selected(options: ReplayOptions) -> tuple[Recorded, Case]:
-    """Return the case that the selector names. Raises UsageError for none, and for several."""
+    """Return the case that the selector names, in the tight loop if it names no scenario.
+
+    Raises UsageError for none, and for several.
+    """
     from bench.analysis.recorded import latest, no_such_case
 
     everything = latest(options.folder)
     found = [(each, case) for each in everything for case in each.matching(options.selector)]
     if not found:
         raise no_such_case(options.selector, options.folder, everything)
+    found = [(each, case) for each, case in found if case.is_tight] or found
     if len({case.case_id for _, case in found}) > 1:
         named = ", ".join(f"{case.case_id} {selector(case, batch=True)}" for _, case in found[:8])
         raise UsageError(

@@ -64,6 +64,16 @@ def test_a_name_of_several_cases_lists_their_ids(bench):
     assert "repnext_u3_t@srep" in done.stderr
 
 
+def test_a_name_without_a_scenario_is_that_of_the_tight_loop(bench, tmp_path):
+    bench(*RUN, "--scenario", "tight,rest-1s")
+    assert bench("replay", "resnet50").returncode == 0
+    assert bench("replay", "resnet50 rest-1s", "--out", "rested").returncode == 0
+    stores = (tmp_path / folder / "fake" / "results.jsonl" for folder in ("replays", "rested"))
+    tight, rested = (store.read_text() for store in stores)
+    assert '"scenario"' not in tight
+    assert '"scenario":"rest-1s"' in rested
+
+
 def test_a_failed_case_has_nothing_to_reproduce(bench):
     bench("run", "--device", "fake", "--models", "fault/raise", "--batch", "1", "--rounds", "1")
     done = bench("replay", "fault/raise")

@@ -8,9 +8,10 @@ from support.runs import PLAN, Listener, measure
 from torch import nn
 
 from bench.devices.fake import COLD_S, FIRST_CALL, scripted_latency
+from bench.devices.kernels import Kernels
 from bench.harness.plan import PRESETS, is_slow
 from bench.harness.protocol.messages import Raised
-from bench.harness.worker import scenarios
+from bench.harness.worker import cold, scenarios
 from bench.harness.worker.scenarios import SIMULATED_S, Step
 from bench.records import Case, Measurement, of_cases
 from bench.records.scenario import of
@@ -135,6 +136,21 @@ def test_a_start_is_one_sample_a_process_with_its_parts(tmp_path):
         expected = sum(COLD_S.values()) + FIRST_CALL * scripted_latency(case)
         assert each.samples_s[0] == pytest.approx(expected, rel=0.2)
     assert found[0].samples_s != found[1].samples_s
+
+
+def test_the_kernels_of_a_process_that_has_just_started_are_read_once_they_are_warm():
+    clock = [0.0]
+    calls = {"compute": 0, "memory": 0}
+
+    def kernel(name, seconds):
+        def call():
+            calls[name] += 1
+            clock[0] += seconds * (3 if calls[name] <= 30 else 1)
+
+        return call
+
+    kernels = Kernels(kernel("compute", 1e-3), kernel("memory", 2e-3))
+    assert cold.settled(kernels, lambda: clock[0]) == pytest.approx((1e-3, 2e-3))
 
 
 def test_a_pipeline_has_the_parts_of_its_samples(tmp_path):

@@ -7,6 +7,7 @@ network was checked before, in another process; here only its first answer and s
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from bench.backends import BACKENDS
 from bench.devices import Driver, Session, clocks
 from bench.devices.cpu import import_packages
 from bench.devices.host import Host
-from bench.devices.kernels import calibrate
+from bench.devices.kernels import Calibration, Kernels, calibrate
 from bench.harness.protocol.channel import Channel
 from bench.harness.protocol.messages import (
     Block,
@@ -32,6 +33,9 @@ from bench.harness.worker.timing import StageClock
 from bench.records import Check, Cost, Reading
 
 IMPORT, DEVICE, BUILD, LOAD, FIRST = "import", "device", "build", "load", "first call"
+
+
+READINGS = 20  # of the kernels, after the start; a tenth of a second on a CPU
 
 
 class Start(NamedTuple):
@@ -50,14 +54,13 @@ def serve(channel: Channel, job: Job, driver: Driver, clock: StageClock) -> None
         start = (_real if driver.runs_torch else _scripted)(job, driver, clock, stack)
         session, total_s = start.session, sum(start.parts_s.values())
         kernels = session.kernels()
-        calibrate(kernels, session.now)  # the kernels' own warm-up
         memory = session.memory()
         clock.current = "timed"
         channel.send(Entered("timed"))
         channel.send(Ready(total_s, memory.largest, total_s))
         while isinstance(channel.receive_request(), RunBlock):
             asked_s = session.now()
-            compute_s, memory_s = calibrate(kernels, session.now)
+            compute_s, memory_s = settled(kernels, session.now)
             counted_s = session.now() - asked_s if session.script is None else None
             made = Block(start.start_s, [total_s], compute_s, memory_s, counted_s=counted_s)
             parts_s = {name: [seconds] for name, seconds in start.parts_s.items()}
@@ -74,6 +77,15 @@ def serve(channel: Channel, job: Job, driver: Driver, clock: StageClock) -> None
                 settings=session.settings(),
             )
         )
+
+
+def settled(kernels: Kernels, now: Callable[[], float]) -> Calibration:
+    """Return what the kernels take once they are warm: the medians of the later half of READINGS.
+
+    In a process that has only just started, the first readings say more of it than of the machine.
+    """
+    later = [calibrate(kernels, now) for _ in range(READINGS)][READINGS // 2 :]
+    return Calibration(*map(statistics.median, zip(*later, strict=True)))
 
 
 def _scripted(job: Job, driver: Driver, _: StageClock, stack: contextlib.ExitStack) -> Start:
