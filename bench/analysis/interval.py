@@ -44,6 +44,17 @@ def drift(rounds: Sequence[Measurement]) -> float:
     return max(stats.stdev(logs) for logs in kernel_logs(rounds))
 
 
+def seen_drift(rounds: Sequence[Measurement]) -> float:
+    """The drift, but at most MOST_DRIFT times the spread of the logs of the processes' medians.
+
+    What the kernels show beyond that is their own noise: a drift of the machine shows in the case.
+    """
+    if len(rounds) < 2:
+        return 0.0
+    logs = [math.log(statistics.median(record.samples_s)) for record in rounds]
+    return min(drift(rounds), MOST_DRIFT * stats.stdev(logs))
+
+
 def interval(rounds: Sequence[Measurement]) -> Estimate | None:
     """The latency in seconds, with an interval for the mixture of the kinds that were met.
 

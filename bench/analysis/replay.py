@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from bench.analysis import interval, kinds, stats
-from bench.analysis.ratio import drift_of, kernel_logs
+from bench.analysis.ratio import kernel_logs
 from bench.analysis.recorded import UNKNOWN
 from bench.analysis.stats import FEWEST_PROCESSES, Estimate
 from bench.analysis.verdict import Verdict
@@ -67,21 +67,23 @@ def judge(stored: Side, new: Side, margin: float = MARGIN) -> Replay:
     """Judge a replay by the interval of new / stored.
 
     The interval holds the spread between the processes of both sides and, for each side, the drift
-    of the machine: that of the calibration kernels within a sitting, and at least SITTING. Where
-    the kernels differ between the sittings and nothing on record is the cause, the machine itself
-    drifted, and the interval holds that difference, too. DIFFERENT: the interval is wholly beyond
-    the margin. REPRODUCED: it holds 1, or its point lies within the margin, and no end is further
-    than a factor of WIDEST from 1. CANNOT BE TOLD: anything else, fewer than FEWEST_PROCESSES on a
-    side, and an INVALID verdict.
+    of the machine: `interval.seen_drift` within a sitting, and at least SITTING. Where the kernels
+    differ between the sittings by more than their noise, and nothing on record is the cause, the
+    machine itself drifted, and both ends move outwards by that factor.
+
+    DIFFERENT: the interval is wholly beyond the margin. REPRODUCED: it holds 1, or its point lies
+    within the margin, and no end is further than a factor of WIDEST from 1. CANNOT BE TOLD:
+    anything else, fewer than FEWEST_PROCESSES on a side, and an INVALID verdict.
     """
     before, after = (
         [statistics.median(record.samples_s) for record in side.rounds] for side in (stored, new)
     )
     differences = [found for look in LOOKS for found in look(stored, new)]
-    drift = max(interval.drift(stored.rounds), interval.drift(new.rounds), SITTING)
-    if not any(each.is_cause for each in differences):
-        drift = max(drift, drift_of(stored.rounds, new.rounds) or 0.0)
+    drift = max(interval.seen_drift(stored.rounds), interval.seen_drift(new.rounds), SITTING)
     ratio = stats.separate_ratio(before, after, drift)
+    if ratio is not None and not any(each.is_cause for each in differences):
+        factor = math.exp(_apart(stored.rounds, new.rounds))
+        ratio = ratio._replace(low=ratio.low / factor, high=ratio.high * factor)
     is_invalid = "INVALID" in (stored.verdict.level, new.verdict.level)
     return Replay(
         case=stored.rounds[0].case,
@@ -91,6 +93,22 @@ def judge(stored: Side, new: Side, margin: float = MARGIN) -> Replay:
         finding="CANNOT BE TOLD" if is_invalid else _finding(ratio, margin),
         differences=_by_rank(differences, ratio),
     )
+
+
+def _apart(stored: Sequence[Measurement], new: Sequence[Measurement]) -> float:
+    """How far the kernels of two sittings are apart, for the kernel that differs more.
+
+    With x the logs of a kernel's median seconds in each round, it is the root of
+    (mean(x of new) - mean(x of stored))² - s²/n of both, which their noise explains; at least 0.
+    """
+    if not all(record.block_compute_s for record in [*stored, *new]):
+        return 0.0
+    found = []
+    for before, after in zip(kernel_logs(stored), kernel_logs(new), strict=True):
+        noise = sum(stats.variance(logs) / len(logs) for logs in (before, after) if len(logs) > 1)
+        apart = statistics.fmean(after) - statistics.fmean(before)
+        found.append(math.sqrt(max(apart**2 - noise, 0.0)))
+    return max(found)
 
 
 def _finding(ratio: Estimate | None, margin: float) -> Finding:
