@@ -48,6 +48,12 @@ class Scenario(NamedTuple):
         return f"{self.kind}-{amount}{UNITS[self.kind]}" if self.amount else self.kind
 
     @property
+    def place(self) -> tuple[int, float]:
+        """Its place among others in a table: by kind, then by amount."""
+        kinds = [each.partition("-")[0] for each in SCENARIOS]
+        return (kinds.index(self.kind) if self.kind in kinds else len(kinds), self.amount)
+
+    @property
     def is_alone(self) -> bool:
         """Whether its cases take no turns with those of other scenarios."""
         return self.kind in (COLD, SUSTAINED)

@@ -49,6 +49,7 @@ def render(device: DeviceResults) -> dict[str, bytes]:
     lines = in_use.with_tight(device.in_use, device.rows)
     if not lines:
         return {}
+    lines.sort(key=lambda line: line.row.case.when.place)
     parts = [f"# Latency in use on {markdown(device.label)}", describe(device.environment)]
     parts += [_table(_overview(lines)), HOW_TO_READ, *_orders(lines)]
     for kind, heading, text, cells in SECTIONS:
@@ -102,6 +103,7 @@ def _orders(lines: Sequence[InUse]) -> list[str]:
     found = [
         f"- {markdown(each.scenario)}: {in_use.of_order(each, title)}"
         for each in in_use.orders(lines)
+        if each.pairs
     ]
     return ["## Order", "\n".join(found)] if found else []
 

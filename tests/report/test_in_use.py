@@ -51,6 +51,15 @@ def test_each_network_has_a_line_and_each_scenario_a_column():
     assert swin["rest-1s (ms, × tight)"].startswith("15.0, 1.25 (")
 
 
+def test_columns_come_by_kind_and_amount_and_one_network_makes_no_pair():
+    scenarios = ("pipeline", "rest-10s", "pace-15hz", "rest-1s", "cold")
+    text = page(cases("resnet50", 10), *(cases("resnet50", 20, each) for each in scenarios))
+    columns = [name.partition(" ")[0] for name in tables(text)[0][0]]
+    assert columns == ["Model", "Tight", "cold", "rest-1s", "rest-10s", "pace-15hz", "pipeline"]
+    assert "0 pairs" not in text
+    assert "## Order" not in text
+
+
 def test_the_page_names_pairs_whose_order_differs():
     assert "in the tight loop: Swin-T, not ResNet50." in page(*ALL)
 
