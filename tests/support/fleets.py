@@ -18,6 +18,7 @@ from bench.fleet import certificates
 from bench.records import Measurement
 from bench.storage import reader
 from support.paths import ROOT
+from support.sweep import heed_signals
 
 CLIENT = ("--preset", "quick", "--rounds", "3", "--out", "out")
 MARK = "BENCH_TEST_FLEET"
@@ -135,6 +136,7 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=heed_signals,
             )
 
     def _variables(self, name=""):
